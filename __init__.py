@@ -1,0 +1,28 @@
+"""tacoglow: from a trained Tacotron 2 + WaveGlow voice to production.
+
+`Synthesizer` speaks from an exported bundle; `tacoglow.text`, `tacoglow.models` and `tacoglow.export` are imported
+by name. Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runtime.audio import Audio
+    from .runtime.synthesizer import Synthesizer
+
+__version__ = "0.1.0"
+__all__ = ["Audio", "Synthesizer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Audio":
+        from .runtime.audio import Audio
+
+        return Audio
+    if name == "Synthesizer":
+        from .runtime.synthesizer import Synthesizer
+
+        return Synthesizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

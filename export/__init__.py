@@ -1,0 +1,26 @@
+"""Checkpoints -> bundle: the graphs, their ONNX form, the parity report. Needs torch and onnx.
+
+`export_onnx` is looked up on first use, so that importing this package imports neither.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bundle import export_onnx
+    from .errors import ExportError
+
+__all__ = ["ExportError", "export_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "export_onnx":
+        from .bundle import export_onnx
+
+        return export_onnx
+    if name == "ExportError":
+        from .errors import ExportError
+
+        return ExportError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,158 @@
+"""Writes a bundle: the five graphs, the parity report and the manifest, in one folder that appears whole."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from .. import __version__
+from ..models.denoiser import Denoiser
+from ..models.tacotron2 import Tacotron2
+from ..models.waveglow import WaveGlow
+from ..runtime.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    DecoderSettings,
+    DimRange,
+    GraphSpec,
+    Manifest,
+    Precision,
+    VocoderSettings,
+    encode_manifest,
+    file_sha256,
+)
+from ..runtime.synthesizer import Synthesizer
+from .errors import ExportError
+from .graphs import DECODER_STATES, Graph, build_graphs
+from .parity import TOLERANCES, Reference, measure_parity
+from .to_onnx import opset_for, write_onnx
+from .voice import VoiceFile, audio_format, text_entry, voice_entry
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest request that the bundle is made for; engines and buffers are sized by it."""
+
+    batch: int = 8  # utterances
+    tokens: int = 256
+    frames: int | None = None  # of one utterance; the checkpoint's max_decoder_steps if None
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "tokens", "frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ExportError(f"limit max-{name}: expected at least 1, got {value}")
+
+
+Progress = Callable[[str], None]
+
+
+def export_onnx(
+    tacotron2: Tacotron2,
+    waveglow: WaveGlow,
+    bundle: str | Path,
+    precision: Precision = "fp32",
+    voice: VoiceFile | None = None,
+    limits: Limits | None = None,
+    progress: Progress = lambda line: None,
+) -> Manifest:
+    """Export two loaded models as a bundle; a bundle that is there already is replaced when the new one is whole.
+
+    progress is called with one line per graph written and per graph compared.
+    Raises ExportError if the models do not fit each other or the exported graphs differ from them.
+    """
+    if precision not in TOLERANCES:
+        raise ExportError(f"precision: expected one of {', '.join(TOLERANCES)}, got {precision!r}")
+    voice, limits = voice or VoiceFile(), limits or Limits()
+    audio = audio_format(voice, tacotron2, waveglow)
+    denoiser = Denoiser(waveglow, audio.filter_length)
+    graphs = build_graphs(tacotron2, waveglow, denoiser, precision)
+    frames = limits.frames or tacotron2.config.max_decoder_steps
+    with _written_whole(Path(bundle)) as folder:
+        before, after = waveglow.config.receptive_field_frames
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            generator=f"tacoglow {__version__}",
+            voice=voice_entry(voice),
+            audio=audio,
+            text=text_entry(voice, tacotron2),
+            decoder=DecoderSettings(
+                gate_threshold=tacotron2.config.gate_threshold,
+                max_frames=frames,
+                prenet_layers=len(tacotron2.decoder.prenet.layers),
+                prenet_dim=tacotron2.config.prenet_dim,
+                states=DECODER_STATES,
+            ),
+            vocoder=VocoderSettings(
+                group_size=waveglow.config.n_group, sigma=voice.sigma, frames_before=before, frames_after=after
+            ),
+            precision=precision,
+            opset=opset_for(precision),
+            dimensions={
+                "B": DimRange(min=1, typical=1, max=limits.batch),
+                "T": DimRange(min=1, typical=min(128, limits.tokens), max=limits.tokens),
+                "F": DimRange(min=1, typical=min(600, frames), max=frames),
+                "S": _sample_range(audio.hop_length, audio.filter_length, frames),
+            },
+            graphs={graph.name: _write_graph(graph, folder, precision, progress) for graph in graphs},
+        )
+        (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+        parity = measure_parity(
+            Synthesizer.load(folder, "onnxruntime"),
+            Reference(tacotron2, waveglow, denoiser),
+            lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}"),
+        )
+        manifest = msgspec.structs.replace(manifest, parity=parity)
+        (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    return manifest
+
+
+def _sample_range(hop_length: int, filter_length: int, frames: int) -> DimRange:
+    """The denoiser's transform mirrors half a window at either end, so it wants at least a window of audio."""
+    longest = max(frames * hop_length, filter_length)
+    return DimRange(min=filter_length, typical=max(filter_length, min(600, frames) * hop_length), max=longest)
+
+
+def _write_graph(graph: Graph, folder: Path, precision: str, progress: Progress) -> GraphSpec:
+    path = folder / f"{graph.name}.onnx"
+    write_onnx(graph, path, precision)
+    progress(f"{graph.name:13} written: {path.stat().st_size / 1e6:6.1f} MB")
+    return GraphSpec(file=path.name, sha256=file_sha256(path), inputs=graph.inputs, outputs=graph.outputs)
+
+
+@contextmanager
+def _written_whole(bundle: Path) -> Iterator[Path]:
+    """A temporary folder beside `bundle` that takes its place at the end, and is removed if anything fails."""
+    if bundle.exists() and not _is_replaceable(bundle):
+        raise ExportError(f"{bundle}: exists and is no bundle; choose another folder with -o")
+    try:
+        bundle.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=bundle.parent, prefix=f".{bundle.name}."))
+    except OSError as error:
+        raise ExportError(f"{bundle}: cannot be written: {error.strerror}; choose another folder with -o") from error
+    try:
+        yield folder
+        folder.chmod(0o755)
+        _replace(folder, bundle)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_replaceable(bundle: Path) -> bool:
+    return bundle.is_dir() and ((bundle / MANIFEST_NAME).is_file() or not any(bundle.iterdir()))
+
+
+def _replace(folder: Path, bundle: Path) -> None:
+    """Rename folder to bundle; what was there steps aside first, since a folder cannot be renamed onto a full one."""
+    if not bundle.exists():
+        folder.rename(bundle)
+        return
+    with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.old.") as aside:
+        bundle.rename(Path(aside) / "bundle")
+        folder.rename(bundle)

@@ -1,0 +1,70 @@
+"""Algebra that is done once at export, in float64, so that no graph does it at inference."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+Child = TypeVar("Child", bound=nn.Module)
+
+
+def children(parent: nn.Module, kind: type[Child]) -> list[Child]:
+    """The modules of a list, known to be of one kind: nn.ModuleList itself tells a type checker nothing."""
+    return [cast(Child, child) for child in parent.children()]
+
+
+def bias_of(layer: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
+    assert layer.bias is not None  # none of the models has a convolution without one where this is asked
+    return layer.bias.double()
+
+
+def fold_batch_norm(pair: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Weight [out, in, k] and bias [out] of the one convolution that equals convolution and batch norm in eval mode."""
+    convolution, norm = cast(nn.Conv1d, pair[0]), cast(nn.BatchNorm1d, pair[1])
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    bias = (bias_of(convolution) - norm.running_mean.double()) * scale + norm.bias.double()
+    return convolution.weight.double() * scale[:, None, None], bias
+
+
+def merge_lstm_cell(cell: nn.LSTMCell) -> tuple[Tensor, Tensor]:
+    """Weight [4R, in + R] and bias [4R] over the concatenation of input and hidden state, gates in torch's order."""
+    weight = torch.cat((cell.weight_ih, cell.weight_hh), 1).double()
+    return weight, cell.bias_ih.double() + cell.bias_hh.double()
+
+
+def fold_location(convolution: nn.Conv1d, dense: nn.Linear) -> Tensor:
+    """Weight [A, 2, k] of the one convolution that equals the attention's location convolution and dense layer."""
+    return torch.einsum("af,fik->aik", dense.weight.double(), convolution.weight.double())
+
+
+def fold_skip_and_end(layer: nn.Conv1d, end: nn.Conv1d, channels: int, is_last: bool) -> tuple[Tensor, Tensor]:
+    """Weight [C + 2 n, C, 1] and bias of a WN layer's output: its residual, then its share of the coupling's output.
+
+    The coupling's output is linear in the sum of the layers' skips, so each layer can go there directly, which saves
+    the C x C skip convolution. The last layer has no residual, and carries the bias of `end`, which belongs to the sum.
+    """
+    weight, bias, rows = layer.weight[:, :, 0].double(), bias_of(layer), end.weight[:, :, 0].double()
+    residuals = 0 if is_last else channels
+    out = rows @ bias[residuals:] + (bias_of(end) if is_last else 0.0)
+    folded = torch.cat((weight[:residuals], rows @ weight[residuals:]))
+    return folded[:, :, None], torch.cat((bias[:residuals], out))
+
+
+def upsampling_as_convolution(upsample: nn.ConvTranspose1d, n_group: int) -> tuple[Tensor, Tensor]:
+    """The transposed convolution as an ordinary one over frames: weight [M * stride, M, taps], bias [M * stride].
+
+    Sample s of frame t is the sum over taps j of W[:, :, s + j * stride] applied to frame t - j. Output channels are
+    ordered (mel band, sample in its group, group), so that a reshape gives the conditions of WaveGlow's flows.
+    """
+    n_in, n_out, kernel = upsample.weight.shape
+    stride = upsample.stride[0]
+    taps = -(-kernel // stride)
+    weight = nn.functional.pad(upsample.weight.double(), (0, taps * stride - kernel))
+    # [in, out, taps, groups, n_group] -> [out, n_group, groups, in, taps], the oldest frame first
+    weight = weight.reshape(n_in, n_out, taps, stride // n_group, n_group).permute(1, 4, 3, 0, 2).flip(4)
+    bias = bias_of(upsample)[:, None].expand(n_out, stride)
+    return weight.reshape(n_out * stride, n_in, taps), bias.reshape(-1)

@@ -1,0 +1,190 @@
+"""Export checks itself: the exported graphs on ONNX Runtime against the PyTorch modules, on the same inputs.
+
+Every graph is fed what the modules hand on inside a real utterance, two items of different length at once. Then both
+speak one utterance freely, from the same noise, and the frame they stop at, their mels and their audio are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..models.denoiser import Denoiser
+from ..models.tacotron2 import DecoderState, Tacotron2
+from ..models.waveglow import WaveGlow
+from ..runtime.manifest import Manifest, Parity, TensorParity
+from ..runtime.noise import Noise
+from ..runtime.synthesizer import SpeechOptions, Synthesizer
+from .errors import ExportError
+
+STATE_STEPS = 12  # decoder steps before the one that is compared, so that its states are those of real speech
+GRAPH_FRAMES = 40  # frames of mel that postnet, waveglow and denoiser are compared on
+PIPELINE_FRAMES = 240  # frames after which the free-running comparison is cut, stopped or not
+SENTENCES = ("Hello world, I missed you.", "Speak.")
+STRENGTH = 0.1
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Largest absolute errors on outputs of order 1; larger outputs scale them by their own largest value.
+
+    Half precision rounds each product to 11 or 8 bits, and its errors feed back through the decoder loop, so a
+    free-running mel drifts in timing and is not compared sample by sample: audio is, on the same mel, as a graph.
+    """
+
+    graph: float
+    mel: float | None  # of the free-running pipeline
+    audio: float | None
+    stop_frames: int  # how far the stop frames may lie apart
+
+
+TOLERANCES = {
+    "fp32": Tolerance(graph=1e-4, mel=1e-3, audio=1e-3, stop_frames=0),
+    "fp16": Tolerance(graph=1e-2, mel=None, audio=None, stop_frames=12),
+    "bf16": Tolerance(graph=8e-2, mel=None, audio=None, stop_frames=40),
+}
+
+
+class Reference:
+    """The PyTorch modules' side of the comparison."""
+
+    def __init__(self, tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser) -> None:
+        self.tacotron2, self.waveglow, self.denoiser = tacotron2, waveglow, denoiser
+        self.config = tacotron2.config
+
+    def dropout(self, noise: Noise, frames: int) -> Tensor:
+        return torch.from_numpy(noise.prenet_dropout(0, frames, 2, self.config.prenet_dim))[None]
+
+    def z(self, noise: Noise, frames: int) -> Tensor:
+        vocoder = self.waveglow.config
+        return torch.from_numpy(noise.z(0, frames * vocoder.groups_per_frame, vocoder.n_group))[None]
+
+
+def measure_parity(synthesizer: Synthesizer, reference: Reference, on_graph: Callable[[str, float], None]) -> Parity:
+    """Compare everything; on_graph is called with each graph's name and largest error. Raises ExportError beyond
+    tolerance, naming the tensor."""
+    manifest = synthesizer.manifest
+    ids = _example_ids(synthesizer)
+    with torch.no_grad():
+        graphs = _graph_parity(synthesizer, reference, ids, on_graph)
+        pipeline, stops = _pipeline_parity(synthesizer, reference, ids[0])
+    parity = Parity(graphs=graphs, pipeline=pipeline, stop_frames=stops)
+    _refuse_misfits(parity, manifest)
+    return parity
+
+
+def _example_ids(synthesizer: Synthesizer) -> list[list[int]]:
+    """Two texts of different length, within the voice's symbols and token limit."""
+    limit, symbols = synthesizer.manifest.range("T").max, len(synthesizer.manifest.text.symbols)
+    encoder = synthesizer.front_end
+    if all(encoder.count_tokens(sentence) for sentence in SENTENCES):
+        return [encoder.encode(sentence)[:limit] for sentence in SENTENCES]
+    return [[1 + i % (symbols - 1) for i in range(n)] for n in (min(limit, 24), min(limit, 7))]
+
+
+def _graph_parity(
+    synthesizer: Synthesizer, reference: Reference, ids: list[list[int]], on_graph: Callable[[str, float], None]
+) -> dict[str, dict[str, TensorParity]]:
+    tolerance = TOLERANCES[synthesizer.manifest.precision].graph
+    report = {}
+    for name, inputs, expected in _graph_cases(reference, ids):
+        runner = synthesizer.backend.open(name)
+        got = runner.run(**{key: value.contiguous().numpy() for key, value in inputs.items()})
+        report[name] = {key: _compare(got[key], value.numpy(), tolerance) for key, value in expected.items()}
+        on_graph(name, max(entry.max_abs_error for entry in report[name].values()))
+    return report
+
+
+def _graph_cases(
+    reference: Reference, ids: list[list[int]]
+) -> list[tuple[str, Mapping[str, Tensor], Mapping[str, Tensor]]]:
+    """(graph, inputs by name, the modules' outputs by name), each fed from the modules' outputs before it."""
+    tacotron2, config = reference.tacotron2, reference.config
+    lengths = torch.tensor([len(item) for item in ids], dtype=torch.int32)
+    token_ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(item) for item in ids], batch_first=True).int()
+    memory, processed, mask = tacotron2.encode(token_ids, lengths)
+    encoded = {"memory": memory, "processed_memory": processed, "memory_mask": mask}
+
+    dropout = torch.cat([reference.dropout(Noise(i), GRAPH_FRAMES) for i in range(len(ids))])
+    state, frame = tacotron2.decoder.initial_state(memory), memory.new_zeros(len(ids), config.n_mel_channels)
+    mels = []
+    for step in range(GRAPH_FRAMES):
+        before, drop = {"decoder_input": frame, "prenet_dropout": dropout[:, step]}, dropout[:, step]
+        inputs = {**before, **state._asdict(), **encoded}
+        frame, gate, state = tacotron2.decoder(frame, drop, state, memory, processed, mask)
+        mels.append(frame)
+        if step == STATE_STEPS:
+            step_case = (inputs, _step_outputs(frame, gate, state))
+
+    mel, mel_lengths = torch.stack(mels, 2), torch.tensor([GRAPH_FRAMES, GRAPH_FRAMES - 7], dtype=torch.int32)
+    mel_postnet = tacotron2.postnet(mel, mel_lengths)
+    spoken = tacotron2.postnet(mel, torch.full_like(mel_lengths, GRAPH_FRAMES))
+    z = torch.cat([reference.z(Noise(i), GRAPH_FRAMES) for i in range(len(ids))]) * 0.6
+    audio = reference.waveglow(spoken, z)
+    strength = torch.tensor([STRENGTH])
+    return [
+        ("encoder", {"token_ids": token_ids, "token_lengths": lengths}, encoded),
+        ("decoder_step", *step_case),
+        ("postnet", {"mel": mel, "mel_lengths": mel_lengths}, {"mel_postnet": mel_postnet}),
+        ("waveglow", {"mel": spoken, "z": z}, {"audio": audio}),
+        (
+            "denoiser",
+            {"audio": audio, "strength": strength},
+            {"audio_denoised": reference.denoiser(audio, strength)},
+        ),
+    ]
+
+
+def _step_outputs(frame: Tensor, gate: Tensor, state: DecoderState) -> dict[str, Tensor]:
+    states = {f"{name}_out": value for name, value in state._asdict().items()}
+    return {"mel_frame": frame, "gate_logit": gate, **states}
+
+
+def _pipeline_parity(
+    synthesizer: Synthesizer, reference: Reference, ids: list[int]
+) -> tuple[dict[str, TensorParity], tuple[int, int]]:
+    manifest, tolerance = synthesizer.manifest, TOLERANCES[synthesizer.manifest.precision]
+    limit, noise = min(PIPELINE_FRAMES, manifest.decoder.max_frames), Noise(0)
+    out = synthesizer.speak_ids([ids], [noise], SpeechOptions(max_frames=limit))[0]
+    decoded = reference.tacotron2.decode(
+        *reference.tacotron2.encode(torch.tensor([ids]), torch.tensor([len(ids)])),
+        reference.dropout(noise, limit),
+    )
+    mel = reference.tacotron2.postnet(decoded.mel, decoded.frames_decoded)
+    stops = int(decoded.mel_lengths[0]), out.mel.shape[1]
+    if tolerance.mel is None or tolerance.audio is None or stops[0] != stops[1]:
+        return {}, stops
+    audio = reference.waveglow(mel, reference.z(noise, mel.shape[2]) * manifest.vocoder.sigma)
+    samples = stops[0] * manifest.audio.hop_length
+    report = {
+        "mel": _compare(out.mel, mel[0, :, : stops[0]].numpy(), tolerance.mel),
+        "audio": _compare(out.samples, audio[0, :samples].numpy(), tolerance.audio),
+    }
+    return report, stops
+
+
+def _compare(got: NDArray[np.generic], expected: NDArray[np.generic], tolerance: float) -> TensorParity:
+    difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    scale = max(1.0, float(np.abs(expected.astype(np.float64)).max(initial=0.0)))
+    return TensorParity(max_abs_error=float(difference.max(initial=0.0)), tolerance=tolerance * scale)
+
+
+def _refuse_misfits(parity: Parity, manifest: Manifest) -> None:
+    for name, tensors in {**parity.graphs, "pipeline": parity.pipeline}.items():
+        for tensor, entry in tensors.items():
+            if not entry.max_abs_error <= entry.tolerance:  # a NaN is a misfit too
+                raise ExportError(
+                    f"parity: {name}: {tensor} differs from PyTorch by {entry.max_abs_error:.3g}, tolerance "
+                    f"{entry.tolerance:.3g}, at precision {manifest.precision}; try --precision fp32"
+                )
+    expected, got = parity.stop_frames
+    if abs(expected - got) > TOLERANCES[manifest.precision].stop_frames:
+        raise ExportError(
+            f"parity: pipeline: PyTorch stops at frame {expected}, the exported graphs at {got}, at precision "
+            f"{manifest.precision}; try --precision fp32"
+        )

@@ -1,0 +1,137 @@
+"""What a voice is besides its weights: name, audio settings, symbols, cleaners, sigma.
+
+They come from a voice file (the demo's voice.json shows the form; a DeepLearningExamples config.json with its
+"audio" section is read too), then from the checkpoints, then from NVIDIA's published defaults.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..models.tacotron2 import Tacotron2
+from ..models.waveglow import WaveGlow
+from ..runtime.manifest import AudioFormat, Text, Voice
+from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
+from .errors import ExportError
+
+DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"
+DEFAULT_AUDIO: dict[str, float] = {
+    "sampling_rate": 22050,  # Hz
+    "hop_length": 256,  # samples
+    "filter_length": 1024,  # samples
+    "win_length": 1024,  # samples
+    "mel_fmin": 0.0,  # Hz
+    "mel_fmax": 8000.0,  # Hz
+}
+DEFAULT_SIGMA = 0.6
+
+
+@dataclass(frozen=True)
+class VoiceFile:
+    """A voice file's content; what it leaves out is None or empty."""
+
+    name: str = "voice"
+    language: str = ""
+    audio: dict[str, float] = field(default_factory=dict)
+    symbols: tuple[str, ...] | None = None
+    cleaners: tuple[str, ...] = ("english_cleaners",)
+    sigma: float = DEFAULT_SIGMA
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def read_voice_file(path: Path) -> VoiceFile:
+    """Raises ExportError, naming the file and the entry that does not fit."""
+    if not path.is_file():
+        raise ExportError(f"{path}: no such voice file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ExportError(f"{path}: is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ExportError(f"{path}: expected an object with 'audio' and 'text', got {type(content).__name__}")
+    text = _section(content, "text", path)
+    audio = {key.replace("-", "_"): value for key, value in _section(content, "audio", path).items()}
+    symbols = text.get("symbols")
+    return VoiceFile(
+        name=str(content.get("name", path.stem)),
+        language=str(content.get("language", "")),
+        audio={key: _positive(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
+        symbols=None if symbols is None else _strings(symbols, "text.symbols", path),
+        cleaners=_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
+        sigma=_positive(_section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path),
+        provenance={str(key): str(value) for key, value in _section(content, "provenance", path).items()},
+    )
+
+
+def _audio_keys() -> list[str]:
+    return [*DEFAULT_AUDIO, "n_mel_channels"]
+
+
+def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    section = content.get(name, {})
+    if not isinstance(section, dict):
+        raise ExportError(f"{path}: {name!r} should be an object, got {type(section).__name__}")
+    return section
+
+
+def _positive(value: Any, name: str, path: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise ExportError(f"{path}: {name} should be a number from 0 up, got {value!r}")
+    return value
+
+
+def _strings(value: Any, name: str, path: Path) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ExportError(f"{path}: {name} should be a list of strings")
+    return tuple(value)
+
+
+def voice_entry(voice: VoiceFile) -> Voice:
+    return Voice(name=voice.name, language=voice.language, provenance=voice.provenance)
+
+
+def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> AudioFormat:
+    """The audio settings that both models and the voice file agree on.
+
+    Raises ExportError where two of them differ: such a pair would speak at the wrong pitch, or noise.
+    """
+    bands = {"n_mel_channels": tacotron2.config.n_mel_channels}
+    stated = {
+        "tacotron2": {**tacotron2.audio, **bands},
+        "waveglow": {
+            **waveglow.audio,
+            "n_mel_channels": waveglow.config.n_mel_channels,
+            "hop_length": waveglow.config.upsample_stride,
+        },
+        "the voice file": voice.audio,
+    }
+    agreed: dict[str, float] = {}
+    for key in _audio_keys():
+        values = {who: settings[key] for who, settings in stated.items() if key in settings}
+        if len(set(values.values())) > 1:
+            listing = ", ".join(f"{who} says {value:g}" for who, value in values.items())
+            raise ExportError(f"{key} does not match: {listing}; the two models must be trained on the same audio")
+        agreed[key] = next(iter(values.values()), DEFAULT_AUDIO.get(key, 0))
+    return AudioFormat(
+        **{key: float(value) if key.startswith("mel_f") else int(value) for key, value in agreed.items()}  # type: ignore[arg-type]
+    )
+
+
+def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:
+    """The symbols in id order, as many as the embedding has rows. Raises ExportError if they are not."""
+    symbols, rows = voice.symbols or NVIDIA_SYMBOLS, tacotron2.config.n_symbols
+    if len(symbols) != rows:
+        whose = "the voice file" if voice.symbols else "NVIDIA's symbol set"
+        raise ExportError(
+            f"symbols: the checkpoint's embedding has {rows} rows, {whose} has {len(symbols)}; "
+            "give the voice's own list as text.symbols in --config FILE"
+        )
+    try:
+        FrontEnd(symbols, voice.cleaners)
+    except TextError as error:
+        raise ExportError(f"voice file: {error}") from error
+    return Text(symbols=symbols, cleaners=voice.cleaners)

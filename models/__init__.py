@@ -1,0 +1,45 @@
+"""Tacotron 2 and WaveGlow as PyTorch modules for inference, their configs, and reading checkpoints.
+
+Names are looked up on first use, so that importing this package does not import PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint import load_tacotron2, load_waveglow
+    from .config import Tacotron2Config, WaveGlowConfig
+    from .denoiser import Denoiser
+    from .errors import CheckpointError
+    from .tacotron2 import Tacotron2
+    from .waveglow import WaveGlow
+
+_HOMES = {
+    "load_tacotron2": "checkpoint",
+    "load_waveglow": "checkpoint",
+    "Tacotron2Config": "config",
+    "WaveGlowConfig": "config",
+    "Denoiser": "denoiser",
+    "CheckpointError": "errors",
+    "Tacotron2": "tacotron2",
+    "WaveGlow": "waveglow",
+}
+
+__all__ = [
+    "CheckpointError",
+    "Denoiser",
+    "Tacotron2",
+    "Tacotron2Config",
+    "WaveGlow",
+    "WaveGlowConfig",
+    "load_tacotron2",
+    "load_waveglow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,156 @@
+"""The dimensions of the two models, as their checkpoints state them.
+
+Field names and defaults are those of NVIDIA's published configs, so that a checkpoint's own `config` is read as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from .errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Tacotron2Config:
+    n_mel_channels: int = 80
+    n_symbols: int = 148
+    symbols_embedding_dim: int = 512
+    encoder_kernel_size: int = 5
+    encoder_n_convolutions: int = 3
+    encoder_embedding_dim: int = 512  # both directions of the LSTM together
+    attention_rnn_dim: int = 1024
+    attention_dim: int = 128
+    attention_location_n_filters: int = 32
+    attention_location_kernel_size: int = 31
+    n_frames_per_step: int = 1
+    decoder_rnn_dim: int = 1024
+    prenet_dim: int = 256
+    max_decoder_steps: int = 2000
+    gate_threshold: float = 0.5  # a probability: an item ends at the first frame whose gate is above it
+    postnet_embedding_dim: int = 512
+    postnet_kernel_size: int = 5
+    postnet_n_convolutions: int = 5
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        if self.n_frames_per_step != 1:
+            raise CheckpointError(
+                f"tacotron2 config: n_frames_per_step is {self.n_frames_per_step}, this version takes 1 only"
+            )
+        if self.symbols_embedding_dim != self.encoder_embedding_dim:
+            raise CheckpointError(
+                f"tacotron2 config: symbols_embedding_dim {self.symbols_embedding_dim} must equal "
+                f"encoder_embedding_dim {self.encoder_embedding_dim}"
+            )
+
+
+@dataclass(frozen=True)
+class WNConfig:
+    """One coupling's network: dilated convolutions, the dilation doubling from layer to layer."""
+
+    n_layers: int = 8
+    n_channels: int = 256
+    kernel_size: int = 3
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        if self.kernel_size % 2 == 0 or self.n_channels % 2:
+            raise CheckpointError(
+                f"waveglow config: kernel_size must be odd and n_channels even, "
+                f"got {self.kernel_size} and {self.n_channels}"
+            )
+
+
+@dataclass(frozen=True)
+class WaveGlowConfig:
+    n_mel_channels: int = 80
+    n_flows: int = 12
+    n_group: int = 8  # samples that one step of the flow holds
+    n_early_every: int = 4
+    n_early_size: int = 2
+    upsample_kernel: int = 1024  # samples
+    upsample_stride: int = 256  # samples a frame: the hop length
+    WN_config: WNConfig = field(default_factory=WNConfig)
+
+    def __post_init__(self) -> None:
+        _check_positive(self)
+        if self.upsample_stride % self.n_group:
+            raise CheckpointError(
+                f"waveglow config: the hop of {self.upsample_stride} samples is no multiple of n_group {self.n_group}"
+            )
+        if self.n_remaining_channels < 2 or any(channels % 2 for channels in self.flow_channels):
+            raise CheckpointError(
+                f"waveglow config: n_group {self.n_group} is too small for n_early_size {self.n_early_size} "
+                f"every {self.n_early_every} of {self.n_flows} flows"
+            )
+
+    @property
+    def flow_channels(self) -> list[int]:
+        """Channels that flow k works on: n_group, less what has left early before it."""
+        return [self.n_group - self.n_early_size * (k // self.n_early_every) for k in range(self.n_flows)]
+
+    @property
+    def n_remaining_channels(self) -> int:
+        """Channels of noise that the first flow of inference (the last of training) starts from."""
+        return self.flow_channels[-1]
+
+    @property
+    def groups_per_frame(self) -> int:
+        return self.upsample_stride // self.n_group
+
+    @property
+    def receptive_field_frames(self) -> tuple[int, int]:
+        """Frames (before, after) a frame that its samples depend on.
+
+        Each flow's network sees sum((kernel - 1) / 2 * 2^i) groups to either side; the upsampling convolution adds
+        the frames before the current one that its kernel spans.
+        """
+        wn = self.WN_config
+        groups = self.n_flows * (wn.kernel_size - 1) // 2 * (2**wn.n_layers - 1)
+        side = -(-groups // self.groups_per_frame)
+        return side + -(-self.upsample_kernel // self.upsample_stride) - 1, side
+
+
+Config = TypeVar("Config", Tacotron2Config, WaveGlowConfig, WNConfig)
+
+
+def config_from_dict(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """Read `kind` from a checkpoint's own config; keys that only training uses are passed over.
+
+    Raises CheckpointError for a missing or mistyped value, naming it and `where`.
+    """
+    kwargs: dict[str, Any] = {}
+    for entry in fields(kind):
+        if entry.name == "WN_config":
+            kwargs[entry.name] = config_from_dict(WNConfig, _mapping(values, entry.name, where), where)
+        elif entry.name in values:
+            kwargs[entry.name] = _number(values[entry.name], entry.name, entry.default, where)
+        elif entry.name not in ("upsample_kernel", "upsample_stride"):  # NVIDIA's configs leave these to the weights
+            raise CheckpointError(f"{where}: its config has no {entry.name!r}")
+    try:
+        return kind(**kwargs)
+    except CheckpointError as error:
+        raise CheckpointError(f"{where}: {error}") from None
+
+
+def _mapping(values: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    value = values.get(name)
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f"{where}: config {name!r} should be a dict, got {type(value).__name__}")
+    return value
+
+
+def _number(value: Any, name: str, default: Any, where: str) -> Any:
+    wanted = float if isinstance(default, float) else int
+    if isinstance(value, bool) or not isinstance(value, (int, wanted)):
+        raise CheckpointError(f"{where}: config {name!r} should be a number ({wanted.__name__}), got {value!r}")
+    return wanted(value)
+
+
+def _check_positive(config: Any) -> None:
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if isinstance(value, (int, float)) and value <= 0:
+            raise CheckpointError(f"{type(config).__name__}: {entry.name} must be positive, got {value}")

@@ -1,0 +1,287 @@
+"""Tacotron 2 for inference: the plain PyTorch modules that every exported graph is measured against.
+
+Source: Shen et al., "Natural TTS Synthesis by Conditioning WaveNet on Mel Spectrogram Predictions"
+(arXiv 1712.05884), with the choices of NVIDIA's published implementation (an LSTM's dropout at training only,
+a prenet whose dropout stays on at inference).
+
+Dimension letters: B batch, T tokens, F frames, M mel bands, E encoder width, A attention width, R LSTM width,
+P prenet width.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import Tacotron2Config
+
+
+def padding_mask(lengths: Tensor, size: int) -> Tensor:
+    """bool [B, size]: true where a position lies beyond its item's length."""
+    return torch.arange(size, device=lengths.device)[None, :] >= lengths[:, None]
+
+
+def conv_batch_norm(n_in: int, n_out: int, kernel_size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv1d(n_in, n_out, kernel_size, padding=(kernel_size - 1) // 2), nn.BatchNorm1d(n_out))
+
+
+class Encoder(nn.Module):
+    def __init__(self, config: Tacotron2Config) -> None:
+        super().__init__()
+        width = config.encoder_embedding_dim
+        self.convolutions = nn.ModuleList(
+            conv_batch_norm(width, width, config.encoder_kernel_size) for _ in range(config.encoder_n_convolutions)
+        )
+        self.lstm = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, embedded: Tensor, token_lengths: Tensor) -> Tensor:
+        """Embedded tokens [B, T, E] -> memory [B, T, E], zero beyond an item's length.
+
+        The convolutions see zeros where the padding is, as they do past the end of an item that is alone.
+        """
+        valid = ~padding_mask(token_lengths, embedded.shape[1])[:, None, :]
+        x = embedded.transpose(1, 2)  # [B, E, T]
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x * valid))
+        packed = nn.utils.rnn.pack_padded_sequence(
+            x.transpose(1, 2), token_lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        memory, _ = nn.utils.rnn.pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=embedded.shape[1]
+        )
+        return memory
+
+
+class Prenet(nn.Module):
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(n_in, width, bias=False), nn.Linear(width, width, bias=False)])
+
+    def forward(self, x: Tensor, dropout: Tensor) -> Tensor:
+        """Frame [B, M], dropout factors [B, 2, P] (0 or 2) -> [B, P]."""
+        for i, layer in enumerate(self.layers):
+            x = F.relu(layer(x)) * dropout[:, i]
+        return x
+
+
+class LocationLayer(nn.Module):
+    def __init__(self, config: Tacotron2Config) -> None:
+        super().__init__()
+        kernel = config.attention_location_kernel_size
+        filters = config.attention_location_n_filters
+        self.location_conv = nn.Conv1d(2, filters, kernel, padding=(kernel - 1) // 2, bias=False)
+        self.location_dense = nn.Linear(filters, config.attention_dim, bias=False)
+
+    def forward(self, weights_and_cumulative: Tensor) -> Tensor:
+        """[B, 2, T] -> [B, T, A]"""
+        features: Tensor = self.location_dense(self.location_conv(weights_and_cumulative).transpose(1, 2))
+        return features
+
+
+class Attention(nn.Module):
+    """Location-sensitive attention (Chorowski et al., arXiv 1506.07503)."""
+
+    def __init__(self, config: Tacotron2Config) -> None:
+        super().__init__()
+        self.query_layer = nn.Linear(config.attention_rnn_dim, config.attention_dim, bias=False)
+        self.memory_layer = nn.Linear(config.encoder_embedding_dim, config.attention_dim, bias=False)
+        self.v = nn.Linear(config.attention_dim, 1, bias=False)
+        self.location_layer = LocationLayer(config)
+
+    def forward(
+        self, query: Tensor, memory: Tensor, processed_memory: Tensor, memory_mask: Tensor, location: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """-> context [B, E], weights [B, T]"""
+        features = self.query_layer(query)[:, None, :] + self.location_layer(location) + processed_memory
+        energies = self.v(torch.tanh(features))[:, :, 0]  # [B, T]
+        weights = F.softmax(energies.masked_fill(memory_mask, -torch.inf), dim=1)
+        return torch.bmm(weights[:, None, :], memory)[:, 0], weights
+
+
+class DecoderState(NamedTuple):
+    """What one decoder step hands to the next."""
+
+    attention_hidden: Tensor  # [B, R]
+    attention_cell: Tensor  # [B, R]
+    decoder_hidden: Tensor  # [B, R]
+    decoder_cell: Tensor  # [B, R]
+    attention_weights: Tensor  # [B, T]
+    attention_weights_cum: Tensor  # [B, T]
+    attention_context: Tensor  # [B, E]
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: Tacotron2Config) -> None:
+        super().__init__()
+        self.config = config
+        memory = config.encoder_embedding_dim
+        self.prenet = Prenet(config.n_mel_channels, config.prenet_dim)
+        self.attention_rnn = nn.LSTMCell(config.prenet_dim + memory, config.attention_rnn_dim)
+        self.attention_layer = Attention(config)
+        self.decoder_rnn = nn.LSTMCell(config.attention_rnn_dim + memory, config.decoder_rnn_dim)
+        self.linear_projection = nn.Linear(config.decoder_rnn_dim + memory, config.n_mel_channels)
+        self.gate_layer = nn.Linear(config.decoder_rnn_dim + memory, 1)
+
+    def initial_state(self, memory: Tensor) -> DecoderState:
+        batch, tokens, width = memory.shape
+        attention, decoder = self.config.attention_rnn_dim, self.config.decoder_rnn_dim
+        sizes = (attention, attention, decoder, decoder, tokens, tokens, width)
+        return DecoderState(*(memory.new_zeros(batch, size) for size in sizes))
+
+    def forward(
+        self,
+        decoder_input: Tensor,
+        prenet_dropout: Tensor,
+        state: DecoderState,
+        memory: Tensor,
+        processed_memory: Tensor,
+        memory_mask: Tensor,
+    ) -> tuple[Tensor, Tensor, DecoderState]:
+        """One step: the last frame [B, M] -> the next frame [B, M], gate logit [B, 1], next state."""
+        x = self.prenet(decoder_input, prenet_dropout)
+        attention_hidden, attention_cell = self.attention_rnn(
+            torch.cat((x, state.attention_context), 1), (state.attention_hidden, state.attention_cell)
+        )
+        context, weights = self.attention_layer(
+            attention_hidden,
+            memory,
+            processed_memory,
+            memory_mask,
+            torch.stack((state.attention_weights, state.attention_weights_cum), 1),
+        )
+        decoder_hidden, decoder_cell = self.decoder_rnn(
+            torch.cat((attention_hidden, context), 1), (state.decoder_hidden, state.decoder_cell)
+        )
+        output = torch.cat((decoder_hidden, context), 1)
+        next_state = DecoderState(
+            attention_hidden,
+            attention_cell,
+            decoder_hidden,
+            decoder_cell,
+            weights,
+            state.attention_weights_cum + weights,
+            context,
+        )
+        return self.linear_projection(output), self.gate_layer(output), next_state
+
+
+class Postnet(nn.Module):
+    def __init__(self, config: Tacotron2Config) -> None:
+        super().__init__()
+        width, count = config.postnet_embedding_dim, config.postnet_n_convolutions
+        sizes = [config.n_mel_channels] + [width] * (count - 1) + [config.n_mel_channels]
+        self.convolutions = nn.ModuleList(
+            conv_batch_norm(n_in, n_out, config.postnet_kernel_size) for n_in, n_out in pairwise(sizes)
+        )
+
+    def forward(self, mel: Tensor, mel_lengths: Tensor) -> Tensor:
+        """Mel [B, M, F] -> mel with the residual added [B, M, F], zero beyond an item's length."""
+        valid = ~padding_mask(mel_lengths, mel.shape[2])[:, None, :]
+        x = mel
+        for i, convolution in enumerate(self.convolutions):
+            x = convolution(x * valid)
+            if i < len(self.convolutions) - 1:
+                x = torch.tanh(x)
+        return (mel + x) * valid
+
+
+class DecoderOutput(NamedTuple):
+    """What the decoder loop made; the frames of an item past its own end are zero."""
+
+    mel: Tensor  # [B, M, F] before the postnet
+    gate_logits: Tensor  # [B, F]
+    alignments: Tensor  # [B, F, T]
+    mel_lengths: Tensor  # int32 [B]: frames before the gate fired
+    frames_decoded: Tensor  # int32 [B]: mel_lengths, plus the frame at which the gate fired
+
+
+class Tacotron2(nn.Module):
+    def __init__(self, config: Tacotron2Config | None = None) -> None:
+        super().__init__()
+        self.config = config or Tacotron2Config()
+        self.audio: dict[str, float] = {}  # audio settings that the checkpoint brought
+        self.embedding = nn.Embedding(self.config.n_symbols, self.config.symbols_embedding_dim)
+        self.encoder = Encoder(self.config)
+        self.decoder = Decoder(self.config)
+        self.postnet = Postnet(self.config)
+        self.eval()
+
+    def encode(self, token_ids: Tensor, token_lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids [B, T] and lengths [B] -> memory [B, T, E], processed_memory [B, T, A], memory_mask [B, T]."""
+        memory = self.encoder(self.embedding(token_ids), token_lengths)
+        return (
+            memory,
+            self.decoder.attention_layer.memory_layer(memory),
+            padding_mask(token_lengths, token_ids.shape[1]),
+        )
+
+    def decode(
+        self,
+        memory: Tensor,
+        processed_memory: Tensor,
+        memory_mask: Tensor,
+        prenet_dropout: Tensor | None = None,
+    ) -> DecoderOutput:
+        """Run the loop until every item's gate has fired, or for config.max_decoder_steps frames.
+
+        prenet_dropout [B, F, 2, P] holds the factors (0 or 2) of every frame; drawn from torch's generator if None.
+        """
+        batch = memory.shape[0]
+        state = self.decoder.initial_state(memory)
+        frame = memory.new_zeros(batch, self.config.n_mel_channels)
+        lengths = torch.zeros(batch, dtype=torch.int32, device=memory.device)
+        running = torch.ones(batch, dtype=torch.bool, device=memory.device)
+        decoded = torch.zeros_like(lengths)
+        mels, gates, alignments = [], [], []
+        for step in range(self.config.max_decoder_steps):
+            dropout = self._draw_dropout(memory) if prenet_dropout is None else prenet_dropout[:, step]
+            frame, gate, state = self.decoder(frame, dropout, state, memory, processed_memory, memory_mask)
+            mels.append(frame * running[:, None])
+            gates.append(gate[:, 0] * running)
+            alignments.append(state.attention_weights * running[:, None])
+            decoded += running
+            running = running & (torch.sigmoid(gate[:, 0]) <= self.config.gate_threshold)
+            lengths += running
+            if not running.any():
+                break
+        return DecoderOutput(torch.stack(mels, 2), torch.stack(gates, 1), torch.stack(alignments, 1), lengths, decoded)
+
+    def _draw_dropout(self, memory: Tensor) -> Tensor:
+        return (
+            torch.randint(0, 2, (memory.shape[0], 2, self.config.prenet_dim), device=memory.device).to(memory.dtype) * 2
+        )
+
+    @overload
+    def infer(
+        self, token_ids: Tensor, token_lengths: None = None, prenet_dropout: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]: ...
+
+    @overload
+    def infer(
+        self, token_ids: Tensor, token_lengths: Tensor, prenet_dropout: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    @torch.no_grad()
+    def infer(
+        self, token_ids: Tensor, token_lengths: Tensor | None = None, prenet_dropout: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Token ids [B, T] -> mel, in both forms that NVIDIA has published.
+
+        `infer(ids, lengths)` returns mel [B, M, F] after the postnet, mel_lengths int32 [B] and alignments [B, F, T].
+        `infer(ids)`, the older form, takes every item as T long and returns mel before the postnet, mel after it,
+        gate logits [B, F] and alignments. As there, F counts the frame at which the last gate fired, while
+        mel_lengths counts the frames before; unlike there, a batch may come in any order, and an item's result is
+        what it is alone, zero past its end.
+        """
+        lengths = token_lengths
+        if lengths is None:
+            lengths = torch.full(token_ids.shape[:1], token_ids.shape[1], device=token_ids.device)
+        out = self.decode(*self.encode(token_ids, lengths), prenet_dropout)
+        mel = self.postnet(out.mel, out.frames_decoded)
+        if token_lengths is None:
+            return out.mel, mel, out.gate_logits, out.alignments
+        return mel, out.mel_lengths, out.alignments

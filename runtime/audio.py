@@ -1,0 +1,71 @@
+"""What was said: samples, what they were made from, and wav files of them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import wavfile
+
+from .errors import RequestError
+
+WavFormat = Literal["int16", "float32"]
+StopReason = Literal["gate", "frame_limit"]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One pass through the models, with its intermediate results."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    mel: NDArray[np.float32]  # [M, F], after the postnet
+    alignment: NDArray[np.float32]  # [F, T]: how much frame f attends to token t
+    gate: NDArray[np.float32]  # [F]: the probability that the utterance has ended
+    samples: NDArray[np.float32]  # [F * hop]
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True)
+class Audio:
+    samples: NDArray[np.float32]  # nominally in -1..1
+    sampling_rate: int  # Hz
+    utterances: tuple[Utterance, ...]  # one, or one per piece where the text was longer than the voice's token limit
+    timings: dict[str, float] = field(default_factory=dict)  # seconds spent per stage, model loading aside
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sampling_rate
+
+    def save(self, path: str | Path, wav_format: WavFormat = "int16") -> None:
+        """Write a mono wav file; int16 clips what lies beyond -1..1. The file appears whole or not at all."""
+        if wav_format not in ("int16", "float32"):
+            raise RequestError(f"wav format: expected int16 or float32, got {wav_format!r}")
+        samples = self.samples if wav_format == "float32" else to_int16(self.samples)
+        path = Path(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            try:
+                wavfile.write(file, self.sampling_rate, samples)
+                file.close()
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink()
+                raise
+
+
+def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    scaled: NDArray[np.float32] = np.rint(np.clip(samples, -1.0, 1.0) * np.float32(32767.0))
+    return scaled.astype(np.int16)
+
+
+def _umask() -> int:
+    """Temporary files are private; a wav should have the permissions that any new file would have."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,97 @@
+"""What a backend has to offer: open a graph, bind named buffers to it once, run it many times.
+
+Everything is checked when buffers are bound, against the manifest, and nothing is checked when a graph runs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RequestError
+from ..manifest import GraphSpec, Manifest, TensorSpec, match_shape
+
+Array = NDArray[Any]
+Call = Callable[[], None]
+
+
+class GraphRunner(ABC):
+    """One graph, opened. `bind` checks named buffers and returns the call that runs the graph over them."""
+
+    def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
+        self.name = name
+        self.spec = spec
+        self.manifest = manifest
+
+    def bind(self, buffers: Mapping[str, Array]) -> Call:
+        """buffers: an array for every input and output, by name; the graph reads and writes them in place.
+
+        Raises RequestError that names the tensor, what it got and what the graph takes.
+        """
+        self._check(buffers)
+        return self._bind(buffers)
+
+    def run(self, **inputs: Array) -> dict[str, Array]:
+        """Bind and run once: inputs by name -> newly allocated outputs by name."""
+        dims: dict[str, int] = {}
+        for tensor in self.spec.inputs:
+            if tensor.name in inputs:
+                match_shape(tensor, inputs[tensor.name].shape, dims)
+        outputs = {tensor.name: np.empty(tensor.resolve(dims), tensor.dtype) for tensor in self.spec.outputs}
+        self.bind({**inputs, **outputs})()
+        return outputs
+
+    @abstractmethod
+    def _bind(self, buffers: Mapping[str, Array]) -> Call: ...
+
+    def _check(self, buffers: Mapping[str, Array]) -> None:
+        dims: dict[str, int] = {}
+        for tensor in (*self.spec.inputs, *self.spec.outputs):
+            if tensor.name not in buffers:
+                raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
+            array = buffers[tensor.name]
+            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous
+            if not fits or not match_shape(tensor, array.shape, dims):
+                raise RequestError(
+                    f"{self.name}: {tensor.name} takes a contiguous {tensor.dtype} {self._outline(tensor)}, "
+                    f"got {array.dtype} {list(array.shape)}"
+                )
+        for letter, size in dims.items():
+            limit = self.manifest.range(letter)
+            if not limit.min <= size <= limit.max:
+                raise RequestError(
+                    f"{self.name}: {letter} is {size}, this bundle takes {limit.min} to {limit.max}; "
+                    "export the voice with other limits, or split the request"
+                )
+
+    def _outline(self, tensor: TensorSpec) -> str:
+        return "[" + ", ".join(str(entry) for entry in tensor.shape) + "]"
+
+
+@dataclass(frozen=True)
+class BackendOptions:
+    threads: int | None = None  # CPU threads; all usable cores if None
+    device: int = 0  # index of the GPU, for backends that run on one
+
+
+class Backend(ABC):
+    name: ClassVar[str]
+    device: str  # what it runs on, in a word or two
+    choice: str = ""  # which backend was chosen and why, one line for the user
+
+    @abstractmethod
+    def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None: ...
+
+    @staticmethod
+    @abstractmethod
+    def missing() -> str | None:
+        """What keeps this backend from running on this machine, with the command that mends it; None if nothing."""
+
+    @abstractmethod
+    def open(self, graph: str) -> GraphRunner: ...

@@ -1,0 +1,75 @@
+"""ONNX Runtime's CPU provider, over NumPy arrays that are bound by address and never copied."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, BundleError
+from ..manifest import GraphSpec, Manifest, graph_path
+from .base import Array, Backend, BackendOptions, Call, GraphRunner
+from .bfloat16 import widen_to_float32
+
+
+class OnnxRuntimeBackend(Backend):
+    name = "onnxruntime"
+    device = "CPU"
+
+    def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
+        self.bundle = bundle
+        self.manifest = manifest
+        self.threads = options.threads or _usable_cores()
+
+    @staticmethod
+    def missing() -> str | None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            return "onnxruntime is not installed (pip install 'tacoglow[cpu]')"
+        return None
+
+    def open(self, graph: str) -> GraphRunner:
+        import onnxruntime
+
+        spec = self.manifest.graphs[graph]
+        path = graph_path(self.bundle, graph, spec)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.log_severity_level = 3
+        model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise BackendError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+        return OnnxRuntimeGraph(graph, spec, self.manifest, session)
+
+
+class OnnxRuntimeGraph(GraphRunner):
+    def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, session: Any) -> None:
+        super().__init__(name, spec, manifest)
+        self._session = session
+        names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
+        if names != set(spec.tensors):
+            raise BundleError(f"{name}: the graph's tensors {sorted(names)} are not the manifest's; export again")
+
+    def _bind(self, buffers: Mapping[str, Array]) -> Call:
+        binding = self._session.io_binding()
+        for tensors, bind in ((self.spec.inputs, binding.bind_input), (self.spec.outputs, binding.bind_output)):
+            for tensor in tensors:
+                array = buffers[tensor.name]
+                bind(tensor.name, "cpu", 0, np.dtype(tensor.dtype), array.shape, array.ctypes.data)
+        session = self._session
+
+        # The binding knows addresses only; the default argument keeps the arrays alive as long as the call.
+        def call(_held: Mapping[str, Array] = buffers) -> None:
+            session.run_with_iobinding(binding)
+
+        return call
+
+
+def _usable_cores() -> int:
+    """Cores this process may use: in a container fewer than the machine has. 0 leaves it to ONNX Runtime."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0

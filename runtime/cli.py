@@ -1,0 +1,128 @@
+"""`trt-infer`: a bundle and text in, wav files out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from .audio import Audio
+    from .synthesizer import SpeechOptions, Synthesizer
+
+
+class Wav(str, Enum):
+    int16 = "int16"
+    float32 = "float32"
+
+
+def infer(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
+    text: Annotated[Optional[str], typer.Argument(help="What to say; or use -i.")] = None,
+    input_file: Annotated[
+        Optional[Path], typer.Option("-i", "--input", help="File of phrases, one a line: one wav each.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Wav file; with -i a folder for 0001.wav, 0002.wav, …")
+    ] = Path("speech.wav"),
+    seed: Annotated[int, typer.Option(help="The same seed speaks the same, on every backend and in any batch.")] = 0,
+    backend: Annotated[str, typer.Option(help="auto, onnxruntime")] = "auto",
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads. [default: all usable cores]")] = None,
+    sigma: Annotated[
+        Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise. [default: the bundle's]")
+    ] = None,
+    denoise: Annotated[float, typer.Option(help="How strongly WaveGlow's hum is subtracted, e.g. 0.01.")] = 0.0,
+    gate_threshold: Annotated[
+        Optional[float], typer.Option(help="Probability at which an utterance ends. [default: the bundle's]")
+    ] = None,
+    max_frames: Annotated[
+        Optional[int], typer.Option(help="Frame limit of an utterance. [default: the bundle's]")
+    ] = None,
+    wav: Annotated[Wav, typer.Option(help="Sample format of the wav file.")] = Wav.int16,
+    plot: Annotated[
+        Optional[Path], typer.Option(help="Picture of mel, alignment and gate; with -i a folder for pictures.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print timings and facts as JSON on stdout.")] = False,
+) -> None:
+    """Speak TEXT, or every line of a file, from a bundle."""
+    from .synthesizer import SpeechOptions, Synthesizer
+
+    phrases = _phrases(text, input_file)
+    outputs = _output_paths(output, plot, len(phrases), input_file is not None)
+    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames)
+    synthesizer = Synthesizer.load(bundle, backend, threads=threads)
+    print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
+    audios = _speak(synthesizer, phrases, seed, options)
+    reports = []
+    for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
+        audio.save(wav_path, wav.value)
+        if plot_path is not None:
+            from .plot import save_plot
+
+            save_plot(audio, plot_path, synthesizer.manifest.audio.hop_length)
+        reports.append(_report(phrase, wav_path, audio, seed))
+        compute = sum(audio.timings.values())
+        print(f"{wav_path}: {audio.seconds:.2f} s of audio in {compute:.2f} s", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports}, indent=1))
+
+
+def _phrases(text: str | None, input_file: Path | None) -> list[str]:
+    from .errors import RequestError
+
+    if (text is None) == (input_file is None):
+        raise RequestError("give either TEXT or -i FILE" + ("" if text is None else ", not both"))
+    if input_file is None:
+        return [text or ""]
+    try:
+        lines = input_file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{input_file}: is not UTF-8 ({error.reason} at byte {error.start})") from error
+    phrases = [line for line in lines if line.strip()]
+    if not phrases:
+        raise RequestError(f"{input_file}: holds no phrase; write one a line")
+    return phrases
+
+
+def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) -> list[tuple[Path, Path | None]]:
+    """(wav, picture) of every phrase, checked to be writable before anything is computed."""
+    from .errors import RequestError
+
+    if is_folder:
+        names = [f"{i:04d}" for i in range(1, count + 1)]
+        paths = [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
+        folders = [output, *([plot] if plot else [])]
+    else:
+        paths, folders = [(output, plot)], []
+        for path in (output, *([plot] if plot else [])):
+            if path.is_dir() or not path.parent.is_dir():
+                problem = "is a folder" if path.is_dir() else "its folder does not exist"
+                raise RequestError(f"{path}: cannot be written: {problem}; give a file name with -o")
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return paths
+
+
+def _speak(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> list[Audio]:
+    if len(phrases) == 1:
+        return [synthesizer.say(phrases[0], seed, options)]
+    return synthesizer.say_batch(phrases, [seed] * len(phrases), options)
+
+
+def _report(phrase: str, path: Path, audio: Audio, seed: int) -> dict[str, object]:
+    compute = sum(audio.timings.values())
+    return {
+        "text": phrase,
+        "file": str(path),
+        "seed": seed,
+        "audio_seconds": audio.seconds,
+        "sampling_rate": audio.sampling_rate,
+        "frames": [utterance.mel.shape[1] for utterance in audio.utterances],
+        "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
+        "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
+        "rtf": audio.seconds / compute if compute else None,
+    }

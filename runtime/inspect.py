@@ -1,0 +1,83 @@
+"""`tacoglow inspect`: what a bundle holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .manifest import Manifest, TensorSpec
+
+
+def inspect(bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")]) -> None:
+    """Show a bundle: voice, limits, graphs with their shapes and sizes, parity; and check its files."""
+    from rich.console import Console
+
+    from .manifest import graph_path, load_manifest
+
+    manifest = load_manifest(bundle)
+    sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
+    console = Console()
+    console.print(_facts(manifest))
+    console.print(_graphs(manifest, sizes))
+    if manifest.parity is not None:
+        console.print(_parity(manifest))
+
+
+def _facts(manifest: Manifest) -> object:
+    from rich.markup import escape
+    from rich.table import Table
+
+    audio, decoder, vocoder = manifest.audio, manifest.decoder, manifest.vocoder
+    frame = 1000 * audio.hop_length / audio.sampling_rate
+    limits = ", ".join(f"{key} {span.min} to {span.max}" for key, span in manifest.dimensions.items())
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "voice": f"{manifest.voice.name} {manifest.voice.language}".strip(),
+        "written by": f"{manifest.generator}, {manifest.precision}, opset {manifest.opset}",
+        "audio": f"{audio.sampling_rate} Hz, hop {audio.hop_length} samples ({frame:.1f} ms), "
+        f"{audio.n_mel_channels} mel bands {audio.mel_fmin:g} to {audio.mel_fmax:g} Hz",
+        "text": f"{len(manifest.text.symbols)} symbols, {', '.join(manifest.text.cleaners) or 'no cleaners'}",
+        "decoder": f"gate threshold {decoder.gate_threshold:g}, at most {decoder.max_frames} frames "
+        f"({decoder.max_frames * frame / 1000:.1f} s)",
+        "vocoder": f"sigma {vocoder.sigma:g}, receptive field {vocoder.frames_before} frames before, "
+        f"{vocoder.frames_after} after",
+        "limits": limits + "   (B batch, T tokens, F frames, S samples)",
+    }
+    for label, value in rows.items():
+        table.add_row(label, escape(value))
+    for label, value in manifest.voice.provenance.items():
+        table.add_row(f"from: {label}", escape(value))
+    return table
+
+
+def _graphs(manifest: Manifest, sizes: dict[str, int]) -> object:
+    from rich.table import Table
+
+    table = Table("graph", "inputs", "outputs", "MB")
+    for name, graph in manifest.graphs.items():
+        table.add_row(name, _tensors(graph.inputs), _tensors(graph.outputs), f"{sizes[name] / 1e6:.1f}")
+    return table
+
+
+def _tensors(tensors: tuple[TensorSpec, ...]) -> str:
+    lines = []
+    for tensor in tensors:
+        dtype = "" if tensor.dtype == "float32" else f" {tensor.dtype}"
+        lines.append(f"{tensor.name} \\[{', '.join(map(str, tensor.shape))}]{dtype}")
+    return "\n".join(lines)
+
+
+def _parity(manifest: Manifest) -> object:
+    from rich.table import Table
+
+    assert manifest.parity is not None
+    table = Table("checked against PyTorch", "tensor", "largest error", "tolerance")
+    for name, tensors in {**manifest.parity.graphs, "pipeline": manifest.parity.pipeline}.items():
+        for tensor, entry in tensors.items():
+            table.add_row(name, tensor, f"{entry.max_abs_error:.1e}", f"{entry.tolerance:.1e}")
+    expected, got = manifest.parity.stop_frames
+    table.add_row("pipeline", "stop frame", f"{got} (PyTorch {expected})", "")
+    return table

@@ -1,0 +1,45 @@
+"""One picture of an utterance: mel spectrogram, alignment and gate, over the same time axis. Needs matplotlib."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .audio import Audio
+from .errors import RequestError
+
+
+def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
+    """Draw the utterances of `audio` side by side into a picture whose format is the path's suffix."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise RequestError("--plot needs matplotlib; install it with: pip install 'tacoglow[plot]'") from error
+    columns = len(audio.utterances)
+    figure, axes = pyplot.subplots(
+        3, columns, figsize=(max(9, 6 * columns), 8), sharex="col", squeeze=False, height_ratios=(3, 3, 1)
+    )
+    for column, utterance in zip(axes.T, audio.utterances, strict=True):
+        frames = utterance.mel.shape[1]
+        seconds = frames * hop_length / audio.sampling_rate
+        extent = (0.0, seconds)
+        mel, alignment, gate = column
+        mel.imshow(utterance.mel, origin="lower", aspect="auto", extent=(*extent, 0, len(utterance.mel)))
+        mel.set(ylabel="mel band", title=utterance.text[:80])
+        alignment.imshow(
+            utterance.alignment.T, origin="lower", aspect="auto", extent=(*extent, 0, len(utterance.token_ids))
+        )
+        alignment.set(ylabel="token")
+        gate.plot(np.linspace(0.0, seconds, frames, endpoint=False), utterance.gate)
+        gate.set(ylabel="gate", xlabel="seconds", ylim=(-0.05, 1.05))
+    figure.tight_layout()
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: the plot cannot be written: {error}") from error
+    finally:
+        pyplot.close(figure)

@@ -1,0 +1,136 @@
+"""split_text: sentences, then clauses, words and characters; nothing lost, no piece too long."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tacoglow.text import FrontEnd, TextError, split_text
+
+SENTENCES = [
+    ["One.", "Two!", "Three?", "Four"],
+    ["He said “Go!”", "(Really.)", "Yes."],
+    ['"Stop!" he said.', "Well... perhaps.", "stop!", "and go."],
+    ["Mr. Smith met Dr. Jones, e.g. on St. James St. near J. F. K. Airport.", "Then he left."],
+    ["It was 3.5 or $1.50.", "Next."],
+    ["No. 5 is alive.", "No.", "I am."],
+    ["At 5 p.m. we met Smith & Co. in town.", "At 6 p.m.", "They left."],
+    ["Say {HH. AW1? S} now.", "Bye {B. AY1}."],
+    ["Unclosed {brace.", "Here."],
+]
+
+
+@pytest.mark.parametrize("pieces", SENTENCES)
+def test_one_piece_a_sentence(pieces: list[str]) -> None:
+    assert split_text(" ".join(pieces), 1000, len) == pieces
+    assert split_text("\n\t".join(pieces), 1000, len) == pieces
+
+
+def test_full_width_marks_need_no_space() -> None:
+    assert split_text("你好。再见！「好！」x", 1000, len) == ["你好。", "再见！", "「好！」", "x"]
+
+
+def test_a_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
+    text = "one, two, three: four five six seven eight ninetyninetyninety"
+    assert split_text(text, 12, len) == [
+        "one, two,",
+        "three:",
+        "four five",
+        "six seven",
+        "eight",
+        "ninetyninety",
+        "ninety",
+    ]
+    assert split_text("alpha—beta -- gamma (delta) end", 11, len) == [
+        "alpha—",
+        "beta --",
+        "gamma",
+        "(delta)",
+        "end",
+    ]
+
+
+def test_braces_stay_whole() -> None:
+    assert split_text("ab{HH AW1}cd", 9, len) == ["ab", "{HH AW1}c", "d"]
+    with pytest.raises(TextError, match=r"brace group '\{HH AW1\}' alone takes 8 tokens, the limit is 7"):
+        split_text("ab {HH AW1} cd", 7, len)
+
+
+def test_a_character_can_be_too_long() -> None:
+    with pytest.raises(TextError, match="character '7' alone takes 5 tokens, the limit is 3"):
+        split_text("7", 3, FrontEnd().count_tokens)
+
+
+def test_silent_pieces_join_a_neighbour() -> None:
+    def letters(piece: str) -> int:
+        return sum(map(str.isalpha, piece))
+
+    assert split_text("One. ... Two. ?!", 5, letters) == ["One. ...", "Two. ?!"]
+    assert split_text("... One.", 5, letters) == ["... One."]
+    assert split_text("One. 😀", 20, FrontEnd().count_tokens) == ["One. 😀"]
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+def test_no_text_no_pieces(text: str) -> None:
+    assert split_text(text, 10, len) == []
+
+
+def test_refusals() -> None:
+    with pytest.raises(TextError, match="max_tokens: expected at least 1, got 0"):
+        split_text("text", 0, len)
+    with pytest.raises(TextError, match="text: expected a string, got NoneType"):
+        split_text(None, 10, len)  # type: ignore[arg-type]
+
+
+prose = st.lists(
+    st.sampled_from(
+        [
+            "a",
+            "Mr.",
+            "word",
+            "end.",
+            "so,",
+            "what?",
+            "“no!”",
+            "x—y",
+            "{HH AW1}",
+            "{",
+            "}",
+            "3.5",
+            "longish" * 4,
+        ]
+    )
+    | st.text(max_size=6)
+).map(" ".join)
+
+
+@given(prose, st.integers(9, 60))
+def test_nothing_is_lost_and_the_limit_holds(text: str, limit: int) -> None:
+    try:
+        pieces = split_text(text, limit, len)
+    except TextError as error:
+        assert "brace group" in str(error)
+        return
+    assert all(0 < len(piece) <= limit and piece == piece.strip() for piece in pieces)
+    # Between two pieces the text has a space or nothing.
+    assert re.fullmatch(" ?".join(map(re.escape, pieces)), " ".join(text.split()))
+
+
+@given(prose, st.integers(60, 90))
+def test_the_limit_holds_in_spoken_tokens(text: str, limit: int) -> None:
+    voice = FrontEnd()
+    pieces = split_text(text, limit, voice.count_tokens)
+    assert all(voice.count_tokens(piece) <= limit for piece in pieces)
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("unit", ["word ", "word", "A sentence. ", "so, ", ".)", ".", "{A}", "a. "])
+def test_time_is_linear(unit: str) -> None:
+    text = unit * (300_000 // len(unit)) + "x"
+    start = time.monotonic()
+    assert split_text(text, 100, len)
+    assert time.monotonic() - start < 5  # linear code needs a tenth of that

@@ -1,0 +1,56 @@
+"""The front end of one voice: its symbols and cleaners, checked once and used for every text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners
+from .errors import TextError, name_some, quote, warn_dropped
+from .sequence import encode_text
+from .symbols import NVIDIA_SYMBOLS, SymbolTable
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Text to token ids for one voice.
+
+    Raises TextError at construction for an unknown cleaner or an unusable symbol list. Lists become tuples.
+    """
+
+    symbols: tuple[str, ...] = NVIDIA_SYMBOLS  # in id order
+    cleaners: tuple[str, ...] = DEFAULT_CLEANERS  # by name, in the order in which they run
+    _table: SymbolTable = field(init=False, repr=False, compare=False)
+    _cleaners: list[Cleaner] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_table", SymbolTable(self.symbols))
+        object.__setattr__(self, "_cleaners", find_cleaners(self.cleaners))
+        object.__setattr__(self, "symbols", tuple(self.symbols))
+        object.__setattr__(self, "cleaners", tuple(self.cleaners))
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, with whitespace collapsed first: a line break is a space, outer space is cut.
+
+        Warns once (DroppedSymbolWarning) about what the voice has no symbol for. Raises TextError if `text`
+        is no string, is empty, or if nothing of it can be spoken.
+        """
+        ids, dropped = self._encode(text)
+        if not self._audible(ids):
+            lost = f"; this voice has no symbol for: {name_some(dropped)}" if dropped else ""
+            what = f"nothing of {quote(text)} can be spoken{lost}" if text.strip() else "the text is empty"
+            raise TextError(f"text: {what}; give at least one character from the voice's symbol list")
+        warn_dropped(dropped, stacklevel=2)
+        return ids
+
+    def count_tokens(self, text: str) -> int:
+        """How many ids `encode` gives, 0 where it would refuse the text as silent; never warns."""
+        ids, _ = self._encode(text)
+        return len(ids) if self._audible(ids) else 0
+
+    def _encode(self, text: str) -> tuple[list[int], dict[str, None]]:
+        # Only strings have whitespace to collapse; encode_text refuses the rest by name.
+        collapsed = " ".join(text.split()) if isinstance(text, str) else text
+        return encode_text(collapsed, self._cleaners, self._table)
+
+    def _audible(self, ids: list[int]) -> bool:
+        return any(not self.symbols[position].isspace() for position in ids)

@@ -1,0 +1,96 @@
+"""Digits to words, as the published English voices were trained to hear them.
+
+The rules, their order and their oddities are those of NVIDIA/tacotron2 `text/numbers.py` (from
+keithito/tacotron): "$1.5" is "one dollar, five cents", "1.2.3" keeps its second full stop, and any number
+from 1001 to 2999 is read as a year. Two things differ. What made that code crash is spoken: stray commas in
+an amount are ignored, and a number too long for inflect is read digit by digit. And every pattern runs in
+time linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from threading import Lock
+
+import inflect
+
+_GROUPED = re.compile(r"[0-9][0-9,]+[0-9]")
+_POUNDS = re.compile(r"£([0-9,]*[0-9]+)")
+_DOLLARS = re.compile(r"\$([0-9.,]*[0-9]+)")
+# A number is tried at its first digit only: what fails there fails at its other digits too, and trying them
+# all would take quadratic time on a long run of digits.
+_DECIMAL = re.compile(r"(?<![0-9])[0-9]+\.[0-9]+")
+_ORDINAL = re.compile(r"(?<![0-9])([0-9]+)(st|nd|rd|th)")
+_NUMBER = re.compile(r"[0-9]+")
+
+_LONGEST_NUMBER = 36  # digits; decillions are the largest that inflect has a word for
+_engine_lock = Lock()  # inflect keeps the number that it is working on in its engine
+
+
+def normalize_numbers(text: str) -> str:
+    """Write the amounts, decimals, ordinals and numbers of a lower-case `text` in words."""
+    text = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
+    text = _POUNDS.sub(r"\1 pounds", text)
+    text = _DOLLARS.sub(lambda match: _dollars(match[1]), text)
+    text = _DECIMAL.sub(lambda match: match[0].replace(".", " point "), text)
+    text = _ORDINAL.sub(lambda match: _ordinal(_significant(match[1]), match[2]), text)
+    return _NUMBER.sub(lambda match: _number(_significant(match[0])), text)
+
+
+def _significant(digits: str) -> str:
+    """`digits` without leading zeros; "0" if there are only zeros. Text, for int() refuses 4301 digits."""
+    return digits.lstrip("0") or "0"
+
+
+def _dollars(amount: str) -> str:
+    """ "12.05" as "12 dollars, 5 cents"; an amount with several full stops is left as it stands."""
+    parts = amount.split(".")
+    if len(parts) > 2:
+        return f"{amount} dollars"
+    values = [_significant(part.replace(",", "")) for part in parts]
+    spoken = [
+        f"{value} {unit}" if value == "1" else f"{value} {unit}s"
+        for value, unit in zip(values, ("dollar", "cent"), strict=False)
+        if value != "0"
+    ]
+    return ", ".join(spoken) or "zero dollars"
+
+
+def _ordinal(digits: str, suffix: str) -> str:
+    if len(digits) > _LONGEST_NUMBER:
+        return f"{_digit_by_digit(digits[:-1])} {_ordinal(digits[-1], suffix)}"
+    return _in_words(digits + suffix)
+
+
+def _number(digits: str) -> str:
+    if len(digits) > _LONGEST_NUMBER:
+        return _digit_by_digit(digits)
+    if len(digits) == 4 and 1000 < int(digits) < 3000:
+        return _year(int(digits))
+    return _in_words(digits, andword="")
+
+
+def _year(number: int) -> str:
+    """1905 as "nineteen oh five"; 2000 to 2009 and full centuries have forms of their own."""
+    century, rest = divmod(number, 100)
+    if 2000 <= number < 2010:
+        return f"two thousand {_in_words(str(rest))}" if rest else "two thousand"
+    if rest == 0:
+        return f"{_in_words(str(century))} hundred"
+    return _in_words(str(number), andword="", zero="oh", group=2).replace(", ", " ")
+
+
+def _digit_by_digit(digits: str) -> str:
+    return " ".join(map(_in_words, digits))
+
+
+@cache
+def _engine() -> inflect.engine:
+    return inflect.engine()
+
+
+@lru_cache(maxsize=4096)  # numbers repeat, and inflect takes tens of microseconds for each
+def _in_words(number: str, andword: str = "and", zero: str = "zero", group: int = 0) -> str:
+    with _engine_lock:
+        return str(_engine().number_to_words(number, andword=andword, zero=zero, group=group))

@@ -1,0 +1,91 @@
+"""Text to token ids and back: NVIDIA's `text_to_sequence`, for any symbol list."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+
+from .braces import brace_groups
+from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners, untransliterable
+from .errors import TextError, quote, warn_dropped
+from .symbols import NVIDIA_SYMBOLS, SymbolTable
+
+
+def text_to_sequence(
+    text: str,
+    cleaner_names: Sequence[str] = DEFAULT_CLEANERS,
+    symbols: Sequence[str] = NVIDIA_SYMBOLS,
+) -> list[int]:
+    """Token ids of `text`: positions in `symbols`.
+
+    The ids are those of NVIDIA/tacotron2 `text/__init__.py`, to the letter and with its quirks: `_` and `~`
+    are never emitted, sounds in braces are case-sensitive ARPAbet, and once a text has a brace group in its
+    first line, what follows that line is ignored (`FrontEnd.encode` removes line breaks first). Whatever is
+    not spoken is named in one DroppedSymbolWarning. A list without ARPAbet may have longer symbols of its
+    own; they are written in braces.
+
+    Raises TextError if `text` is not a string, a cleaner is unknown, or `symbols` is not a list of distinct
+    strings.
+    """
+    ids, dropped = encode_text(text, find_cleaners(cleaner_names), SymbolTable(symbols))
+    warn_dropped(dropped, stacklevel=2)
+    return ids
+
+
+def sequence_to_text(ids: Iterable[int], symbols: Sequence[str] = NVIDIA_SYMBOLS) -> str:
+    """The text that `ids` stand for, with sounds in braces; ids outside the list are left out.
+
+    Raises TextError if an id is not an integer, or for a symbol list that text_to_sequence refuses.
+    """
+    table = SymbolTable(symbols)
+    positions = (_as_index(value) for value in ids)
+    shown = (table.shown(table.symbols[index]) for index in positions if 0 <= index < len(table.symbols))
+    return "".join(shown).replace("}{", " ")
+
+
+def encode_text(
+    text: str, cleaners: Sequence[Cleaner], table: SymbolTable
+) -> tuple[list[int], dict[str, None]]:
+    """`text_to_sequence` without its warning: the ids, and what was dropped, each name once and in order."""
+    if not isinstance(text, str):
+        raise TextError(f"text: expected a string, got {type(text).__name__} {quote(text)}")
+    ids: list[int] = []
+    dropped: dict[str, None] = {}
+    for part, in_braces in _parts(text, dropped):
+        if in_braces:
+            tokens: Sequence[str] = part.split()
+            found = [table.ids.get(table.in_braces(token)) for token in tokens]
+        else:
+            dropped.update((repr(character), None) for character in untransliterable(part, cleaners))
+            tokens = _clean(part, cleaners)
+            found = [table.ids.get(character) for character in tokens]
+        ids.extend(position for position in found if position is not None)
+        lost = dict.fromkeys(token for token, position in zip(tokens, found, strict=True) if position is None)
+        dropped.update((f"phone {quote(token)}" if in_braces else repr(token), None) for token in lost)
+    return ids, dropped
+
+
+def _parts(text: str, dropped: dict[str, None]) -> Iterator[tuple[str, bool]]:
+    """`text` in order, as (plain text, False) and (contents of braces, True)."""
+    line_end = text.find("\n") if "\n" in text else len(text)
+    spoken = 0
+    for start, stop in brace_groups(text, line_end):
+        yield text[spoken:start], False
+        yield text[start + 1 : stop - 1], True
+        spoken = stop
+    if spoken and text[line_end:].strip():
+        dropped[f"the lines after the first, {quote(text[line_end:].strip())}"] = None
+    yield text[spoken : line_end if spoken else len(text)], False
+
+
+def _clean(text: str, cleaners: Sequence[Cleaner]) -> str:
+    for cleaner in cleaners:
+        text = cleaner(text)
+    return text
+
+
+def _as_index(value: object) -> int:
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TextError(f"ids: expected integers, got {type(value).__name__} {quote(value)}") from None
