@@ -1,0 +1,159 @@
+"""Fetches NVIDIA's published checkpoints from its registry (NGC) into a cache folder.
+
+The cache is $TACOGLOW_CACHE, else $XDG_CACHE_HOME/tacoglow, else ~/.cache/tacoglow; the files lie in its folder
+`checkpoints`. $TACOGLOW_NGC_URL names a mirror of the registry, for machines behind a firewall.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Literal
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from .checkpoint import read_checkpoint
+from .errors import CheckpointError, DownloadError
+
+ModelName = Literal["tacotron2", "waveglow"]
+Precision = Literal["fp32", "fp16"]
+
+NGC_URL = "https://api.ngc.nvidia.com"
+TIMEOUT = 30.0  # seconds, to connect and for each read
+BLOCK = 1 << 18  # bytes a read
+# The files that NVIDIA's own torch.hub entry points fetch; the fp16 ones were trained with mixed precision.
+PUBLISHED = {
+    ("tacotron2", "fp32"): "tacotron2_pyt_ckpt_fp32/versions/19.09.0/files/nvidia_tacotron2pyt_fp32_20190427",
+    ("tacotron2", "fp16"): "tacotron2_pyt_ckpt_amp/versions/19.09.0/files/nvidia_tacotron2pyt_fp16_20190427",
+    ("waveglow", "fp32"): "waveglow_ckpt_fp32/versions/19.09.0/files/nvidia_waveglowpyt_fp32_20190427",
+    ("waveglow", "fp16"): "waveglow_ckpt_amp/versions/19.09.0/files/nvidia_waveglowpyt_fp16_20190427",
+}
+
+
+def fetch_pretrained(
+    model: ModelName,
+    precision: Precision = "fp32",
+    *,
+    force: bool = False,
+    base_url: str | None = None,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """The path of a published checkpoint, downloaded unless the cache has it.
+
+    force downloads it again; base_url and cache replace what the environment names; progress shows a bar on
+    stderr. Raises DownloadError, and then the cache is as it was before.
+    """
+    if (model, precision) not in PUBLISHED:
+        known = ", ".join(" ".join(pair) for pair in PUBLISHED)
+        raise ValueError(f"no published checkpoint {model!r} in {precision!r}; there are: {known}")
+    url = published_url(model, precision, base_url)
+    path = cache_folder(cache) / "checkpoints" / url.rsplit("/", 1)[1]
+    if force or not path.is_file():
+        _download(url, path, model, progress)
+    return path
+
+
+def published_url(model: ModelName, precision: Precision = "fp32", base_url: str | None = None) -> str:
+    base = base_url or os.environ.get("TACOGLOW_NGC_URL") or NGC_URL
+    return f"{base.rstrip('/')}/v2/models/nvidia/{PUBLISHED[model, precision]}"
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    if chosen := cache or os.environ.get("TACOGLOW_CACHE"):
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tacoglow"
+
+
+def _download(url: str, path: Path, model: str, progress: bool) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download_whole(url, path, progress)
+    except CheckpointError as error:
+        raise _failed(url, f"what came is no whole checkpoint ({error})", model) from error
+    except HTTPError as error:
+        raise _failed(url, f"the server answers {error.code} {error.reason}", model) from error
+    except URLError as error:
+        raise _failed(url, str(error.reason), model) from error
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed URL
+        raise _failed(url, str(error) or type(error).__name__, model) from error
+
+
+def _failed(url: str, what: str, model: str) -> DownloadError:
+    return DownloadError(f"{url}: {what}; download it by hand and pass --{model}")
+
+
+def _download_whole(url: str, path: Path, progress: bool) -> None:
+    """Download to a file of another name, and rename it once it is known to be whole.
+
+    The name is unique, so that two processes that fetch the same file do not write into each other's.
+    """
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    try:
+        _receive(url, part, progress)
+        # The length shows a cut, but a proxy's login page comes in full, and a chunked body has no length.
+        read_checkpoint(part)
+        part.replace(path)
+    finally:  # after an interrupt too
+        part.unlink(missing_ok=True)
+
+
+def _receive(url: str, part: Path, progress: bool) -> None:
+    with _open(url) as response, part.open("xb") as file:
+        expected = response.length  # None where the server states no Content-Length
+        with _progress_bar(progress, url.rsplit("/", 1)[1], expected) as advance:
+            while block := response.read(BLOCK):
+                file.write(block)
+                advance(len(block))
+        received = file.tell()
+        if expected is not None and received != expected:
+            raise HTTPException(f"cut short: {received} of {expected} bytes came")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _open(url: str) -> HTTPResponse:
+    """urlopen for http and https alone: urllib's own would also read file:, ftp: and data: URLs."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError("only http and https URLs are fetched")
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler,
+        urllib.request.HTTPHandler,
+        urllib.request.HTTPSHandler,
+        urllib.request.HTTPRedirectHandler,
+        urllib.request.HTTPDefaultErrorHandler,
+        urllib.request.HTTPErrorProcessor,
+        urllib.request.UnknownHandler,
+    ):
+        opener.add_handler(handler())
+    request = urllib.request.Request(url, headers={"User-Agent": "tacoglow"})
+    response: HTTPResponse = opener.open(request, timeout=TIMEOUT)
+    return response
+
+
+@contextmanager
+def _progress_bar(show: bool, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yields a function to be told of every block's bytes."""
+    if not show:
+        yield lambda size: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda size: bar.advance(task, size)

@@ -1,0 +1,296 @@
+"""Reading checkpoints: every accepted layout gives the same model, and every broken file one clear error."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tacoglow.models import CheckpointError, WaveGlow, load_tacotron2, load_waveglow
+
+Content = Callable[..., dict[str, Any]]
+Save = Callable[[Any], Path]
+
+LOADERS: dict[str, Callable[[Path], torch.nn.Module]] = {
+    "tacotron2": load_tacotron2,
+    "waveglow": load_waveglow,
+}
+MODELS = pytest.mark.parametrize("model", list(LOADERS))
+
+
+def weights_of(path: Path, model: str) -> dict[str, Tensor]:
+    return LOADERS[model](path).state_dict()
+
+
+def assert_same(got: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 0.0) -> None:
+    torch.testing.assert_close(got, expected, rtol=0.0, atol=tolerance)
+
+
+def refusal(load: Callable[[Path], Any], path: Path) -> str:
+    """The message without the path; every one is a single line that begins with the path."""
+    with pytest.raises(CheckpointError) as raised:
+        load(path)
+    message = str(raised.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+class TestLayouts:
+    @MODELS
+    @pytest.mark.parametrize("prefix", ["module.", "module.1.", "module.module."])
+    def test_distributed_prefixes(self, content: Content, save: Save, model: str, prefix: str) -> None:
+        plain = content(model)
+        wrapped = plain | {"state_dict": {prefix + key: value for key, value in plain["state_dict"].items()}}
+        assert_same(weights_of(save(wrapped), model), weights_of(save(plain), model))
+
+    @MODELS
+    def test_half_precision_weights_become_float32(self, content: Content, save: Save, model: str) -> None:
+        halved, rounded = content(model), content(model)
+        for key, value in halved["state_dict"].items():
+            if value.is_floating_point():
+                halved["state_dict"][key] = value.half()
+                rounded["state_dict"][key] = value.half().float()
+        loaded = weights_of(save(halved), model)
+        assert all(value.dtype != torch.float16 for value in loaded.values())
+        assert_same(loaded, weights_of(save(rounded), model))
+
+    def test_folded_weight_norm(self, content: Content, save: Save) -> None:
+        checkpoint = content("waveglow")
+        expected = weights_of(save(checkpoint), "waveglow")
+        state = checkpoint["state_dict"]
+        for key in [key for key in state if key.endswith("weight_g")]:
+            stem = key.removesuffix("_g")
+            state[stem] = torch._weight_norm(state.pop(stem + "_v"), state.pop(key), 0)
+        # torch multiplies in float32, the loader in float64
+        assert_same(weights_of(save(checkpoint), "waveglow"), expected, tolerance=1e-6)
+
+    def test_weight_norm_as_parametrization(self, content: Content, save: Save) -> None:
+        checkpoint = content("waveglow")
+        expected = weights_of(save(checkpoint), "waveglow")
+        names = {
+            "weight_g": "parametrizations.weight.original0",
+            "weight_v": "parametrizations.weight.original1",
+        }
+        renamed = {
+            re.sub(r"weight_[gv]$", lambda found: names[found[0]], key): value
+            for key, value in checkpoint["state_dict"].items()
+        }
+        assert renamed.keys() != checkpoint["state_dict"].keys()
+        assert_same(weights_of(save(checkpoint | {"state_dict": renamed}), "waveglow"), expected)
+
+    @MODELS
+    def test_older_file_format(self, content: Content, tmp_path: Path, save: Save, model: str) -> None:
+        path = tmp_path / "legacy.pt"
+        torch.save(content(model), path, _use_new_zipfile_serialization=False)
+        assert_same(weights_of(path, model), weights_of(save(content(model)), model))
+
+    @MODELS
+    def test_what_else_training_saves(self, content: Content, save: Save, model: str) -> None:
+        plain = content(model)
+        whole = plain | {
+            "epoch": 1500,
+            "optimizer": {
+                "state": {0: {"step": 5, "exp_avg": torch.zeros(3)}},
+                "param_groups": [{"lr": 1e-3}],
+            },
+            "cuda_rng_state_all": [torch.zeros(16, dtype=torch.uint8)],
+            "state_dict": collections.OrderedDict(plain["state_dict"]),
+        }
+        assert_same(weights_of(save(whole), model), weights_of(save(plain), model))
+
+    def test_loaded_models_are_float32_and_in_eval_mode(self, content: Content, save: Save) -> None:
+        for model, load in LOADERS.items():
+            loaded = load(save(content(model)))
+            assert not loaded.training
+            assert {value.dtype for value in loaded.parameters()} == {torch.float32}
+
+
+class TestAudioSettings:
+    @pytest.mark.parametrize("place", ["audio", "data_config", "config"])
+    def test_are_kept(self, content: Content, save: Save, place: str) -> None:
+        checkpoint = content("waveglow")
+        checkpoint.setdefault(place, {}).update(sampling_rate=16000, mel_fmax=7600.0, name="not a setting")
+        audio = load_waveglow(save(checkpoint)).audio
+        assert {key: audio[key] for key in ("sampling_rate", "mel_fmax")} == {
+            "sampling_rate": 16000,
+            "mel_fmax": 7600.0,
+        }
+        assert "name" not in audio
+
+    def test_the_hop_is_a_quarter_of_the_upsampling_kernel(self, waveglow: WaveGlow) -> None:
+        assert (waveglow.config.upsample_kernel, waveglow.config.upsample_stride) == (1024, 256)
+
+    def test_a_stated_hop_is_taken(self, content: Content, save: Save) -> None:
+        assert load_waveglow(save(content("waveglow") | {"audio": {"hop_length": 128}})).config.upsample_stride == 128
+
+
+class TestMisfits:
+    def test_missing_tensor(self, content: Content, save: Save) -> None:
+        checkpoint = content("tacotron2")
+        del checkpoint["state_dict"]["decoder.gate_layer.linear_layer.weight"]
+        said = refusal(load_tacotron2, save(checkpoint))
+        assert "decoder.gate_layer.weight should be [1, 36], is absent" in said
+
+    def test_extra_tensor_is_named_as_in_the_file(self, content: Content, save: Save) -> None:
+        checkpoint = content("waveglow")
+        checkpoint["state_dict"]["module.WN.9.extra.conv.weight"] = torch.zeros(3, 2)
+        said = refusal(load_waveglow, save(checkpoint))
+        assert "module.WN.9.extra.conv.weight should be absent, is [3, 2]" in said
+
+    def test_misshapen_tensor_is_named_with_both_shapes(self, content: Content, save: Save) -> None:
+        said = refusal(load_tacotron2, save(content("tacotron2", n_symbols=150)))
+        assert "embedding.weight should be [150, 16], is [148, 16]" in said
+
+    def test_many_misfits_are_counted(self, content: Content, save: Save) -> None:
+        said = refusal(load_tacotron2, save(content("tacotron2", decoder_rnn_dim=21)))
+        assert re.search(r"; and \d+ more$", said)
+
+    def test_the_other_model(self, content: Content, save: Save) -> None:
+        assert "its config has no 'n_symbols'" in refusal(load_tacotron2, save(content("waveglow")))
+        assert "'n_flows'" in refusal(load_waveglow, save(content("tacotron2")))
+
+    @MODELS
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_diverged_weights(self, content: Content, save: Save, model: str, bad: float) -> None:
+        checkpoint = content(model)
+        key = next(key for key, value in checkpoint["state_dict"].items() if value.ndim == 3)
+        checkpoint["state_dict"][key][0, 0, 0] = bad
+        assert f"{key} holds NaN or infinity" in refusal(LOADERS[model], save(checkpoint))
+
+    def test_weight_norm_without_its_gain(self, content: Content, save: Save) -> None:
+        checkpoint = content("waveglow")
+        del checkpoint["state_dict"]["WN.0.start.weight_g"]
+        assert "WN.0.start.weight_g: expected [8, 1, 1], got nothing" in refusal(load_waveglow, save(checkpoint))
+
+    def test_no_tensor(self, content: Content, save: Save) -> None:
+        checkpoint = content("tacotron2")
+        checkpoint["state_dict"]["embedding.weight"] = [1.0, 2.0]
+        assert "embedding.weight should be a tensor, got list" in refusal(load_tacotron2, save(checkpoint))
+
+
+class TestConfigs:
+    @pytest.mark.parametrize(
+        ("model", "changes", "said"),
+        [
+            ("tacotron2", {"n_symbols": "148"}, "config 'n_symbols' should be a number (int), got '148'"),
+            ("tacotron2", {"prenet_dim": True}, "config 'prenet_dim' should be a number (int), got True"),
+            ("tacotron2", {"prenet_dim": None}, "config 'prenet_dim' should be a number (int), got None"),
+            ("tacotron2", {"prenet_dim": 8.5}, "config 'prenet_dim' should be a number (int), got 8.5"),
+            ("tacotron2", {"gate_threshold": [0.5]}, "config 'gate_threshold' should be a number (float)"),
+            ("waveglow", {"WN_config": 3}, "config 'WN_config' should be a dict, got int"),
+            ("waveglow", {"WN_config": {"n_layers": 3}}, "its config has no 'n_channels'"),
+        ],
+    )
+    def test_wrong_types(self, content: Content, save: Save, model: str, changes: dict[str, Any], said: str) -> None:
+        assert said in refusal(LOADERS[model], save(content(model, **changes)))
+
+    @pytest.mark.parametrize(
+        ("model", "changes", "said"),
+        [
+            ("tacotron2", {"prenet_dim": 0}, "prenet_dim must be positive"),
+            ("tacotron2", {"n_frames_per_step": 2}, "n_frames_per_step is 2"),
+            ("tacotron2", {"symbols_embedding_dim": 12}, "symbols_embedding_dim 12 must equal"),
+            ("waveglow", {"n_flows": -4}, "n_flows must be positive"),
+            (
+                "waveglow",
+                {"WN_config": {"n_layers": 3, "n_channels": 8, "kernel_size": 2}},
+                "kernel_size must be odd",
+            ),
+        ],
+    )
+    def test_impossible_values(
+        self, content: Content, save: Save, model: str, changes: dict[str, Any], said: str
+    ) -> None:
+        assert said in refusal(LOADERS[model], save(content(model, **changes)))
+
+    def test_a_whole_number_will_do_for_a_fraction(self, content: Content, save: Save) -> None:
+        assert load_tacotron2(save(content("tacotron2", gate_threshold=1))).config.gate_threshold == 1.0
+
+    @MODELS
+    def test_missing_value(self, content: Content, save: Save, model: str) -> None:
+        checkpoint = content(model)
+        del checkpoint["config"]["n_mel_channels"]
+        assert refusal(LOADERS[model], save(checkpoint)) == "its config has no 'n_mel_channels'"
+
+    @pytest.mark.parametrize("config", ["absent", None, [1, 2]])
+    def test_no_config(self, content: Content, save: Save, config: Any) -> None:
+        checkpoint = content("tacotron2") | {"config": config}
+        if config == "absent":
+            del checkpoint["config"]
+        assert "no 'config' with the model's dimensions" in refusal(load_tacotron2, save(checkpoint))
+
+
+class Payload:
+    """Pickles as an order to create a folder."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.victim),)
+
+
+class TestBrokenFiles:
+    def test_missing(self, tmp_path: Path) -> None:
+        assert refusal(load_tacotron2, tmp_path / "none.pt").startswith("no such file")
+
+    def test_folder(self, tmp_path: Path) -> None:
+        assert refusal(load_tacotron2, tmp_path).startswith("a folder")
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"",
+            b"hello world, no checkpoint\n" * 9,
+            b"<!DOCTYPE html><html></html>",
+            b"PK\x03\x04",
+            b"\x89PNG\r\n\x1a\n",
+        ],
+        ids=["empty", "text", "web page", "start of a zip", "image"],
+    )
+    def test_no_checkpoint(self, tmp_path: Path, data: bytes) -> None:
+        path = tmp_path / "model.pt"
+        path.write_bytes(data)
+        assert "truncated, or no PyTorch checkpoint" in refusal(load_waveglow, path)
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_truncated(self, content: Content, tmp_path: Path, legacy: bool) -> None:
+        path = tmp_path / "model.pt"
+        torch.save(content("waveglow"), path, _use_new_zipfile_serialization=not legacy)
+        whole = path.read_bytes()
+        for size in (10, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:size])
+            assert "truncated" in refusal(load_waveglow, path)
+
+    @pytest.mark.parametrize(
+        ("held", "said"),
+        [
+            ({"model": 1, "iteration": 2}, "got a dict with 'model', 'iteration'"),
+            ({}, "got a dict with nothing in it"),
+            (torch.zeros(3), "got Tensor"),
+            ({"config": {}, "state_dict": None}, "got a dict with 'config', 'state_dict'"),
+        ],
+    )
+    def test_another_layout(self, save: Save, held: Any, said: str) -> None:
+        assert said in refusal(load_tacotron2, save(held))
+
+    @pytest.mark.parametrize("legacy", [False, True])
+    def test_pickled_code_is_not_run(self, content: Content, tmp_path: Path, legacy: bool) -> None:
+        path, victim = tmp_path / "model.pt", tmp_path / "created"
+        held = content("tacotron2") | {"optimizer": Payload(victim)}
+        torch.save(held, path, _use_new_zipfile_serialization=not legacy)
+        assert "holds Python objects, which are not unpickled" in refusal(load_tacotron2, path)
+        assert not victim.exists()
+        torch.load(path, weights_only=False)
+        assert victim.exists(), "the payload would not have worked"
+
+    def test_pickled_module(self, save: Save) -> None:
+        assert "holds Python objects" in refusal(load_waveglow, save({"model": torch.nn.Linear(2, 2)}))

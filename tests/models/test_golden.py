@@ -1,0 +1,133 @@
+"""The modules against what NVIDIA's own classes computed with the same weights, masks and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+
+# float32 over at most 30 recurrent steps or 4 flows: sums in another order differ in the last two digits.
+TOLERANCE = 1e-5
+# The denoiser's transform is a matrix of 1024 sines there and a fast Fourier transform here.
+DENOISER_TOLERANCE = 1e-5
+HALF_TOLERANCE = 0.02  # 11 bits of mantissa over values up to 4, through a recurrence
+SIGMA = 0.6
+STRENGTH = 0.1
+LIMIT = 7  # frames, the step limit of the case "limit"
+
+Golden = dict[str, Tensor]
+
+
+def assert_close(got: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:
+    torch.testing.assert_close(got, expected, rtol=0.0, atol=tolerance)
+
+
+@pytest.fixture
+def model_for(content: Callable[..., Any], save: Callable[[Any], Path]) -> Callable[[str], Tacotron2]:
+    def load(case: str) -> Tacotron2:
+        changes = {"max_decoder_steps": LIMIT} if case == "limit" else {}
+        return load_tacotron2(save(content("tacotron2", **changes)))
+
+    return load
+
+
+def inputs(golden: Golden, case: str) -> tuple[Tensor, Tensor, Tensor]:
+    """ids [B, T], lengths [B], masks [B, F, 2, P]"""
+    batch = len(golden[f"tacotron2/{case}/memory"])
+    ids = golden["tacotron2/ids"][:batch]
+    return ids, torch.full((batch,), ids.shape[1]), golden["tacotron2/masks"][:batch]
+
+
+@pytest.mark.parametrize("case", ["stop", "limit", "pair"])
+def test_encoder(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
+    ids, lengths, _ = inputs(golden, case)
+    with torch.no_grad():
+        memory, _, mask = model_for(case).encode(ids, lengths)
+    assert_close(memory, golden[f"tacotron2/{case}/memory"])
+    assert not mask.any()
+
+
+@pytest.mark.parametrize("case", ["stop", "limit", "pair"])
+def test_decoder(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
+    ids, lengths, masks = inputs(golden, case)
+    model = model_for(case)
+    with torch.no_grad():
+        out = model.decode(*model.encode(ids, lengths), masks)
+    assert out.mel_lengths.tolist() == golden[f"tacotron2/{case}/mel_lengths"].tolist()
+    for i, decoded in enumerate(out.frames_decoded):  # NVIDIA's go on past an item's end while another speaks
+        assert_close(out.mel[i, :, :decoded], golden[f"tacotron2/{case}/mel"][i, :, :decoded])
+        assert_close(out.gate_logits[i, :decoded], golden[f"tacotron2/{case}/gate_logits"][i, :decoded])
+        assert_close(out.alignments[i, :decoded], golden[f"tacotron2/{case}/alignments"][i, :decoded])
+
+
+@pytest.mark.parametrize("case", ["stop", "limit"])
+def test_infer(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
+    ids, lengths, masks = inputs(golden, case)
+    mel, mel_lengths, alignments = model_for(case).infer(ids, lengths, masks)
+    assert_close(mel, golden[f"tacotron2/{case}/mel_postnet"])
+    assert_close(alignments, golden[f"tacotron2/{case}/alignments"])
+    assert mel_lengths.tolist() == golden[f"tacotron2/{case}/mel_lengths"].tolist()
+
+
+def test_the_cases_end_as_they_are_named(golden: Golden) -> None:
+    frames = {case: golden[f"tacotron2/{case}/mel"].shape[2] for case in ("stop", "limit", "pair")}
+    assert golden["tacotron2/stop/mel_lengths"].tolist() == [frames["stop"] - 1]  # the gate's own frame is the last
+    assert golden["tacotron2/limit/mel_lengths"].tolist() == [LIMIT] == [frames["limit"]]
+    assert len(set(golden["tacotron2/pair/mel_lengths"].tolist())) == 2
+
+
+def test_older_form_of_infer(tacotron2: Tacotron2, golden: Golden) -> None:
+    """infer(ids) as in SEED's example: mel before and after the postnet, gates, alignments."""
+    ids, _, masks = inputs(golden, "stop")
+    older = tacotron2.infer(ids, None, masks)
+    for got, name in zip(older, ("mel", "mel_postnet", "gate_logits", "alignments"), strict=True):
+        assert_close(got, golden[f"tacotron2/stop/{name}"])
+
+
+def test_drawn_dropout_is_on_and_seeded(tacotron2: Tacotron2, golden: Golden) -> None:
+    ids, lengths, _ = inputs(golden, "stop")
+    spoken = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        spoken.append(tacotron2.infer(ids, lengths)[0][:, :, :5])
+    assert torch.equal(spoken[0], spoken[1])
+    assert not torch.allclose(spoken[0], spoken[2])
+
+
+def test_waveglow(waveglow: WaveGlow, golden: Golden) -> None:
+    audio = waveglow.infer(golden["waveglow/mel"], SIGMA, golden["waveglow/z"])
+    assert_close(audio, golden["waveglow/audio"])
+    assert waveglow.remove_weightnorm(waveglow) is waveglow
+
+
+def test_waveglow_draws_its_noise(waveglow: WaveGlow, golden: Golden) -> None:
+    torch.manual_seed(3)
+    drawn = waveglow.infer(golden["waveglow/mel"], SIGMA)
+    torch.manual_seed(3)
+    z = torch.randn(golden["waveglow/z"].shape)
+    assert torch.equal(drawn, waveglow.infer(golden["waveglow/mel"], SIGMA, z))
+
+
+def test_denoiser(waveglow: WaveGlow, golden: Golden) -> None:
+    denoised = Denoiser(waveglow)(golden["waveglow/audio"], STRENGTH)
+    assert_close(denoised, golden["waveglow/denoised"], DENOISER_TOLERANCE)
+    assert (denoised - golden["waveglow/audio"]).abs().max() > 0.01  # so that the hum matters in this test
+
+
+def test_half_precision_stays_near_float32(
+    content: Callable[..., Any], save: Callable[[Any], Path], golden: Golden
+) -> None:
+    """What model_math="fp16" gives: .half() after loading."""
+    ids, lengths, masks = inputs(golden, "limit")
+    speaker = load_tacotron2(save(content("tacotron2", max_decoder_steps=LIMIT))).half()
+    mel, _, _ = speaker.infer(ids, lengths, masks.half())
+    assert_close(mel.float(), golden["tacotron2/limit/mel_postnet"], HALF_TOLERANCE)
+    vocoder = load_waveglow(save(content("waveglow"))).half()
+    audio = vocoder.infer(golden["waveglow/mel"].half(), SIGMA, golden["waveglow/z"].half())
+    assert_close(audio.float(), golden["waveglow/audio"], HALF_TOLERANCE)
