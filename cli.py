@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TextIO
+from typing import NoReturn, TextIO, cast
 
 import typer
 
@@ -18,6 +18,8 @@ from .runtime.doctor import doctor
 from .runtime.inspect import inspect
 
 DEBUG_HINT = "Add --debug to any command to see the traceback behind an error."
+# What typer raises for a command line that it cannot read. Typer has no name for it, and its home moves.
+_UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 
 def _version(show: bool) -> None:
@@ -50,13 +52,13 @@ def main() -> None:
 
 def export_onnx_main() -> None:
     app = _app()
-    app.command(epilog=DEBUG_HINT)(export_onnx)
+    app.command(epilog=DEBUG_HINT, no_args_is_help=True)(export_onnx)
     _run(app)
 
 
 def trt_infer_main() -> None:
     app = _app()
-    app.command(epilog=DEBUG_HINT)(infer)
+    app.command(epilog=DEBUG_HINT, no_args_is_help=True)(infer)
     _run(app)
 
 
@@ -65,7 +67,9 @@ def _run(app: typer.Typer) -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     warnings.showwarning = _show_warning
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except _UsageError as error:
+        _refuse_usage(error)
     except (ValueError, OSError) as error:
         if debug:
             raise
@@ -78,10 +82,20 @@ def _run(app: typer.Typer) -> None:
         sys.exit(2)
 
 
+def _refuse_usage(error: typer.BadParameter) -> NoReturn:
+    if not sys.argv[1:]:
+        error.show()  # the help
+    else:
+        command = error.ctx.command_path if error.ctx else sys.argv[0]
+        print(f"error: {_one_line(error)}; see: {command} --help", file=sys.stderr)
+    sys.exit(2)
+
+
 def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    message = error.format_message().rstrip(".") if isinstance(error, _UsageError) else str(error)
+    return " ".join(message.split())
 
 
 def _show_warning(

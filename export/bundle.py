@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,12 @@ def export_onnx(
         raise ExportError(f"precision: expected one of {', '.join(TOLERANCES)}, got {precision!r}")
     voice, limits = voice or VoiceFile(), limits or Limits()
     audio = audio_format(voice, tacotron2, waveglow)
-    denoiser = Denoiser(waveglow, audio.filter_length)
+    try:
+        denoiser = Denoiser(waveglow, audio.filter_length)
+    except RuntimeError as error:
+        raise ExportError(
+            f"filter_length: the denoiser cannot use a window of {audio.filter_length} samples"
+        ) from error
     graphs = build_graphs(tacotron2, waveglow, denoiser, precision)
     frames = limits.frames or tacotron2.config.max_decoder_steps
     with _written_whole(Path(bundle)) as folder:
@@ -134,14 +139,14 @@ def _written_whole(bundle: Path) -> Iterator[Path]:
     try:
         bundle.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=bundle.parent, prefix=f".{bundle.name}."))
+        try:
+            yield folder
+            folder.chmod(0o755)
+            _replace(folder, bundle)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise ExportError(f"{bundle}: cannot be written: {error.strerror}; choose another folder with -o") from error
-    try:
-        yield folder
-        folder.chmod(0o755)
-        _replace(folder, bundle)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_replaceable(bundle: Path) -> bool:
@@ -154,5 +159,10 @@ def _replace(folder: Path, bundle: Path) -> None:
         folder.rename(bundle)
         return
     with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.old.") as aside:
-        bundle.rename(Path(aside) / "bundle")
-        folder.rename(bundle)
+        old = bundle.rename(Path(aside) / "bundle")
+        try:
+            folder.rename(bundle)
+        except OSError:
+            with suppress(OSError):  # unless another export has put a bundle there meanwhile
+                old.rename(bundle)
+            raise

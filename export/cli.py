@@ -34,13 +34,13 @@ def export_onnx(
     ] = None,
     config: Annotated[
         Optional[Path],
-        typer.Option(help="Voice file (JSON): name, audio settings, symbols, cleaners. [default: NVIDIA's]"),
+        typer.Option(help="Voice file (JSON): name, audio settings, symbols, cleaners.", show_default="NVIDIA's"),
     ] = None,
     precision: Annotated[PrecisionChoice, typer.Option(help="Arithmetic of the graphs.")] = PrecisionChoice.fp32,
     max_batch: Annotated[int, typer.Option(min=1, help="Utterances decoded at once.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an utterance.")] = 256,
     max_frames: Annotated[
-        Optional[int], typer.Option(min=1, help="Frames of an utterance. [default: the checkpoint's]")
+        Optional[int], typer.Option(min=1, help="Frames of an utterance.", show_default="the checkpoint's")
     ] = None,
 ) -> None:
     """Export a Tacotron 2 and a WaveGlow checkpoint as a bundle of ONNX graphs, and check it against PyTorch."""

@@ -6,9 +6,11 @@ speak one utterance freely, from the same noise, and the frame they stop at, the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -27,27 +29,30 @@ GRAPH_FRAMES = 40  # frames of mel that postnet, waveglow and denoiser are compa
 PIPELINE_FRAMES = 240  # frames after which the free-running comparison is cut, stopped or not
 SENTENCES = ("Hello world, I missed you.", "Speak.")
 STRENGTH = 0.1
+SHORTEST = 80  # frames below which the stop frame's tolerance shrinks no further
 
 
 @dataclass(frozen=True)
 class Tolerance:
     """Largest absolute errors on outputs of order 1; larger outputs scale them by their own largest value.
 
-    Half precision rounds each product to 11 or 8 bits, and its errors feed back through the decoder loop, so a
-    free-running mel drifts in timing and is not compared sample by sample: audio is, on the same mel, as a graph.
+    The free-running decoder feeds on itself, so rounding grows along an utterance, at some places a thousandfold. In
+    float32 the pipeline may therefore differ by DRIFT times what PyTorch's own float32 differs from float64, where
+    that is more. Half precision rounds each product to 11 or 8 bits: there the same speech comes at slightly other
+    times, so that only the length of the whole is compared, and each graph on the same inputs.
     """
 
     graph: float
-    mel: float | None  # of the free-running pipeline
-    audio: float | None
-    stop_frames: int  # how far the stop frames may lie apart
+    pipeline: float | None  # mel and audio
+    stop: float  # how far the stop frames may lie apart, as a share of the utterance
 
 
 TOLERANCES = {
-    "fp32": Tolerance(graph=1e-4, mel=1e-3, audio=1e-3, stop_frames=0),
-    "fp16": Tolerance(graph=1e-2, mel=None, audio=None, stop_frames=12),
-    "bf16": Tolerance(graph=8e-2, mel=None, audio=None, stop_frames=40),
+    "fp32": Tolerance(graph=1e-4, pipeline=1e-3, stop=0.0),
+    "fp16": Tolerance(graph=1e-2, pipeline=None, stop=0.1),
+    "bf16": Tolerance(graph=8e-2, pipeline=None, stop=0.25),
 }
+DRIFT = 10.0
 
 
 class Reference:
@@ -56,6 +61,18 @@ class Reference:
     def __init__(self, tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser) -> None:
         self.tacotron2, self.waveglow, self.denoiser = tacotron2, waveglow, denoiser
         self.config = tacotron2.config
+
+    def mel(self, ids: list[int], noise: Noise, frames: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, int]:
+        """Mel [1, M, F] of an utterance computed in dtype, as float32, and the frames before its gate fired."""
+        tacotron2 = self.tacotron2 if dtype == torch.float32 else copy.deepcopy(self.tacotron2).to(dtype)
+        encoded = tacotron2.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
+        decoded = tacotron2.decode(*encoded, self.dropout(noise, frames).to(dtype))
+        return tacotron2.postnet(decoded.mel, decoded.frames_decoded).float(), int(decoded.mel_lengths[0])
+
+    def audio(self, mel: Tensor, noise: Noise, sigma: float) -> Tensor:
+        """Samples [1, F * hop] of a mel [1, M, F]."""
+        audio: Tensor = self.waveglow(mel, self.z(noise, mel.shape[2]) * sigma)
+        return audio
 
     def dropout(self, noise: Noise, frames: int) -> Tensor:
         return torch.from_numpy(noise.prenet_dropout(0, frames, 2, self.config.prenet_dim))[None]
@@ -69,7 +86,7 @@ def measure_parity(synthesizer: Synthesizer, reference: Reference, on_graph: Cal
     """Compare everything; on_graph is called with each graph's name and largest error. Raises ExportError beyond
     tolerance, naming the tensor."""
     manifest = synthesizer.manifest
-    ids = _example_ids(synthesizer)
+    ids = _example_ids(synthesizer)[: manifest.range("B").max]
     with torch.no_grad():
         graphs = _graph_parity(synthesizer, reference, ids, on_graph)
         pipeline, stops = _pipeline_parity(synthesizer, reference, ids[0])
@@ -90,9 +107,10 @@ def _example_ids(synthesizer: Synthesizer) -> list[list[int]]:
 def _graph_parity(
     synthesizer: Synthesizer, reference: Reference, ids: list[list[int]], on_graph: Callable[[str, float], None]
 ) -> dict[str, dict[str, TensorParity]]:
-    tolerance = TOLERANCES[synthesizer.manifest.precision].graph
+    manifest = synthesizer.manifest
+    tolerance, frames = TOLERANCES[manifest.precision].graph, min(GRAPH_FRAMES, manifest.range("F").max)
     report = {}
-    for name, inputs, expected in _graph_cases(reference, ids):
+    for name, inputs, expected in _graph_cases(reference, ids, frames, manifest.range("S").min):
         runner = synthesizer.backend.open(name)
         got = runner.run(**{key: value.contiguous().numpy() for key, value in inputs.items()})
         report[name] = {key: _compare(got[key], value.numpy(), tolerance) for key, value in expected.items()}
@@ -101,31 +119,36 @@ def _graph_parity(
 
 
 def _graph_cases(
-    reference: Reference, ids: list[list[int]]
+    reference: Reference, ids: list[list[int]], frames: int, min_samples: int
 ) -> list[tuple[str, Mapping[str, Tensor], Mapping[str, Tensor]]]:
-    """(graph, inputs by name, the modules' outputs by name), each fed from the modules' outputs before it."""
+    """(graph, inputs by name, the modules' outputs by name), each fed from the modules' outputs before it.
+
+    frames: of mel; min_samples: the least audio that the denoiser takes.
+    """
     tacotron2, config = reference.tacotron2, reference.config
     lengths = torch.tensor([len(item) for item in ids], dtype=torch.int32)
     token_ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(item) for item in ids], batch_first=True).int()
     memory, processed, mask = tacotron2.encode(token_ids, lengths)
     encoded = {"memory": memory, "processed_memory": processed, "memory_mask": mask}
 
-    dropout = torch.cat([reference.dropout(Noise(i), GRAPH_FRAMES) for i in range(len(ids))])
+    dropout = torch.cat([reference.dropout(Noise(i), frames) for i in range(len(ids))])
     state, frame = tacotron2.decoder.initial_state(memory), memory.new_zeros(len(ids), config.n_mel_channels)
     mels = []
-    for step in range(GRAPH_FRAMES):
+    for step in range(frames):
         before, drop = {"decoder_input": frame, "prenet_dropout": dropout[:, step]}, dropout[:, step]
         inputs = {**before, **state._asdict(), **encoded}
         frame, gate, state = tacotron2.decoder(frame, drop, state, memory, processed, mask)
         mels.append(frame)
-        if step == STATE_STEPS:
+        if step == min(STATE_STEPS, frames - 1):
             step_case = (inputs, _step_outputs(frame, gate, state))
 
-    mel, mel_lengths = torch.stack(mels, 2), torch.tensor([GRAPH_FRAMES, GRAPH_FRAMES - 7], dtype=torch.int32)
+    mel = torch.stack(mels, 2)
+    mel_lengths = torch.tensor([frames, max(1, frames - 7)][: len(ids)], dtype=torch.int32)
     mel_postnet = tacotron2.postnet(mel, mel_lengths)
-    spoken = tacotron2.postnet(mel, torch.full_like(mel_lengths, GRAPH_FRAMES))
-    z = torch.cat([reference.z(Noise(i), GRAPH_FRAMES) for i in range(len(ids))]) * 0.6
+    spoken = tacotron2.postnet(mel, torch.full_like(mel_lengths, frames))
+    z = torch.cat([reference.z(Noise(i), frames) for i in range(len(ids))]) * 0.6
     audio = reference.waveglow(spoken, z)
+    noisy = torch.nn.functional.pad(audio, (0, max(0, min_samples - audio.shape[1])))
     strength = torch.tensor([STRENGTH])
     return [
         ("encoder", {"token_ids": token_ids, "token_lengths": lengths}, encoded),
@@ -134,8 +157,8 @@ def _graph_cases(
         ("waveglow", {"mel": spoken, "z": z}, {"audio": audio}),
         (
             "denoiser",
-            {"audio": audio, "strength": strength},
-            {"audio_denoised": reference.denoiser(audio, strength)},
+            {"audio": noisy, "strength": strength},
+            {"audio_denoised": reference.denoiser(noisy, strength)},
         ),
     ]
 
@@ -149,22 +172,26 @@ def _pipeline_parity(
     synthesizer: Synthesizer, reference: Reference, ids: list[int]
 ) -> tuple[dict[str, TensorParity], tuple[int, int]]:
     manifest, tolerance = synthesizer.manifest, TOLERANCES[synthesizer.manifest.precision]
-    limit, noise = min(PIPELINE_FRAMES, manifest.decoder.max_frames), Noise(0)
+    limit, noise, sigma = min(PIPELINE_FRAMES, manifest.decoder.max_frames), Noise(0), manifest.vocoder.sigma
     out = synthesizer.speak_ids([ids], [noise], SpeechOptions(max_frames=limit))[0]
-    decoded = reference.tacotron2.decode(
-        *reference.tacotron2.encode(torch.tensor([ids]), torch.tensor([len(ids)])),
-        reference.dropout(noise, limit),
-    )
-    mel = reference.tacotron2.postnet(decoded.mel, decoded.frames_decoded)
-    stops = int(decoded.mel_lengths[0]), out.mel.shape[1]
-    if tolerance.mel is None or tolerance.audio is None or stops[0] != stops[1]:
+    mel, stop = reference.mel(ids, noise, limit)
+    stops = stop, out.mel.shape[1]
+    if tolerance.pipeline is None or stops[0] != stops[1]:
         return {}, stops
-    audio = reference.waveglow(mel, reference.z(noise, mel.shape[2]) * manifest.vocoder.sigma)
-    samples = stops[0] * manifest.audio.hop_length
-    report = {
-        "mel": _compare(out.mel, mel[0, :, : stops[0]].numpy(), tolerance.mel),
-        "audio": _compare(out.samples, audio[0, :samples].numpy(), tolerance.audio),
+    audio = reference.audio(mel, noise, sigma)
+    exact_mel, exact_stop = reference.mel(ids, noise, limit, torch.float64)
+    frames = min(stop, exact_stop)
+    samples = frames * manifest.audio.hop_length
+    pairs = {
+        "mel": (out.mel, mel[0, :, :stop], exact_mel[0]),
+        "audio": (out.samples, audio[0, : len(out.samples)], reference.audio(exact_mel, noise, sigma)[0]),
     }
+    report = {}
+    for name, (got, expected, exact) in pairs.items():
+        end = frames if name == "mel" else samples
+        drift = float((expected[..., :end] - exact[..., :end]).abs().max()) if end else 0.0
+        entry = _compare(got, expected.numpy(), tolerance.pipeline)
+        report[name] = msgspec.structs.replace(entry, tolerance=max(entry.tolerance, DRIFT * drift))
     return report, stops
 
 
@@ -183,7 +210,7 @@ def _refuse_misfits(parity: Parity, manifest: Manifest) -> None:
                     f"{entry.tolerance:.3g}, at precision {manifest.precision}; try --precision fp32"
                 )
     expected, got = parity.stop_frames
-    if abs(expected - got) > TOLERANCES[manifest.precision].stop_frames:
+    if abs(expected - got) > TOLERANCES[manifest.precision].stop * max(expected, SHORTEST):
         raise ExportError(
             f"parity: pipeline: PyTorch stops at frame {expected}, the exported graphs at {got}, at precision "
             f"{manifest.precision}; try --precision fp32"

@@ -7,6 +7,7 @@ They come from a voice file (the demo's voice.json shows the form; a DeepLearnin
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,10 +60,10 @@ def read_voice_file(path: Path) -> VoiceFile:
     return VoiceFile(
         name=str(content.get("name", path.stem)),
         language=str(content.get("language", "")),
-        audio={key: _positive(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
+        audio={key: _not_negative(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
         symbols=None if symbols is None else _strings(symbols, "text.symbols", path),
         cleaners=_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
-        sigma=_positive(_section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path),
+        sigma=_not_negative(_section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path),
         provenance={str(key): str(value) for key, value in _section(content, "provenance", path).items()},
     )
 
@@ -78,8 +79,8 @@ def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
     return section
 
 
-def _positive(value: Any, name: str, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+def _not_negative(value: Any, name: str, path: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise ExportError(f"{path}: {name} should be a number from 0 up, got {value!r}")
     return value
 
@@ -115,6 +116,9 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> 
         if len(set(values.values())) > 1:
             listing = ", ".join(f"{who} says {value:g}" for who, value in values.items())
             raise ExportError(f"{key} does not match: {listing}; the two models must be trained on the same audio")
+        for who, value in values.items():
+            if not key.startswith("mel_f") and (value < 1 or value != int(value)):
+                raise ExportError(f"{key}: expected a whole number from 1 up, {who} says {value:g}")
         agreed[key] = next(iter(values.values()), DEFAULT_AUDIO.get(key, 0))
     return AudioFormat(
         **{key: float(value) if key.startswith("mel_f") else int(value) for key, value in agreed.items()}  # type: ignore[arg-type]

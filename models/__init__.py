@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .checkpoint import load_tacotron2, load_waveglow
     from .config import Tacotron2Config, WaveGlowConfig
     from .denoiser import Denoiser
-    from .errors import CheckpointError
+    from .download import fetch_pretrained
+    from .errors import CheckpointError, DownloadError
     from .tacotron2 import Tacotron2
     from .waveglow import WaveGlow
 
@@ -23,6 +24,8 @@ _HOMES = {
     "WaveGlowConfig": "config",
     "Denoiser": "denoiser",
     "CheckpointError": "errors",
+    "DownloadError": "errors",
+    "fetch_pretrained": "download",
     "Tacotron2": "tacotron2",
     "WaveGlow": "waveglow",
 }
@@ -30,10 +33,12 @@ _HOMES = {
 __all__ = [
     "CheckpointError",
     "Denoiser",
+    "DownloadError",
     "Tacotron2",
     "Tacotron2Config",
     "WaveGlow",
     "WaveGlowConfig",
+    "fetch_pretrained",
     "load_tacotron2",
     "load_waveglow",
 ]

@@ -7,6 +7,7 @@ norm folded, under the names of this package's modules, which drop NVIDIA's wrap
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,6 +130,8 @@ def _fold_weight_norm(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Te
                 got = "nothing" if g is None else list(g.shape)
                 raise CheckpointError(f"{path}: {stem}{g_suffix}: expected {[v.shape[0], 1, 1]}, got {got}")
             norm = v.flatten(1).norm(dim=1)
+            if not norm.all():
+                raise CheckpointError(f"{path}: {stem}{v_suffix}: has a row of zeros, which weight norm cannot scale")
             scale = (g.double().flatten() / norm).reshape(-1, *[1] * (v.ndim - 1))
             folded[stem + "weight"] = (v * scale).float()
     return folded
@@ -140,7 +143,8 @@ def _audio_settings(content: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for place in places:
         if isinstance(place, Mapping):
-            found |= {key: place[key] for key in AUDIO_KEYS if isinstance(place.get(key), (int, float))}
+            numbers = {key: place[key] for key in AUDIO_KEYS if isinstance(place.get(key), (int, float))}
+            found |= {key: value for key, value in numbers.items() if math.isfinite(value)}
     return found
 
 

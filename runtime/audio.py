@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from .errors import RequestError
+from .files import write_whole
 
 WavFormat = Literal["int16", "float32"]
 StopReason = Literal["gate", "frame_limit"]
@@ -47,25 +47,11 @@ class Audio:
         if wav_format not in ("int16", "float32"):
             raise RequestError(f"wav format: expected int16 or float32, got {wav_format!r}")
         samples = self.samples if wav_format == "float32" else to_int16(self.samples)
-        path = Path(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                wavfile.write(file, self.sampling_rate, samples)
-                file.close()
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink()
-                raise
+        content = io.BytesIO()
+        wavfile.write(content, self.sampling_rate, samples)
+        write_whole(Path(path), content.getvalue())
 
 
 def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     scaled: NDArray[np.float32] = np.rint(np.clip(samples, -1.0, 1.0) * np.float32(32767.0))
     return scaled.astype(np.int16)
-
-
-def _umask() -> int:
-    """Temporary files are private; a wav should have the permissions that any new file would have."""
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

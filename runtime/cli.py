@@ -31,16 +31,16 @@ def infer(
     ] = Path("speech.wav"),
     seed: Annotated[int, typer.Option(help="The same seed speaks the same, on every backend and in any batch.")] = 0,
     backend: Annotated[str, typer.Option(help="auto, onnxruntime")] = "auto",
-    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads. [default: all usable cores]")] = None,
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Annotated[
-        Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise. [default: the bundle's]")
+        Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the bundle's")
     ] = None,
     denoise: Annotated[float, typer.Option(help="How strongly WaveGlow's hum is subtracted, e.g. 0.01.")] = 0.0,
     gate_threshold: Annotated[
-        Optional[float], typer.Option(help="Probability at which an utterance ends. [default: the bundle's]")
+        Optional[float], typer.Option(help="Probability at which an utterance ends.", show_default="the bundle's")
     ] = None,
     max_frames: Annotated[
-        Optional[int], typer.Option(help="Frame limit of an utterance. [default: the bundle's]")
+        Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the bundle's")
     ] = None,
     wav: Annotated[Wav, typer.Option(help="Sample format of the wav file.")] = Wav.int16,
     plot: Annotated[
@@ -53,16 +53,20 @@ def infer(
 
     phrases = _phrases(text, input_file)
     outputs = _output_paths(output, plot, len(phrases), input_file is not None)
+    if plot is not None:
+        from .plot import check_plot, save_plot
+
+        check_plot(outputs[0][1] or plot)  # of many, the first stands for all
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames)
     synthesizer = Synthesizer.load(bundle, backend, threads=threads)
     print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
     audios = _speak(synthesizer, phrases, seed, options)
     reports = []
     for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
+        wav_path.parent.mkdir(parents=True, exist_ok=True)
         audio.save(wav_path, wav.value)
         if plot_path is not None:
-            from .plot import save_plot
-
+            plot_path.parent.mkdir(parents=True, exist_ok=True)
             save_plot(audio, plot_path, synthesizer.manifest.audio.hop_length)
         reports.append(_report(phrase, wav_path, audio, seed))
         compute = sum(audio.timings.values())
@@ -90,21 +94,15 @@ def _phrases(text: str | None, input_file: Path | None) -> list[str]:
 
 def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) -> list[tuple[Path, Path | None]]:
     """(wav, picture) of every phrase, checked to be writable before anything is computed."""
-    from .errors import RequestError
+    from .files import check_writable
 
-    if is_folder:
-        names = [f"{i:04d}" for i in range(1, count + 1)]
-        paths = [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
-        folders = [output, *([plot] if plot else [])]
-    else:
-        paths, folders = [(output, plot)], []
-        for path in (output, *([plot] if plot else [])):
-            if path.is_dir() or not path.parent.is_dir():
-                problem = "is a folder" if path.is_dir() else "its folder does not exist"
-                raise RequestError(f"{path}: cannot be written: {problem}; give a file name with -o")
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    return paths
+    check_writable(output, "-o", is_folder)
+    if plot is not None:
+        check_writable(plot, "--plot", is_folder)
+    if not is_folder:
+        return [(output, plot)]
+    names = [f"{i:04d}" for i in range(1, count + 1)]
+    return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
 
 
 def _speak(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> list[Audio]:

@@ -32,7 +32,9 @@ def doctor() -> None:
     parts = Table("part", "version", "needed for", "to get it")
     for names, (purpose, command) in PARTS.items():
         found = next(((name, version) for name in names if (version := _version(name))), None)
-        parts.add_row(found[0] if found else names[0], found[1] if found else "–", purpose, "" if found else escape(command))
+        parts.add_row(
+            found[0] if found else names[0], found[1] if found else "–", purpose, "" if found else escape(command)
+        )
     console.print(parts)
     backends = Table("backend", "here")
     reasons = {name: backend.missing() for name, backend in BACKENDS.items()}

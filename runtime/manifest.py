@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ _SAFE_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DType = Literal["float32", "int32", "bool"]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Voice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -33,11 +34,11 @@ class Voice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    sampling_rate: int  # Hz
-    hop_length: int  # samples a frame
-    filter_length: int  # samples of the STFT that the mels were made with, and of the denoiser's
-    win_length: int  # samples
-    n_mel_channels: int
+    sampling_rate: Count  # Hz
+    hop_length: Count  # samples a frame
+    filter_length: Count  # samples of the STFT that the mels were made with, and of the denoiser's
+    win_length: Count  # samples
+    n_mel_channels: Count
     mel_fmin: float  # Hz
     mel_fmax: float  # Hz
 
@@ -48,18 +49,20 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    gate_threshold: float  # probability
-    max_frames: int  # the frame limit of one utterance
-    prenet_layers: int
-    prenet_dim: int
+    gate_threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # probability
+    max_frames: Count  # the frame limit of one utterance
+    prenet_layers: Count
+    prenet_dim: Count
     states: dict[str, str]  # input of one step -> output of the step before it
 
 
 class VocoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    group_size: int  # samples that one position of z stands for
-    sigma: float  # default standard deviation of z
-    frames_before: int  # receptive field: frames before a frame that its samples depend on
-    frames_after: int
+    group_size: Count  # samples that one position of z stands for
+    sigma: Annotated[float, msgspec.Meta(ge=0)]  # default standard deviation of z
+    frames_before: Annotated[
+        int, msgspec.Meta(ge=0)
+    ]  # receptive field: frames before a frame that its samples depend on
+    frames_after: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .audio import Audio
 from .errors import RequestError
+from .files import write_whole
 
 
-def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
-    """Draw the utterances of `audio` side by side into a picture whose format is the path's suffix."""
+def check_plot(path: Path) -> None:
+    """Raises RequestError if matplotlib is missing or has no such format."""
+    formats = _pyplot().Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise RequestError(f"{path}: no picture format {path.suffix!r}; choose from .png, .svg, .pdf")
+
+
+def _pyplot() -> Any:
     try:
         import matplotlib
 
@@ -19,6 +28,13 @@ def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
         from matplotlib import pyplot
     except ImportError as error:
         raise RequestError("--plot needs matplotlib; install it with: pip install 'tacoglow[plot]'") from error
+    return pyplot
+
+
+def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
+    """Draw the utterances of `audio` side by side into a picture whose format is the path's suffix."""
+    check_plot(path)
+    pyplot = _pyplot()
     columns = len(audio.utterances)
     figure, axes = pyplot.subplots(
         3, columns, figsize=(max(9, 6 * columns), 8), sharex="col", squeeze=False, height_ratios=(3, 3, 1)
@@ -37,9 +53,7 @@ def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
         gate.plot(np.linspace(0.0, seconds, frames, endpoint=False), utterance.gate)
         gate.set(ylabel="gate", xlabel="seconds", ylim=(-0.05, 1.05))
     figure.tight_layout()
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: the plot cannot be written: {error}") from error
-    finally:
-        pyplot.close(figure)
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
+    pyplot.close(figure)
+    write_whole(path, content.getvalue())

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from .manifest import Manifest, load_manifest
 from .noise import Noise
 from .vocoder import Vocoder, denoise
 
+SMALLEST_BUCKET = 32  # tokens; buckets double from here to the bundle's limit
 PAUSE_SECONDS = 0.2  # between the pieces of a text that is longer than the voice's token limit
 
 
@@ -98,16 +100,33 @@ class Synthesizer:
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
             raise RequestError(f"seeds: expected one per text ({len(texts)}), got {len(seeds)}")
-        size = self.manifest.range("B").max
         fitting = [i for i, text in enumerate(texts) if self._fits(text)]
         audios = {i: self.say(text, seeds[i], options) for i, text in enumerate(texts) if i not in set(fitting)}
-        for start in range(0, len(fitting), size):
-            group = fitting[start : start + size]
+        for group in self._batches({i: self.front_end.count_tokens(texts[i]) for i in fitting}):
             timings: dict[str, float] = {}
             noises = [Noise(seeds[i]) for i in group]
             spoken = self._speak([texts[i] for i in group], noises, options or SpeechOptions(), timings)
             audios |= {i: self._joined([utterance], timings) for i, utterance in zip(group, spoken, strict=True)}
         return [audios[i] for i in range(len(texts))]
+
+    def _batches(self, lengths: dict[int, int]) -> list[list[int]]:
+        """Items by their token counts -> batches of one token bucket each, within the bundle's batch limit."""
+        buckets: dict[int, list[int]] = {}
+        for i, length in lengths.items():
+            buckets.setdefault(self._token_bucket(length), []).append(i)
+        size = self.manifest.range("B").max
+        return [group[start : start + size] for group in buckets.values() for start in range(0, len(group), size)]
+
+    def _token_bucket(self, length: int) -> int:
+        """The padded length at which an item of `length` tokens is decoded, alone or in a batch.
+
+        An engine's softmax sums a longer row in another order, and the decoder loop amplifies that rounding. An item
+        therefore always runs at the padding of its own bucket, and shares a batch with items of that bucket only.
+        """
+        bucket = SMALLEST_BUCKET
+        while bucket < length:
+            bucket *= 2
+        return min(bucket, self.manifest.range("T").max)
 
     def _fits(self, text: str) -> bool:
         return self.front_end.count_tokens(text) <= self.manifest.range("T").max
@@ -132,21 +151,34 @@ class Synthesizer:
             encoded = self.encode(ids)
         with _timed(timings, "decoder"):
             decoded = self.decode(encoded, noises, options)
-        with _timed(timings, "postnet"):
-            mel = self._postnet.run(mel=decoded.mel, mel_lengths=decoded.frames_decoded)["mel_postnet"]
         utterances = []
         for i, text in enumerate(texts):
-            samples = self._samples(mel[i, :, : decoded.frames_decoded[i]], noises[i], options, timings)
-            utterances.append(self._utterance(text, ids[i], decoded, i, mel[i], samples))
+            frames = decoded.frames_decoded[i : i + 1]
+            with _timed(timings, "postnet"):
+                mel = np.ascontiguousarray(decoded.mel[i : i + 1, :, : frames[0]])
+                mel = self._postnet.run(mel=mel, mel_lengths=frames)["mel_postnet"][0]
+            samples = self._samples(mel, noises[i], options, timings)
+            utterances.append(self._utterance(text, ids[i], decoded, i, mel, samples))
         return utterances
 
     def encode(self, ids: Sequence[Sequence[int]]) -> EncoderOutput:
-        """Token ids of each item -> what the decoder attends to."""
-        lengths = np.array([len(item) for item in ids], np.int32)
-        padded = np.zeros((len(ids), lengths.max()), np.int32)
-        for row, item in zip(padded, ids, strict=True):
-            row[: len(item)] = item
-        return EncoderOutput(**self._encoder.run(token_ids=padded, token_lengths=lengths))
+        """Token ids of each item -> what the decoder attends to.
+
+        Items go through the encoder one by one, and are padded after it: its kernels round differently for another
+        padded length, and the decoder loop would amplify that until an item speaks differently in another batch.
+        """
+        singles = [
+            EncoderOutput(
+                **self._encoder.run(token_ids=np.array([item], np.int32), token_lengths=np.array([len(item)], np.int32))
+            )
+            for item in ids
+        ]
+        tokens = self._token_bucket(max(len(item) for item in ids))
+        return EncoderOutput(
+            memory=_stacked([single.memory for single in singles], tokens),
+            processed_memory=_stacked([single.processed_memory for single in singles], tokens),
+            memory_mask=_stacked([single.memory_mask for single in singles], tokens, padding=True),
+        )
 
     def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: SpeechOptions) -> Decoded:
         settings = self.manifest.decoder
@@ -206,6 +238,14 @@ class Synthesizer:
         for utterance in utterances[1:]:
             parts += [pause, utterance.samples]
         return Audio(np.concatenate(parts), rate, tuple(utterances), timings)
+
+
+def _stacked(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:
+    """Arrays [1, T, ...] of different T -> one [B, tokens, ...]."""
+    stacked = np.full((len(items), tokens, *items[0].shape[2:]), padding, items[0].dtype)
+    for row, item in zip(stacked, items, strict=True):
+        row[: item.shape[1]] = item[0]
+    return stacked
 
 
 @contextmanager

@@ -129,7 +129,5 @@ def untransliterable(text: str, cleaners: Sequence[Cleaner]) -> list[str]:
     return [
         character
         for character in dict.fromkeys(text)
-        if not character.isascii()
-        and category(character) not in _SILENT_CATEGORIES
-        and not convert_to_ascii(character)
+        if not character.isascii() and category(character) not in _SILENT_CATEGORIES and not convert_to_ascii(character)
     ]

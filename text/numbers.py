@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 from threading import Lock
+from typing import TYPE_CHECKING
 
-import inflect
+if TYPE_CHECKING:
+    import inflect
 
 _GROUPED = re.compile(r"[0-9][0-9,]+[0-9]")
 _POUNDS = re.compile(r"£([0-9,]*[0-9]+)")
@@ -87,6 +89,8 @@ def _digit_by_digit(digits: str) -> str:
 
 @cache
 def _engine() -> inflect.engine:
+    import inflect  # takes over two seconds to import, and most texts hold no number
+
     return inflect.engine()
 
 

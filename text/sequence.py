@@ -43,9 +43,7 @@ def sequence_to_text(ids: Iterable[int], symbols: Sequence[str] = NVIDIA_SYMBOLS
     return "".join(shown).replace("}{", " ")
 
 
-def encode_text(
-    text: str, cleaners: Sequence[Cleaner], table: SymbolTable
-) -> tuple[list[int], dict[str, None]]:
+def encode_text(text: str, cleaners: Sequence[Cleaner], table: SymbolTable) -> tuple[list[int], dict[str, None]]:
     """`text_to_sequence` without its warning: the ids, and what was dropped, each name once and in order."""
     if not isinstance(text, str):
         raise TextError(f"text: expected a string, got {type(text).__name__} {quote(text)}")

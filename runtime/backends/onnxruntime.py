@@ -43,7 +43,9 @@ class OnnxRuntimeBackend(Backend):
         try:
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise BackendError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+            raise BackendError(
+                f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}; export the voice again"
+            ) from error
         return OnnxRuntimeGraph(graph, spec, self.manifest, session)
 
 

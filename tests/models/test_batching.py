@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from tacoglow.models import Tacotron2, WaveGlow
-
-# float64: matrix products of another batch size add in another order, over 30 recurrent steps
-TOLERANCE = 1e-11
+from tacoglow.tests.tolerances import BATCH_FLOAT64
 
 LENGTHS = [[7, 7], [5, 12, 1], [12, 3, 9, 9, 2], [1, 1, 20]]
 
@@ -36,7 +34,7 @@ def batch_of(model: Tacotron2, lengths: list[int], padding: int) -> tuple[Tensor
 
 
 def assert_close(got: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(got, expected, rtol=0.0, atol=TOLERANCE)
+    torch.testing.assert_close(got, expected, rtol=0.0, atol=BATCH_FLOAT64)
 
 
 @pytest.mark.parametrize("padding", [0, 77])

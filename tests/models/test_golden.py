@@ -11,12 +11,8 @@ import torch
 from torch import Tensor
 
 from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from tacoglow.tests.tolerances import PUBLISHED, PUBLISHED_HALF
 
-# float32 over at most 30 recurrent steps or 4 flows: sums in another order differ in the last two digits.
-TOLERANCE = 1e-5
-# The denoiser's transform is a matrix of 1024 sines there and a fast Fourier transform here.
-DENOISER_TOLERANCE = 1e-5
-HALF_TOLERANCE = 0.02  # 11 bits of mantissa over values up to 4, through a recurrence
 SIGMA = 0.6
 STRENGTH = 0.1
 LIMIT = 7  # frames, the step limit of the case "limit"
@@ -24,7 +20,7 @@ LIMIT = 7  # frames, the step limit of the case "limit"
 Golden = dict[str, Tensor]
 
 
-def assert_close(got: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:
+def assert_close(got: Tensor, expected: Tensor, tolerance: float = PUBLISHED) -> None:
     torch.testing.assert_close(got, expected, rtol=0.0, atol=tolerance)
 
 
@@ -116,7 +112,7 @@ def test_waveglow_draws_its_noise(waveglow: WaveGlow, golden: Golden) -> None:
 
 def test_denoiser(waveglow: WaveGlow, golden: Golden) -> None:
     denoised = Denoiser(waveglow)(golden["waveglow/audio"], STRENGTH)
-    assert_close(denoised, golden["waveglow/denoised"], DENOISER_TOLERANCE)
+    assert_close(denoised, golden["waveglow/denoised"], PUBLISHED)
     assert (denoised - golden["waveglow/audio"]).abs().max() > 0.01  # so that the hum matters in this test
 
 
@@ -127,7 +123,7 @@ def test_half_precision_stays_near_float32(
     ids, lengths, masks = inputs(golden, "limit")
     speaker = load_tacotron2(save(content("tacotron2", max_decoder_steps=LIMIT))).half()
     mel, _, _ = speaker.infer(ids, lengths, masks.half())
-    assert_close(mel.float(), golden["tacotron2/limit/mel_postnet"], HALF_TOLERANCE)
+    assert_close(mel.float(), golden["tacotron2/limit/mel_postnet"], PUBLISHED_HALF)
     vocoder = load_waveglow(save(content("waveglow"))).half()
     audio = vocoder.infer(golden["waveglow/mel"].half(), SIGMA, golden["waveglow/z"].half())
-    assert_close(audio.float(), golden["waveglow/audio"], HALF_TOLERANCE)
+    assert_close(audio.float(), golden["waveglow/audio"], PUBLISHED_HALF)

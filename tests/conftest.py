@@ -1,0 +1,147 @@
+"""A tiny random voice: two checkpoints in NVIDIA's layout, their voice file, and the bundle exported from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tacoglow.export import export_onnx
+from tacoglow.export.bundle import Limits
+from tacoglow.export.voice import read_voice_file
+from tacoglow.models import Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig, load_tacotron2, load_waveglow
+from tacoglow.models.config import WNConfig
+from tacoglow.text import NVIDIA_SYMBOLS
+
+SEED = 20190427
+# No value is NVIDIA's default where it may differ, so that a default cannot stand in for what the files say.
+TACOTRON2: dict[str, Any] = {
+    "n_mel_channels": 16,
+    "n_symbols": 148,
+    "symbols_embedding_dim": 16,
+    "encoder_kernel_size": 5,
+    "encoder_n_convolutions": 3,
+    "encoder_embedding_dim": 16,
+    "attention_rnn_dim": 24,
+    "attention_dim": 8,
+    "attention_location_n_filters": 4,
+    "attention_location_kernel_size": 7,
+    "n_frames_per_step": 1,
+    "decoder_rnn_dim": 24,
+    "prenet_dim": 8,
+    "max_decoder_steps": 40,
+    "gate_threshold": 0.45,
+    "postnet_embedding_dim": 12,
+    "postnet_kernel_size": 5,
+    "postnet_n_convolutions": 5,
+}
+WAVEGLOW: dict[str, Any] = {
+    "n_mel_channels": 16,
+    "n_flows": 4,
+    "n_group": 8,
+    "n_early_every": 2,
+    "n_early_size": 2,
+    "WN_config": {"n_layers": 2, "n_channels": 8, "kernel_size": 3},
+}
+VOICE: dict[str, Any] = {
+    "name": "tiny",
+    "language": "en-US",
+    "audio": {"sampling_rate": 16000, "hop_length": 256, "filter_length": 512, "win_length": 512, "mel_fmax": 7600.0},
+    "text": {"symbols": list(NVIDIA_SYMBOLS), "cleaners": ["english_cleaners"]},
+    "waveglow": {"sigma": 0.2},
+    "provenance": {"weights": "random, from a fixed seed"},
+}
+MAX_TOKENS = 40
+
+
+@dataclass(frozen=True)
+class TinyCheckpoints:
+    tacotron2: Path
+    waveglow: Path
+    voice: Path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small only wait for each other in threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoints:
+    """Files that tests read and never change."""
+    folder = tmp_path_factory.mktemp("tiny_checkpoints")
+    files = TinyCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
+    torch.manual_seed(SEED)
+    torch.save({"config": TACOTRON2, "state_dict": _tacotron2_state()}, files.tacotron2)
+    torch.save({"config": WAVEGLOW, "state_dict": _waveglow_state()}, files.waveglow)
+    files.voice.write_text(json.dumps(VOICE))
+    return files
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny voice, exported once: copy it before damaging it."""
+    bundle = tmp_path_factory.mktemp("tiny_bundle") / "voice"
+    export_onnx(
+        load_tacotron2(tiny_checkpoints.tacotron2),
+        load_waveglow(tiny_checkpoints.waveglow),
+        bundle,
+        voice=read_voice_file(tiny_checkpoints.voice),
+        limits=Limits(batch=4, tokens=MAX_TOKENS),
+    )
+    return bundle
+
+
+def _tacotron2_state() -> dict[str, Tensor]:
+    model = Tacotron2(Tacotron2Config(**TACOTRON2))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if any(part in name for part in ("lstm", "_rnn", "prenet", "attention_layer", "projection.weight")):
+                weight.mul_(3.0)  # so that text and noise, and not biases alone, decide
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                nn.init.normal_(module.running_mean, 0.0, 0.1)
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+        # Gates that fire within the frame limit on most texts, and not at once.
+        model.decoder.gate_layer.weight.mul_(30.0)
+        model.decoder.gate_layer.bias.fill_(-2.8)
+    return {_published_name(name): value.clone() for name, value in model.state_dict().items()}
+
+
+def _published_name(name: str) -> str:
+    """NVIDIA's name of a tensor, with the wrappers that this package's modules do without."""
+    stem, kind = name.rsplit(".", 1)
+    if stem.startswith(("encoder.convolutions", "postnet.convolutions")) and stem.endswith(".0"):
+        return f"{stem}.conv.{kind}"
+    if stem.endswith("location_conv"):
+        return f"{stem}.conv.{kind}"
+    linear = ("decoder.prenet.layers", "decoder.attention_layer", "decoder.linear_projection", "decoder.gate_layer")
+    return f"{stem}.linear_layer.{kind}" if stem.startswith(linear) else name
+
+
+def _waveglow_state() -> dict[str, Tensor]:
+    """With weight norm on, as training saves it."""
+    model = WaveGlow(WaveGlowConfig(**{**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"])}))
+    state = {}
+    for name, value in model.state_dict().items():
+        stem, kind = name.rsplit(".", 1)
+        if ".end" in stem:
+            state[name] = torch.randn_like(value) * 0.05
+        elif stem.startswith("WN.") and kind == "weight":
+            state[f"{stem}.weight_g"] = value.flatten(1).norm(dim=1).reshape(-1, 1, 1)
+            state[f"{stem}.weight_v"] = value * 1.5
+        elif stem.startswith("convinv."):
+            state[f"{stem}.conv.{kind}"] = value.clone()
+        else:
+            state[name] = value.clone()
+    return state

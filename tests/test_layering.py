@@ -1,0 +1,205 @@
+"""Imports go downward only, and an inference machine needs neither PyTorch nor ONNX."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = {
+    "text": {"text"},
+    "models": {"models"},
+    "runtime": {"runtime", "text"},
+    "export": {"export", "models", "runtime", "text"},
+}
+HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
+# Inside functions of these files alone may the runtime import what an inference machine may lack.
+LAZY = {
+    "runtime/plot.py": {"matplotlib"},
+    "runtime/backends/onnxruntime.py": {"onnxruntime"},
+    "runtime/backends/bfloat16.py": {"onnx"},
+    "runtime/backends/tensorrt.py": {"tensorrt", "tensorrt_rtx", "cuda"},
+    "runtime/backends/torchscript.py": {"torch"},
+}
+# Distributions whose import name is another.
+IMPORT_NAMES = {"python-dateutil": "dateutil"}
+
+Scope = Literal["module", "function", "typing"]
+
+
+@dataclass(frozen=True)
+class Import:
+    file: str  # relative to the root
+    line: int
+    name: str  # absolute, the imported name included: it may be a module
+    scope: Scope
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}: {self.name}"
+
+    @property
+    def top(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def layer(self) -> str | None:
+        """Which part of ours it names: a layer, "" for the root package, None if it is not ours."""
+        parts = self.name.split(".")
+        if parts[0] != "tacoglow":
+            return None
+        return parts[1] if len(parts) > 1 and (ROOT / parts[1]).exists() else ""
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    file = path.relative_to(ROOT)
+    package = ["tacoglow", *file.parent.parts]
+
+    def visit(node: ast.AST, scope: Scope) -> Iterator[Import]:
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            stem = [*base, *([node.module] if node.module else [])]
+            names = [".".join([*stem, alias.name]) for alias in node.names]
+        yield from (Import(str(file), node.lineno, name, scope) for name in names)  # type: ignore[attr-defined]
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.body:
+                yield from visit(child, "typing")
+            for child in node.orelse:
+                yield from visit(child, scope)
+            return
+        inner: Scope = "function" if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) else scope
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, inner)
+
+    yield from visit(ast.parse(path.read_text(encoding="utf-8")), "module")
+
+
+def imports_in(layer: str) -> list[Import]:
+    files = sorted((ROOT / layer).rglob("*.py")) if layer else sorted(ROOT.glob("*.py"))
+    return [found for file in files for found in imports_of(file)]
+
+
+def core_dependencies() -> set[str]:
+    """The import names of what `pip install tacoglow` brings."""
+    listing = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.M | re.S)
+    assert listing is not None
+    names = re.findall(r'"([A-Za-z0-9_.-]+)', listing[1])
+    return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_the_walk_sees_every_kind_of_import() -> None:
+    found = {(entry.name, entry.scope) for entry in imports_in("runtime")}
+    assert ("tacoglow.text.FrontEnd", "module") in found  # from ..text import FrontEnd
+    assert ("tacoglow.runtime.manifest.load_manifest", "function") in found  # from .manifest, inside a function
+    assert ("onnx", "typing") in found
+    assert ("onnx", "function") in found
+    assert ("numpy", "module") in found
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_only_what_lies_below(layer: str) -> None:
+    upward = [
+        entry.where
+        for entry in imports_in(layer)
+        if entry.layer not in {None, *LAYERS[layer]} and entry.name != "tacoglow.__version__"
+    ]
+    assert not upward
+
+
+@pytest.mark.parametrize("layer", ["", *LAYERS])
+def test_our_modules_are_imported_relatively(layer: str) -> None:
+    """A bare `import text` would find someone else's package."""
+    bare = [entry.where for entry in imports_in(layer) if entry.top in LAYERS]
+    assert not bare
+
+
+@pytest.mark.parametrize("layer", ["text", "runtime"])
+def test_speaking_needs_the_core_dependencies_only(layer: str) -> None:
+    allowed = core_dependencies() | set(sys.stdlib_module_names) | {"tacoglow"}
+    beyond = [
+        entry.where
+        for entry in imports_in(layer)
+        if entry.scope != "typing"
+        and entry.top not in allowed
+        and not (entry.scope == "function" and entry.top in LAZY.get(entry.file, set()))
+    ]
+    assert not beyond
+
+
+def test_nothing_heavy_at_the_root() -> None:
+    heavy = [entry.where for entry in imports_in("") if entry.top in HEAVY and entry.file != "hubconf.py"]
+    assert not heavy
+
+
+# Run where nothing but the core dependencies and ONNX Runtime can be imported.
+WITHOUT = """
+import sys
+
+ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib"}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ABSENT:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+EVERYTHING = """
+import importlib, pkgutil
+import tacoglow, tacoglow.cli, tacoglow.export, tacoglow.models, tacoglow.runtime, tacoglow.text
+
+packages = tacoglow.runtime, tacoglow.text
+modules = [m.name for package in packages for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+assert "tacoglow.runtime.backends.onnxruntime" in modules
+for module in modules:
+    importlib.import_module(module)
+
+tts = tacoglow.Synthesizer.load(sys.argv[1])
+audio = tts.say("Hello world, I missed you.", seed=1)
+audio.save("hello.wav")
+assert len(audio.samples) > 0
+assert not ABSENT & set(sys.modules)
+"""
+COMMAND = """
+from tacoglow import cli
+sys.argv[0] = sys.argv.pop(1)
+getattr(cli, sys.argv[0].replace("-", "_") + "_main" if "-" in sys.argv[0] else "main")()
+"""
+
+
+def run_without(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT + script, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_speaks_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_path: Path) -> None:
+    done = run_without(EVERYTHING, tiny_bundle, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "hello.wav").stat().st_size > 44
+
+
+def test_the_command_line_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_path: Path) -> None:
+    done = run_without(COMMAND, "trt-infer", tiny_bundle, "Hello.", "-o", "hello.wav", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run_without(COMMAND, "tacoglow", "doctor", cwd=tmp_path).returncode == 0
+
+
+def test_what_is_missing_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    done = run_without(COMMAND, "export-onnx", "--demo", "-o", "voice", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: torch is not installed; ")
+    done = run_without(COMMAND, "trt-infer", tiny_bundle, "Hi.", "-o", "hi.wav", "--plot", "hi.png", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "error: --plot needs matplotlib" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,22 @@
+"""Every tolerance of the suite and its reason. Absolute, on values of order 1 unless the reason says otherwise.
+
+The exporter's own tolerances, which decide whether a bundle is written, stand in export/parity.py.
+"""
+
+from __future__ import annotations
+
+# Modules against NVIDIA's code or torchaudio's, same weights, masks and noise: float32 through a recurrence of some
+# dozen steps. Measured: Tacotron 2 exactly 0 or 1e-6, WaveGlow 7e-7, denoiser 1.1e-6.
+PUBLISHED = 1e-5
+
+# The same in float16: 11 bits of mantissa over values up to 4, through the recurrence.
+PUBLISHED_HALF = 0.02
+
+# A batch against its items alone, modules in float64: a wrong mask cannot hide in rounding there.
+BATCH_FLOAT64 = 1e-11
+
+# Folded graph modules against the plain ones, float32: folding changes the order of products and sums.
+FOLDED = 2e-5
+
+# A long mel through the vocoder in windows against in one piece: another order of float32 sums.
+WINDOWS = 1e-5
