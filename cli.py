@@ -13,6 +13,7 @@ import typer
 
 from . import __version__
 from .export.cli import export_onnx
+from .export.torchscript_cli import export_torchscript
 from .runtime.cli import infer
 from .runtime.doctor import doctor
 from .runtime.inspect import inspect
@@ -44,6 +45,7 @@ def main() -> None:
         pass
 
     app.command("export-onnx")(export_onnx)
+    app.command("export-torchscript")(export_torchscript)
     app.command("infer")(infer)
     app.command("inspect")(inspect)
     app.command("doctor")(doctor)

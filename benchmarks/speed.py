@@ -32,6 +32,7 @@ from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
 from tacoglow.models import Denoiser, load_tacotron2, load_waveglow
 from tacoglow.runtime.noise import Noise
 
+README = Path(__file__).parents[1] / "README.md"
 SENTENCES = (
     "The prisoner had nothing to deal with but wooden panels.",
     "Hello world, I missed you.",
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
+    parser.add_argument("--readme", action="store_true", help="also put the figures into README.md")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     report: dict[str, Any] = {"conditions": conditions(arguments.rounds, arguments.threads)}
@@ -144,6 +146,24 @@ def main() -> None:
     print(f"all      onnxruntime RTF {totals['onnxruntime']:5.2f}  PyTorch eager RTF {totals['eager']:5.2f}")
     if arguments.output is not None:
         arguments.output.write_text(json.dumps(report, indent=1) + "\n")
+    if arguments.readme:
+        write_readme_table(report)
+
+
+def write_readme_table(report: dict[str, Any]) -> None:
+    """Put the figures between the README's marks."""
+    where, rtf = report["conditions"], report["rtf"]
+    lines = [
+        f"| {where['cores']} cores of {where['cpu']}, {where['date']} | RTF |",
+        "|---|---|",
+        f"| tacoglow on ONNX Runtime {where['versions']['onnxruntime']} | {rtf['onnxruntime']:.2f} |",
+        f"| PyTorch {where['versions']['torch']} eager, the same modules | {rtf['eager']:.2f} |",
+        f"| ratio | {rtf['ratio']:.2f} |",
+    ]
+    text = README.read_text(encoding="utf-8")
+    begin, end = text.index("<!-- speed:"), text.index("<!-- /speed -->")
+    begin = text.index("\n", begin) + 1
+    README.write_text(text[:begin] + "\n".join(lines) + "\n" + text[end:], encoding="utf-8")
 
 
 if __name__ == "__main__":

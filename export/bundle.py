@@ -79,7 +79,7 @@ def export_onnx(
         ) from error
     graphs = build_graphs(tacotron2, waveglow, denoiser, precision)
     frames = limits.frames or tacotron2.config.max_decoder_steps
-    with _written_whole(Path(bundle)) as folder:
+    with written_whole(Path(bundle)) as folder:
         before, after = waveglow.config.receptive_field_frames
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -132,11 +132,11 @@ def _write_graph(graph: Graph, folder: Path, precision: str, progress: Progress)
 
 
 @contextmanager
-def _written_whole(bundle: Path) -> Iterator[Path]:
+def written_whole(bundle: Path) -> Iterator[Path]:
     """A temporary folder beside `bundle` that takes its place at the end, and is removed if anything fails."""
-    if bundle.exists() and not _is_replaceable(bundle):
-        raise ExportError(f"{bundle}: exists and is no bundle; choose another folder with -o")
     try:
+        if bundle.exists() and not _is_replaceable(bundle):
+            raise ExportError(f"{bundle}: exists and is no bundle; choose another folder with -o")
         bundle.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=bundle.parent, prefix=f".{bundle.name}."))
         try:

@@ -46,11 +46,11 @@ def export_onnx(
     """Export a Tacotron 2 and a WaveGlow checkpoint as a bundle of ONNX graphs, and check it against PyTorch."""
     from .voice import VoiceFile, read_voice_file
 
-    tacotron2, waveglow, demo_config = _checkpoints(tacotron2, waveglow, demo, pretrained)
+    tacotron2, waveglow, demo_config = find_checkpoints(tacotron2, waveglow, demo, pretrained)
     voice_path = config or demo_config
     voice: VoiceFile = VoiceFile(name=tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
     start = time.perf_counter()
-    _say("loading PyTorch and the checkpoints")
+    say("loading PyTorch and the checkpoints")
     from ..models import load_tacotron2, load_waveglow
     from .bundle import Limits
     from .bundle import export_onnx as export
@@ -62,20 +62,20 @@ def export_onnx(
         precision.value,
         voice,
         Limits(max_batch, max_tokens, max_frames),
-        _say,
+        say,
     )
     assert manifest.parity is not None
     stop = manifest.parity.stop_frames
-    _say(f"pipeline      checked against PyTorch: stops at frame {stop[1]}, PyTorch at {stop[0]}")
-    _say(f"{output}: voice {manifest.voice.name!r}, {precision.value}, {time.perf_counter() - start:.0f} s")
-    _say(f'now: trt-infer {output} "Hello world, I missed you." -o hello.wav')
+    say(f"pipeline      checked against PyTorch: stops at frame {stop[1]}, PyTorch at {stop[0]}")
+    say(f"{output}: voice {manifest.voice.name!r}, {precision.value}, {time.perf_counter() - start:.0f} s")
+    say(f'now: trt-infer {output} "Hello world, I missed you." -o hello.wav')
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _checkpoints(
+def find_checkpoints(
     tacotron2: Path | None, waveglow: Path | None, demo: bool, pretrained: Published | None
 ) -> tuple[Path, Path, Path | None]:
     """Paths of the two checkpoints, and of the voice file that comes with them."""

@@ -228,8 +228,12 @@ class Tacotron2(nn.Module):
     ) -> DecoderOutput:
         """Run the loop until every item's gate has fired, or for config.max_decoder_steps frames.
 
-        prenet_dropout [B, F, 2, P] holds the factors (0 or 2) of every frame; drawn from torch's generator if None.
+        prenet_dropout [B, F, 2, P] holds the factors (0 or 2) of every frame, and ends the loop where it ends; drawn
+        from torch's generator if None.
         """
+        limit = self.config.max_decoder_steps
+        if prenet_dropout is not None:
+            limit = min(limit, prenet_dropout.shape[1])
         batch = memory.shape[0]
         state = self.decoder.initial_state(memory)
         frame = memory.new_zeros(batch, self.config.n_mel_channels)
@@ -237,7 +241,7 @@ class Tacotron2(nn.Module):
         running = torch.ones(batch, dtype=torch.bool, device=memory.device)
         decoded = torch.zeros_like(lengths)
         mels, gates, alignments = [], [], []
-        for step in range(self.config.max_decoder_steps):
+        for step in range(limit):
             dropout = self._draw_dropout(memory) if prenet_dropout is None else prenet_dropout[:, step]
             frame, gate, state = self.decoder(frame, dropout, state, memory, processed_memory, memory_mask)
             mels.append(frame * running[:, None])

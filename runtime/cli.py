@@ -30,7 +30,7 @@ def infer(
         Path, typer.Option("-o", "--output", help="Wav file; with -i a folder for 0001.wav, 0002.wav, …")
     ] = Path("speech.wav"),
     seed: Annotated[int, typer.Option(help="The same seed speaks the same, on every backend and in any batch.")] = 0,
-    backend: Annotated[str, typer.Option(help="auto, onnxruntime")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, onnxruntime, torchscript")] = "auto",
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Annotated[
         Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the bundle's")

@@ -59,9 +59,8 @@ class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class VocoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     group_size: Count  # samples that one position of z stands for
     sigma: Annotated[float, msgspec.Meta(ge=0)]  # default standard deviation of z
-    frames_before: Annotated[
-        int, msgspec.Meta(ge=0)
-    ]  # receptive field: frames before a frame that its samples depend on
+    # The receptive field: frames before and after a frame that its samples depend on.
+    frames_before: Annotated[int, msgspec.Meta(ge=0)]
     frames_after: Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -75,9 +74,12 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return tuple(entry if isinstance(entry, int) else _evaluate(entry, dims) for entry in self.shape)
 
 
-class GraphSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class GraphFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     file: str
     sha256: str
+
+
+class GraphSpec(GraphFile, frozen=True, forbid_unknown_fields=True, kw_only=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
@@ -105,6 +107,13 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     stop_frames: tuple[int, int]  # PyTorch's, the exported graphs'
 
 
+class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The same graphs as TorchScript modules: inputs and outputs are those of `Manifest.graphs`, by position."""
+
+    graphs: dict[str, GraphFile]
+    parity: Parity | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_version: int
     generator: str  # what wrote it, with its version
@@ -118,6 +127,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dimensions: dict[str, DimRange]
     graphs: dict[str, GraphSpec]
     parity: Parity | None = None
+    torchscript: TorchScript | None = None  # added by export-torchscript
 
     def range(self, letter: str) -> DimRange:
         return self.dimensions[letter]
@@ -179,15 +189,13 @@ def _check_version(path: Path, raw: Any) -> None:
 
 def _check_graphs(manifest: Manifest) -> None:
     """What the types alone do not say. Raises msgspec.ValidationError with the place, as decoding does."""
-    missing = [name for name in GRAPH_NAMES if name not in manifest.graphs]
-    if missing:
-        raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `$.graphs`")
     for letter, span in manifest.dimensions.items():
         if not 1 <= span.min <= span.typical <= span.max:
             raise msgspec.ValidationError(f"expected 1 <= min <= typical <= max - at `$.dimensions.{letter}`")
+    _check_files(manifest.graphs, "$.graphs")
+    if manifest.torchscript is not None:
+        _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
     for name, graph in manifest.graphs.items():
-        if not _SAFE_FILE.fullmatch(graph.file):
-            raise msgspec.ValidationError(f"{graph.file!r} is no plain file name - at `$.graphs.{name}.file`")
         for tensor in graph.tensors.values():
             for entry in tensor.shape:
                 match = _SHAPE_ENTRY.fullmatch(entry) if isinstance(entry, str) else None
@@ -203,7 +211,16 @@ def _check_graphs(manifest: Manifest) -> None:
         raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
 
 
-def graph_path(bundle: Path, name: str, graph: GraphSpec) -> Path:
+def _check_files(graphs: Mapping[str, GraphFile], place: str) -> None:
+    missing = [name for name in GRAPH_NAMES if name not in graphs]
+    if missing:
+        raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `{place}`")
+    for name, graph in graphs.items():
+        if not _SAFE_FILE.fullmatch(graph.file):
+            raise msgspec.ValidationError(f"{graph.file!r} is no plain file name - at `{place}.{name}.file`")
+
+
+def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
     """The graph's file, after checking that it is the one that the manifest was written for."""
     path = bundle / graph.file
     if not path.is_file():

@@ -58,7 +58,7 @@ class Synthesizer:
         self._postnet = backend.open("postnet")
         self._denoiser = backend.open("denoiser")
         self._decoder = DecoderLoop(backend.open("decoder_step"), manifest)
-        self._vocoder = Vocoder(backend.open("waveglow"), manifest)
+        self.vocoder = Vocoder(backend.open("waveglow"), manifest)
 
     @classmethod
     def load(
@@ -191,7 +191,7 @@ class Synthesizer:
     ) -> NDArray[np.float32]:
         sigma = self.manifest.vocoder.sigma if options.sigma is None else options.sigma
         with _timed(timings, "vocoder"):
-            samples = self._vocoder.samples(mel, noise, sigma)
+            samples = self.vocoder.samples(mel, noise, sigma)
         if options.denoise > 0.0:
             with _timed(timings, "denoiser"):
                 samples = denoise(self._denoiser, samples, options.denoise, self.manifest.range("S").min)

@@ -33,7 +33,7 @@ TACOTRON2: dict[str, Any] = {
     "attention_location_n_filters": 4,
     "attention_location_kernel_size": 7,
     "n_frames_per_step": 1,
-    "decoder_rnn_dim": 24,
+    "decoder_rnn_dim": 20,
     "prenet_dim": 8,
     "max_decoder_steps": 40,
     "gate_threshold": 0.45,
@@ -110,6 +110,8 @@ def _tacotron2_state() -> dict[str, Tensor]:
                 weight.mul_(3.0)  # so that text and noise, and not biases alone, decide
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 nn.init.normal_(module.running_mean, 0.0, 0.1)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
         # Gates that fire within the frame limit on most texts, and not at once.

@@ -73,10 +73,10 @@ def imports_of(path: Path) -> Iterator[Import]:
             names = [".".join([*stem, alias.name]) for alias in node.names]
         yield from (Import(str(file), node.lineno, name, scope) for name in names)  # type: ignore[attr-defined]
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            for child in node.body:
-                yield from visit(child, "typing")
-            for child in node.orelse:
-                yield from visit(child, scope)
+            for statement in node.body:
+                yield from visit(statement, "typing")
+            for statement in node.orelse:
+                yield from visit(statement, scope)
             return
         inner: Scope = "function" if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) else scope
         for child in ast.iter_child_nodes(node):

@@ -8,8 +8,9 @@ from ..errors import BackendError
 from ..manifest import Manifest
 from .base import Backend, BackendOptions
 from .onnxruntime import OnnxRuntimeBackend
+from .torchscript import TorchScriptBackend
 
-BACKENDS: dict[str, type[Backend]] = {OnnxRuntimeBackend.name: OnnxRuntimeBackend}
+BACKENDS: dict[str, type[Backend]] = {backend.name: backend for backend in (OnnxRuntimeBackend, TorchScriptBackend)}
 
 
 def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend:

@@ -39,9 +39,11 @@ class OnnxRuntimeBackend(Backend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3
-        model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
         try:
+            model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except BackendError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             raise BackendError(
                 f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}; export the voice again"

@@ -43,8 +43,9 @@ def close(got: torch.Tensor, expected: torch.Tensor) -> None:
 
 def test_batch_norm_folds_into_the_convolution() -> None:
     pair = nn.Sequential(nn.Conv1d(3, 5, 3), nn.BatchNorm1d(5)).double().eval()
-    pair[1].running_mean.normal_()
-    pair[1].running_var.uniform_(0.1, 2.0)
+    statistics = pair[1].state_dict()  # shares its memory with the module
+    statistics["running_mean"].normal_()
+    statistics["running_var"].uniform_(0.1, 2.0)
     x = torch.randn(2, 3, 9, dtype=torch.float64)
     torch.testing.assert_close(nn.functional.conv1d(x, *fold_batch_norm(pair)), pair(x))
 

@@ -1,6 +1,6 @@
 """Makes tests/golden/flite_mels.npz: what Flite's slt voice, the demo voice's source, makes of real sentences, as mels.
 
-    python tests/golden/make_flite_mels.py ljspeech_test.txt        # needs Debian's flite
+    python tests/golden/make_flite_mels.py ljspeech_test.txt        # needs Debian's flite, and pocketsphinx
 
 The transform is the one that voice.json states, written out in NumPy: magnitude STFT (periodic Hann, centred, reflect
 padding), Slaney's mel scale and norm, log with a floor.
@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pocketsphinx
 from numpy.typing import NDArray
 from scipy.io import wavfile
 from scipy.signal import get_window, resample_poly
@@ -44,14 +45,16 @@ def mel_filters(audio: dict[str, float]) -> Array:
     corners = mel_to_hz(np.linspace(ends[0], ends[1], int(audio["n_mel_channels"]) + 2))
     left, centre, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
     rise, fall = (bins - left) / (centre - left), (right - bins) / (right - centre)
-    return np.maximum(0.0, np.minimum(rise, fall)) * 2.0 / (right - left)
+    filters: Array = np.maximum(0.0, np.minimum(rise, fall)) * 2.0 / (right - left)
+    return filters
 
 
 def mel_spectrogram(samples: Array, audio: dict[str, float]) -> Array:
     size, hop = int(audio["filter_length"]), int(audio["hop_length"])
     padded = np.pad(samples, size // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * get_window("hann", size, fftbins=True)
-    return np.log(np.maximum(mel_filters(audio) @ np.abs(np.fft.rfft(frames)).T, 1e-5))
+    mel: Array = np.log(np.maximum(mel_filters(audio) @ np.abs(np.fft.rfft(frames)).T, 1e-5))
+    return mel
 
 
 def flite(text: str) -> Array:
@@ -63,12 +66,20 @@ def flite(text: str) -> Array:
     samples = resample_poly(samples / 32768.0 * GAIN, VOICE["audio"]["sampling_rate"], rate)
     loud = np.flatnonzero(np.abs(samples) > 0.01)
     margin = int(KEPT_SILENCE * VOICE["audio"]["sampling_rate"])
-    return samples[max(0, loud[0] - margin) : loud[-1] + margin]
+    trimmed: Array = samples[max(0, loud[0] - margin) : loud[-1] + margin]
+    return trimmed
+
+
+def known_words() -> set[str]:
+    """The recogniser's vocabulary: what it has never heard of it cannot transcribe, whoever speaks."""
+    entries = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text().splitlines()
+    return {entry.split()[0].partition("(")[0] for entry in entries if entry.strip()}
 
 
 def main(sentences_file: str) -> None:
     lines = Path(sentences_file).read_text(encoding="utf-8").splitlines()
     plain = [line for line in lines if re.fullmatch(r"[A-Za-z ,']+[.]", line) and 6 <= len(line.split()) <= 14]
+    plain = [line for line in plain if set(re.findall(r"[a-z']+", line.lower())) <= known_words()]
     content: dict[str, NDArray[np.generic]] = {"sentences": np.array(plain[:SENTENCES])}
     for i, sentence in enumerate(plain[:SENTENCES]):
         content[f"mel_{i}"] = mel_spectrogram(flite(sentence), VOICE["audio"]).astype(np.float16)

@@ -113,7 +113,8 @@ def test_nothing_is_lost_and_the_limit_holds(text: str, limit: int) -> None:
     try:
         pieces = split_text(text, limit, len)
     except TextError as error:
-        assert "brace group" in str(error)
+        if "brace group" not in str(error):
+            raise
         return
     assert all(0 < len(piece) <= limit and piece == piece.strip() for piece in pieces)
     # Between two pieces the text has a space or nothing.

@@ -1,0 +1,95 @@
+"""Adds the five graphs to a bundle as TorchScript modules, beside their ONNX form, with a parity report of their own.
+
+Modules are traced, then frozen: weights are constants, and shapes stay free in B, T, F and S. They run on the CPU,
+from Python without this package's models and from C++ through LibTorch.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import torch
+
+from ..models.denoiser import Denoiser
+from ..models.tacotron2 import Tacotron2
+from ..models.waveglow import WaveGlow
+from ..runtime.manifest import (
+    MANIFEST_NAME,
+    GraphFile,
+    Manifest,
+    TorchScript,
+    encode_manifest,
+    file_sha256,
+    load_manifest,
+)
+from ..runtime.synthesizer import Synthesizer
+from .bundle import Progress, written_whole
+from .errors import ExportError
+from .graphs import Graph, build_graphs
+from .parity import Reference, measure_graphs, measure_parity
+from .to_onnx import TRACE_DIMS
+
+
+def export_torchscript(
+    tacotron2: Tacotron2, waveglow: WaveGlow, bundle: str | Path, progress: Progress = lambda line: None
+) -> Manifest:
+    """Add TorchScript modules to a bundle that export_onnx has made from the same two models, in its precision.
+
+    The bundle is replaced as a whole at the end: it has all five modules, or none. progress is called with a line
+    per graph written and per graph compared.
+    Raises BundleError if the bundle is no bundle, ExportError if it was made from other models or if a module
+    differs from them.
+    """
+    bundle = Path(bundle)
+    manifest = load_manifest(bundle)
+    denoiser = Denoiser(waveglow, manifest.audio.filter_length)
+    reference = Reference(tacotron2, waveglow, denoiser)
+    graphs = build_graphs(tacotron2, waveglow, denoiser, manifest.precision)
+    _refuse_strangers(bundle, manifest, graphs, reference)
+    with written_whole(bundle) as folder:
+        shutil.copytree(bundle, folder, dirs_exist_ok=True)
+        files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
+        manifest = _write_manifest(folder, manifest, TorchScript(graphs=files))
+        parity = measure_parity(Synthesizer.load(folder, "torchscript"), reference, _reporter(progress))
+        return _write_manifest(folder, manifest, TorchScript(graphs=files, parity=parity))
+
+
+def _refuse_strangers(bundle: Path, manifest: Manifest, graphs: list[Graph], reference: Reference) -> None:
+    """Raises ExportError unless the bundle's ONNX graphs have the shapes and give the results of these models."""
+    advice = "give the checkpoints that it was exported from, or run export-onnx again"
+    for graph in graphs:
+        there = manifest.graphs[graph.name]
+        if (there.inputs, there.outputs) != (graph.inputs, graph.outputs):
+            raise ExportError(f"{bundle}: its {graph.name} has other shapes than these checkpoints; {advice}")
+    report = measure_graphs(Synthesizer.load(bundle, "onnxruntime"), reference, lambda name, error: None)
+    for name, tensors in report.items():
+        for tensor, entry in tensors.items():
+            if not entry.max_abs_error <= entry.tolerance:
+                raise ExportError(
+                    f"{bundle}: its {name} gives another {tensor} than these checkpoints (off by "
+                    f"{entry.max_abs_error:.3g}, tolerance {entry.tolerance:.3g}); {advice}"
+                )
+
+
+def _write_module(graph: Graph, folder: Path, progress: Progress) -> GraphFile:
+    path = folder / f"{graph.name}.ts"
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # newer PyTorch announces at each call that TorchScript will not grow further
+        traced = torch.jit.trace(graph.module.eval(), graph.example_inputs(TRACE_DIMS), check_trace=False)
+        torch.jit.save(torch.jit.freeze(traced), str(path))
+    progress(f"{graph.name:13} written: {path.stat().st_size / 1e6:6.1f} MB")
+    return GraphFile(file=path.name, sha256=file_sha256(path))
+
+
+def _write_manifest(folder: Path, manifest: Manifest, torchscript: TorchScript) -> Manifest:
+    manifest = msgspec.structs.replace(manifest, torchscript=torchscript)
+    (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    return manifest
+
+
+def _reporter(progress: Progress) -> Callable[[str, float], None]:
+    return lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}")

@@ -1,0 +1,72 @@
+"""TorchScript modules on the CPU, for machines that have PyTorch and no other engine."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import BackendError, BundleError
+from ..manifest import GraphSpec, Manifest, graph_path
+from .base import Array, Backend, BackendOptions, Call, GraphRunner
+
+
+class TorchScriptBackend(Backend):
+    name = "torchscript"
+    device = "CPU"
+
+    def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
+        import torch
+
+        if manifest.torchscript is None:
+            raise BundleError(
+                f"{bundle}: holds no TorchScript modules; add them with: tacoglow export-torchscript {bundle}"
+            )
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)  # of the whole process: PyTorch has one pool
+        self.bundle = bundle
+        self.manifest = manifest
+        self.files = manifest.torchscript.graphs
+
+    @staticmethod
+    def missing() -> str | None:
+        if importlib.util.find_spec("torch") is None:
+            return "torch is not installed (pip install torch)"
+        return None
+
+    def open(self, graph: str) -> GraphRunner:
+        import torch
+
+        path = graph_path(self.bundle, graph, self.files[graph])
+        try:
+            module = torch.jit.load(str(path), map_location="cpu")
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(
+                f"{path}: PyTorch {torch.__version__} cannot load it: {str(error).splitlines()[0]}; "
+                "run export-torchscript again"
+            ) from error
+        return TorchScriptGraph(graph, self.manifest.graphs[graph], self.manifest, module)
+
+
+class TorchScriptGraph(GraphRunner):
+    def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, module: Any) -> None:
+        super().__init__(name, spec, manifest)
+        self._module = module
+
+    def _bind(self, buffers: Mapping[str, Array]) -> Call:
+        """Tensors share the arrays' memory; what the module returns is copied into the output buffers."""
+        import torch
+
+        inputs = [torch.from_numpy(buffers[tensor.name]) for tensor in self.spec.inputs]
+        targets = [torch.from_numpy(buffers[tensor.name]) for tensor in self.spec.outputs]
+        module = self._module
+
+        def call() -> None:
+            # Without the executor's optimiser, which compiles anew for every shape that a run brings.
+            with torch.inference_mode(), torch.jit.optimized_execution(False):
+                results = module(*inputs)
+            for target, result in zip(targets, results if len(targets) > 1 else (results,), strict=True):
+                target.copy_(result)
+
+        return call

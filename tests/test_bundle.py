@@ -1,0 +1,429 @@
+"""The bundle: its manifest, its graphs, and the exporter's refusal to write one that is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from tacoglow import Synthesizer
+from tacoglow.export import ExportError, export_onnx
+from tacoglow.export import bundle as bundle_module
+from tacoglow.export.bundle import Limits
+from tacoglow.export.graphs import Graph, build_graphs
+from tacoglow.export.parity import TOLERANCES
+from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from tacoglow.runtime.errors import BackendError, BundleError
+from tacoglow.runtime.manifest import (
+    GRAPH_NAMES,
+    DecoderSettings,
+    encode_manifest,
+    graph_path,
+    load_manifest,
+)
+
+if TYPE_CHECKING:
+    from .conftest import TinyCheckpoints
+
+TEXT = "Hello world, I missed you."
+# DESIGN.md's table at the tiny voice's widths: M mel bands, E encoder, A attention, Q and R the two LSTMs, P prenet.
+M, E, A, Q, R, P = 16, 16, 8, 24, 20, 8
+STATES = {
+    "attention_hidden": ["B", Q],
+    "attention_cell": ["B", Q],
+    "decoder_hidden": ["B", R],
+    "decoder_cell": ["B", R],
+    "attention_weights": ["B", "T"],
+    "attention_weights_cum": ["B", "T"],
+    "attention_context": ["B", E],
+}
+MEMORY = {"memory": ["B", "T", E], "processed_memory": ["B", "T", A], "memory_mask": ["B", "T"]}
+Tensors = dict[str, list[Any]]
+TABLE: dict[str, tuple[Tensors, Tensors]] = {
+    "encoder": ({"token_ids": ["B", "T"], "token_lengths": ["B"]}, MEMORY),
+    "decoder_step": (
+        {"decoder_input": ["B", M], "prenet_dropout": ["B", 2, P], **STATES, **MEMORY},
+        {"mel_frame": ["B", M], "gate_logit": ["B", 1], **{f"{name}_out": shape for name, shape in STATES.items()}},
+    ),
+    "postnet": ({"mel": ["B", M, "F"], "mel_lengths": ["B"]}, {"mel_postnet": ["B", M, "F"]}),
+    "waveglow": ({"mel": ["B", M, "F"], "z": ["B", 8, "F*32"]}, {"audio": ["B", "F*256"]}),
+    "denoiser": ({"audio": ["B", "S"], "strength": [1]}, {"audio_denoised": ["B", "S"]}),
+}
+INTEGERS = {"token_ids", "token_lengths", "mel_lengths"}
+ONNX_TYPES = {"float32": onnx.TensorProto.FLOAT, "int32": onnx.TensorProto.INT32, "bool": onnx.TensorProto.BOOL}
+
+
+def dtype_of(name: str) -> str:
+    return "int32" if name in INTEGERS else "bool" if name == "memory_mask" else "float32"
+
+
+@pytest.fixture(scope="session")
+def models(tiny_checkpoints: TinyCheckpoints) -> tuple[Tacotron2, WaveGlow]:
+    return load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tiny_checkpoints.waveglow)
+
+
+@pytest.fixture(scope="session", params=["fp32", "fp16", "bf16"])
+def bundle(
+    request: pytest.FixtureRequest,
+    models: tuple[Tacotron2, WaveGlow],
+    tiny_bundle: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The tiny voice in every precision, within that precision's tolerances: export_onnx raises if it is not."""
+    if request.param == "fp32":
+        return tiny_bundle
+    folder = tmp_path_factory.mktemp("bundle") / "voice"
+    export_onnx(*models, folder, precision=request.param)
+    return folder
+
+
+class TestManifest:
+    def test_round_trip(self, tiny_bundle: Path, tmp_path: Path) -> None:
+        manifest = load_manifest(tiny_bundle)
+        assert encode_manifest(manifest) == (tiny_bundle / "manifest.json").read_bytes()
+        (tmp_path / "manifest.json").write_bytes(encode_manifest(manifest))
+        assert load_manifest(tmp_path) == manifest
+
+    def test_what_the_voice_says_of_itself(self, tiny_bundle: Path) -> None:
+        """Nothing of it is a default: see conftest.py."""
+        manifest = load_manifest(tiny_bundle)
+        assert (manifest.voice.name, manifest.voice.language) == ("tiny", "en-US")
+        assert manifest.voice.provenance == {"weights": "random, from a fixed seed"}
+        audio = manifest.audio
+        assert (audio.sampling_rate, audio.hop_length, audio.filter_length, audio.win_length) == (16000, 256, 512, 512)
+        assert (audio.n_mel_channels, audio.mel_fmin, audio.mel_fmax) == (M, 0.0, 7600.0)
+        decoder = manifest.decoder
+        assert (decoder.gate_threshold, decoder.max_frames, decoder.prenet_dim) == (0.45, 40, P)
+        assert decoder.states == {"decoder_input": "mel_frame"} | {name: f"{name}_out" for name in STATES}
+        assert (manifest.vocoder.group_size, manifest.vocoder.sigma) == (8, 0.2)
+        assert [manifest.range(letter).max for letter in "BTFS"] == [4, 40, 40, 40 * 256]
+        assert len(manifest.text.symbols) == 148
+        assert manifest.text.cleaners == ("english_cleaners",)
+
+    def test_parity_report(self, bundle: Path) -> None:
+        manifest = load_manifest(bundle)
+        assert manifest.parity is not None
+        for name, (_, outputs) in TABLE.items():
+            assert list(manifest.parity.graphs[name]) == list(outputs)
+        entries = [entry for tensors in manifest.parity.graphs.values() for entry in tensors.values()]
+        assert all(entry.max_abs_error <= entry.tolerance for entry in entries)
+        assert any(entry.max_abs_error > 0 for entry in entries)  # measured, not assumed
+        assert any(entry.tolerance == TOLERANCES[manifest.precision].graph for entry in entries)
+        if manifest.precision == "fp32":
+            assert list(manifest.parity.pipeline) == ["mel", "audio"]
+            assert manifest.parity.stop_frames[0] == manifest.parity.stop_frames[1]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of everything in a JSON document; of a list, the first entry stands for all."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*path, key))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*path, 0))
+
+
+def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy of a JSON document with another value at `path`; without that entry if the value is Ellipsis."""
+    document = json.loads(json.dumps(document))
+    place = document
+    for key in path[:-1]:
+        place = place[key]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return document
+
+
+OPTIONAL = {("parity",), ("torchscript",), ("voice", "language"), ("voice", "provenance")}
+# Mappings whose keys are free: an entry less is another manifest, and not always a wrong one.
+FREE = {("voice", "provenance"), ("parity", "graphs"), ("parity", "pipeline"), ("decoder", "states")}
+
+
+def test_every_field_is_validated(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Whatever is taken out or has another type, the line names the field or what holds it."""
+    document = json.loads((tiny_bundle / "manifest.json").read_bytes())
+    tried = 0
+    for path in places(document):
+        free = any(path[: len(place)] == place and len(path) > len(place) for place in FREE)
+        for value in (..., None, {"surprise": [1]}):
+            allowed = (value is ... and (path in OPTIONAL or free or path[-1] == 0)) or (
+                value is None and path in OPTIONAL
+            )
+            if allowed:
+                continue
+            (tmp_path / "manifest.json").write_text(json.dumps(change(document, path, value)))
+            with pytest.raises(BundleError) as refused:
+                load_manifest(tmp_path)
+            message = str(refused.value)
+            assert "\n" not in message
+            assert message.startswith(f"{tmp_path}/manifest.json: ")
+            assert any(str(key) in message for key in path), (path, value, message)
+            tried += 1
+    assert tried > 300
+
+
+VALUES: list[tuple[tuple[Any, ...], Any]] = [
+    (("format_version",), 0),
+    (("format_version",), 2),
+    (("format_version",), True),
+    (("audio", "sampling_rate"), 0),
+    (("audio", "hop_length"), -256),
+    (("audio", "hop_length"), 255),  # no multiple of the vocoder's group
+    (("decoder", "gate_threshold"), 1.0),
+    (("decoder", "max_frames"), 0),
+    (("decoder", "states", "decoder_cell"), "mel_frame"),
+    (("decoder", "states", "decoder_cell"), "nothing_out"),
+    (("vocoder", "group_size"), 0),
+    (("vocoder", "sigma"), -0.1),
+    (("vocoder", "frames_before"), -1),
+    (("precision",), "int4"),
+    (("dimensions", "T", "min"), 0),
+    (("dimensions", "T", "max"), 3),
+    (("graphs", "encoder", "inputs", 0, "dtype"), "int64"),
+    (("graphs", "encoder", "inputs", 0, "shape"), ["B", "X"]),
+    (("graphs", "encoder", "inputs", 0, "shape"), ["B", "T+1"]),
+    (("graphs", "encoder", "file"), "../encoder.onnx"),
+    (("graphs", "encoder", "file"), "/tmp/encoder.onnx"),
+    (("graphs", "encoder", "file"), "sub/encoder.onnx"),
+    (("graphs", "encoder", "file"), ""),
+    (("graphs", "encoder", "file"), ".."),
+]
+
+
+@pytest.mark.parametrize(("path", "value"), VALUES, ids=[f"{'.'.join(map(str, p))}={v}" for p, v in VALUES])
+def test_values_that_cannot_be(tiny_bundle: Path, tmp_path: Path, path: tuple[Any, ...], value: Any) -> None:
+    document = json.loads((tiny_bundle / "manifest.json").read_bytes())
+    (tmp_path / "manifest.json").write_text(json.dumps(change(document, path, value)))
+    with pytest.raises(BundleError) as refused:
+        load_manifest(tmp_path)
+    assert any(key in str(refused.value) for key in map(str, path[-2:]))
+
+
+class TestGraphs:
+    @pytest.mark.parametrize("name", GRAPH_NAMES)
+    def test_the_manifest_is_the_table_of_the_design(self, bundle: Path, name: str) -> None:
+        graph = load_manifest(bundle).graphs[name]
+        for tensors, expected in zip((graph.inputs, graph.outputs), TABLE[name], strict=True):
+            assert {tensor.name: list(tensor.shape) for tensor in tensors} == expected
+            assert [tensor.name for tensor in tensors] == list(expected)  # in this order
+            assert [tensor.dtype for tensor in tensors] == [dtype_of(tensor.name) for tensor in tensors]
+
+    @pytest.mark.parametrize("name", GRAPH_NAMES)
+    def test_the_files_are_what_the_manifest_says(self, bundle: Path, name: str) -> None:
+        manifest = load_manifest(bundle)
+        graph = manifest.graphs[name]
+        model = onnx.load(graph_path(bundle, name, graph))
+        for values, tensors in ((model.graph.input, graph.inputs), (model.graph.output, graph.outputs)):
+            assert [value.name for value in values] == [tensor.name for tensor in tensors]
+            for value, tensor in zip(values, tensors, strict=True):
+                assert value.type.tensor_type.elem_type == ONNX_TYPES[tensor.dtype]
+                dims = value.type.tensor_type.shape.dim
+                assert tuple(dim.dim_param or dim.dim_value for dim in dims) == tensor.shape
+        opset = 22 if manifest.precision == "bf16" else 17
+        assert manifest.opset == opset
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+        onnx.checker.check_model(model, full_check=True)
+        if manifest.precision != "bf16":
+            assert model.ir_version <= 8  # what came with opset 17, and the newest that TensorRT 8.6 knows
+
+    @pytest.mark.parametrize("name", GRAPH_NAMES)
+    def test_no_node_that_engines_cannot_capture(self, bundle: Path, name: str) -> None:
+        model = onnx.load(bundle / f"{name}.onnx")
+        kinds = {node.op_type for node in model.graph.node}
+        assert not kinds & {"Loop", "Scan", "If", "RandomNormal", "RandomUniform", "RandomNormalLike", "Dropout"}
+        assert "LSTM" not in kinds or name == "encoder"
+
+    def test_hashes(self, tiny_bundle: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(tiny_bundle, tmp_path / "voice")
+        manifest = load_manifest(folder)
+        graph = manifest.graphs["postnet"]
+        assert graph_path(folder, "postnet", graph) == folder / "postnet.onnx"
+        with (folder / "postnet.onnx").open("ab") as file:
+            file.write(b"\0")
+        with pytest.raises(BundleError, match=r"postnet\.onnx: SHA-256 is .*export the voice again"):
+            graph_path(folder, "postnet", graph)
+        with pytest.raises(BundleError, match=r"postnet\.onnx: SHA-256"):
+            Synthesizer.load(folder)
+
+    def test_a_graph_with_other_names_is_refused(self, tiny_bundle: Path, tmp_path: Path) -> None:
+        folder = shutil.copytree(tiny_bundle, tmp_path / "voice")
+        document = json.loads((folder / "manifest.json").read_bytes())
+        document["graphs"]["postnet"]["inputs"][1]["name"] = "lengths"
+        (folder / "manifest.json").write_text(json.dumps(document))
+        with pytest.raises(BundleError, match=r"postnet: .*export again"):
+            Synthesizer.load(folder)
+
+    def test_every_precision_speaks(self, bundle: Path) -> None:
+        audio = Synthesizer.load(bundle).say(TEXT, seed=1)
+        assert len(audio.samples) > 0
+        assert np.isfinite(audio.samples).all()
+
+    def test_a_bf16_graph_that_was_cut_before_it_was_hashed(
+        self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path
+    ) -> None:
+        """bf16 graphs are rewritten for the CPU, so that they are parsed by onnx before ONNX Runtime sees them."""
+        from tacoglow.runtime.manifest import file_sha256
+
+        folder = tmp_path / "voice"
+        export_onnx(*models, folder, precision="bf16")
+        path = folder / "postnet.onnx"
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        document = json.loads((folder / "manifest.json").read_bytes())
+        document["graphs"]["postnet"]["sha256"] = file_sha256(path)
+        (folder / "manifest.json").write_text(json.dumps(document))
+        with pytest.raises(BackendError, match=r"postnet\.onnx: .*export the voice again"):
+            Synthesizer.load(folder)
+
+
+def spoil(module: torch.nn.Module, name: str, by: float) -> None:
+    """Another number in a copy of a buffer: the buffer itself may be the PyTorch model's own."""
+    stem, _, last = name.rpartition(".")
+    tensor = module.get_buffer(name).clone()
+    tensor[(0,) * tensor.ndim] += by
+    setattr(module.get_submodule(stem), last, tensor)
+
+
+WRONG = {
+    "encoder": ("memory_layer.weight", 0.01, "processed_memory"),
+    "decoder_step": ("attention_rnn.gates.bias", 0.1, "attention_hidden_out|attention_cell_out|mel_frame"),
+    "postnet": ("convolutions.4.bias", 0.001, "mel_postnet"),
+    "waveglow": ("inverses.0.weight", 0.01, "audio"),
+    "denoiser": ("bias_magnitude", float("nan"), "audio_denoised"),
+}
+
+
+class TestRefusal:
+    @pytest.mark.parametrize("name", WRONG)
+    def test_a_wrong_export_is_not_written(
+        self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """One number off in one graph: the parity check names graph and tensor, and nothing is left behind."""
+        weight, by, tensor = WRONG[name]
+
+        def build(*arguments: Any) -> list[Graph]:
+            graphs = build_graphs(*arguments)
+            spoil(next(graph.module for graph in graphs if graph.name == name), weight, by)
+            return graphs
+
+        monkeypatch.setattr(bundle_module, "build_graphs", build)
+        with pytest.raises(ExportError, match=rf"parity: {name}: ({tensor}) differs from PyTorch by .*tolerance"):
+            export_onnx(*models, tmp_path / "voice")
+        assert not list(tmp_path.iterdir())
+
+    def test_another_stop_frame_is_not_written(
+        self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each graph is right, but the bundle makes something else of them."""
+
+        def settings(**values: Any) -> DecoderSettings:
+            return DecoderSettings(**{**values, "gate_threshold": 1e-6})
+
+        monkeypatch.setattr(bundle_module, "DecoderSettings", settings)
+        with pytest.raises(
+            ExportError, match=r"parity: pipeline: PyTorch stops at frame \d+, the exported graphs at 0"
+        ):
+            export_onnx(*models, tmp_path / "voice")
+        assert not list(tmp_path.iterdir())
+
+    def test_limits(self) -> None:
+        for limits in ({"batch": 0}, {"tokens": -1}, {"frames": 0}):
+            with pytest.raises(ExportError, match=f"max-{next(iter(limits))}.*at least 1"):
+                Limits(**limits)
+
+    def test_precision(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
+        with pytest.raises(ExportError, match="precision: expected one of fp32, fp16, bf16, got 'int8'"):
+            export_onnx(*models, tmp_path / "voice", precision="int8")  # type: ignore[arg-type]
+
+
+def test_a_failed_rename_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tmp_path / "voice"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_text("old")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == bundle and self.parent == tmp_path:  # the new one; the old one comes from a folder aside
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(ExportError, match="voice: cannot be written: Input/output error"):  # noqa: SIM117
+        with bundle_module.written_whole(bundle) as folder:
+            (folder / "manifest.json").write_text("new")
+    assert (bundle / "manifest.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [bundle]
+
+
+class TestAtOnce:
+    def test_the_last_steps_of_many_exports(self, tmp_path: Path) -> None:
+        """Whoever comes first or last, the bundle is whole and of one export."""
+        bundle = tmp_path / "voice"
+        writers, rounds, files = 4, 25, ["manifest.json", *(f"{name}.onnx" for name in GRAPH_NAMES)]
+        barrier = threading.Barrier(writers)
+        failures: list[BaseException] = []
+        written: list[str] = []
+
+        def export(writer: int) -> None:
+            for i in range(rounds):
+                barrier.wait()
+                try:
+                    with bundle_module.written_whole(bundle) as folder:
+                        for name in files:
+                            (folder / name).write_text(f"{writer} {i}")
+                    written.append(f"{writer} {i}")
+                except ExportError as error:
+                    failures.append(error)
+                except BaseException as error:
+                    failures.append(error)
+                    barrier.abort()
+                    raise
+
+        threads = [threading.Thread(target=export, args=(writer,)) for writer in range(writers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(isinstance(failure, ExportError) for failure in failures), failures
+        assert written
+        assert list(tmp_path.iterdir()) == [bundle]
+        assert sorted(path.name for path in bundle.iterdir()) == sorted(files)
+        contents = {(bundle / name).read_text() for name in files}
+        assert len(contents) == 1
+        assert contents <= set(written)
+
+    def test_two_commands(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        script = "from tacoglow import cli; cli.export_onnx_main()"
+        common = ["--tacotron2", tiny_checkpoints.tacotron2, "--waveglow", tiny_checkpoints.waveglow, "-o", "voice"]
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, *map(str, common), "--max-batch", batch],
+                cwd=tmp_path,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for batch in ("2", "3")
+        ]
+        ended = [(process.communicate()[1], process.returncode) for process in running]
+        assert 0 in [code for _, code in ended]
+        for errors, code in ended:
+            assert code == 0 or (code == 2 and errors.splitlines()[-1].startswith("error: voice: ")), errors
+        assert [path.name for path in tmp_path.iterdir()] == ["voice"]
+        manifest = load_manifest(tmp_path / "voice")
+        assert manifest.range("B").max in (2, 3)
+        Synthesizer.load(tmp_path / "voice")  # every graph is of the manifest's own export

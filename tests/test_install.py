@@ -1,0 +1,94 @@
+"""What `pip install` puts on a machine: one import package, with its data and commands, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_SHIPPED = {"tests", "benchmarks", "docs", ".ci"}
+SCRIPTS = {"tacoglow", "export-onnx", "trt-infer"}
+
+
+def versioned_files() -> list[Path]:
+    """The repository's files, those included that are not committed yet."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs a git checkout")
+    return [Path(name) for name in listing.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site-packages folder with the project installed from a copy of its files, not editable."""
+    folder = tmp_path_factory.mktemp("install")
+    for file in versioned_files():
+        target = folder / "source" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, target)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    done = subprocess.run(
+        [*pip, "--disable-pip-version-check", "--target", str(folder / "site"), "."],
+        cwd=folder / "source",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "site"
+
+
+def run_from(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(command, cwd=site.parent, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_one_import_package(site: Path) -> None:
+    """`text` and `models` must not land in anyone's site-packages."""
+    names = {path.name for path in site.iterdir()}
+    information = {name for name in names if name.endswith(".dist-info")}
+    assert len(information) == 1
+    assert names - information == {"tacoglow", "bin"}
+    top_level = next(site.glob("*.dist-info")) / "top_level.txt"
+    assert top_level.read_text().split() == ["tacoglow"]
+
+
+def test_every_module_is_shipped_and_no_test(site: Path) -> None:
+    modules = {file for file in versioned_files() if file.suffix == ".py" and file.parts[0] not in NOT_SHIPPED}
+    package = site / "tacoglow"
+    assert {path.relative_to(package) for path in package.rglob("*.py")} == modules
+
+
+def test_data(site: Path) -> None:
+    package = site / "tacoglow"
+    assert (package / "py.typed").is_file()
+    demo = [file for file in versioned_files() if file.parent == Path("models/demo")]
+    assert {"tacotron2.pt", "waveglow.pt", "voice.json"} <= {file.name for file in demo}
+    for file in demo:
+        assert (package / file).stat().st_size == (ROOT / file).stat().st_size
+    assert list(site.glob("*.dist-info/licenses/LICENSE"))
+
+
+def test_commands(site: Path) -> None:
+    assert {path.name for path in (site / "bin").iterdir()} == SCRIPTS
+    for script in SCRIPTS:
+        assert "Usage" in run_from(site, str(site / "bin" / script), "--help").stdout
+
+
+def test_import(site: Path) -> None:
+    script = "import tacoglow; print(tacoglow.__file__); tacoglow.Synthesizer; tacoglow.Audio"
+    assert Path(run_from(site, sys.executable, "-c", script).stdout.strip()).parent == site / "tacoglow"
+
+
+def test_metadata(site: Path) -> None:
+    script = "import tacoglow, importlib.metadata as m; assert m.version('tacoglow') == tacoglow.__version__"
+    run_from(site, sys.executable, "-c", script)

@@ -1,0 +1,139 @@
+"""The README's and the docs' shell and Python blocks run as they stand.
+
+The blocks of a page are one bash session: files, variables and the working directory last from block to block.
+README.md runs first, from an empty folder; every page of docs/ then starts from a copy of what README.md left behind,
+so that the demo voice is exported once. A block marked `no-run` (```sh no-run) is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import tacoglow
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+SCRIPTS = {"tacoglow": "main", "export-onnx": "export_onnx_main", "trt-infer": "trt_infer_main"}
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TIMEOUT = 600  # seconds
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int  # of its first line in the page
+    language: str
+    is_run: bool
+    content: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0, f"{page.name}: a block is not closed"
+    blocks = []
+    for match in FENCE.finditer(text):
+        language, *flags = match[1].split() or [""]
+        line = text.count("\n", 0, match.start(2)) + 1
+        blocks.append(Block(line, language, "no-run" not in flags, match[2]))
+    return blocks
+
+
+def session_of(page: Path) -> str:
+    """One bash script that says on stderr which block it is at."""
+    parts = ["set -euo pipefail"]
+    for block in blocks_of(page):
+        if block.is_run and block.language in ("sh", "python"):
+            parts.append(f"echo '### {page.name}:{block.line}' >&2")
+            end = f"END_OF_BLOCK_{block.line}"
+            is_shell = block.language == "sh"
+            parts.append(block.content if is_shell else f"python - <<'{end}'\n{block.content}{end}")
+    return "\n".join(parts) + "\n"
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """PATH with this interpreter's commands first, and then with stand-ins in case tacoglow is not installed there."""
+    stand_ins = tmp_path_factory.mktemp("bin")
+    for name, entry in SCRIPTS.items():
+        path = stand_ins / name
+        path.write_text(f"#!{sys.executable}\nfrom tacoglow import cli\ncli.{entry}()\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    search = [str(Path(sys.executable).parent), str(stand_ins), os.environ.get("PATH", "")]
+    package = str(Path(tacoglow.__file__).parents[1])  # the folder from which this very package is imported
+    is_found = (Path(package) / "tacoglow").exists()  # not so where an editable install maps the name
+    python_path = [*([package] if is_found else []), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PATH": os.pathsep.join(search), "PYTHONPATH": os.pathsep.join(python_path)}
+
+
+def run_page(page: Path, folder: Path, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["bash", "-c", session_of(page)],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, f"after the last ### line:\n{done.stdout}"
+
+
+@pytest.fixture(scope="session")
+def after_readme(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """The folder that the README's blocks were run in."""
+    folder = tmp_path_factory.mktemp("readme")
+    run_page(README, folder, environment)
+    return folder
+
+
+def test_readme_has_both_kinds() -> None:
+    run = {block.language for block in blocks_of(README) if block.is_run}
+    assert {"sh", "python"} <= run
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
+def test_no_block_escapes_by_its_name(page: Path) -> None:
+    aliases = {"", "bash", "shell", "console", "zsh", "py", "python3", "pycon"}
+    escaped = [
+        f"{page.name}:{block.line}: {block.language!r}" for block in blocks_of(page) if block.language in aliases
+    ]
+    assert not escaped
+
+
+def test_readme_runs(after_readme: Path) -> None:
+    assert any(after_readme.rglob("*.wav"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_runs(page: Path, after_readme: Path, tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(after_readme, folder)
+    run_page(page, folder, environment)
+
+
+def test_a_session_keeps_its_state_and_stops_at_the_first_failure(tmp_path: Path, environment: dict[str, str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\nmkdir deep\ncd deep\nexport GREETING=hello\n```\n"
+        "```sh no-run\nexit 1\n```\n"
+        "```python\nimport os, pathlib\nimport tacoglow\npathlib.Path('said').write_text(os.environ['GREETING'])\n```\n"
+        "```json\n{}\n```\n"
+        '```sh\ntest "$(cat said)" = hello\ntacoglow --version\n```\n'
+    )
+    run_page(page, tmp_path, environment)
+    assert (tmp_path / "deep/said").read_text() == "hello"
+    page.write_text("```python\nraise SystemExit(3)\n```\n```sh\ntouch reached\n```\n")
+    with pytest.raises(AssertionError, match=r"### page\.md:2"):
+        run_page(page, tmp_path, environment)
+    assert not (tmp_path / "reached").exists()
