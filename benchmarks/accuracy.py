@@ -25,7 +25,7 @@ from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
 from tacoglow.models import Denoiser, load_tacotron2, load_waveglow
 from tacoglow.runtime.manifest import Precision
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.synthesizer import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions
 
 SENTENCES = (
     "No.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from ..models import Tacotron2, WaveGlow
     from .voice import VoiceFile
 
 
@@ -36,6 +37,14 @@ def export_onnx(
         Optional[Path],
         typer.Option(help="Voice file (JSON): name, audio settings, symbols, cleaners.", show_default="NVIDIA's"),
     ] = None,
+    symbols: Annotated[
+        Optional[Path],
+        typer.Option(help="Symbols in id order: a JSON list, or one a line.", show_default="the voice file's"),
+    ] = None,
+    cleaners: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Cleaner of the text; again for a second one.", show_default="the voice file's"),
+    ] = None,
     precision: Annotated[PrecisionChoice, typer.Option(help="Arithmetic of the graphs.")] = PrecisionChoice.fp32,
     max_batch: Annotated[int, typer.Option(min=1, help="Utterances decoded at once.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an utterance.")] = 256,
@@ -44,20 +53,19 @@ def export_onnx(
     ] = None,
 ) -> None:
     """Export a Tacotron 2 and a WaveGlow checkpoint as a bundle of ONNX graphs, and check it against PyTorch."""
-    from .voice import VoiceFile, read_voice_file
+    from .voice import VoiceFile, read_voice_file, with_text_options
 
     tacotron2, waveglow, demo_config = find_checkpoints(tacotron2, waveglow, demo, pretrained)
     voice_path = config or demo_config
     voice: VoiceFile = VoiceFile(name=tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
+    voice = with_text_options(voice, symbols, cleaners)
     start = time.perf_counter()
     say("loading PyTorch and the checkpoints")
-    from ..models import load_tacotron2, load_waveglow
     from .bundle import Limits
     from .bundle import export_onnx as export
 
     manifest = export(
-        load_tacotron2(tacotron2),
-        load_waveglow(waveglow),
+        *load_models(tacotron2, waveglow, voice.audio.get("hop_length")),
         output,
         precision.value,
         voice,
@@ -73,6 +81,17 @@ def export_onnx(
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None) -> tuple[Tacotron2, WaveGlow]:
+    """Both models; whose checkpoints they are is said. hop_length, in samples: for a WaveGlow that doesn't state it."""
+    from ..models import load_tacotron2, load_waveglow
+
+    acoustic = load_tacotron2(tacotron2)
+    say(f"tacotron2     {acoustic.family}")
+    vocoder = load_waveglow(waveglow, None if hop_length is None else int(hop_length))
+    say(f"waveglow      {vocoder.family}")
+    return acoustic, vocoder
 
 
 def find_checkpoints(

@@ -79,7 +79,8 @@ def _write_module(graph: Graph, folder: Path, progress: Progress) -> GraphFile:
     path = folder / f"{graph.name}.ts"
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # newer PyTorch announces at each call that TorchScript will not grow further
-        traced = torch.jit.trace(graph.module.eval(), graph.example_inputs(TRACE_DIMS), check_trace=False)
+        module, example = graph.module.eval(), graph.example_inputs(TRACE_DIMS)
+        traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(torch.jit.freeze(traced), str(path))
     progress(f"{graph.name:13} written: {path.stat().st_size / 1e6:6.1f} MB")
     return GraphFile(file=path.name, sha256=file_sha256(path))

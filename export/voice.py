@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..models.tacotron2 import Tacotron2
 from ..models.waveglow import WaveGlow
 from ..runtime.manifest import AudioFormat, Text, Voice
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
+from ..text.cleaners import find_cleaners
 from .errors import ExportError
 
 DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"
@@ -29,6 +31,7 @@ DEFAULT_AUDIO: dict[str, float] = {
     "mel_fmax": 8000.0,  # Hz
 }
 DEFAULT_SIGMA = 0.6
+MOST_NAMED = 10  # symbols in one warning
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,7 @@ def read_voice_file(path: Path) -> VoiceFile:
     """Raises ExportError, naming the file and the entry that does not fit."""
     if not path.is_file():
         raise ExportError(f"{path}: no such voice file")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ExportError(f"{path}: is not JSON ({error})") from error
+    content = _parsed(path.read_bytes(), path)
     if not isinstance(content, dict):
         raise ExportError(f"{path}: expected an object with 'audio' and 'text', got {type(content).__name__}")
     text = _section(content, "text", path)
@@ -66,6 +66,39 @@ def read_voice_file(path: Path) -> VoiceFile:
         sigma=_not_negative(_section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path),
         provenance={str(key): str(value) for key, value in _section(content, "provenance", path).items()},
     )
+
+
+def with_text_options(voice: VoiceFile, symbols: Path | None, cleaners: list[str] | None) -> VoiceFile:
+    """The voice with the command line's symbols and cleaners in place of its own, where they are given."""
+    if symbols is not None:
+        voice = replace(voice, symbols=read_symbols(symbols))
+    return replace(voice, cleaners=tuple(cleaners)) if cleaners else voice
+
+
+def read_symbols(path: Path) -> tuple[str, ...]:
+    """A voice's symbols in id order: a JSON list of strings, or a text file with one a line, a space included.
+
+    Raises ExportError, naming the line.
+    """
+    if not path.is_file():
+        raise ExportError(f"{path}: no such file of symbols")
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ExportError(f"{path}: is not UTF-8 ({error}); save the symbols as UTF-8 text") from error
+    if content.lstrip().startswith("[") and content.rstrip().endswith("]"):
+        return _strings(_parsed(content, path), "the list of symbols", path)
+    lines = content.replace("\r\n", "\n").removesuffix("\n").split("\n")
+    if "" in lines:
+        raise ExportError(f"{path}: line {lines.index('') + 1} is empty: each line is a symbol, a space too")
+    return tuple(lines)
+
+
+def _parsed(content: str | bytes, path: Path) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ExportError(f"{path}: is not JSON ({error})") from error
 
 
 def _audio_keys() -> list[str]:
@@ -132,10 +165,29 @@ def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:
         whose = "the voice file" if voice.symbols else "NVIDIA's symbol set"
         raise ExportError(
             f"symbols: the checkpoint's embedding has {rows} rows, {whose} has {len(symbols)}; "
-            "give the voice's own list as text.symbols in --config FILE"
+            "give the voice's own list with --symbols FILE"
         )
     try:
         FrontEnd(symbols, voice.cleaners)
     except TextError as error:
         raise ExportError(f"voice file: {error}") from error
+    _warn_of_unreachable(symbols, voice.cleaners)
     return Text(symbols=symbols, cleaners=voice.cleaners)
+
+
+def _warn_of_unreachable(symbols: Sequence[str], cleaners: Sequence[str]) -> None:
+    """Such as an ä among the symbols, with cleaners that make an a of it: the voice would never speak it."""
+    lost = []
+    for symbol in symbols:
+        text = symbol
+        for cleaner in find_cleaners(cleaners):
+            text = cleaner(text)
+        if len(symbol) == 1 and not symbol.isascii() and symbol == symbol.lower() and symbol not in text:
+            lost.append(symbol)
+    if lost:
+        named = " ".join(lost[:MOST_NAMED])
+        warnings.warn(
+            f"{', '.join(cleaners)} never leave {len(lost)} of the symbols in a text ({named}): "
+            "for their sake, use --cleaners basic_cleaners",
+            stacklevel=2,
+        )

@@ -15,7 +15,7 @@ from .errors import RequestError
 from .files import write_whole
 
 WavFormat = Literal["int16", "float32"]
-StopReason = Literal["gate", "frame_limit"]
+StopReason = Literal["gate", "attention_end", "frame_limit"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Audio:
     sampling_rate: int  # Hz
     utterances: tuple[Utterance, ...]  # one, or one per piece where the text was longer than the voice's token limit
     timings: dict[str, float] = field(default_factory=dict)  # seconds spent per stage, model loading aside
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """How the text ended: "gate" where every utterance did, else the first other reason."""
+        return next((u.stop_reason for u in self.utterances if u.stop_reason != "gate"), "gate")
 
     @property
     def seconds(self) -> float:

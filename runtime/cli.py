@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -12,7 +13,11 @@ import typer
 
 if TYPE_CHECKING:
     from .audio import Audio
-    from .synthesizer import SpeechOptions, Synthesizer
+    from .options import SpeechOptions
+    from .synthesizer import Synthesizer
+
+
+BATCHES_AT_A_TIME = 8
 
 
 class Wav(str, Enum):
@@ -27,8 +32,14 @@ def infer(
         Optional[Path], typer.Option("-i", "--input", help="File of phrases, one a line: one wav each.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Wav file; with -i a folder for 0001.wav, 0002.wav, …")
-    ] = Path("speech.wav"),
+        Optional[Path],
+        typer.Option(
+            "-o",
+            "--output",
+            help="Wav file; with -i a folder for 0001.wav, 0002.wav, …",
+            show_default="speech.wav; with -i speech",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed speaks the same, on every backend and in any batch.")] = 0,
     backend: Annotated[str, typer.Option(help="auto, onnxruntime, torchscript")] = "auto",
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
@@ -42,6 +53,16 @@ def infer(
     max_frames: Annotated[
         Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the bundle's")
     ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often an utterance that reaches the frame limit is spoken anew.")
+    ] = 0,
+    attention_stop: Annotated[
+        bool, typer.Option("--attention-stop", help="Also end where the attention stays on the last token.")
+    ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Write one wav while it is being made; -o - writes to standard output.")
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="With --stream: samples alone, no wav header.")] = False,
     wav: Annotated[Wav, typer.Option(help="Sample format of the wav file.")] = Wav.int16,
     plot: Annotated[
         Optional[Path], typer.Option(help="Picture of mel, alignment and gate; with -i a folder for pictures.")
@@ -49,19 +70,29 @@ def infer(
     as_json: Annotated[bool, typer.Option("--json", help="Print timings and facts as JSON on stdout.")] = False,
 ) -> None:
     """Speak TEXT, or every line of a file, from a bundle."""
-    from .synthesizer import SpeechOptions, Synthesizer
+    from .options import SpeechOptions
 
     phrases = _phrases(text, input_file)
-    outputs = _output_paths(output, plot, len(phrases), input_file is not None)
+    is_folder = input_file is not None and not stream
+    output = output or Path("speech" if is_folder else "speech.wav")
+    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
+    if stream:
+        from .streaming_output import open_output, write_stream
+
+        synthesizer = _load(bundle, backend, threads)
+        # Made before the output is touched, so that a request that is refused loses nothing.
+        streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
+        with open_output(output) as sink:
+            write_stream(streams, None if raw else synthesizer.manifest.audio.sampling_rate, wav.value, sink)
+        return
+    outputs = _output_paths(output, plot, len(phrases), is_folder)
     if plot is not None:
         from .plot import check_plot, save_plot
 
         check_plot(outputs[0][1] or plot)  # of many, the first stands for all
-    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames)
-    synthesizer = Synthesizer.load(bundle, backend, threads=threads)
-    print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
-    audios = _speak(synthesizer, phrases, seed, options)
+    synthesizer = _load(bundle, backend, threads)
     reports = []
+    audios = _speak(synthesizer, phrases, seed, options)
     for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
         wav_path.parent.mkdir(parents=True, exist_ok=True)
         audio.save(wav_path, wav.value)
@@ -94,8 +125,11 @@ def _phrases(text: str | None, input_file: Path | None) -> list[str]:
 
 def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) -> list[tuple[Path, Path | None]]:
     """(wav, picture) of every phrase, checked to be writable before anything is computed."""
+    from .errors import RequestError
     from .files import check_writable
 
+    if str(output) == "-":
+        raise RequestError("-o -: standard output takes one stream: add --stream")
     check_writable(output, "-o", is_folder)
     if plot is not None:
         check_writable(plot, "--plot", is_folder)
@@ -105,10 +139,20 @@ def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) 
     return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
 
 
-def _speak(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> list[Audio]:
-    if len(phrases) == 1:
-        return [synthesizer.say(phrases[0], seed, options)]
-    return synthesizer.say_batch(phrases, [seed] * len(phrases), options)
+def _load(bundle: Path, backend: str, threads: int | None) -> Synthesizer:
+    from .synthesizer import Synthesizer
+
+    synthesizer = Synthesizer.load(bundle, backend, threads=threads)
+    print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
+    return synthesizer
+
+
+def _speak(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> Iterator[Audio]:
+    """The phrases in order; some batches are spoken at a time, so that memory does not grow with the file."""
+    size = BATCHES_AT_A_TIME * synthesizer.manifest.range("B").max
+    for start in range(0, len(phrases), size):
+        group = phrases[start : start + size]
+        yield from synthesizer.say_batch(group, [seed] * len(group), options)
 
 
 def _report(phrase: str, path: Path, audio: Audio, seed: int) -> dict[str, object]:
@@ -120,6 +164,7 @@ def _report(phrase: str, path: Path, audio: Audio, seed: int) -> dict[str, objec
         "audio_seconds": audio.seconds,
         "sampling_rate": audio.sampling_rate,
         "frames": [utterance.mel.shape[1] for utterance in audio.utterances],
+        "stop_reason": audio.stop_reason,
         "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
         "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
         "rtf": audio.seconds / compute if compute else None,

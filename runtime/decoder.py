@@ -6,35 +6,21 @@ result does not depend on what else is in its batch; where the loop goes on for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .audio import StopReason
 from .backends.base import Array, Call, GraphRunner
-from .errors import RequestError
 from .manifest import Manifest
 from .noise import Noise
+from .options import SpeechOptions
 
 DROPOUT_CHUNK = 64  # frames whose dropout is drawn at once
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
-    gate_threshold: float  # probability above which a gate has fired
-    max_frames: int  # frame limit of an utterance
-
-    def check(self, manifest: Manifest) -> None:
-        if not 0.0 < self.gate_threshold < 1.0:
-            raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
-        limit = manifest.decoder.max_frames
-        if not 1 <= self.max_frames <= limit:
-            raise RequestError(
-                f"max frames: expected 1 to {limit} (this bundle's limit), got {self.max_frames}; "
-                "a longer one needs export-onnx --max-frames"
-            )
+CANCEL_CHUNK = 64  # frames between two looks at whether the caller has cancelled
+ATTENTION_PATIENCE = 24  # frames that the attention stays on the last token before that counts as the end
 
 
 @dataclass(frozen=True)
@@ -43,40 +29,85 @@ class EncoderOutput:
     processed_memory: NDArray[np.float32]  # [B, T, A]
     memory_mask: NDArray[np.bool_]  # [B, T], true where the padding is
 
+    def items(self, rows: Sequence[int]) -> EncoderOutput:
+        """The batch of these rows alone, at the same padding."""
+        return EncoderOutput(*(np.ascontiguousarray(array[list(rows)]) for array in vars(self).values()))
+
 
 @dataclass(frozen=True)
-class Decoded:
-    """Frames of a batch; those past an item's own end are zero."""
+class DecodedItem:
+    """What the loop made of one item; F counts the frame at which its gate fired, if it did."""
 
-    mel: NDArray[np.float32]  # [B, M, F], before the postnet
-    gate_logits: NDArray[np.float32]  # [B, F]
-    alignments: NDArray[np.float32]  # [B, F, T]
-    mel_lengths: NDArray[np.int32]  # [B]: frames before the gate fired
-    frames_decoded: NDArray[np.int32]  # [B]: mel_lengths, plus the frame at which the gate fired, if it did
+    mel: NDArray[np.float32]  # [M, F], before the postnet
+    gate_logits: NDArray[np.float32]  # [F]
+    alignment: NDArray[np.float32]  # [F, T]
+    mel_length: int  # frames before the gate fired
+    stop_reason: StopReason
 
 
-class DecoderLoop:
-    def __init__(self, step: GraphRunner, manifest: Manifest) -> None:
-        self.step = step
-        self.manifest = manifest
+class DecoderSession:
+    """One batch being decoded; `advance` can be called until nothing is running, and a session be dropped any time."""
 
-    def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: DecodeOptions) -> Decoded:
-        """Decode a batch; noises has the generator of each item's dropout."""
-        options.check(self.manifest)
-        threshold = math.log(options.gate_threshold / (1.0 - options.gate_threshold))  # as a logit
-        buffers = _StepBuffers(self.step, self.manifest, encoded)
-        frames = _Frames(encoded, self.manifest, options.max_frames)
-        running = np.ones(len(noises), dtype=bool)
-        for frame in range(options.max_frames):
-            buffers.set_dropout(frame, noises)
-            outputs = buffers.run(frame)
-            frames.write(frame, outputs)
-            frames.frames_decoded += running
-            running &= outputs["gate_logit"][:, 0] <= threshold
-            frames.mel_lengths += running
-            if not running.any():
-                break
-        return frames.trimmed()
+    def __init__(
+        self,
+        step: GraphRunner,
+        manifest: Manifest,
+        encoded: EncoderOutput,
+        noises: Sequence[Noise],
+        options: SpeechOptions,
+    ) -> None:
+        self.frame = 0  # steps done
+        self._noises, self._options = noises, options
+        self._limit, self._threshold = options.frame_limit(manifest), options.gate_logit(manifest)
+        self._buffers = _StepBuffers(step, manifest, encoded)
+        batch, tokens, _ = encoded.memory.shape
+        self._tokens = (~encoded.memory_mask).sum(1)
+        self.mel = np.empty((batch, self._limit, manifest.audio.n_mel_channels), np.float32)
+        self.gate_logits = np.empty((batch, self._limit), np.float32)
+        self.alignments = np.empty((batch, self._limit, tokens), np.float32)
+        self._running = np.ones(batch, dtype=bool)
+        self._gated = np.zeros(batch, dtype=bool)
+        self._at_end = np.zeros(batch, np.int32)  # frames for which the attention has been on the last token
+        self.mel_lengths = np.zeros(batch, np.int32)
+        self.frames_decoded = np.zeros(batch, np.int32)
+
+    @property
+    def running(self) -> bool:
+        return bool(self._running.any()) and self.frame < self._limit
+
+    def advance(self, n_frames: int) -> bool:
+        """Decode up to n_frames more frames; whether any item is still running. Raises Cancelled."""
+        end = self.frame + n_frames
+        while self.running and self.frame < end:
+            if self.frame % CANCEL_CHUNK == 0:
+                self._options.check_cancelled()
+            self._buffers.set_dropout(self.frame, self._noises)
+            self._record(self._buffers.run(self.frame))
+            self.frame += 1
+        return self.running
+
+    def _record(self, outputs: dict[str, Array]) -> None:
+        gate = outputs["gate_logit"][:, 0]
+        self.mel[:, self.frame] = outputs["mel_frame"]
+        self.gate_logits[:, self.frame] = gate
+        self.alignments[:, self.frame] = outputs["attention_weights_out"]
+        self.frames_decoded += self._running
+        self._gated |= self._running & (gate > self._threshold)
+        self._running &= ~self._gated
+        self.mel_lengths += self._running
+        if self._options.attention_stop:
+            self._at_end = np.where(outputs["attention_weights_out"].argmax(1) == self._tokens - 1, self._at_end + 1, 0)
+            self._running &= self._at_end < ATTENTION_PATIENCE
+
+    def item(self, i: int) -> DecodedItem:
+        end, length = int(self.frames_decoded[i]), int(self.mel_lengths[i])
+        reason: StopReason = "gate" if self._gated[i] else "frame_limit"
+        if self._at_end[i] >= ATTENTION_PATIENCE and not self._gated[i]:
+            reason = "attention_end"
+        alignment = self.alignments[i, :end, : self._tokens[i]]
+        return DecodedItem(
+            np.ascontiguousarray(self.mel[i, :end].T), self.gate_logits[i, :end], alignment, length, reason
+        )
 
 
 class _StepBuffers:
@@ -115,29 +146,3 @@ class _StepBuffers:
         """Run the step of `frame`; the outputs stay valid until the step after the next."""
         self._calls[frame % 2]()
         return self._outputs[frame % 2]
-
-
-class _Frames:
-    """What the loop records, at the size of the frame limit."""
-
-    def __init__(self, encoded: EncoderOutput, manifest: Manifest, max_frames: int) -> None:
-        batch, tokens, _ = encoded.memory.shape
-        self.mel = np.empty((batch, max_frames, manifest.audio.n_mel_channels), np.float32)
-        self.gate_logits = np.empty((batch, max_frames), np.float32)
-        self.alignments = np.empty((batch, max_frames, tokens), np.float32)
-        self.mel_lengths = np.zeros(batch, np.int32)
-        self.frames_decoded = np.zeros(batch, np.int32)
-
-    def write(self, frame: int, outputs: dict[str, Array]) -> None:
-        self.mel[:, frame] = outputs["mel_frame"]
-        self.gate_logits[:, frame] = outputs["gate_logit"][:, 0]
-        self.alignments[:, frame] = outputs["attention_weights_out"]
-
-    def trimmed(self) -> Decoded:
-        used = int(self.frames_decoded.max())
-        for i, end in enumerate(self.frames_decoded):
-            self.mel[i, end:used] = self.gate_logits[i, end:used] = self.alignments[i, end:used] = 0.0
-        mel = np.ascontiguousarray(self.mel[:, :used].transpose(0, 2, 1))
-        return Decoded(
-            mel, self.gate_logits[:, :used], self.alignments[:, :used], self.mel_lengths, self.frames_decoded
-        )

@@ -13,3 +13,7 @@ class BackendError(ValueError):
 
 class RequestError(ValueError):
     """A request that the voice cannot fulfil: an option or a tensor out of its range."""
+
+
+class Cancelled(RuntimeError):  # noqa: N818 - it is no error
+    """The caller's own `cancelled` said so: nothing is wrong, and the synthesizer can be used at once."""

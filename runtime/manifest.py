@@ -53,6 +53,7 @@ class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     max_frames: Count  # the frame limit of one utterance
     prenet_layers: Count
     prenet_dim: Count
+    postnet_frames: int  # frames to either side of a frame that its postnet output depends on
     states: dict[str, str]  # input of one step -> output of the step before it
 
 

@@ -31,6 +31,11 @@ class Noise:
             raise RequestError(f"seed: expected an integer from 0 to 2**64 - 1, got {seed}")
         self.key = (seed, utterance)
 
+    def retried(self, attempt: int) -> Noise:
+        """The noise of the attempt-th repetition of this utterance; attempt 0 is itself."""
+        seed, utterance = self.key
+        return Noise(seed, utterance + (attempt << 32))
+
     def words(self, stream: int, first_block: int, n_blocks: int) -> NDArray[np.uint64]:
         generator = np.random.Philox(
             key=np.array(self.key, np.uint64), counter=np.array([first_block, stream, 0, 0], np.uint64)

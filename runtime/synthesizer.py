@@ -1,4 +1,4 @@
-"""Text -> speech over a bundle: the front end, the five graphs and the decoder loop put together."""
+"""Text -> speech over a bundle: the front end, the acoustic model and the vocoder put together."""
 
 from __future__ import annotations
 
@@ -6,45 +6,27 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..text import FrontEnd, split_text
-from .audio import Audio, StopReason, Utterance
+from ..text import FrontEnd
+from .acoustic import AcousticModel
+from .audio import Audio, Utterance
 from .backends import open_backend
 from .backends.base import Backend, BackendOptions
-from .decoder import Decoded, DecodeOptions, DecoderLoop, EncoderOutput
+from .decoder import DecodedItem
 from .errors import RequestError
 from .manifest import Manifest, load_manifest
 from .noise import Noise
-from .vocoder import Vocoder, denoise
-
-SMALLEST_BUCKET = 32  # tokens; buckets double from here to the bundle's limit
-PAUSE_SECONDS = 0.2  # between the pieces of a text that is longer than the voice's token limit
+from .options import SpeechOptions, StreamOptions
+from .planning import Piece, faded, plan_batches, plan_pieces
+from .stream import SpeechStream, UtteranceStream
+from .vocoder import Samples, Vocoder
 
 
 class FrameLimitWarning(UserWarning):
     """The gate has not fired within the frame limit: the end of the speech is missing or is a babble."""
-
-
-@dataclass(frozen=True)
-class SpeechOptions:
-    """What may differ from request to request; None takes the bundle's own value."""
-
-    sigma: float | None = None  # standard deviation of WaveGlow's noise: lower is smoother, higher livelier
-    denoise: float = 0.0  # how many times WaveGlow's hum is subtracted; 0 leaves the denoiser out
-    gate_threshold: float | None = None  # probability above which an utterance ends
-    max_frames: int | None = None  # frame limit of an utterance
-
-    def __post_init__(self) -> None:
-        for name in ("sigma", "denoise"):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0.0):
-                raise RequestError(f"{name}: expected a number from 0 up, got {value}")
 
 
 class Synthesizer:
@@ -54,11 +36,8 @@ class Synthesizer:
         self.manifest = manifest
         self.backend = backend
         self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
-        self._encoder = backend.open("encoder")
-        self._postnet = backend.open("postnet")
-        self._denoiser = backend.open("denoiser")
-        self._decoder = DecoderLoop(backend.open("decoder_step"), manifest)
-        self.vocoder = Vocoder(backend.open("waveglow"), manifest)
+        self.acoustic = AcousticModel(backend, manifest)
+        self.vocoder = Vocoder(backend, manifest)
 
     @classmethod
     def load(
@@ -76,65 +55,69 @@ class Synthesizer:
     def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None) -> Audio:
         """Speak a text; the same seed gives the same speech on every backend and in any batch.
 
-        A text beyond the voice's token limit is split at sentence ends and joined with short pauses.
+        A text beyond the voice's token limit is split at sentence ends, clauses or words and joined with pauses.
         Raises text.TextError when nothing of the text can be spoken, RequestError for an option out of range.
         """
-        count = self.front_end.count_tokens
-        pieces = [text]
-        if not self._fits(text):
-            pieces = [piece for piece in split_text(text, self.manifest.range("T").max, count) if count(piece)]
-        timings: dict[str, float] = {}
-        utterances = [
-            self._speak([piece], [Noise(seed, i)], options or SpeechOptions(), timings)[0]
-            for i, piece in enumerate(pieces)
-        ]
-        return self._joined(utterances, timings)
+        return self.say_batch([text], [seed], options)[0]
 
     def say_batch(
         self, texts: Sequence[str], seeds: Sequence[int] | None = None, options: SpeechOptions | None = None
     ) -> list[Audio]:
-        """Speak several texts, decoded together up to the bundle's batch limit; each is what `say` gives for it.
+        """Speak several texts, decoded together where their lengths are alike; each is what `say` gives for it.
 
-        seeds: one per text, all 0 if None. The Audio's timings are those of its whole batch.
+        seeds: one per text, all 0 if None. An Audio's timings are those of the batches that its pieces were in.
         """
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
             raise RequestError(f"seeds: expected one per text ({len(texts)}), got {len(seeds)}")
-        fitting = [i for i, text in enumerate(texts) if self._fits(text)]
-        audios = {i: self.say(text, seeds[i], options) for i, text in enumerate(texts) if i not in set(fitting)}
-        for group in self._batches({i: self.front_end.count_tokens(texts[i]) for i in fitting}):
+        options, max_tokens = options or SpeechOptions(), self.manifest.range("T").max
+        plans = [plan_pieces(self.front_end, text, max_tokens) for text in texts]
+        # Every piece of every text, with the noise that it has wherever it is spoken.
+        pieces = [piece.text for plan in plans for piece in plan]
+        noises = [Noise(seed, i) for seed, plan in zip(seeds, plans, strict=True) for i in range(len(plan))]
+        ids = [self._encode_quietly(piece) for piece in pieces]
+        spoken: dict[int, tuple[Utterance, dict[str, float]]] = {}
+        lengths = {i: len(item) for i, item in enumerate(ids)}
+        for group in plan_batches(lengths, max_tokens, self.manifest.range("B").max):
             timings: dict[str, float] = {}
-            noises = [Noise(seeds[i]) for i in group]
-            spoken = self._speak([texts[i] for i in group], noises, options or SpeechOptions(), timings)
-            audios |= {i: self._joined([utterance], timings) for i, utterance in zip(group, spoken, strict=True)}
-        return [audios[i] for i in range(len(texts))]
+            batch = [[values[i] for i in group] for values in (ids, noises, pieces)]
+            utterances = self.speak_ids(batch[0], batch[1], options, timings, batch[2])  # type: ignore[arg-type]
+            spoken |= {i: (utterance, timings) for i, utterance in zip(group, utterances, strict=True)}
+        results = iter(spoken[i] for i in range(len(pieces)))
+        return [self._joined(plan, [next(results) for _ in plan]) for plan in plans]
 
-    def _batches(self, lengths: dict[int, int]) -> list[list[int]]:
-        """Items by their token counts -> batches of one token bucket each, within the bundle's batch limit."""
-        buckets: dict[int, list[int]] = {}
-        for i, length in lengths.items():
-            buckets.setdefault(self._token_bucket(length), []).append(i)
-        size = self.manifest.range("B").max
-        return [group[start : start + size] for group in buckets.values() for start in range(0, len(group), size)]
+    def stream(
+        self,
+        text: str,
+        seed: int = 0,
+        chunk_frames: int | None = None,
+        first_chunk_frames: int | None = None,
+        context_frames: int | None = StreamOptions.context_frames,
+        options: SpeechOptions | None = None,
+    ) -> SpeechStream:
+        """Speak a text chunk by chunk: an iterator over float32 samples that come while the rest is being made.
 
-    def _token_bucket(self, length: int) -> int:
-        """The padded length at which an item of `length` tokens is decoded, alone or in a batch.
-
-        An engine's softmax sums a longer row in another order, and the decoder loop amplifies that rounding. An item
-        therefore always runs at the padding of its own bucket, and shares a batch with items of that bucket only.
+        chunk_frames, first_chunk_frames: frames of a chunk. context_frames: mel frames that WaveGlow sees to either
+        side of a chunk; None is its whole receptive field, with which the chunks add up to what `say` gives.
+        Retries are refused: what has been heard cannot be spoken anew.
         """
-        bucket = SMALLEST_BUCKET
-        while bucket < length:
-            bucket *= 2
-        return min(bucket, self.manifest.range("T").max)
+        options, default = options or SpeechOptions(), StreamOptions()
+        if options.retries:
+            raise RequestError("retries: a stream cannot take back what has been heard; use say, or retries=0")
+        chunks = StreamOptions(
+            default.first_chunk_frames if first_chunk_frames is None else first_chunk_frames,
+            default.chunk_frames if chunk_frames is None else chunk_frames,
+            context_frames,
+        )
 
-    def _fits(self, text: str) -> bool:
-        return self.front_end.count_tokens(text) <= self.manifest.range("T").max
+        def open_piece(i: int, piece: str) -> UtteranceStream:
+            ids = self._encode_quietly(piece)
+            return UtteranceStream(self.acoustic, self.vocoder, ids, Noise(seed, i), options, chunks)
 
-    def _speak(
-        self, texts: Sequence[str], noises: Sequence[Noise], options: SpeechOptions, timings: dict[str, float]
-    ) -> list[Utterance]:
-        return self.speak_ids([self.front_end.encode(text) for text in texts], noises, options, timings, texts)
+        Noise(seed)  # refuses a seed out of range now, not at the first chunk
+        options.frame_limit(self.manifest)
+        pieces = plan_pieces(self.front_end, text, self.manifest.range("T").max)
+        return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_of_ending)
 
     def speak_ids(
         self,
@@ -148,104 +131,58 @@ class Synthesizer:
         timings = {} if timings is None else timings
         texts = [""] * len(ids) if texts is None else texts
         with _timed(timings, "encoder"):
-            encoded = self.encode(ids)
+            encoded = self.acoustic.encode(ids)
         with _timed(timings, "decoder"):
-            decoded = self.decode(encoded, noises, options)
+            decoded = self.acoustic.decode(encoded, noises, options)
         utterances = []
-        for i, text in enumerate(texts):
-            frames = decoded.frames_decoded[i : i + 1]
+        for text, item_ids, (item, noise) in zip(texts, ids, decoded, strict=True):
             with _timed(timings, "postnet"):
-                mel = np.ascontiguousarray(decoded.mel[i : i + 1, :, : frames[0]])
-                mel = self._postnet.run(mel=mel, mel_lengths=frames)["mel_postnet"][0]
-            samples = self._samples(mel, noises[i], options, timings)
-            utterances.append(self._utterance(text, ids[i], decoded, i, mel, samples))
+                mel = self.acoustic.postnet(item.mel)
+            with _timed(timings, "vocoder"):
+                samples = self.vocoder.samples(mel, noise, options)
+            self._warn_of_ending(text, item)
+            length = item.mel_length
+            utterances.append(
+                Utterance(
+                    text=text,
+                    token_ids=tuple(item_ids),
+                    mel=mel[:, :length],
+                    alignment=item.alignment[:length],
+                    gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
+                    samples=samples[: length * self.manifest.audio.hop_length],
+                    stop_reason=item.stop_reason,
+                )
+            )
         return utterances
 
-    def encode(self, ids: Sequence[Sequence[int]]) -> EncoderOutput:
-        """Token ids of each item -> what the decoder attends to.
+    def _encode_quietly(self, piece: str) -> list[int]:
+        """Ids of a piece whose text has been warned about as a whole."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return self.front_end.encode(piece)
 
-        Items go through the encoder one by one, and are padded after it: its kernels round differently for another
-        padded length, and the decoder loop would amplify that until an item speaks differently in another batch.
-        """
-        singles = [
-            EncoderOutput(
-                **self._encoder.run(token_ids=np.array([item], np.int32), token_lengths=np.array([len(item)], np.int32))
-            )
-            for item in ids
-        ]
-        tokens = self._token_bucket(max(len(item) for item in ids))
-        return EncoderOutput(
-            memory=_stacked([single.memory for single in singles], tokens),
-            processed_memory=_stacked([single.processed_memory for single in singles], tokens),
-            memory_mask=_stacked([single.memory_mask for single in singles], tokens, padding=True),
-        )
-
-    def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: SpeechOptions) -> Decoded:
-        settings = self.manifest.decoder
-        threshold = settings.gate_threshold if options.gate_threshold is None else options.gate_threshold
-        max_frames = settings.max_frames if options.max_frames is None else options.max_frames
-        return self._decoder.decode(encoded, noises, DecodeOptions(threshold, max_frames))
-
-    def _samples(
-        self, mel: NDArray[np.float32], noise: Noise, options: SpeechOptions, timings: dict[str, float]
-    ) -> NDArray[np.float32]:
-        sigma = self.manifest.vocoder.sigma if options.sigma is None else options.sigma
-        with _timed(timings, "vocoder"):
-            samples = self.vocoder.samples(mel, noise, sigma)
-        if options.denoise > 0.0:
-            with _timed(timings, "denoiser"):
-                samples = denoise(self._denoiser, samples, options.denoise, self.manifest.range("S").min)
-        if not np.isfinite(samples).all():
-            raise RequestError(
-                f"the audio holds NaN or infinity: {self.manifest.precision} does not suffice for this voice; "
-                "export it with --precision bf16 or fp32"
-            )
-        return samples
-
-    def _utterance(
-        self,
-        text: str,
-        ids: Sequence[int],
-        decoded: Decoded,
-        i: int,
-        mel: NDArray[np.float32],
-        samples: NDArray[np.float32],
-    ) -> Utterance:
-        """Item i of a batch, cut to the frames before its gate fired."""
-        length = int(decoded.mel_lengths[i])
-        reason: StopReason = "gate" if decoded.frames_decoded[i] > length else "frame_limit"
-        if reason == "frame_limit":
+    def _warn_of_ending(self, text: str, item: DecodedItem) -> None:
+        if item.mel_length == 0:
+            warnings.warn(f"the gate fired at the first frame: nothing is spoken of {text!r}", stacklevel=3)
+        if item.stop_reason == "frame_limit":
             warnings.warn(
-                f"the gate has not fired within {length} frames, so the speech may be cut or end in babble: {text!r}; "
-                "end the text with . ? or !, try another --seed, a lower --gate-threshold, or shorter sentences",
+                f"the gate has not fired within {item.mel_length} frames, so the speech may be cut or end in babble: "
+                f"{text!r}; end the text with . ? or !, try another --seed, a lower --gate-threshold, --retries, or "
+                "shorter sentences",
                 FrameLimitWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return Utterance(
-            text=text,
-            token_ids=tuple(ids),
-            mel=mel[:, :length],
-            alignment=decoded.alignments[i, :length, : len(ids)],
-            gate=(1.0 / (1.0 + np.exp(-decoded.gate_logits[i, :length]))).astype(np.float32),
-            samples=samples[: length * self.manifest.audio.hop_length],
-            stop_reason=reason,
-        )
 
-    def _joined(self, utterances: Sequence[Utterance], timings: dict[str, float]) -> Audio:
+    def _joined(self, plan: Sequence[Piece], spoken: Sequence[tuple[Utterance, dict[str, float]]]) -> Audio:
         rate = self.manifest.audio.sampling_rate
-        pause = np.zeros(int(PAUSE_SECONDS * rate), np.float32)
-        parts = [utterances[0].samples]
-        for utterance in utterances[1:]:
-            parts += [pause, utterance.samples]
-        return Audio(np.concatenate(parts), rate, tuple(utterances), timings)
-
-
-def _stacked(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:
-    """Arrays [1, T, ...] of different T -> one [B, tokens, ...]."""
-    stacked = np.full((len(items), tokens, *items[0].shape[2:]), padding, items[0].dtype)
-    for row, item in zip(stacked, items, strict=True):
-        row[: item.shape[1]] = item[0]
-    return stacked
+        parts: list[Samples] = []
+        for i, (piece, (utterance, _)) in enumerate(zip(plan, spoken, strict=True)):
+            parts.append(faded(utterance.samples, rate, fade_in=i > 0, fade_out=i < len(plan) - 1))
+            parts.append(np.zeros(int(piece.pause * rate), np.float32))
+        batches = {id(timings): timings for _, timings in spoken}.values()
+        stages = {stage for timings in batches for stage in timings}
+        total = {stage: sum(timings.get(stage, 0.0) for timings in batches) for stage in sorted(stages)}
+        return Audio(np.concatenate(parts), rate, tuple(utterance for utterance, _ in spoken), total)
 
 
 @contextmanager

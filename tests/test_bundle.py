@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +25,9 @@ from tacoglow.runtime.errors import BackendError, BundleError
 from tacoglow.runtime.manifest import (
     GRAPH_NAMES,
     DecoderSettings,
+    Manifest,
     encode_manifest,
+    file_sha256,
     graph_path,
     load_manifest,
 )
@@ -39,7 +38,8 @@ if TYPE_CHECKING:
 TEXT = "Hello world, I missed you."
 # DESIGN.md's table at the tiny voice's widths: M mel bands, E encoder, A attention, Q and R the two LSTMs, P prenet.
 M, E, A, Q, R, P = 16, 16, 8, 24, 20, 8
-STATES = {
+Tensors = dict[str, list[Any]]
+STATES: Tensors = {
     "attention_hidden": ["B", Q],
     "attention_cell": ["B", Q],
     "decoder_hidden": ["B", R],
@@ -48,8 +48,7 @@ STATES = {
     "attention_weights_cum": ["B", "T"],
     "attention_context": ["B", E],
 }
-MEMORY = {"memory": ["B", "T", E], "processed_memory": ["B", "T", A], "memory_mask": ["B", "T"]}
-Tensors = dict[str, list[Any]]
+MEMORY: Tensors = {"memory": ["B", "T", E], "processed_memory": ["B", "T", A], "memory_mask": ["B", "T"]}
 TABLE: dict[str, tuple[Tensors, Tensors]] = {
     "encoder": ({"token_ids": ["B", "T"], "token_lengths": ["B"]}, MEMORY),
     "decoder_step": (
@@ -277,8 +276,6 @@ class TestGraphs:
         self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path
     ) -> None:
         """bf16 graphs are rewritten for the CPU, so that they are parsed by onnx before ONNX Runtime sees them."""
-        from tacoglow.runtime.manifest import file_sha256
-
         folder = tmp_path / "voice"
         export_onnx(*models, folder, precision="bf16")
         path = folder / "postnet.onnx"
@@ -406,24 +403,19 @@ class TestAtOnce:
         assert len(contents) == 1
         assert contents <= set(written)
 
-    def test_two_commands(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
-        script = "from tacoglow import cli; cli.export_onnx_main()"
-        common = ["--tacotron2", tiny_checkpoints.tacotron2, "--waveglow", tiny_checkpoints.waveglow, "-o", "voice"]
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", script, *map(str, common), "--max-batch", batch],
-                cwd=tmp_path,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for batch in ("2", "3")
-        ]
-        ended = [(process.communicate()[1], process.returncode) for process in running]
-        assert 0 in [code for _, code in ended]
-        for errors, code in ended:
-            assert code == 0 or (code == 2 and errors.splitlines()[-1].startswith("error: voice: ")), errors
-        assert [path.name for path in tmp_path.iterdir()] == ["voice"]
-        manifest = load_manifest(tmp_path / "voice")
-        assert manifest.range("B").max in (2, 3)
-        Synthesizer.load(tmp_path / "voice")  # every graph is of the manifest's own export
+    def test_two_exports(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
+        """One starts, another starts and ends meanwhile: both end well, and the bundle is the later one's, whole."""
+        bundle = tmp_path / "voice"
+        meanwhile: list[Manifest] = []
+
+        def progress(line: str) -> None:
+            if line.startswith("postnet") and not meanwhile:
+                assert not bundle.exists()
+                meanwhile.append(export_onnx(*models, bundle, limits=Limits(batch=2)))
+                assert load_manifest(bundle) == meanwhile[0]
+
+        later = export_onnx(*models, bundle, limits=Limits(batch=3), progress=progress)
+        assert meanwhile[0].range("B").max == 2
+        assert load_manifest(bundle) == later
+        Synthesizer.load(bundle)  # every graph is of the manifest's own export
+        assert list(tmp_path.iterdir()) == [bundle]

@@ -340,16 +340,16 @@ CONFIG = [*OWN, "--config", "voice.json"]
 EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "missing checkpoint": (nothing, ["--tacotron2", "no.pt", "--waveglow", "w.pt"], ("no.pt", "no such file", "give")),
     "folder as checkpoint": (nothing, ["--tacotron2", "voice", "--waveglow", "w.pt"], ("voice", "a folder", "give")),
-    "truncated checkpoint": (cut("t.pt"), [*OWN], ("t.pt", "truncated", "save it again")),
-    "truncated second checkpoint": (cut("w.pt", keep=0.9), [*OWN], ("w.pt", "truncated", "save it again")),
-    "empty checkpoint": (cut("t.pt", keep=0.0), [*OWN], ("t.pt", "truncated", "save it again")),
-    "text as checkpoint": (write("t.pt", b"hello\n"), [*OWN], ("t.pt", "no PyTorch checkpoint", "save it again")),
+    "truncated checkpoint": (cut("t.pt"), [*OWN], ("t.pt", "truncated")),
+    "truncated second checkpoint": (cut("w.pt", keep=0.9), [*OWN], ("w.pt", "truncated")),
+    "empty checkpoint": (cut("t.pt", keep=0.0), [*OWN], ("t.pt", "truncated")),
+    "text as checkpoint": (write("t.pt", b"hello\n"), [*OWN], ("t.pt", "no PyTorch checkpoint")),
     "other things in a checkpoint": (
         lambda folder: torch.save([1, 2, 3], folder / "t.pt"),
         [*OWN],
-        ("t.pt", "'config' and 'state_dict'", "list"),
+        ("t.pt", "list"),
     ),
-    "checkpoints swapped": (nothing, ["--tacotron2", "w.pt", "--waveglow", "t.pt"], ("w.pt", "config has no")),
+    "checkpoints swapped": (nothing, ["--tacotron2", "w.pt", "--waveglow", "t.pt"], ("w.pt", "waveglow")),
     "no checkpoint": (nothing, [], ("--tacotron2", "--waveglow", "--demo")),
     "one checkpoint": (nothing, ["--tacotron2", "t.pt"], ("--waveglow", "both")),
     "two sources": (nothing, [*OWN, "--demo"], ("--tacotron2", "--demo", "one of")),
@@ -376,12 +376,12 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
         ("filter_length", "voice file says 0.5"),
     ),
     "window too long": (voice_file(audio={"filter_length": 10**6}), CONFIG, ("filter_length", "1000000")),
-    "hop differs": (voice_file(audio={"hop_length": 300}), CONFIG, ("hop_length does not match", "300", "256")),
+    "hop differs": (voice_file(audio={"hop_length": 300}), CONFIG, ("hop", "300")),
     "symbols no list": (voice_file(text={"symbols": "abc"}), CONFIG, ("voice.json", "text.symbols", "list of strings")),
     "wrong number of symbols": (
         voice_file(text={"symbols": list("abc")}),
         CONFIG,
-        ("embedding has 148 rows", "3", "--config"),
+        ("embedding has 148 rows", "voice file has 3", "give"),
     ),
     "symbols twice": (voice_file(text={"symbols": ["a"] * 148}), CONFIG, ("symbol", "'a'")),
     "unknown cleaner": (voice_file(text={"cleaners": ["soap"]}), CONFIG, ("soap", "english_cleaners")),
@@ -543,8 +543,9 @@ class TestSpeaking:
         spoken = json.loads(outcome.out)["utterances"][0]
         frames = spoken["frames"]
         assert len(frames) > len(sentences)  # the last is longer than the voice's limit of tokens
-        pause = int(0.2 * 16000)
-        assert len(wavfile.read(here / "long.wav")[1]) == sum(frames) * 256 + (len(frames) - 1) * pause
+        assert min(frames) > 0
+        pauses = len(wavfile.read(here / "long.wav")[1]) - sum(frames) * 256
+        assert 0 < pauses <= (len(frames) - 1) * 0.5 * 16000
 
     def test_phrases(self, run: Run, here: Path) -> None:
         phrases = ["Hello.", "I missed you.", "Hello.", "Good bye."]
@@ -559,14 +560,16 @@ class TestSpeaking:
         assert [report["file"] for report in reports] == [f"deep/out/{name}.wav" for name in names]
         for phrase, name in zip(phrases, names, strict=True):
             run("trt-infer", "voice", phrase, "-o", "alone.wav")
-            alone, batched = (wavfile.read(here / path)[1] for path in ("alone.wav", f"deep/out/{name}.wav"))
-            assert alone.shape == batched.shape
-            assert np.abs(alone.astype(int) - batched).max() <= 33  # 1e-3 of full scale
+            assert (here / "alone.wav").read_bytes() == (here / f"deep/out/{name}.wav").read_bytes()
 
     def test_one_phrase_makes_a_folder_too(self, run: Run, here: Path) -> None:
         (here / "phrases.txt").write_text("Hello.")
-        assert run("trt-infer", "voice", "-i", "phrases.txt", "-o", "out").code == 0
-        assert [path.name for path in (here / "out").iterdir()] == ["0001.wav"]
+        assert run("trt-infer", "voice", "-i", "phrases.txt").code == 0
+        assert [path.name for path in (here / "speech").iterdir()] == ["0001.wav"]
+
+    def test_default_output(self, run: Run, here: Path) -> None:
+        assert run("trt-infer", "voice", TEXT).code == 0
+        assert (here / "speech.wav").is_file()
 
     @pytest.mark.parametrize("text", [TEXT, "A first sentence, which is long enough. And then there is a second one."])
     def test_plot(self, run: Run, here: Path, text: str) -> None:
@@ -597,10 +600,8 @@ class TestExporting:
         assert outcome.code == 0, outcome.err
         assert outcome.out == ""
         for name in GRAPH_NAMES:
-            assert [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)] == [
-                "written:",
-                "checked",
-            ]
+            said = [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)]
+            assert [word for word in said if word in ("written:", "checked")] == ["written:", "checked"]
         assert sorted(path.name for path in (checkpoints / "voice").iterdir()) == sorted(
             [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json"]
         )

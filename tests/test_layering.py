@@ -148,12 +148,19 @@ import sys
 
 ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib"}
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ABSENT:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class WithoutThem:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, name, *arguments):
+        return None if name.split(".")[0] in ABSENT else self.finder.find_spec(name, *arguments)
 
-sys.meta_path.insert(0, Absent())
+sys.meta_path[:] = map(WithoutThem, sys.meta_path)
+try:
+    import torch
+except ModuleNotFoundError:
+    pass
+else:
+    raise SystemExit("torch is still there")
 """
 EVERYTHING = """
 import importlib, pkgutil

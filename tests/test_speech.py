@@ -19,6 +19,7 @@ from tacoglow.export.parity import Reference
 from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
 from tacoglow.models import Denoiser, load_tacotron2, load_waveglow
 from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.options import SpeechOptions
 
 pytestmark = pytest.mark.slow
 
@@ -105,12 +106,12 @@ def test_mels_of_the_source_voice_are_understood(
     voice: Synthesizer, golden: Any, sentences: list[str], transcribe: Transcribe
 ) -> None:
     """The vocoder alone, on mels of Flite's slt (tests/golden/make_flite_mels.py), over a few seeds of its noise."""
-    rate, sigma = voice.manifest.audio.sampling_rate, voice.manifest.vocoder.sigma
+    rate = voice.manifest.audio.sampling_rate
     errors = 0
     for i, sentence in enumerate(sentences):
         mel = golden[f"mel_{i}"].astype(np.float32)
         for seed in SEEDS:
-            samples = voice.vocoder.samples(mel, Noise(seed), sigma)
+            samples = voice.vocoder.samples(mel, Noise(seed), SpeechOptions())
             errors += word_errors(words(sentence), transcribe(samples, rate))
     rate_of_errors = errors / (len(SEEDS) * sum(len(words(sentence)) for sentence in sentences))
     print(f"word error rate of the vocoder on Flite's mels: {rate_of_errors:.1%}")

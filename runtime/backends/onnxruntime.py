@@ -55,9 +55,14 @@ class OnnxRuntimeGraph(GraphRunner):
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, session: Any) -> None:
         super().__init__(name, spec, manifest)
         self._session = session
-        names = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
-        if names != set(spec.tensors):
-            raise BundleError(f"{name}: the graph's tensors {sorted(names)} are not the manifest's; export again")
+        found = {value.name: tuple(value.shape) for value in (*session.get_inputs(), *session.get_outputs())}
+        stated = {tensor.name: tensor.shape for tensor in spec.tensors.values()}
+        if found != stated:
+            differing = sorted(key for key in found.keys() | stated.keys() if found.get(key) != stated.get(key))
+            raise BundleError(
+                f"{name}: the graph's {differing[0]} is {found.get(differing[0], 'absent')}, the manifest says "
+                f"{stated.get(differing[0], 'absent')}; export the voice again"
+            )
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
         binding = self._session.io_binding()

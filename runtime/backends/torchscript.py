@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,9 @@ class TorchScriptBackend(Backend):
 
         path = graph_path(self.bundle, graph, self.files[graph])
         try:
-            module = torch.jit.load(str(path), map_location="cpu")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is frozen, and that is what we want
+                module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise BackendError(
                 f"{path}: PyTorch {torch.__version__} cannot load it: {str(error).splitlines()[0]}; "
@@ -64,7 +67,7 @@ class TorchScriptGraph(GraphRunner):
 
         def call() -> None:
             # Without the executor's optimiser, which compiles anew for every shape that a run brings.
-            with torch.inference_mode(), torch.jit.optimized_execution(False):
+            with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
                 results = module(*inputs)
             for target, result in zip(targets, results if len(targets) > 1 else (results,), strict=True):
                 target.copy_(result)

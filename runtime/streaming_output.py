@@ -1,0 +1,79 @@
+"""`trt-infer --stream`: samples into a pipe or a file as they are made."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .audio import WavFormat, to_int16
+from .errors import RequestError
+from .files import check_writable
+from .stream import SpeechStream
+from .vocoder import Samples
+
+UNKNOWN_SIZE = 0xFFFFFFFF  # what players take for "until the stream ends"
+PCM, IEEE_FLOAT = 1, 3  # wav's format codes
+SAMPLE_BYTES = {"int16": 2, "float32": 4}
+
+
+@contextmanager
+def open_output(path: Path) -> Iterator[BinaryIO]:
+    """Standard output for "-", else the file."""
+    if str(path) == "-":
+        if sys.stdout.isatty():
+            raise RequestError("-o -: standard output is a terminal; pipe it into a player, or give a file with -o")
+        yield sys.stdout.buffer
+        return
+    check_writable(path, "-o", is_folder=False)
+    with path.open("wb") as file:
+        yield file
+
+
+def write_stream(
+    streams: Iterable[SpeechStream], header_rate: int | None, wav_format: WavFormat, sink: BinaryIO
+) -> None:
+    """Write the streams one after the other, behind a wav header where header_rate (Hz) is given.
+
+    A reader that closes its end stops the work, quietly.
+    """
+    size = 0
+    try:
+        if header_rate is not None:
+            sink.write(wav_header(header_rate, wav_format, None))
+        for stream in streams:
+            for samples in stream:
+                size += sink.write(encode(samples, wav_format))
+                sink.flush()
+        if header_rate is not None and sink.seekable():
+            sink.seek(0)
+            sink.write(wav_header(header_rate, wav_format, size))
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit, which would complain about the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
+
+
+def encode(samples: Samples, wav_format: WavFormat) -> bytes:
+    return to_int16(samples).astype("<i2").tobytes() if wav_format == "int16" else samples.astype("<f4").tobytes()
+
+
+def wav_header(sampling_rate: int, wav_format: WavFormat, data_bytes: int | None) -> bytes:
+    """The 44 bytes before a mono wav's samples; data_bytes is None while the length is unknown."""
+    width = SAMPLE_BYTES[wav_format]
+    code = PCM if wav_format == "int16" else IEEE_FLOAT
+    data = UNKNOWN_SIZE if data_bytes is None else data_bytes
+    riff = UNKNOWN_SIZE if data_bytes is None else data_bytes + 36
+    description = struct.pack("<HHIIHH", code, 1, sampling_rate, sampling_rate * width, width, 8 * width)
+    return (
+        b"RIFF"
+        + struct.pack("<I", riff)
+        + b"WAVEfmt "
+        + struct.pack("<I", 16)
+        + description
+        + b"data"
+        + struct.pack("<I", data)
+    )

@@ -1,0 +1,63 @@
+"""A chapter of a book, and twenty thousand words."""
+
+from __future__ import annotations
+
+import json
+import resource
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.planning import plan_pieces
+
+# The lines of LJ Speech's test list: seven books' sentences with their abbreviations, numbers and quotations.
+CASES = json.loads((Path(__file__).parents[1] / "golden" / "text_english.json").read_text(encoding="utf-8"))
+LINES = [case["text"] for case in CASES[:500]]
+CHAPTER = " ".join(LINES)
+
+
+@pytest.fixture(scope="module")
+def voice(tiny_bundle: Path) -> Synthesizer:
+    return Synthesizer.load(tiny_bundle, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    warnings.simplefilter("ignore")
+
+
+def test_a_chapter_is_planned_whole(voice: Synthesizer) -> None:
+    limit = voice.manifest.range("T").max
+    pieces = plan_pieces(voice.front_end, CHAPTER, limit)
+    assert len(CHAPTER.split()) > 8000
+    # Cuts within a dash or a long word leave no space behind, so the comparison is without any.
+    assert "".join("".join(piece.text.split()) for piece in pieces) == "".join(CHAPTER.split())
+    assert max(len(voice.front_end.encode(piece.text)) for piece in pieces) <= limit
+
+
+def test_pages_are_spoken_the_same_whole_and_streamed(voice: Synthesizer) -> None:
+    page = " ".join(LINES[:12])
+    whole = voice.say(page, seed=3)
+    assert " ".join(utterance.text for utterance in whole.utterances).split() == page.split()
+    streamed = np.concatenate(list(voice.stream(page, seed=3, context_frames=None)))
+    np.testing.assert_allclose(streamed, whole.samples, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_twenty_thousand_words_stream_in_flat_memory(voice: Synthesizer) -> None:
+    """Resident memory after the first tenth is what it is at the end, within what one utterance takes."""
+    text = " ".join([CHAPTER] * 3)
+    assert len(text.split()) > 20_000
+    pieces = len(plan_pieces(voice.front_end, text, voice.manifest.range("T").max))
+    stream, peak_early, samples = voice.stream(text), 0, 0
+    for chunk in stream:
+        samples += len(chunk)
+        if not peak_early and len(stream.stop_reasons) > pieces // 10:
+            peak_early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_early  # kB
+    print(f"{pieces} pieces, {samples} samples; resident memory grew by {grown} kB after the first tenth")
+    assert len(stream.stop_reasons) == pieces
+    assert grown < 20_000

@@ -1,0 +1,226 @@
+"""Streams against wholes, long texts, stopping, cancelling."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import time
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.decoder import ATTENTION_PATIENCE, DecoderSession
+from tacoglow.runtime.errors import Cancelled, RequestError
+from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.planning import FADE_SECONDS, faded, pause_after, plan_batches, plan_pieces, token_bucket
+from tacoglow.runtime.synthesizer import FrameLimitWarning
+from tacoglow.tests import tolerances
+
+TEXT = "I missed you, and the rest."
+LONG = "One sentence is short. Another one, a little longer, is here! And a third: it follows? Yes."
+FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
+
+
+@pytest.fixture(scope="module")
+def voice(tiny_bundle: Path) -> Synthesizer:
+    return Synthesizer.load(tiny_bundle, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    warnings.simplefilter("ignore", FrameLimitWarning)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([TEXT, LONG, "No."]),
+    st.integers(0, 100),
+    st.integers(1, 15),
+    st.integers(1, 15),
+    st.sampled_from([None, 1000]),
+    st.sampled_from([0.5, 0.8, 1.0 - 1e-12]),
+    st.sampled_from([0.0, 0.4]),
+)
+def test_a_stream_adds_up_to_the_whole(
+    voice: Synthesizer,
+    text: str,
+    seed: int,
+    first: int,
+    chunk: int,
+    context: int | None,
+    threshold: float,
+    strength: float,
+) -> None:
+    options = SpeechOptions(gate_threshold=threshold, denoise=strength)
+    whole = voice.say(text, seed, options)
+    stream = voice.stream(text, seed, chunk, first, context, options)
+    samples = np.concatenate(list(stream))
+    assert stream.stop_reasons == [utterance.stop_reason for utterance in whole.utterances]
+    assert samples.shape == whole.samples.shape
+    np.testing.assert_allclose(samples, whole.samples, atol=tolerances.WINDOWS * max(1.0, np.abs(samples).max()))
+
+
+def test_less_context_is_another_rendering_of_the_same_length(voice: Synthesizer) -> None:
+    whole = voice.say(TEXT, options=FOREVER).samples
+    samples = np.concatenate(list(voice.stream(TEXT, chunk_frames=4, context_frames=0, options=FOREVER)))
+    assert samples.shape == whole.shape
+    assert np.abs(samples - whole).max() > 100 * tolerances.WINDOWS
+
+
+def test_chunks_come_while_the_rest_is_undecoded(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    record = DecoderSession._record
+    monkeypatch.setattr(DecoderSession, "_record", lambda self, outputs: (decoded.append(1), record(self, outputs))[1])
+    hop, reach = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
+    after = voice.manifest.vocoder.frames_after
+    stream = voice.stream(TEXT, chunk_frames=6, first_chunk_frames=2, context_frames=None, options=FOREVER)
+    assert len(next(stream)) == 2 * hop
+    assert len(decoded) == 2 + after + reach
+    assert len(next(stream)) == 6 * hop
+    assert len(decoded) == 2 + 6 + after + reach
+
+
+def test_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
+    """Ten and a hundred times the text: the stream's peak stays where it was, within a chunk or so."""
+    peaks = []
+    for repeats in (10, 100):
+        text = " ".join([LONG] * repeats)
+        gc.collect()
+        tracemalloc.start()
+        for _ in voice.stream(text):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    text_itself = 40 * sys.getsizeof(LONG) * 100  # its pieces as strings, and what splitting them takes
+    assert peaks[1] < 1.2 * peaks[0] + text_itself
+
+
+def test_a_thousand_abandoned_streams_leave_nothing(voice: Synthesizer) -> None:
+    def abandon(count: int) -> None:
+        for seed in range(count):
+            with voice.stream(TEXT, seed, first_chunk_frames=1, options=FOREVER) as stream:
+                next(stream)
+
+    abandon(50)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    abandon(1000)
+    gc.collect()
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after - before < 100_000
+    np.testing.assert_array_equal(voice.say(TEXT).samples, voice.say(TEXT).samples)
+
+
+def test_cancelling_stops_at_a_boundary_and_the_voice_goes_on(voice: Synthesizer) -> None:
+    expected = voice.say(LONG).samples
+    for after in (0, 1, 3):
+        calls = itertools.count()
+        options = SpeechOptions(cancelled=lambda calls=calls, after=after: next(calls) >= after)
+        with pytest.raises(Cancelled):
+            voice.say(LONG, options=options)
+        with pytest.raises(Cancelled):
+            list(voice.stream(LONG, options=options))
+    np.testing.assert_array_equal(voice.say(LONG).samples, expected)
+
+
+def test_a_deadline_is_a_cancellation(voice: Synthesizer) -> None:
+    deadline = time.monotonic() - 1.0
+    with pytest.raises(Cancelled):
+        voice.say(TEXT, options=SpeechOptions(cancelled=lambda: time.monotonic() > deadline))
+
+
+def test_a_retry_speaks_with_other_noise_and_says_how_it_ended(voice: Synthesizer) -> None:
+    """With a frame limit that some seeds keep and others don't, retries turn limits into ends."""
+    lengths = {seed: voice.say(TEXT, seed).utterances[0].mel.shape[1] for seed in range(12)}
+    limit = sorted(lengths.values())[len(lengths) // 2] + 1
+    stuck = [seed for seed, length in lengths.items() if length >= limit]
+    assert stuck
+    with pytest.warns(FrameLimitWarning):
+        plain = voice.say_batch([TEXT] * len(stuck), stuck, SpeechOptions(max_frames=limit))
+    assert {audio.stop_reason for audio in plain} == {"frame_limit"}
+    retried = voice.say_batch([TEXT] * len(stuck), stuck, SpeechOptions(max_frames=limit, retries=20))
+    assert {audio.stop_reason for audio in retried} == {"gate"}
+    # What a retry speaks is the utterance's own next noise, whatever else was in the batch.
+    ids = voice.front_end.encode(TEXT)
+    for seed, audio in zip(stuck, retried, strict=True):
+        options = SpeechOptions(max_frames=limit)
+        attempts = (voice.speak_ids([ids], [Noise(seed).retried(k)], options)[0] for k in range(1, 21))
+        ended = next(utterance for utterance in attempts if utterance.stop_reason == "gate")
+        np.testing.assert_array_equal(audio.samples, ended.samples)
+
+
+def test_a_stream_takes_no_retries(voice: Synthesizer) -> None:
+    with pytest.raises(RequestError, match="retries: a stream cannot take back"):
+        voice.stream(TEXT, options=SpeechOptions(retries=1))
+
+
+def test_attention_at_the_end_ends_the_utterance(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate never fires; from frame 5 on the attention is made to stay on the last token."""
+    ids = voice.front_end.encode(TEXT)
+    run = DecoderSession._record
+
+    def attentive(session: DecoderSession, outputs: dict[str, np.ndarray]) -> None:
+        weights = np.zeros_like(outputs["attention_weights_out"])
+        weights[:, len(ids) - 1 if session.frame >= 5 else 0] = 1.0
+        run(session, {**outputs, "attention_weights_out": weights})
+
+    monkeypatch.setattr(DecoderSession, "_record", attentive)
+    options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
+    audio = voice.say(TEXT, options=options)
+    assert audio.stop_reason == "attention_end"
+    assert audio.utterances[0].mel.shape[1] == 5 + ATTENTION_PATIENCE
+    assert voice.say(TEXT, options=FOREVER).stop_reason == "frame_limit"
+
+
+def test_long_texts_pause_as_they_are_punctuated(voice: Synthesizer) -> None:
+    limit = voice.manifest.range("T").max
+    pieces = plan_pieces(voice.front_end, LONG, limit)
+    assert " ".join(piece.text for piece in pieces) == LONG
+    assert [piece.pause > 0 for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    assert pause_after("End.") > pause_after("clause;") > pause_after("comma,") > pause_after("word") > 0.0
+    assert pause_after('"Quoted."') == pause_after("End.")
+
+
+def test_seams_fade_and_nothing_else_changes(voice: Synthesizer) -> None:
+    audio = voice.say(LONG)
+    rate, position = audio.sampling_rate, 0
+    fade = int(FADE_SECONDS * rate)
+    for i, utterance in enumerate(audio.utterances):
+        spoken = audio.samples[position : position + len(utterance.samples)]
+        np.testing.assert_array_equal(spoken[fade:-fade], utterance.samples[fade:-fade])
+        if i > 0:
+            assert spoken[0] == 0.0
+        if i < len(audio.utterances) - 1:
+            assert spoken[-1] == 0.0
+        position += len(spoken) + int(pause_after(utterance.text) * rate)
+
+
+def test_fades_of_the_very_short() -> None:
+    assert faded(np.ones(3, np.float32), 22050, True, True).shape == (3,)
+    assert faded(np.zeros(0, np.float32), 22050, True, True).shape == (0,)
+
+
+@given(st.dictionaries(st.integers(0, 100), st.integers(1, 256), max_size=40), st.integers(1, 8))
+def test_batches_hold_everything_once_and_one_bucket_each(lengths: dict[int, int], max_batch: int) -> None:
+    batches = plan_batches(lengths, 256, max_batch)
+    assert sorted(i for batch in batches for i in batch) == sorted(lengths)
+    for batch in batches:
+        assert len(batch) <= max_batch
+        assert len({token_bucket(lengths[i], 256) for i in batch}) == 1
+        assert all(lengths[i] <= token_bucket(lengths[i], 256) <= 256 for i in batch)
+
+
+@pytest.mark.parametrize("options", [{"chunk_frames": 0}, {"first_chunk_frames": 0}, {"context_frames": -1}])
+def test_stream_options_out_of_range(options: dict[str, int]) -> None:
+    with pytest.raises(RequestError, match="frames: expected"):
+        StreamOptions(**options)

@@ -1,0 +1,79 @@
+"""`trt-infer --stream` as a player and a pipe see it."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.audio import to_int16
+from tacoglow.runtime.manifest import load_manifest
+
+CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
+TEXT = "I missed you, and the rest."
+
+
+def command(bundle: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", CODE, str(bundle), *arguments]
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_bundle: Path) -> np.ndarray:
+    voice = Synthesizer.load(tiny_bundle, threads=1)
+    return to_int16(np.concatenate(list(voice.stream(TEXT, seed=4))))
+
+
+def test_raw_samples_on_standard_output(tiny_bundle: Path, expected: np.ndarray) -> None:
+    done = subprocess.run(
+        command(tiny_bundle, TEXT, "--seed", "4", "--stream", "--raw", "-o", "-", "--threads", "1"),
+        capture_output=True,
+        check=True,
+    )
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, "<i2"), expected)
+    assert done.stderr.startswith(b"backend: ")
+
+
+def test_a_wav_on_standard_output_runs_until_it_ends(tiny_bundle: Path, expected: np.ndarray) -> None:
+    done = subprocess.run(
+        command(tiny_bundle, TEXT, "--seed", "4", "--stream", "-o", "-", "--threads", "1"),
+        capture_output=True,
+        check=True,
+    )
+    header, data = done.stdout[:44], done.stdout[44:]
+    assert header[:4] + header[8:16] == b"RIFFWAVEfmt "
+    assert struct.unpack("<I", header[40:44]) == (0xFFFFFFFF,)
+    np.testing.assert_array_equal(np.frombuffer(data, "<i2"), expected)
+
+
+@pytest.mark.parametrize("wav", ["int16", "float32"])
+def test_a_file_is_a_whole_wav_at_the_end(tiny_bundle: Path, tmp_path: Path, expected: np.ndarray, wav: str) -> None:
+    path = tmp_path / "out.wav"
+    arguments = [TEXT, "--seed", "4", "--stream", "-o", str(path), "--wav", wav, "--threads", "1"]
+    subprocess.run(command(tiny_bundle, *arguments), capture_output=True, check=True)
+    rate, samples = wavfile.read(io.BytesIO(path.read_bytes()))
+    assert rate == load_manifest(tiny_bundle).audio.sampling_rate
+    np.testing.assert_array_equal(samples if wav == "int16" else to_int16(samples), expected)
+
+
+def test_closing_the_pipe_stops_the_work(tiny_bundle: Path) -> None:
+    """A text of an hour's work: the process ends, quietly, when its reader goes."""
+    text = " ".join([TEXT] * 20_000)
+    phrases = "\n".join(text[start : start + 100_000] for start in range(0, len(text), 100_000))
+    source = tiny_bundle.parent / "long.txt"
+    source.write_text(phrases)
+    arguments = ["-i", str(source), "--stream", "--raw", "-o", "-", "--threads", "1"]
+    process = subprocess.Popen(command(tiny_bundle, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert len(process.stdout.read(4096)) == 4096
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
