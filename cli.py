@@ -13,6 +13,7 @@ import typer
 
 from . import __version__
 from .export.cli import export_onnx
+from .export.convert import convert
 from .export.torchscript_cli import export_torchscript
 from .runtime.cli import infer
 from .runtime.doctor import doctor
@@ -46,6 +47,7 @@ def main() -> None:
 
     app.command("export-onnx")(export_onnx)
     app.command("export-torchscript")(export_torchscript)
+    app.command("convert")(convert)
     app.command("infer")(infer)
     app.command("inspect")(inspect)
     app.command("doctor")(doctor)
@@ -72,6 +74,9 @@ def _run(app: typer.Typer) -> None:
         sys.exit(app(standalone_mode=False))
     except _UsageError as error:
         _refuse_usage(error)
+    except typer.Abort:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # as shells report an end by SIGINT
     except (ValueError, OSError) as error:
         if debug:
             raise

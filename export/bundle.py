@@ -83,6 +83,7 @@ def export_onnx(
         before, after = waveglow.config.receptive_field_frames
         manifest = Manifest(
             format_version=FORMAT_VERSION,
+            digest="",  # encode_manifest fills it in
             generator=f"tacoglow {__version__}",
             voice=voice_entry(voice),
             audio=audio,

@@ -44,6 +44,16 @@ class Tacotron2Config:
                 f"tacotron2 config: symbols_embedding_dim {self.symbols_embedding_dim} must equal "
                 f"encoder_embedding_dim {self.encoder_embedding_dim}"
             )
+        if self.encoder_embedding_dim % 2:
+            raise CheckpointError(f"tacotron2 config: encoder_embedding_dim {self.encoder_embedding_dim} must be even")
+        for name in ("encoder_kernel_size", "attention_location_kernel_size", "postnet_kernel_size"):
+            if getattr(self, name) % 2 == 0:
+                raise CheckpointError(f"tacotron2 config: {name} must be odd, got {getattr(self, name)}")
+
+    @property
+    def postnet_reach_frames(self) -> int:
+        """Frames to either side of a frame that its postnet output depends on."""
+        return self.postnet_n_convolutions * ((self.postnet_kernel_size - 1) // 2)
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ class WaveGlowConfig:
         if self.upsample_stride % self.n_group:
             raise CheckpointError(
                 f"waveglow config: the hop of {self.upsample_stride} samples is no multiple of n_group {self.n_group}"
+            )
+        if self.upsample_kernel < self.upsample_stride:
+            raise CheckpointError(
+                f"waveglow config: an upsampling kernel of {self.upsample_kernel} samples leaves gaps in a hop of "
+                f"{self.upsample_stride}"
             )
         if self.n_remaining_channels < 2 or any(channels % 2 for channels in self.flow_channels):
             raise CheckpointError(

@@ -37,7 +37,7 @@ STORAGE_DTYPES = {
 _HARMLESS_MODULES = ("collections", "datetime", "pathlib", "decimal", "fractions", "uuid")
 _HARMLESS_CALLS = {
     *(("builtins", name) for name in ("set", "frozenset", "complex", "bytearray", "slice", "range", "object")),
-    *(("_codecs", name) for name in ("encode",)),
+    ("_codecs", "encode"),
     *(("torch", name) for name in ("Size", "device", "dtype", "Generator")),
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     *(("numpy", name) for name in ("dtype", "ndarray", "bool_", "float32", "float64", "int64")),
@@ -73,8 +73,11 @@ class _InertType(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         module = _PYTHON_2_MODULES.get(cls.__module__, cls.__module__)
         if module not in _HARMLESS_MODULES and (module, cls.__name__) not in _HARMLESS_CALLS:
-            raise CheckpointError(f"loading it would call {cls.__module__}.{cls.__name__}, and nothing has been called")
-        return cls.__new__(cls)
+            raise CheckpointError(
+                f"it is a pickle that calls {cls.__module__}.{cls.__name__}; nothing of it was run: "
+                "get the weights from a source that you trust"
+            )
+        return cls.__new__(cls)  # type: ignore[call-overload]
 
 
 class Inert(metaclass=_InertType):
@@ -143,7 +146,7 @@ def load_pickle(file: BinaryIO, storages: dict[str, torch.dtype] | None = None) 
 def _check_memo(file: BinaryIO) -> None:
     """Refuse memo indices that no pickler writes: the unpickler would allocate as many entries at once."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
             raise ValueError(f"memo index {argument} after {count} operations")
 
 

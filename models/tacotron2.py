@@ -204,6 +204,7 @@ class Tacotron2(nn.Module):
         super().__init__()
         self.config = config or Tacotron2Config()
         self.audio: dict[str, float] = {}  # audio settings that the checkpoint brought
+        self.family = ""  # whose checkpoint it was read from
         self.embedding = nn.Embedding(self.config.n_symbols, self.config.symbols_embedding_dim)
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)

@@ -71,6 +71,7 @@ class WaveGlow(nn.Module):
         super().__init__()
         self.config = config or WaveGlowConfig()
         self.audio: dict[str, float] = {}  # audio settings that the checkpoint brought
+        self.family = ""  # whose checkpoint it was read from
         bands = self.config.n_mel_channels
         self.upsample = nn.ConvTranspose1d(
             bands, bands, self.config.upsample_kernel, stride=self.config.upsample_stride

@@ -19,9 +19,13 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Folder written by expor
 
     manifest = load_manifest(bundle)
     sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
+    scripts = manifest.torchscript.graphs if manifest.torchscript else {}
+    script_bytes = sum(graph_path(bundle, name, file).stat().st_size for name, file in scripts.items())
     console = Console()
     console.print(_facts(manifest))
     console.print(_graphs(manifest, sizes))
+    if scripts:
+        console.print(f"TorchScript modules of the same graphs: {script_bytes / 1e6:.1f} MB")
     if manifest.parity is not None:
         console.print(_parity(manifest))
 

@@ -20,6 +20,7 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 GRAPH_NAMES = ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
+_NO_DIGEST = "0" * 64
 _SAFE_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -117,6 +118,7 @@ class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_version: int
+    digest: str  # SHA-256 of this file with 64 zeros in place of the digest: a flipped bit must not change a voice
     generator: str  # what wrote it, with its version
     voice: Voice
     audio: AudioFormat
@@ -166,7 +168,8 @@ def load_manifest(bundle: Path) -> Manifest:
         hint = "no such folder" if not bundle.exists() else f"it holds no {MANIFEST_NAME}"
         raise BundleError(f"{bundle}: not a bundle: {hint}; write one with: export-onnx --demo -o {bundle}")
     try:
-        raw = msgspec.json.decode(path.read_bytes())
+        content = path.read_bytes()
+        raw = msgspec.json.decode(content)
         _check_version(path, raw)
         manifest = msgspec.convert(raw, Manifest)
         _check_graphs(manifest)
@@ -174,6 +177,8 @@ def load_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"{path}: {error}; export the voice again") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: is damaged ({error}); export the voice again") from error
+    if not _is_undamaged(content, manifest.digest):
+        raise BundleError(f"{path}: was changed after it was written: its digest does not fit; export the voice again")
     return manifest
 
 
@@ -244,4 +249,12 @@ def file_sha256(path: Path) -> str:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    """The file's content, its own digest filled in."""
+    blank = msgspec.json.encode(msgspec.structs.replace(manifest, digest=_NO_DIGEST))
+    content = msgspec.json.format(blank, indent=1) + b"\n"
+    return content.replace(_NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+
+
+def _is_undamaged(content: bytes, digest: str) -> bool:
+    blank = content.replace(digest.encode(), _NO_DIGEST.encode(), 1)
+    return hashlib.sha256(blank).hexdigest() == digest

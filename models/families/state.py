@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,7 @@ from ..errors import CheckpointError
 from ..pickles import Inert, TensorRecord
 
 _PLACES = ("state_dict", "model", "model_state_dict")  # where training scripts put the weights
-_MAX_TENSORS = 10_000  # a published WaveGlow has 1,216
-_MAX_DEPTH = 32  # modules within modules; a pickle may hold itself
+_MAX_TENSORS = 10_000  # and modules: a published WaveGlow has 1,216, but a pickled one may hold itself
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def find_state(content: Any) -> State:
     for place in [*places, content]:
         pickled = place if isinstance(place, Inert) and "_modules" in place.attributes else None
         if pickled is not None:
-            named: dict[str, Any] = dict(_module_tensors(pickled, "", 0))
+            named = _module_tensors(pickled)
         elif isinstance(place, Mapping) and any(isinstance(value, TensorRecord) for value in place.values()):
             named = {str(key): value for key, value in place.items()}
         else:
@@ -70,17 +69,20 @@ def _undistributed(key: str) -> str:
     return key.removeprefix("1.")
 
 
-def _module_tensors(module: Inert, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """What torch's state_dict() would list for a pickled module."""
-    if depth > _MAX_DEPTH:
-        raise CheckpointError("its modules are nested without an end")
-    for kind in ("_parameters", "_buffers"):
-        for name, value in _mapping(module, kind).items():
-            if value is not None:
-                yield f"{prefix}{name}", value
-    for name, child in _mapping(module, "_modules").items():
-        if isinstance(child, Inert):
-            yield from _module_tensors(child, f"{prefix}{name}.", depth + 1)
+def _module_tensors(model: Inert) -> dict[str, Any]:
+    """What torch's state_dict() would list for a pickled model."""
+    named: dict[str, Any] = {}
+    waiting = [("", model)]
+    for _ in range(_MAX_TENSORS):
+        if not waiting:
+            return named
+        prefix, module = waiting.pop()
+        for kind in ("_parameters", "_buffers"):
+            named |= {prefix + str(name): value for name, value in _mapping(module, kind).items() if value is not None}
+        for name, child in _mapping(module, "_modules").items():
+            if isinstance(child, Inert):
+                waiting.append((f"{prefix}{name}.", child))
+    raise CheckpointError("its modules are nested without an end")
 
 
 def _mapping(module: Inert, attribute: str) -> Mapping[str, Any]:
@@ -100,4 +102,6 @@ def submodule(module: Inert, path: str) -> Inert | None:
 def _outline(content: Any) -> str:
     if isinstance(content, Mapping):
         return "a dict with " + (", ".join(repr(str(key)) for key in list(content)[:6]) or "nothing in it")
+    if isinstance(content, TensorRecord):
+        return "a tensor"
     return f"an object of {type(content).__name__}" if isinstance(content, Inert) else type(content).__name__

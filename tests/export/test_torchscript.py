@@ -1,4 +1,4 @@
-"""TorchScript in a bundle: the same results as ONNX at every shape, and only ever beside the ONNX of the same models."""
+"""TorchScript in a bundle: the same results as ONNX at every shape, and only beside the ONNX of the same models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,9 +20,10 @@ from tacoglow.runtime.backends.base import Array, BackendOptions
 from tacoglow.runtime.errors import BackendError, BundleError
 from tacoglow.runtime.manifest import TensorSpec, file_sha256, load_manifest
 from tacoglow.runtime.synthesizer import Synthesizer
+from tacoglow.tests.tolerances import TORCHSCRIPT
 
-from ..conftest import MAX_TOKENS, TinyCheckpoints
-from ..tolerances import TORCHSCRIPT
+if TYPE_CHECKING:
+    from ..conftest import TinyCheckpoints
 
 TEXT = "Hello world, I missed you."
 
@@ -59,7 +61,7 @@ def test_the_bundle_keeps_its_onnx_and_gains_a_report(bundle: Path, tiny_bundle:
     assert expected == got
 
 
-@pytest.mark.parametrize("dims", [(1, 1, 1), (1, MAX_TOKENS, 40), (4, 17, 9), (3, 2, 33)], ids=str)
+@pytest.mark.parametrize("dims", [(1, 1, 1), (1, 40, 40), (4, 17, 9), (3, 2, 33)], ids=str)
 def test_every_shape_gives_what_onnx_gives(bundle: Path, dims: tuple[int, int, int]) -> None:
     manifest = load_manifest(bundle)
     sizes = {**dict(zip("BTF", dims, strict=True)), "S": 512 * (1 + dims[2] // 8)}

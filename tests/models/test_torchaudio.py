@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -15,35 +14,10 @@ from torch import Tensor
 from tacoglow.models import Tacotron2
 from tacoglow.tests.tolerances import PUBLISHED
 
-# torchaudio's name for each of our config's fields that has another name there
-RENAMED = {
-    "n_mel_channels": "n_mels",
-    "n_symbols": "n_symbol",
-    "symbols_embedding_dim": "symbol_embedding_dim",
-    "encoder_n_convolutions": "encoder_n_convolution",
-    "attention_dim": "attention_hidden_dim",
-    "attention_location_n_filters": "attention_location_n_filter",
-    "max_decoder_steps": "decoder_max_step",
-    "postnet_n_convolutions": "postnet_n_convolution",
-}
-
 
 @pytest.fixture(scope="module")
-def reference(tacotron2: Tacotron2) -> Any:
-    """torchaudio's model, read from its file alone: the package wants a torch of its own version."""
-    spec = importlib.util.find_spec("torchaudio")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("torchaudio is not installed")
-    path = Path(spec.submodule_search_locations[0]) / "models" / "tacotron2.py"
-    file_spec = importlib.util.spec_from_file_location("torchaudio_tacotron2", path)
-    assert file_spec is not None
-    assert file_spec.loader is not None
-    module = importlib.util.module_from_spec(file_spec)
-    file_spec.loader.exec_module(module)
-    settings = {RENAMED.get(name, name): value for name, value in vars(tacotron2.config).items()}
-    model = module.Tacotron2(**settings).eval()
-    model.load_state_dict(tacotron2.state_dict())
-    return model
+def reference(tacotron2: Tacotron2, torchaudio_tacotron2: Callable[[Tacotron2], Any]) -> Any:
+    return torchaudio_tacotron2(tacotron2)
 
 
 def infer_with_masks(reference: Any, ids: Tensor, lengths: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,0 +1,94 @@
+/* tacoglow.h from C: what it refuses, cancelling, and that sessions outlive their voice's handle.
+ *
+ *   api BUNDLE      a bundle that takes no text, with an engine that is built in
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tacoglow.h"
+
+#define REQUIRE(condition)                                                                       \
+  do {                                                                                           \
+    if (!(condition)) {                                                                          \
+      printf("line %d: %s; last error: %s\n", __LINE__, #condition, tacoglow_last_error());      \
+      return 1;                                                                                  \
+    }                                                                                            \
+  } while (0)
+
+static const int32_t ids[] = {45, 42, 49, 49, 52};
+
+static int count_chunks(const float *samples, size_t n_samples, void *user) {
+  (void)samples;
+  (void)n_samples;
+  return ++*(int *)user == 2; /* stop at the second */
+}
+
+static int check_refusals(const char *bundle, tacoglow_session *session) {
+  tacoglow_open_options options;
+  tacoglow_request request;
+  tacoglow_voice *voice = (tacoglow_voice *)1;
+  tacoglow_speech *speech = (tacoglow_speech *)1;
+  size_t n_ids;
+  REQUIRE(tacoglow_voice_open(NULL, NULL, &voice) == TACOGLOW_REQUEST && voice == NULL);
+  REQUIRE(strcmp(tacoglow_last_error(), "bundle: is NULL") == 0);
+  REQUIRE(tacoglow_voice_open(bundle, NULL, NULL) == TACOGLOW_REQUEST);
+  tacoglow_open_options_init(&options);
+  options.struct_size = 4096;
+  REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_REQUEST);
+  REQUIRE(strstr(tacoglow_last_error(), "struct_size: expected at most") != NULL);
+  tacoglow_open_options_init(&options);
+  options.engine = "abacus";
+  REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_ENGINE);
+  REQUIRE(tacoglow_voice_open("/nowhere", NULL, &voice) == TACOGLOW_BUNDLE);
+  REQUIRE(tacoglow_text_to_ids(NULL, "hi", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
+  tacoglow_request_init(&request);
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST && speech == NULL);
+  REQUIRE(tacoglow_speak(session, NULL, &speech) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_speak(NULL, &request, &speech) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_stream(session, &request, NULL, NULL, NULL) == TACOGLOW_REQUEST);
+  tacoglow_voice_close(NULL);
+  tacoglow_session_close(NULL);
+  tacoglow_speech_free(NULL);
+  REQUIRE(tacoglow_voice_facts(NULL) == NULL);
+  return 0;
+}
+
+static int check_speech(tacoglow_session *session, int32_t hop_length) {
+  tacoglow_request request;
+  tacoglow_speech *first, *second;
+  int chunks = 0;
+  tacoglow_request_init(&request);
+  request.ids = ids;
+  request.n_ids = sizeof ids / sizeof *ids;
+  request.gate_threshold = 0.999; /* so that it is long enough to be cut */
+  request.first_chunk_frames = request.chunk_frames = 2;
+  REQUIRE(tacoglow_speak(session, &request, &first) == TACOGLOW_OK);
+  REQUIRE(first->n_samples == first->n_frames * (size_t)hop_length && first->decoder_seconds > 0);
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
+  REQUIRE(strcmp(tacoglow_last_error(), "the callback asked to stop") == 0);
+  REQUIRE(tacoglow_speak(session, &request, &second) == TACOGLOW_OK); /* a cancelled session speaks on */
+  REQUIRE(second->n_samples == first->n_samples);
+  REQUIRE(memcmp(first->samples, second->samples, first->n_samples * sizeof(float)) == 0);
+  tacoglow_speech_free(first);
+  tacoglow_speech_free(second);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  tacoglow_voice *voice;
+  tacoglow_session *session;
+  int32_t hop_length;
+  size_t n_ids;
+  REQUIRE(argc == 2);
+  REQUIRE(strcmp(tacoglow_last_error(), "") == 0);
+  REQUIRE(tacoglow_voice_open(argv[1], NULL, &voice) == TACOGLOW_OK);
+  REQUIRE(tacoglow_voice_facts(voice)->takes_text == 0 && tacoglow_voice_facts(voice)->sampling_rate > 0);
+  REQUIRE(tacoglow_text_to_ids(voice, "hi", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
+  hop_length = tacoglow_voice_facts(voice)->hop_length;
+  REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
+  tacoglow_voice_close(voice);
+  if (check_refusals(argv[1], session) || check_speech(session, hop_length)) return 1;
+  tacoglow_session_close(session);
+  printf("ok\n");
+  return 0;
+}

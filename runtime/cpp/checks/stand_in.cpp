@@ -1,0 +1,151 @@
+#include "stand_in.hpp"
+
+#include <cmath>
+#include <deque>
+#include <utility>
+
+#include "host_step.hpp"
+
+namespace tacoglow {
+namespace {
+
+float sum(const Tensor& tensor) {
+  float total = 0;
+  for (std::size_t i = 0; i < element_count(tensor.shape()); ++i) total += tensor.as<float>()[i];
+  return total;
+}
+
+// Row [frames] at `frame`, 0 beyond its ends.
+float at(const float* row, std::int64_t frames, std::int64_t frame) {
+  return frame < 0 || frame >= frames ? 0.0F : row[frame];
+}
+
+class StandInContext : public Context {
+ public:
+  StandInContext(const Manifest& manifest, std::int64_t frames_per_launch, std::int64_t launches_in_flight)
+      : manifest_(manifest), frames_per_launch_(frames_per_launch), launches_in_flight_(launches_in_flight) {}
+
+  Tensors run(const std::string& graph, const Tensors& inputs) override {
+    const Dims dims = check_inputs(graph, manifest_, inputs);
+    Tensors outputs;
+    for (const auto& spec : manifest_.graphs.at(graph).outputs)
+      outputs[spec.name] = Tensor(spec.dtype, spec.resolve(dims));
+    if (graph == "encoder") encode(inputs, outputs);
+    if (graph == "decoder_step") step(inputs, outputs);
+    if (graph == "postnet") postnet(inputs, outputs);
+    if (graph == "waveglow") waveglow(inputs, outputs);
+    if (graph == "denoiser") outputs.at("audio_denoised") = inputs.at("audio");
+    return outputs;
+  }
+
+  std::unique_ptr<StepLoop> start(Tensors encoded) override;
+
+ private:
+  static void encode(const Tensors& in, Tensors& out) {
+    Tensor& memory = out.at("memory");
+    const std::int64_t tokens = memory.shape()[1], width = memory.shape()[2];
+    for (std::int64_t i = 0; i < tokens * width; ++i)
+      memory.as<float>()[i] = static_cast<float>(in.at("token_ids").as<std::int32_t>()[i / width]) * 0.01F;
+  }
+
+  // Every output remembers the frame before, the text and the dropout; the gate fires by a slow count.
+  void step(const Tensors& in, Tensors& out) const {
+    const float drive = 0.01F * sum(in.at("memory")) + 0.1F * sum(in.at("prenet_dropout"));
+    for (const auto& [source, target] : manifest_.states)
+      for (std::size_t i = 0; i < element_count(in.at(source).shape()); ++i)
+        out.at(target).as<float>()[i] =
+            std::sin(in.at(source).as<float>()[i] + drive + static_cast<float>(i)) + 0.001F * static_cast<float>(i);
+    const float* cell = out.at(manifest_.states.begin()->second).as<float>();
+    *out.at("gate_logit").as<float>() = cell[0] * 40.0F - 39.0F;  // fires at one frame in some fifteen
+  }
+
+  void postnet(const Tensors& in, Tensors& out) const {
+    const Tensor& mel = in.at("mel");
+    const std::int64_t frames = mel.shape()[2], reach = manifest_.postnet_frames;
+    for (std::int64_t i = 0; i < mel.shape()[1] * frames; ++i) {
+      const float* row = mel.as<float>() + i / frames * frames;
+      out.at("mel_postnet").as<float>()[i] =
+          row[i % frames] + 0.1F * at(row, frames, i % frames - reach) + 0.2F * at(row, frames, i % frames + reach);
+    }
+  }
+
+  void waveglow(const Tensors& in, Tensors& out) const {
+    const std::int64_t frames = in.at("mel").shape()[2], groups = in.at("z").shape()[2];
+    const float *mel = in.at("mel").as<float>(), *z = in.at("z").as<float>();
+    for (std::int64_t i = 0; i < frames * manifest_.hop_length; ++i) {
+      const std::int64_t frame = i / manifest_.hop_length, group = i / manifest_.group_size;
+      out.at("audio").as<float>()[i] = 0.1F * mel[frame] + 0.1F * at(mel, frames, frame - manifest_.frames_before) +
+                                       0.1F * at(mel, frames, frame + manifest_.frames_after) +
+                                       0.1F * z[i % manifest_.group_size * groups + group];
+    }
+  }
+
+  const Manifest& manifest_;
+  std::int64_t frames_per_launch_, launches_in_flight_;
+};
+
+// Runs ahead of what is read, as a GPU does.
+class LateLoop : public StepLoop {
+ public:
+  LateLoop(std::unique_ptr<StepLoop> steps, const Manifest& manifest, std::int64_t frames, std::int64_t launches)
+      : steps_(std::move(steps)), manifest_(manifest), frames_(frames), launches_(launches) {}
+
+  std::int64_t frames_per_launch() const override { return frames_; }
+  std::int64_t launches_in_flight() const override { return launches_; }
+
+  void launch(const float* dropout) override {
+    Slot slot;
+    for (std::int64_t i = 0; i < frames_; ++i) {
+      steps_->launch(dropout + i * manifest_.prenet_layers * manifest_.prenet_dim);
+      const Frames frame = steps_->read();
+      slot.mel.insert(slot.mel.end(), frame.mel, frame.mel + manifest_.n_mel_channels);
+      slot.gate_logits.push_back(*frame.gate_logits);
+    }
+    launched_.push_back(std::move(slot));
+  }
+
+  Frames read() override {
+    read_ = std::move(launched_.front());
+    launched_.pop_front();
+    return {read_.mel.data(), read_.gate_logits.data()};
+  }
+
+ private:
+  struct Slot {
+    std::vector<float> mel, gate_logits;
+  };
+
+  std::unique_ptr<StepLoop> steps_;
+  const Manifest& manifest_;
+  std::int64_t frames_, launches_;
+  std::deque<Slot> launched_;
+  Slot read_;
+};
+
+std::unique_ptr<StepLoop> StandInContext::start(Tensors encoded) {
+  auto steps = std::make_unique<HostStepLoop>(*this, manifest_, std::move(encoded));
+  return std::make_unique<LateLoop>(std::move(steps), manifest_, frames_per_launch_, launches_in_flight_);
+}
+
+class StandIn : public Engine {
+ public:
+  StandIn(Manifest manifest, std::int64_t frames_per_launch, std::int64_t launches_in_flight)
+      : manifest_(std::move(manifest)), frames_(frames_per_launch), launches_(launches_in_flight) {}
+
+  std::unique_ptr<Context> context() override {
+    return std::make_unique<StandInContext>(manifest_, frames_, launches_);
+  }
+
+ private:
+  Manifest manifest_;
+  std::int64_t frames_, launches_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> open_stand_in(const Manifest& manifest, std::int64_t frames_per_launch,
+                                      std::int64_t launches_in_flight) {
+  return std::make_unique<StandIn>(manifest, frames_per_launch, launches_in_flight);
+}
+
+}  // namespace tacoglow

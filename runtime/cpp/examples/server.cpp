@@ -1,0 +1,163 @@
+// A server's inside without its network: requests come in on standard input, one a line, and are spoken by a fixed
+// number of workers that share one voice.
+//
+//   server voice/ WORKERS QUEUE < requests.txt       a line: OUT.wav, then token ids, separated by spaces
+//
+// The voice is loaded once. Each worker has a session of its own, which is what runs beside the others. The queue is
+// bounded: when it is full, reading waits (a network server would answer "busy" instead), so that memory and delay
+// stay bounded too. Every worker speaks once before the first request, so that no request pays for first-use work.
+
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <queue>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "tacoglow.h"
+#include "wav.hpp"
+
+namespace {
+
+struct Job {
+  std::string wav;
+  std::vector<std::int32_t> ids;
+};
+
+class BoundedQueue {
+ public:
+  explicit BoundedQueue(std::size_t capacity) : capacity_(capacity) {}
+
+  // Waits while the queue is full.
+  void push(Job job) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return jobs_.size() < capacity_; });
+    jobs_.push(std::move(job));
+    changed_.notify_all();
+  }
+
+  void close() {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    changed_.notify_all();
+  }
+
+  // Waits for a job; false once the queue is closed and empty.
+  bool pop(Job& job) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !jobs_.empty() || closed_; });
+    if (jobs_.empty()) return false;
+    job = std::move(jobs_.front());
+    jobs_.pop();
+    changed_.notify_all();
+    return true;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::queue<Job> jobs_;
+  std::size_t capacity_;
+  bool closed_ = false;
+};
+
+// One session, used by one thread.
+class Worker {
+ public:
+  explicit Worker(tacoglow_voice* voice) : rate_(tacoglow_voice_facts(voice)->sampling_rate) {
+    if (tacoglow_session_open(voice, &session_) != TACOGLOW_OK) throw std::runtime_error(tacoglow_last_error());
+  }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker() { tacoglow_session_close(session_); }
+
+  // A few frames through every graph.
+  void warm_up() {
+    const std::vector<std::int32_t> ids = {1};
+    speak({"", ids}, 8);
+  }
+
+  void serve(BoundedQueue& queue) {
+    for (Job job; queue.pop(job);) {
+      const std::string complaint = speak(job, 0);
+      std::printf("%s: %s\n", job.wav.c_str(), complaint.empty() ? "spoken" : complaint.c_str());
+    }
+  }
+
+ private:
+  // What went wrong with this request; the server lives on.
+  std::string speak(const Job& job, std::int32_t max_frames) {
+    tacoglow_request request;
+    tacoglow_request_init(&request);
+    request.ids = job.ids.data();
+    request.n_ids = job.ids.size();
+    request.max_frames = max_frames;
+    tacoglow_speech* speech = nullptr;
+    if (tacoglow_speak(session_, &request, &speech) != TACOGLOW_OK) return tacoglow_last_error();
+    std::string complaint;
+    try {
+      if (!job.wav.empty()) write_wav(job.wav, speech->samples, speech->n_samples, rate_, WavFormat::int16);
+    } catch (const std::exception& error) {
+      complaint = error.what();
+    }
+    tacoglow_speech_free(speech);
+    return complaint;
+  }
+
+  tacoglow_session* session_ = nullptr;
+  std::int32_t rate_;  // Hz
+};
+
+void read_jobs(BoundedQueue& queue) {
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream fields(line);
+    Job job;
+    if (!(fields >> job.wav)) continue;
+    for (std::int32_t id = 0; fields >> id;) job.ids.push_back(id);
+    queue.push(std::move(job));
+  }
+  queue.close();
+}
+
+void run(const char* bundle, std::size_t n_workers, std::size_t capacity) {
+  // Workers are the parallelism: one thread each inside LibTorch, or they would fight for the cores.
+  tacoglow_open_options options;
+  tacoglow_open_options_init(&options);
+  options.threads = 1;
+  tacoglow_voice* voice = nullptr;
+  if (tacoglow_voice_open(bundle, &options, &voice) != TACOGLOW_OK) throw std::runtime_error(tacoglow_last_error());
+  std::vector<std::unique_ptr<Worker>> workers;
+  for (std::size_t i = 0; i < n_workers; ++i) workers.push_back(std::make_unique<Worker>(voice));
+  tacoglow_voice_close(voice);  // the sessions keep it alive
+  for (const auto& worker : workers) worker->warm_up();
+
+  BoundedQueue queue(capacity);
+  std::vector<std::thread> threads;
+  for (const auto& worker : workers) threads.emplace_back([&queue, &worker] { worker->serve(queue); });
+  read_jobs(queue);
+  for (auto& thread : threads) thread.join();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int n_workers = argc == 4 ? std::atoi(argv[2]) : 0, capacity = argc == 4 ? std::atoi(argv[3]) : 0;
+  if (n_workers < 1 || capacity < 1) {
+    std::fprintf(stderr, "usage: server BUNDLE WORKERS QUEUE < requests.txt\n");
+    return 2;
+  }
+  try {
+    run(argv[1], static_cast<std::size_t>(n_workers), static_cast<std::size_t>(capacity));
+    return EXIT_SUCCESS;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 2;
+  }
+}

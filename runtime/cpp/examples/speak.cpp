@@ -1,0 +1,144 @@
+// Speak one utterance from a bundle, given as text or token ids, to a wav file.
+//
+//   speak voice/ --text "hello" -o hello.wav        a voice that takes text
+//   speak voice/ --ids "45 42 49 49 52" -o hello.wav
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tacoglow.h"
+#include "wav.hpp"
+
+namespace {
+
+constexpr const char* usage =
+    "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--engine NAME] [--plans FOLDER]\n"
+    "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
+    "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "--mel writes float32 [mel bands, frames]; --stream speaks in chunks of that many frames.\n";
+
+struct CloseVoice {
+  void operator()(tacoglow_voice* voice) const { tacoglow_voice_close(voice); }
+};
+struct CloseSession {
+  void operator()(tacoglow_session* session) const { tacoglow_session_close(session); }
+};
+struct FreeSpeech {
+  void operator()(tacoglow_speech* speech) const { tacoglow_speech_free(speech); }
+};
+
+void check(tacoglow_status status) {
+  if (status != TACOGLOW_OK) throw std::runtime_error(tacoglow_last_error());
+}
+
+class Arguments {
+ public:
+  Arguments(int count, char** values) {
+    for (int i = 2; i + 1 < count; i += 2) given_[values[i]] = values[i + 1];
+    if (count < 2 || count % 2 != 0 || !has("-o")) throw std::invalid_argument(usage);
+  }
+
+  bool has(const std::string& name) const { return given_.count(name) != 0; }
+  const char* text(const std::string& name) const { return has(name) ? given_.at(name).c_str() : nullptr; }
+  double number(const std::string& name, double otherwise) const {
+    return has(name) ? std::stod(given_.at(name)) : otherwise;
+  }
+  std::uint64_t whole(const std::string& name, std::uint64_t otherwise) const {
+    return has(name) ? std::stoull(given_.at(name)) : otherwise;
+  }
+
+ private:
+  std::map<std::string, std::string> given_;
+};
+
+std::vector<std::int32_t> read_ids(const char* text) {
+  std::istringstream stream(text);
+  std::vector<std::int32_t> ids;
+  for (std::int32_t id = 0; stream >> id;) ids.push_back(id);
+  return ids;
+}
+
+int collect(const float* samples, std::size_t n_samples, void* user) {
+  auto& collected = *static_cast<std::vector<float>*>(user);
+  collected.insert(collected.end(), samples, samples + n_samples);
+  return 0;  // go on
+}
+
+void write_mel(const char* path, const tacoglow_speech& speech, std::int32_t n_mel_channels) {
+  std::ofstream file(path, std::ios::binary);
+  const std::size_t count = speech.n_frames * static_cast<std::size_t>(n_mel_channels);
+  file.write(reinterpret_cast<const char*>(speech.mel), static_cast<std::streamsize>(count * sizeof(float)));
+}
+
+tacoglow_request read_request(const Arguments& arguments, const std::vector<std::int32_t>& ids) {
+  tacoglow_request request;
+  tacoglow_request_init(&request);
+  request.text = arguments.text("--text");
+  request.ids = arguments.has("--ids") ? ids.data() : nullptr;
+  request.n_ids = ids.size();
+  request.seed = arguments.whole("--seed", 0);
+  request.sigma = arguments.number("--sigma", request.sigma);
+  request.denoise = arguments.number("--denoise", request.denoise);
+  request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
+  request.max_frames = static_cast<std::int32_t>(arguments.whole("--max-frames", 0));
+  request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.whole("--stream", 64));
+  request.context_frames = -1;
+  return request;
+}
+
+void speak(const char* bundle, const Arguments& arguments) {
+  tacoglow_open_options options;
+  tacoglow_open_options_init(&options);
+  options.engine = arguments.text("--engine");
+  options.plans = arguments.text("--plans");
+  options.threads = static_cast<std::int32_t>(arguments.whole("--threads", 0));
+  tacoglow_voice* opened = nullptr;
+  check(tacoglow_voice_open(bundle, &options, &opened));
+  const std::unique_ptr<tacoglow_voice, CloseVoice> voice(opened);
+  const tacoglow_facts& facts = *tacoglow_voice_facts(opened);
+  tacoglow_session* made = nullptr;
+  check(tacoglow_session_open(opened, &made));
+  const std::unique_ptr<tacoglow_session, CloseSession> session(made);
+
+  const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
+  const tacoglow_request request = read_request(arguments, ids);
+  const char* wav = arguments.text("--wav");
+  const WavFormat format = wav != nullptr && std::string(wav) == "float32" ? WavFormat::float32 : WavFormat::int16;
+  if (arguments.has("--stream")) {
+    std::vector<float> samples;
+    check(tacoglow_stream(session.get(), &request, collect, &samples, nullptr));
+    write_wav(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format);
+    return;
+  }
+  tacoglow_speech* said = nullptr;
+  check(tacoglow_speak(session.get(), &request, &said));
+  const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(said);
+  write_wav(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format);
+  if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
+  std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
+              speech->stop_reason == TACOGLOW_STOP_GATE ? "gate" : "frame_limit", speech->encoder_seconds,
+              speech->decoder_seconds, speech->postnet_seconds, speech->vocoder_seconds);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const Arguments arguments(argc, argv);
+    speak(argv[1], arguments);
+    return EXIT_SUCCESS;
+  } catch (const std::invalid_argument& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+  }
+  return 2;
+}

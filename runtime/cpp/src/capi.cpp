@@ -1,0 +1,175 @@
+// tacoglow.h over the C++ inside: handles, conversion of structures, and no exception that gets out.
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "error.hpp"
+#include "synthesizer.hpp"
+#include "tacoglow.h"
+
+struct tacoglow_voice {
+  std::shared_ptr<const tacoglow::Voice> voice;
+};
+
+struct tacoglow_session {
+  tacoglow::Session session;
+};
+
+namespace {
+
+thread_local std::string last_error;
+
+struct Cancelled {};
+
+// A line break in an engine's message would break the promise of one line.
+tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
+  try {
+    last_error = message;
+    last_error.resize(std::min(last_error.find('\n'), last_error.size()));
+  } catch (...) {
+    last_error.clear();
+  }
+  return status;
+}
+
+template <typename Work>
+tacoglow_status guarded(const Work& work) noexcept {
+  try {
+    work();
+    return TACOGLOW_OK;
+  } catch (const tacoglow::Error& error) {
+    return fail(error.status, error.what());
+  } catch (const Cancelled&) {
+    return fail(TACOGLOW_CANCELLED, "the callback asked to stop");
+  } catch (const std::bad_alloc&) {
+    return fail(TACOGLOW_INTERNAL, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(TACOGLOW_INTERNAL, error.what());
+  } catch (...) {
+    return fail(TACOGLOW_INTERNAL, "an exception of unknown type");
+  }
+}
+
+void require(const void* pointer, const char* name) {
+  if (pointer == nullptr) throw tacoglow::request_error(std::string(name) + ": is NULL");
+}
+
+// The caller's structure, whose size may be that of an older header; what it lacks keeps its initial value.
+template <typename Struct>
+Struct adopted(const Struct* given, void (*init)(Struct*)) {
+  Struct full;
+  init(&full);
+  if (given == nullptr) return full;
+  if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(Struct))
+    throw tacoglow::request_error("struct_size: expected at most " + std::to_string(sizeof(Struct)) + " bytes, got " +
+                                  std::to_string(given->struct_size) + "; call the structure's _init function first");
+  std::memcpy(&full, given, given->struct_size);
+  return full;
+}
+
+// What the caller sees, with the memory behind it.
+struct OwnedSpeech : tacoglow_speech {
+  tacoglow::Speech said;
+};
+
+}  // namespace
+
+const char* tacoglow_last_error(void) { return last_error.c_str(); }
+
+void tacoglow_open_options_init(tacoglow_open_options* options) {
+  if (options != nullptr) *options = {sizeof(tacoglow_open_options), nullptr, 0, 0, nullptr};
+}
+
+tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options, tacoglow_voice** voice) {
+  if (voice != nullptr) *voice = nullptr;
+  return guarded([&] {
+    require(bundle, "bundle");
+    require(voice, "voice");
+    const auto given = adopted(options, tacoglow_open_options_init);
+    const std::filesystem::path folder = bundle;
+    tacoglow::EngineOptions engine{given.threads, given.device,
+                                   given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
+    auto opened = tacoglow::open_voice(folder, given.engine != nullptr ? given.engine : "", engine);
+    *voice = new tacoglow_voice{std::move(opened)};
+  });
+}
+
+void tacoglow_voice_close(tacoglow_voice* voice) { delete voice; }
+
+const tacoglow_facts* tacoglow_voice_facts(const tacoglow_voice* voice) {
+  return voice == nullptr ? nullptr : &voice->voice->facts;
+}
+
+tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* text, int32_t* ids, size_t capacity,
+                                     size_t* n_ids) {
+  return guarded([&] {
+    require(voice, "voice");
+    require(text, "text");
+    require(n_ids, "n_ids");
+    if (capacity > 0) require(ids, "ids");
+    const auto encoded = voice->voice->text.encode(text);
+    std::copy_n(encoded.begin(), std::min(capacity, encoded.size()), ids);
+    *n_ids = encoded.size();
+  });
+}
+
+tacoglow_status tacoglow_session_open(tacoglow_voice* voice, tacoglow_session** session) {
+  if (session != nullptr) *session = nullptr;
+  return guarded([&] {
+    require(voice, "voice");
+    require(session, "session");
+    *session = new tacoglow_session{tacoglow::Session(voice->voice)};
+  });
+}
+
+void tacoglow_session_close(tacoglow_session* session) { delete session; }
+
+void tacoglow_request_init(tacoglow_request* request) {
+  if (request != nullptr)
+    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 8, 64, 16};
+}
+
+tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request, tacoglow_speech** speech) {
+  if (speech != nullptr) *speech = nullptr;
+  return guarded([&] {
+    require(session, "session");
+    require(request, "request");
+    require(speech, "speech");
+    const auto given = adopted(request, tacoglow_request_init);
+    auto& speaker = session->session;
+    auto owned = std::make_unique<OwnedSpeech>();
+    auto& said = owned->said = speaker.speak(tacoglow::checked_request(speaker.voice(), given));
+    static_cast<tacoglow_speech&>(*owned) = {said.samples.data(),
+                                             said.samples.size(),
+                                             said.mel.values.data(),
+                                             static_cast<size_t>(said.mel.n_frames),
+                                             said.stop_reason,
+                                             said.encoder_seconds,
+                                             said.decoder_seconds,
+                                             said.postnet_seconds,
+                                             said.vocoder_seconds};
+    *speech = owned.release();
+  });
+}
+
+void tacoglow_speech_free(tacoglow_speech* speech) { delete static_cast<OwnedSpeech*>(speech); }
+
+tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
+                                tacoglow_chunk_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
+  return guarded([&] {
+    require(session, "session");
+    require(request, "request");
+    if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");
+    const auto given = adopted(request, tacoglow_request_init);
+    auto& speaker = session->session;
+    const auto on_chunk = [&](const std::vector<float>& samples) {
+      if (callback(samples.data(), samples.size(), user) != 0) throw Cancelled{};
+    };
+    const auto reason = speaker.stream(tacoglow::checked_request(speaker.voice(), given), on_chunk);
+    if (stop_reason != nullptr) *stop_reason = reason;
+  });
+}

@@ -1,0 +1,109 @@
+// Which tensors this runtime gives to each graph and reads from it, against what the manifest lists.
+
+#include <optional>
+
+#include "error.hpp"
+#include "manifest.hpp"
+
+namespace tacoglow {
+namespace {
+
+using Entry = std::optional<ShapeEntry>;  // nothing: a width that only the graphs know
+
+struct Expected {
+  std::string name;
+  DType dtype;
+  std::vector<Entry> shape;
+};
+
+Entry times(char letter, std::int64_t factor = 1) { return ShapeEntry{letter, factor}; }
+
+Entry fixed(std::int64_t size) { return ShapeEntry{0, size}; }
+
+constexpr std::nullopt_t any = std::nullopt;
+
+bool fits(const Expected& expected, const TensorSpec& spec) {
+  if (expected.name != spec.name || expected.dtype != spec.dtype || expected.shape.size() != spec.shape.size())
+    return false;
+  for (std::size_t i = 0; i < spec.shape.size(); ++i) {
+    const bool is_width = !expected.shape[i] && spec.shape[i].letter == 0;
+    if (!is_width && !(expected.shape[i] && *expected.shape[i] == spec.shape[i])) return false;
+  }
+  return true;
+}
+
+class Contract {
+ public:
+  Contract(const Manifest& manifest, const std::string& source) : manifest_(manifest), source_(source) {}
+
+  void check(const std::string& graph, const std::vector<Expected>& inputs, const std::vector<Expected>& outputs) {
+    const GraphSpec& spec = manifest_.graphs.at(graph);
+    check_side(graph, "inputs", spec.inputs, inputs);
+    check_side(graph, "outputs", spec.outputs, outputs);
+  }
+
+ private:
+  void check_side(const std::string& graph, const std::string& side, const std::vector<TensorSpec>& listed,
+                  const std::vector<Expected>& expected) {
+    const std::string place = source_ + ": $.graphs." + graph + "." + side;
+    for (const auto& tensor : expected) {
+      bool found = false;
+      for (const auto& spec : listed) found = found || fits(tensor, spec);
+      if (!found)
+        throw bundle_error(place + ": no tensor '" + tensor.name +
+                           "' of the dtype and shape that this runtime expects; "
+                           "export the voice again with a matching version");
+    }
+    if (listed.size() != expected.size())
+      throw bundle_error(place + ": expected " + std::to_string(expected.size()) + " tensors, got " +
+                         std::to_string(listed.size()) + "; export the voice again with a matching version");
+  }
+
+  const Manifest& manifest_;
+  const std::string& source_;
+};
+
+void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inputs) {
+  const GraphSpec& step = m.graphs.at("decoder_step");
+  std::vector<Expected> outputs = {{"gate_logit", DType::float32, {times('B'), fixed(1)}}};
+  bool feeds_back = false;
+  for (const auto& [source, target] : m.states) {
+    const TensorSpec &in = step.tensor(source), &out = step.tensor(target);
+    const bool is_state = fits({source, DType::float32, {times('B'), any}}, in) ||
+                          fits({source, DType::float32, {times('B'), times('T')}}, in);
+    if (!is_state || !(in.shape == out.shape))
+      throw bundle_error(step.file + ": state '" + source + "' -> '" + target + "' is no pair; export the voice again");
+    feeds_back = feeds_back || target == "mel_frame";
+    inputs.push_back({source, DType::float32, {in.shape.begin(), in.shape.end()}});
+    outputs.push_back({target, DType::float32, {out.shape.begin(), out.shape.end()}});
+  }
+  if (!feeds_back) throw bundle_error(step.file + ": mel_frame is no state; export the voice again");
+  contract.check("decoder_step", inputs, outputs);
+  const TensorSpec& frame = step.tensor("mel_frame");
+  if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.n_mel_channels)}}, frame))
+    throw bundle_error(step.file + ": mel_frame is not [B, n_mel_channels]; export the voice again");
+}
+
+}  // namespace
+
+void check_contract(const Manifest& m, const std::string& source) {
+  Contract contract(m, source);
+  const Entry B = times('B'), T = times('T'), F = times('F'), S = times('S'), M = fixed(m.n_mel_channels);
+  const std::vector<Expected> encoded = {{"memory", DType::float32, {B, T, any}},
+                                         {"processed_memory", DType::float32, {B, T, any}},
+                                         {"memory_mask", DType::boolean, {B, T}}};
+  contract.check("encoder", {{"token_ids", DType::int32, {B, T}}, {"token_lengths", DType::int32, {B}}}, encoded);
+  std::vector<Expected> step_inputs = encoded;
+  step_inputs.push_back({"prenet_dropout", DType::float32, {B, fixed(m.prenet_layers), fixed(m.prenet_dim)}});
+  check_step(contract, m, step_inputs);
+  contract.check("postnet", {{"mel", DType::float32, {B, M, F}}, {"mel_lengths", DType::int32, {B}}},
+                 {{"mel_postnet", DType::float32, {B, M, F}}});
+  const Entry groups = times('F', m.groups_per_frame());
+  contract.check("waveglow",
+                 {{"mel", DType::float32, {B, M, F}}, {"z", DType::float32, {B, fixed(m.group_size), groups}}},
+                 {{"audio", DType::float32, {B, times('F', m.hop_length)}}});
+  contract.check("denoiser", {{"audio", DType::float32, {B, S}}, {"strength", DType::float32, {fixed(1)}}},
+                 {{"audio_denoised", DType::float32, {B, S}}});
+}
+
+}  // namespace tacoglow

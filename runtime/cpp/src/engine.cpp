@@ -1,0 +1,40 @@
+#include "engine.hpp"
+
+#include "error.hpp"
+
+namespace tacoglow {
+namespace {
+
+bool match(const TensorSpec& spec, const Tensor& tensor, Dims& dims) {
+  if (tensor.dtype() != spec.dtype || tensor.shape().size() != spec.shape.size()) return false;
+  for (std::size_t i = 0; i < spec.shape.size(); ++i) {
+    const auto [letter, factor] = spec.shape[i];
+    const std::int64_t size = tensor.shape()[i];
+    if (letter == 0 ? size != factor : size % factor != 0) return false;
+    if (letter != 0 && dims.emplace(letter, size / factor).first->second != size / factor) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tensors& inputs) {
+  Dims dims;
+  for (const auto& spec : manifest.graphs.at(graph).inputs) {
+    const auto found = inputs.find(spec.name);
+    if (found == inputs.end()) throw request_error(graph + ": no tensor for '" + spec.name + "'");
+    if (!match(spec, found->second, dims))
+      throw request_error(graph + ": " + spec.name + " has another dtype or shape than the manifest says, got " +
+                          to_string(found->second.shape()));
+  }
+  for (const auto& [letter, size] : dims) {
+    const DimRange range = manifest.dimensions.at(letter);
+    if (size < range.min || size > range.max)
+      throw request_error(graph + ": " + letter + " is " + std::to_string(size) + ", this bundle takes " +
+                          std::to_string(range.min) + " to " + std::to_string(range.max) +
+                          "; export the voice with other limits, or split the request");
+  }
+  return dims;
+}
+
+}  // namespace tacoglow

@@ -1,0 +1,66 @@
+// What an engine has to offer: run a graph over named host tensors, and run the decoder step frame after frame.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "manifest.hpp"
+#include "tensor.hpp"
+
+namespace tacoglow {
+
+// One utterance's decoder: its states live where the engine keeps them.
+class StepLoop {
+ public:
+  struct Frames {
+    const float* mel;          // [n, n_mel_channels]
+    const float* gate_logits;  // [n]
+  };
+
+  virtual ~StepLoop() = default;
+  virtual std::int64_t frames_per_launch() const = 0;
+  // How many launches may be under way before the first must be read. More than one where the device must not wait
+  // for the host to look at the gates.
+  virtual std::int64_t launches_in_flight() const = 0;
+  // Begin the next frames_per_launch() frames. dropout: [frames_per_launch, prenet_layers, prenet_dim]
+  virtual void launch(const float* dropout) = 0;
+  // Wait for the oldest launch that has not been read; valid until as many more launches as may be in flight.
+  virtual Frames read() = 0;
+};
+
+// One thread's share of an engine: buffers, streams, execution contexts.
+class Context {
+ public:
+  virtual ~Context() = default;
+  // Inputs by name, checked by the caller -> outputs by name, in the manifest's dtypes and shapes.
+  virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
+  // encoded: memory, processed_memory and memory_mask of one item; states start at zero.
+  virtual std::unique_ptr<StepLoop> start(Tensors encoded) = 0;
+};
+
+// A bundle's graphs, loaded. Safe for use from several threads.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual std::unique_ptr<Context> context() = 0;
+};
+
+struct EngineOptions {
+  int threads = 0;  // CPU threads; 0: the engine's own choice
+  int device = 0;   // index of the GPU
+  std::filesystem::path plans;
+};
+
+// Throw Error (bundle, engine).
+std::unique_ptr<Engine> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
+                                         const EngineOptions& options);
+std::unique_ptr<Engine> open_tensorrt(const std::filesystem::path& bundle, const Manifest& manifest,
+                                      const EngineOptions& options);
+
+// The sizes that letters stand for in these inputs of a graph. Throws Error (request) where a tensor is missing, has
+// another dtype or shape, or a size is out of the bundle's range.
+Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tensors& inputs);
+
+}  // namespace tacoglow

@@ -1,0 +1,22 @@
+// What can go wrong. Every message is one line: name, got, expected, way out.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "tacoglow.h"
+
+namespace tacoglow {
+
+class Error : public std::runtime_error {
+ public:
+  Error(tacoglow_status status, const std::string& message) : std::runtime_error(message), status(status) {}
+
+  const tacoglow_status status;
+};
+
+inline Error bundle_error(const std::string& message) { return {TACOGLOW_BUNDLE, message}; }
+inline Error engine_error(const std::string& message) { return {TACOGLOW_ENGINE, message}; }
+inline Error request_error(const std::string& message) { return {TACOGLOW_REQUEST, message}; }
+
+}  // namespace tacoglow

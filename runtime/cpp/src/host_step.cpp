@@ -1,0 +1,33 @@
+#include "host_step.hpp"
+
+#include <cstring>
+#include <utility>
+
+namespace tacoglow {
+
+HostStepLoop::HostStepLoop(Context& context, const Manifest& manifest, Tensors encoded)
+    : context_(context), manifest_(manifest), inputs_(std::move(encoded)) {
+  const GraphSpec& step = manifest.graphs.at("decoder_step");
+  const Dims dims = {{'B', 1}, {'T', inputs_.at("memory").shape()[1]}};
+  const auto allocate = [&](const std::string& name) {
+    const TensorSpec& spec = step.tensor(name);
+    inputs_[name] = Tensor(spec.dtype, spec.resolve(dims));
+  };
+  for (const auto& [source, target] : manifest.states) allocate(source);
+  allocate("prenet_dropout");
+}
+
+void HostStepLoop::launch(const float* dropout) {
+  Tensor& slot = inputs_.at("prenet_dropout");
+  std::memcpy(slot.data(), dropout, slot.size_bytes());
+  outputs_ = context_.run("decoder_step", inputs_);
+  for (const auto& [source, target] : manifest_.states) std::swap(inputs_.at(source), outputs_.at(target));
+}
+
+StepLoop::Frames HostStepLoop::read() {
+  for (const auto& [source, target] : manifest_.states)
+    if (target == "mel_frame") return {inputs_.at(source).as<float>(), outputs_.at("gate_logit").as<float>()};
+  return {};  // not reached: the contract has mel_frame among the states
+}
+
+}  // namespace tacoglow

@@ -1,0 +1,74 @@
+// A JSON value that knows where it stands, so that every complaint can say so.
+#pragma once
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "error.hpp"
+
+namespace tacoglow {
+
+class JsonNode {
+ public:
+  JsonNode(const nlohmann::json& value, std::string place) : value_(value), place_(std::move(place)) {}
+
+  JsonNode operator[](const std::string& key) const {
+    if (!has(key)) fail("lacks the field '" + key + "'");
+    return {value_[key], place_ + "." + key};
+  }
+
+  bool has(const std::string& key) const {
+    if (!value_.is_object()) fail("expected an object");
+    return value_.contains(key) && !value_[key].is_null();
+  }
+
+  std::int64_t integer(std::int64_t min, std::int64_t max) const {
+    const bool fits = value_.is_number_integer() &&
+                      !(value_.is_number_unsigned() && value_.get<std::uint64_t>() > static_cast<std::uint64_t>(max));
+    const std::int64_t number = fits ? value_.get<std::int64_t>() : 0;
+    if (!fits || number < min || number > max)
+      fail("expected a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+    return number;
+  }
+
+  double number() const {
+    if (!value_.is_number() || !std::isfinite(value_.get<double>())) fail("expected a number");
+    return value_.get<double>();
+  }
+
+  bool is_text() const { return value_.is_string(); }
+
+  std::string text() const {
+    if (!is_text()) fail("expected a string");
+    return value_.get<std::string>();
+  }
+
+  std::vector<JsonNode> items() const {
+    if (!value_.is_array()) fail("expected a list");
+    std::vector<JsonNode> nodes;
+    for (std::size_t i = 0; i < value_.size(); ++i)
+      nodes.emplace_back(value_[i], place_ + "[" + std::to_string(i) + "]");
+    return nodes;
+  }
+
+  std::vector<std::pair<std::string, JsonNode>> fields() const {
+    if (!value_.is_object()) fail("expected an object");
+    std::vector<std::pair<std::string, JsonNode>> nodes;
+    for (const auto& field : value_.items())
+      nodes.emplace_back(field.key(), JsonNode(field.value(), place_ + "." + field.key()));
+    return nodes;
+  }
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw bundle_error(place_ + ": " + what + "; export the voice again");
+  }
+
+ private:
+  const nlohmann::json& value_;
+  std::string place_;
+};
+
+}  // namespace tacoglow

@@ -1,0 +1,173 @@
+#include "manifest.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+#include "error.hpp"
+#include "json_node.hpp"
+#include "sha256.hpp"
+
+namespace tacoglow {
+namespace {
+
+constexpr std::int64_t format_version = 1;
+constexpr const char* manifest_name = "manifest.json";
+constexpr const char* graph_names[] = {"encoder", "decoder_step", "postnet", "waveglow", "denoiser"};
+constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
+// Far above any voice, and so far below 2^63 that products of a few such numbers cannot overflow.
+constexpr std::int64_t count_max = std::int64_t{1} << 20;
+constexpr std::size_t rank_max = 4;
+
+bool is_letter(char c) { return c >= 'A' && c <= 'Z'; }
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+bool is_plain_file_name(const std::string& name) {
+  const auto is_plain = [](char c) {
+    return is_letter(c) || is_digit(c) || (c >= 'a' && c <= 'z') || c == '_' || c == '-' || c == '.';
+  };
+  return !name.empty() && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), is_plain);
+}
+
+ShapeEntry read_shape_entry(const JsonNode& node, const Manifest& manifest) {
+  if (!node.is_text()) return {0, node.integer(1, count_max)};
+  const std::string text = node.text();
+  const std::string factor = text.size() > 2 ? text.substr(2) : "1";
+  const bool is_entry = !text.empty() && manifest.dimensions.count(text[0]) != 0 &&
+                        (text.size() == 1 || (text[1] == '*' && text.size() > 2)) && factor.size() < 7 &&
+                        std::all_of(factor.begin(), factor.end(), is_digit) && std::stoll(factor) > 0;
+  if (!is_entry) node.fail("expected a number, a letter with a range in dimensions, or LETTER*NUMBER");
+  return {text[0], std::stoll(factor)};
+}
+
+DType read_dtype(const JsonNode& node) {
+  const std::string name = node.text();
+  if (name == "float32") return DType::float32;
+  if (name == "int32") return DType::int32;
+  if (name != "bool") node.fail("expected float32, int32 or bool");
+  return DType::boolean;
+}
+
+std::vector<TensorSpec> read_tensors(const JsonNode& node, const Manifest& manifest) {
+  std::vector<TensorSpec> tensors;
+  for (const auto& item : node.items()) {
+    TensorSpec spec{item["name"].text(), read_dtype(item["dtype"]), {}};
+    for (const auto& entry : item["shape"].items()) spec.shape.push_back(read_shape_entry(entry, manifest));
+    if (spec.shape.empty() || spec.shape.size() > rank_max) item.fail("expected a shape of 1 to 4 dimensions");
+    tensors.push_back(std::move(spec));
+  }
+  return tensors;
+}
+
+GraphFile read_file(const JsonNode& node) {
+  GraphFile graph{node["file"].text(), node["sha256"].text()};
+  if (!is_plain_file_name(graph.file)) node["file"].fail("expected a plain file name");
+  return graph;
+}
+
+std::map<std::string, GraphFile> read_files(const JsonNode& node) {
+  std::map<std::string, GraphFile> files;
+  for (const auto* name : graph_names) files[name] = read_file(node[name]);
+  return files;
+}
+
+void read_dimensions(const JsonNode& node, Manifest& manifest) {
+  for (const auto& [letter, range] : node.fields()) {
+    if (letter.size() != 1 || !is_letter(letter[0])) range.fail("expected a capital letter for a name");
+    const std::int64_t max = range["max"].integer(1, count_max * count_max);
+    manifest.dimensions[letter[0]] = {range["min"].integer(1, max), max};
+  }
+  for (const char letter : {'B', 'T', 'F', 'S'})
+    if (manifest.dimensions.count(letter) == 0) node.fail(std::string("lacks the range of ") + letter);
+  if (manifest.dimensions['T'].max > count_max || manifest.dimensions['S'].min > count_max)
+    node.fail("T or S is beyond what this runtime takes");
+}
+
+void read_settings(const JsonNode& root, Manifest& manifest) {
+  manifest.name = root["voice"]["name"].text();
+  if (root["voice"].has("language")) manifest.language = root["voice"]["language"].text();
+  manifest.precision = root["precision"].text();
+  manifest.sampling_rate = root["audio"]["sampling_rate"].integer(1, count_max);
+  manifest.hop_length = root["audio"]["hop_length"].integer(1, count_max);
+  manifest.filter_length = root["audio"]["filter_length"].integer(1, count_max);
+  manifest.n_mel_channels = root["audio"]["n_mel_channels"].integer(1, count_max);
+  for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
+  for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
+  const JsonNode decoder = root["decoder"], vocoder = root["vocoder"];
+  manifest.gate_threshold = decoder["gate_threshold"].number();
+  if (manifest.gate_threshold <= 0 || manifest.gate_threshold >= 1)
+    decoder["gate_threshold"].fail("expected a probability between 0 and 1");
+  manifest.max_frames = decoder["max_frames"].integer(1, count_max);
+  manifest.prenet_layers = decoder["prenet_layers"].integer(1, count_max);
+  manifest.prenet_dim = decoder["prenet_dim"].integer(1, count_max);
+  manifest.postnet_frames = decoder["postnet_frames"].integer(0, count_max);
+  for (const auto& [source, target] : decoder["states"].fields()) manifest.states[source] = target.text();
+  manifest.group_size = vocoder["group_size"].integer(1, manifest.hop_length);
+  if (manifest.hop_length % manifest.group_size != 0) vocoder["group_size"].fail("expected a divisor of hop_length");
+  manifest.sigma = vocoder["sigma"].number();
+  manifest.frames_before = vocoder["frames_before"].integer(0, count_max);
+  manifest.frames_after = vocoder["frames_after"].integer(0, count_max);
+}
+
+}  // namespace
+
+Shape TensorSpec::resolve(const Dims& dims) const {
+  Shape sizes;
+  for (const auto& [letter, factor] : shape) sizes.push_back(letter == 0 ? factor : dims.at(letter) * factor);
+  return sizes;
+}
+
+const TensorSpec& GraphSpec::tensor(const std::string& name) const {
+  for (const auto* tensors : {&inputs, &outputs})
+    for (const auto& spec : *tensors)
+      if (spec.name == name) return spec;
+  throw bundle_error(file + ": the manifest lists no tensor '" + name + "'; export the voice again");
+}
+
+Manifest parse_manifest(std::string_view text, const std::string& source) {
+  const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) throw bundle_error(source + ": is damaged (no JSON); export the voice again");
+  const JsonNode root(json, source + ": $");
+  const std::int64_t version = root["format_version"].integer(0, count_max);
+  if (version > format_version)
+    throw bundle_error(source + ": format_version " + std::to_string(version) + " is newer than the " +
+                       std::to_string(format_version) + " that this version reads; build a newer tacoglow");
+  if (version != format_version) root["format_version"].fail("expected " + std::to_string(format_version));
+  Manifest manifest;
+  read_settings(root, manifest);
+  read_dimensions(root["dimensions"], manifest);
+  for (const auto& [name, file] : read_files(root["graphs"])) {
+    const JsonNode node = root["graphs"][name];
+    manifest.graphs[name] = {file, read_tensors(node["inputs"], manifest), read_tensors(node["outputs"], manifest)};
+  }
+  if (root.has("torchscript")) manifest.torchscript = read_files(root["torchscript"]["graphs"]);
+  check_contract(manifest, source);
+  return manifest;
+}
+
+Manifest load_manifest(const std::filesystem::path& bundle) {
+  const std::filesystem::path path = bundle / manifest_name;
+  std::ifstream file(path, std::ios::binary);
+  if (!std::filesystem::is_regular_file(path) || !file)
+    throw bundle_error(bundle.string() + ": not a bundle: it holds no readable " + manifest_name +
+                       "; write one with: export-onnx --demo -o " + bundle.string());
+  std::string text(manifest_bytes_max + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.size() > manifest_bytes_max) throw bundle_error(path.string() + ": is over 16 MiB; export the voice again");
+  return parse_manifest(text, path.string());
+}
+
+std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph) {
+  const std::filesystem::path path = bundle / graph.file;
+  if (!std::filesystem::is_regular_file(path))
+    throw bundle_error(path.string() + ": this graph of the bundle is missing; export the voice again");
+  const std::string digest = file_sha256(path);
+  if (digest != graph.sha256)
+    throw bundle_error(path.string() + ": SHA-256 is " + digest.substr(0, 12) + "…, the manifest says " +
+                       graph.sha256.substr(0, 12) + "…: the file was changed or cut short; export the voice again");
+  return path;
+}
+
+}  // namespace tacoglow

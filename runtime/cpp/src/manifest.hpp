@@ -1,0 +1,87 @@
+// A bundle's manifest.json, read and checked: what Python's runtime/manifest.py describes.
+//
+// Dimension letters in shapes: B batch, T tokens, F frames, S samples. A shape's entry is a number, a letter, or a
+// letter times a number ("F*32").
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor.hpp"
+
+namespace tacoglow {
+
+using Dims = std::map<char, std::int64_t>;
+
+// factor, where letter is 0; else letter times factor.
+struct ShapeEntry {
+  char letter = 0;
+  std::int64_t factor = 1;
+
+  bool operator==(const ShapeEntry& other) const { return letter == other.letter && factor == other.factor; }
+};
+
+struct TensorSpec {
+  std::string name;
+  DType dtype = DType::float32;
+  std::vector<ShapeEntry> shape;
+
+  // The shape in numbers. Throws std::out_of_range for a letter that dims lacks.
+  Shape resolve(const Dims& dims) const;
+};
+
+struct GraphFile {
+  std::string file;    // a plain name in the bundle's folder
+  std::string sha256;  // hexadecimal
+};
+
+struct GraphSpec : GraphFile {
+  std::vector<TensorSpec> inputs, outputs;
+
+  // Throws Error (bundle) if there is none of that name.
+  const TensorSpec& tensor(const std::string& name) const;
+};
+
+struct DimRange {
+  std::int64_t min = 1, max = 1;
+};
+
+struct Manifest {
+  std::string name, language, precision;
+  std::int64_t sampling_rate = 0;   // Hz
+  std::int64_t hop_length = 0;      // samples a frame
+  std::int64_t filter_length = 0;   // samples of the denoiser's transform
+  std::int64_t n_mel_channels = 0;  // mel bands
+  std::vector<std::string> symbols, cleaners;
+  double gate_threshold = 0;  // probability
+  std::int64_t max_frames = 0;
+  std::int64_t prenet_layers = 0, prenet_dim = 0;
+  std::int64_t postnet_frames = 0;            // to either side of a frame that its postnet output depends on
+  std::map<std::string, std::string> states;  // input of one decoder step -> output of the step before it
+  std::int64_t group_size = 0;                // samples that one position of z stands for
+  double sigma = 0;
+  std::int64_t frames_before = 0, frames_after = 0;  // WaveGlow's receptive field around a frame
+  std::map<char, DimRange> dimensions;
+  std::map<std::string, GraphSpec> graphs;
+  std::map<std::string, GraphFile> torchscript;  // empty where the bundle has none
+
+  std::int64_t groups_per_frame() const { return hop_length / group_size; }
+};
+
+// Throws Error (bundle) that names the field. `source` stands in front of the message.
+Manifest parse_manifest(std::string_view json, const std::string& source);
+
+Manifest load_manifest(const std::filesystem::path& bundle);
+
+// Throws Error (bundle) unless every graph has the tensors, in the shapes, that this runtime gives it and reads from
+// it, and nothing else. After this no size in the manifest can lead a copy astray.
+void check_contract(const Manifest& manifest, const std::string& source);
+
+// The graph's file, after checking that it is the one that the manifest was written for.
+std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph);
+
+}  // namespace tacoglow

@@ -1,0 +1,29 @@
+// Frames as the decoder writes them -> mel after the postnet, the whole or as far as it can be known.
+#pragma once
+
+#include "decoder.hpp"
+#include "engine.hpp"
+#include "vocoder.hpp"
+
+namespace tacoglow {
+
+class Postnet {
+ public:
+  Postnet(Context& context, const Manifest& manifest) : context_(context), manifest_(manifest) {
+    mel_.n_channels = manifest.n_mel_channels;
+  }
+
+  // Bring the mel up to the last frame whose whole context has been decoded: to the end, once decoding has finished.
+  void advance(const Decoded& decoded);
+
+  const Mel& mel() const { return mel_; }
+
+ private:
+  Tensor run(const Decoded& decoded, std::int64_t first) const;
+
+  Context& context_;
+  const Manifest& manifest_;
+  Mel mel_;
+};
+
+}  // namespace tacoglow

@@ -1,0 +1,127 @@
+#include "tensorrt_graph.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <type_traits>
+#include <vector>
+
+namespace tacoglow {
+namespace {
+
+constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines";
+
+thread_local std::string last_complaint;
+
+nvinfer1::DataType data_type(DType dtype) {
+  if (dtype == DType::float32) return nvinfer1::DataType::kFLOAT;
+  return dtype == DType::int32 ? nvinfer1::DataType::kINT32 : nvinfer1::DataType::kBOOL;
+}
+
+std::vector<char> read(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!std::filesystem::is_regular_file(path) || !file)
+    throw bundle_error(path.string() + ": no such plan" + rebuild);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+void TensorRtLog::log(Severity severity, const char* message) noexcept {
+  if (severity != Severity::kERROR && severity != Severity::kINTERNAL_ERROR) return;
+  try {
+    last_complaint = message;
+  } catch (...) {
+    last_complaint.clear();
+  }
+}
+
+std::string TensorRtLog::last() { return last_complaint; }
+
+Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const std::string& graph,
+           const GraphSpec& spec)
+    : graph_(graph), spec_(spec) {
+  const auto content = read(path);
+  engine_.reset(runtime.deserializeCudaEngine(content.data(), content.size()));
+  if (!engine_)
+    throw engine_error(path.string() + ": TensorRT cannot load it here: " + TensorRtLog::last() + rebuild);
+  check_tensors();
+}
+
+void Plan::check_tensors() const {
+  const auto check_side = [&](const std::vector<TensorSpec>& tensors, nvinfer1::TensorIOMode mode) {
+    for (const auto& tensor : tensors)
+      if (engine_->getTensorIOMode(tensor.name.c_str()) != mode ||
+          engine_->getTensorDataType(tensor.name.c_str()) != data_type(tensor.dtype))
+        throw bundle_error(graph_ + ": the plan has no tensor '" + tensor.name + "' as the manifest lists it" +
+                           rebuild);
+  };
+  check_side(spec_.inputs, nvinfer1::TensorIOMode::kINPUT);
+  check_side(spec_.outputs, nvinfer1::TensorIOMode::kOUTPUT);
+  const auto listed = static_cast<std::int32_t>(spec_.inputs.size() + spec_.outputs.size());
+  if (engine_->getNbIOTensors() != listed)
+    throw bundle_error(graph_ + ": expected a plan of " + std::to_string(listed) + " tensors, got " +
+                       std::to_string(engine_->getNbIOTensors()) + rebuild);
+}
+
+std::unique_ptr<nvinfer1::IExecutionContext> Plan::execution() const {
+  std::unique_ptr<nvinfer1::IExecutionContext> execution(engine_->createExecutionContext());
+  if (!execution) throw engine_error(graph_ + ": TensorRT makes no execution context: " + TensorRtLog::last());
+  return execution;
+}
+
+void set_shape(nvinfer1::IExecutionContext& execution, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {
+  const Shape shape = tensor.resolve(dims);
+  nvinfer1::Dims sizes{};
+  sizes.nbDims = static_cast<std::int32_t>(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    sizes.d[i] = static_cast<std::decay_t<decltype(sizes.d[0])>>(shape[i]);  // 32 bits before TensorRT 10
+  if (!execution.setInputShape(tensor.name.c_str(), sizes))
+    throw request_error(plan.graph() + ": the plan does not take " + tensor.name + " of " + to_string(shape) + rebuild +
+                        " with wider limits");
+}
+
+void set_address(nvinfer1::IExecutionContext& execution, const std::string& tensor, void* address) {
+  if (!execution.setTensorAddress(tensor.c_str(), address))
+    throw engine_error(tensor + ": TensorRT refuses its address: " + TensorRtLog::last());
+}
+
+void enqueue(nvinfer1::IExecutionContext& execution, const Plan& plan, cudaStream_t stream) {
+  if (!execution.enqueueV3(stream))
+    throw engine_error(plan.graph() + ": TensorRT cannot run it: " + TensorRtLog::last());
+}
+
+HostExecution::HostExecution(const Plan& plan) : plan_(plan), execution_(plan.execution()) {}
+
+Tensors HostExecution::run(const Tensors& inputs, const Dims& dims, cudaStream_t stream) {
+  for (const auto& tensor : plan_.spec().inputs) {
+    const Tensor& given = inputs.at(tensor.name);
+    void* memory = reserve(tensor.name, given.size_bytes());
+    set_shape(*execution_, plan_, tensor, dims);
+    check_cuda(cudaMemcpyAsync(memory, given.data(), given.size_bytes(), cudaMemcpyHostToDevice, stream), "copy in");
+  }
+  Tensors outputs;
+  for (const auto& tensor : plan_.spec().outputs) {
+    const Tensor& output = outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
+    reserve(tensor.name, output.size_bytes());
+  }
+  enqueue(*execution_, plan_, stream);
+  for (auto& [name, output] : outputs) {
+    const void* memory = buffers_.at(name).memory.get();
+    check_cuda(cudaMemcpyAsync(output.data(), memory, output.size_bytes(), cudaMemcpyDeviceToHost, stream), "copy out");
+  }
+  check_cuda(cudaStreamSynchronize(stream), plan_.graph().c_str());
+  return outputs;
+}
+
+void* HostExecution::reserve(const std::string& tensor, std::size_t bytes) {
+  Buffer& buffer = buffers_[tensor];
+  if (buffer.bytes < bytes) {
+    buffer.memory = device_memory(bytes);
+    buffer.bytes = bytes;
+  }
+  set_address(*execution_, tensor, buffer.memory.get());
+  return buffer.memory.get();
+}
+
+}  // namespace tacoglow

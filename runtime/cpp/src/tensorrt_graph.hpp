@@ -1,0 +1,66 @@
+// One TensorRT plan, and its executions. Only what 8.5 to 11 share is called.
+#pragma once
+
+#include <NvInferRuntime.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "cuda.hpp"
+#include "manifest.hpp"
+#include "tensor.hpp"
+
+namespace tacoglow {
+
+// Keeps what TensorRT complains of, for the message of the error that follows. Safe for use from several threads.
+class TensorRtLog : public nvinfer1::ILogger {
+ public:
+  void log(Severity severity, const char* message) noexcept override;
+  static std::string last();  // of this thread
+};
+
+// A deserialized plan, shared by all threads.
+class Plan {
+ public:
+  // Throws Error (bundle, engine) if the file is no plan for this machine, or its tensors are not the manifest's.
+  Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const std::string& graph, const GraphSpec& spec);
+
+  const std::string& graph() const { return graph_; }
+  const GraphSpec& spec() const { return spec_; }
+  std::unique_ptr<nvinfer1::IExecutionContext> execution() const;
+
+ private:
+  void check_tensors() const;
+
+  std::string graph_;
+  const GraphSpec& spec_;
+  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+};
+
+// Throw Error (engine, request) where TensorRT refuses.
+void set_shape(nvinfer1::IExecutionContext& execution, const Plan& plan, const TensorSpec& tensor, const Dims& dims);
+void set_address(nvinfer1::IExecutionContext& execution, const std::string& tensor, void* address);
+void enqueue(nvinfer1::IExecutionContext& execution, const Plan& plan, cudaStream_t stream);
+
+// A plan run over host tensors, copied in and out. Used by one thread.
+class HostExecution {
+ public:
+  explicit HostExecution(const Plan& plan);
+
+  Tensors run(const Tensors& inputs, const Dims& dims, cudaStream_t stream);
+
+ private:
+  void* reserve(const std::string& tensor, std::size_t bytes);
+
+  struct Buffer {
+    DeviceMemory memory;
+    std::size_t bytes = 0;
+  };
+
+  const Plan& plan_;
+  std::unique_ptr<nvinfer1::IExecutionContext> execution_;
+  std::map<std::string, Buffer> buffers_;  // they grow, and are kept from run to run
+};
+
+}  // namespace tacoglow

@@ -1,0 +1,138 @@
+#include "tensorrt_step.hpp"
+
+#include <cstring>
+
+namespace tacoglow {
+namespace {
+
+constexpr std::size_t alignment = 256;  // bytes: what TensorRT's kernels may assume of an address
+
+std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+void* offset(const DeviceMemory& memory, std::size_t bytes) { return static_cast<char*>(memory.get()) + bytes; }
+
+}  // namespace
+
+DeviceStep::DeviceStep(const Plan& plan, const Manifest& manifest, std::int64_t tokens, cudaStream_t stream)
+    : plan_(plan),
+      manifest_(manifest),
+      stream_(stream),
+      execution_(plan.execution()),
+      dropout_bytes_(static_cast<std::size_t>(manifest.prenet_layers * manifest.prenet_dim) * sizeof(float)),
+      mel_bytes_(static_cast<std::size_t>(manifest.n_mel_channels) * sizeof(float)) {
+  const Dims dims = {{'B', 1}, {'T', tokens}};
+  allocate(dims);
+  for (const auto& tensor : plan.spec().inputs) set_shape(*execution_, plan, tensor, dims);
+  for (auto& [name, memory] : encoded_) set_address(*execution_, name, memory.get());
+  // TensorRT allocates at a shape's first run, which a capture must not see.
+  enqueue_step(0, 0);
+  check_cuda(cudaStreamSynchronize(stream_), "first decoder step");
+  for (std::size_t slot = 0; slot < n_slots; ++slot) capture(slot);
+}
+
+void DeviceStep::allocate(const Dims& dims) {
+  for (const auto& [source, target] : manifest_.states) {
+    const TensorSpec& spec = plan_.spec().tensor(source);
+    const std::size_t bytes = element_count(spec.resolve(dims)) * element_bytes(spec.dtype);
+    if (target == "mel_frame") {
+      mel_state_ = source;  // it lives in the slots
+      continue;
+    }
+    state_bytes_[source] = bytes;
+    for (auto& set : states_) set[source] = device_memory(bytes);
+  }
+  for (const auto* name : {"memory", "processed_memory", "memory_mask"}) {
+    const TensorSpec& spec = plan_.spec().tensor(name);
+    encoded_[name] = device_memory(element_count(spec.resolve(dims)) * element_bytes(spec.dtype));
+  }
+  constexpr auto n = static_cast<std::size_t>(frames);
+  for (auto& slot : slots_) {
+    slot.dropout = device_memory(n * aligned(dropout_bytes_));
+    slot.mel = device_memory(n * aligned(mel_bytes_));
+    slot.gate = device_memory(n * alignment);
+    slot.host_dropout = pinned_memory(n * dropout_bytes_);
+    slot.host_mel = pinned_memory(n * mel_bytes_);
+    slot.host_gate = pinned_memory(n * sizeof(float));
+    slot.done = make_event();
+  }
+}
+
+void DeviceStep::reset(const Tensors& encoded) {
+  check_cuda(cudaStreamSynchronize(stream_), "an earlier utterance");  // one that was abandoned may still be running
+  for (auto& [name, memory] : encoded_) {
+    const Tensor& tensor = encoded.at(name);
+    check_cuda(cudaMemcpyAsync(memory.get(), tensor.data(), tensor.size_bytes(), cudaMemcpyHostToDevice, stream_),
+               "copy the encoder's output");
+  }
+  for (auto& [name, memory] : states_[0])
+    check_cuda(cudaMemsetAsync(memory.get(), 0, state_bytes_.at(name), stream_), "clear a state");
+  check_cuda(cudaMemsetAsync(mel_before(0, 0), 0, mel_bytes_, stream_), "clear a state");
+  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // `encoded` may go now
+}
+
+void DeviceStep::launch(std::size_t slot, const float* dropout) {
+  std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(frames) * dropout_bytes_);
+  check_cuda(cudaGraphLaunch(slots_[slot].graph.get(), stream_), "launch decoder steps");
+  check_cuda(cudaEventRecord(slots_[slot].done.get(), stream_), "record an event");
+}
+
+StepLoop::Frames DeviceStep::read(std::size_t slot) {
+  check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "decoder steps");
+  return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get())};
+}
+
+// Where the frame before this one stands; before a launch's first, in the other slot.
+void* DeviceStep::mel_before(std::size_t slot, std::int64_t frame) const {
+  const Slot& source = slots_[frame > 0 ? slot : (slot + n_slots - 1) % n_slots];
+  return offset(source.mel, static_cast<std::size_t>(frame > 0 ? frame - 1 : frames - 1) * aligned(mel_bytes_));
+}
+
+void DeviceStep::enqueue_step(std::size_t slot, std::int64_t frame) {
+  const auto index = static_cast<std::size_t>(frame);
+  const Slot& own = slots_[slot];
+  const auto &read = states_[index % 2], &written = states_[(index + 1) % 2];
+  for (const auto& [source, target] : manifest_.states) {
+    if (source == mel_state_) continue;
+    set_address(*execution_, source, read.at(source).get());
+    set_address(*execution_, target, written.at(source).get());
+  }
+  set_address(*execution_, mel_state_, mel_before(slot, frame));
+  set_address(*execution_, "mel_frame", offset(own.mel, index * aligned(mel_bytes_)));
+  set_address(*execution_, "gate_logit", offset(own.gate, index * alignment));
+  set_address(*execution_, "prenet_dropout", offset(own.dropout, index * aligned(dropout_bytes_)));
+  enqueue(*execution_, plan_, stream_);
+}
+
+void DeviceStep::enqueue_launch(std::size_t slot) {
+  const Slot& own = slots_[slot];
+  constexpr auto n = static_cast<std::size_t>(frames);
+  const auto copy = [&](void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
+                        cudaMemcpyKind kind) {
+    check_cuda(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, n, kind, stream_), "copy a chunk of frames");
+  };
+  copy(own.dropout.get(), aligned(dropout_bytes_), own.host_dropout.get(), dropout_bytes_, dropout_bytes_,
+       cudaMemcpyHostToDevice);
+  for (std::int64_t frame = 0; frame < frames; ++frame) enqueue_step(slot, frame);
+  copy(own.host_mel.get(), mel_bytes_, own.mel.get(), aligned(mel_bytes_), mel_bytes_, cudaMemcpyDeviceToHost);
+  copy(own.host_gate.get(), sizeof(float), own.gate.get(), alignment, sizeof(float), cudaMemcpyDeviceToHost);
+}
+
+void DeviceStep::capture(std::size_t slot) {
+  check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin a capture");
+  cudaGraph_t graph{};
+  try {
+    enqueue_launch(slot);
+  } catch (...) {
+    cudaStreamEndCapture(stream_, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    throw;
+  }
+  check_cuda(cudaStreamEndCapture(stream_, &graph), "capture the decoder steps");
+  cudaGraphExec_t executable{};
+  const cudaError_t status = cudaGraphInstantiateWithFlags(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check_cuda(status, "instantiate the decoder steps");
+  slots_[slot].graph = CudaGraph(executable);
+}
+
+}  // namespace tacoglow

@@ -1,0 +1,73 @@
+#include "vocoder.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "error.hpp"
+
+namespace tacoglow {
+namespace {
+
+constexpr std::int64_t frames_per_window = 768;  // new frames a window; 8.9 s at 22,050 Hz and a hop of 256
+
+}  // namespace
+
+Tensor Mel::window(std::int64_t first, std::int64_t last) const {
+  Tensor tensor(DType::float32, {1, n_channels, last - first});
+  for (std::int64_t channel = 0; channel < n_channels; ++channel) {
+    const float* row = values.data() + channel * n_frames;
+    std::copy(row + first, row + last, tensor.as<float>() + channel * (last - first));
+  }
+  return tensor;
+}
+
+std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
+  const bool denoises = options_.denoise > 0.0;
+  const std::int64_t hop = manifest_.hop_length;
+  const std::int64_t margin = denoises ? (manifest_.filter_length + hop - 1) / hop : 0;  // that the transform reaches
+  const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
+  std::vector<float> samples = run_waveglow(mel, first, last);
+  if (denoises) samples = run_denoiser(samples);
+  if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
+    throw engine_error("the audio holds NaN or infinity: " + manifest_.precision +
+                       " does not suffice for this voice; export it with --precision bf16 or fp32");
+  return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
+}
+
+std::vector<float> Vocoder::samples(const Mel& mel) const {
+  std::vector<float> samples;
+  for (std::int64_t start = 0; start < mel.n_frames; start += frames_per_window) {
+    const auto piece = window(mel, start, std::min(start + frames_per_window, mel.n_frames));
+    samples.insert(samples.end(), piece.begin(), piece.end());
+  }
+  return samples;
+}
+
+std::vector<float> Vocoder::run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const {
+  const std::int64_t limit = options_.context_frames < 0 ? mel.n_frames : options_.context_frames;
+  const std::int64_t first = std::max<std::int64_t>(0, start - std::min(limit, manifest_.frames_before));
+  const std::int64_t last = std::min(mel.n_frames, stop + std::min(limit, manifest_.frames_after));
+  const std::int64_t groups = manifest_.groups_per_frame(), hop = manifest_.hop_length;
+  Tensors inputs;
+  inputs["mel"] = mel.window(first, last);
+  Tensor& z = inputs["z"] = Tensor(DType::float32, {1, manifest_.group_size, (last - first) * groups});
+  noise_.z(first * groups, (last - first) * groups, manifest_.group_size, static_cast<float>(options_.sigma),
+           z.as<float>());
+  const Tensors outputs = context_.run("waveglow", inputs);
+  const float* audio = outputs.at("audio").as<float>();
+  return {audio + (start - first) * hop, audio + (stop - first) * hop};
+}
+
+std::vector<float> Vocoder::run_denoiser(const std::vector<float>& samples) const {
+  const auto size = std::max(static_cast<std::int64_t>(samples.size()), manifest_.dimensions.at('S').min);
+  Tensors inputs;
+  Tensor& audio = inputs["audio"] = Tensor(DType::float32, {1, size});
+  std::copy(samples.begin(), samples.end(), audio.as<float>());
+  Tensor& strength = inputs["strength"] = Tensor(DType::float32, {1});
+  *strength.as<float>() = static_cast<float>(options_.denoise);
+  const Tensors outputs = context_.run("denoiser", inputs);
+  const float* denoised = outputs.at("audio_denoised").as<float>();
+  return {denoised, denoised + samples.size()};
+}
+
+}  // namespace tacoglow

@@ -1,0 +1,66 @@
+"""The C++ runtime, built once a session, and voices for it that hold TorchScript."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tacoglow.export.torchscript import export_torchscript
+from tacoglow.models import load_tacotron2, load_waveglow
+
+if TYPE_CHECKING:
+    from ..conftest import TinyCheckpoints
+
+SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
+TOOLS = ("cmake", "make", "cc", "c++")
+HEADERS = [
+    Path(root) / "nlohmann" / "json.hpp" for root in ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
+]
+
+
+def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path:
+    """Build these programs with warnings as errors; what the compiler says is the failure's message."""
+    if any(shutil.which(tool) is None for tool in TOOLS) or not any(header.exists() for header in HEADERS):
+        complain = pytest.fail if os.environ.get("TACOGLOW_REQUIRE_CPP") else pytest.skip  # CI sets it
+        complain(f"the C++ runtime needs {', '.join(TOOLS)} and nlohmann-json3-dev")
+    configure = ["cmake", "-S", str(SOURCE), "-B", str(folder), "-DCMAKE_BUILD_TYPE=None"]
+    for command in (
+        [*configure, "-DTACOGLOW_WERROR=ON", "-DTACOGLOW_CHECKS=ON", *options],
+        ["cmake", "--build", str(folder), "--parallel", "2", "--target", *targets],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `speak` and `server`, and of `checks/api`, over LibTorch."""
+    targets = ["tacoglow_speak", "tacoglow_server", "api"]
+    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
+    return configure_and_build(tmp_path_factory.mktemp("cpp"), targets, prefix, "-DCMAKE_CXX_FLAGS=-O1")
+
+
+@pytest.fixture(scope="session")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `checks` and `fuzz_manifest`, under the address and undefined-behaviour sanitizers."""
+    options = ("-DTACOGLOW_TORCH=OFF", "-DTACOGLOW_EXAMPLES=OFF", "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-O0")
+    folder = tmp_path_factory.mktemp("cpp_sanitized")
+    return configure_and_build(folder, ["checks", "fuzz_manifest"], *options) / "checks"
+
+
+@pytest.fixture(scope="session")
+def tiny_torchscript(
+    tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny voice with TorchScript: copy it before damaging it."""
+    folder = tmp_path_factory.mktemp("tiny_torchscript") / "voice"
+    shutil.copytree(tiny_bundle, folder)
+    export_torchscript(load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tiny_checkpoints.waveglow), folder)
+    return folder

@@ -1,0 +1,129 @@
+"""The C++ runtime's own code under the sanitizers: noise, manifest, text, and the loop read late and in streams."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tacoglow.runtime.noise import Noise
+from tacoglow.text import FrontEnd
+from tacoglow.text.errors import TextError
+
+FUZZ_SECONDS = 10
+
+
+def check(sanitized: Path, *arguments: object) -> bytes:
+    """What `checks` prints; a sanitizer's report is the failure's message."""
+    command = [str(sanitized / "checks"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
+    return done.stdout
+
+
+@pytest.mark.parametrize(("seed", "utterance", "first"), [(0, 0, 0), (7, 3, 1000), (2**64 - 1, 2**40, 2**33)])
+@pytest.mark.parametrize(("units", "group_size"), [(512, 8), (16, 8), (200, 6), (300, 5)])
+def test_noise_is_pythons(sanitized: Path, seed: int, utterance: int, first: int, units: int, group_size: int) -> None:
+    count = 5
+    values = np.frombuffer(check(sanitized, "noise", seed, utterance, first, count, units, group_size), np.float32)
+    noise = Noise(seed, utterance)
+    dropout, z = noise.prenet_dropout(first, count, 1, units), noise.z(first, count, group_size)
+    np.testing.assert_array_equal(values[: count * units], dropout.ravel())
+    np.testing.assert_allclose(values[count * units :], z.ravel(), rtol=3e-7)  # another library's last bit of cos
+
+
+def test_reading_late_and_streaming_change_nothing(sanitized: Path, tiny_bundle: Path) -> None:
+    assert check(sanitized, "loop", tiny_bundle) == b"ok\n"
+
+
+def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    content = json.loads((bundle / "manifest.json").read_text())
+    change(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("audio"), "lacks the field 'audio'"),
+        (lambda m: m.update(format_version=2), "format_version 2 is newer than the 1 that this version reads"),
+        (lambda m: m.update(format_version="1"), "$.format_version: expected a whole number"),
+        (lambda m: m["audio"].update(hop_length=0), "$.audio.hop_length: expected a whole number from 1 to"),
+        (lambda m: m["audio"].update(hop_length=256.5), "$.audio.hop_length: expected a whole number"),
+        (lambda m: m["audio"].update(hop_length=2**64 - 1), "$.audio.hop_length: expected a whole number"),
+        (lambda m: m["audio"].update(n_mel_channels=17), "mel_frame is not [B, n_mel_channels]"),
+        (lambda m: m["vocoder"].update(group_size=7), "$.vocoder.group_size: expected a divisor of hop_length"),
+        (lambda m: m["decoder"].update(gate_threshold=1), "gate_threshold: expected a probability"),
+        (lambda m: m["decoder"].update(prenet_dim=9), "no tensor 'prenet_dropout' of the dtype and shape"),
+        (lambda m: m["decoder"]["states"].pop("decoder_input"), "mel_frame is no state"),
+        (lambda m: m["decoder"]["states"].update(decoder_cell="memory"), "lists no tensor 'memory'|is no pair"),
+        (lambda m: m["decoder"]["states"].update(memory_mask="gate_logit"), "is no pair"),
+        (lambda m: m["graphs"].pop("postnet"), "lacks the field 'postnet'"),
+        (lambda m: m["graphs"]["postnet"].update(file="../postnet.onnx"), "file: expected a plain file name"),
+        (lambda m: m["graphs"]["encoder"]["inputs"].pop(), "$.graphs.encoder.inputs: no tensor 'token_lengths'"),
+        (
+            lambda m: m["graphs"]["encoder"]["inputs"].append({"name": "x", "dtype": "bool", "shape": [1]}),
+            "expected 2 tensors, got 3",
+        ),
+        (lambda m: m["graphs"]["encoder"]["inputs"][0].update(shape=["B", "Q"]), "a letter with a range"),
+        (lambda m: m["graphs"]["encoder"]["inputs"][0].update(shape=["B", "T*0"]), "LETTER*NUMBER"),
+        (lambda m: m["dimensions"].pop("T"), "lacks the range of T"),
+        (lambda m: m["dimensions"]["T"].update(max=2**40), "is beyond what this runtime takes"),
+        (lambda m: m["dimensions"]["T"].update(min=0), "$.dimensions.T.min: expected a whole number from 1"),
+    ],
+)
+def test_a_wrong_manifest_is_refused_by_name(
+    sanitized: Path, tiny_bundle: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    answer = check(sanitized, "manifest", edited(tiny_bundle, tmp_path, change)).decode()
+    assert answer.startswith("refused with 1: ")
+    assert any(part in answer for part in message.split("|")), answer
+    assert len(answer.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version":1'])
+def test_what_is_no_manifest_is_refused(sanitized: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    assert check(sanitized, "manifest", tmp_path).startswith(b"refused with 1: ")
+
+
+def test_the_manifest_of_an_export_is_read(sanitized: Path, tiny_bundle: Path) -> None:
+    assert check(sanitized, "manifest", tiny_bundle) == b"ok\n"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("cleaners", [["basic_cleaners"], ["collapse_whitespace"], []])
+@pytest.mark.parametrize(
+    "text",
+    ["Hello, World!", "  a\tb \n c ", "Turn {HH AW1 S} now", "{} {x}y}", "{HH", "~_a", "...", "{hh}", "{AH0}"],
+)
+def test_text_gives_the_front_ends_ids(
+    sanitized: Path, tiny_bundle: Path, tmp_path: Path, cleaners: list[str], text: str
+) -> None:
+    folder = edited(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=cleaners))
+    answer = check(sanitized, "ids", folder, text).decode()
+    symbols = json.loads((folder / "manifest.json").read_text())["text"]["symbols"]
+    try:
+        expected = FrontEnd(tuple(symbols), tuple(cleaners)).encode(text)
+    except TextError:
+        assert "nothing of it can be spoken" in answer
+    else:
+        assert [int(part) for part in answer.split()] == expected
+
+
+def test_text_beyond_ascii_is_refused(sanitized: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = edited(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
+    assert "text: byte 2 is not ASCII; prepare token ids" in check(sanitized, "ids", folder, "Grüße").decode()
+
+
+def test_fuzzing_the_manifest_finds_nothing(sanitized: Path, tiny_bundle: Path) -> None:
+    command = [sanitized / "fuzz_manifest", FUZZ_SECONDS, 1, tiny_bundle / "manifest.json"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) > 100

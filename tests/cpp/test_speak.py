@@ -1,0 +1,233 @@
+"""C++ speaks what Python speaks: the same bundle, ids and seed, LibTorch there and ONNX Runtime here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.io import wavfile
+
+from tacoglow.export.torchscript import export_torchscript
+from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
+from tacoglow.models import load_tacotron2, load_waveglow
+from tacoglow.runtime.audio import Utterance
+from tacoglow.runtime.manifest import file_sha256, load_manifest
+from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.synthesizer import Synthesizer
+from tacoglow.tests.tolerances import CPP_DEMO, TORCHSCRIPT
+
+TEXT = "Hello world, I missed you."
+
+pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.FrameLimitWarning")
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What the `speak` program wrote."""
+
+    sampling_rate: int
+    samples: NDArray[np.float32]
+    mel: NDArray[np.float32]
+    summary: str
+
+
+def speak(programs: Path, bundle: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [programs / "speak", bundle, "-o", folder / "out.wav", "--wav", "float32", "--threads", "1", *arguments]
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+
+
+def spoken(programs: Path, bundle: Path, folder: Path, ids: list[int], seed: int, *arguments: object) -> Spoken:
+    listing = " ".join(map(str, ids))
+    done = speak(programs, bundle, folder, "--ids", listing, "--seed", seed, "--mel", folder / "out.mel", *arguments)
+    assert done.returncode == 0, done.stderr
+    rate, samples = wavfile.read(folder / "out.wav")
+    mel = np.fromfile(folder / "out.mel", np.float32) if (folder / "out.mel").exists() else np.zeros(0, np.float32)
+    return Spoken(rate, samples, mel.reshape(load_manifest(bundle).audio.n_mel_channels, -1), done.stdout)
+
+
+def in_python(bundle: Path, text: str, seed: int, options: SpeechOptions | None = None) -> Utterance:
+    synthesizer = Synthesizer.load(bundle, "onnxruntime", threads=1)
+    ids = synthesizer.front_end.encode(text)
+    return synthesizer.speak_ids([ids], [Noise(seed)], options or SpeechOptions())[0]
+
+
+@pytest.mark.parametrize(("text", "seed"), [(TEXT, 0), ("Speak.", 3), ("One, two, three.", 2**64 - 1)])
+def test_the_tiny_voice(programs: Path, tiny_torchscript: Path, tmp_path: Path, text: str, seed: int) -> None:
+    expected = in_python(tiny_torchscript, text, seed)
+    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed)
+    assert got.sampling_rate == 16000
+    assert got.mel.shape == expected.mel.shape
+    assert f"{expected.mel.shape[1]} frames, {expected.stop_reason}" in got.summary
+    np.testing.assert_allclose(got.mel, expected.mel, atol=TORCHSCRIPT)
+    np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+
+
+def test_options_are_the_same_ones(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+    options = SpeechOptions(sigma=0.4, denoise=0.1, gate_threshold=0.9, max_frames=31)
+    expected = in_python(tiny_torchscript, TEXT, 5, options)
+    flags = ("--sigma", 0.4, "--denoise", 0.1, "--gate-threshold", 0.9, "--max-frames", 31)
+    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 5, *flags)
+    assert got.samples.shape == expected.samples.shape
+    np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_a_stream_is_the_whole(programs: Path, tiny_torchscript: Path, tmp_path: Path, chunk: int) -> None:
+    expected = in_python(tiny_torchscript, TEXT, 0)
+    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 0, "--stream", chunk)
+    assert got.samples.shape == expected.samples.shape
+    np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+
+
+@pytest.fixture(scope="module")
+def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tacoglow.export import export_onnx
+
+    folder = tmp_path_factory.mktemp("demo") / "voice"
+    models = load_tacotron2(DEMO_FOLDER / "tacotron2.pt"), load_waveglow(DEMO_FOLDER / "waveglow.pt")
+    export_onnx(*models, folder, voice=read_voice_file(DEMO_FOLDER / "voice.json"))
+    export_torchscript(*models, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("text", "seed"), [("Hello world.", 0), (TEXT, 1), ("Speak now.", 2)])
+def test_the_demo_voice(programs: Path, demo_voice: Path, tmp_path: Path, text: str, seed: int) -> None:
+    expected = in_python(demo_voice, text, seed)
+    got = spoken(programs, demo_voice, tmp_path, list(expected.token_ids), seed)
+    assert got.mel.shape == expected.mel.shape
+    np.testing.assert_allclose(got.mel, expected.mel, atol=CPP_DEMO)
+    np.testing.assert_allclose(got.samples, expected.samples, atol=CPP_DEMO)
+
+
+def test_text_speaks_what_its_ids_speak(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+    bundle, text = tmp_path / "voice", "Hello,  {W ER1 L D}! Fine."
+    shutil.copytree(tiny_torchscript, bundle)
+    edit(bundle, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
+    expected = in_python(bundle, text, 0)
+    done = speak(programs, bundle, tmp_path, "--text", text)
+    assert done.returncode == 0, done.stderr
+    _, samples = wavfile.read(tmp_path / "out.wav")
+    np.testing.assert_allclose(samples, expected.samples, atol=TORCHSCRIPT)
+
+
+def test_the_header_from_c(programs: Path, tiny_torchscript: Path) -> None:
+    command = [str(programs / "checks" / "api"), str(tiny_torchscript)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
+
+
+def test_the_server_speaks_for_many_at_once(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+    """Two workers, seed 0, and one request that cannot be spoken."""
+    expected = in_python(tiny_torchscript, TEXT, 0)
+    listing = " ".join(map(str, expected.token_ids))
+    lines = [f"{tmp_path}/{i}.wav {listing}" for i in range(6)] + [f"{tmp_path}/bad.wav 100000"]
+    done = subprocess.run(
+        [str(programs / "server"), str(tiny_torchscript), "2", "2"],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bad.wav: request: expected token ids from 0 to 147, got 100000" in done.stdout
+    samples = [wavfile.read(tmp_path / f"{i}.wav")[1] for i in range(6)]
+    for other in samples[1:]:
+        np.testing.assert_array_equal(other, samples[0])
+    np.testing.assert_allclose(samples[0] / 32767, expected.samples, atol=1e-3)
+
+
+def drop_torchscript(bundle: Path) -> None:
+    edit(bundle, lambda content: content.pop("torchscript"))
+
+
+def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((bundle / "manifest.json").read_text())
+    change(content)
+    (bundle / "manifest.json").write_text(json.dumps(content))
+
+
+def cut_short(bundle: Path) -> None:
+    path = bundle / "waveglow.ts"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def swap_modules(bundle: Path) -> None:
+    """Two modules under each other's names, with digests that fit: their outputs do not."""
+    for name, other in (("postnet", "denoiser"), ("denoiser", "postnet")):
+        (bundle / f"{name}.new").write_bytes((bundle / f"{other}.ts").read_bytes())
+    for name in ("postnet", "denoiser"):
+        (bundle / f"{name}.new").rename(bundle / f"{name}.ts")
+        redigest(bundle, name)
+
+
+def replace_by_text(bundle: Path) -> None:
+    (bundle / "encoder.ts").write_text("no module")
+    redigest(bundle, "encoder")
+
+
+def redigest(bundle: Path, graph: str) -> None:
+    digest = file_sha256(bundle / f"{graph}.ts")
+    edit(bundle, lambda content: content["torchscript"]["graphs"][graph].update(sha256=digest))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda bundle: shutil.rmtree(bundle), "not a bundle: it holds no readable manifest.json"),
+        (lambda bundle: (bundle / "manifest.json").write_text("{"), "manifest.json: is damaged"),
+        (drop_torchscript, "holds no TorchScript modules; add them with: tacoglow export-torchscript"),
+        (lambda bundle: (bundle / "encoder.ts").unlink(), "encoder.ts: this graph of the bundle is missing"),
+        (cut_short, "waveglow.ts: SHA-256 is"),
+        (replace_by_text, "encoder.ts: LibTorch"),
+        (swap_modules, "postnet: LibTorch cannot run it"),
+    ],
+)
+def test_a_damaged_bundle_is_refused(
+    programs: Path, tiny_torchscript: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    bundle = tmp_path / "voice"
+    shutil.copytree(tiny_torchscript, bundle)
+    damage(bundle)
+    done = speak(programs, bundle, tmp_path, "--ids", "12 13")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ids", "12 148"), "expected token ids from 0 to 147, got 148"),
+        (("--ids", "-1"), "expected token ids from 0 to 147, got -1"),
+        (("--ids", ""), "request: give either text or ids"),
+        (("--ids", "1 " * 41), "expected 1 to 40 tokens, got 41; split the text"),
+        ((), "request: give either text or ids"),
+        (("--ids", "12", "--text", "hi"), "request: give either text or ids"),
+        (("--text", "hi"), "text: this voice's english_cleaners are not part of the C++ runtime; prepare token ids"),
+        (("--ids", "12", "--max-frames", "41"), "max_frames: expected 1 to 40 (this bundle's limit), got 41"),
+        (("--ids", "12", "--gate-threshold", "1"), "gate_threshold: expected a probability between 0 and 1"),
+        (("--ids", "12", "--sigma", "nan"), "sigma: expected a finite number"),
+        (("--ids", "12", "--denoise", "-1"), "denoise: expected a number from 0 up"),
+        (("--ids", "12", "--stream", "0"), "first_chunk_frames, chunk_frames: expected 1 or more"),
+        (("--ids", "12", "--engine", "onnx"), "engine 'onnx': not built in; this library has: torchscript"),
+    ],
+)
+def test_a_request_that_cannot_be_spoken_is_refused(
+    programs: Path, tiny_torchscript: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    done = speak(programs, tiny_torchscript, tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1

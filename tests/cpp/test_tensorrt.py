@@ -1,0 +1,27 @@
+"""The TensorRT engine compiles against the headers of every version that it is meant for, wherever they are at hand.
+
+TENSORRT_INCLUDE lists folders with NvInfer.h, of one version each; CUDA_INCLUDE folders with CUDA's headers.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
+VERSIONS = [Path(folder) for folder in os.environ.get("TENSORRT_INCLUDE", "").split(os.pathsep) if folder]
+CUDA = [folder for folder in os.environ.get("CUDA_INCLUDE", "").split(os.pathsep) if folder]
+
+
+@pytest.mark.skipif(not VERSIONS, reason="TENSORRT_INCLUDE names no headers")
+@pytest.mark.parametrize("source", sorted((SOURCE / "src").glob("tensorrt_*.cpp")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("headers", VERSIONS, ids=str)
+def test_it_compiles_without_a_warning(headers: Path, source: Path) -> None:
+    system = [argument for folder in (headers, *CUDA) for argument in ("-isystem", str(folder))]
+    own = [f"-I{SOURCE / 'src'}", f"-I{SOURCE / 'include'}"]
+    command = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *own, *system, str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

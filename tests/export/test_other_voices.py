@@ -1,0 +1,182 @@
+"""Voices other than the published one: converted files, symbols of another language, other rates and hops."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tacoglow import Synthesizer
+from tacoglow.export import ExportError, export_onnx
+from tacoglow.export.bundle import Limits
+from tacoglow.export.convert import convert
+from tacoglow.export.voice import VoiceFile, read_symbols, read_voice_file, text_entry, with_text_options
+from tacoglow.models import (
+    CheckpointError,
+    Tacotron2,
+    Tacotron2Config,
+    WaveGlow,
+    WaveGlowConfig,
+    load_tacotron2,
+    load_waveglow,
+)
+from tacoglow.models.config import WNConfig
+from tacoglow.tests.conftest import TACOTRON2, WAVEGLOW, TinyCheckpoints
+
+GERMAN = ("_", " ", *"abcdefghijklmnopqrstuvwxyzäöüß", *".,?!")
+
+
+def with_symbols(checkpoint: Path, count: int, folder: Path) -> Path:
+    """The tiny Tacotron 2 with another number of symbols."""
+    content: dict[str, Any] = torch.load(checkpoint)
+    content["config"] = {**content["config"], "n_symbols": count}
+    rows = content["state_dict"]["embedding.weight"]
+    content["state_dict"]["embedding.weight"] = rows[torch.arange(count) % len(rows)]
+    torch.save(content, folder / "tacotron2.pt")
+    return folder / "tacotron2.pt"
+
+
+class TestConvert:
+    def test_the_models_are_the_same(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        convert(tmp_path / "kept", tiny_checkpoints.tacotron2, tiny_checkpoints.waveglow)
+        pairs = [
+            (load_tacotron2(tiny_checkpoints.tacotron2), load_tacotron2(tmp_path / "kept" / "tacotron2.safetensors")),
+            (load_waveglow(tiny_checkpoints.waveglow), load_waveglow(tmp_path / "kept" / "waveglow.safetensors")),
+        ]
+        for expected, kept in pairs:
+            torch.testing.assert_close(kept.state_dict(), expected.state_dict(), rtol=0.0, atol=0.0)
+            assert (kept.config, kept.audio, kept.family) == (expected.config, expected.audio, expected.family)
+
+    def test_one_of_them(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        convert(tmp_path, waveglow=tiny_checkpoints.waveglow)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["waveglow.json", "waveglow.safetensors"]
+        described = json.loads((tmp_path / "waveglow.json").read_text())
+        assert described["config"]["upsample_stride"] == 256
+        assert described["family"] == "NVIDIA DeepLearningExamples"
+
+    def test_nothing_is_written_if_one_is_bad(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="holds a waveglow"):
+            convert(tmp_path / "kept", tiny_checkpoints.waveglow, tiny_checkpoints.waveglow)
+        assert not list(tmp_path.iterdir())
+
+    def test_nothing_to_convert(self, tmp_path: Path) -> None:
+        with pytest.raises(ExportError, match=r"give --tacotron2 T\.pt, --waveglow W\.pt, or both"):
+            convert(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("damage", "said"),
+        [
+            (lambda path: path.with_suffix(".json").unlink(), r"has no tacotron2\.json beside it"),
+            (lambda path: path.with_suffix(".json").write_text("{"), r"tacotron2\.json beside it is not JSON"),
+            (lambda path: path.with_suffix(".json").write_text("[" * 9999), r"tacotron2\.json beside it is not JSON"),
+            (lambda path: path.with_suffix(".json").write_text("[]"), r"is no 'tacoglow model' of version 1"),
+            (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"it or tacotron2\.json was changed"),
+            (lambda path: path.write_bytes(b""), r"it or tacotron2\.json was changed"),
+        ],
+    )
+    def test_broken_pairs(
+        self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path, damage: Callable[[Path], object], said: str
+    ) -> None:
+        convert(tmp_path, tiny_checkpoints.tacotron2)
+        damage(tmp_path / "tacotron2.safetensors")
+        with pytest.raises(CheckpointError, match=said) as raised:
+            load_tacotron2(tmp_path / "tacotron2.safetensors")
+        assert "\n" not in str(raised.value)
+
+
+class TestSymbols:
+    @pytest.mark.parametrize("form", ["json", "lines", "windows"])
+    def test_a_voice_of_another_language(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path, form: str) -> None:
+        path = tmp_path / "symbols"
+        forms = {"json": json.dumps(GERMAN), "lines": "\n".join(GERMAN) + "\n", "windows": "\r\n".join(GERMAN)}
+        path.write_bytes(forms[form].encode("utf-8-sig" if form == "windows" else "utf-8"))
+        assert read_symbols(path) == GERMAN
+
+    def test_speaks(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        (tmp_path / "symbols.json").write_text(json.dumps(GERMAN))
+        voice = with_text_options(
+            read_voice_file(tiny_checkpoints.voice), tmp_path / "symbols.json", ["basic_cleaners"]
+        )
+        tacotron2 = load_tacotron2(with_symbols(tiny_checkpoints.tacotron2, len(GERMAN), tmp_path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # nothing is dropped, nothing is out of reach
+            export_onnx(
+                tacotron2,
+                load_waveglow(tiny_checkpoints.waveglow),
+                tmp_path / "voice",
+                "fp32",
+                voice,
+                Limits(tokens=40),
+            )
+            tts = Synthesizer.load(tmp_path / "voice")
+            assert tts.manifest.text.symbols == GERMAN
+        audio = tts.say("Schöne Grüße!", seed=1)
+        assert audio.sampling_rate == 16000
+        assert len(audio.samples) > 0
+
+    def test_symbols_that_the_cleaners_never_leave(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        tacotron2 = load_tacotron2(with_symbols(tiny_checkpoints.tacotron2, len(GERMAN), tmp_path))
+        with pytest.warns(UserWarning, match=r"english_cleaners never leave 4 of the symbols in a text \(ä ö ü ß\)"):
+            text_entry(VoiceFile(symbols=GERMAN), tacotron2)
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"a\n\nb\n", "line 2 is empty"),
+            (b"", "line 1 is empty"),
+            (b"\xff\xfe", "is not UTF-8"),
+            (b'["a", 1]', "the list of symbols should be a list of strings"),
+            (b"[a, b]", "is not JSON"),
+        ],
+    )
+    def test_broken_files(self, tmp_path: Path, content: bytes, said: str) -> None:
+        (tmp_path / "symbols").write_bytes(content)
+        with pytest.raises(ExportError, match=said):
+            read_symbols(tmp_path / "symbols")
+        with pytest.raises(ExportError, match="no such file of symbols"):
+            read_symbols(tmp_path / "none")
+
+    def test_the_count_must_fit(self, tiny_checkpoints: TinyCheckpoints) -> None:
+        with pytest.raises(ExportError, match=r"embedding has 148 rows, the voice file has 36; .* --symbols FILE"):
+            text_entry(VoiceFile(symbols=GERMAN), load_tacotron2(tiny_checkpoints.tacotron2))
+
+
+@pytest.mark.parametrize(
+    ("rate", "hop", "kernel", "window"), [(16000, 200, 800, 800), (22050, 64, 256, 256), (44100, 512, 2048, 2048)]
+)
+def test_other_rates_and_hops(
+    tiny_checkpoints: TinyCheckpoints, tmp_path: Path, rate: int, hop: int, kernel: int, window: int
+) -> None:
+    """The hop comes from WaveGlow's weights; the audio is as long as its frames say."""
+    torch.manual_seed(rate)
+    sizes = {**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"]), "upsample_kernel": kernel}
+    model = WaveGlow(WaveGlowConfig(**sizes, upsample_stride=hop))
+    torch.save(model.state_dict(), tmp_path / "waveglow.pt")
+    waveglow = load_waveglow(tmp_path / "waveglow.pt")
+    assert waveglow.config.upsample_stride == hop
+    voice = VoiceFile(audio={"sampling_rate": rate, "filter_length": window, "win_length": window, "hop_length": hop})
+    manifest = export_onnx(
+        load_tacotron2(tiny_checkpoints.tacotron2), waveglow, tmp_path / "voice", "fp32", voice, Limits(tokens=40)
+    )
+    assert (manifest.audio.sampling_rate, manifest.audio.hop_length) == (rate, hop)
+    audio = Synthesizer.load(tmp_path / "voice").say("Hello.", seed=1)
+    assert audio.sampling_rate == rate
+    assert len(audio.samples) % hop == 0
+    assert 0 < len(audio.samples) <= TACOTRON2["max_decoder_steps"] * hop
+
+
+def test_a_hop_that_does_not_match_is_refused(tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+    torch.save(WaveGlow(load_waveglow(tiny_checkpoints.waveglow).config).state_dict(), tmp_path / "waveglow.pt")
+    tacotron2 = Tacotron2(Tacotron2Config(**TACOTRON2))
+    with pytest.raises(ExportError, match="hop_length does not match: waveglow says 256, the voice file says 300"):
+        export_onnx(
+            tacotron2,
+            load_waveglow(tmp_path / "waveglow.pt"),
+            tmp_path / "voice",
+            voice=VoiceFile(audio={"hop_length": 300}),
+        )

@@ -1,0 +1,259 @@
+"""Every family's checkpoint of one model exports the same voice, bit for bit."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tacoglow.export.graphs import build_graphs
+from tacoglow.export.to_onnx import write_onnx
+from tacoglow.models import CheckpointError, Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from tacoglow.models.checkpoint import read_checkpoint
+from tacoglow.tests.conftest import TinyCheckpoints
+from tacoglow.tests.models import layouts
+
+Save = Callable[[Any], Path]
+
+
+@pytest.fixture(scope="module")
+def acoustic(tiny_checkpoints: TinyCheckpoints) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(tiny_checkpoints.tacotron2)
+    return content
+
+
+@pytest.fixture(scope="module")
+def vocoder(tiny_checkpoints: TinyCheckpoints) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(tiny_checkpoints.waveglow)
+    return content
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """exported(tacotron2=…, waveglow=…): the bytes of the five graphs; the tiny voice's for a model left out."""
+    known: dict[str, Any] = {
+        "tacotron2": load_tacotron2(tiny_checkpoints.tacotron2),
+        "waveglow": load_waveglow(tiny_checkpoints.waveglow),
+    }
+
+    def export(**models: Tacotron2 | WaveGlow) -> dict[str, bytes]:
+        pair = {**known, **models}
+        wanted = ("waveglow", "denoiser") if "waveglow" in models else ("encoder", "decoder_step", "postnet")
+        graphs = build_graphs(pair["tacotron2"], pair["waveglow"], Denoiser(pair["waveglow"], 512), "fp32")
+        folder = tmp_path_factory.mktemp("graphs")
+        for graph in graphs:
+            if graph.name in wanted:
+                write_onnx(graph, folder / graph.name, "fp32")
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    return export
+
+
+@pytest.fixture(scope="module")
+def acoustic_graphs(exported: Any, tiny_checkpoints: TinyCheckpoints) -> dict[str, bytes]:
+    graphs: dict[str, bytes] = exported(tacotron2=load_tacotron2(tiny_checkpoints.tacotron2))
+    return graphs
+
+
+@pytest.fixture(scope="module")
+def vocoder_graphs(exported: Any, tiny_checkpoints: TinyCheckpoints) -> dict[str, bytes]:
+    graphs: dict[str, bytes] = exported(waveglow=load_waveglow(tiny_checkpoints.waveglow))
+    return graphs
+
+
+def save_nemo(state: Any, path: Path) -> Path:
+    """A .nemo file: a tar of a configuration and the weights."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with tarfile.open(path, "w") as tar:
+        for name, data in (
+            ("./model_config.yaml", b"sample_rate: 22050\n"),
+            ("./model_weights.ckpt", buffer.getvalue()),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+class TestTacotron2:
+    def test_deep_learning_examples(self, tiny_checkpoints: TinyCheckpoints) -> None:
+        assert load_tacotron2(tiny_checkpoints.tacotron2).family == "NVIDIA DeepLearningExamples"
+
+    @pytest.mark.parametrize("bare", [False, True])
+    def test_nvidia_tacotron2(
+        self, acoustic: Any, save: Save, exported: Any, acoustic_graphs: dict[str, bytes], bare: bool
+    ) -> None:
+        content = layouts.nvidia_tacotron2(acoustic)
+        model = load_tacotron2(save(content["state_dict"] if bare else content))
+        assert model.family == "NVIDIA/tacotron2"
+        assert (model.config.max_decoder_steps, model.config.gate_threshold) == (1000, 0.5)
+        assert exported(tacotron2=model) == acoustic_graphs
+
+    def test_torchaudio(
+        self,
+        torchaudio_tacotron2: Callable[[Tacotron2], nn.Module],
+        tiny_checkpoints: TinyCheckpoints,
+        save: Save,
+        exported: Any,
+        acoustic_graphs: dict[str, bytes],
+    ) -> None:
+        theirs = torchaudio_tacotron2(load_tacotron2(tiny_checkpoints.tacotron2))
+        model = load_tacotron2(save(theirs.state_dict()))
+        assert (model.family, model.config.max_decoder_steps) == ("torchaudio", 2000)
+        assert exported(tacotron2=model) == acoustic_graphs
+
+    @pytest.mark.parametrize("tar", [False, True])
+    def test_nemo(
+        self, acoustic: Any, save: Save, exported: Any, acoustic_graphs: dict[str, bytes], tmp_path: Path, tar: bool
+    ) -> None:
+        state = layouts.nemo_tacotron2(acoustic)
+        model = load_tacotron2(save_nemo(state, tmp_path / "voice.nemo") if tar else save({"state_dict": state}))
+        assert model.family == "NVIDIA NeMo"
+        assert exported(tacotron2=model) == acoustic_graphs
+
+    def test_coqui(self, acoustic: Any, save: Save, exported: Any) -> None:
+        theirs, ours = layouts.coqui(acoustic)
+        model = load_tacotron2(save(theirs))
+        assert model.family == "Coqui TTS"
+        assert model.audio == {"sampling_rate": 22050}
+        assert exported(tacotron2=model) == exported(tacotron2=load_tacotron2(save(ours)))
+
+    def test_coqui_with_its_config_beside(self, acoustic: Any, save: Save) -> None:
+        theirs, _ = layouts.coqui(acoustic)
+        theirs.pop("config")
+        path = save(theirs)
+        with pytest.raises(CheckpointError, match=r"do not show its attention_norm; put its config\.json"):
+            load_tacotron2(path)
+        (path.parent / "config.json").write_text('{"attention_norm": "sigmoid"}')
+        with pytest.raises(CheckpointError, match="with attention_norm 'sigmoid', where NVIDIA's has 'softmax'"):
+            load_tacotron2(path)
+
+    @pytest.mark.parametrize(
+        ("section", "name", "value"),
+        [
+            (None, "use_forward_attn", True),
+            (None, "prenet_type", "bn"),
+            (None, "r", 2),
+            ("audio", "signal_norm", True),
+            ("audio", "log_func", "np.log10"),
+            ("audio", "spec_gain", 20),
+        ],
+    )
+    def test_coqui_of_another_architecture(
+        self, acoustic: Any, save: Save, section: str | None, name: str, value: Any
+    ) -> None:
+        theirs, _ = layouts.coqui(acoustic)
+        (theirs["config"][section] if section else theirs["config"])[name] = value
+        with pytest.raises(CheckpointError, match=rf"{name} {value!r}, where NVIDIA's has"):
+            load_tacotron2(save(theirs))
+
+    def test_coqui_with_other_modules(self, acoustic: Any, save: Save) -> None:
+        theirs, _ = layouts.coqui(acoustic)
+        theirs["model"]["gst_layer.encoder.convs.0.weight"] = torch.zeros(2, 2)
+        with pytest.raises(CheckpointError, match="with global style tokens, which NVIDIA's Tacotron 2 has not"):
+            load_tacotron2(save(theirs))
+
+
+ERAS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "res_layers and skip_layers": layouts.part_residuals,
+    "cond_layers": dict,
+    "one cond_layer": layouts.fuse_conditions,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")  # what torch's older format saves beside a class
+class TestWaveGlow:
+    @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+    @pytest.mark.parametrize("era", ERAS)
+    def test_pickled_model(
+        self, vocoder: Any, exported: Any, vocoder_graphs: dict[str, bytes], tmp_path: Path, era: str, legacy: bool
+    ) -> None:
+        path = tmp_path / "waveglow.pt"
+        with layouts.waveglow_module() as glow:
+            content = layouts.nvidia_waveglow(layouts.waveglow_model(glow, ERAS[era](vocoder["state_dict"])))
+            torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        model = load_waveglow(path)
+        assert model.family == f"NVIDIA/waveglow (pickled model with {era})"
+        assert exported(waveglow=model) == vocoder_graphs
+
+    @pytest.mark.parametrize("era", ERAS)
+    def test_state_dict(
+        self, vocoder: Any, save: Save, exported: Any, vocoder_graphs: dict[str, bytes], era: str
+    ) -> None:
+        model = load_waveglow(save(ERAS[era](vocoder["state_dict"])))
+        assert model.family == f"NVIDIA/waveglow (state dict with {era})"
+        assert exported(waveglow=model) == vocoder_graphs
+
+    def test_weight_norm_removed(self, vocoder: Any, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        """A pickled model after remove_weightnorm, which multiplies in float32: equal but for the last bit."""
+        state = dict(vocoder["state_dict"])
+        for key in [key for key in state if key.endswith("weight_g")]:
+            stem = key.removesuffix("_g")
+            state[stem] = torch._weight_norm(state.pop(stem + "_v"), state.pop(key), 0)
+        with layouts.waveglow_module() as glow:
+            torch.save(layouts.nvidia_waveglow(layouts.waveglow_model(glow, state)), tmp_path / "waveglow.pt")
+        expected = load_waveglow(tiny_checkpoints.waveglow).state_dict()
+        torch.testing.assert_close(load_waveglow(tmp_path / "waveglow.pt").state_dict(), expected, rtol=0.0, atol=1e-6)
+
+    def test_nemo(self, vocoder: Any, save: Save, exported: Any, vocoder_graphs: dict[str, bytes]) -> None:
+        model = load_waveglow(save(layouts.nemo_waveglow(vocoder)))
+        assert model.family == "NVIDIA NeMo"
+        assert exported(waveglow=model) == vocoder_graphs
+
+    def test_distributed_model(self, vocoder: Any, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        with layouts.waveglow_module() as glow:
+            model = layouts.waveglow_model(glow, vocoder["state_dict"], stride=128)
+            torch.save({"model": nn.DataParallel(model)}, tmp_path / "waveglow.pt")
+        loaded = load_waveglow(tmp_path / "waveglow.pt")
+        assert loaded.config.upsample_stride == 128
+        expected = load_waveglow(tiny_checkpoints.waveglow).state_dict()
+        torch.testing.assert_close(loaded.state_dict(), expected, rtol=0.0, atol=0.0)
+
+    def test_the_hop_of_a_file_that_does_not_state_it(self, vocoder: Any, save: Save) -> None:
+        path = save(vocoder["state_dict"])
+        assert load_waveglow(path).config.upsample_stride == 256
+        assert load_waveglow(path, hop_length=128).config.upsample_stride == 128
+
+    def test_the_old_flow(self, vocoder: Any, tmp_path: Path) -> None:
+        with layouts.waveglow_module("glow_old") as glow:
+            torch.save({"model": layouts.waveglow_model(glow, vocoder["state_dict"])}, tmp_path / "waveglow_old.pt")
+        with pytest.raises(CheckpointError, match=r"a WaveGlow of glow_old\.py, whose flow alternates"):
+            load_waveglow(tmp_path / "waveglow_old.pt")
+
+    def test_a_fused_layer_of_odd_rows(self, vocoder: Any, save: Save) -> None:
+        state = layouts.fuse_conditions(vocoder["state_dict"])
+        state["WN.1.cond_layer.bias"] = torch.zeros(33)
+        with pytest.raises(CheckpointError, match=r"WN\.1\.cond_layer\.bias: \[33\] is not made for 2 layers"):
+            load_waveglow(save(state))
+
+
+class TestOthers:
+    def test_the_other_model(self, tiny_checkpoints: TinyCheckpoints) -> None:
+        with pytest.raises(CheckpointError, match=r"holds a waveglow \(.*\); give it as --waveglow"):
+            load_tacotron2(tiny_checkpoints.waveglow)
+        with pytest.raises(CheckpointError, match=r"holds a tacotron2 \(.*\); give it as --tacotron2"):
+            load_waveglow(tiny_checkpoints.tacotron2)
+
+    def test_another_network(self, save: Save) -> None:
+        path = save({"model": nn.Linear(2, 2)})
+        with pytest.raises(CheckpointError, match="of a known family: its tensors are weight, bias"):
+            read_checkpoint(path)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_a_script_module(self, tmp_path: Path) -> None:
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "model.pt")
+        with pytest.raises(CheckpointError, match="a TorchScript program, which cannot be read without running it"):
+            load_waveglow(tmp_path / "model.pt")
+
+    def test_a_tar_of_something_else(self, tmp_path: Path) -> None:
+        with tarfile.open(tmp_path / "model.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo("empty"))
+        with pytest.raises(CheckpointError, match=r"a tar file without model_weights\.ckpt"):
+            load_waveglow(tmp_path / "model.tar")

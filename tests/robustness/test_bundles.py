@@ -1,0 +1,139 @@
+"""Damaged bundles: every file cut, flipped, swapped, missing; every value of the manifest replaced by another."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.errors import BackendError, BundleError, RequestError
+from tacoglow.runtime.manifest import GRAPH_NAMES, MANIFEST_NAME, load_manifest
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.tests.robustness.conftest import Tried
+from tacoglow.tests.robustness.mutations import mutate
+
+QUICK, LONG = 500, 50_000
+AMOUNTS = pytest.mark.parametrize("amount", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)])
+REFUSALS = (BundleError, BackendError, RequestError)
+FILES = [f"{name}.onnx" for name in GRAPH_NAMES]
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "voice"))
+
+
+def speak(bundle: Path) -> bytes:
+    """With all five graphs."""
+    tts = Synthesizer.load(bundle, "onnxruntime", threads=1)
+    samples: bytes = tts.say("Hello.", seed=1, options=SpeechOptions(denoise=0.1)).samples.tobytes()
+    return samples
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def become_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES: dict[str, Damage] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "a byte short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "a byte long": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
+    "one bit": flip,
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "a folder": become_a_folder,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", [MANIFEST_NAME, *FILES])
+def test_every_file(bundle: Path, tried: Tried, name: str, damage: str) -> None:
+    """The graphs have checksums. The manifest has none: what it still says must speak the same."""
+    tried("damaged bundles")
+    whole = speak(bundle)
+    DAMAGES[damage](bundle / name)
+    refusal, spoken = "", b""
+    try:
+        spoken = speak(bundle)
+    except REFUSALS as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+    if refusal:
+        assert str(bundle) in refusal
+    else:
+        assert (name, spoken) == (MANIFEST_NAME, whole)
+
+
+@pytest.mark.parametrize("pair", [(a, b) for a in FILES for b in FILES if a < b])
+def test_swapped_files(bundle: Path, tried: Tried, pair: tuple[str, str]) -> None:
+    tried("damaged bundles")
+    first, second = (bundle / name for name in pair)
+    first.rename(bundle / "aside")
+    second.rename(first)
+    (bundle / "aside").rename(second)
+    with pytest.raises(BundleError, match="SHA-256"):
+        speak(bundle)
+
+
+@AMOUNTS
+def test_damaged_manifests(bundle: Path, tried: Tried, amount: int) -> None:
+    path, rng = bundle / MANIFEST_NAME, random.Random(amount)
+    data = path.read_bytes()
+    for _ in range(amount):
+        path.write_bytes(mutate(data, rng))
+        assert "\n" not in refusal_of(bundle)
+        tried("damaged manifests")
+
+
+def refusal_of(bundle: Path) -> str:
+    try:
+        load_manifest(bundle)
+    except BundleError as error:
+        return str(error)
+    return ""
+
+
+def places_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield path
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
+        yield from places_of(entry, (*path, key))
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_other_values(bundle: Path, tiny_bundle: Path, tried: Tried, data: st.DataObject) -> None:
+    """Sound JSON with one value replaced by anything: refused in a line, or a manifest like any other."""
+    content = json.loads((tiny_bundle / MANIFEST_NAME).read_bytes())
+    place = data.draw(st.sampled_from([place for place in places_of(content) if place]))
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = data.draw(ANYTHING)
+    (bundle / MANIFEST_NAME).write_text(json.dumps(content))
+    tried("altered manifests")
+    assert "\n" not in refusal_of(bundle)
