@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from speed import conditions
 
 from tacoglow import Synthesizer
+from tacoglow.benchmarks.speed import conditions
 from tacoglow.export.bundle import export_onnx
 from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
 from tacoglow.models import load_tacotron2, load_waveglow

@@ -26,6 +26,7 @@ from ..runtime.manifest import (
     VocoderSettings,
     encode_manifest,
     file_sha256,
+    load_manifest,
 )
 from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
@@ -117,7 +118,8 @@ def export_onnx(
         )
         manifest = msgspec.structs.replace(manifest, parity=parity)
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
-    return manifest
+        written = load_manifest(folder)
+    return written
 
 
 def _sample_range(hop_length: int, filter_length: int, frames: int) -> DimRange:

@@ -67,10 +67,9 @@ class AcousticModel:
     def postnet(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mel [M, F] -> mel with the residual added [M, F]."""
         lengths = np.array([mel.shape[1]], np.int32)
-        out: NDArray[np.float32] = self._postnet.run(mel=np.ascontiguousarray(mel[None]), mel_lengths=lengths)[
-            "mel_postnet"
-        ]
-        return out[0]
+        outputs = self._postnet.run(mel=np.ascontiguousarray(mel[None]), mel_lengths=lengths)
+        residual_added: NDArray[np.float32] = outputs["mel_postnet"][0]
+        return residual_added
 
 
 def _stacked(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:

@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 GRAPH_NAMES = ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
-_NO_DIGEST = "0" * 64
+_DIGEST = re.compile(rb'("digest"\s*:\s*")[^"]*"')
 _SAFE_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -177,7 +177,7 @@ def load_manifest(bundle: Path) -> Manifest:
         raise BundleError(f"{path}: {error}; export the voice again") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: is damaged ({error}); export the voice again") from error
-    if not _is_undamaged(content, manifest.digest):
+    if sealed(content) != content:
         raise BundleError(f"{path}: was changed after it was written: its digest does not fit; export the voice again")
     return manifest
 
@@ -249,12 +249,11 @@ def file_sha256(path: Path) -> str:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The file's content, its own digest filled in."""
-    blank = msgspec.json.encode(msgspec.structs.replace(manifest, digest=_NO_DIGEST))
-    content = msgspec.json.format(blank, indent=1) + b"\n"
-    return content.replace(_NO_DIGEST.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+    return sealed(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
-def _is_undamaged(content: bytes, digest: str) -> bool:
-    blank = content.replace(digest.encode(), _NO_DIGEST.encode(), 1)
-    return hashlib.sha256(blank).hexdigest() == digest
+def sealed(content: bytes) -> bytes:
+    """A manifest's content with the digest that fits the rest; one that differs from its own sealing was changed."""
+    blank = _DIGEST.sub(rb"\g<1>" + b"0" * 64 + b'"', content, count=1)
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    return _DIGEST.sub(rb"\g<1>" + digest + b'"', content, count=1)

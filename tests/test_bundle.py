@@ -30,6 +30,7 @@ from tacoglow.runtime.manifest import (
     file_sha256,
     graph_path,
     load_manifest,
+    sealed,
 )
 
 if TYPE_CHECKING:
@@ -263,8 +264,8 @@ class TestGraphs:
         folder = shutil.copytree(tiny_bundle, tmp_path / "voice")
         document = json.loads((folder / "manifest.json").read_bytes())
         document["graphs"]["postnet"]["inputs"][1]["name"] = "lengths"
-        (folder / "manifest.json").write_text(json.dumps(document))
-        with pytest.raises(BundleError, match=r"postnet: .*export again"):
+        (folder / "manifest.json").write_bytes(sealed(json.dumps(document).encode()))
+        with pytest.raises(BundleError, match=r"postnet: .*export the voice again"):
             Synthesizer.load(folder)
 
     def test_every_precision_speaks(self, bundle: Path) -> None:
@@ -282,7 +283,7 @@ class TestGraphs:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         document = json.loads((folder / "manifest.json").read_bytes())
         document["graphs"]["postnet"]["sha256"] = file_sha256(path)
-        (folder / "manifest.json").write_text(json.dumps(document))
+        (folder / "manifest.json").write_bytes(sealed(json.dumps(document).encode()))
         with pytest.raises(BackendError, match=r"postnet\.onnx: .*export the voice again"):
             Synthesizer.load(folder)
 

@@ -24,7 +24,7 @@ from scipy.io import wavfile
 from tacoglow import cli
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.errors import ExportError
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import GRAPH_NAMES, sealed
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints
@@ -180,7 +180,7 @@ def edit_manifest(bundle: Path, *keys: str, value: Any) -> None:
     for key in keys[:-1]:
         place = place[key]
     place[keys[-1]] = value
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(sealed(json.dumps(manifest).encode()))
 
 
 def edited(*keys: str, value: Any) -> Damage:

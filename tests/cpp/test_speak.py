@@ -19,7 +19,7 @@ from tacoglow.export.torchscript import export_torchscript
 from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
 from tacoglow.models import load_tacotron2, load_waveglow
 from tacoglow.runtime.audio import Utterance
-from tacoglow.runtime.manifest import file_sha256, load_manifest
+from tacoglow.runtime.manifest import file_sha256, load_manifest, sealed
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.synthesizer import Synthesizer
@@ -153,7 +153,7 @@ def drop_torchscript(bundle: Path) -> None:
 def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     content = json.loads((bundle / "manifest.json").read_text())
     change(content)
-    (bundle / "manifest.json").write_text(json.dumps(content))
+    (bundle / "manifest.json").write_bytes(sealed(json.dumps(content).encode()))
 
 
 def cut_short(bundle: Path) -> None:

@@ -18,7 +18,7 @@ from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.runtime.backends import open_backend
 from tacoglow.runtime.backends.base import Array, BackendOptions
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import TensorSpec, file_sha256, load_manifest
+from tacoglow.runtime.manifest import TensorSpec, file_sha256, load_manifest, sealed
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tests.tolerances import TORCHSCRIPT
 
@@ -120,7 +120,7 @@ def test_other_dimensions_are_refused(tiny_bundle: Path, models: tuple[Tacotron2
     folder = tmp_path / "voice"
     shutil.copytree(tiny_bundle, folder)
     manifest = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(manifest.replace('"memory_mask"', '"mask"'))
+    (folder / "manifest.json").write_bytes(sealed(manifest.replace('"memory_mask"', '"mask"').encode()))
     with pytest.raises(ExportError, match="its encoder has other shapes than these checkpoints; give the checkpoints"):
         export_torchscript(*models, folder)
 
@@ -147,6 +147,6 @@ def test_a_module_that_torch_cannot_read_is_named(bundle: Path, tmp_path: Path) 
     assert manifest.torchscript is not None
     digest = file_sha256(folder / "postnet.ts")
     text = (folder / "manifest.json").read_text().replace(manifest.torchscript.graphs["postnet"].sha256, digest)
-    (folder / "manifest.json").write_text(text)
+    (folder / "manifest.json").write_bytes(sealed(text.encode()))
     with pytest.raises(BackendError, match=r"postnet.ts: PyTorch .* cannot load it"):
         Synthesizer.load(folder, "torchscript")

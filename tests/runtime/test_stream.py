@@ -78,7 +78,12 @@ def test_less_context_is_another_rendering_of_the_same_length(voice: Synthesizer
 def test_chunks_come_while_the_rest_is_undecoded(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     record = DecoderSession._record
-    monkeypatch.setattr(DecoderSession, "_record", lambda self, outputs: (decoded.append(1), record(self, outputs))[1])
+
+    def counted(session: DecoderSession, outputs: dict[str, np.ndarray]) -> None:
+        decoded.append(session.frame)
+        record(session, outputs)
+
+    monkeypatch.setattr(DecoderSession, "_record", counted)
     hop, reach = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
     after = voice.manifest.vocoder.frames_after
     stream = voice.stream(TEXT, chunk_frames=6, first_chunk_frames=2, context_frames=None, options=FOREVER)
@@ -124,13 +129,16 @@ def test_a_thousand_abandoned_streams_leave_nothing(voice: Synthesizer) -> None:
 def test_cancelling_stops_at_a_boundary_and_the_voice_goes_on(voice: Synthesizer) -> None:
     expected = voice.say(LONG).samples
     for after in (0, 1, 3):
-        calls = itertools.count()
-        options = SpeechOptions(cancelled=lambda calls=calls, after=after: next(calls) >= after)
         with pytest.raises(Cancelled):
-            voice.say(LONG, options=options)
+            voice.say(LONG, options=cancelled_after(after))
         with pytest.raises(Cancelled):
-            list(voice.stream(LONG, options=options))
+            list(voice.stream(LONG, options=cancelled_after(after)))
     np.testing.assert_array_equal(voice.say(LONG).samples, expected)
+
+
+def cancelled_after(looks: int) -> SpeechOptions:
+    calls = itertools.count()
+    return SpeechOptions(cancelled=lambda: next(calls) >= looks)
 
 
 def test_a_deadline_is_a_cancellation(voice: Synthesizer) -> None:
