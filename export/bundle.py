@@ -118,8 +118,7 @@ def export_onnx(
         )
         manifest = msgspec.structs.replace(manifest, parity=parity)
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
-        written = load_manifest(folder)
-    return written
+        return load_manifest(folder)
 
 
 def _sample_range(hop_length: int, filter_length: int, frames: int) -> DimRange:
