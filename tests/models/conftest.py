@@ -25,15 +25,6 @@ Content = Callable[..., dict[str, Any]]
 Save = Callable[[Any], Path]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small only wait for each other in threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def arrays() -> dict[str, Any]:
     with np.load(GOLDEN) as file:

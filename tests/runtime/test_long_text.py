@@ -19,11 +19,6 @@ LINES = [case["text"] for case in CASES[:500]]
 CHAPTER = " ".join(LINES)
 
 
-@pytest.fixture(scope="module")
-def voice(tiny_bundle: Path) -> Synthesizer:
-    return Synthesizer.load(tiny_bundle, threads=1)
-
-
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     warnings.simplefilter("ignore")

@@ -7,8 +7,6 @@ import itertools
 import sys
 import time
 import tracemalloc
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,16 +25,6 @@ from tacoglow.tests import tolerances
 TEXT = "I missed you, and the rest."
 LONG = "One sentence is short. Another one, a little longer, is here! And a third: it follows? Yes."
 FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
-
-
-@pytest.fixture(scope="module")
-def voice(tiny_bundle: Path) -> Synthesizer:
-    return Synthesizer.load(tiny_bundle, threads=1)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    warnings.simplefilter("ignore", FrameLimitWarning)
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,16 +18,6 @@ from tacoglow.tests import tolerances
 
 MID_LIMIT = 5  # frames: some of the tiny voice's utterances end before
 TEXTS = ["Hello world.", "I missed you, and the rest.", "No.", "A longer sentence than these."]
-
-
-@pytest.fixture(scope="module")
-def voice(tiny_bundle: Path) -> Synthesizer:
-    return Synthesizer.load(tiny_bundle, threads=1)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    warnings.simplefilter("ignore", FrameLimitWarning)
 
 
 def assert_same(a: Audio, b: Audio) -> None:
