@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +27,7 @@ from ..runtime.manifest import (
 )
 from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
+from .folders import written_whole
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .parity import TOLERANCES, Reference, measure_parity
 from .to_onnx import opset_for, write_onnx
@@ -42,7 +40,7 @@ class Limits:
 
     batch: int = 8  # utterances
     tokens: int = 256
-    frames: int | None = None  # of one utterance; the checkpoint's max_decoder_steps if None
+    frames: int | None = None  # of one utterance, down to whole decoder steps; the checkpoint's limit if None
 
     def __post_init__(self) -> None:
         for name in ("batch", "tokens", "frames"):
@@ -79,7 +77,7 @@ def export_onnx(
             f"filter_length: the denoiser cannot use a window of {audio.filter_length} samples"
         ) from error
     graphs = build_graphs(tacotron2, waveglow, denoiser, precision)
-    frames = limits.frames or tacotron2.config.max_decoder_steps
+    frames = _frame_limit(limits, tacotron2)
     with written_whole(Path(bundle)) as folder:
         before, after = waveglow.config.receptive_field_frames
         manifest = Manifest(
@@ -91,6 +89,7 @@ def export_onnx(
             text=text_entry(voice, tacotron2),
             decoder=DecoderSettings(
                 gate_threshold=tacotron2.config.gate_threshold,
+                frames_per_step=tacotron2.config.n_frames_per_step,
                 max_frames=frames,
                 prenet_layers=len(tacotron2.decoder.prenet.layers),
                 prenet_dim=tacotron2.config.prenet_dim,
@@ -121,6 +120,13 @@ def export_onnx(
         return load_manifest(folder)
 
 
+def _frame_limit(limits: Limits, tacotron2: Tacotron2) -> int:
+    frames, step = limits.frames or tacotron2.config.max_frames, tacotron2.config.n_frames_per_step
+    if frames < step:
+        raise ExportError(f"limit max-frames: this voice makes {step} frames a decoder step, so at least {step}")
+    return frames - frames % step
+
+
 def _sample_range(hop_length: int, filter_length: int, frames: int) -> DimRange:
     """The denoiser's transform mirrors half a window at either end, so it wants at least a window of audio."""
     longest = max(frames * hop_length, filter_length)
@@ -132,40 +138,3 @@ def _write_graph(graph: Graph, folder: Path, precision: str, progress: Progress)
     write_onnx(graph, path, precision)
     progress(f"{graph.name:13} written: {path.stat().st_size / 1e6:6.1f} MB")
     return GraphSpec(file=path.name, sha256=file_sha256(path), inputs=graph.inputs, outputs=graph.outputs)
-
-
-@contextmanager
-def written_whole(bundle: Path) -> Iterator[Path]:
-    """A temporary folder beside `bundle` that takes its place at the end, and is removed if anything fails."""
-    try:
-        if bundle.exists() and not _is_replaceable(bundle):
-            raise ExportError(f"{bundle}: exists and is no bundle; choose another folder with -o")
-        bundle.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=bundle.parent, prefix=f".{bundle.name}."))
-        try:
-            yield folder
-            folder.chmod(0o755)
-            _replace(folder, bundle)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise ExportError(f"{bundle}: cannot be written: {error.strerror}; choose another folder with -o") from error
-
-
-def _is_replaceable(bundle: Path) -> bool:
-    return bundle.is_dir() and ((bundle / MANIFEST_NAME).is_file() or not any(bundle.iterdir()))
-
-
-def _replace(folder: Path, bundle: Path) -> None:
-    """Rename folder to bundle; what was there steps aside first, since a folder cannot be renamed onto a full one."""
-    if not bundle.exists():
-        folder.rename(bundle)
-        return
-    with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.old.") as aside:
-        old = bundle.rename(Path(aside) / "bundle")
-        try:
-            folder.rename(bundle)
-        except OSError:
-            with suppress(OSError):  # unless another export has put a bundle there meanwhile
-                old.rename(bundle)
-            raise

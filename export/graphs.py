@@ -51,8 +51,10 @@ def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, p
     mel = _specs("float32", mel=("B", M, "F"))
     z = _specs("float32", z=("B", vocoder.n_group, f"F*{vocoder.groups_per_frame}"))
     states = _state_shapes(tacotron2)
-    step_in = _specs("float32", decoder_input=("B", M), prenet_dropout=("B", 2, acoustic.prenet_dim), **states)
-    step_out = _specs("float32", mel_frame=("B", M), gate_logit=("B", 1))
+    # A step's r frames lie one after the other in decoder_input and mel_frame, as NVIDIA's projection gives them.
+    frames: tuple[int | str, ...] = ("B", acoustic.step_mel_size)
+    step_in = _specs("float32", decoder_input=frames, prenet_dropout=("B", 2, acoustic.prenet_dim), **states)
+    step_out = _specs("float32", mel_frame=frames, gate_logit=("B", 1))
     step_out += _specs("float32", **{f"{name}_out": shape for name, shape in states.items()})
     return [
         Graph("encoder", EncoderGraph(tacotron2, compute), ids, memory),

@@ -68,7 +68,7 @@ class Reference:
         """Mel [1, M, F] of an utterance computed in dtype, as float32, and the frames before its gate fired."""
         tacotron2 = self.tacotron2 if dtype == torch.float32 else copy.deepcopy(self.tacotron2).to(dtype)
         encoded = tacotron2.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
-        decoded = tacotron2.decode(*encoded, self.dropout(noise, frames).to(dtype))
+        decoded = tacotron2.decode(*encoded, self.dropout(noise, frames // self.config.n_frames_per_step).to(dtype))
         return tacotron2.postnet(decoded.mel, decoded.frames_decoded).float(), int(decoded.mel_lengths[0])
 
     def audio(self, mel: Tensor, noise: Noise, sigma: float) -> Tensor:
@@ -76,8 +76,8 @@ class Reference:
         audio: Tensor = self.waveglow(mel, self.z(noise, mel.shape[2]) * sigma)
         return audio
 
-    def dropout(self, noise: Noise, frames: int) -> Tensor:
-        return torch.from_numpy(noise.prenet_dropout(0, frames, 2, self.config.prenet_dim))[None]
+    def dropout(self, noise: Noise, steps: int) -> Tensor:
+        return torch.from_numpy(noise.prenet_dropout(0, steps, 2, self.config.prenet_dim))[None]
 
     def z(self, noise: Noise, frames: int) -> Tensor:
         vocoder = self.waveglow.config
@@ -113,8 +113,9 @@ def measure_graphs(
     manifest = synthesizer.manifest
     ids = _example_ids(synthesizer)[: manifest.range("B").max]
     tolerance, frames = TOLERANCES[manifest.precision].graph, min(GRAPH_FRAMES, manifest.range("F").max)
+    steps = max(1, frames // manifest.decoder.frames_per_step)
     report = {}
-    for name, inputs, expected in _graph_cases(reference, ids, frames, manifest.range("S").min):
+    for name, inputs, expected in _graph_cases(reference, ids, steps, manifest.range("S").min):
         runner = synthesizer.backend.open(name)
         got = runner.run(**{key: value.contiguous().numpy() for key, value in inputs.items()})
         report[name] = {key: _compare(got[key], value.numpy(), tolerance) for key, value in expected.items()}
@@ -123,11 +124,11 @@ def measure_graphs(
 
 
 def _graph_cases(
-    reference: Reference, ids: list[list[int]], frames: int, min_samples: int
+    reference: Reference, ids: list[list[int]], steps: int, min_samples: int
 ) -> list[tuple[str, Mapping[str, Tensor], Mapping[str, Tensor]]]:
     """(graph, inputs by name, the modules' outputs by name), each fed from the modules' outputs before it.
 
-    frames: of mel; min_samples: the least audio that the denoiser takes.
+    steps: of the decoder; min_samples: the least audio that the denoiser takes.
     """
     tacotron2, config = reference.tacotron2, reference.config
     lengths = torch.tensor([len(item) for item in ids], dtype=torch.int32)
@@ -135,18 +136,19 @@ def _graph_cases(
     memory, processed, mask = tacotron2.encode(token_ids, lengths)
     encoded = {"memory": memory, "processed_memory": processed, "memory_mask": mask}
 
-    dropout = torch.cat([reference.dropout(Noise(i), frames) for i in range(len(ids))])
-    state, frame = tacotron2.decoder.initial_state(memory), memory.new_zeros(len(ids), config.n_mel_channels)
+    dropout = torch.cat([reference.dropout(Noise(i), steps) for i in range(len(ids))])
+    state, made = tacotron2.decoder.initial_state(memory), memory.new_zeros(len(ids), config.step_mel_size)
     mels = []
-    for step in range(frames):
-        before, drop = {"decoder_input": frame, "prenet_dropout": dropout[:, step]}, dropout[:, step]
+    for step in range(steps):
+        before, drop = {"decoder_input": made, "prenet_dropout": dropout[:, step]}, dropout[:, step]
         inputs = {**before, **state._asdict(), **encoded}
-        frame, gate, state = tacotron2.decoder(frame, drop, state, memory, processed, mask)
-        mels.append(frame)
-        if step == min(STATE_STEPS, frames - 1):
-            step_case = (inputs, _step_outputs(frame, gate, state))
+        made, gate, state = tacotron2.decoder(made, drop, state, memory, processed, mask)
+        mels.append(made)
+        if step == min(STATE_STEPS, steps - 1):
+            step_case = (inputs, _step_outputs(made, gate, state))
 
-    mel = torch.stack(mels, 2)
+    mel = torch.cat(mels, 1).reshape(len(ids), -1, config.n_mel_channels).transpose(1, 2)  # [B, M, F]
+    frames = mel.shape[2]
     mel_lengths = torch.tensor([frames, max(1, frames - 7)][: len(ids)], dtype=torch.int32)
     mel_postnet = tacotron2.postnet(mel, mel_lengths)
     spoken = tacotron2.postnet(mel, torch.full_like(mel_lengths, frames))
@@ -167,19 +169,20 @@ def _graph_cases(
     ]
 
 
-def _step_outputs(frame: Tensor, gate: Tensor, state: DecoderState) -> dict[str, Tensor]:
+def _step_outputs(mel: Tensor, gate: Tensor, state: DecoderState) -> dict[str, Tensor]:
     states = {f"{name}_out": value for name, value in state._asdict().items()}
-    return {"mel_frame": frame, "gate_logit": gate, **states}
+    return {"mel_frame": mel, "gate_logit": gate, **states}
 
 
 def _pipeline_parity(
     synthesizer: Synthesizer, reference: Reference, ids: list[int]
 ) -> tuple[dict[str, TensorParity], tuple[int, int]]:
     manifest, tolerance = synthesizer.manifest, TOLERANCES[synthesizer.manifest.precision]
-    limit, noise, sigma = min(PIPELINE_FRAMES, manifest.decoder.max_frames), Noise(0), manifest.vocoder.sigma
+    options = SpeechOptions(max_frames=min(PIPELINE_FRAMES, manifest.decoder.max_frames))
+    limit, noise, sigma = options.frame_limit(manifest), Noise(0), manifest.vocoder.sigma
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both sides end at the same frame, however that came about
-        out = synthesizer.speak_ids([ids], [noise], SpeechOptions(max_frames=limit))[0]
+        out = synthesizer.speak_ids([ids], [noise], options)[0]
     mel, stop = reference.mel(ids, noise, limit)
     stops = stop, out.mel.shape[1]
     if tolerance.pipeline is None or stops[0] != stops[1]:

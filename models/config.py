@@ -24,21 +24,17 @@ class Tacotron2Config:
     attention_dim: int = 128
     attention_location_n_filters: int = 32
     attention_location_kernel_size: int = 31
-    n_frames_per_step: int = 1
+    n_frames_per_step: int = 1  # the reduction factor r
     decoder_rnn_dim: int = 1024
     prenet_dim: int = 256
     max_decoder_steps: int = 2000
-    gate_threshold: float = 0.5  # a probability: an item ends at the first frame whose gate is above it
+    gate_threshold: float = 0.5  # a probability: an item ends at the first step whose gate is above it
     postnet_embedding_dim: int = 512
     postnet_kernel_size: int = 5
     postnet_n_convolutions: int = 5
 
     def __post_init__(self) -> None:
         _check_positive(self)
-        if self.n_frames_per_step != 1:
-            raise CheckpointError(
-                f"tacotron2 config: n_frames_per_step is {self.n_frames_per_step}, this version takes 1 only"
-            )
         if self.symbols_embedding_dim != self.encoder_embedding_dim:
             raise CheckpointError(
                 f"tacotron2 config: symbols_embedding_dim {self.symbols_embedding_dim} must equal "
@@ -49,6 +45,16 @@ class Tacotron2Config:
         for name in ("encoder_kernel_size", "attention_location_kernel_size", "postnet_kernel_size"):
             if getattr(self, name) % 2 == 0:
                 raise CheckpointError(f"tacotron2 config: {name} must be odd, got {getattr(self, name)}")
+
+    @property
+    def step_mel_size(self) -> int:
+        """Numbers of one decoder step's frames together."""
+        return self.n_mel_channels * self.n_frames_per_step
+
+    @property
+    def max_frames(self) -> int:
+        """Of one utterance, the frames of the step at which its gate fires included."""
+        return self.max_decoder_steps * self.n_frames_per_step
 
     @property
     def postnet_reach_frames(self) -> int:

@@ -4,8 +4,12 @@ Source: Shen et al., "Natural TTS Synthesis by Conditioning WaveNet on Mel Spect
 (arXiv 1712.05884), with the choices of NVIDIA's published implementation (an LSTM's dropout at training only,
 a prenet whose dropout stays on at inference).
 
-Dimension letters: B batch, T tokens, F frames, M mel bands, E encoder width, A attention width, R LSTM width,
-P prenet width.
+A decoder step makes r frames (`n_frames_per_step`), one gate and one row of the alignment, and sees the r frames of the
+step before. NVIDIA's code is written for r > 1 and says that it supports r = 1; here lengths count frames for every r,
+where its `infer` would count steps.
+
+Dimension letters: B batch, T tokens, F frames, S decoder steps (F = S * r), M mel bands, E encoder width, A attention
+width, R LSTM width, P prenet width.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ class Prenet(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(n_in, width, bias=False), nn.Linear(width, width, bias=False)])
 
     def forward(self, x: Tensor, dropout: Tensor) -> Tensor:
-        """Frame [B, M], dropout factors [B, 2, P] (0 or 2) -> [B, P]."""
+        """Frames of a step [B, r*M], dropout factors [B, 2, P] (0 or 2) -> [B, P]."""
         for i, layer in enumerate(self.layers):
             x = F.relu(layer(x)) * dropout[:, i]
         return x
@@ -119,11 +123,11 @@ class Decoder(nn.Module):
         super().__init__()
         self.config = config
         memory = config.encoder_embedding_dim
-        self.prenet = Prenet(config.n_mel_channels, config.prenet_dim)
+        self.prenet = Prenet(config.step_mel_size, config.prenet_dim)
         self.attention_rnn = nn.LSTMCell(config.prenet_dim + memory, config.attention_rnn_dim)
         self.attention_layer = Attention(config)
         self.decoder_rnn = nn.LSTMCell(config.attention_rnn_dim + memory, config.decoder_rnn_dim)
-        self.linear_projection = nn.Linear(config.decoder_rnn_dim + memory, config.n_mel_channels)
+        self.linear_projection = nn.Linear(config.decoder_rnn_dim + memory, config.step_mel_size)
         self.gate_layer = nn.Linear(config.decoder_rnn_dim + memory, 1)
 
     def initial_state(self, memory: Tensor) -> DecoderState:
@@ -141,7 +145,7 @@ class Decoder(nn.Module):
         processed_memory: Tensor,
         memory_mask: Tensor,
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """One step: the last frame [B, M] -> the next frame [B, M], gate logit [B, 1], next state."""
+        """One step: the last step's frames [B, r*M] -> the next r frames [B, r*M], gate logit [B, 1], next state."""
         x = self.prenet(decoder_input, prenet_dropout)
         attention_hidden, attention_cell = self.attention_rnn(
             torch.cat((x, state.attention_context), 1), (state.attention_hidden, state.attention_cell)
@@ -193,10 +197,10 @@ class DecoderOutput(NamedTuple):
     """What the decoder loop made; the frames of an item past its own end are zero."""
 
     mel: Tensor  # [B, M, F] before the postnet
-    gate_logits: Tensor  # [B, F]
-    alignments: Tensor  # [B, F, T]
-    mel_lengths: Tensor  # int32 [B]: frames before the gate fired
-    frames_decoded: Tensor  # int32 [B]: mel_lengths, plus the frame at which the gate fired
+    gate_logits: Tensor  # [B, S]
+    alignments: Tensor  # [B, S, T]
+    mel_lengths: Tensor  # int32 [B]: frames of the steps before the gate fired
+    frames_decoded: Tensor  # int32 [B]: mel_lengths, plus the frames of the step at which the gate fired
 
 
 class Tacotron2(nn.Module):
@@ -227,9 +231,9 @@ class Tacotron2(nn.Module):
         memory_mask: Tensor,
         prenet_dropout: Tensor | None = None,
     ) -> DecoderOutput:
-        """Run the loop until every item's gate has fired, or for config.max_decoder_steps frames.
+        """Run the loop until every item's gate has fired, or for config.max_decoder_steps steps.
 
-        prenet_dropout [B, F, 2, P] holds the factors (0 or 2) of every frame, and ends the loop where it ends; drawn
+        prenet_dropout [B, S, 2, P] holds the factors (0 or 2) of every step, and ends the loop where it ends; drawn
         from torch's generator if None.
         """
         limit = self.config.max_decoder_steps
@@ -237,23 +241,25 @@ class Tacotron2(nn.Module):
             limit = min(limit, prenet_dropout.shape[1])
         batch = memory.shape[0]
         state = self.decoder.initial_state(memory)
-        frame = memory.new_zeros(batch, self.config.n_mel_channels)
-        lengths = torch.zeros(batch, dtype=torch.int32, device=memory.device)
+        frames = memory.new_zeros(batch, self.config.step_mel_size)
+        spoken = torch.zeros(batch, dtype=torch.int32, device=memory.device)  # steps before the gate fired
+        decoded = torch.zeros_like(spoken)  # and the one at which it did
         running = torch.ones(batch, dtype=torch.bool, device=memory.device)
-        decoded = torch.zeros_like(lengths)
         mels, gates, alignments = [], [], []
         for step in range(limit):
             dropout = self._draw_dropout(memory) if prenet_dropout is None else prenet_dropout[:, step]
-            frame, gate, state = self.decoder(frame, dropout, state, memory, processed_memory, memory_mask)
-            mels.append(frame * running[:, None])
+            frames, gate, state = self.decoder(frames, dropout, state, memory, processed_memory, memory_mask)
+            mels.append(frames * running[:, None])
             gates.append(gate[:, 0] * running)
             alignments.append(state.attention_weights * running[:, None])
             decoded += running
             running = running & (torch.sigmoid(gate[:, 0]) <= self.config.gate_threshold)
-            lengths += running
+            spoken += running
             if not running.any():
                 break
-        return DecoderOutput(torch.stack(mels, 2), torch.stack(gates, 1), torch.stack(alignments, 1), lengths, decoded)
+        r, bands = self.config.n_frames_per_step, self.config.n_mel_channels
+        mel = torch.stack(mels, 1).reshape(batch, -1, bands).transpose(1, 2).contiguous()  # [B, S, r*M] -> [B, M, F]
+        return DecoderOutput(mel, torch.stack(gates, 1), torch.stack(alignments, 1), spoken * r, decoded * r)
 
     def _draw_dropout(self, memory: Tensor) -> Tensor:
         return (
@@ -276,9 +282,9 @@ class Tacotron2(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Token ids [B, T] -> mel, in both forms that NVIDIA has published.
 
-        `infer(ids, lengths)` returns mel [B, M, F] after the postnet, mel_lengths int32 [B] and alignments [B, F, T].
+        `infer(ids, lengths)` returns mel [B, M, F] after the postnet, mel_lengths int32 [B] and alignments [B, S, T].
         `infer(ids)`, the older form, takes every item as T long and returns mel before the postnet, mel after it,
-        gate logits [B, F] and alignments. As there, F counts the frame at which the last gate fired, while
+        gate logits [B, S] and alignments. As there, F counts the step at which the last gate fired, while
         mel_lengths counts the frames before; unlike there, a batch may come in any order, and an item's result is
         what it is alone, zero past its end.
         """

@@ -9,18 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Backend
-from .decoder import DecodedItem, DecoderSession, EncoderOutput
+from .decoder import DecodedItem, DecoderSession
+from .device.loop import DeviceLoop
+from .device.runner import DeviceGraphRunner
 from .manifest import Manifest
 from .noise import Noise
 from .options import SpeechOptions
 from .planning import token_bucket
+from .steps import EncoderOutput, HostLoop
 
 
 class AcousticModel:
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.manifest = manifest
         self._encoder = backend.open("encoder")
-        self._step = backend.open("decoder_step")
+        step = backend.open("decoder_step")
+        self._loop: DeviceLoop | HostLoop
+        self._loop = DeviceLoop(step, manifest) if isinstance(step, DeviceGraphRunner) else HostLoop(step, manifest)
         self._postnet = backend.open("postnet")
 
     def encode(self, ids: Sequence[Sequence[int]]) -> EncoderOutput:
@@ -43,7 +48,7 @@ class AcousticModel:
         )
 
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: SpeechOptions) -> DecoderSession:
-        return DecoderSession(self._step, self.manifest, encoded, noises, options)
+        return DecoderSession(self._loop.open(encoded, noises), self.manifest, encoded.memory_mask, options)
 
     def decode(
         self, encoded: EncoderOutput, noises: Sequence[Noise], options: SpeechOptions
@@ -56,12 +61,13 @@ class AcousticModel:
         done: dict[int, tuple[DecodedItem, Noise]] = {}
         for attempt in range(options.retries + 1):
             attempts = [noises[i].retried(attempt) for i in rows]
-            session = self.session(encoded.items(rows), attempts, options)
+            session = self.session(encoded, attempts, options)
             session.advance(options.frame_limit(self.manifest))
             done |= {i: (session.item(row), attempts[row]) for row, i in enumerate(rows)}
-            rows = [i for i in rows if done[i][0].stop_reason == "frame_limit"]
-            if not rows:
+            again = [row for row, i in enumerate(rows) if done[i][0].stop_reason == "frame_limit"]
+            if not again:
                 break
+            rows, encoded = [rows[row] for row in again], encoded.items(again)
         return [done[i] for i in range(len(noises))]
 
     def postnet(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:

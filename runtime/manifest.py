@@ -51,7 +51,8 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     gate_threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # probability
-    max_frames: Count  # the frame limit of one utterance
+    frames_per_step: Count = 1  # what one decoder step makes; its gate and its attention are one for all of them
+    max_frames: Count  # the frame limit of one utterance, a multiple of frames_per_step
     prenet_layers: Count
     prenet_dim: Count
     postnet_frames: int  # frames to either side of a frame that its postnet output depends on
@@ -74,6 +75,11 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def resolve(self, dims: Mapping[str, int]) -> tuple[int, ...]:
         """The shape in numbers, each letter replaced by its value in dims."""
         return tuple(entry if isinstance(entry, int) else _evaluate(entry, dims) for entry in self.shape)
+
+    @property
+    def letters(self) -> set[str]:
+        """The dimension letters that the shape depends on."""
+        return {entry.partition("*")[0] for entry in self.shape if isinstance(entry, str)}
 
 
 class GraphFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -213,6 +219,13 @@ def _check_graphs(manifest: Manifest) -> None:
     for source, target in manifest.decoder.states.items():
         if source not in step or target not in step or step[source].shape != step[target].shape:
             raise msgspec.ValidationError(f"state {source!r} -> {target!r} is no pair - at `$.decoder.states`")
+    decoder, bands = manifest.decoder, manifest.audio.n_mel_channels
+    if decoder.max_frames % decoder.frames_per_step:
+        raise msgspec.ValidationError("max_frames should be a multiple of frames_per_step - at `$.decoder.max_frames`")
+    if "mel_frame" not in step or step["mel_frame"].shape != ("B", decoder.frames_per_step * bands):
+        raise msgspec.ValidationError(
+            "mel_frame should be [B, frames_per_step * n_mel_channels] - at `$.graphs.decoder_step`"
+        )
     if manifest.audio.hop_length % manifest.vocoder.group_size:
         raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
 

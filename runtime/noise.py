@@ -5,7 +5,7 @@ key = (seed, utterance) and counter = (block + 1, stream, 0, 0): the counter tha
 `block` when it is set to (0, stream, 0, 0), since it counts up before it draws. So any window can be drawn by itself,
 in any order, and C++ and CUDA draw the same.
 
-    stream 0: prenet dropout. Frame f owns ceil(layers * width / 256) blocks; bit i of its words (little endian)
+    stream 0: prenet dropout. Decoder step s owns ceil(layers * width / 256) blocks; bit i of its words (little endian)
               is unit i, layers first; a set bit keeps the unit.
     stream 1: z. Group g owns ceil(group_size / 4) blocks; words 2j and 2j + 1 give channels 2j and 2j + 1.
 """
@@ -43,13 +43,13 @@ class Noise:
         raw: NDArray[np.uint64] = generator.random_raw(n_blocks * WORDS_PER_BLOCK)
         return raw
 
-    def prenet_dropout(self, first_frame: int, n_frames: int, layers: int, width: int) -> NDArray[np.float32]:
-        """float32 [n_frames, layers, width]: 0 where a unit is dropped, 2 where it is kept."""
+    def prenet_dropout(self, first_step: int, n_steps: int, layers: int, width: int) -> NDArray[np.float32]:
+        """float32 [n_steps, layers, width]: 0 where a unit is dropped, 2 where it is kept."""
         units = layers * width
         blocks = -(-units // (64 * WORDS_PER_BLOCK))
-        words = self.words(DROPOUT_STREAM, first_frame * blocks, n_frames * blocks).astype("<u8")
-        bits = np.unpackbits(words.view(np.uint8).reshape(n_frames, -1), axis=1, count=units, bitorder="little")
-        return np.multiply(bits, KEPT, dtype=np.float32).reshape(n_frames, layers, width)
+        words = self.words(DROPOUT_STREAM, first_step * blocks, n_steps * blocks).astype("<u8")
+        bits = np.unpackbits(words.view(np.uint8).reshape(n_steps, -1), axis=1, count=units, bitorder="little")
+        return np.multiply(bits, KEPT, dtype=np.float32).reshape(n_steps, layers, width)
 
     def z(self, first_group: int, n_groups: int, group_size: int) -> NDArray[np.float32]:
         """float32 [group_size, n_groups], standard normal by Box and Muller's transform, computed in float64."""

@@ -33,15 +33,15 @@ class SpeechOptions:
             raise RequestError(f"retries: expected 0 or more, got {self.retries}")
 
     def frame_limit(self, manifest: Manifest) -> int:
-        """Frames of an utterance at most. Raises RequestError if it is not one of 1 to the bundle's limit."""
-        limit = manifest.decoder.max_frames
+        """Frames of an utterance at most, in whole decoder steps. Raises RequestError beyond the bundle's limits."""
+        step, limit = manifest.decoder.frames_per_step, manifest.decoder.max_frames
         frames = limit if self.max_frames is None else self.max_frames
-        if not 1 <= frames <= limit:
+        if not step <= frames <= limit:
             raise RequestError(
-                f"max frames: expected 1 to {limit} (this bundle's limit), got {frames}; "
+                f"max frames: expected {step} to {limit} (this bundle's limit), got {frames}; "
                 "a longer one needs export-onnx --max-frames"
             )
-        return frames
+        return frames - frames % step
 
     def gate_logit(self, manifest: Manifest) -> float:
         """The gate threshold as a logit."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, split_text
+from ..text import DroppedSymbolWarning, FrontEnd, split_text
+from .manifest import Manifest
 
+WINDOW_FRAMES = 768  # new frames a vocoder window at most; 8.9 s at 22,050 Hz and a hop of 256
 SMALLEST_BUCKET = 32  # tokens; buckets double from here to the bundle's limit
 # Seconds of silence after a piece that ends so; the ends are searched in this order.
 PAUSES = ((".!?…", 0.35), (";:—–", 0.25), (",", 0.15))
@@ -24,18 +27,23 @@ class Piece:
 
     text: str
     pause: float  # seconds of silence after it; 0 for the last
+    ids: tuple[int, ...]
 
 
 def plan_pieces(front_end: FrontEnd, text: str, max_tokens: int) -> list[Piece]:
     """The text in one piece where it fits, else split at sentence ends, clauses, words; silent pieces are left out.
 
-    Raises TextError if nothing of the text can be spoken.
+    Warns of characters that are dropped. Raises TextError if nothing of the text can be spoken.
     """
-    if front_end.count_tokens(text) <= max_tokens:
-        front_end.encode(text)  # refuses what is empty, and warns about what is dropped
-        return [Piece(text, 0.0)]
-    texts = [piece for piece in split_text(text, max_tokens, front_end.count_tokens) if front_end.count_tokens(piece)]
-    return [Piece(piece, pause_after(piece)) for piece in texts[:-1]] + [Piece(texts[-1], 0.0)]
+    ids = front_end.encode(text)
+    if len(ids) <= max_tokens:
+        return [Piece(text, 0.0, tuple(ids))]
+    parts = [part for part in split_text(text, max_tokens, front_end.count_tokens) if front_end.count_tokens(part)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DroppedSymbolWarning)  # the text has been warned of as a whole
+        encoded = [tuple(front_end.encode(part)) for part in parts]
+    pauses = [pause_after(part) for part in parts[:-1]] + [0.0]
+    return [Piece(*piece) for piece in zip(parts, pauses, encoded, strict=True)]
 
 
 def pause_after(piece: str) -> float:
@@ -54,6 +62,17 @@ def token_bucket(length: int, limit: int) -> int:
     while bucket < length:
         bucket *= 2
     return min(bucket, limit)
+
+
+def denoiser_frames(manifest: Manifest) -> int:
+    """Frames to either side of a sample that the denoiser's transform reaches."""
+    return -(-manifest.audio.filter_length // manifest.audio.hop_length)
+
+
+def vocoder_window_frames(manifest: Manifest) -> int:
+    """Frames that the vocoder's graphs see at once at most: a window with all its context."""
+    context = manifest.vocoder.frames_before + manifest.vocoder.frames_after
+    return WINDOW_FRAMES + 2 * denoiser_frames(manifest) + context
 
 
 def plan_batches(lengths: Mapping[int, int], max_tokens: int, max_batch: int) -> list[list[int]]:

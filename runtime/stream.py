@@ -84,7 +84,7 @@ class SpeechStream:
         self,
         pieces: Sequence[Piece],
         sampling_rate: int,
-        open_piece: Callable[[int, str], UtteranceStream],
+        open_piece: Callable[[int, Piece], UtteranceStream],
         on_end: Callable[[str, DecodedItem], None],
     ) -> None:
         self.sampling_rate = sampling_rate  # Hz
@@ -94,7 +94,7 @@ class SpeechStream:
 
     def _generate(self) -> Iterator[Samples]:
         for i, piece in enumerate(self._pieces):
-            utterance = self._open_piece(i, piece.text)
+            utterance = self._open_piece(i, piece)
             is_first_chunk = True
             for samples, is_last_chunk in utterance.chunks():
                 fade_in, fade_out = is_first_chunk and i > 0, is_last_chunk and i < len(self._pieces) - 1

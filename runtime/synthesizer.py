@@ -17,7 +17,7 @@ from .backends import open_backend
 from .backends.base import Backend, BackendOptions
 from .decoder import DecodedItem
 from .errors import RequestError
-from .manifest import Manifest, load_manifest
+from .manifest import load_manifest
 from .noise import Noise
 from .options import SpeechOptions, StreamOptions
 from .planning import Piece, faded, plan_batches, plan_pieces
@@ -32,8 +32,8 @@ class FrameLimitWarning(UserWarning):
 class Synthesizer:
     """A voice, ready to speak. Not safe for use from several threads at once: load one per thread."""
 
-    def __init__(self, manifest: Manifest, backend: Backend) -> None:
-        self.manifest = manifest
+    def __init__(self, backend: Backend) -> None:
+        manifest = self.manifest = backend.manifest
         self.backend = backend
         self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
         self.acoustic = AcousticModel(backend, manifest)
@@ -41,16 +41,22 @@ class Synthesizer:
 
     @classmethod
     def load(
-        cls, bundle: str | Path, backend: str = "auto", device: int = 0, threads: int | None = None
+        cls,
+        bundle: str | Path,
+        backend: str = "auto",
+        device: int = 0,
+        threads: int | None = None,
+        engines: str | Path | None = None,
     ) -> Synthesizer:
         """Open a bundle written by export-onnx.
 
         backend: "auto" takes the first that can run here. device: index of the GPU, for backends that run on one.
-        threads: CPU threads, all usable cores if None.
+        threads: CPU threads, all usable cores if None. engines: folder of TensorRT's engines, BUNDLE/engines if None;
+        those that are missing are built, which takes minutes.
         Raises BundleError or BackendError.
         """
-        manifest = load_manifest(Path(bundle))
-        return cls(manifest, open_backend(backend, Path(bundle), manifest, BackendOptions(threads, device)))
+        options = BackendOptions(threads, device, None if engines is None else Path(engines))
+        return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options))
 
     def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None) -> Audio:
         """Speak a text; the same seed gives the same speech on every backend and in any batch.
@@ -73,15 +79,19 @@ class Synthesizer:
         options, max_tokens = options or SpeechOptions(), self.manifest.range("T").max
         plans = [plan_pieces(self.front_end, text, max_tokens) for text in texts]
         # Every piece of every text, with the noise that it has wherever it is spoken.
-        pieces = [piece.text for plan in plans for piece in plan]
+        pieces = [piece for plan in plans for piece in plan]
         noises = [Noise(seed, i) for seed, plan in zip(seeds, plans, strict=True) for i in range(len(plan))]
-        ids = [self._encode_quietly(piece) for piece in pieces]
         spoken: dict[int, tuple[Utterance, dict[str, float]]] = {}
-        lengths = {i: len(item) for i, item in enumerate(ids)}
+        lengths = {i: len(piece.ids) for i, piece in enumerate(pieces)}
         for group in plan_batches(lengths, max_tokens, self.manifest.range("B").max):
             timings: dict[str, float] = {}
-            batch = [[values[i] for i in group] for values in (ids, noises, pieces)]
-            utterances = self.speak_ids(batch[0], batch[1], options, timings, batch[2])  # type: ignore[arg-type]
+            utterances = self.speak_ids(
+                [pieces[i].ids for i in group],
+                [noises[i] for i in group],
+                options,
+                timings,
+                [pieces[i].text for i in group],
+            )
             spoken |= {i: (utterance, timings) for i, utterance in zip(group, utterances, strict=True)}
         results = iter(spoken[i] for i in range(len(pieces)))
         return [self._joined(plan, [next(results) for _ in plan]) for plan in plans]
@@ -110,9 +120,8 @@ class Synthesizer:
             context_frames,
         )
 
-        def open_piece(i: int, piece: str) -> UtteranceStream:
-            ids = self._encode_quietly(piece)
-            return UtteranceStream(self.acoustic, self.vocoder, ids, Noise(seed, i), options, chunks)
+        def open_piece(i: int, piece: Piece) -> UtteranceStream:
+            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, Noise(seed, i), options, chunks)
 
         Noise(seed)  # refuses a seed out of range now, not at the first chunk
         options.frame_limit(self.manifest)
@@ -154,12 +163,6 @@ class Synthesizer:
                 )
             )
         return utterances
-
-    def _encode_quietly(self, piece: str) -> list[int]:
-        """Ids of a piece whose text has been warned about as a whole."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return self.front_end.encode(piece)
 
     def _warn_of_ending(self, text: str, item: DecodedItem) -> None:
         if item.mel_length == 0:

@@ -14,8 +14,7 @@ from .errors import RequestError
 from .manifest import Manifest
 from .noise import Noise
 from .options import SpeechOptions
-
-WINDOW_FRAMES = 768  # new frames a window of `samples`; 8.9 s at 22,050 Hz and a hop of 256
+from .planning import WINDOW_FRAMES, denoiser_frames
 
 Samples = NDArray[np.float32]
 
@@ -84,8 +83,7 @@ class Vocoder:
 
     def _denoiser_frames(self, options: SpeechOptions) -> int:
         """Frames to either side that the denoiser's transform reaches, if it is used."""
-        audio = self.manifest.audio
-        return -(-audio.filter_length // audio.hop_length) if options.denoise > 0.0 else 0
+        return denoiser_frames(self.manifest) if options.denoise > 0.0 else 0
 
     def _denoised(self, samples: Samples, strength: float) -> Samples:
         padded = np.pad(samples, (0, max(0, self.manifest.range("S").min - len(samples))))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tacoglow.export import export_onnx
 from tacoglow.export.bundle import Limits
+from tacoglow.export.torchscript import export_torchscript
 from tacoglow.export.voice import read_voice_file
 from tacoglow.models import Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig, load_tacotron2, load_waveglow
 from tacoglow.models.config import WNConfig
@@ -82,7 +83,7 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint
     folder = tmp_path_factory.mktemp("tiny_checkpoints")
     files = TinyCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
     torch.manual_seed(SEED)
-    torch.save({"config": TACOTRON2, "state_dict": _tacotron2_state()}, files.tacotron2)
+    torch.save({"config": TACOTRON2, "state_dict": tacotron2_state(TACOTRON2)}, files.tacotron2)
     torch.save({"config": WAVEGLOW, "state_dict": _waveglow_state()}, files.waveglow)
     files.voice.write_text(json.dumps(VOICE))
     return files
@@ -102,8 +103,33 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
     return bundle
 
 
-def _tacotron2_state() -> dict[str, Tensor]:
-    model = Tacotron2(Tacotron2Config(**TACOTRON2))
+# r and a seed of weights whose utterances end at many different frames, some at the limit
+@pytest.fixture(scope="session", params=[(2, 20), (3, 51)], ids=["r=2", "r=3"])
+def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Tacotron 2 of r = 2 or 3 frames a decoder step, as NVIDIA/tacotron2 saves it: the weights alone say r."""
+    path = tmp_path_factory.mktemp("reduced_checkpoint") / "tacotron2.pt"
+    r, seed = request.param
+    torch.manual_seed(seed)
+    torch.save({"state_dict": tacotron2_state({**TACOTRON2, "n_frames_per_step": r})}, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def reduced_bundle(
+    reduced_checkpoint: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """That voice with TorchScript: copy it before damaging it."""
+    bundle = tmp_path_factory.mktemp("reduced_bundle") / "voice"
+    models = load_tacotron2(reduced_checkpoint), load_waveglow(tiny_checkpoints.waveglow)
+    voice = read_voice_file(tiny_checkpoints.voice)
+    export_onnx(*models, bundle, voice=voice, limits=Limits(batch=4, tokens=MAX_TOKENS, frames=41))
+    export_torchscript(*models, bundle)
+    return bundle
+
+
+def tacotron2_state(config: dict[str, Any]) -> dict[str, Tensor]:
+    """Random weights of a voice that ends, under NVIDIA's names; drawn from torch's generator."""
+    model = Tacotron2(Tacotron2Config(**config))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if any(part in name for part in ("lstm", "_rnn", "prenet", "attention_layer", "projection.weight")):

@@ -18,6 +18,7 @@ from tacoglow import Synthesizer
 from tacoglow.export import ExportError, export_onnx
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.bundle import Limits
+from tacoglow.export.folders import written_whole
 from tacoglow.export.graphs import Graph, build_graphs
 from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
@@ -149,7 +150,13 @@ def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return document
 
 
-OPTIONAL = {("parity",), ("torchscript",), ("voice", "language"), ("voice", "provenance")}
+OPTIONAL = {
+    ("parity",),
+    ("decoder", "frames_per_step"),
+    ("torchscript",),
+    ("voice", "language"),
+    ("voice", "provenance"),
+}
 # Mappings whose keys are free: an entry less is another manifest, and not always a wrong one.
 FREE = {("voice", "provenance"), ("parity", "graphs"), ("parity", "pipeline"), ("decoder", "states")}
 
@@ -361,7 +368,7 @@ def test_a_failed_rename_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(ExportError, match="voice: cannot be written: Input/output error"):  # noqa: SIM117
-        with bundle_module.written_whole(bundle) as folder:
+        with written_whole(bundle) as folder:
             (folder / "manifest.json").write_text("new")
     assert (bundle / "manifest.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [bundle]
@@ -380,7 +387,7 @@ class TestAtOnce:
             for i in range(rounds):
                 barrier.wait()
                 try:
-                    with bundle_module.written_whole(bundle) as folder:
+                    with written_whole(bundle) as folder:
                         for name in files:
                             (folder / name).write_text(f"{writer} {i}")
                     written.append(f"{writer} {i}")

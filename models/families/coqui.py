@@ -59,7 +59,7 @@ _SAME_IF_STATED = {
     "location_attn": True,
     "prenet_type": "original",
     "prenet_dropout": True,
-    "r": 1,
+    "r": 1,  # of several frames a step its decoder sees the last alone, NVIDIA's all of them
 }
 _AUDIO_NAMES = {
     "sample_rate": "sampling_rate",

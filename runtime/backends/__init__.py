@@ -8,9 +8,21 @@ from ..errors import BackendError
 from ..manifest import Manifest
 from .base import Backend, BackendOptions
 from .onnxruntime import OnnxRuntimeBackend
+from .onnxruntime_cuda import OnnxRuntimeCudaBackend
+from .tensorrt import TensorRTBackend, TensorRTRTXBackend
 from .torchscript import TorchScriptBackend
 
-BACKENDS: dict[str, type[Backend]] = {backend.name: backend for backend in (OnnxRuntimeBackend, TorchScriptBackend)}
+# In the order in which "auto" tries them.
+BACKENDS: dict[str, type[Backend]] = {
+    backend.name: backend
+    for backend in (
+        TensorRTBackend,
+        TensorRTRTXBackend,
+        OnnxRuntimeCudaBackend,
+        OnnxRuntimeBackend,
+        TorchScriptBackend,
+    )
+}
 
 
 def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend:
@@ -20,13 +32,17 @@ def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOp
     """
     if name != "auto" and name not in BACKENDS:
         raise BackendError(f"backend {name!r}: unknown; choose from auto, {', '.join(BACKENDS)}")
-    refusals: list[str] = []
+    refusals: dict[str, list[str]] = {}  # reason -> backends
     for candidate in [name] if name != "auto" else BACKENDS:
         missing = BACKENDS[candidate].missing()
         if missing is None:
             backend = BACKENDS[candidate](bundle, manifest, options)
-            why = "asked for" if name != "auto" else "; ".join(["the first that can run here", *refusals])
+            why = "asked for" if name != "auto" else "; ".join(["the first that can run here", *_told(refusals)])
             backend.choice = f"{candidate} ({backend.device}): {why}"
             return backend
-        refusals.append(f"{candidate} cannot: {missing}")
-    raise BackendError(f"backend {name!r}: " + "; ".join(refusals))
+        refusals.setdefault(missing, []).append(candidate)
+    raise BackendError(f"backend {name!r}: " + "; ".join(_told(refusals)))
+
+
+def _told(refusals: dict[str, list[str]]) -> list[str]:
+    return [f"{', '.join(names)} cannot: {reason}" for reason, names in refusals.items()]

@@ -24,6 +24,9 @@ Call = Callable[[], None]
 class GraphRunner(ABC):
     """One graph, opened. `bind` checks named buffers and returns the call that runs the graph over them."""
 
+    limited_by = "this bundle"  # what states the ranges of the dimensions
+    wider = "export the voice with other limits"  # the way to others
+
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
         self.name = name
         self.spec = spec
@@ -56,7 +59,8 @@ class GraphRunner(ABC):
             if tensor.name not in buffers:
                 raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
             array = buffers[tensor.name]
-            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous
+            contiguous = not isinstance(array, np.ndarray) or array.flags.c_contiguous  # a device's arrays always are
+            fits = array.dtype == np.dtype(tensor.dtype) and contiguous
             if not fits or not match_shape(tensor, array.shape, dims):
                 raise RequestError(
                     f"{self.name}: {tensor.name} takes a contiguous {tensor.dtype} {self._outline(tensor)}, "
@@ -66,8 +70,8 @@ class GraphRunner(ABC):
             limit = self.manifest.range(letter)
             if not limit.min <= size <= limit.max:
                 raise RequestError(
-                    f"{self.name}: {letter} is {size}, this bundle takes {limit.min} to {limit.max}; "
-                    "export the voice with other limits, or split the request"
+                    f"{self.name}: {letter} is {size}, {self.limited_by} takes {limit.min} to {limit.max}; "
+                    f"{self.wider}, or split the request"
                 )
 
     def _outline(self, tensor: TensorSpec) -> str:
@@ -78,6 +82,7 @@ class GraphRunner(ABC):
 class BackendOptions:
     threads: int | None = None  # CPU threads; all usable cores if None
     device: int = 0  # index of the GPU, for backends that run on one
+    engines: Path | None = None  # folder of TensorRT's engines; BUNDLE/engines if None
 
 
 class Backend(ABC):
@@ -85,13 +90,22 @@ class Backend(ABC):
     device: str  # what it runs on, in a word or two
     choice: str = ""  # which backend was chosen and why, one line for the user
 
-    @abstractmethod
-    def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None: ...
+    def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
+        self.bundle = bundle
+        self.manifest = manifest  # its dimensions' ranges are those that the backend takes
+        self.options = options
+        self._opened: dict[str, GraphRunner] = {}
 
     @staticmethod
     @abstractmethod
     def missing() -> str | None:
         """What keeps this backend from running on this machine, with the command that mends it; None if nothing."""
 
+    def open(self, graph: str) -> GraphRunner:
+        """The graph, opened once. Raises BundleError or BackendError."""
+        if graph not in self._opened:
+            self._opened[graph] = self._open(graph)
+        return self._opened[graph]
+
     @abstractmethod
-    def open(self, graph: str) -> GraphRunner: ...
+    def _open(self, graph: str) -> GraphRunner: ...

@@ -21,8 +21,7 @@ class OnnxRuntimeBackend(Backend):
     device = "CPU"
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
-        self.bundle = bundle
-        self.manifest = manifest
+        super().__init__(bundle, manifest, options)
         self.threads = options.threads or _usable_cores()
 
     @staticmethod
@@ -31,7 +30,7 @@ class OnnxRuntimeBackend(Backend):
             return "onnxruntime is not installed (pip install 'tacoglow[cpu]')"
         return None
 
-    def open(self, graph: str) -> GraphRunner:
+    def _open(self, graph: str) -> GraphRunner:
         import onnxruntime
 
         spec = self.manifest.graphs[graph]

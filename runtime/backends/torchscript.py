@@ -26,8 +26,7 @@ class TorchScriptBackend(Backend):
             )
         if options.threads is not None:
             torch.set_num_threads(options.threads)  # of the whole process: PyTorch has one pool
-        self.bundle = bundle
-        self.manifest = manifest
+        super().__init__(bundle, manifest, options)
         self.files = manifest.torchscript.graphs
 
     @staticmethod
@@ -36,7 +35,7 @@ class TorchScriptBackend(Backend):
             return "torch is not installed (pip install torch)"
         return None
 
-    def open(self, graph: str) -> GraphRunner:
+    def _open(self, graph: str) -> GraphRunner:
         import torch
 
         path = graph_path(self.bundle, graph, self.files[graph])

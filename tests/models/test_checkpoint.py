@@ -42,6 +42,14 @@ def refusal(load: Callable[[Path], Any], path: Path) -> str:
     return message.removeprefix(f"{path}: ")
 
 
+def several_frames_a_step(checkpoint: dict[str, Any], r: int) -> dict[str, Any]:
+    """The decoder's ends of a Tacotron 2 checkpoint, widened to r times the mel bands."""
+    state, end = checkpoint["state_dict"], "decoder.linear_projection.linear_layer"
+    for name, axis in ((f"{end}.weight", 0), (f"{end}.bias", 0), ("decoder.prenet.layers.0.linear_layer.weight", 1)):
+        state[name] = torch.cat([state[name]] * r, axis)
+    return checkpoint
+
+
 class TestLayouts:
     @MODELS
     @pytest.mark.parametrize("prefix", ["module.", "module.1.", "module.module."])
@@ -132,11 +140,20 @@ class TestAudioSettings:
 
 
 class TestMisfits:
-    def test_missing_tensor(self, content: Content, save: Save) -> None:
+    @pytest.mark.parametrize(
+        ("key", "said"),
+        [
+            ("decoder.gate_layer.linear_layer.weight", "decoder.gate_layer.weight should be [1, 36], is absent"),
+            (
+                "decoder.decoder_rnn.weight_hh",
+                "decoder.decoder_rnn.weight_hh: the model's dimensions are read off it, and it is absent",
+            ),
+        ],
+    )
+    def test_missing_tensor(self, content: Content, save: Save, key: str, said: str) -> None:
         checkpoint = content("tacotron2")
-        del checkpoint["state_dict"]["decoder.gate_layer.linear_layer.weight"]
-        said = refusal(load_tacotron2, save(checkpoint))
-        assert "decoder.gate_layer.weight should be [1, 36], is absent" in said
+        del checkpoint["state_dict"][key]
+        assert said in refusal(load_tacotron2, save(checkpoint))
 
     def test_extra_tensor_is_named_as_in_the_file(self, content: Content, save: Save) -> None:
         checkpoint = content("waveglow")
@@ -155,12 +172,6 @@ class TestMisfits:
         for key in [key for key in checkpoint["state_dict"] if ".in_layers.0." in key]:
             checkpoint["state_dict"][key] = checkpoint["state_dict"][key][:3]
         assert re.search(r"; and \d+ more$", refusal(load_waveglow, save(checkpoint)))
-
-    def test_a_tensor_that_dimensions_are_read_off(self, content: Content, save: Save) -> None:
-        checkpoint = content("tacotron2")
-        del checkpoint["state_dict"]["decoder.decoder_rnn.weight_hh"]
-        said = refusal(load_tacotron2, save(checkpoint))
-        assert "decoder.decoder_rnn.weight_hh: the model's dimensions are read off it, and it is absent" in said
 
     def test_two_tensors_of_one_name(self, content: Content, save: Save) -> None:
         checkpoint = content("tacotron2")
@@ -217,12 +228,21 @@ class TestConfigs:
     ) -> None:
         assert said in refusal(LOADERS[model], save(content(model, **changes)))
 
-    def test_several_frames_a_step(self, content: Content, save: Save) -> None:
-        checkpoint = content("tacotron2", n_frames_per_step=2)
-        for name in ("decoder.linear_projection.linear_layer.weight", "decoder.linear_projection.linear_layer.bias"):
-            checkpoint["state_dict"][name] = torch.cat([checkpoint["state_dict"][name]] * 2)
-        said = refusal(load_tacotron2, save(checkpoint))
-        assert said == "tacotron2 config: n_frames_per_step is 2, this version takes 1 only"
+    @pytest.mark.parametrize("with_config", [True, False])
+    def test_several_frames_a_step(self, content: Content, save: Save, with_config: bool) -> None:
+        checkpoint = several_frames_a_step(content("tacotron2", n_frames_per_step=3), 3)
+        if not with_config:
+            del checkpoint["config"]
+        config = load_tacotron2(save(checkpoint)).config
+        assert (config.n_frames_per_step, config.n_mel_channels) == (3, 4)
+
+    def test_several_frames_a_step_that_the_prenet_does_not_see(self, content: Content, save: Save) -> None:
+        checkpoint = several_frames_a_step(content("tacotron2", n_frames_per_step=3), 3)
+        weight = checkpoint["state_dict"]["decoder.prenet.layers.0.linear_layer.weight"]
+        checkpoint["state_dict"]["decoder.prenet.layers.0.linear_layer.weight"] = weight[:, :4]
+        assert "prenet.layers.0.linear_layer.weight should be [8, 12], is [8, 4]" in refusal(
+            load_tacotron2, save(checkpoint)
+        )
 
     @pytest.mark.parametrize(
         ("key", "said"),

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacoglow.models import Tacotron2
+from tacoglow.models import Tacotron2, Tacotron2Config
+from tacoglow.tests.conftest import TACOTRON2
 from tacoglow.tests.tolerances import PUBLISHED
 
 
@@ -46,3 +47,25 @@ def test_infer(reference: Any, tacotron2: Tacotron2, seed: int) -> None:
     # torchaudio counts the frame at which the gate fired, NVIDIA's mel_lengths do not
     stopped = mel.shape[2] < config.max_decoder_steps
     assert mel_lengths.tolist() == [int(expected[1]) - stopped]
+
+
+@pytest.mark.parametrize("r", [2, 3])
+def test_several_frames_a_step(torchaudio_tacotron2: Callable[[Tacotron2], Any], r: int) -> None:
+    """Mels and alignments are torchaudio's; its lengths count steps where ours count frames."""
+    torch.manual_seed(r)
+    model = Tacotron2(Tacotron2Config(**{**TACOTRON2, "n_frames_per_step": r, "max_decoder_steps": 9}))
+    ids, masks = torch.randint(0, 148, (1, 11)), torch.randint(0, 2, (1, 9, 2, TACOTRON2["prenet_dim"])) * 2.0
+    lengths, ends = torch.tensor([11]), set()
+    for gate_bias in (-9.0, 0.0):  # to the limit, and to a gate that fires
+        with torch.no_grad():
+            model.decoder.gate_layer.bias.fill_(gate_bias)
+            model.decoder.gate_layer.weight.mul_(1.0 if gate_bias else 8.0)
+        expected = infer_with_masks(torchaudio_tacotron2(model), ids, lengths, masks)
+        mel, mel_lengths, alignments = model.infer(ids, lengths, masks)
+        steps = int(expected[1])
+        assert mel.shape[2] == r * steps
+        torch.testing.assert_close(mel, expected[0], rtol=0.0, atol=PUBLISHED)
+        torch.testing.assert_close(alignments, expected[2], rtol=0.0, atol=PUBLISHED)
+        assert mel_lengths.tolist() == [r * (steps - (steps < 9))]
+        ends.add(steps < 9)
+    assert ends == {False, True}

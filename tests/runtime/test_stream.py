@@ -7,6 +7,7 @@ import itertools
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tacoglow.runtime.errors import Cancelled, RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.planning import FADE_SECONDS, faded, pause_after, plan_batches, plan_pieces, token_bucket
+from tacoglow.runtime.steps import Chunk
 from tacoglow.runtime.synthesizer import FrameLimitWarning
 from tacoglow.tests import tolerances
 
@@ -67,9 +69,9 @@ def test_chunks_come_while_the_rest_is_undecoded(voice: Synthesizer, monkeypatch
     decoded = []
     record = DecoderSession._record
 
-    def counted(session: DecoderSession, outputs: dict[str, np.ndarray]) -> None:
+    def counted(session: DecoderSession, chunk: Chunk) -> None:
         decoded.append(session.frame)
-        record(session, outputs)
+        record(session, chunk)
 
     monkeypatch.setattr(DecoderSession, "_record", counted)
     hop, reach = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
@@ -165,10 +167,10 @@ def test_attention_at_the_end_ends_the_utterance(voice: Synthesizer, monkeypatch
     ids = voice.front_end.encode(TEXT)
     run = DecoderSession._record
 
-    def attentive(session: DecoderSession, outputs: dict[str, np.ndarray]) -> None:
-        weights = np.zeros_like(outputs["attention_weights_out"])
-        weights[:, len(ids) - 1 if session.frame >= 5 else 0] = 1.0
-        run(session, {**outputs, "attention_weights_out": weights})
+    def attentive(session: DecoderSession, chunk: Chunk) -> None:
+        weights = np.zeros_like(chunk.attention_weights)
+        weights[:, :, len(ids) - 1 if session.frame >= 5 else 0] = 1.0
+        run(session, replace(chunk, attention_weights=weights))
 
     monkeypatch.setattr(DecoderSession, "_record", attentive)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
@@ -176,6 +178,28 @@ def test_attention_at_the_end_ends_the_utterance(voice: Synthesizer, monkeypatch
     assert audio.stop_reason == "attention_end"
     assert audio.utterances[0].mel.shape[1] == 5 + ATTENTION_PATIENCE
     assert voice.say(TEXT, options=FOREVER).stop_reason == "frame_limit"
+
+
+def test_attention_that_wanders_off_again_has_still_ended_the_item(
+    voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two items at once: the first one's attention stays at the end, then leaves it while the other goes on."""
+    ids = [voice.front_end.encode("Hello, you."), voice.front_end.encode("Hello, me.")]
+    run = DecoderSession._record
+
+    def wandering(session: DecoderSession, chunk: Chunk) -> None:
+        weights = np.zeros_like(chunk.attention_weights)
+        weights[:, :, 0] = 1.0
+        if 2 <= session.frame < 2 + ATTENTION_PATIENCE:
+            weights[:, 0] = np.eye(weights.shape[2])[len(ids[0]) - 1]
+        run(session, replace(chunk, attention_weights=weights))
+
+    monkeypatch.setattr(DecoderSession, "_record", wandering)
+    options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
+    with pytest.warns(FrameLimitWarning):
+        first, second = voice.speak_ids(ids, [Noise(0), Noise(1)], options)
+    assert (first.stop_reason, first.mel.shape[1]) == ("attention_end", 2 + ATTENTION_PATIENCE)
+    assert (second.stop_reason, second.mel.shape[1]) == ("frame_limit", 40)
 
 
 def test_long_texts_pause_as_they_are_punctuated(voice: Synthesizer) -> None:
