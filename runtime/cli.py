@@ -41,7 +41,13 @@ def infer(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed speaks the same, on every backend and in any batch.")] = 0,
-    backend: Annotated[str, typer.Option(help="auto, onnxruntime, torchscript")] = "auto",
+    backend: Annotated[
+        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
+    ] = "auto",
+    device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
+    engines: Annotated[
+        Optional[Path], typer.Option(help="Folder of TensorRT's engines.", show_default="BUNDLE/engines")
+    ] = None,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Annotated[
         Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the bundle's")
@@ -79,7 +85,7 @@ def infer(
     if stream:
         from .streaming_output import open_output, write_stream
 
-        synthesizer = _load(bundle, backend, threads)
+        synthesizer = _load(bundle, backend, device, threads, engines)
         # Made before the output is touched, so that a request that is refused loses nothing.
         streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
         with open_output(output) as sink:
@@ -90,7 +96,7 @@ def infer(
         from .plot import check_plot, save_plot
 
         check_plot(outputs[0][1] or plot)  # of many, the first stands for all
-    synthesizer = _load(bundle, backend, threads)
+    synthesizer = _load(bundle, backend, device, threads, engines)
     reports = []
     audios = _speak(synthesizer, phrases, seed, options)
     for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
@@ -139,10 +145,10 @@ def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) 
     return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
 
 
-def _load(bundle: Path, backend: str, threads: int | None) -> Synthesizer:
+def _load(bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None) -> Synthesizer:
     from .synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, threads=threads)
+    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines)
     print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
     return synthesizer
 

@@ -11,7 +11,9 @@ PARTS = {
     ("numpy",): ("the runtime", "pip install tacoglow"),
     ("onnxruntime", "onnxruntime-gpu"): ("speaking on a CPU", "pip install 'tacoglow[cpu]'"),
     ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"): ("speaking on an NVIDIA GPU", "pip install 'tacoglow[gpu]'"),
+    ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"): ("the same, on RTX", "pip install tensorrt-rtx-cu13"),
     ("cuda-core",): ("speaking on an NVIDIA GPU", "pip install 'tacoglow[gpu]'"),
+    ("filelock",): ("keeping engines", "pip install 'tacoglow[gpu]'"),
     ("torch",): ("export", "pip install 'tacoglow[export]'"),
     ("onnx",): ("export", "pip install 'tacoglow[export]'"),
     ("matplotlib",): ("--plot", "pip install 'tacoglow[plot]'"),
@@ -26,6 +28,7 @@ def doctor() -> None:
 
     from .. import __version__
     from .backends import BACKENDS
+    from .engines.cache import secret_path
 
     console = Console()
     console.print(f"tacoglow {__version__}, Python {platform.python_version()}, {platform.platform()}")
@@ -41,6 +44,7 @@ def doctor() -> None:
     for name, reason in reasons.items():
         backends.add_row(name, escape(reason or "can run"))
     console.print(backends)
+    console.print(f"engines that this machine builds are sealed with {secret_path()}", highlight=False, soft_wrap=True)
     if all(reasons.values()):
         console.print("no backend can run here: trt-infer cannot speak")
         sys.exit(1)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 if TYPE_CHECKING:
+    from .engines.cache import Entry
     from .manifest import Manifest, TensorSpec
 
 
-def inspect(bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")]) -> None:
-    """Show a bundle: voice, limits, graphs with their shapes and sizes, parity; and check its files."""
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
+    engines: Annotated[
+        Optional[Path], typer.Option(help="Folder of TensorRT's engines.", show_default="BUNDLE/engines")
+    ] = None,
+) -> None:
+    """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
     from rich.console import Console
 
+    from .engines.cache import FOLDER, EngineCache
     from .manifest import graph_path, load_manifest
 
     manifest = load_manifest(bundle)
@@ -28,6 +35,9 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Folder written by expor
         console.print(f"TorchScript modules of the same graphs: {script_bytes / 1e6:.1f} MB")
     if manifest.parity is not None:
         console.print(_parity(manifest))
+    entries = EngineCache(engines or bundle / FOLDER).entries()
+    if entries:
+        console.print(_engines(manifest, entries))
 
 
 def _facts(manifest: Manifest) -> object:
@@ -72,6 +82,32 @@ def _tensors(tensors: tuple[TensorSpec, ...]) -> str:
         dtype = "" if tensor.dtype == "float32" else f" {tensor.dtype}"
         lines.append(f"{tensor.name} \\[{', '.join(map(str, tensor.shape))}]{dtype}")
     return "\n".join(lines)
+
+
+def _engines(manifest: Manifest, entries: list[Entry]) -> object:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("engine", "for", "by", "takes", "MB", "state")
+    for entry in entries:
+        if entry.recipe is None:
+            table.add_row(entry.path.name, "", "", "", "", entry.state)
+            continue
+        recipe, target = entry.recipe, entry.recipe.target
+        current = recipe.graph in manifest.graphs and recipe.graph_sha256 == manifest.graphs[recipe.graph].sha256
+        capability = ".".join(map(str, target.compute_capability))
+        table.add_row(
+            entry.path.name,
+            escape(
+                f"{target.gpu or 'any GPU of'} {capability}"
+                + (" and later" if recipe.options.hardware_compatible else "")
+            ),
+            f"{recipe.tensorrt} {recipe.tensorrt_version}",
+            ", ".join(f"{letter} {span.min}-{span.max}" for letter, span in recipe.profile.items()),
+            f"{entry.nbytes / 1e6:.1f}",
+            entry.state if current else "of another export",
+        )
+    return table
 
 
 def _parity(manifest: Manifest) -> object:

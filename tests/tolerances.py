@@ -27,3 +27,10 @@ TORCHSCRIPT = 2e-4
 # The demo voice in C++ over LibTorch against Python over ONNX Runtime, float32, one or two seconds of speech. The
 # decoder amplifies rounding; mels go down to -11.5. Measured: mel 2e-4, audio 4e-6.
 CPP_DEMO = 2e-3
+
+# A graph on a GPU against ONNX Runtime on the CPU, relative to the largest value: float32 without TensorFloat-32 in
+# another order of sums, and float16's 11 bits through a step, or through WaveGlow's flows. Not measured yet.
+DEVICE = {"fp32": 1e-4, "fp16": 2e-2}
+
+# The first twenty frames of mel, on a GPU against the CPU: the same through a decoder that feeds on itself.
+DEVICE_MEL = {"fp32": 1e-2, "fp16": 0.5}

@@ -1,0 +1,144 @@
+"""What an engine is made from and for: everything that, when it differs, makes it another engine."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ..errors import RequestError
+from ..manifest import DimRange, GraphSpec, Manifest, Precision
+from ..planning import vocoder_window_frames
+
+ANY_GPU = ""
+AMPERE = (8, 0)  # hardware-compatible engines run from here on
+LEVELS = range(6)  # of TensorRT's builder optimization
+
+
+class BuildOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How engines are built; None leaves TensorRT's own default."""
+
+    optimization_level: int | None = None  # 0 builds fastest, 5 runs fastest
+    workspace_mib: int | None = None  # GPU memory that a tactic may use
+    version_compatible: bool = False  # also for later TensorRTs of the same major version
+    hardware_compatible: bool = False  # for every GPU from Ampere on
+
+    def __post_init__(self) -> None:
+        if self.optimization_level is not None and self.optimization_level not in LEVELS:
+            raise RequestError(f"optimization level: expected 0 to {LEVELS[-1]}, got {self.optimization_level}")
+        if self.workspace_mib is not None and self.workspace_mib < 1:
+            raise RequestError(f"workspace: expected at least 1 MiB, got {self.workspace_mib}")
+
+
+class ProfileLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest request that engines are built for; None takes the bundle's own limit."""
+
+    max_batch: int | None = None
+    max_tokens: int | None = None
+    max_frames: int | None = None
+
+    def narrowed(self, manifest: Manifest) -> dict[str, DimRange]:
+        """The bundle's ranges of B, T and F under these limits. Raises RequestError for one beyond the bundle's."""
+        ranges = {}
+        for letter, name in (("B", "max_batch"), ("T", "max_tokens"), ("F", "max_frames")):
+            span, limit = manifest.range(letter), getattr(self, name)
+            if limit is None:
+                limit = span.max
+            if not span.min <= limit <= span.max:
+                raise RequestError(
+                    f"{name.replace('_', ' ')}: expected {span.min} to {span.max} (this bundle's limit), got {limit}"
+                )
+            ranges[letter] = DimRange(min=span.min, typical=min(span.typical, limit), max=limit)
+        return ranges
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The GPU that an engine is for."""
+
+    gpu: str  # its name; ANY_GPU for engines that run on all of the capability
+    compute_capability: tuple[int, int]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    graph: str
+    graph_sha256: str
+    precision: Precision
+    tensorrt: str  # backend name: tensorrt or tensorrt-rtx
+    tensorrt_version: str
+    target: Target
+    profile: dict[str, DimRange]  # dimension letter -> range
+    options: BuildOptions
+
+    @property
+    def key(self) -> str:
+        """Names the engine: 16 hexadecimal digits that differ when anything above does."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:16]
+
+
+def make_recipe(
+    manifest: Manifest,
+    graph: str,
+    tensorrt: tuple[str, str],
+    target: Target,
+    limits: ProfileLimits,
+    options: BuildOptions,
+) -> Recipe:
+    """tensorrt: backend name and version."""
+    return Recipe(
+        graph=graph,
+        graph_sha256=manifest.graphs[graph].sha256,
+        precision=manifest.precision,
+        tensorrt=tensorrt[0],
+        tensorrt_version=tensorrt[1],
+        target=target,
+        profile=profile_of(manifest, graph, limits),
+        options=options,
+    )
+
+
+def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[str, DimRange]:
+    """The ranges that the runtime needs of a graph's dimension letters.
+
+    Only the decoder step runs whole batches: the other graphs run item by item, so that an item does not depend on
+    its batch. The vocoder's graphs see a window at a time.
+    """
+    ranges = limits.narrowed(manifest)
+    window, span = vocoder_window_frames(manifest), manifest.range("S")
+    samples = max(span.min, min(span.max, window * manifest.audio.hop_length))
+    ranges["S"] = DimRange(min=span.min, typical=min(span.typical, samples), max=samples)
+    if graph != "decoder_step":
+        ranges["B"] = DimRange(min=1, typical=1, max=1)
+    if graph == "waveglow":
+        frames = min(ranges["F"].max, window)
+        ranges["F"] = DimRange(min=ranges["F"].min, typical=min(ranges["F"].typical, frames), max=frames)
+    used = {letter for tensor in manifest.graphs[graph].inputs for letter in tensor.letters}
+    return {letter: ranges[letter] for letter in sorted(used)}
+
+
+def input_shapes(spec: GraphSpec, profile: dict[str, DimRange]) -> dict[str, list[tuple[int, ...]]]:
+    """Input name -> its smallest, typical and largest shape, for the inputs whose shape is not fixed."""
+    corners = [{letter: getattr(span, end) for letter, span in profile.items()} for end in ("min", "typical", "max")]
+    return {tensor.name: [tensor.resolve(dims) for dims in corners] for tensor in spec.inputs if tensor.letters}
+
+
+def serves(recipe: Recipe, wanted: Recipe) -> bool:
+    """Whether an engine made by `recipe` does what `wanted` asks for on its GPU: same graph, a TensorRT that reads
+    it, a GPU that runs it. Profiles may differ: what an engine takes is asked of the engine."""
+    same = recipe.graph_sha256 == wanted.graph_sha256 and recipe.precision == wanted.precision
+    return same and recipe.tensorrt == wanted.tensorrt and _version_fits(recipe, wanted) and _gpu_fits(recipe, wanted)
+
+
+def _version_fits(recipe: Recipe, wanted: Recipe) -> bool:
+    built, here = _parts(recipe.tensorrt_version), _parts(wanted.tensorrt_version)
+    return built == here or (recipe.options.version_compatible and built[0] == here[0] and built < here)
+
+
+def _gpu_fits(recipe: Recipe, wanted: Recipe) -> bool:
+    if recipe.options.hardware_compatible:
+        return wanted.target.compute_capability >= AMPERE
+    return recipe.target == wanted.target
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    """Major, minor, patch, build; a suffix such as .post1 is left out."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

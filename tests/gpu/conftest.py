@@ -1,0 +1,41 @@
+"""Voices and backends of the tests that need a GPU: python -m pytest -m gpu
+
+They have the whole of a GPU machine to themselves: the demo voice is exported and its engines are built, once a run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.export.bundle import export_onnx
+from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
+from tacoglow.models import load_tacotron2, load_waveglow
+from tacoglow.runtime.backends import BACKENDS
+from tacoglow.runtime.manifest import Precision
+
+DEVICE_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
+
+
+@pytest.fixture(scope="session", params=["fp32", "fp16"])
+def demo_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    precision: Precision = request.param
+    folder = tmp_path_factory.mktemp(precision) / "voice"
+    models = (load_tacotron2(DEMO_FOLDER / "tacotron2.pt"), load_waveglow(DEMO_FOLDER / "waveglow.pt"))
+    export_onnx(*models, folder, precision, read_voice_file(DEMO_FOLDER / "voice.json"))
+    return folder
+
+
+@pytest.fixture(scope="session", params=DEVICE_BACKENDS)
+def device(demo_bundle: Path, request: pytest.FixtureRequest) -> Synthesizer:
+    missing = BACKENDS[request.param].missing()
+    if missing is not None:
+        pytest.skip(missing)
+    return Synthesizer.load(demo_bundle, request.param)
+
+
+@pytest.fixture(scope="session")
+def cpu(demo_bundle: Path) -> Synthesizer:
+    return Synthesizer.load(demo_bundle, "onnxruntime")
