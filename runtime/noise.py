@@ -12,6 +12,9 @@ in any order, and C++ and CUDA draw the same.
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from threading import Event
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +36,8 @@ class Noise:
 
     def retried(self, attempt: int) -> Noise:
         """The noise of the attempt-th repetition of this utterance; attempt 0 is itself."""
+        if attempt == 0:
+            return self
         seed, utterance = self.key
         return Noise(seed, utterance + (attempt << 32))
 
@@ -55,8 +60,40 @@ class Noise:
         """float32 [group_size, n_groups], standard normal by Box and Muller's transform, computed in float64."""
         blocks = -(-group_size // WORDS_PER_BLOCK)
         words = self.words(Z_STREAM, first_group * blocks, n_groups * blocks).reshape(n_groups, -1, 2)
-        uniform = (words >> np.uint64(11)) * 2.0**-53  # [0, 1)
-        radius = np.sqrt(-2.0 * np.log1p(-uniform[:, :, 0]))
-        angle = 2.0 * np.pi * uniform[:, :, 1]
-        pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=2).reshape(n_groups, -1)
-        return np.ascontiguousarray(pairs[:, :group_size].T, dtype=np.float32)
+        uniform = np.ascontiguousarray((words >> np.uint64(11)).T) * 2.0**-53  # [2, pairs, n_groups] in [0, 1)
+        radius, angle = np.sqrt(-2.0 * np.log1p(-uniform[0])), 2.0 * np.pi * uniform[1]
+        z = np.empty((len(radius), 2, n_groups), np.float32)
+        np.multiply(radius, np.cos(angle), out=z[:, 0], casting="same_kind")
+        np.multiply(radius, np.sin(angle), out=z[:, 1], casting="same_kind")
+        return z.reshape(-1, n_groups)[:group_size]
+
+
+class NoiseAhead(Noise):
+    """Noise whose z is drawn in a thread, from the utterance's beginning on, until it is first asked for.
+
+    A second of speech takes a millisecond to draw, which on a GPU is as long as WaveGlow; meanwhile the decoder runs.
+    """
+
+    BLOCK = 2048  # groups that are drawn at once
+
+    def __init__(self, noise: Noise, group_size: int, limit: int, drawer: Executor) -> None:
+        """limit: groups of the longest utterance."""
+        super().__init__(*noise.key)
+        self._asked = Event()
+        self._drawn = drawer.submit(self._draw, group_size, limit)
+
+    def _draw(self, group_size: int, limit: int) -> NDArray[np.float32]:
+        blocks = [np.empty((group_size, 0), np.float32)]
+        for first in range(0, limit, self.BLOCK):
+            if self._asked.is_set():
+                break
+            blocks.append(super().z(first, min(self.BLOCK, limit - first), group_size))
+        return np.concatenate(blocks, axis=1)
+
+    def z(self, first_group: int, n_groups: int, group_size: int) -> NDArray[np.float32]:
+        self._asked.set()
+        drawn = self._drawn.result()[:, first_group : first_group + n_groups]
+        missing = n_groups - drawn.shape[1]
+        if missing == 0:
+            return drawn
+        return np.concatenate((drawn, super().z(first_group + drawn.shape[1], missing, group_size)), axis=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from .backends.base import Backend, BackendOptions
 from .decoder import DecodedItem
 from .errors import RequestError
 from .manifest import load_manifest
-from .noise import Noise
+from .noise import Noise, NoiseAhead
 from .options import SpeechOptions, StreamOptions
 from .planning import Piece, faded, plan_batches, plan_pieces
 from .stream import SpeechStream, UtteranceStream
@@ -38,6 +39,7 @@ class Synthesizer:
         self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
         self.acoustic = AcousticModel(backend, manifest)
         self.vocoder = Vocoder(backend, manifest)
+        self._drawer = ThreadPoolExecutor(1, "draw-z") if backend.leaves_host_free else None
 
     @classmethod
     def load(
@@ -139,6 +141,7 @@ class Synthesizer:
         """Speak one batch of token ids. timings is added to; texts are for the results and messages alone."""
         timings = {} if timings is None else timings
         texts = [""] * len(ids) if texts is None else texts
+        noises = [self._drawn_ahead(noise, options) for noise in noises]
         with _timed(timings, "encoder"):
             encoded = self.acoustic.encode(ids)
         with _timed(timings, "decoder"):
@@ -163,6 +166,13 @@ class Synthesizer:
                 )
             )
         return utterances
+
+    def _drawn_ahead(self, noise: Noise, options: SpeechOptions) -> Noise:
+        if self._drawer is None:
+            return noise
+        settings, hop = self.manifest.vocoder, self.manifest.audio.hop_length
+        groups = options.frame_limit(self.manifest) * hop // settings.group_size
+        return NoiseAhead(noise, settings.group_size, groups, self._drawer)
 
     def _warn_of_ending(self, text: str, item: DecodedItem) -> None:
         if item.mel_length == 0:

@@ -87,6 +87,7 @@ class BackendOptions:
 
 class Backend(ABC):
     name: ClassVar[str]
+    leaves_host_free: ClassVar[bool] = False  # while a graph runs, which then is on a device
     device: str  # what it runs on, in a word or two
     choice: str = ""  # which backend was chosen and why, one line for the user
 

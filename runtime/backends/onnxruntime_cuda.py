@@ -19,6 +19,7 @@ PROVIDER = "CUDAExecutionProvider"
 
 class OnnxRuntimeCudaBackend(Backend):
     name = "onnxruntime-cuda"
+    leaves_host_free = True
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         super().__init__(bundle, manifest, options)

@@ -23,6 +23,7 @@ from .base import Backend, BackendOptions, GraphRunner
 
 class TensorRTBackend(Backend):
     name = "tensorrt"
+    leaves_host_free = True
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         gpu = find_gpu(options.device)

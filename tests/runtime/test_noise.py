@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacoglow.runtime.errors import RequestError
-from tacoglow.runtime.noise import DROPOUT_STREAM, Z_STREAM, Noise
+from tacoglow.runtime.noise import DROPOUT_STREAM, Z_STREAM, Noise, NoiseAhead
 
 MASK = 2**64 - 1
 seeds = st.integers(0, MASK)
@@ -69,6 +70,16 @@ def test_a_window_is_what_the_whole_holds_there(seed: int, first: int, size: int
     np.testing.assert_array_equal(noise.z(first, size, 8), whole[:, first:])
     whole_dropout = noise.prenet_dropout(0, first + size, 2, 128)
     np.testing.assert_array_equal(noise.prenet_dropout(first, size, 2, 128), whole_dropout[first:])
+
+
+@given(seeds, st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 5000)), min_size=1, max_size=3))
+@settings(deadline=None, max_examples=20)
+def test_drawn_ahead_it_is_the_same(seed: int, windows: list[tuple[int, int]]) -> None:
+    """Windows within what was drawn before the first was asked for, across its end, and beyond the limit."""
+    with ThreadPoolExecutor(1) as drawer:
+        ahead = NoiseAhead(Noise(seed, 3), 8, 7000, drawer)
+        for first, size in windows:
+            np.testing.assert_array_equal(ahead.z(first, size, 8), Noise(seed, 3).z(first, size, 8))
 
 
 def test_distributions() -> None:

@@ -121,6 +121,7 @@ class DeferredContext:
 
 class DeferredBackend(Backend):
     name = "deferred"
+    leaves_host_free = True
     device = "nothing"
 
     def __init__(self, bundle: Path, queue: DeferredQueue) -> None:
