@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .errors import Cancelled, RequestError
 from .manifest import Manifest
+from .planning import WINDOW_FRAMES
 
 
 @dataclass(frozen=True)
@@ -70,3 +71,6 @@ class StreamOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise RequestError(f"{name.replace('_', ' ')}: expected {least} or more, got {value}")
+        largest = max(self.first_chunk_frames, self.chunk_frames)
+        if largest > WINDOW_FRAMES:
+            raise RequestError(f"chunk frames: expected at most {WINDOW_FRAMES}, a vocoder window, got {largest}")

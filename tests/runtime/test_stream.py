@@ -157,6 +157,11 @@ def test_a_retry_speaks_with_other_noise_and_says_how_it_ended(voice: Synthesize
         np.testing.assert_array_equal(audio.samples, ended.samples)
 
 
+def test_a_chunk_is_at_most_a_vocoder_window(voice: Synthesizer) -> None:
+    with pytest.raises(RequestError, match="chunk frames: expected at most 768, a vocoder window, got 769"):
+        voice.stream(TEXT, chunk_frames=769)
+
+
 def test_a_stream_takes_no_retries(voice: Synthesizer) -> None:
     with pytest.raises(RequestError, match="retries: a stream cannot take back"):
         voice.stream(TEXT, options=SpeechOptions(retries=1))
