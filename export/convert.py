@@ -30,17 +30,18 @@ def convert(
         raise ExportError("give --tacotron2 T.pt, --waveglow W.pt, or both")
     check_writable(output, "-o", is_folder=True)
     from ..models import load_tacotron2, load_waveglow
+    from .folders import made_folder
 
     # Both are read before either is written, so that a bad one leaves the folder as it was.
     models = {
         "tacotron2": None if tacotron2 is None else load_tacotron2(tacotron2),
         "waveglow": None if waveglow is None else load_waveglow(waveglow, hop_length),
     }
-    output.mkdir(parents=True, exist_ok=True)
-    for name, model in models.items():
-        if model is not None:
-            say(f"{name:13} {model.family}")
-            say(f"{_write(model, name, output)}: written; give it as --{name}")
+    with made_folder(output):
+        for name, model in models.items():
+            if model is not None:
+                say(f"{name:13} {model.family}")
+                say(f"{_write(model, name, output)}: written; give it as --{name}")
 
 
 def _write(model: Tacotron2 | WaveGlow, name: str, folder: Path) -> Path:

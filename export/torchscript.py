@@ -27,8 +27,9 @@ from ..runtime.manifest import (
     load_manifest,
 )
 from ..runtime.synthesizer import Synthesizer
-from .bundle import Progress, written_whole
+from .bundle import Progress
 from .errors import ExportError
+from .folders import written_whole
 from .graphs import Graph, build_graphs
 from .parity import Reference, measure_graphs, measure_parity
 from .to_onnx import TRACE_DIMS

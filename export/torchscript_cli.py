@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .cli import Published, find_checkpoints, say
+from .cli import Published, find_checkpoints, load_models, say
 
 
 def export_torchscript(
@@ -22,12 +22,14 @@ def export_torchscript(
 ) -> None:
     """Add the bundle's graphs as TorchScript modules, for LibTorch and the C++ runtime, checked against PyTorch."""
     tacotron2, waveglow, _ = find_checkpoints(tacotron2, waveglow, demo, pretrained)
+    from ..runtime.manifest import load_manifest
+
+    hop_length = load_manifest(bundle).audio.hop_length
     start = time.perf_counter()
     say("loading PyTorch and the checkpoints")
-    from ..models import load_tacotron2, load_waveglow
     from .torchscript import export_torchscript as export
 
-    manifest = export(load_tacotron2(tacotron2), load_waveglow(waveglow), bundle, say)
+    manifest = export(*load_models(tacotron2, waveglow, hop_length), bundle, say)
     assert manifest.torchscript is not None
     assert manifest.torchscript.parity is not None
     stop = manifest.torchscript.parity.stop_frames

@@ -41,18 +41,15 @@ def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `speak` and `server`, and of `checks/api`, over LibTorch."""
-    targets = ["tacoglow_speak", "tacoglow_server", "api"]
+    """The folder of `speak` and `server` over LibTorch, with the test programs in `checks`.
+
+    Everything but LibTorch itself is built with the address and undefined-behaviour sanitizers, so that every test here
+    is a test of memory too.
+    """
+    targets = ["tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest"]
     prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
-    return configure_and_build(tmp_path_factory.mktemp("cpp"), targets, prefix, "-DCMAKE_CXX_FLAGS=-O1")
-
-
-@pytest.fixture(scope="session")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `checks` and `fuzz_manifest`, under the address and undefined-behaviour sanitizers."""
-    options = ("-DTACOGLOW_TORCH=OFF", "-DTACOGLOW_EXAMPLES=OFF", "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-O0")
-    folder = tmp_path_factory.mktemp("cpp_sanitized")
-    return configure_and_build(folder, ["checks", "fuzz_manifest"], *options) / "checks"
+    options = (prefix, "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-O1")
+    return configure_and_build(tmp_path_factory.mktemp("cpp"), targets, *options)
 
 
 @pytest.fixture(scope="session")

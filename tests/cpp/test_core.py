@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tacoglow.runtime.manifest import load_manifest, sealed
 from tacoglow.runtime.noise import Noise
 from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
@@ -18,9 +19,9 @@ from tacoglow.text.errors import TextError
 FUZZ_SECONDS = 10
 
 
-def check(sanitized: Path, *arguments: object) -> bytes:
+def check(programs: Path, *arguments: object) -> bytes:
     """What `checks` prints; a sanitizer's report is the failure's message."""
-    command = [str(sanitized / "checks"), *map(str, arguments)]
+    command = [str(programs / "checks" / "checks"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
     return done.stdout
@@ -28,23 +29,27 @@ def check(sanitized: Path, *arguments: object) -> bytes:
 
 @pytest.mark.parametrize(("seed", "utterance", "first"), [(0, 0, 0), (7, 3, 1000), (2**64 - 1, 2**40, 2**33)])
 @pytest.mark.parametrize(("units", "group_size"), [(512, 8), (16, 8), (200, 6), (300, 5)])
-def test_noise_is_pythons(sanitized: Path, seed: int, utterance: int, first: int, units: int, group_size: int) -> None:
+def test_noise_is_pythons(programs: Path, seed: int, utterance: int, first: int, units: int, group_size: int) -> None:
     count = 5
-    values = np.frombuffer(check(sanitized, "noise", seed, utterance, first, count, units, group_size), np.float32)
+    values = np.frombuffer(check(programs, "noise", seed, utterance, first, count, units, group_size), np.float32)
     noise = Noise(seed, utterance)
     dropout, z = noise.prenet_dropout(first, count, 1, units), noise.z(first, count, group_size)
     np.testing.assert_array_equal(values[: count * units], dropout.ravel())
     np.testing.assert_allclose(values[count * units :], z.ravel(), rtol=3e-7)  # another library's last bit of cos
 
 
-def test_reading_late_and_streaming_change_nothing(sanitized: Path, tiny_bundle: Path) -> None:
-    assert check(sanitized, "loop", tiny_bundle) == b"ok\n"
+def test_reading_late_and_streaming_change_nothing(programs: Path, tiny_bundle: Path) -> None:
+    assert check(programs, "loop", tiny_bundle) == b"ok\n"
+
+
+def test_reading_late_with_several_frames_a_step(programs: Path, reduced_bundle: Path) -> None:
+    assert check(programs, "loop", reduced_bundle) == b"ok\n"
 
 
 def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     content = json.loads((bundle / "manifest.json").read_text())
     change(content)
-    (folder / "manifest.json").write_text(json.dumps(content))
+    (folder / "manifest.json").write_bytes(sealed(json.dumps(content).encode()))
     return folder
 
 
@@ -57,7 +62,9 @@ def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object
         (lambda m: m["audio"].update(hop_length=0), "$.audio.hop_length: expected a whole number from 1 to"),
         (lambda m: m["audio"].update(hop_length=256.5), "$.audio.hop_length: expected a whole number"),
         (lambda m: m["audio"].update(hop_length=2**64 - 1), "$.audio.hop_length: expected a whole number"),
-        (lambda m: m["audio"].update(n_mel_channels=17), "mel_frame is not [B, n_mel_channels]"),
+        (lambda m: m["audio"].update(n_mel_channels=17), "mel_frame is not [B, frames_per_step * n_mel_channels]"),
+        (lambda m: m["decoder"].update(frames_per_step=7), "max_frames: expected a multiple of frames_per_step"),
+        (lambda m: m["decoder"].update(frames_per_step=2), "mel_frame is not [B, frames_per_step"),
         (lambda m: m["vocoder"].update(group_size=7), "$.vocoder.group_size: expected a divisor of hop_length"),
         (lambda m: m["decoder"].update(gate_threshold=1), "gate_threshold: expected a probability"),
         (lambda m: m["decoder"].update(prenet_dim=9), "no tensor 'prenet_dropout' of the dtype and shape"),
@@ -79,22 +86,46 @@ def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object
     ],
 )
 def test_a_wrong_manifest_is_refused_by_name(
-    sanitized: Path, tiny_bundle: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+    programs: Path, tiny_bundle: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    answer = check(sanitized, "manifest", edited(tiny_bundle, tmp_path, change)).decode()
+    answer = check(programs, "manifest", edited(tiny_bundle, tmp_path, change)).decode()
     assert answer.startswith("refused with 1: ")
     assert any(part in answer for part in message.split("|")), answer
     assert len(answer.splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version":1'])
-def test_what_is_no_manifest_is_refused(sanitized: Path, tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_manifest_is_refused(programs: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
-    assert check(sanitized, "manifest", tmp_path).startswith(b"refused with 1: ")
+    assert check(programs, "manifest", tmp_path).startswith(b"refused with 1: ")
 
 
-def test_the_manifest_of_an_export_is_read(sanitized: Path, tiny_bundle: Path) -> None:
-    assert check(sanitized, "manifest", tiny_bundle) == b"ok\n"
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"tiny", b"tinx"), (b'"digest": "', b'"digest": "0'), (b'"digest"', b'"digist"')]
+)
+def test_a_manifest_that_was_changed_is_refused(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, old: bytes, new: bytes
+) -> None:
+    content = (tiny_bundle / "manifest.json").read_bytes()
+    assert old in content
+    (tmp_path / "manifest.json").write_bytes(content.replace(old, new, 1))
+    assert "was changed after it was written" in check(programs, "manifest", tmp_path).decode()
+
+
+@pytest.mark.parametrize("padding", [0, 7, 20, 33, 46, 59])
+def test_the_digest_is_pythons(programs: Path, tiny_bundle: Path, tmp_path: Path, padding: int) -> None:
+    """Manifests of many lengths, and one whose voice is named like the field."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["voice"]["name"] = '"digest" : "' + "x" * padding
+
+    folder = edited(tiny_bundle, tmp_path, change)
+    assert load_manifest(folder).voice.name.startswith('"digest"')
+    assert check(programs, "manifest", folder) == b"ok\n"
+
+
+def test_the_manifest_of_an_export_is_read(programs: Path, tiny_bundle: Path) -> None:
+    assert check(programs, "manifest", tiny_bundle) == b"ok\n"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -104,10 +135,10 @@ def test_the_manifest_of_an_export_is_read(sanitized: Path, tiny_bundle: Path) -
     ["Hello, World!", "  a\tb \n c ", "Turn {HH AW1 S} now", "{} {x}y}", "{HH", "~_a", "...", "{hh}", "{AH0}"],
 )
 def test_text_gives_the_front_ends_ids(
-    sanitized: Path, tiny_bundle: Path, tmp_path: Path, cleaners: list[str], text: str
+    programs: Path, tiny_bundle: Path, tmp_path: Path, cleaners: list[str], text: str
 ) -> None:
     folder = edited(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=cleaners))
-    answer = check(sanitized, "ids", folder, text).decode()
+    answer = check(programs, "ids", folder, text).decode()
     symbols = json.loads((folder / "manifest.json").read_text())["text"]["symbols"]
     try:
         expected = FrontEnd(tuple(symbols), tuple(cleaners)).encode(text)
@@ -117,13 +148,13 @@ def test_text_gives_the_front_ends_ids(
         assert [int(part) for part in answer.split()] == expected
 
 
-def test_text_beyond_ascii_is_refused(sanitized: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_text_beyond_ascii_is_refused(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     folder = edited(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
-    assert "text: byte 2 is not ASCII; prepare token ids" in check(sanitized, "ids", folder, "Grüße").decode()
+    assert "text: byte 2 is not ASCII; prepare token ids" in check(programs, "ids", folder, "Grüße").decode()
 
 
-def test_fuzzing_the_manifest_finds_nothing(sanitized: Path, tiny_bundle: Path) -> None:
-    command = [sanitized / "fuzz_manifest", FUZZ_SECONDS, 1, tiny_bundle / "manifest.json"]
+def test_fuzzing_the_manifest_finds_nothing(programs: Path, tiny_bundle: Path) -> None:
+    command = [programs / "checks" / "fuzz_manifest", FUZZ_SECONDS, 1, tiny_bundle / "manifest.json"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) > 100

@@ -80,12 +80,36 @@ def test_options_are_the_same_ones(programs: Path, tiny_torchscript: Path, tmp_p
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
+def test_retries_take_the_same_noise(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+    """With a frame limit that half of the seeds keep, a seed that doesn't: a later attempt ends by its gate."""
+    lengths = {seed: in_python(tiny_torchscript, TEXT, seed).mel.shape[1] for seed in range(8)}
+    limit = sorted(lengths.values())[len(lengths) // 2] + 1
+    seed = next(seed for seed, length in lengths.items() if length >= limit)
+    expected = in_python(tiny_torchscript, TEXT, seed, SpeechOptions(max_frames=limit, retries=20))
+    assert expected.stop_reason == "gate"
+    flags = ("--max-frames", limit, "--retries", 20)
+    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed, *flags)
+    assert got.samples.shape == expected.samples.shape
+    np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 def test_a_stream_is_the_whole(programs: Path, tiny_torchscript: Path, tmp_path: Path, chunk: int) -> None:
     expected = in_python(tiny_torchscript, TEXT, 0)
     got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 0, "--stream", chunk)
     assert got.samples.shape == expected.samples.shape
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+
+
+def test_several_frames_a_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
+    for seed, frames in ((0, 0), (2, 13)):  # to the gate; to a limit that may be no whole number of steps
+        expected = in_python(reduced_bundle, TEXT, seed, SpeechOptions(max_frames=frames or None))
+        for flags in ((), ("--stream", 4)):
+            got = spoken(
+                programs, reduced_bundle, tmp_path, list(expected.token_ids), seed, "--max-frames", frames, *flags
+            )
+            assert got.samples.shape == expected.samples.shape
+            np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from tacoglow.export import ExportError
+from tacoglow.export import ExportError, export_onnx
+from tacoglow.export.bundle import Limits
 from tacoglow.export.torchscript import export_torchscript
-from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from tacoglow.export.torchscript_cli import export_torchscript as command
+from tacoglow.export.voice import VoiceFile
+from tacoglow.models import Tacotron2, WaveGlow, WaveGlowConfig, load_tacotron2, load_waveglow
+from tacoglow.models.config import WNConfig
 from tacoglow.runtime.backends import open_backend
 from tacoglow.runtime.backends.base import Array, BackendOptions
 from tacoglow.runtime.errors import BackendError, BundleError
 from tacoglow.runtime.manifest import TensorSpec, file_sha256, load_manifest, sealed
 from tacoglow.runtime.synthesizer import Synthesizer
+from tacoglow.tests.conftest import WAVEGLOW
 from tacoglow.tests.tolerances import TORCHSCRIPT
 
 if TYPE_CHECKING:
@@ -123,6 +128,22 @@ def test_other_dimensions_are_refused(tiny_bundle: Path, models: tuple[Tacotron2
     (folder / "manifest.json").write_bytes(sealed(manifest.replace('"memory_mask"', '"mask"').encode()))
     with pytest.raises(ExportError, match="its encoder has other shapes than these checkpoints; give the checkpoints"):
         export_torchscript(*models, folder)
+
+
+def test_the_command_takes_the_hop_from_the_bundle(
+    tiny_checkpoints: TinyCheckpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A WaveGlow file that doesn't state its hop: the voice file did, when the bundle was made."""
+    sizes = {**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"]), "upsample_stride": 128}
+    torch.manual_seed(0)
+    torch.save(WaveGlow(WaveGlowConfig(**sizes)).state_dict(), tmp_path / "waveglow.pt")
+    models = load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tmp_path / "waveglow.pt", 128)
+    export_onnx(*models, tmp_path / "voice", voice=VoiceFile(audio={"hop_length": 128}), limits=Limits(tokens=40))
+    command(tmp_path / "voice", tiny_checkpoints.tacotron2, tmp_path / "waveglow.pt")
+    said = capsys.readouterr().err
+    assert "tacotron2     NVIDIA DeepLearningExamples" in said
+    assert "TorchScript added" in said
+    assert load_manifest(tmp_path / "voice").torchscript is not None
 
 
 def test_a_bundle_without_modules_says_how_to_add_them(tiny_bundle: Path) -> None:

@@ -40,7 +40,8 @@ def random_input(tensor: TensorSpec, dims: dict[str, int], rng: np.random.Genera
         return np.full(shape, 0.01, np.float32)
     if tensor.name.startswith("attention_weights"):
         weights: np.ndarray = rng.random(shape, np.float32)
-        return weights / weights.sum(1, keepdims=True, dtype=np.float32)
+        weights /= weights.sum(1, keepdims=True, dtype=np.float32)
+        return weights
     return (0.5 * rng.standard_normal(shape)).astype(np.float32)
 
 

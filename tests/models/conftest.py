@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tacoglow.benchmarks import peer
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.models.download import PUBLISHED
 
@@ -69,42 +70,12 @@ def waveglow(content: Content, save: Save) -> WaveGlow:
     return load_waveglow(save(content("waveglow")))
 
 
-# torchaudio's name for each of our config's fields that has another name there
-TORCHAUDIO_NAMES = {
-    "n_mel_channels": "n_mels",
-    "n_symbols": "n_symbol",
-    "symbols_embedding_dim": "symbol_embedding_dim",
-    "encoder_n_convolutions": "encoder_n_convolution",
-    "attention_dim": "attention_hidden_dim",
-    "attention_location_n_filters": "attention_location_n_filter",
-    "max_decoder_steps": "decoder_max_step",
-    "postnet_n_convolutions": "postnet_n_convolution",
-}
-
-
 @pytest.fixture(scope="session")
 def torchaudio_tacotron2() -> Callable[[Tacotron2], Any]:
-    """torchaudio's own model with the weights of one of ours.
-
-    Its code is read from its file alone: the package wants a torch of its own version.
-    """
-    spec = importlib.util.find_spec("torchaudio")
-    if spec is None or not spec.submodule_search_locations:
+    """torchaudio's own model with the weights of one of ours."""
+    if importlib.util.find_spec("torchaudio") is None:
         pytest.skip("torchaudio is not installed")
-    path = Path(spec.submodule_search_locations[0]) / "models" / "tacotron2.py"
-    file_spec = importlib.util.spec_from_file_location("torchaudio_tacotron2", path)
-    assert file_spec is not None
-    assert file_spec.loader is not None
-    module = importlib.util.module_from_spec(file_spec)
-    file_spec.loader.exec_module(module)
-
-    def build(ours: Tacotron2) -> Any:
-        settings = {TORCHAUDIO_NAMES.get(name, name): value for name, value in vars(ours.config).items()}
-        model = module.Tacotron2(**settings).eval()
-        model.load_state_dict(ours.state_dict())
-        return model
-
-    return build
+    return peer.torchaudio_tacotron2
 
 
 class Registry(ThreadingHTTPServer):

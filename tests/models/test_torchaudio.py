@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor
 
+from tacoglow.benchmarks.peer import dropout_masks
 from tacoglow.models import Tacotron2, Tacotron2Config
 from tacoglow.tests.conftest import TACOTRON2
 from tacoglow.tests.tolerances import PUBLISHED
@@ -22,12 +22,7 @@ def reference(tacotron2: Tacotron2, torchaudio_tacotron2: Callable[[Tacotron2], 
 
 
 def infer_with_masks(reference: Any, ids: Tensor, lengths: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    following = iter(masks.flatten(1, 2).unbind(1))
-
-    def masked(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        return x * next(following) if training else x
-
-    with mock.patch("torch.nn.functional.dropout", masked), warnings.catch_warnings(), torch.no_grad():
+    with dropout_masks(masks), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that the step limit was reached
         mel, mel_lengths, alignments = reference.infer(ids, lengths)
     return mel, mel_lengths, alignments

@@ -82,6 +82,7 @@ def test_killed(command: list[str], tmp_path: Path, tried: Tried, kills: int) ->
     code, said = export(command, bundle)
     assert code == 0, said
     assert_whole(bundle)
+    assert [path.name for path in tmp_path.iterdir()] == ["voice"]  # nothing of the killed ones is left
 
 
 @pytest.fixture

@@ -74,6 +74,54 @@ static int check_speech(tacoglow_session *session, int32_t hop_length) {
   return 0;
 }
 
+/* Three utterances at once, two of them of one length, against each alone. */
+static int check_batch(tacoglow_session *session) {
+  tacoglow_request requests[3], *pointers[3];
+  tacoglow_speech *together[3], *alone;
+  size_t i, k;
+  for (i = 0; i < 3; ++i) {
+    tacoglow_request_init(pointers[i] = &requests[i]);
+    requests[i].ids = ids;
+    requests[i].n_ids = i < 2 ? sizeof ids / sizeof *ids : 2;
+    requests[i].seed = i;
+    requests[i].retries = 2;
+  }
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 3, together) == TACOGLOW_OK);
+  for (i = 0; i < 3; ++i) {
+    REQUIRE(tacoglow_speak(session, &requests[i], &alone) == TACOGLOW_OK);
+    REQUIRE(together[i]->n_samples == alone->n_samples && together[i]->stop_reason == alone->stop_reason);
+    for (k = 0; k < alone->n_samples; ++k) {
+      const float difference = together[i]->samples[k] - alone->samples[k];
+      REQUIRE(difference < 2e-4F && difference > -2e-4F);
+    }
+    tacoglow_speech_free(alone);
+    tacoglow_speech_free(together[i]);
+  }
+  requests[1].n_ids = 0;
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 3, together) == TACOGLOW_REQUEST);
+  REQUIRE(strstr(tacoglow_last_error(), "request 1: ") == tacoglow_last_error() && together[0] == NULL);
+  REQUIRE(tacoglow_speak_batch(session, NULL, 3, together) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 0, together) == TACOGLOW_OK);
+  return 0;
+}
+
+static int check_retries(tacoglow_session *session) {
+  tacoglow_request request;
+  tacoglow_speech *speech;
+  int chunks = 0;
+  tacoglow_request_init(&request);
+  request.ids = ids;
+  request.n_ids = 1;
+  request.retries = -1;
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST);
+  request.retries = 1;
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST && chunks == 0);
+  REQUIRE(strstr(tacoglow_last_error(), "retries: a stream cannot take back") != NULL);
+  request.struct_size = offsetof(tacoglow_request, retries); /* of a caller who knows none: none is read */
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) != TACOGLOW_REQUEST);
+  return 0;
+}
+
 int main(int argc, char **argv) {
   tacoglow_voice *voice;
   tacoglow_session *session;
@@ -88,6 +136,7 @@ int main(int argc, char **argv) {
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
   tacoglow_voice_close(voice);
   if (check_refusals(argv[1], session) || check_speech(session, hop_length)) return 1;
+  if (check_batch(session) || check_retries(session)) return 1;
   tacoglow_session_close(session);
   printf("ok\n");
   return 0;

@@ -3,7 +3,8 @@
 //   checks noise SEED UTTERANCE FIRST COUNT UNITS GROUP_SIZE    float32 dropout [COUNT, UNITS], z [GROUP_SIZE, COUNT]
 //   checks manifest BUNDLE                                      "ok", or the refusal
 //   checks ids BUNDLE TEXT                                      token ids, or the refusal
-//   checks loop BUNDLE                                          "ok" if reading late and streaming change nothing
+//   checks loop BUNDLE                                          "ok" if reading late, streaming and batching change
+//                                                               nothing
 
 #include <algorithm>
 #include <cmath>
@@ -46,8 +47,8 @@ void print_ids(const Manifest& manifest, const char* text) {
   std::printf("\n");
 }
 
-std::shared_ptr<const tacoglow::Voice> stand_in(const Manifest& manifest, std::int64_t frames, std::int64_t launches) {
-  auto engine = tacoglow::open_stand_in(manifest, frames, launches);
+std::shared_ptr<const tacoglow::Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches) {
+  auto engine = tacoglow::open_stand_in(manifest, steps, launches);
   return std::make_shared<const tacoglow::Voice>(manifest, std::move(engine), "stand-in");
 }
 
@@ -80,21 +81,46 @@ void check_stream(tacoglow::Session& session, const tacoglow::Request& request, 
   require(largest_difference(streamed, whole.samples) < 1e-6F, "a stream is not the whole");
 }
 
+void require_same(const tacoglow::Speech& got, const tacoglow::Speech& expected, const std::string& what) {
+  require(got.samples == expected.samples, what + " changes the samples");
+  require(got.mel.values == expected.mel.values, what + " changes the mel");
+  require(got.stop_reason == expected.stop_reason, what + " changes the stop reason");
+}
+
+// Requests of several lengths, limits and thresholds at once, more than one batch holds; some are retried.
+void check_batch(const Manifest& manifest) {
+  bool retried = false;
+  for (const std::int64_t steps : {1, 7}) {
+    tacoglow::Session session(stand_in(manifest, steps, 2));
+    std::vector<tacoglow::Request> requests;
+    std::vector<tacoglow::Speech> alone;
+    for (std::uint64_t seed = 0; seed < 11; ++seed) {
+      const std::vector<std::int32_t> ids(1 + seed * 7 % 40, static_cast<std::int32_t>(1 + seed));
+      requests.push_back(request_for(session.voice(), seed, ids));
+      if (seed % 3 == 0) requests.back().decoding.gate_threshold = 0.65;
+      const auto without = session.speak({requests.back()}).front().stop_reason;
+      requests.back().retries = 5;
+      alone.push_back(session.speak({requests.back()}).front());
+      retried = retried || without != alone.back().stop_reason;
+    }
+    const auto together = session.speak(requests);
+    for (std::size_t i = 0; i < alone.size(); ++i) require_same(together[i], alone[i], "a batch");
+  }
+  require(retried, "a retry should end by its gate where the first attempt did not");
+}
+
 void check_loop(const Manifest& manifest) {
   bool gated = false, cut = false;
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     const std::vector<std::int32_t> ids(1 + seed, static_cast<std::int32_t>(1 + seed));
     tacoglow::Session plain(stand_in(manifest, 1, 1));
-    const tacoglow::Speech whole = plain.speak(request_for(plain.voice(), seed, ids));
+    const tacoglow::Speech whole = plain.speak({request_for(plain.voice(), seed, ids)}).front();
     check_stream(plain, request_for(plain.voice(), seed, ids), whole);
     (whole.stop_reason == TACOGLOW_STOP_GATE ? gated : cut) = true;
-    for (const auto& [frames, launches] : {std::pair<std::int64_t, std::int64_t>{4, 2}, {7, 3}, {64, 2}}) {
-      tacoglow::Session late(stand_in(manifest, frames, launches));
+    for (const auto& [steps, launches] : {std::pair<std::int64_t, std::int64_t>{4, 2}, {7, 3}, {64, 2}}) {
+      tacoglow::Session late(stand_in(manifest, steps, launches));
       const tacoglow::Request request = request_for(late.voice(), seed, ids);
-      const tacoglow::Speech speech = late.speak(request);
-      require(speech.samples == whole.samples, "reading late changes the samples");
-      require(speech.mel.values == whole.mel.values, "reading late changes the mel");
-      require(speech.stop_reason == whole.stop_reason, "reading late changes the stop reason");
+      require_same(late.speak({request}).front(), whole, "reading late");
       check_stream(late, request, whole);
     }
   }
@@ -106,7 +132,10 @@ void run(int count, char** arguments) {
   if (command == "noise" && count == 8) return print_noise(arguments + 2);
   const Manifest manifest = tacoglow::load_manifest(count > 2 ? arguments[2] : "");
   if (command == "ids" && count == 4) return print_ids(manifest, arguments[3]);
-  if (command == "loop") check_loop(manifest);
+  if (command == "loop") {
+    check_loop(manifest);
+    check_batch(manifest);
+  }
   std::printf("ok\n");
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <deque>
+#include <numeric>
 #include <utility>
 
 #include "host_step.hpp"
@@ -9,10 +10,13 @@
 namespace tacoglow {
 namespace {
 
-float sum(const Tensor& tensor) {
-  float total = 0;
-  for (std::size_t i = 0; i < element_count(tensor.shape()); ++i) total += tensor.as<float>()[i];
-  return total;
+std::size_t row_size(const Tensor& tensor) {
+  return element_count(tensor.shape()) / static_cast<std::size_t>(tensor.shape()[0]);
+}
+
+float sum_of_row(const Tensor& tensor, std::size_t row) {
+  const float* begin = tensor.as<float>() + row * row_size(tensor);
+  return std::accumulate(begin, begin + row_size(tensor), 0.0F);
 }
 
 // Row [frames] at `frame`, 0 beyond its ends.
@@ -22,8 +26,8 @@ float at(const float* row, std::int64_t frames, std::int64_t frame) {
 
 class StandInContext : public Context {
  public:
-  StandInContext(const Manifest& manifest, std::int64_t frames_per_launch, std::int64_t launches_in_flight)
-      : manifest_(manifest), frames_per_launch_(frames_per_launch), launches_in_flight_(launches_in_flight) {}
+  StandInContext(const Manifest& manifest, std::int64_t steps_per_launch, std::int64_t launches_in_flight)
+      : manifest_(manifest), steps_per_launch_(steps_per_launch), launches_in_flight_(launches_in_flight) {}
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, manifest_, inputs);
@@ -50,13 +54,20 @@ class StandInContext : public Context {
 
   // Every output remembers the frame before, the text and the dropout; the gate fires by a slow count.
   void step(const Tensors& in, Tensors& out) const {
-    const float drive = 0.01F * sum(in.at("memory")) + 0.1F * sum(in.at("prenet_dropout"));
-    for (const auto& [source, target] : manifest_.states)
-      for (std::size_t i = 0; i < element_count(in.at(source).shape()); ++i)
-        out.at(target).as<float>()[i] =
-            std::sin(in.at(source).as<float>()[i] + drive + static_cast<float>(i)) + 0.001F * static_cast<float>(i);
-    const float* cell = out.at(manifest_.states.begin()->second).as<float>();
-    *out.at("gate_logit").as<float>() = cell[0] * 40.0F - 39.0F;  // fires at one frame in some fifteen
+    for (std::int64_t b = 0; b < in.at("memory").shape()[0]; ++b) {
+      const auto row = static_cast<std::size_t>(b);
+      const float drive = 0.01F * sum_of_row(in.at("memory"), row) + 0.1F * sum_of_row(in.at("prenet_dropout"), row);
+      for (const auto& [source, target] : manifest_.states) {
+        const std::size_t size = row_size(in.at(source));
+        const float* before = in.at(source).as<float>() + row * size;
+        float* after = out.at(target).as<float>() + row * size;
+        for (std::size_t i = 0; i < size; ++i)
+          after[i] = std::sin(before[i] + drive + static_cast<float>(i)) + 0.001F * static_cast<float>(i);
+      }
+      const Tensor& cell = out.at(manifest_.states.begin()->second);
+      const float first = cell.as<float>()[row * row_size(cell)];
+      out.at("gate_logit").as<float>()[row] = first * 40.0F - 39.0F;  // fires at one step in some fifteen
+    }
   }
 
   void postnet(const Tensors& in, Tensors& out) const {
@@ -81,30 +92,36 @@ class StandInContext : public Context {
   }
 
   const Manifest& manifest_;
-  std::int64_t frames_per_launch_, launches_in_flight_;
+  std::int64_t steps_per_launch_, launches_in_flight_;
 };
 
 // Runs ahead of what is read, as a GPU does.
 class LateLoop : public StepLoop {
  public:
-  LateLoop(std::unique_ptr<StepLoop> steps, const Manifest& manifest, std::int64_t frames, std::int64_t launches)
-      : steps_(std::move(steps)), manifest_(manifest), frames_(frames), launches_(launches) {}
+  LateLoop(std::unique_ptr<StepLoop> loop, const Manifest& manifest, std::int64_t batch, std::int64_t steps,
+           std::int64_t launches)
+      : loop_(std::move(loop)),
+        dropout_size_(batch * manifest.prenet_layers * manifest.prenet_dim),
+        mel_size_(batch * manifest.frames_per_step * manifest.n_mel_channels),
+        batch_(batch),
+        steps_(steps),
+        launches_(launches) {}
 
-  std::int64_t frames_per_launch() const override { return frames_; }
+  std::int64_t steps_per_launch() const override { return steps_; }
   std::int64_t launches_in_flight() const override { return launches_; }
 
   void launch(const float* dropout) override {
     Slot slot;
-    for (std::int64_t i = 0; i < frames_; ++i) {
-      steps_->launch(dropout + i * manifest_.prenet_layers * manifest_.prenet_dim);
-      const Frames frame = steps_->read();
-      slot.mel.insert(slot.mel.end(), frame.mel, frame.mel + manifest_.n_mel_channels);
-      slot.gate_logits.push_back(*frame.gate_logits);
+    for (std::int64_t i = 0; i < steps_; ++i) {
+      loop_->launch(dropout + i * dropout_size_);
+      const Steps step = loop_->read();
+      slot.mel.insert(slot.mel.end(), step.mel, step.mel + mel_size_);
+      slot.gate_logits.insert(slot.gate_logits.end(), step.gate_logits, step.gate_logits + batch_);
     }
     launched_.push_back(std::move(slot));
   }
 
-  Frames read() override {
+  Steps read() override {
     read_ = std::move(launched_.front());
     launched_.pop_front();
     return {read_.mel.data(), read_.gate_logits.data()};
@@ -115,37 +132,38 @@ class LateLoop : public StepLoop {
     std::vector<float> mel, gate_logits;
   };
 
-  std::unique_ptr<StepLoop> steps_;
-  const Manifest& manifest_;
-  std::int64_t frames_, launches_;
+  std::unique_ptr<StepLoop> loop_;
+  std::int64_t dropout_size_, mel_size_;  // of one step
+  std::int64_t batch_, steps_, launches_;
   std::deque<Slot> launched_;
   Slot read_;
 };
 
 std::unique_ptr<StepLoop> StandInContext::start(Tensors encoded) {
-  auto steps = std::make_unique<HostStepLoop>(*this, manifest_, std::move(encoded));
-  return std::make_unique<LateLoop>(std::move(steps), manifest_, frames_per_launch_, launches_in_flight_);
+  const std::int64_t batch = encoded.at("memory").shape()[0];
+  auto loop = std::make_unique<HostStepLoop>(*this, manifest_, std::move(encoded));
+  return std::make_unique<LateLoop>(std::move(loop), manifest_, batch, steps_per_launch_, launches_in_flight_);
 }
 
 class StandIn : public Engine {
  public:
-  StandIn(Manifest manifest, std::int64_t frames_per_launch, std::int64_t launches_in_flight)
-      : manifest_(std::move(manifest)), frames_(frames_per_launch), launches_(launches_in_flight) {}
+  StandIn(Manifest manifest, std::int64_t steps_per_launch, std::int64_t launches_in_flight)
+      : manifest_(std::move(manifest)), steps_(steps_per_launch), launches_(launches_in_flight) {}
 
   std::unique_ptr<Context> context() override {
-    return std::make_unique<StandInContext>(manifest_, frames_, launches_);
+    return std::make_unique<StandInContext>(manifest_, steps_, launches_);
   }
 
  private:
   Manifest manifest_;
-  std::int64_t frames_, launches_;
+  std::int64_t steps_, launches_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> open_stand_in(const Manifest& manifest, std::int64_t frames_per_launch,
+std::unique_ptr<Engine> open_stand_in(const Manifest& manifest, std::int64_t steps_per_launch,
                                       std::int64_t launches_in_flight) {
-  return std::make_unique<StandIn>(manifest, frames_per_launch, launches_in_flight);
+  return std::make_unique<StandIn>(manifest, steps_per_launch, launches_in_flight);
 }
 
 }  // namespace tacoglow

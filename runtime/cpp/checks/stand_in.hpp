@@ -5,8 +5,8 @@
 
 namespace tacoglow {
 
-// frames_per_launch and launches_in_flight: of the decoder loop, to stand in for a GPU that is read late.
-std::unique_ptr<Engine> open_stand_in(const Manifest& manifest, std::int64_t frames_per_launch,
+// steps_per_launch and launches_in_flight: of the decoder loop, to stand in for a GPU that is read late.
+std::unique_ptr<Engine> open_stand_in(const Manifest& manifest, std::int64_t steps_per_launch,
                                       std::int64_t launches_in_flight);
 
 }  // namespace tacoglow

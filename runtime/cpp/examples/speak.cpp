@@ -22,7 +22,7 @@ namespace {
 constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--engine NAME] [--plans FOLDER]\n"
     "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
-    "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "             [--retries N] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
     "--mel writes float32 [mel bands, frames]; --stream speaks in chunks of that many frames.\n";
 
 struct CloseVoice {
@@ -89,6 +89,7 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.denoise = arguments.number("--denoise", request.denoise);
   request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
   request.max_frames = static_cast<std::int32_t>(arguments.whole("--max-frames", 0));
+  request.retries = static_cast<std::int32_t>(arguments.whole("--retries", 0));
   request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.whole("--stream", 64));
   request.context_frames = -1;
   return request;

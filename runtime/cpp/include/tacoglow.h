@@ -80,11 +80,13 @@ typedef struct tacoglow_request {
   double sigma;          /* standard deviation of WaveGlow's noise, from 0 up; below 0: the bundle's */
   double denoise;        /* how many times WaveGlow's hum is subtracted, such as 0.01; 0: not at all */
   double gate_threshold; /* probability between 0 and 1; 0: the bundle's */
-  int32_t max_frames;    /* frame limit; 0: the bundle's */
+  int32_t max_frames;    /* frame limit, down to whole decoder steps; 0: the bundle's */
   /* For tacoglow_stream: */
   int32_t first_chunk_frames; /* frames of the first chunk, from 1 up: few, for an early first sound */
   int32_t chunk_frames;       /* frames of every later chunk, from 1 up */
   int32_t context_frames;     /* mel frames that WaveGlow sees to either side; below 0: its whole receptive field */
+  /* For tacoglow_speak and tacoglow_speak_batch: */
+  int32_t retries; /* how often an utterance that reaches the frame limit is spoken anew, with other noise */
 } tacoglow_request;
 
 /* What was said. */
@@ -92,11 +94,11 @@ typedef struct tacoglow_speech {
   float* samples;     /* [n_samples], nominally in -1..1, at the voice's sampling rate */
   size_t n_samples;   /* n_frames * hop_length */
   float* mel;         /* [n_mel_channels, n_frames], after the postnet */
-  size_t n_frames;    /* frames before the gate fired */
+  size_t n_frames;    /* frames of the decoder steps before the gate fired */
   tacoglow_stop_reason stop_reason;
-  double encoder_seconds; /* of computing */
+  double encoder_seconds; /* of computing, for all that was decoded together with it */
   double decoder_seconds;
-  double postnet_seconds;
+  double postnet_seconds; /* for itself */
   double vocoder_seconds; /* the denoiser included */
 } tacoglow_speech;
 
@@ -125,6 +127,10 @@ TACOGLOW_API void tacoglow_request_init(tacoglow_request* request);
 /* Speak one utterance. On failure *speech is NULL. */
 TACOGLOW_API tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request,
                                             tacoglow_speech** speech);
+/* Speak several utterances, those of like length decoded together: each is what tacoglow_speak gives for it, but for
+ * rounding. speeches has room for n_requests; on failure, which names the request, all of them are NULL. */
+TACOGLOW_API tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_request* const* requests,
+                                                  size_t n_requests, tacoglow_speech** speeches);
 TACOGLOW_API void tacoglow_speech_free(tacoglow_speech* speech);
 
 /* Called with each chunk of samples, in order, in the thread that called tacoglow_stream; the samples are valid during

@@ -6,6 +6,8 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "error.hpp"
 #include "synthesizer.hpp"
@@ -73,8 +75,25 @@ Struct adopted(const Struct* given, void (*init)(Struct*)) {
 
 // What the caller sees, with the memory behind it.
 struct OwnedSpeech : tacoglow_speech {
+  explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, said(std::move(speech)) {
+    static_cast<tacoglow_speech&>(*this) = {said.samples.data(),
+                                            said.samples.size(),
+                                            said.mel.values.data(),
+                                            static_cast<size_t>(said.mel.n_frames),
+                                            said.stop_reason,
+                                            said.encoder_seconds,
+                                            said.decoder_seconds,
+                                            said.postnet_seconds,
+                                            said.vocoder_seconds};
+  }
+
   tacoglow::Speech said;
 };
+
+tacoglow::Request checked(const tacoglow::Session& session, const tacoglow_request* request) {
+  require(request, "request");
+  return tacoglow::checked_request(session.voice(), adopted(request, tacoglow_request_init));
+}
 
 }  // namespace
 
@@ -130,29 +149,37 @@ void tacoglow_session_close(tacoglow_session* session) { delete session; }
 
 void tacoglow_request_init(tacoglow_request* request) {
   if (request != nullptr)
-    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 8, 64, 16};
+    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 8, 64, 16, 0};
 }
 
 tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request, tacoglow_speech** speech) {
   if (speech != nullptr) *speech = nullptr;
   return guarded([&] {
     require(session, "session");
-    require(request, "request");
     require(speech, "speech");
-    const auto given = adopted(request, tacoglow_request_init);
-    auto& speaker = session->session;
-    auto owned = std::make_unique<OwnedSpeech>();
-    auto& said = owned->said = speaker.speak(tacoglow::checked_request(speaker.voice(), given));
-    static_cast<tacoglow_speech&>(*owned) = {said.samples.data(),
-                                             said.samples.size(),
-                                             said.mel.values.data(),
-                                             static_cast<size_t>(said.mel.n_frames),
-                                             said.stop_reason,
-                                             said.encoder_seconds,
-                                             said.decoder_seconds,
-                                             said.postnet_seconds,
-                                             said.vocoder_seconds};
-    *speech = owned.release();
+    auto said = session->session.speak({checked(session->session, request)});
+    *speech = new OwnedSpeech(std::move(said.front()));
+  });
+}
+
+tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_request* const* requests,
+                                     size_t n_requests, tacoglow_speech** speeches) {
+  if (speeches != nullptr) std::fill_n(speeches, n_requests, nullptr);
+  return guarded([&] {
+    require(session, "session");
+    require(requests, "requests");
+    require(speeches, "speeches");
+    std::vector<tacoglow::Request> batch;
+    for (size_t i = 0; i < n_requests; ++i) {
+      try {
+        batch.push_back(checked(session->session, requests[i]));
+      } catch (const tacoglow::Error& error) {
+        throw tacoglow::Error(error.status, "request " + std::to_string(i) + ": " + error.what());
+      }
+    }
+    std::vector<std::unique_ptr<OwnedSpeech>> owned;
+    for (auto& said : session->session.speak(batch)) owned.push_back(std::make_unique<OwnedSpeech>(std::move(said)));
+    for (size_t i = 0; i < n_requests; ++i) speeches[i] = owned[i].release();
   });
 }
 
@@ -162,14 +189,14 @@ tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_reques
                                 tacoglow_chunk_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
   return guarded([&] {
     require(session, "session");
-    require(request, "request");
     if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");
-    const auto given = adopted(request, tacoglow_request_init);
-    auto& speaker = session->session;
+    const auto given = checked(session->session, request);
+    if (given.retries != 0)
+      throw tacoglow::request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
     const auto on_chunk = [&](const std::vector<float>& samples) {
       if (callback(samples.data(), samples.size(), user) != 0) throw Cancelled{};
     };
-    const auto reason = speaker.stream(tacoglow::checked_request(speaker.voice(), given), on_chunk);
+    const auto reason = session->session.stream(given, on_chunk);
     if (stop_reason != nullptr) *stop_reason = reason;
   });
 }

@@ -80,8 +80,8 @@ void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inp
   if (!feeds_back) throw bundle_error(step.file + ": mel_frame is no state; export the voice again");
   contract.check("decoder_step", inputs, outputs);
   const TensorSpec& frame = step.tensor("mel_frame");
-  if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.n_mel_channels)}}, frame))
-    throw bundle_error(step.file + ": mel_frame is not [B, n_mel_channels]; export the voice again");
+  if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.frames_per_step * m.n_mel_channels)}}, frame))
+    throw bundle_error(step.file + ": mel_frame is not [B, frames_per_step * n_mel_channels]; export the voice again");
 }
 
 }  // namespace

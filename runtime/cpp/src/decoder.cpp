@@ -2,44 +2,50 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace tacoglow {
 namespace {
 
-// Take over the frames of one launch, up to the one at which the gate fires or the limit is reached.
-void append(Decoded& decoded, const StepLoop::Frames& frames, std::int64_t n, float threshold, std::int64_t max_frames,
-            std::int64_t n_mel_channels) {
-  for (std::int64_t i = 0; i < n && !decoded.finished; ++i) {
-    const float* frame = frames.mel + i * n_mel_channels;
-    decoded.mel.insert(decoded.mel.end(), frame, frame + n_mel_channels);
-    decoded.frames_decoded += 1;
-    decoded.gate_fired = frames.gate_logits[i] > threshold;
-    decoded.mel_length += decoded.gate_fired ? 0 : 1;
-    decoded.finished = decoded.gate_fired || decoded.frames_decoded == max_frames;
-  }
+float gate_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
+
+// Take over one step, unless the item has ended at an earlier one.
+void append(DecodedItem& item, const float* mel, float gate, const Manifest& manifest) {
+  Decoded& decoded = item.decoded;
+  if (decoded.finished) return;
+  const std::int64_t frames = manifest.frames_per_step;
+  decoded.mel.insert(decoded.mel.end(), mel, mel + frames * manifest.n_mel_channels);
+  decoded.frames_decoded += frames;
+  decoded.gate_fired = gate > gate_logit(item.options.gate_threshold);
+  decoded.mel_length += decoded.gate_fired ? 0 : frames;
+  decoded.finished = decoded.gate_fired || decoded.frames_decoded == item.options.max_frames;
 }
 
 }  // namespace
 
-Decoded decode(StepLoop& loop, const Noise& noise, const Manifest& manifest, const DecodeOptions& options,
-               const std::function<void(const Decoded&)>& on_frames) {
-  const auto threshold = static_cast<float>(std::log(options.gate_threshold / (1.0 - options.gate_threshold)));
-  const std::int64_t chunk = loop.frames_per_launch(), units = manifest.prenet_layers * manifest.prenet_dim;
-  std::vector<float> dropout(static_cast<std::size_t>(chunk * units));
-  Decoded decoded;
-  decoded.mel.reserve(static_cast<std::size_t>(std::min<std::int64_t>(options.max_frames, 1024) *
-                                               manifest.n_mel_channels));
-  std::int64_t launched = 0, in_flight = 0;  // frames, launches
-  while (!decoded.finished) {
-    for (; in_flight < loop.launches_in_flight() && launched < options.max_frames; ++in_flight, launched += chunk) {
-      noise.prenet_dropout(launched, chunk, units, dropout.data());
+void decode(StepLoop& loop, const Manifest& manifest, std::vector<DecodedItem>& items,
+            const std::function<void()>& on_steps) {
+  const auto batch = static_cast<std::int64_t>(items.size()), chunk = loop.steps_per_launch();
+  const std::int64_t units = manifest.prenet_layers * manifest.prenet_dim;
+  const std::int64_t step_size = manifest.frames_per_step * manifest.n_mel_channels;
+  std::int64_t limit = 0;  // steps of the item that may be longest
+  for (const auto& item : items) limit = std::max(limit, item.options.max_frames / manifest.frames_per_step);
+  std::vector<float> dropout(static_cast<std::size_t>(chunk * batch * units));
+  std::int64_t launched = 0, in_flight = 0;  // steps, launches
+  const auto is_finished = [](const DecodedItem& item) { return item.decoded.finished; };
+  while (!std::all_of(items.begin(), items.end(), is_finished)) {
+    for (; in_flight < loop.launches_in_flight() && launched < limit; ++in_flight, launched += chunk) {
+      float* drawn = dropout.data();
+      for (std::int64_t step = launched; step < launched + chunk; ++step)
+        for (const auto& item : items) item.noise.prenet_dropout(step, 1, units, std::exchange(drawn, drawn + units));
       loop.launch(dropout.data());
     }
-    append(decoded, loop.read(), chunk, threshold, options.max_frames, manifest.n_mel_channels);
+    const StepLoop::Steps steps = loop.read();
     --in_flight;
-    on_frames(decoded);
+    for (std::int64_t i = 0; i < chunk * batch; ++i)
+      append(items[static_cast<std::size_t>(i % batch)], steps.mel + i * step_size, steps.gate_logits[i], manifest);
+    on_steps();
   }
-  return decoded;
 }
 
 }  // namespace tacoglow

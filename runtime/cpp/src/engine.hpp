@@ -1,4 +1,4 @@
-// What an engine has to offer: run a graph over named host tensors, and run the decoder step frame after frame.
+// What an engine has to offer: run a graph over named host tensors, and run the decoder step after step.
 #pragma once
 
 #include <cstdint>
@@ -11,23 +11,23 @@
 
 namespace tacoglow {
 
-// One utterance's decoder: its states live where the engine keeps them.
+// A batch's decoder: its states live where the engine keeps them.
 class StepLoop {
  public:
-  struct Frames {
-    const float* mel;          // [n, n_mel_channels]
-    const float* gate_logits;  // [n]
+  struct Steps {
+    const float* mel;          // [n, B, frames_per_step, n_mel_channels]
+    const float* gate_logits;  // [n, B]
   };
 
   virtual ~StepLoop() = default;
-  virtual std::int64_t frames_per_launch() const = 0;
+  virtual std::int64_t steps_per_launch() const = 0;
   // How many launches may be under way before the first must be read. More than one where the device must not wait
   // for the host to look at the gates.
   virtual std::int64_t launches_in_flight() const = 0;
-  // Begin the next frames_per_launch() frames. dropout: [frames_per_launch, prenet_layers, prenet_dim]
+  // Begin the next steps_per_launch() steps. dropout: [steps_per_launch, B, prenet_layers, prenet_dim]
   virtual void launch(const float* dropout) = 0;
   // Wait for the oldest launch that has not been read; valid until as many more launches as may be in flight.
-  virtual Frames read() = 0;
+  virtual Steps read() = 0;
 };
 
 // One thread's share of an engine: buffers, streams, execution contexts.
@@ -36,7 +36,7 @@ class Context {
   virtual ~Context() = default;
   // Inputs by name, checked by the caller -> outputs by name, in the manifest's dtypes and shapes.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
-  // encoded: memory, processed_memory and memory_mask of one item; states start at zero.
+  // encoded: memory, processed_memory and memory_mask of a batch; states start at zero.
   virtual std::unique_ptr<StepLoop> start(Tensors encoded) = 0;
 };
 

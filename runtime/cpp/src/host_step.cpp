@@ -8,7 +8,8 @@ namespace tacoglow {
 HostStepLoop::HostStepLoop(Context& context, const Manifest& manifest, Tensors encoded)
     : context_(context), manifest_(manifest), inputs_(std::move(encoded)) {
   const GraphSpec& step = manifest.graphs.at("decoder_step");
-  const Dims dims = {{'B', 1}, {'T', inputs_.at("memory").shape()[1]}};
+  const Shape& memory = inputs_.at("memory").shape();
+  const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
   const auto allocate = [&](const std::string& name) {
     const TensorSpec& spec = step.tensor(name);
     inputs_[name] = Tensor(spec.dtype, spec.resolve(dims));
@@ -24,7 +25,7 @@ void HostStepLoop::launch(const float* dropout) {
   for (const auto& [source, target] : manifest_.states) std::swap(inputs_.at(source), outputs_.at(target));
 }
 
-StepLoop::Frames HostStepLoop::read() {
+StepLoop::Steps HostStepLoop::read() {
   for (const auto& [source, target] : manifest_.states)
     if (target == "mel_frame") return {inputs_.at(source).as<float>(), outputs_.at("gate_logit").as<float>()};
   return {};  // not reached: the contract has mel_frame among the states

@@ -9,10 +9,10 @@ class HostStepLoop : public StepLoop {
  public:
   HostStepLoop(Context& context, const Manifest& manifest, Tensors encoded);
 
-  std::int64_t frames_per_launch() const override { return 1; }
+  std::int64_t steps_per_launch() const override { return 1; }
   std::int64_t launches_in_flight() const override { return 1; }
   void launch(const float* dropout) override;
-  Frames read() override;
+  Steps read() override;
 
  private:
   Context& context_;

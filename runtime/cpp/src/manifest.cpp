@@ -72,6 +72,30 @@ std::map<std::string, GraphFile> read_files(const JsonNode& node) {
   return files;
 }
 
+// Where the manifest's own digest stands, between its quotes; empty at the end if there is none.
+std::string_view find_digest(std::string_view text) {
+  constexpr std::string_view key = "\"digest\"", space = " \t\n\r\f\v";
+  for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
+    const std::size_t colon = text.find_first_not_of(space, at + key.size());
+    if (colon == std::string_view::npos || text[colon] != ':') continue;
+    const std::size_t open = text.find_first_not_of(space, colon + 1);
+    if (open == std::string_view::npos || text[open] != '"') continue;
+    const std::size_t close = text.find('"', open + 1);
+    if (close != std::string_view::npos) return text.substr(open + 1, close - open - 1);
+  }
+  return text.substr(text.size());
+}
+
+// SHA-256 over the file with 64 zeros in place of the digest. Throws Error (bundle): a flipped bit must not change a
+// voice.
+void check_digest(std::string_view text, const std::string& source) {
+  const std::string_view digest = find_digest(text);
+  std::string blank(text);
+  blank.replace(static_cast<std::size_t>(digest.data() - text.data()), digest.size(), 64, '0');
+  if (sha256(blank) != digest)
+    throw bundle_error(source + ": was changed after it was written: its digest does not fit; export the voice again");
+}
+
 void read_dimensions(const JsonNode& node, Manifest& manifest) {
   for (const auto& [letter, range] : node.fields()) {
     if (letter.size() != 1 || !is_letter(letter[0])) range.fail("expected a capital letter for a name");
@@ -98,7 +122,10 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.gate_threshold = decoder["gate_threshold"].number();
   if (manifest.gate_threshold <= 0 || manifest.gate_threshold >= 1)
     decoder["gate_threshold"].fail("expected a probability between 0 and 1");
+  if (decoder.has("frames_per_step")) manifest.frames_per_step = decoder["frames_per_step"].integer(1, count_max);
   manifest.max_frames = decoder["max_frames"].integer(1, count_max);
+  if (manifest.max_frames % manifest.frames_per_step != 0)
+    decoder["max_frames"].fail("expected a multiple of frames_per_step");
   manifest.prenet_layers = decoder["prenet_layers"].integer(1, count_max);
   manifest.prenet_dim = decoder["prenet_dim"].integer(1, count_max);
   manifest.postnet_frames = decoder["postnet_frames"].integer(0, count_max);
@@ -156,7 +183,9 @@ Manifest load_manifest(const std::filesystem::path& bundle) {
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (text.size() > manifest_bytes_max) throw bundle_error(path.string() + ": is over 16 MiB; export the voice again");
-  return parse_manifest(text, path.string());
+  Manifest manifest = parse_manifest(text, path.string());
+  check_digest(text, path.string());
+  return manifest;
 }
 
 std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph) {

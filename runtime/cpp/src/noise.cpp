@@ -44,14 +44,14 @@ Noise::Block Noise::words(std::uint64_t stream, std::uint64_t block) const {
   return counter;
 }
 
-void Noise::prenet_dropout(std::int64_t first_frame, std::int64_t n_frames, std::int64_t units, float* out) const {
+void Noise::prenet_dropout(std::int64_t first_step, std::int64_t n_steps, std::int64_t units, float* out) const {
   const std::int64_t blocks = blocks_for(units, words_per_block * bits_per_word);
-  for (std::int64_t frame = 0; frame < n_frames; ++frame) {
+  for (std::int64_t step = 0; step < n_steps; ++step) {
     Block block{};
     for (std::int64_t unit = 0; unit < units; ++unit) {
       const std::int64_t bit = unit % (words_per_block * bits_per_word);
       if (bit == 0) {
-        const std::int64_t index = (first_frame + frame) * blocks + unit / (words_per_block * bits_per_word);
+        const std::int64_t index = (first_step + step) * blocks + unit / (words_per_block * bits_per_word);
         block = words(dropout_stream, static_cast<std::uint64_t>(index));
       }
       const std::uint64_t word = block[static_cast<std::size_t>(bit / bits_per_word)];

@@ -2,8 +2,8 @@
 //
 // Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11), key = (seed, utterance),
 // counter = (block + 1, stream, 0, 0).
-//   stream 0: prenet dropout. Frame f owns ceil(layers * width / 256) blocks; bit i of its words (lowest first) is
-//             unit i, layers first; a set bit keeps the unit.
+//   stream 0: prenet dropout. Decoder step s owns ceil(layers * width / 256) blocks; bit i of its words (lowest first)
+//             is unit i, layers first; a set bit keeps the unit.
 //   stream 1: z. Group g owns ceil(group_size / 4) blocks; words 2j and 2j + 1 give channels 2j and 2j + 1.
 #pragma once
 
@@ -18,10 +18,13 @@ class Noise {
 
   Noise(std::uint64_t seed, std::uint64_t utterance) : key_{seed, utterance} {}
 
+  // The noise of the attempt-th repetition of this utterance; attempt 0 is itself.
+  Noise retried(std::uint64_t attempt) const { return {key_[0], key_[1] + (attempt << 32)}; }
+
   Block words(std::uint64_t stream, std::uint64_t block) const;
 
-  // Fills [n_frames, units] with 0 where a unit is dropped and 2 where it is kept; units = layers * width.
-  void prenet_dropout(std::int64_t first_frame, std::int64_t n_frames, std::int64_t units, float* out) const;
+  // Fills [n_steps, units] with 0 where a unit is dropped and 2 where it is kept; units = layers * width.
+  void prenet_dropout(std::int64_t first_step, std::int64_t n_steps, std::int64_t units, float* out) const;
 
   // Fills [group_size, n_groups] with sigma times standard normal numbers (Box and Muller, in double).
   void z(std::int64_t first_group, std::int64_t n_groups, std::int64_t group_size, float sigma, float* out) const;

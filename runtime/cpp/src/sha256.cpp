@@ -27,6 +27,9 @@ constexpr std::array<std::uint32_t, 64> round_constants = {
 
 using State = std::array<std::uint32_t, 8>;
 
+constexpr State initial = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+
 std::uint32_t rotated(std::uint32_t value, int bits) { return (value >> bits) | (value << (32 - bits)); }
 
 void add_block(State& state, const unsigned char* block) {
@@ -51,6 +54,13 @@ void add_block(State& state, const unsigned char* block) {
   for (std::size_t i = 0; i < state.size(); ++i) state[i] += added[i];
 }
 
+// Returns how many bytes the whole blocks had.
+std::size_t add_blocks(State& state, const unsigned char* bytes, std::size_t size) {
+  const std::size_t whole = size / block_bytes * block_bytes;
+  for (std::size_t at = 0; at < whole; at += block_bytes) add_block(state, bytes + at);
+  return whole;
+}
+
 // The last, incomplete block, with the padding and the length in bits.
 void add_tail(State& state, const unsigned char* tail, std::size_t size, std::uint64_t total_bytes) {
   std::array<unsigned char, 2 * block_bytes> padded{};
@@ -71,20 +81,27 @@ std::string hexadecimal(const State& state) {
 
 }  // namespace
 
+std::string sha256(std::string_view text) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
+  State state = initial;
+  const std::size_t whole = add_blocks(state, bytes, text.size());
+  add_tail(state, bytes + whole, text.size() - whole, text.size());
+  return hexadecimal(state);
+}
+
 std::string file_sha256(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  State state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  State state = initial;
   std::vector<unsigned char> buffer(read_bytes);
   std::uint64_t total = 0;
-  std::size_t size = 0;
+  std::size_t size = 0, whole = 0;
   do {
     file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
     size = static_cast<std::size_t>(file.gcount());
     total += size;
-    for (std::size_t at = 0; at + block_bytes <= size; at += block_bytes) add_block(state, buffer.data() + at);
+    whole = add_blocks(state, buffer.data(), size);
   } while (size == buffer.size());
   if (!file.eof()) throw bundle_error(path.string() + ": cannot be read");
-  const std::size_t whole = size / block_bytes * block_bytes;
   add_tail(state, buffer.data() + whole, size - whole, total);
   return hexadecimal(state);
 }

@@ -1,12 +1,16 @@
-// SHA-256 (FIPS 180-4) of files.
+// SHA-256 (FIPS 180-4).
 #pragma once
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace tacoglow {
 
-// Lower-case hexadecimal digest. Throws Error (bundle) if the file cannot be read.
+// Lower-case hexadecimal digests.
+std::string sha256(std::string_view bytes);
+
+// Throws Error (bundle) if the file cannot be read.
 std::string file_sha256(const std::filesystem::path& path);
 
 }  // namespace tacoglow

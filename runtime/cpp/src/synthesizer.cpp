@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstring>
+#include <map>
+#include <numeric>
 #include <utility>
 
-#include "error.hpp"
 #include "postnet.hpp"
 
 namespace tacoglow {
@@ -53,90 +53,99 @@ void cut(Mel& mel, std::int64_t n_frames) {
   mel = {mel.n_channels, n_frames, {kept.as<float>(), kept.as<float>() + element_count(kept.shape())}};
 }
 
-std::vector<std::int32_t> checked_ids(const Voice& voice, const tacoglow_request& given) {
-  if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
-  std::vector<std::int32_t> ids;
-  if (given.text != nullptr)
-    ids = voice.text.encode(given.text);
-  else if (given.n_ids <= static_cast<std::size_t>(voice.facts.max_tokens))
-    ids.assign(given.ids, given.ids + given.n_ids);
-  const std::size_t count = given.text != nullptr ? ids.size() : given.n_ids;
-  if (count < 1 || count > static_cast<std::size_t>(voice.facts.max_tokens))
-    throw request_error("request: expected 1 to " + std::to_string(voice.facts.max_tokens) + " tokens, got " +
-                        std::to_string(count) + "; split the text at its sentences");
-  for (const auto id : ids)
-    if (id < 0 || id >= voice.facts.n_symbols)
-      throw request_error("request: expected token ids from 0 to " + std::to_string(voice.facts.n_symbols - 1) +
-                          ", got " + std::to_string(id));
-  return ids;
+using Rows = std::vector<std::size_t>;  // places in a list
+
+// Requests of one token bucket each, as many together as the bundle takes.
+std::vector<Rows> plan_batches(const std::vector<Request>& requests, const Manifest& manifest) {
+  const auto most = static_cast<std::size_t>(manifest.dimensions.at('B').max);
+  std::map<std::int64_t, Rows> filling;  // by bucket
+  std::vector<Rows> batches;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const auto length = static_cast<std::int64_t>(requests[i].ids.size());
+    Rows& rows = filling[token_bucket(length, manifest.dimensions.at('T').max)];
+    rows.push_back(i);
+    if (rows.size() == most) batches.push_back(std::exchange(rows, {}));
+  }
+  for (auto& [bucket, rows] : filling)
+    if (!rows.empty()) batches.push_back(std::move(rows));
+  return batches;
 }
 
-void check_number(const char* name, double value) {
-  if (!std::isfinite(value)) throw request_error(std::string(name) + ": expected a finite number");
+// Tensors [1, ...] of one shape -> one [B, ...].
+Tensor stacked(const std::vector<const Tensor*>& items) {
+  Shape shape = items.front()->shape();
+  shape[0] = static_cast<std::int64_t>(items.size());
+  Tensor result(items.front()->dtype(), shape);
+  auto* target = static_cast<unsigned char*>(result.data());
+  for (const Tensor* item : items) {
+    std::memcpy(target, item->data(), item->size_bytes());
+    target += item->size_bytes();
+  }
+  return result;
 }
 
 }  // namespace
 
-Voice::Voice(Manifest read, std::unique_ptr<Engine> opened, std::string engine_chosen)
-    : manifest(std::move(read)),
-      text(manifest),
-      engine(std::move(opened)),
-      engine_name(std::move(engine_chosen)),
-      facts{manifest.name.c_str(),
-            manifest.language.c_str(),
-            manifest.precision.c_str(),
-            engine_name.c_str(),
-            static_cast<std::int32_t>(manifest.sampling_rate),
-            static_cast<std::int32_t>(manifest.hop_length),
-            static_cast<std::int32_t>(manifest.n_mel_channels),
-            static_cast<std::int32_t>(manifest.symbols.size()),
-            static_cast<std::int32_t>(manifest.dimensions.at('T').max),
-            static_cast<std::int32_t>(manifest.max_frames),
-            manifest.gate_threshold,
-            manifest.sigma,
-            text.takes_text() ? 1 : 0} {}
-
-Request checked_request(const Voice& voice, const tacoglow_request& given) {
-  for (const auto& [name, value] :
-       {std::pair{"sigma", given.sigma}, {"denoise", given.denoise}, {"gate_threshold", given.gate_threshold}})
-    check_number(name, value);
-  if (given.denoise < 0.0) throw request_error("denoise: expected a number from 0 up");
-  const double threshold = given.gate_threshold == 0.0 ? voice.manifest.gate_threshold : given.gate_threshold;
-  if (threshold <= 0.0 || threshold >= 1.0)
-    throw request_error("gate_threshold: expected a probability between 0 and 1");
-  const std::int64_t frames = given.max_frames == 0 ? voice.manifest.max_frames : given.max_frames;
-  if (frames < 1 || frames > voice.manifest.max_frames)
-    throw request_error("max_frames: expected 1 to " + std::to_string(voice.manifest.max_frames) +
-                        " (this bundle's limit), got " + std::to_string(frames) +
-                        "; a longer one needs export-onnx --max-frames");
-  if (given.first_chunk_frames < 1 || given.chunk_frames < 1)
-    throw request_error("first_chunk_frames, chunk_frames: expected 1 or more");
-  const double sigma = given.sigma < 0.0 ? voice.manifest.sigma : given.sigma;
-  return {checked_ids(voice, given), given.seed,
-          given.utterance,           {threshold, frames},
-          {sigma, given.denoise, given.context_frames}, given.first_chunk_frames,
-          given.chunk_frames};
-}
-
 Session::Session(std::shared_ptr<const Voice> voice) : voice_(std::move(voice)), context_(voice_->engine->context()) {}
 
-Speech Session::speak(const Request& request) {
+std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
+  std::vector<Speech> speeches(requests.size());
+  for (const Rows& rows : plan_batches(requests, voice_->manifest)) {
+    Stopwatch watch;
+    std::vector<Utterance> batch;
+    for (const auto row : rows) batch.push_back({requests[row], encode(requests[row].ids), {requests[row].noise, {}, {}}});
+    const double encoder_seconds = watch.lap();
+    decode_all(batch);
+    const double decoder_seconds = watch.lap();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      Speech& speech = speeches[rows[i]] = spoken(batch[i]);
+      speech.encoder_seconds = encoder_seconds;
+      speech.decoder_seconds = decoder_seconds;
+    }
+  }
+  return speeches;
+}
+
+// Items that reach the frame limit are decoded anew with the noise of a retry, as often as their requests say.
+void Session::decode_all(std::vector<Utterance>& batch) {
+  Rows rows(batch.size());
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  for (std::uint64_t attempt = 0; !rows.empty(); ++attempt) {
+    std::vector<DecodedItem> items;
+    for (const auto row : rows) {
+      const Request& request = batch[row].request;
+      items.push_back({request.noise.retried(attempt), request.decoding, {}});
+    }
+    Tensors encoded;
+    for (const auto& [name, tensor] : batch[rows.front()].encoded) {
+      std::vector<const Tensor*> parts;
+      for (const auto row : rows) parts.push_back(&batch[row].encoded.at(name));
+      encoded[name] = stacked(parts);
+    }
+    const auto loop = context_->start(std::move(encoded));
+    decode(*loop, voice_->manifest, items, [] {});
+    Rows unfinished;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      Utterance& utterance = batch[rows[i]];
+      utterance.item = std::move(items[i]);
+      if (!utterance.item.decoded.gate_fired && attempt < utterance.request.retries) unfinished.push_back(rows[i]);
+    }
+    rows = std::move(unfinished);
+  }
+}
+
+Speech Session::spoken(const Utterance& utterance) {
   const Manifest& manifest = voice_->manifest;
-  const Noise noise(request.seed, request.utterance);
+  const Decoded& decoded = utterance.item.decoded;
   Speech speech{};
   Stopwatch watch;
-  Tensors encoded = encode(request.ids);
-  speech.encoder_seconds = watch.lap();
-  const auto loop = context_->start(std::move(encoded));
-  const Decoded decoded = decode(*loop, noise, manifest, request.decoding, [](const Decoded&) {});
-  speech.decoder_seconds = watch.lap();
   Postnet postnet(*context_, manifest);
   postnet.advance(decoded);
   speech.mel = postnet.mel();
   speech.postnet_seconds = watch.lap();
-  VocoderOptions whole = request.vocoding;
+  VocoderOptions whole = utterance.request.vocoding;
   whole.context_frames = -1;
-  speech.samples = Vocoder(*context_, manifest, noise, whole).samples(speech.mel);
+  speech.samples = Vocoder(*context_, manifest, utterance.item.noise, whole).samples(speech.mel);
   speech.vocoder_seconds = watch.lap();
   speech.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
   cut(speech.mel, decoded.mel_length);
@@ -146,18 +155,19 @@ Speech Session::speak(const Request& request) {
 
 tacoglow_stop_reason Session::stream(const Request& request, const OnChunk& on_chunk) {
   const Manifest& manifest = voice_->manifest;
-  const Noise noise(request.seed, request.utterance);
   const auto loop = context_->start(encode(request.ids));
+  std::vector<DecodedItem> items = {{request.noise, request.decoding, {}}};
+  const Decoded& so_far = items[0].decoded;
   Postnet postnet(*context_, manifest);
-  const Vocoder vocoder(*context_, manifest, noise, request.vocoding);
+  const Vocoder vocoder(*context_, manifest, request.noise, request.vocoding);
   const std::int64_t context = request.vocoding.context_frames;
   const std::int64_t lookahead = context < 0 ? manifest.frames_after : std::min(manifest.frames_after, context);
   std::int64_t start = 0, size = request.first_chunk_frames;
-  const Decoded decoded = decode(*loop, noise, manifest, request.decoding, [&](const Decoded& so_far) {
-    const auto is_ready = [&] {
-      return so_far.finished ? start < so_far.mel_length
-                             : so_far.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
-    };
+  const auto is_ready = [&] {
+    return so_far.finished ? start < so_far.mel_length
+                           : so_far.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
+  };
+  decode(*loop, manifest, items, [&] {
     while (is_ready()) {
       postnet.advance(so_far);
       const std::int64_t stop = std::min(start + size, so_far.mel_length);
@@ -166,7 +176,7 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnChunk& on_c
       size = request.chunk_frames;
     }
   });
-  return reason(decoded);
+  return reason(so_far);
 }
 
 Tensors Session::encode(const std::vector<std::int32_t>& ids) {

@@ -1,46 +1,13 @@
 // Token ids -> speech over a bundle: encoder, decoder loop, postnet and vocoder put together.
 #pragma once
 
-#include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "decoder.hpp"
-#include "engine.hpp"
-#include "noise.hpp"
-#include "tacoglow.h"
-#include "text.hpp"
-#include "vocoder.hpp"
+#include "request.hpp"
 
 namespace tacoglow {
-
-// A bundle, opened. Safe for use from several threads.
-struct Voice {
-  Voice(Manifest read, std::unique_ptr<Engine> opened, std::string engine_chosen);
-
-  Manifest manifest;
-  TextTable text;
-  std::unique_ptr<Engine> engine;
-  std::string engine_name;
-  tacoglow_facts facts;  // points into manifest and engine_name
-};
-
-// Throws Error (bundle, engine). engine_name: "" takes the first that is built in.
-std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& engine_name,
-                                        const EngineOptions& options);
-
-struct Request {
-  std::vector<std::int32_t> ids;
-  std::uint64_t seed, utterance;
-  DecodeOptions decoding;
-  VocoderOptions vocoding;
-  std::int64_t first_chunk_frames, chunk_frames;  // of a stream
-};
-
-// The request with the bundle's own values filled in. Throws Error (request), naming what is out of its range.
-Request checked_request(const Voice& voice, const tacoglow_request& given);
 
 struct Speech {
   std::vector<float> samples;
@@ -56,7 +23,8 @@ class Session {
  public:
   explicit Session(std::shared_ptr<const Voice> voice);
 
-  Speech speak(const Request& request);
+  // In the order of the requests. Those of one token bucket are decoded together.
+  std::vector<Speech> speak(const std::vector<Request>& requests);
 
   // Calls on_chunk with every chunk in order; what it throws ends the speech and passes through.
   tacoglow_stop_reason stream(const Request& request, const OnChunk& on_chunk);
@@ -64,6 +32,15 @@ class Session {
   const Voice& voice() const { return *voice_; }
 
  private:
+  // One of the utterances that are decoded together.
+  struct Utterance {
+    const Request& request;
+    Tensors encoded;  // of one item, padded to its bucket
+    DecodedItem item;
+  };
+
+  void decode_all(std::vector<Utterance>& batch);
+  Speech spoken(const Utterance& utterance);
   Tensors encode(const std::vector<std::int32_t>& ids);
 
   std::shared_ptr<const Voice> voice_;

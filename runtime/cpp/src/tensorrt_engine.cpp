@@ -51,10 +51,11 @@ class TensorRtContext : public Context {
 
   std::unique_ptr<StepLoop> start(Tensors encoded) override {
     check_cuda(cudaSetDevice(engine_.device()), "choose the GPU");
-    const std::int64_t tokens = encoded.at("memory").shape()[1];
-    auto& step = steps_[tokens];
+    const Shape& memory = encoded.at("memory").shape();
+    const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
+    auto& step = steps_[dims];
     if (!step)
-      step = std::make_unique<DeviceStep>(engine_.plan("decoder_step"), engine_.manifest(), tokens, stream_.get());
+      step = std::make_unique<DeviceStep>(engine_.plan("decoder_step"), engine_.manifest(), dims, stream_.get());
     return std::make_unique<DeviceStepLoop>(*step, encoded);
   }
 
@@ -62,7 +63,7 @@ class TensorRtContext : public Context {
   TensorRtEngine& engine_;
   CudaStream stream_;
   std::map<std::string, HostExecution> executions_;
-  std::map<std::int64_t, std::unique_ptr<DeviceStep>> steps_;  // by tokens, of which there are a few buckets
+  std::map<Dims, std::unique_ptr<DeviceStep>> steps_;  // by batch and tokens, of which there are a few buckets
 };
 
 std::unique_ptr<Context> TensorRtEngine::context() { return std::make_unique<TensorRtContext>(*this); }

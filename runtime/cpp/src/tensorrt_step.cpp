@@ -13,14 +13,14 @@ void* offset(const DeviceMemory& memory, std::size_t bytes) { return static_cast
 
 }  // namespace
 
-DeviceStep::DeviceStep(const Plan& plan, const Manifest& manifest, std::int64_t tokens, cudaStream_t stream)
+DeviceStep::DeviceStep(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream)
     : plan_(plan),
       manifest_(manifest),
       stream_(stream),
       execution_(plan.execution()),
-      dropout_bytes_(static_cast<std::size_t>(manifest.prenet_layers * manifest.prenet_dim) * sizeof(float)),
-      mel_bytes_(static_cast<std::size_t>(manifest.n_mel_channels) * sizeof(float)) {
-  const Dims dims = {{'B', 1}, {'T', tokens}};
+      dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
+      mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
+      gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)) {
   allocate(dims);
   for (const auto& tensor : plan.spec().inputs) set_shape(*execution_, plan, tensor, dims);
   for (auto& [name, memory] : encoded_) set_address(*execution_, name, memory.get());
@@ -45,14 +45,14 @@ void DeviceStep::allocate(const Dims& dims) {
     const TensorSpec& spec = plan_.spec().tensor(name);
     encoded_[name] = device_memory(element_count(spec.resolve(dims)) * element_bytes(spec.dtype));
   }
-  constexpr auto n = static_cast<std::size_t>(frames);
+  constexpr auto n = static_cast<std::size_t>(steps);
   for (auto& slot : slots_) {
     slot.dropout = device_memory(n * aligned(dropout_bytes_));
     slot.mel = device_memory(n * aligned(mel_bytes_));
-    slot.gate = device_memory(n * alignment);
+    slot.gate = device_memory(n * aligned(gate_bytes_));
     slot.host_dropout = pinned_memory(n * dropout_bytes_);
     slot.host_mel = pinned_memory(n * mel_bytes_);
-    slot.host_gate = pinned_memory(n * sizeof(float));
+    slot.host_gate = pinned_memory(n * gate_bytes_);
     slot.done = make_event();
   }
 }
@@ -71,24 +71,24 @@ void DeviceStep::reset(const Tensors& encoded) {
 }
 
 void DeviceStep::launch(std::size_t slot, const float* dropout) {
-  std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(frames) * dropout_bytes_);
+  std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(steps) * dropout_bytes_);
   check_cuda(cudaGraphLaunch(slots_[slot].graph.get(), stream_), "launch decoder steps");
   check_cuda(cudaEventRecord(slots_[slot].done.get(), stream_), "record an event");
 }
 
-StepLoop::Frames DeviceStep::read(std::size_t slot) {
+StepLoop::Steps DeviceStep::read(std::size_t slot) {
   check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "decoder steps");
   return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get())};
 }
 
-// Where the frame before this one stands; before a launch's first, in the other slot.
-void* DeviceStep::mel_before(std::size_t slot, std::int64_t frame) const {
-  const Slot& source = slots_[frame > 0 ? slot : (slot + n_slots - 1) % n_slots];
-  return offset(source.mel, static_cast<std::size_t>(frame > 0 ? frame - 1 : frames - 1) * aligned(mel_bytes_));
+// Where the frames of the step before this one stand; before a launch's first, in the other slot.
+void* DeviceStep::mel_before(std::size_t slot, std::int64_t step) const {
+  const Slot& source = slots_[step > 0 ? slot : (slot + n_slots - 1) % n_slots];
+  return offset(source.mel, static_cast<std::size_t>(step > 0 ? step - 1 : steps - 1) * aligned(mel_bytes_));
 }
 
-void DeviceStep::enqueue_step(std::size_t slot, std::int64_t frame) {
-  const auto index = static_cast<std::size_t>(frame);
+void DeviceStep::enqueue_step(std::size_t slot, std::int64_t step) {
+  const auto index = static_cast<std::size_t>(step);
   const Slot& own = slots_[slot];
   const auto &read = states_[index % 2], &written = states_[(index + 1) % 2];
   for (const auto& [source, target] : manifest_.states) {
@@ -96,25 +96,25 @@ void DeviceStep::enqueue_step(std::size_t slot, std::int64_t frame) {
     set_address(*execution_, source, read.at(source).get());
     set_address(*execution_, target, written.at(source).get());
   }
-  set_address(*execution_, mel_state_, mel_before(slot, frame));
+  set_address(*execution_, mel_state_, mel_before(slot, step));
   set_address(*execution_, "mel_frame", offset(own.mel, index * aligned(mel_bytes_)));
-  set_address(*execution_, "gate_logit", offset(own.gate, index * alignment));
+  set_address(*execution_, "gate_logit", offset(own.gate, index * aligned(gate_bytes_)));
   set_address(*execution_, "prenet_dropout", offset(own.dropout, index * aligned(dropout_bytes_)));
   enqueue(*execution_, plan_, stream_);
 }
 
 void DeviceStep::enqueue_launch(std::size_t slot) {
   const Slot& own = slots_[slot];
-  constexpr auto n = static_cast<std::size_t>(frames);
+  constexpr auto n = static_cast<std::size_t>(steps);
   const auto copy = [&](void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
                         cudaMemcpyKind kind) {
-    check_cuda(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, n, kind, stream_), "copy a chunk of frames");
+    check_cuda(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, n, kind, stream_), "copy a chunk of steps");
   };
   copy(own.dropout.get(), aligned(dropout_bytes_), own.host_dropout.get(), dropout_bytes_, dropout_bytes_,
        cudaMemcpyHostToDevice);
-  for (std::int64_t frame = 0; frame < frames; ++frame) enqueue_step(slot, frame);
+  for (std::int64_t step = 0; step < steps; ++step) enqueue_step(slot, step);
   copy(own.host_mel.get(), mel_bytes_, own.mel.get(), aligned(mel_bytes_), mel_bytes_, cudaMemcpyDeviceToHost);
-  copy(own.host_gate.get(), sizeof(float), own.gate.get(), alignment, sizeof(float), cudaMemcpyDeviceToHost);
+  copy(own.host_gate.get(), gate_bytes_, own.gate.get(), aligned(gate_bytes_), gate_bytes_, cudaMemcpyDeviceToHost);
 }
 
 void DeviceStep::capture(std::size_t slot) {

@@ -1,4 +1,4 @@
-// The decoder loop on the GPU: a chunk of frames is one CUDA graph, and the host reads the gates one chunk late.
+// The decoder loop on the GPU: a chunk of steps is one CUDA graph, and the host reads the gates one chunk late.
 #pragma once
 
 #include <array>
@@ -11,22 +11,22 @@
 
 namespace tacoglow {
 
-// Everything that the loop needs for one number of tokens: buffers, states, captured graphs. Kept between utterances,
+// Everything that the loop needs for one size of batch and one number of tokens: buffers, states, captured graphs. Kept between utterances,
 // since capturing runs through every step of two launches.
 class DeviceStep {
  public:
-  static constexpr std::int64_t frames = 16;   // a launch; even, so that the states end where they began
+  static constexpr std::int64_t steps = 16;    // a launch; even, so that the states end where they began
   static constexpr std::size_t n_slots = 2;    // launches in flight
 
-  DeviceStep(const Plan& plan, const Manifest& manifest, std::int64_t tokens, cudaStream_t stream);
+  DeviceStep(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
 
   // Begin an utterance: states at zero.
   void reset(const Tensors& encoded);
   void launch(std::size_t slot, const float* dropout);
-  StepLoop::Frames read(std::size_t slot);
+  StepLoop::Steps read(std::size_t slot);
 
  private:
-  // What a launch reads and writes; a frame's part of a row begins at a multiple of `alignment`.
+  // What a launch reads and writes; a step's part of a row begins at a multiple of `alignment`.
   struct Slot {
     DeviceMemory dropout, mel, gate;
     PinnedMemory host_dropout, host_mel, host_gate;
@@ -35,10 +35,10 @@ class DeviceStep {
   };
 
   void allocate(const Dims& dims);
-  void enqueue_step(std::size_t slot, std::int64_t frame);
+  void enqueue_step(std::size_t slot, std::int64_t step);
   void enqueue_launch(std::size_t slot);
   void capture(std::size_t slot);
-  void* mel_before(std::size_t slot, std::int64_t frame) const;
+  void* mel_before(std::size_t slot, std::int64_t step) const;
 
   const Plan& plan_;
   const Manifest& manifest_;
@@ -46,20 +46,20 @@ class DeviceStep {
   std::unique_ptr<nvinfer1::IExecutionContext> execution_;
   std::string mel_state_;                                          // the state that mel_frame becomes
   std::map<std::string, DeviceMemory> encoded_;                    // memory, processed_memory, memory_mask
-  std::array<std::map<std::string, DeviceMemory>, 2> states_;      // but for mel_state_; even frames read set 0
+  std::array<std::map<std::string, DeviceMemory>, 2> states_;      // but for mel_state_; even steps read set 0
   std::map<std::string, std::size_t> state_bytes_;
   std::array<Slot, n_slots> slots_;
-  std::size_t dropout_bytes_, mel_bytes_;  // of one frame
+  std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // of one step
 };
 
 class DeviceStepLoop : public StepLoop {
  public:
   DeviceStepLoop(DeviceStep& step, const Tensors& encoded) : step_(step) { step_.reset(encoded); }
 
-  std::int64_t frames_per_launch() const override { return DeviceStep::frames; }
+  std::int64_t steps_per_launch() const override { return DeviceStep::steps; }
   std::int64_t launches_in_flight() const override { return static_cast<std::int64_t>(DeviceStep::n_slots); }
   void launch(const float* dropout) override { step_.launch(launched_++ % DeviceStep::n_slots, dropout); }
-  Frames read() override { return step_.read(read_++ % DeviceStep::n_slots); }
+  Steps read() override { return step_.read(read_++ % DeviceStep::n_slots); }
 
  private:
   DeviceStep& step_;

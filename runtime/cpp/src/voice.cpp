@@ -1,43 +1,26 @@
-// Which engines are built in, and the choice between them.
+#include "voice.hpp"
 
 #include <utility>
 
-#include "error.hpp"
-#include "synthesizer.hpp"
-
 namespace tacoglow {
-namespace {
 
-using Open = std::unique_ptr<Engine> (*)(const std::filesystem::path&, const Manifest&, const EngineOptions&);
-
-const std::vector<std::pair<std::string, Open>>& engines() {
-  static const std::vector<std::pair<std::string, Open>> built_in = {
-#ifdef TACOGLOW_WITH_TENSORRT
-      {"tensorrt", open_tensorrt},
-#endif
-#ifdef TACOGLOW_WITH_TORCH
-      {"torchscript", open_torchscript},
-#endif
-  };
-  return built_in;
-}
-
-}  // namespace
-
-std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& engine_name,
-                                        const EngineOptions& options) {
-  std::string listing;
-  for (const auto& [name, open] : engines()) {
-    if (engine_name.empty() || engine_name == name) {
-      Manifest manifest = load_manifest(bundle);
-      auto engine = open(bundle, manifest, options);
-      return std::make_shared<const Voice>(std::move(manifest), std::move(engine), name);
-    }
-    listing += (listing.empty() ? "" : ", ") + name;
-  }
-  throw engine_error("engine '" + engine_name + "': not built in; this library has: " +
-                     (listing.empty() ? "none" : listing) +
-                     "; see TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
-}
+Voice::Voice(Manifest read, std::unique_ptr<Engine> opened, std::string engine_chosen)
+    : manifest(std::move(read)),
+      text(manifest),
+      engine(std::move(opened)),
+      engine_name(std::move(engine_chosen)),
+      facts{manifest.name.c_str(),
+            manifest.language.c_str(),
+            manifest.precision.c_str(),
+            engine_name.c_str(),
+            static_cast<std::int32_t>(manifest.sampling_rate),
+            static_cast<std::int32_t>(manifest.hop_length),
+            static_cast<std::int32_t>(manifest.n_mel_channels),
+            static_cast<std::int32_t>(manifest.symbols.size()),
+            static_cast<std::int32_t>(manifest.dimensions.at('T').max),
+            static_cast<std::int32_t>(manifest.max_frames),
+            manifest.gate_threshold,
+            manifest.sigma,
+            text.takes_text() ? 1 : 0} {}
 
 }  // namespace tacoglow

@@ -1,0 +1,71 @@
+#include "request.hpp"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "error.hpp"
+
+namespace tacoglow {
+namespace {
+
+std::vector<std::int32_t> checked_ids(const Voice& voice, const tacoglow_request& given) {
+  if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
+  std::vector<std::int32_t> ids;
+  if (given.text != nullptr)
+    ids = voice.text.encode(given.text);
+  else if (given.n_ids <= static_cast<std::size_t>(voice.facts.max_tokens))
+    ids.assign(given.ids, given.ids + given.n_ids);
+  const std::size_t count = given.text != nullptr ? ids.size() : given.n_ids;
+  if (count < 1 || count > static_cast<std::size_t>(voice.facts.max_tokens))
+    throw request_error("request: expected 1 to " + std::to_string(voice.facts.max_tokens) + " tokens, got " +
+                        std::to_string(count) + "; split the text at its sentences");
+  for (const auto id : ids)
+    if (id < 0 || id >= voice.facts.n_symbols)
+      throw request_error("request: expected token ids from 0 to " + std::to_string(voice.facts.n_symbols - 1) +
+                          ", got " + std::to_string(id));
+  return ids;
+}
+
+void check_number(const char* name, double value) {
+  if (!std::isfinite(value)) throw request_error(std::string(name) + ": expected a finite number");
+}
+
+double checked_threshold(const Manifest& manifest, double given) {
+  const double threshold = given == 0.0 ? manifest.gate_threshold : given;
+  if (threshold <= 0.0 || threshold >= 1.0)
+    throw request_error("gate_threshold: expected a probability between 0 and 1");
+  return threshold;
+}
+
+// In whole decoder steps.
+std::int64_t checked_frames(const Manifest& manifest, std::int32_t given) {
+  const std::int64_t limit = manifest.max_frames, step = manifest.frames_per_step;
+  const std::int64_t frames = given == 0 ? limit : given;
+  if (frames < step || frames > limit)
+    throw request_error("max_frames: expected " + std::to_string(step) + " to " + std::to_string(limit) +
+                        " (this bundle's limit), got " + std::to_string(frames) +
+                        "; a longer one needs export-onnx --max-frames");
+  return frames - frames % step;
+}
+
+}  // namespace
+
+Request checked_request(const Voice& voice, const tacoglow_request& given) {
+  for (const auto& [name, value] :
+       {std::pair{"sigma", given.sigma}, {"denoise", given.denoise}, {"gate_threshold", given.gate_threshold}})
+    check_number(name, value);
+  if (given.denoise < 0.0) throw request_error("denoise: expected a number from 0 up");
+  if (given.first_chunk_frames < 1 || given.chunk_frames < 1)
+    throw request_error("first_chunk_frames, chunk_frames: expected 1 or more");
+  if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
+  const DecodeOptions decoding = {checked_threshold(voice.manifest, given.gate_threshold),
+                                  checked_frames(voice.manifest, given.max_frames)};
+  const VocoderOptions vocoding = {given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
+                                   given.context_frames};
+  return {checked_ids(voice, given), Noise(given.seed, given.utterance), decoding,
+          vocoding,                  given.first_chunk_frames,           given.chunk_frames,
+          static_cast<std::uint64_t>(given.retries)};
+}
+
+}  // namespace tacoglow
