@@ -12,12 +12,16 @@ from typing import NoReturn, TextIO, cast
 import typer
 
 from . import __version__
+from .benchmarks.cli import bench
 from .export.cli import export_onnx
 from .export.convert import convert
 from .export.torchscript_cli import export_torchscript
+from .export.triton.cli import export_triton
 from .runtime.cli import infer
 from .runtime.doctor import doctor
+from .runtime.engines.cli import build_engines
 from .runtime.inspect import inspect
+from .runtime.serving.cli import say
 
 DEBUG_HINT = "Add --debug to any command to see the traceback behind an error."
 # What typer raises for a command line that it cannot read. Typer has no name for it, and its home moves.
@@ -47,10 +51,14 @@ def main() -> None:
 
     app.command("export-onnx")(export_onnx)
     app.command("export-torchscript")(export_torchscript)
+    app.command("export-triton")(export_triton)
     app.command("convert")(convert)
+    app.command("build-engines")(build_engines)
     app.command("infer")(infer)
+    app.command("say")(say)
     app.command("inspect")(inspect)
     app.command("doctor")(doctor)
+    app.command("bench")(bench)
     _run(app)
 
 

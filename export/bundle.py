@@ -123,7 +123,7 @@ def export_onnx(
 def _frame_limit(limits: Limits, tacotron2: Tacotron2) -> int:
     frames, step = limits.frames or tacotron2.config.max_frames, tacotron2.config.n_frames_per_step
     if frames < step:
-        raise ExportError(f"limit max-frames: this voice makes {step} frames a decoder step, so at least {step}")
+        raise ExportError(f"limit max-frames: expected at least {step}, the frames of one decoder step, got {frames}")
     return frames - frames % step
 
 

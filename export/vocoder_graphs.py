@@ -20,43 +20,68 @@ from .acoustic_graphs import Conv
 from .fold import bias_of, children, fold_skip_and_end, upsampling_as_convolution
 
 
+class FlatConv(nn.Module):
+    """A convolution over fixed weights along G of [B, C, 1, G], "same" padding.
+
+    Two-dimensional, because ONNX Runtime's blocked layouts, in which a CPU is fastest, know no other kind; TensorRT
+    makes every convolution one.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, compute: torch.dtype, dilation: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight[:, :, None, :].to(compute))
+        self.register_buffer("bias", None if bias is None else bias.to(compute))
+        self.dilation = dilation
+        self.padding = (weight.shape[2] - 1) // 2 * dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, dilation=(1, self.dilation), padding=(0, self.padding))
+
+
 class WNGraph(nn.Module):
-    """A coupling's network with the condition layers as one product and the skips folded into the end layer."""
+    """A coupling's network with the skips folded into the end layer.
+
+    Each layer has its own condition, residual and output convolutions: merged ones would have to be split again, which
+    copies tensors that are larger than a CPU's cache.
+    """
 
     def __init__(self, wn: WN, compute: torch.dtype) -> None:
         super().__init__()
         self.channels = wn.start.out_channels
-        in_layers, cond_layers = children(wn.in_layers, nn.Conv1d), children(wn.cond_layers, nn.Conv1d)
-        self.start = Conv(wn.start.weight, wn.start.bias, compute)
-        self.conditions = Conv(
-            torch.cat([layer.weight for layer in cond_layers]),
-            torch.cat([bias_of(cond) + bias_of(layer) for cond, layer in zip(cond_layers, in_layers, strict=True)]),
-            compute,
-        )
-        self.in_layers = nn.ModuleList(
-            Conv(layer.weight, None, compute, dilation=layer.dilation[0]) for layer in in_layers
-        )
+        self.start = FlatConv(wn.start.weight, wn.start.bias, compute)
+        self.in_layers, self.conditions = nn.ModuleList(), nn.ModuleList()
+        self.residuals, self.outputs = nn.ModuleList(), nn.ModuleList()
         res_skip_layers = children(wn.res_skip_layers, nn.Conv1d)
-        self.out_layers = nn.ModuleList(
-            Conv(*fold_skip_and_end(layer, wn.end, self.channels, is_last=layer is res_skip_layers[-1]), compute)
-            for layer in res_skip_layers
-        )
+        for in_layer, condition, res_skip_layer in zip(
+            children(wn.in_layers, nn.Conv1d), children(wn.cond_layers, nn.Conv1d), res_skip_layers, strict=True
+        ):
+            self.in_layers.append(FlatConv(in_layer.weight, None, compute, in_layer.dilation[0]))
+            self.conditions.append(FlatConv(condition.weight, bias_of(condition) + bias_of(in_layer), compute))
+            is_last = res_skip_layer is res_skip_layers[-1]
+            weight, bias = fold_skip_and_end(res_skip_layer, wn.end, self.channels, is_last)
+            rows = 0 if is_last else self.channels
+            if rows:
+                self.residuals.append(FlatConv(weight[:rows], bias[:rows], compute))
+            self.outputs.append(FlatConv(weight[rows:], bias[rows:], compute))
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """x [B, n, G] and conditions [B, M * n_group, G] -> shift and log scale, float32 [B, 2 n, G]"""
+        """x [B, n, 1, G] and conditions [B, M * n_group, 1, G] -> shift and log scale, float32 [B, 2 n, 1, G]"""
         x = self.start(x)
-        layers = len(self.in_layers)
-        conditioned = self.conditions(conditions).split(2 * self.channels, 1)
-        outputs: Tensor | None = None
-        for i in range(layers):
-            a, b = (self.in_layers[i](x) + conditioned[i]).split(self.channels, 1)
-            out = self.out_layers[i](torch.tanh(a) * torch.sigmoid(b))
-            if i < layers - 1:
-                x = x + out[:, : self.channels]
-                out = out[:, self.channels :]
-            outputs = out.float() if outputs is None else outputs + out.float()
-        assert outputs is not None
-        return outputs
+        total: Tensor | None = None
+        for i, (in_layer, condition, output) in enumerate(
+            zip(self.in_layers, self.conditions, self.outputs, strict=True)
+        ):
+            a, b = (in_layer(x) + condition(conditions)).split(self.channels, 1)
+            gated = torch.tanh(a) * torch.sigmoid(b)
+            out = output(gated).float()
+            total = out if total is None else total + out
+            if i < len(self.residuals):
+                x = x + self.residuals[i](gated)
+        assert total is not None
+        return total
 
 
 class WaveGlowGraph(nn.Module):
@@ -69,18 +94,19 @@ class WaveGlowGraph(nn.Module):
         self.upsample = Conv(weight, bias, compute, padding=0)
         self.WN = nn.ModuleList(WNGraph(wn, compute) for wn in children(waveglow.WN, WN))
         self.inverses = nn.ModuleList(
-            Conv(conv.inverse(), None, torch.float32) for conv in children(waveglow.convinv, Invertible1x1Conv)
+            FlatConv(conv.inverse(), None, torch.float32) for conv in children(waveglow.convinv, Invertible1x1Conv)
         )
 
     def conditions(self, mel: Tensor) -> Tensor:
-        """Mel [B, M, F] -> [B, M * n_group, G]"""
+        """Mel [B, M, F] -> [B, M * n_group, 1, G]"""
         x: Tensor = self.upsample(F.pad(mel.to(self.compute), (self.frames_before, 0)))
         x = x.reshape(x.shape[0], -1, self.config.groups_per_frame, mel.shape[2])  # [B, M * n_group, groups a frame, F]
-        return x.transpose(2, 3).flatten(2)
+        return x.transpose(2, 3).flatten(2)[:, :, None]
 
     def forward(self, mel: Tensor, z: Tensor) -> Tensor:
         config = self.config
         conditions = self.conditions(mel)
+        z = z[:, :, None]  # [B, n_group, 1, G]
         x, entering = z[:, : config.n_remaining_channels], z[:, config.n_remaining_channels :]
         for k in reversed(range(config.n_flows)):
             half = config.flow_channels[k] // 2
@@ -91,7 +117,7 @@ class WaveGlowGraph(nn.Module):
             if k % config.n_early_every == 0 and k > 0:
                 x = torch.cat((entering[:, : config.n_early_size], x), 1)
                 entering = entering[:, config.n_early_size :]
-        return x.transpose(1, 2).flatten(1)
+        return x[:, :, 0].transpose(1, 2).flatten(1)
 
 
 class DenoiserGraph(nn.Module):

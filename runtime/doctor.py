@@ -16,6 +16,7 @@ PARTS = {
     ("filelock",): ("keeping engines", "pip install 'tacoglow[gpu]'"),
     ("torch",): ("export", "pip install 'tacoglow[export]'"),
     ("onnx",): ("export", "pip install 'tacoglow[export]'"),
+    ("tritonclient",): ("tacoglow say", "pip install 'tacoglow[client]'"),
     ("matplotlib",): ("--plot", "pip install 'tacoglow[plot]'"),
 }
 

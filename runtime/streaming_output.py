@@ -13,7 +13,6 @@ from typing import BinaryIO
 from .audio import WavFormat, to_int16
 from .errors import RequestError
 from .files import check_writable
-from .stream import SpeechStream
 from .vocoder import Samples
 
 UNKNOWN_SIZE = 0xFFFFFFFF  # what players take for "until the stream ends"
@@ -35,7 +34,7 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_stream(
-    streams: Iterable[SpeechStream], header_rate: int | None, wav_format: WavFormat, sink: BinaryIO
+    streams: Iterable[Iterable[Samples]], header_rate: int | None, wav_format: WavFormat, sink: BinaryIO
 ) -> None:
     """Write the streams one after the other, behind a wav header where header_rate (Hz) is given.
 

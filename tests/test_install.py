@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_SHIPPED = {"tests", "benchmarks", "docs", ".ci"}
+NOT_SHIPPED = {"tests", "docs", "examples", ".ci"}
 SCRIPTS = {"tacoglow", "export-onnx", "trt-infer"}
 
 

@@ -19,6 +19,7 @@ LAYERS = {
     "models": {"models"},
     "runtime": {"runtime", "text"},
     "export": {"export", "models", "runtime", "text"},
+    "benchmarks": {"benchmarks", "export", "models", "runtime", "text"},
 }
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
 # Inside functions of these files alone may the runtime import what an inference machine may lack.
@@ -26,8 +27,12 @@ LAZY = {
     "runtime/plot.py": {"matplotlib"},
     "runtime/backends/onnxruntime.py": {"onnxruntime"},
     "runtime/backends/bfloat16.py": {"onnx"},
-    "runtime/backends/tensorrt.py": {"tensorrt", "tensorrt_rtx", "cuda"},
+    "runtime/backends/onnxruntime_cuda.py": {"onnxruntime"},
     "runtime/backends/torchscript.py": {"torch"},
+    "runtime/serving/client.py": {"tritonclient"},
+    "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
+    "runtime/device/cuda.py": {"cuda"},
+    "runtime/engines/cache.py": {"filelock"},
 }
 # Distributions whose import name is another.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}

@@ -1,0 +1,1 @@
+"""Bundle -> a model repository for NVIDIA Triton."""

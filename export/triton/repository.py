@@ -1,0 +1,143 @@
+"""Writes a model repository: two models that take text, and the graphs as models for those who compose their own.
+
+REPOSITORY/NAME/config.pbtxt                    the whole speech: Python backend
+REPOSITORY/NAME/VERSION/model.py, voice/        the bundle
+REPOSITORY/NAME_stream/…                        the same as a stream of chunks
+REPOSITORY/NAME_encoder, _postnet, _waveglow    ONNX graphs or TensorRT plans
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ...runtime.files import write_whole
+from ...runtime.manifest import Manifest, graph_path, load_manifest
+from ...runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
+from ...runtime.serving.python_backend import VOICE_FOLDER
+from ..errors import ExportError
+from .configs import ServingOptions, graph_config, text_config, warmup_files
+from .pbtxt import to_pbtxt
+
+GRAPHS = ("encoder", "postnet", "waveglow")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+MODEL_PY = '''"""What Triton's Python backend loads: the model is in the tacoglow package."""
+
+from tacoglow.runtime.serving.{module} import {name} as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
+
+
+def export_triton(
+    bundle: Path,
+    repository: Path,
+    name: str = DEFAULT_MODEL,
+    version: int = 1,
+    options: ServingOptions | None = None,
+) -> list[str]:
+    """Add a voice to a model repository, which is made if it is not there; the names of the models written.
+
+    Versions of the voice that are there already stay, under the configuration of the newest export. With the TensorRT
+    backend, engines that the bundle lacks are built.
+    Raises ExportError, BundleError or BackendError; then nothing has changed.
+    """
+    manifest, options = load_manifest(bundle), options or ServingOptions()
+    for graph, spec in manifest.graphs.items():
+        graph_path(bundle, graph, spec)
+    models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in GRAPHS)]
+    _check_place(repository, models, version, manifest)
+    files = _graph_files(bundle, manifest, options)
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        # In the repository itself, which may be a mount of its own: folders can only be renamed within one.
+        with tempfile.TemporaryDirectory(dir=repository, prefix=".export.") as folder:
+            _write_text_models(Path(folder), bundle, manifest, name, version, options)
+            voice = Path(folder) / name / str(version) / VOICE_FOLDER
+            for graph, (file, max_batch) in files.items():
+                config = graph_config(f"{name}_{graph}", manifest.graphs[graph], max_batch, options)
+                _write_graph_model(Path(folder) / f"{name}_{graph}", voice / file, config, version)
+            for model in models:
+                _publish(Path(folder) / model, repository / model, str(version))
+    except OSError as error:
+        raise ExportError(
+            f"{repository}: cannot be written: {error.strerror}; choose another folder with -o"
+        ) from error
+    return models
+
+
+def _check_place(repository: Path, models: list[str], version: int, manifest: Manifest) -> None:
+    """Raises ExportError unless the models can be added to what is there."""
+    name = models[0]
+    if not NAME.fullmatch(name):
+        raise ExportError(f"name {name!r}: expected letters, digits, _ . or -")
+    if version < 1:
+        raise ExportError(f"model version: expected 1 or more, got {version}")
+    for model in models:
+        place = repository / model / str(version)
+        if place.exists():
+            raise ExportError(f"{place}: is there already; give the next --model-version, or another -o")
+    for voice in repository.glob(f"{name}/*/{VOICE_FOLDER}"):
+        if _interface(load_manifest(voice)) != _interface(manifest):
+            raise ExportError(
+                f"{voice}: has other symbols or shapes, and versions share a configuration; give another --name"
+            )
+
+
+def _interface(manifest: Manifest) -> tuple[object, ...]:
+    graphs = [manifest.graphs[graph] for graph in GRAPHS]
+    return manifest.text, [(spec.inputs, spec.outputs) for spec in graphs], manifest.range("B")
+
+
+def _write_text_models(
+    folder: Path, bundle: Path, manifest: Manifest, name: str, version: int, options: ServingOptions
+) -> None:
+    source = bundle
+    for model, module, kind in ((name, "whole", "WholeModel"), (name + STREAM_SUFFIX, "streaming", "StreamingModel")):
+        voice = folder / model / str(version) / VOICE_FOLDER
+        shutil.copytree(source, voice, copy_function=shutil.copy2 if source == bundle else _link_or_copy)
+        source = voice  # each model is complete by itself, but the weights need not lie twice on the disk
+        (voice.parent / "model.py").write_text(MODEL_PY.format(module=module, name=kind))
+        config = text_config(model, manifest, options, is_stream=module == "streaming")
+        (folder / model / "config.pbtxt").write_text(to_pbtxt(config))
+        (folder / model / "warmup").mkdir()
+        for tensor, content in warmup_files(manifest).items():
+            (folder / model / "warmup" / tensor).write_bytes(content)
+
+
+def _graph_files(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[str, tuple[Path, int]]:
+    """Graph -> its file within the bundle, as a model of its own, and the largest batch that it takes."""
+    max_batch = options.batch_limit(manifest)
+    if options.backend == "onnxruntime":
+        return {graph: (Path(manifest.graphs[graph].file), max_batch) for graph in GRAPHS}
+    from .plans import find_plans
+
+    plans = find_plans(bundle, GRAPHS, options.gpus[0] if options.gpus else 0)
+    return {graph: (plan.relative_to(bundle), min(batch, max_batch)) for graph, (plan, batch) in plans.items()}
+
+
+def _write_graph_model(folder: Path, file: Path, config: dict[str, Any], version: int) -> None:
+    target = folder / str(version) / f"model{file.suffix}"  # model.onnx, model.plan
+    target.parent.mkdir(parents=True)
+    _link_or_copy(file, target)
+    (folder / "config.pbtxt").write_text(to_pbtxt(config))
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target)
+
+
+def _publish(built: Path, model: Path, version: str) -> None:
+    """Move a model into the repository; a server that watches it sees a version whole or not at all."""
+    if not model.exists():
+        built.rename(model)
+        return
+    (built / version).rename(model / version)
+    write_whole(model / "config.pbtxt", (built / "config.pbtxt").read_bytes())

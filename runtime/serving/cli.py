@@ -1,0 +1,94 @@
+"""`tacoglow say`: text in, a wav file or a stream out, spoken by a Triton server."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from ..cli import Wav
+from . import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from ..vocoder import Samples
+    from .contract import Response
+
+
+def say(
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    url: Annotated[str, typer.Option(help="The server: http://HOST:8000 or grpc://HOST:8001.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Wav file; with --stream - is standard output.")
+    ] = Path("speech.wav"),
+    model: Annotated[str, typer.Option(help="The voice's name on the server: export-triton's --name.")] = DEFAULT_MODEL,
+    seed: Annotated[int, typer.Option(help="The same seed speaks the same.")] = 0,
+    denoise: Annotated[float, typer.Option(help="How strongly WaveGlow's hum is subtracted, e.g. 0.01.")] = 0.0,
+    sigma: Annotated[
+        Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
+    ] = None,
+    gate_threshold: Annotated[
+        Optional[float], typer.Option(help="Probability at which an utterance ends.", show_default="the voice's")
+    ] = None,
+    max_frames: Annotated[
+        Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the voice's")
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(min=0, help="How often an utterance that reaches the frame limit is spoken anew.")
+    ] = 0,
+    attention_stop: Annotated[
+        bool, typer.Option("--attention-stop", help="Also end where the attention stays on the last token.")
+    ] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Write the speech while it is being made.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="With --stream: samples alone, no wav header.")] = False,
+    wav: Annotated[Wav, typer.Option(help="Sample format of the wav file.")] = Wav.int16,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server's next response.")] = 60.0,
+) -> None:
+    """Have a Triton server speak TEXT."""
+    from ..errors import RequestError
+    from ..files import check_writable
+    from ..noise import Noise
+    from ..options import SpeechOptions
+    from .client import connect
+    from .contract import SpeechRequest
+
+    Noise(seed)
+    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
+    request, client = SpeechRequest(text, seed, options), connect(url, timeout)
+    if stream:
+        _write_stream(client.stream(request, model), output, raw, wav)
+        return
+    if raw or str(output) == "-":
+        raise RequestError(f"{'--raw' if raw else '-o -'}: goes with --stream")
+    check_writable(output, "-o", is_folder=False)
+    from ..audio import Audio
+
+    response = client.say(request, model)
+    _report(response)
+    audio = Audio(response.samples, response.sampling_rate, ())
+    audio.save(output, wav.value)
+    print(f"{output}: {audio.seconds:.2f} s of audio", file=sys.stderr)
+
+
+def _write_stream(responses: Iterator[Response], output: Path, raw: bool, wav: Wav) -> None:
+    from ..streaming_output import open_output, write_stream
+
+    first = next(responses)  # before the output is touched, so that a request that is refused loses nothing
+
+    def samples() -> Iterator[Samples]:
+        for response in itertools.chain([first], responses):
+            _report(response)
+            yield response.samples
+
+    with open_output(output) as sink:
+        write_stream([samples()], None if raw else first.sampling_rate, wav.value, sink)
+
+
+def _report(response: Response) -> None:
+    if response.warning:
+        print(f"warning: {response.warning}", file=sys.stderr)
+    if response.stop_reason == "frame_limit":
+        print("warning: the gate has not fired within the frame limit: the speech may be cut", file=sys.stderr)

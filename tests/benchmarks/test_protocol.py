@@ -1,0 +1,143 @@
+"""How things are timed: clocks, figures, the order of runs, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tacoglow.benchmarks import speed
+from tacoglow.benchmarks.clock import EventClock, WallClock
+from tacoglow.benchmarks.figures import summary
+from tacoglow.benchmarks.parity import Reference
+from tacoglow.benchmarks.pipelines import Pipeline
+from tacoglow.benchmarks.pytorch import PyTorchPipeline
+from tacoglow.benchmarks.voices import Models
+from tacoglow.benchmarks.workload import Preset, Spoken, Workload
+from tacoglow.tests.benchmarks.conftest import Spoilt, with_audio
+
+WORK = Workload(batch=2, tokens=9, frames=12)
+
+
+def test_wall_clock() -> None:
+    times = iter([10.0, 12.0, 15.0])
+    clock = WallClock(lambda: next(times))
+    clock.start()
+    clock.lap("encoder")
+    clock.lap("decoder")
+    assert clock.seconds() == {"encoder": 2.0, "decoder": 3.0}
+
+
+class Stream:
+    """A GPU's stream as far as events see it: work is queued, and done only when someone waits."""
+
+    def __init__(self) -> None:
+        self.queued = self.waits = 0
+
+    def work(self, milliseconds: int) -> None:
+        self.queued += milliseconds
+
+
+class Event:
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def record(self) -> None:
+        self.at = self.stream.queued
+
+    def synchronize(self) -> None:
+        self.stream.waits += 1
+
+    def elapsed_time(self, other: Event) -> float:
+        assert self.stream.waits, "read before it was reached"
+        return float(other.at - self.at)
+
+
+def test_events_are_read_after_one_wait() -> None:
+    stream = Stream()
+    clock = EventClock(lambda: Event(stream))
+    clock.start()
+    stream.work(20)
+    clock.lap("encoder")
+    stream.work(300)
+    clock.lap("decoder")
+    assert stream.waits == 0
+    assert clock.seconds() == pytest.approx({"encoder": 0.02, "decoder": 0.3})
+    assert stream.waits == 1
+
+
+def test_figures() -> None:
+    figures = summary([4.0, 1.0, 2.0, 3.0, 5.0])
+    assert figures["mean"] == 3.0
+    assert figures["std"] == pytest.approx(2.5**0.5)
+    assert (figures["min"], figures["p50"]) == (1.0, 3.0)
+    assert figures["p90"] == pytest.approx(4.6)  # 0.6 of the way from the fourth to the fifth
+    assert figures["p99"] == pytest.approx(4.96)
+    assert summary([2.0])["std"] == 0.0
+
+
+class Listed(Pipeline):
+    """Answers from a list of seconds, and notes when it was asked."""
+
+    precision, device = "fp32", "CPU"
+
+    def __init__(self, name: str, seconds: list[float], log: list[str]) -> None:
+        self.name, self._seconds, self._log = name, iter(seconds), log
+
+    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+        self._log.append(self.name)
+        return Spoken(np.zeros((1, 1, 1), np.float32), None), {"decoder": next(self._seconds), "vocoder": 1.0}
+
+
+def test_runs_take_turns_after_the_warm_up() -> None:
+    log: list[str] = []
+    pipelines = [Listed("a", [9.0, 9.0, 1.0, 3.0], log), Listed("b", [9.0, 9.0, 2.0, 2.0], log)]
+    rows = speed.measure(pipelines, [WORK], None, Preset(runs=2, warmups=2), 250, 1000, lambda line: None)
+    assert log == ["a", "a", "b", "b", "a", "b", "a", "b"]
+    assert rows[0]["runs"] == [2.0, 4.0]
+    assert rows[0]["stages"] == {"decoder": 2.0, "vocoder": 1.0}
+    assert rows[0]["audio_seconds"] == 2 * 12 * 250 / 1000
+    assert rows[0]["rtf"] == 6.0 / 3.0
+    assert rows[0]["samples_per_second"] == 2000
+
+
+def with_a_click(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    audio[-1, -1] += 0.01
+    return audio
+
+
+def with_a_hole(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    audio[0, 5] = np.nan
+    return audio
+
+
+def cut_short(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    return audio[:, :-1]
+
+
+@pytest.mark.parametrize("change", [with_a_click, with_a_hole, cut_short])
+def test_what_speaks_otherwise_is_not_timed(models: Models, change: object) -> None:
+    eager = PyTorchPipeline(models)
+    spoilt, sound = Spoilt(models, with_audio(change)), Spoilt(models, lambda spoken: spoken)  # type: ignore[arg-type]
+    preset = Preset(runs=3, warmups=1)
+    rows = speed.measure(
+        [eager, spoilt, sound], [WORK], Reference(eager, models), preset, 256, 16000, lambda line: None
+    )
+    assert "audio" in rows[1]["refused"]
+    assert not {"seconds", "runs", "rtf"} & rows[1].keys()
+    assert spoilt.calls == 1  # the warm-up that was compared
+    assert rows[2]["parity"]["error"] == 0.0
+    assert sound.calls == 4
+
+
+def test_half_precision_is_held_to_the_mel_start(models: Models) -> None:
+    eager = PyTorchPipeline(models)
+    reference = Reference(eager, models)
+    spoken = reference.spoken(WORK)
+    late, early = spoken.mel.copy(), spoken.mel.copy()
+    late[:, :, 3:] += 1.0
+    early[:, :, :3] += 1.0
+    assert reference.check(Spoken(late, spoken.audio), WORK, "fp16").passes
+    assert not reference.check(Spoken(early, spoken.audio), WORK, "fp16").passes
+    assert spoken.audio is not None
+    assert not reference.check(Spoken(spoken.mel, spoken.audio * np.float32(np.nan)), WORK, "fp16").passes

@@ -1,0 +1,55 @@
+"""The tiny voice behind a real tritonserver, started once a session."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.export.triton.configs import ServingOptions
+from tacoglow.export.triton.repository import export_triton
+
+from .server import TritonEnvironment, TritonServer
+
+MAX_CHARACTERS = 20_000
+SLOTS = 2  # streams at once
+OPTIONS = ServingOptions(threads=1, queue_delay_us=50_000, streams=SLOTS, max_characters=MAX_CHARACTERS)
+
+
+@pytest.fixture(scope="session")
+def repository(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model repository of the tiny voice: copy it before changing it."""
+    folder = tmp_path_factory.mktemp("triton") / "model_repository"
+    export_triton(tiny_bundle, folder, options=OPTIONS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triton() -> None:
+    """Skips, or in CI fails, where no tritonserver can be started."""
+    reason = TritonEnvironment().missing()
+    if reason is not None:
+        (pytest.fail if os.environ.get("TACOGLOW_REQUIRE_TRITON") else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def server(triton: None, repository: Path) -> Iterator[TritonServer]:
+    # This Triton sometimes never lets go of a gRPC stream that was cancelled, and waits this long for it at its end.
+    with TritonServer(repository, ["--exit-timeout-secs=5"]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def voice(tiny_bundle: Path) -> Synthesizer:
+    """The library, to compare with."""
+    return Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Random weights often reach the frame limit, and some texts here have no symbols."""
+    warnings.simplefilter("ignore")

@@ -1,0 +1,90 @@
+"""Requests and responses as tensors, without a server."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.audio import to_int16
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.serving.contract import INPUTS, OUTPUTS, Response, SpeechRequest, numpy_type, read_request
+
+SAMPLES = np.array([0.0, 0.25, -1.5, 1e-7], np.float32)
+
+
+def one(name: str, value: Any) -> np.ndarray[Any, Any]:
+    return np.array([[value]], numpy_type(INPUTS[name]))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        SpeechRequest("Hello."),
+        SpeechRequest("Ünï.", 2**64 - 1, SpeechOptions(sigma=0.1, denoise=0.3), "wav"),
+        SpeechRequest("x", 1, SpeechOptions(gate_threshold=0.1, max_frames=7, retries=2, attention_stop=True)),
+    ],
+)
+def test_a_request_arrives_as_it_was_sent(asked: SpeechRequest, voice: Synthesizer) -> None:
+    read, _ = read_request(asked.tensors(), voice, 100)
+    assert read == asked
+
+
+def test_only_what_is_not_default_is_sent() -> None:
+    """Requests share a batch only where they carry the same inputs."""
+    assert SpeechRequest("x").tensors().keys() == {"text", "seed"}
+
+
+def test_what_is_dropped_is_told(voice: Synthesizer) -> None:
+    assert read_request(SpeechRequest("Hi.").tensors(), voice, 100)[1] == ""
+    assert "☃" in read_request(SpeechRequest("Hi ☃.").tensors(), voice, 100)[1]
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({}, "text: the text is empty"),
+        ({"text": one("text", b"")}, "text: the text is empty"),
+        ({"text": one("text", b" \n")}, "text: the text is empty"),
+        ({"text": one("text", "☃".encode())}, "nothing of '☃' can be spoken"),
+        ({"text": one("text", b"a\xff")}, "text: is not UTF-8 .* at byte 1"),
+        ({"text": one("text", b"a" * 101)}, "text: 101 characters, this server takes up to 100"),
+        ({"text": np.array([[b"a"], [b"b"]], object)}, "text: expected one value, got 2"),
+        ({"text": np.zeros((1, 0), object)}, "text: expected one value, got 0"),
+        ({"text": one("text", b"a"), "encoding": one("encoding", b"mp3")}, "encoding: expected one of wav, int16"),
+        ({"text": one("text", b"a"), "sigma": one("sigma", float("nan"))}, "sigma: expected a number"),
+        ({"text": one("text", b"a"), "max_frames": one("max_frames", 41)}, "max frames: expected 1 to 40"),
+        ({"text": one("text", b"a"), "retries": one("retries", -1)}, "retries: expected 0 or more"),
+    ],
+)
+def test_refused_in_one_line(tensors: dict[str, Any], message: str, voice: Synthesizer) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read_request(tensors, voice, 100)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["", "float32"])
+def test_a_response_arrives_as_it_was_sent(encoding: Any) -> None:
+    tensors = Response(SAMPLES, 16_000, "gate", "a warning").tensors(encoding)
+    assert tensors.keys() == OUTPUTS.keys()
+    for name, array in tensors.items():
+        assert array.dtype == numpy_type(OUTPUTS[name])
+        assert array.shape[0] == 1  # the batch
+    read = Response.read(tensors)
+    np.testing.assert_array_equal(read.samples, SAMPLES)
+    assert (read.sampling_rate, read.stop_reason, read.warning) == (16_000, "gate", "a warning")
+
+
+def test_encodings_are_what_they_say() -> None:
+    response = Response(SAMPLES, 16_000, "gate")
+    wav, pcm = (base64.b64decode(response.tensors(kind)["encoded"].item()) for kind in ("wav", "int16"))
+    rate, samples = wavfile.read(io.BytesIO(wav))
+    assert rate == 16_000
+    np.testing.assert_array_equal(samples, to_int16(SAMPLES))
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<i2"), to_int16(SAMPLES))
+    assert response.tensors("wav")["audio"].shape == (1, 0)

@@ -1,0 +1,274 @@
+"""A real tritonserver speaks what the library speaks, refuses what it must, and goes on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.audio import to_int16
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.serving.client import ServerError, connect
+from tacoglow.runtime.serving.contract import SpeechRequest
+
+from .conftest import MAX_CHARACTERS, SLOTS
+from .server import TritonServer
+
+pytest.importorskip("tritonclient.grpc")
+
+TEXT = "Hello world, I missed you."
+LONG = "This sentence is one of a good many. And another. " * 6  # far beyond the tiny voice's 40 tokens
+PROTOCOLS = pytest.mark.parametrize("protocol", ["http", "grpc"])
+REQUESTS = (
+    SpeechRequest(TEXT, 3),
+    SpeechRequest(TEXT, 2**64 - 1),
+    SpeechRequest("Other words.", 4, SpeechOptions(denoise=0.1, sigma=0.35)),
+    SpeechRequest("Shorter.", 5, SpeechOptions(max_frames=9, gate_threshold=0.9, attention_stop=True)),
+    SpeechRequest(LONG, 6),
+)
+
+
+def post(server: TritonServer, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, bytes]:
+    request = urllib.request.Request(f"{server.http}/v2/{path}", body, {"Content-Type": content_type})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def get(server: TritonServer, path: str) -> Any:
+    with urllib.request.urlopen(f"{server.http}/v2/{path}", timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def expected_chunks(voice: Synthesizer, asked: SpeechRequest) -> list[np.ndarray[Any, Any]]:
+    return list(voice.stream(asked.text, asked.seed, options=asked.options))
+
+
+@pytest.mark.parametrize("model", ["tacoglow", "tacoglow_stream"])
+def test_the_configuration_is_taken_as_written(server: TritonServer, repository: Path, model: str) -> None:
+    json_format = pytest.importorskip("google.protobuf.json_format")
+    text_format = pytest.importorskip("google.protobuf.text_format")
+    config_type = pytest.importorskip("tritonclient.grpc.model_config_pb2").ModelConfig
+    written = text_format.Parse((repository / model / "config.pbtxt").read_text(), config_type())
+    served = json_format.ParseDict(get(server, f"models/{model}/config"), config_type())
+    for field, value in written.ListFields():
+        if field.name not in ("instance_group", "dynamic_batching"):  # Triton adds names and defaults to these
+            assert getattr(served, field.name) == value, field.name
+    assert [group.count for group in served.instance_group] == [group.count for group in written.instance_group]
+    queue = served.dynamic_batching.default_queue_policy
+    assert queue.max_queue_size == written.dynamic_batching.default_queue_policy.max_queue_size
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.text[:8])
+def test_whole_equals_the_library(
+    server: TritonServer, voice: Synthesizer, protocol: str, asked: SpeechRequest
+) -> None:
+    expected = voice.say(asked.text, asked.seed, asked.options)
+    response = connect(getattr(server, protocol)).say(asked)
+    np.testing.assert_array_equal(response.samples, expected.samples)
+    assert response.sampling_rate == expected.sampling_rate
+    assert response.stop_reason == expected.stop_reason
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.text[:8])
+def test_chunks_equal_the_librarys(
+    server: TritonServer, voice: Synthesizer, protocol: str, asked: SpeechRequest
+) -> None:
+    *chunks, last = connect(getattr(server, protocol)).stream(asked)
+    expected = expected_chunks(voice, asked)
+    assert len(chunks) == len(expected)
+    for chunk, samples in zip(chunks, expected, strict=True):
+        np.testing.assert_array_equal(chunk.samples, samples)
+        assert chunk.stop_reason == ""
+    assert last.stop_reason in ("gate", "attention_end", "frame_limit")
+    assert len(last.samples) == 0
+
+
+def batch_sizes(server: TritonServer) -> dict[int, int]:
+    """Batch size -> how many batches of it have been run."""
+    (stats,) = get(server, "models/tacoglow/stats")["model_stats"]
+    return {entry["batch_size"]: entry["compute_infer"]["count"] for entry in stats["batch_stats"]}
+
+
+def test_items_of_a_batch_equal_the_librarys(server: TritonServer, voice: Synthesizer) -> None:
+    asked = [
+        SpeechRequest(f"Words number {i}, and {'more ' * (i % 5)}words.", i, SpeechOptions(denoise=0.1 * (i % 2)))
+        for i in range(24)
+    ]
+    before = batch_sizes(server)
+    with ThreadPoolExecutor(len(asked)) as pool:
+        responses = list(pool.map(connect(server.grpc).say, asked))
+    assert any(count > before.get(size, 0) for size, count in batch_sizes(server).items() if size > 1)
+    for request, response in zip(asked, responses, strict=True):
+        expected = voice.say(request.text, request.seed, request.options)
+        np.testing.assert_array_equal(response.samples, expected.samples)
+
+
+def test_streams_in_turn_equal_the_librarys(server: TritonServer, voice: Synthesizer) -> None:
+    asked = [SpeechRequest(f"Stream {i} of some. And on it goes, on and on.", i) for i in range(2 * SLOTS + 1)]
+
+    def stream(request: SpeechRequest) -> list[np.ndarray[Any, Any]]:
+        return [response.samples for response in connect(server.grpc).stream(request)]
+
+    with ThreadPoolExecutor(len(asked)) as pool:
+        for request, chunks in zip(asked, pool.map(stream, asked), strict=True):
+            np.testing.assert_array_equal(np.concatenate(chunks), np.concatenate(expected_chunks(voice, request)))
+
+
+def test_generate_gives_a_wav(server: TritonServer, voice: Synthesizer) -> None:
+    status, body = post(server, "models/tacoglow/generate", json.dumps({"text": TEXT, "encoding": "wav"}).encode())
+    assert status == 200
+    rate, samples = wavfile.read(io.BytesIO(base64.b64decode(json.loads(body)["encoded"])))
+    expected = voice.say(TEXT)
+    assert rate == expected.sampling_rate
+    np.testing.assert_array_equal(samples, to_int16(expected.samples))
+
+
+def test_generate_stream_gives_pcm(server: TritonServer, voice: Synthesizer) -> None:
+    request = json.dumps({"text": TEXT, "seed": 3, "encoding": "int16"}).encode()
+    status, body = post(server, "models/tacoglow_stream/generate_stream", request)
+    assert status == 200
+    events = [json.loads(line.removeprefix(b"data: ")) for line in body.splitlines() if line]
+    pcm = b"".join(base64.b64decode(event["encoded"]) for event in events)
+    expected = np.concatenate(expected_chunks(voice, SpeechRequest(TEXT, 3)))
+    np.testing.assert_array_equal(np.frombuffer(pcm, "<i2"), to_int16(expected))
+
+
+@PROTOCOLS
+def test_what_is_not_spoken_is_told(server: TritonServer, protocol: str) -> None:
+    client, asked = connect(getattr(server, protocol)), SpeechRequest("Hi ☃.")
+    assert "☃" in client.say(asked).warning
+    assert "☃" in list(client.stream(asked))[-1].warning
+
+
+BAD = {
+    "empty": (SpeechRequest(""), "text: the text is empty"),
+    "silent": (SpeechRequest("☃"), "nothing of '☃' can be spoken"),
+    "too long": (SpeechRequest("a" * (MAX_CHARACTERS + 1)), f"this server takes up to {MAX_CHARACTERS}"),
+    "10 MB": (SpeechRequest("word " * 2_000_000), "10000000 characters"),
+    "frames": (SpeechRequest(TEXT, options=SpeechOptions(max_frames=41)), "max frames: expected 1 to 40"),
+}
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_request_is_refused(server: TritonServer, protocol: str, kind: str) -> None:
+    asked, message = BAD[kind]
+    client = connect(getattr(server, protocol))
+    for ask in (client.say, lambda request: list(client.stream(request))):
+        with pytest.raises(ServerError, match=message) as caught:
+            ask(asked)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"{}",
+        b'{"text": 5}',
+        b'{"text": null}',
+        b'{"text": {"a": 1}}',
+        b'{"text": ["a", "b"]}',
+        b'{"text": "\xff\xfe"}',
+        b'{"text": "Hi.", "seed": -1}',
+        b'{"text": "Hi.", "seed": "one"}',
+        b'{"text": "Hi.", "sigma": -1}',
+        b'{"text": "' + b"x" * 10_000_000 + b'"}',
+        b'{"text": "' + b"\xff" * 10_000_000 + b'"}',
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+@pytest.mark.parametrize("path", ["models/tacoglow/generate", "models/tacoglow_stream/generate_stream"])
+def test_a_malformed_body_is_refused(server: TritonServer, path: str, body: bytes) -> None:
+    status, answer = post(server, path, body)
+    assert 400 <= status < 600
+    assert b"error" in answer
+    assert b"Traceback" not in answer
+    assert b"model.py" not in answer
+
+
+@pytest.mark.parametrize(
+    ("shape", "data"), [([1, 2], ["a", "b"]), ([2, 1], ["a", "b"]), ([1], ["a"]), ([1, 1], []), ([9, 1], ["a"] * 9)]
+)
+def test_a_misshapen_tensor_is_refused(server: TritonServer, shape: Sequence[int], data: Sequence[str]) -> None:
+    body = {"inputs": [{"name": "text", "shape": shape, "datatype": "BYTES", "data": data}]}
+    status, answer = post(server, "models/tacoglow/infer", json.dumps(body).encode())
+    assert 400 <= status < 600
+    assert b"error" in answer
+
+
+def test_bad_requests_do_not_disturb_good_ones(server: TritonServer, voice: Synthesizer) -> None:
+    good = [SpeechRequest(f"A good one, number {i}.", i) for i in range(12)]
+    bad = [SpeechRequest(("", "☃", "a" * (MAX_CHARACTERS + 1))[i % 3], i) for i in range(12)]
+
+    def ask(asked: SpeechRequest) -> Any:
+        try:
+            return connect(server.grpc).say(asked)
+        except ServerError as error:
+            return error
+
+    with ThreadPoolExecutor(24) as pool:
+        mixed = [asked for pair in zip(good, bad, strict=True) for asked in pair]
+        answers = dict(zip(mixed, pool.map(ask, mixed), strict=True))
+    assert all(isinstance(answers[asked], ServerError) for asked in bad)
+    for asked in good:
+        np.testing.assert_array_equal(answers[asked].samples, voice.say(asked.text, asked.seed).samples)
+
+
+@PROTOCOLS
+def test_a_cancelled_stream_frees_its_slot(server: TritonServer, protocol: str) -> None:
+    """All slots taken by streams that would last; once they are given up, another is served long before their end."""
+    client = connect(getattr(server, protocol))
+    sentences = 700
+    taken = [client.stream(SpeechRequest("Going on and on, it does. " * sentences)) for _ in range(SLOTS)]
+    start = time.monotonic()
+    for stream in taken:
+        assert len(list(islice(stream, 30))) == 30
+    pace = (time.monotonic() - start) / (30 * SLOTS)  # seconds a chunk
+    for stream in taken:
+        stream.close()  # type: ignore[attr-defined]
+    start = time.monotonic()
+    served = sum(1 for _ in client.stream(SpeechRequest("Next, please.")))
+    assert served >= 2
+    assert time.monotonic() - start < pace * sentences / 4  # a sentence is a chunk at least
+
+
+def test_an_absent_model_and_server_in_one_line(server: TritonServer) -> None:
+    for url in (server.http, server.grpc):
+        with pytest.raises(ServerError, match="unknown model: 'nobody'"):
+            connect(url).say(SpeechRequest(TEXT), "nobody")
+        with pytest.raises(ServerError, match="unknown model: 'nobody_stream'"):
+            list(connect(url).stream(SpeechRequest(TEXT), "nobody"))
+    for url in ("http://127.0.0.1:9", "grpc://127.0.0.1:9"):
+        with pytest.raises(ServerError, match=f"{url}: no server answers there"):
+            connect(url).say(SpeechRequest(TEXT))
+        with pytest.raises(ServerError, match=f"{url}: no server answers there"):
+            list(connect(url).stream(SpeechRequest(TEXT)))
+
+
+def test_metrics_count(server: TritonServer) -> None:
+    connect(server.grpc).say(SpeechRequest(TEXT))
+    with urllib.request.urlopen(server.metrics, timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    (line,) = [line for line in lines if line.startswith('nv_inference_request_success{model="tacoglow",')]
+    assert float(line.split()[-1]) >= 1
