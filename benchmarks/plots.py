@@ -1,0 +1,130 @@
+"""Pictures of a result: latency against batch and length, stage by stage, the roofline; a stream's context. Needs
+matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..runtime.errors import RequestError
+
+Report = Mapping[str, Any]
+
+
+def save_plots(report: Report, folder: Path) -> list[Path]:
+    """Those that the report has figures for. Raises RequestError if matplotlib is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, Any] = {}
+    rows = [row for row in report.get("speed", []) if "seconds" in row]
+    full = [row for row in rows if "vocoder" in row["stages"]]
+    if full:
+        drawn |= {"latency": _latency(full), "stages": _stages(rows)}
+        if report["ceilings"]:
+            drawn["roofline"] = _roofline(full, report["ceilings"])
+    if "streaming" in report:
+        drawn["streaming"] = _streaming(report["streaming"])
+    paths = []
+    for name, figure in drawn.items():
+        figure.tight_layout()
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=110)
+        _pyplot().close(figure)
+    return paths
+
+
+def _pyplot() -> Any:
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError as error:
+        raise RequestError("--plots needs matplotlib; install it with: pip install 'tacoglow[plot]'") from error
+    return pyplot
+
+
+def _names(rows: Iterable[Report]) -> list[str]:
+    return list(dict.fromkeys(_name(row) for row in rows))
+
+
+def _name(row: Report) -> str:
+    return f"{row['pipeline']}, {row['precision']}"
+
+
+def _latency(rows: Sequence[Report]) -> Any:
+    """Left over the batch at the fewest tokens, right over tokens at the smallest batch; from p50 to p99."""
+    figure, axes = _pyplot().subplots(1, 2, figsize=(12, 4), sharey=True)
+    for axis, over, fixed in ((axes[0], "batch", "tokens"), (axes[1], "tokens", "batch")):
+        least = min(row[fixed] for row in rows)
+        for name in _names(rows):
+            points = sorted((row[over], row["seconds"]) for row in rows if _name(row) == name and row[fixed] == least)
+            places, middles = [place for place, _ in points], [seconds["p50"] for _, seconds in points]
+            spread = [seconds["p99"] - seconds["p50"] for _, seconds in points]
+            axis.errorbar(places, middles, yerr=[[0.0] * len(spread), spread], fmt="o-", capsize=3, label=name)
+        axis.set(xlabel=f"{over}, at {fixed} {least}", xticks=sorted({row[over] for row in rows}), ylim=(0, None))
+        axis.grid(alpha=0.3)
+    axes[0].set(ylabel="seconds end to end, p50 to p99")
+    axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _stages(rows: Sequence[Report]) -> Any:
+    """A bar a pipeline, for the first workload."""
+    first = [row for row in rows if all(row[key] == rows[0][key] for key in ("batch", "tokens", "frames"))]
+    figure, axis = _pyplot().subplots(figsize=(9, 1.2 + 0.5 * len(first)))
+    left = [0.0] * len(first)
+    for stage in dict.fromkeys(stage for row in first for stage in row["stages"]):
+        widths = [row["stages"].get(stage, 0.0) for row in first]
+        axis.barh([_name(row) for row in first], widths, left=left, label=stage)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axis.invert_yaxis()
+    axis.set(xlabel=f"seconds: batch {first[0]['batch']}, {first[0]['tokens']} tokens, {first[0]['frames']} frames")
+    axis.margins(x=0.25)
+    axis.legend(loc="lower right")
+    return figure
+
+
+MARKERS = dict(zip(("encoder", "decoder", "postnet", "vocoder"), "so^D", strict=True))
+
+
+def _roofline(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) -> Any:
+    figure, axis = _pyplot().subplots(figsize=(8, 5))
+    intensities = [2.0**i for i in range(-2, 14)]
+    for name, limit in ceilings.items():
+        roof = [min(limit["operations_per_second"], x * limit["bytes_per_second"]) for x in intensities]
+        axis.loglog(intensities, [value / 1e9 for value in roof], "k-", alpha=0.5)
+        axis.annotate(name, (intensities[-1], roof[-1] / 1e9), ha="right", va="bottom")
+    colours = {name: f"C{i}" for i, name in enumerate(_names(rows))}
+    for row in rows:
+        for stage, achieved in row["achieved"].items():
+            intensity = achieved["operations_per_second"] / achieved["bytes_per_second"]
+            rate = achieved["operations_per_second"] / 1e9
+            axis.plot(intensity, rate, MARKERS[stage], color=colours[_name(row)], alpha=0.8)
+    for stage, marker in MARKERS.items():
+        axis.plot([], [], marker, color="grey", label=stage)
+    for name, colour in colours.items():
+        axis.plot([], [], "-", color=colour, linewidth=4, label=name)
+    axis.set(xlabel="operations a byte", ylabel="Gop/s")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize="small")
+    return figure
+
+
+def _streaming(report: Report) -> Any:
+    rows, reach = report["streams"], max(report["receptive_field_frames"])
+    contexts = [reach if row["context_frames"] is None else row["context_frames"] for row in rows]
+    figure, axes = _pyplot().subplots(1, 3, figsize=(12, 3.6))
+    axes[0].plot(contexts, [row["signal_to_error_db"] for row in rows], "o-")
+    axes[0].set(ylabel="signal to error, dB")
+    axes[1].plot(contexts, [1000 * row["first_audio_seconds"] for row in rows], "o-")
+    axes[1].set(ylabel="time to first audio, ms", ylim=(0, None))
+    axes[2].plot(contexts, [row["seconds"] for row in rows], "o-", label="streamed")
+    axes[2].axhline(report["whole_seconds"], linestyle="--", color="grey", label="not streamed")
+    axes[2].axhline(report["audio_seconds"], linestyle=":", color="black", label="the audio's own length")
+    axes[2].set(ylabel="time to the whole, s", ylim=(0, None))
+    axes[2].legend()
+    for axis in axes:
+        axis.set(xlabel="context, mel frames to either side")
+        axis.grid(alpha=0.3)
+    return figure

@@ -1,0 +1,140 @@
+"""The PyTorch modules run as NVIDIA's published inference scripts run them: the yardstick.
+
+A decoder step at a time from Python, three concatenations that grow with every step, and a look at the gates, which on
+a GPU is a synchronisation, after each. The inverted 1x1 convolutions are computed once, as those scripts do. Noise is
+drawn before the clock starts, as it is none of the modules' own time.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..models import Tacotron2, WaveGlow
+from ..models.tacotron2 import DecoderState
+from ..models.waveglow import Invertible1x1Conv
+from .clock import clock_for
+from .pipelines import Pipeline
+from .voices import Models
+from .workload import Spoken, Workload, token_ids
+
+Function = Callable[..., Any]
+Mode = Literal["eager", "TorchScript", "CUDA graphs"]
+DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class PyTorchPipeline(Pipeline):
+    """mode: how the functions below are called; "CUDA graphs" needs a CUDA device. device: as PyTorch names it."""
+
+    def __init__(self, models: Models, mode: Mode = "eager", device: str = "cpu", precision: str = "fp32") -> None:
+        self.name, self.precision = f"PyTorch {mode}", precision
+        self.device = "CPU" if device == "cpu" else torch.cuda.get_device_name(device)
+        self._where: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
+        self._models, self._mode, self._clock = models, mode, clock_for(device)
+        self._tacotron2: Tacotron2 = copy.deepcopy(models.tacotron2).to(**self._where).requires_grad_(False)
+        self._waveglow = _with_inverses(models.waveglow).to(**self._where).requires_grad_(False)
+        self._functions: dict[tuple[Workload, str], Function] = {}
+
+    @torch.inference_mode()
+    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+        ids, lengths, dropout, z = self._inputs(work)
+        self._clock.start()
+        encoded = self._call(work, "encoder", self._tacotron2.encode, ids, lengths)
+        self._clock.lap("encoder")
+        mel = self._decode(work, encoded, dropout)
+        self._clock.lap("decoder")
+        mel = self._call(work, "postnet", self._tacotron2.postnet, mel, torch.full_like(lengths, work.frames))
+        self._clock.lap("postnet")
+        audio = self._call(work, "vocoder", self._waveglow, mel, z)
+        self._clock.lap("vocoder")
+        seconds = self._clock.seconds()
+        return Spoken(mel.float().cpu().numpy(), audio.float().cpu().numpy()), seconds
+
+    def _decode(self, work: Workload, encoded: tuple[Tensor, ...], dropout: Tensor) -> Tensor:
+        """Mel [B, M, F]"""
+        config = self._tacotron2.config
+        frames = encoded[0].new_zeros(work.batch, config.step_mel_size)
+        state: tuple[Tensor, ...] = self._tacotron2.decoder.initial_state(encoded[0])
+        mel, gates, alignments = frames[:, None][:, :0], frames[:, :0], encoded[1].new_zeros(work.batch, 0, work.tokens)
+        for step in range(work.frames // config.n_frames_per_step):
+            frames, gate, *state = self._call(work, "step", self._step, frames, dropout[:, step], *encoded, *state)
+            mel = torch.cat((mel, frames[:, None]), 1)
+            gates = torch.cat((gates, gate), 1)
+            alignments = torch.cat((alignments, DecoderState(*state).attention_weights[:, None]), 1)
+            if bool((torch.sigmoid(gate) > 1.0).all()):  # never: the workload states the length
+                break
+        return mel.reshape(work.batch, work.frames, config.n_mel_channels).transpose(1, 2)
+
+    def _step(self, frames: Tensor, dropout: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        encoded, state = rest[:3], DecoderState(*rest[3:])
+        frames, gate, state = self._tacotron2.decoder(frames, dropout, state, *encoded)
+        return frames, gate, *state
+
+    def _call(self, work: Workload, name: str, function: Function, *inputs: Tensor) -> Any:
+        if self._mode == "eager" or (self._mode == "CUDA graphs" and name == "encoder"):
+            return function(*inputs)  # the encoder packs its sequence on the host, which no graph captures
+        if (work, name) not in self._functions:
+            compiled = _traced(function, inputs) if self._mode == "TorchScript" else _Graphed(function, inputs)
+            self._functions[work, name] = compiled
+        return self._functions[work, name](*inputs)
+
+    def _inputs(self, work: Workload) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Token ids, their lengths, the decoder's dropout and the vocoder's noise."""
+        config, vocoder = self._tacotron2.config, self._waveglow.config
+        steps, groups = work.frames // config.n_frames_per_step, work.frames * vocoder.groups_per_frame
+        device = self._where["device"]
+        ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch, device=device)
+        dropout = np.stack([noise.prenet_dropout(0, steps, 2, config.prenet_dim) for noise in work.noises()])
+        z = np.stack([noise.z(0, groups, vocoder.n_group) for noise in work.noises()]) * self._models.voice.sigma
+        return (
+            ids,
+            torch.full((work.batch,), work.tokens, device=device),
+            torch.from_numpy(dropout).to(**self._where),
+            torch.from_numpy(z).to(**self._where),
+        )
+
+
+def _with_inverses(waveglow: WaveGlow) -> WaveGlow:
+    """A copy that applies its inverted 1x1 convolutions without inverting them anew at each call."""
+    copied = copy.deepcopy(waveglow)
+    for k, convolution in enumerate(waveglow.convinv):
+        assert isinstance(convolution, Invertible1x1Conv)
+        inverse = nn.Conv1d(convolution.weight.shape[1], convolution.weight.shape[0], 1, bias=False)
+        inverse.weight = nn.Parameter(convolution.inverse())
+        copied.convinv[k] = inverse
+    return copied
+
+
+def _traced(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer PyTorch announces that TorchScript will not grow further
+        traced: Function = torch.jit.trace(lambda *own: function(*own), inputs, check_trace=False)  # type: ignore[no-untyped-call]
+    return traced
+
+
+class _Graphed:
+    """A function captured into a CUDA graph over buffers of its own; what it returns holds until its next call."""
+
+    def __init__(self, function: Function, inputs: tuple[Tensor, ...]) -> None:
+        self._inputs = [tensor.clone() for tensor in inputs]
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries allocate and choose kernels at first, which no capture takes
+            for _ in range(3):
+                function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._outputs = function(*self._inputs)
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        for own, given in zip(self._inputs, inputs, strict=True):
+            own.copy_(given)
+        self._graph.replay()
+        return self._outputs

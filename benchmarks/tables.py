@@ -1,0 +1,179 @@
+"""Results as tables, in Markdown: the terminal's, the README's and the documentation's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .compare import Change
+from .speed import acoustic_seconds
+
+Report = Mapping[str, Any]
+REFERENCE = "PyTorch eager"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """In columns as wide as their widest entry."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = [[entry.ljust(width) for entry, width in zip(row, widths, strict=True)] for row in (header, *rows)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def place(report: Report) -> str:
+    """Where and when it was measured, in a line."""
+    where = report["conditions"]
+    gpu = f"{where['gpu']['name']}, " if where["gpu"] else ""
+    load = f"load average {where['load_average_before']:.1f} before"
+    return f"{gpu}{where['threads']} threads on {where['cores']} cores of {where['cpu']}, {load}, {where['date']}"
+
+
+def workload(row: Report) -> str:
+    return f"batch {row['batch']}, {row['tokens']} tokens, {row['frames']} frames"
+
+
+def latency(rows: Sequence[Report]) -> str:
+    """One workload, end to end, in the columns of the tables that NVIDIA publishes, in milliseconds."""
+    header = "pipeline|precision|device|mean|std|p50|p90|p95|p99|samples/s|RTF|x eager|first audio"
+    body = []
+    for row in rows:
+        start = [row["pipeline"], row["precision"], row["device"]]
+        if "refused" in row:
+            body.append([*start, "not timed: " + row["refused"], *[""] * 9])
+            continue
+        times = [f"{1e3 * row['seconds'][name]:.0f}" for name in ("mean", "std", "p50", "p90", "p95", "p99")]
+        full, first = "vocoder" in row["stages"], row["first_audio"]
+        rate = [f"{row['samples_per_second']:,.0f}", f"{row['rtf']:.2f}"] if full else ["-", "-"]
+        body.append([*start, *times, *rate, _ratio(rows, row), f"{1e3 * first['p50']:.0f}" if first else "-"])
+    return table(header.split("|"), body)
+
+
+def _ratio(rows: Sequence[Report], row: Report) -> str:
+    """How many times faster than PyTorch eager in float32 on the same kind of device, CPU or GPU; over the stages up to
+    the mel where a pipeline ends there."""
+    sought = (REFERENCE, "fp32", row["device"] == "CPU", workload(row))
+    keys = [(other["pipeline"], other["precision"], other["device"] == "CPU", workload(other)) for other in rows]
+    reference = rows[keys.index(sought)] if sought in keys else None
+    if reference is None or "refused" in reference:
+        return "-"
+    if "vocoder" in row["stages"]:
+        return f"{reference['seconds']['p50'] / row['seconds']['p50']:.2f}"
+    return f"{acoustic_seconds(reference) / acoustic_seconds(row):.2f} to the mel"
+
+
+def stages(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) -> str:
+    """One workload by stage: medians, and what was achieved of the ceilings that the same run measured."""
+    body = []
+    for row in rows:
+        for stage, seconds in row.get("stages", {}).items():
+            entry = [row["pipeline"], row["precision"], stage, f"{1e3 * seconds:.1f}"]
+            achieved, limits = row["achieved"].get(stage), ceilings.get(row["ceiling"])
+            if achieved is None or limits is None:
+                body.append([*entry, "-", "-", "-", "-"])
+                continue
+            for name, unit in (("operations_per_second", 1e9), ("bytes_per_second", 1e9)):
+                entry += [f"{achieved[name] / unit:.1f}", f"{achieved[name] / limits[name]:.0%}"]
+            body.append(entry)
+    return table(["pipeline", "precision", "stage", "p50 ms", "Gop/s", "of ceiling", "GB/s", "of ceiling"], body)
+
+
+def speed(report: Report) -> str:
+    parts = []
+    for name in dict.fromkeys(workload(row) for row in report["speed"]):
+        rows = [row for row in report["speed"] if workload(row) == name]
+        parts += [
+            f"{name}; milliseconds end to end, {report['runs']} runs",
+            latency(rows),
+            stages(rows, report["ceilings"]),
+        ]
+    return "\n\n".join(parts)
+
+
+def quality(rows: Sequence[Report]) -> str:
+    """Precision against quality against speed."""
+    header = "pipeline|precision|same stop|mel, first quarter|mel, whole|vocoder's audio|log-spectral|words wrong|RTF"
+    body = []
+    for row in rows:
+        figures = row["summary"]
+        wrong = figures["word_error_rate"]
+        body.append(
+            [
+                row["pipeline"],
+                row["precision"],
+                f"{figures['stop_frames_equal']:.0%}",
+                f"{figures['mel_error_first_quarter']:.1e}",
+                f"{figures['mel_error']:.1e}",
+                f"{figures['audio_error']:.1e}",
+                f"{figures['log_spectral_distance_db']:.2f} dB",
+                "-" if wrong is None else f"{wrong:.0%}",
+                f"{figures['rtf']:.2f}",
+            ]
+        )
+    return table(header.split("|"), body)
+
+
+def sentences(rows: Sequence[Report]) -> str:
+    """Every sentence: the stop frame's difference, the mel's mean error over its first quarter, over the whole."""
+    rows = [row for row in rows if (row["pipeline"], row["precision"]) != (REFERENCE, "fp32")]
+    body = []
+    for entries in zip(*(row["sentences"] for row in rows), strict=True):
+        cells = [
+            f"{entry['frames_more']:+d}; {entry['mel_error_first_quarter']:.1e}; {entry['mel_error']:.1e}"
+            for entry in entries
+        ]
+        body.append([entries[0]["text"][:32], str(entries[0]["frames"]), *cells])
+    return table(["text", "frames", *(f"{row['pipeline']}, {row['precision']}" for row in rows)], body)
+
+
+def streaming(report: Report) -> str:
+    before, after = report["receptive_field_frames"]
+    body = []
+    for row in report["streams"]:
+        context = row["context_frames"]
+        name = f"all: {before} before, {after} after" if context is None else str(context)
+        first, seconds = f"{1e3 * row['first_audio_seconds']:.0f} ms", f"{row['seconds']:.2f} s"
+        body.append([name, f"{row['signal_to_error_db']:.0f} dB", first, seconds])
+    whole = report["whole_seconds"]
+    body.append(["(not streamed)", "-", f"{1e3 * whole:.0f} ms", f"{whole:.2f} s"])
+    return table(["context frames", "signal to error", "first audio", "time to the whole"], body)
+
+
+def readme(reports: Mapping[Path, Report]) -> str:
+    """A line a pipeline and result, end to end; each names the file that it comes from."""
+    body = []
+    for path, report in reports.items():
+        for row in report["speed"]:
+            if "stages" in row and "vocoder" in row["stages"]:
+                median = row["seconds"]["p50"]
+                time, rate = f"{median:.2f} s", f"{row['audio_seconds'] / median:.2f}"
+                body.append([report["voice"], row["pipeline"], time, rate, _ratio(report["speed"], row), path.name])
+    header = ["voice", "pipeline", "median", "RTF", "times eager", "result"]
+    reports_of = list(dict.fromkeys(place(report) for report in reports.values()))
+    versions = next(iter(reports.values()))["conditions"]["versions"]
+    loads = list(dict.fromkeys(workload(row) for report in reports.values() for row in report["speed"]))
+    facts = (
+        f"Measured on {'; '.join(reports_of)}, with ONNX Runtime {versions['onnxruntime']} and PyTorch "
+        f"{versions['torch']}, float32: {'; '.join(loads)}."
+    )
+    return f"{facts}\n\n{table(header, body)}"
+
+
+def comparison(found: Sequence[Change], differing: Sequence[str], machine: float) -> str:
+    """The verdicts, and what else differs between the two results."""
+    body = [
+        [
+            *(str(part) for part in change.key),
+            f"{1e3 * change.old:.1f}",
+            f"{1e3 * change.new:.1f}",
+            f"{change.new / change.old - 1:+.1%}",
+            f"{change.p:.3f}",
+            change.verdict,
+        ]
+        for change in found
+    ]
+    header = "pipeline|precision|device|batch|tokens|frames|old p50 ms|new p50 ms|change|p|verdict".split("|")
+    notes = f"the machine's own ceilings differ by {machine:.1%}"
+    if differing:
+        notes += f"; measured under other conditions: {', '.join(differing)}"
+    return f"{table(header, body)}\n\n{notes}"

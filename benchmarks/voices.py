@@ -1,0 +1,67 @@
+"""The models to measure, and the bundles that are exported from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..export.bundle import Limits, export_onnx
+from ..export.torchscript import export_torchscript
+from ..export.voice import VoiceFile, read_voice_file, text_entry
+from ..models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from ..models.waveglow import WN
+from ..runtime.manifest import Precision
+from ..text import FrontEnd
+
+SEED = 20181031
+
+
+@dataclass(frozen=True)
+class Models:
+    tacotron2: Tacotron2
+    waveglow: WaveGlow
+    voice: VoiceFile
+
+    @property
+    def front_end(self) -> FrontEnd:
+        text = text_entry(self.voice, self.tacotron2)
+        return FrontEnd(text.symbols, text.cleaners)
+
+
+def load_models(tacotron2: Path, waveglow: Path, voice: Path | None) -> Models:
+    voice_file = VoiceFile(name=tacotron2.stem) if voice is None else read_voice_file(voice)
+    hop = voice_file.audio.get("hop_length")
+    return Models(load_tacotron2(tacotron2), load_waveglow(waveglow, None if hop is None else int(hop)), voice_file)
+
+
+@torch.no_grad()
+def random_models() -> Models:
+    """Random weights of NVIDIA's published dimensions: they babble, at the published models' cost."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        tacotron2, waveglow = Tacotron2(), WaveGlow()
+        for network in waveglow.WN:
+            assert isinstance(network, WN)
+            nn.init.normal_(network.end.weight, 0.0, 0.01)  # so that exp(log scale) stays near 1, as in a trained one
+    tacotron2.decoder.gate_layer.bias.fill_(-10.0)  # never the end
+    return Models(tacotron2, waveglow, VoiceFile(name="random weights of NVIDIA's dimensions"))
+
+
+def export_bundle(
+    models: Models,
+    bundle: Path,
+    precision: Precision,
+    limits: Limits,
+    with_torchscript: bool,
+    progress: Callable[[str], None],
+) -> Path:
+    """The models as a bundle; with_torchscript: with TorchScript modules beside its graphs."""
+    progress(f"exporting {models.voice.name}, {precision}")
+    export_onnx(models.tacotron2, models.waveglow, bundle, precision, models.voice, limits)
+    if with_torchscript:
+        export_torchscript(models.tacotron2, models.waveglow, bundle)
+    return bundle
