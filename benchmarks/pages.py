@@ -41,7 +41,9 @@ def _placed(report: Report, text: str) -> str:
 
 def _quality() -> str:
     report = load("quality-demo.json")
-    return _placed(report, tables.quality(report["quality"]))
+    utterances = report["quality"][0]["sentences"]
+    said = f"{len(utterances)} utterances of {sum(entry['words'] for entry in utterances)} words"
+    return _placed(report, f"{said}:\n\n{tables.quality(report['quality'])}")
 
 
 def _sentences() -> str:
