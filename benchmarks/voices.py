@@ -11,7 +11,7 @@ from torch import nn
 
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
-from ..export.voice import VoiceFile, read_voice_file, text_entry
+from ..export.voice import DEMO_FOLDER, VoiceFile, read_voice_file, text_entry
 from ..models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from ..models.waveglow import WN
 from ..runtime.manifest import Precision
@@ -36,6 +36,11 @@ def load_models(tacotron2: Path, waveglow: Path, voice: Path | None) -> Models:
     voice_file = VoiceFile(name=tacotron2.stem) if voice is None else read_voice_file(voice)
     hop = voice_file.audio.get("hop_length")
     return Models(load_tacotron2(tacotron2), load_waveglow(waveglow, None if hop is None else int(hop)), voice_file)
+
+
+def demo_models() -> Models:
+    """The small voice that ships with the project."""
+    return load_models(DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", DEMO_FOLDER / "voice.json")
 
 
 @torch.no_grad()

@@ -5,11 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from .command_options import (
+    AttentionStop,
+    Denoise,
+    Engines,
+    GateThreshold,
+    MaxFrames,
+    Raw,
+    Retries,
+    Sigma,
+    Wav,
+    WavOption,
+)
 
 if TYPE_CHECKING:
     from .audio import Audio
@@ -18,11 +30,6 @@ if TYPE_CHECKING:
 
 
 BATCHES_AT_A_TIME = 8
-
-
-class Wav(str, Enum):
-    int16 = "int16"
-    float32 = "float32"
 
 
 def infer(
@@ -45,31 +52,19 @@ def infer(
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
     ] = "auto",
     device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
-    engines: Annotated[
-        Optional[Path], typer.Option(help="Folder of TensorRT's engines.", show_default="BUNDLE/engines")
-    ] = None,
+    engines: Engines = None,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
-    sigma: Annotated[
-        Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the bundle's")
-    ] = None,
-    denoise: Annotated[float, typer.Option(help="How strongly WaveGlow's hum is subtracted, e.g. 0.01.")] = 0.0,
-    gate_threshold: Annotated[
-        Optional[float], typer.Option(help="Probability at which an utterance ends.", show_default="the bundle's")
-    ] = None,
-    max_frames: Annotated[
-        Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the bundle's")
-    ] = None,
-    retries: Annotated[
-        int, typer.Option(min=0, help="How often an utterance that reaches the frame limit is spoken anew.")
-    ] = 0,
-    attention_stop: Annotated[
-        bool, typer.Option("--attention-stop", help="Also end where the attention stays on the last token.")
-    ] = False,
+    sigma: Sigma = None,
+    denoise: Denoise = 0.0,
+    gate_threshold: GateThreshold = None,
+    max_frames: MaxFrames = None,
+    retries: Retries = 0,
+    attention_stop: AttentionStop = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Write one wav while it is being made; -o - writes to standard output.")
     ] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="With --stream: samples alone, no wav header.")] = False,
-    wav: Annotated[Wav, typer.Option(help="Sample format of the wav file.")] = Wav.int16,
+    raw: Raw = False,
+    wav: WavOption = Wav.int16,
     plot: Annotated[
         Optional[Path], typer.Option(help="Picture of mel, alignment and gate; with -i a folder for pictures.")
     ] = None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from .command_options import Engines
 
 if TYPE_CHECKING:
     from .engines.cache import Entry
@@ -14,9 +16,7 @@ if TYPE_CHECKING:
 
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
-    engines: Annotated[
-        Optional[Path], typer.Option(help="Folder of TensorRT's engines.", show_default="BUNDLE/engines")
-    ] = None,
+    engines: Engines = None,
 ) -> None:
     """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
     from rich.console import Console

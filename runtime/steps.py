@@ -53,6 +53,13 @@ class Steps(ABC):
         """The oldest chunk that was started and not collected; its arrays hold until the next start or collect."""
 
 
+def draw_dropout(drawn: NDArray[np.float32], first_step: int, noises: Sequence[Noise]) -> None:
+    """Fill drawn [n, B, layers, width] with the dropout of n steps, an item's from its own noise."""
+    steps, _, layers, width = drawn.shape
+    for i, noise in enumerate(noises):
+        drawn[:, i] = noise.prenet_dropout(first_step, steps, layers, width)
+
+
 class HostLoop:
     """Opens the steps of batches over a graph that runs on the host."""
 
@@ -96,9 +103,7 @@ class HostSteps(Steps):
     def start(self, first_step: int) -> None:
         slot = first_step % DROPOUT_STEPS
         if slot == 0:
-            _, _, layers, width = self._drawn.shape
-            for i, noise in enumerate(self._noises):
-                self._drawn[:, i] = noise.prenet_dropout(first_step, DROPOUT_STEPS, layers, width)
+            draw_dropout(self._drawn, first_step, self._noises)
         self._dropout[:] = self._drawn[slot]
         self._calls[first_step % 2]()
         self._last = first_step

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..manifest import Manifest
 from ..noise import Noise
-from ..steps import Chunk, EncoderOutput, Steps
+from ..steps import Chunk, EncoderOutput, Steps, draw_dropout
 from .queue import DeviceArray, Enqueue, Event
 from .runner import DeviceGraphRunner
 
@@ -63,7 +63,7 @@ class DeviceSteps(Steps):
 
     def start(self, first_step: int) -> None:
         parity = first_step // CHUNK_STEPS % 2
-        self._buffers.draw_dropout(parity, first_step, self._noises)
+        draw_dropout(self._buffers.drawn[parity], first_step, self._noises)
         self._started.append((parity, self._buffers.launch(parity)))
 
     def collect(self) -> Chunk:
@@ -94,7 +94,7 @@ class _ChunkBuffers:
         self._encoded = {
             name: queue.empty(shapes[name], tensors[name].dtype) for name in EncoderOutput.__dataclass_fields__
         }
-        self._drawn = [queue.pinned(self._dropout.shape, np.float32) for _ in range(2)]
+        self.drawn = [queue.pinned(self._dropout.shape, np.float32) for _ in range(2)]
         self.landed = [
             Chunk(
                 mel=queue.pinned(self._rings["mel_frame"].shape, np.float32),
@@ -127,16 +127,10 @@ class _ChunkBuffers:
         for name, array in vars(encoded).items():
             self._queue.upload(self._encoded[name], array)
 
-    def draw_dropout(self, parity: int, first_step: int, noises: Sequence[Noise]) -> None:
-        drawn = self._drawn[parity]
-        _, _, layers, width = drawn.shape
-        for i, noise in enumerate(noises):
-            drawn[:, i] = noise.prenet_dropout(first_step, CHUNK_STEPS, layers, width)
-
     def launch(self, parity: int) -> Event:
         """Enqueue a chunk and the way of what it made to `landed`."""
         queue, landed = self._queue, self.landed[parity]
-        queue.upload(self._dropout, self._drawn[parity])
+        queue.upload(self._dropout, self.drawn[parity])
         self._run()
         queue.download(landed.mel, self._rings["mel_frame"])
         queue.download(landed.attention_weights, self._rings["attention_weights_out"])

@@ -6,11 +6,11 @@ import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..cli import Wav
+from ..command_options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption
 from . import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -26,25 +26,15 @@ def say(
     ] = Path("speech.wav"),
     model: Annotated[str, typer.Option(help="The voice's name on the server: export-triton's --name.")] = DEFAULT_MODEL,
     seed: Annotated[int, typer.Option(help="The same seed speaks the same.")] = 0,
-    denoise: Annotated[float, typer.Option(help="How strongly WaveGlow's hum is subtracted, e.g. 0.01.")] = 0.0,
-    sigma: Annotated[
-        Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
-    ] = None,
-    gate_threshold: Annotated[
-        Optional[float], typer.Option(help="Probability at which an utterance ends.", show_default="the voice's")
-    ] = None,
-    max_frames: Annotated[
-        Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the voice's")
-    ] = None,
-    retries: Annotated[
-        int, typer.Option(min=0, help="How often an utterance that reaches the frame limit is spoken anew.")
-    ] = 0,
-    attention_stop: Annotated[
-        bool, typer.Option("--attention-stop", help="Also end where the attention stays on the last token.")
-    ] = False,
+    denoise: Denoise = 0.0,
+    sigma: Sigma = None,
+    gate_threshold: GateThreshold = None,
+    max_frames: MaxFrames = None,
+    retries: Retries = 0,
+    attention_stop: AttentionStop = False,
     stream: Annotated[bool, typer.Option("--stream", help="Write the speech while it is being made.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="With --stream: samples alone, no wav header.")] = False,
-    wav: Annotated[Wav, typer.Option(help="Sample format of the wav file.")] = Wav.int16,
+    raw: Raw = False,
+    wav: WavOption = Wav.int16,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server's next response.")] = 60.0,
 ) -> None:
     """Have a Triton server speak TEXT."""

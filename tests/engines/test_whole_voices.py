@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tacoglow.benchmarks.voices import random_models
+from tacoglow.benchmarks.voices import demo_models, random_models
 from tacoglow.export.bundle import Limits, export_onnx
-from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
-from tacoglow.models import load_tacotron2, load_waveglow
 from tacoglow.runtime.engines.provide import Request, provide_engines
 from tacoglow.runtime.engines.recipe import ANY_GPU, Target
 from tacoglow.runtime.engines.tensorrt import TensorRT
@@ -33,12 +31,9 @@ def voice(request: pytest.FixtureRequest) -> str:
 def bundle(voice: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     precision: Precision = request.param
     folder = tmp_path_factory.mktemp(f"{voice}-{precision}") / "voice"
-    if voice == "demo":
-        models = (load_tacotron2(DEMO_FOLDER / "tacotron2.pt"), load_waveglow(DEMO_FOLDER / "waveglow.pt"))
-        export_onnx(*models, folder, precision, read_voice_file(DEMO_FOLDER / "voice.json"))
-    else:
-        random = random_models()
-        export_onnx(random.tacotron2, random.waveglow, folder, precision, random.voice, Limits(frames=1000))
+    models = demo_models() if voice == "demo" else random_models()
+    limits = Limits(frames=None if voice == "demo" else 1000)
+    export_onnx(models.tacotron2, models.waveglow, folder, precision, models.voice, limits)
     return folder
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from tacoglow import Synthesizer
+from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export.bundle import export_onnx
-from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
-from tacoglow.models import load_tacotron2, load_waveglow
 from tacoglow.runtime.backends import BACKENDS
 from tacoglow.runtime.manifest import Precision
 
@@ -23,8 +22,8 @@ DEVICE_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 def demo_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     precision: Precision = request.param
     folder = tmp_path_factory.mktemp(precision) / "voice"
-    models = (load_tacotron2(DEMO_FOLDER / "tacotron2.pt"), load_waveglow(DEMO_FOLDER / "waveglow.pt"))
-    export_onnx(*models, folder, precision, read_voice_file(DEMO_FOLDER / "voice.json"))
+    models = demo_models()
+    export_onnx(models.tacotron2, models.waveglow, folder, precision, models.voice)
     return folder
 
 
