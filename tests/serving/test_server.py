@@ -8,10 +8,12 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from tacoglow import Synthesizer
 from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving.client import ServerError, connect
-from tacoglow.runtime.serving.contract import SpeechRequest
+from tacoglow.runtime.serving.contract import Response, SpeechRequest
 
 from .conftest import MAX_CHARACTERS, SLOTS
 from .server import TritonServer
@@ -101,21 +103,35 @@ def test_chunks_equal_the_librarys(
     assert len(last.samples) == 0
 
 
-def batch_sizes(server: TritonServer) -> dict[int, int]:
+def batch_sizes(server: TritonServer) -> Counter[int]:
     """Batch size -> how many batches of it have been run."""
     (stats,) = get(server, "models/tacoglow/stats")["model_stats"]
-    return {entry["batch_size"]: entry["compute_infer"]["count"] for entry in stats["batch_stats"]}
+    return Counter({entry["batch_size"]: entry["compute_infer"]["count"] for entry in stats["batch_stats"]})
 
 
 def test_items_of_a_batch_equal_the_librarys(server: TritonServer, voice: Synthesizer) -> None:
-    asked = [
-        SpeechRequest(f"Words number {i}, and {'more ' * (i % 5)}words.", i, SpeechOptions(denoise=0.1 * (i % 2)))
+    asked = [  # all with the same set of inputs: Triton batches no others
+        SpeechRequest(f"Words number {i}, and {'more ' * (i % 5)}words.", i, SpeechOptions(denoise=0.1 + 0.1 * (i % 2)))
         for i in range(24)
     ]
+    asked[0] = SpeechRequest(LONG)  # others wait behind it, and so together
     before = batch_sizes(server)
+    start = Barrier(len(asked))
+
+    def say(request: SpeechRequest) -> Response:
+        client = connect(server.grpc)
+        start.wait(60)
+        return client.say(request)
+
     with ThreadPoolExecutor(len(asked)) as pool:
-        responses = list(pool.map(connect(server.grpc).say, asked))
-    assert any(count > before.get(size, 0) for size, count in batch_sizes(server).items() if size > 1)
+        responses = list(pool.map(say, asked))
+    new = Counter[int]()
+    for _ in range(100):  # Triton counts a batch some time after it has answered
+        new = batch_sizes(server) - before
+        if sum(size * count for size, count in new.items()) >= len(asked):
+            break
+        time.sleep(0.1)
+    assert max(new) > 1, new
     for request, response in zip(asked, responses, strict=True):
         expected = voice.say(request.text, request.seed, request.options)
         np.testing.assert_array_equal(response.samples, expected.samples)
