@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,37 +29,19 @@ class TensorRTBackend(Backend):
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         gpu = find_gpu(options.device)
         self.device = f"{gpu.name}, GPU {gpu.index}"
-        self._tensorrt = load_tensorrt(self.name)
-        request = Request(target_of(gpu, self._tensorrt), folder=options.engines)
-        engines = provide_engines(bundle, manifest, self._tensorrt, request, TerminalDisplay())
+        tensorrt = load_tensorrt(self.name)
+        request = Request(target_of(gpu, tensorrt), folder=options.engines)
+        engines = provide_engines(bundle, manifest, tensorrt, request, TerminalDisplay())
         super().__init__(bundle, _within(manifest, engines), options)
         self._queue = CudaQueue(options.device)
-        self._logger = self._tensorrt.logger()
-        self._runtime = self._tensorrt.module.Runtime(self._logger)
-        self._engines = {graph: self._deserialized(kept) for graph, kept in engines.items()}
-        # Contexts run one after the other on one stream, so they can share what they compute in.
-        largest = max(_activation_bytes(engine) for engine in self._engines.values())
-        self._activations = self._queue.empty((largest,), np.uint8)
+        self._engines = LoadedEngines(tensorrt, engines, self.manifest, self._queue)
 
     @classmethod
     def missing(cls) -> str | None:
         return missing_gpu() or missing_tensorrt(cls.name)
 
-    def _deserialized(self, kept: Engine) -> Any:
-        if kept.recipe.options.version_compatible:
-            # Such a plan brings its own runtime, as code; it is one that this machine wrote.
-            self._runtime.engine_host_code_allowed = True
-        deserialized = self._runtime.deserialize_cuda_engine(kept.plan)
-        if deserialized is None:
-            said = "; ".join(self._logger.errors) or "it gave no reason"
-            raise BackendError(f"{kept.path}: TensorRT cannot load it: {said}; remove it to have it built anew")
-        return deserialized
-
     def _open(self, graph: str) -> GraphRunner:
-        engine, tensorrt = self._engines[graph], self._tensorrt
-        return TensorRTGraph(
-            graph, self.manifest.graphs[graph], self.manifest, self._queue, tensorrt, engine, self._activations
-        )
+        return TensorRTGraph(graph, self.manifest, self._queue, self._engines)
 
 
 class TensorRTRTXBackend(TensorRTBackend):
@@ -82,54 +65,92 @@ class TensorRTGraph(DeviceGraphRunner):
     limited_by = "its TensorRT engine"
     wider = "build others: tacoglow build-engines, with --max-batch, --max-tokens, --max-frames"
 
-    def __init__(
-        self,
-        name: str,
-        spec: GraphSpec,
-        manifest: Manifest,
-        queue: CudaQueue,
-        tensorrt: TensorRT,
-        engine: Any,
-        activations: DeviceArray,
-    ) -> None:
-        super().__init__(name, spec, manifest, queue)
-        self._stream, self._tensorrt, self._engine, self._activations = queue.handle, tensorrt, engine, activations
+    def __init__(self, name: str, manifest: Manifest, queue: CudaQueue, engines: LoadedEngines) -> None:
+        super().__init__(name, manifest.graphs[name], manifest, queue)
+        self._engines = engines
 
     def new_context(self) -> TensorRTContext:
+        return self._engines.new_context(self.name)
+
+
+class LoadedEngines:
+    """The engines of a bundle on a GPU, and contexts to run them one after the other on one stream."""
+
+    def __init__(self, tensorrt: TensorRT, kept: Mapping[str, Engine], manifest: Manifest, queue: CudaQueue) -> None:
+        self._tensorrt, self._manifest, self._queue = tensorrt, manifest, queue
+        self._logger = tensorrt.logger()
+        self._runtime = tensorrt.module.Runtime(self._logger)
+        self._engines = {graph: self._deserialized(engine) for graph, engine in kept.items()}
+        self._plans = {} if tensorrt.shares_profiles else kept
+        # Contexts that run one after the other can share what they compute in.
+        largest = max(_activation_bytes(engine) for engine in self._engines.values())
+        self._activations = queue.empty((largest,), np.uint8)
+
+    def new_context(self, graph: str) -> TensorRTContext:
+        engine = self._for_a_context(graph)
         user_managed = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
         if user_managed is None:
-            context = self._engine.create_execution_context_without_device_memory()
+            context = engine.create_execution_context_without_device_memory()
         else:
-            context = self._engine.create_execution_context(user_managed)
+            context = engine.create_execution_context(user_managed)
         if context is None:
-            raise BackendError(f"{self.name}: TensorRT cannot create an execution context; is the GPU's memory full?")
+            raise self._refused(graph, "cannot create an execution context")
         if hasattr(context, "set_device_memory"):
             context.set_device_memory(self._activations.address, self._activations.nbytes)
         else:
             context.device_memory = self._activations.address
-        return TensorRTContext(self.name, self.spec, context, self._stream)
+        spec = self._manifest.graphs[graph]
+        return TensorRTContext(spec, context, self._queue, partial(self._refused, graph))
+
+    def _for_a_context(self, graph: str) -> Any:
+        """The engine for one more context: where contexts cannot share its profile, a copy of its own."""
+        plan = self._plans.get(graph)
+        return self._engines[graph] if plan is None else self._deserialized(plan)
+
+    def _deserialized(self, kept: Engine) -> Any:
+        if kept.recipe.options.version_compatible:
+            # Such a plan brings its own runtime, as code; it is one that this machine wrote.
+            self._runtime.engine_host_code_allowed = True
+        deserialized = self._runtime.deserialize_cuda_engine(kept.plan)
+        if deserialized is None:
+            raise BackendError(f"{kept.path}: TensorRT cannot load it: {self._said()}; remove it to have it built anew")
+        return deserialized
+
+    def _refused(self, graph: str, what: str) -> BackendError:
+        return BackendError(f"{graph}: TensorRT {what}: {self._said()}")
+
+    def _said(self) -> str:
+        return "; ".join(self._logger.errors) or "it gave no reason"
 
 
 class TensorRTContext:
-    def __init__(self, name: str, spec: GraphSpec, context: Any, stream: int) -> None:
-        self._name, self._spec, self._context, self._stream = name, spec, context, stream
+    """Runs of one engine's graph. refused: makes the error for what TensorRT would not do."""
+
+    def __init__(self, spec: GraphSpec, context: Any, queue: CudaQueue, refused: Callable[[str], BackendError]) -> None:
+        self._spec, self._context, self._stream, self._refused = spec, context, queue.handle, refused
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
-        context, stream = self._context, self._stream
-        shapes = [(tensor.name, buffers[tensor.name].shape) for tensor in self._spec.inputs]
-        addresses = [(name, buffers[name].address) for name in self._spec.tensors]
+        shapes = {tensor.name: buffers[tensor.name].shape for tensor in self._spec.inputs}
+        addresses = {name: buffers[name].address for name in self._spec.tensors}
         held = dict(buffers)
 
-        # A context remembers one set of shapes and addresses, the last; what another binding left is overwritten.
         def enqueue(_held: Mapping[str, DeviceArray] = held) -> None:
-            for name, shape in shapes:
-                context.set_input_shape(name, shape)
-            for name, address in addresses:
-                context.set_tensor_address(name, address)
-            if not context.execute_async_v3(stream):
-                raise BackendError(f"{self._name}: TensorRT could not enqueue the engine")
+            self._take(shapes)
+            for name, address in addresses.items():
+                self._context.set_tensor_address(name, address)
+            if not self._context.execute_async_v3(self._stream):
+                raise self._refused("could not enqueue the engine")
 
         return enqueue
+
+    def _take(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Tell the context what differs from its last run: after new shapes it has work that cannot be captured."""
+        for name, shape in shapes.items():
+            if self._shapes.get(name) != shape:
+                if not self._context.set_input_shape(name, shape):
+                    raise self._refused(f"does not take {name} of {shape}")
+                self._shapes[name] = shape
 
 
 def _activation_bytes(engine: Any) -> int:

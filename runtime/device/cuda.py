@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ def find_gpu(index: int) -> Gpu:
 
 
 def _device(index: int) -> Any:
+    """The GPU, as this thread's current one."""
     try:
         from cuda.core import Device
 
@@ -55,13 +57,17 @@ def _device(index: int) -> Any:
 
 
 class CudaQueue(Queue):
-    """One stream of a GPU, other than the default one, which graphs cannot be captured from."""
+    """One stream of a GPU, other than the default one, which graphs cannot be captured from.
+
+    CUDA keeps a current GPU for each thread, so every call here makes its own current first: a voice may be loaded in
+    one thread and speak in another, and other libraries may have chosen another GPU since.
+    """
 
     def __init__(self, index: int) -> None:
         from cuda.core import LegacyPinnedMemoryResource
 
-        self._device = _device(index)
-        self.stream = self._device.create_stream()
+        self._index = index
+        self.stream = _device(index).create_stream()
         self._pinned_memory = LegacyPinnedMemoryResource()
 
     @property
@@ -71,10 +77,11 @@ class CudaQueue(Queue):
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
-        buffer = self._device.allocate(max(1, nbytes), stream=self.stream)
+        buffer = _device(self._index).allocate(max(1, nbytes), stream=self.stream)
         return DeviceArray(int(buffer.handle), tuple(shape), np.dtype(dtype), buffer)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        _device(self._index)
         buffer = self._pinned_memory.allocate(max(1, math.prod(shape) * np.dtype(dtype).itemsize))
         return np.asarray(_HostView(buffer, shape, np.dtype(dtype)))
 
@@ -87,6 +94,7 @@ class CudaQueue(Queue):
     def _copy(self, target: int, source: int, nbytes: int) -> None:
         from cuda.core import Buffer
 
+        _device(self._index)
         if nbytes:
             copied = Buffer.from_handle(source, nbytes)
             Buffer.from_handle(target, nbytes).copy_from(copied, stream=self.stream)
@@ -94,32 +102,40 @@ class CudaQueue(Queue):
     def zero(self, array: DeviceArray) -> None:
         from cuda.core import Buffer
 
+        _device(self._index)
         Buffer.from_handle(array.address, array.nbytes).fill(0, stream=self.stream)
 
     def record(self) -> _CudaEvent:
-        return _CudaEvent(self.stream.record())
+        _device(self._index)
+        return _CudaEvent(self._index, self.stream.record())
 
     def capture(self, enqueue: Enqueue) -> Enqueue:
+        _device(self._index)
         builder = self.stream.create_graph_builder()
         try:
             builder.begin_building()
-            try:
-                enqueue()
-            finally:
-                builder.end_building()
-            graph = builder.complete()
+            enqueue()
+            graph = builder.end_building().complete()
         except Exception as error:  # what the driver, cuda-core and the engines raise share no base class
             raise CaptureError(str(error)) from error
         finally:
-            builder.close()
-        return lambda: graph.launch(self.stream)
+            with suppress(Exception):  # ends a capture that failed, and raises that failure once more
+                builder.close()
+
+        def launch() -> None:
+            _device(self._index)
+            graph.launch(self.stream)
+
+        return launch
 
 
 @dataclass(frozen=True)
 class _CudaEvent:
+    index: int
     event: Any
 
     def wait(self) -> None:
+        _device(self.index)
         self.event.sync()
 
 

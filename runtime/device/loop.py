@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..manifest import Manifest
 from ..noise import Noise
 from ..steps import Chunk, EncoderOutput, Steps, draw_dropout
-from .queue import DeviceArray, Enqueue, Event
+from .queue import Event, Slots
 from .runner import DeviceGraphRunner
 
 CHUNK_STEPS = 16  # even, so that the states come round; at 50 us a step the host has 0.8 ms for its part
@@ -63,13 +64,13 @@ class DeviceSteps(Steps):
 
     def start(self, first_step: int) -> None:
         parity = first_step // CHUNK_STEPS % 2
-        draw_dropout(self._buffers.drawn[parity], first_step, self._noises)
+        draw_dropout(self._buffers.drawn(parity), first_step, self._noises)
         self._started.append((parity, self._buffers.launch(parity)))
 
     def collect(self) -> Chunk:
         parity, done = self._started.pop(0)
         done.wait()
-        return self._buffers.landed[parity]
+        return self._buffers.landed(parity)
 
 
 class _ChunkBuffers:
@@ -83,8 +84,8 @@ class _ChunkBuffers:
         tensors, states = step.spec.tensors, manifest.decoder.states
         shapes = {name: tensor.resolve({"B": batch, "T": tokens}) for name, tensor in tensors.items()}
 
-        def slots(name: str, n: int = CHUNK_STEPS) -> DeviceArray:
-            return queue.empty((n, *shapes[name]), tensors[name].dtype)
+        def slots(name: str, n: int = CHUNK_STEPS) -> Slots:
+            return Slots(queue, n, shapes[name], tensors[name].dtype)
 
         # A step reads the slot before its own; the states that are only passed on need two.
         self._rings = {
@@ -94,15 +95,7 @@ class _ChunkBuffers:
         self._encoded = {
             name: queue.empty(shapes[name], tensors[name].dtype) for name in EncoderOutput.__dataclass_fields__
         }
-        self.drawn = [queue.pinned(self._dropout.shape, np.float32) for _ in range(2)]
-        self.landed = [
-            Chunk(
-                mel=queue.pinned(self._rings["mel_frame"].shape, np.float32),
-                gate_logits=queue.pinned(self._gates.shape[:2], np.float32),
-                attention_weights=queue.pinned(self._rings["attention_weights_out"].shape, np.float32),
-            )
-            for _ in range(2)
-        ]
+        self._staged = [_Staged(self._dropout, self._gates, self._rings) for _ in range(2)]
         context = step.new_context()
         calls = []
         for i in range(CHUNK_STEPS):
@@ -110,29 +103,43 @@ class _ChunkBuffers:
             written = {output: ring[i] for output, ring in self._rings.items()}
             slot = {"prenet_dropout": self._dropout[i], "gate_logit": self._gates[i]}
             calls.append(context.bind({**self._encoded, **slot, **read, **written}))
-        self._run = self._captured(step, calls)
 
-    def _captured(self, step: DeviceGraphRunner, calls: Sequence[Enqueue]) -> Enqueue:
         def chunk() -> None:
             for call in calls:
                 call()
 
-        calls[0]()  # an engine prepares itself for a shape the first time, which cannot be captured
-        return step.captured(chunk)
+        self._run = step.captured(chunk, warm_up=calls[0])
 
     def reset(self, encoded: EncoderOutput) -> None:
         """Make ready for a batch's first step: states zero, and what the attention looks at."""
         for ring in self._rings.values():
-            self._queue.zero(ring)
+            self._queue.zero(ring.memory)
         for name, array in vars(encoded).items():
             self._queue.upload(self._encoded[name], array)
 
+    def drawn(self, parity: int) -> NDArray[np.float32]:
+        """Where a chunk's dropout is put before it is launched, [n, B, layers, width]."""
+        return self._staged[parity].drawn
+
+    def landed(self, parity: int) -> Chunk:
+        return self._staged[parity].chunk
+
     def launch(self, parity: int) -> Event:
         """Enqueue a chunk and the way of what it made to `landed`."""
-        queue, landed = self._queue, self.landed[parity]
-        queue.upload(self._dropout, self.drawn[parity])
+        staged = self._staged[parity]
+        self._queue.upload(self._dropout.memory, staged.dropout)
         self._run()
-        queue.download(landed.mel, self._rings["mel_frame"])
-        queue.download(landed.attention_weights, self._rings["attention_weights_out"])
-        queue.download(landed.gate_logits, self._gates)
-        return queue.record()
+        for slots, block in staged.results:
+            self._queue.download(block, slots.memory)
+        return self._queue.record()
+
+
+class _Staged:
+    """A chunk's dropout and results in pinned host memory: the blocks that are copied, and the arrays in them."""
+
+    def __init__(self, dropout: Slots, gates: Slots, rings: Mapping[str, Slots]) -> None:
+        self.dropout, self.drawn = dropout.pinned()
+        made = [*(rings[name] for name in KEPT_OUTPUTS), gates]
+        blocks, (mel, attention_weights, gate_logits) = zip(*(slots.pinned() for slots in made), strict=True)
+        self.results = list(zip(made, blocks, strict=True))
+        self.chunk = Chunk(mel, gate_logits[..., 0], attention_weights)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Enqueue = Callable[[], None]  # puts work into the queue and returns at once
+ALIGNMENT = 256  # bytes: TensorRT wants every address that it reads or writes at a multiple of it
 
 
 class CaptureError(Exception):
@@ -34,11 +35,6 @@ class DeviceArray:
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def __getitem__(self, i: int) -> DeviceArray:
-        """The i-th entry along the first axis, over the same memory."""
-        entry = DeviceArray(self.address, self.shape[1:], self.dtype, self.owner)
-        return DeviceArray(self.address + i % self.shape[0] * entry.nbytes, entry.shape, self.dtype, self.owner)
-
 
 class Event(Protocol):
     def wait(self) -> None:
@@ -49,7 +45,8 @@ class Queue(ABC):
     """Not safe for use from several threads at once."""
 
     @abstractmethod
-    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray: ...
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
+        """Memory with anything in it, aligned."""
 
     @abstractmethod
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -76,7 +73,23 @@ class Queue(ABC):
         Nothing is run by capturing. Raises CaptureError.
         """
 
-    def uploaded(self, array: NDArray[Any]) -> DeviceArray:
-        copy = self.empty(array.shape, array.dtype)
-        self.upload(copy, np.ascontiguousarray(array))
-        return copy
+
+class Slots:
+    """n arrays of one shape and type, in one block of memory, each aligned."""
+
+    def __init__(self, queue: Queue, n: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+        self._queue, self._shape, self._dtype = queue, shape, np.dtype(dtype)
+        self._pitch = -(-math.prod(shape) * self._dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        self.memory = queue.empty((n, self._pitch), np.uint8)
+
+    def __getitem__(self, i: int) -> DeviceArray:
+        """The i-th; -1 is the last."""
+        address = self.memory.address + i % self.memory.shape[0] * self._pitch
+        return DeviceArray(address, self._shape, self._dtype, self.memory.owner)
+
+    def pinned(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Host memory to copy `memory` to or from, and the slots' arrays [n, *shape] in it."""
+        block = self._queue.pinned(self.memory.shape, np.uint8)
+        one = np.empty(self._shape, self._dtype)
+        arrays = np.ndarray((len(block), *self._shape), self._dtype, block, strides=(self._pitch, *one.strides))
+        return block, arrays

@@ -45,10 +45,14 @@ class DeviceGraphRunner(GraphRunner):
     @abstractmethod
     def new_context(self) -> Context: ...
 
-    def captured(self, enqueue: Enqueue) -> Enqueue:
-        """`enqueue` as one graph where that can be, else itself, with a warning once. Run it before, once a shape."""
+    def captured(self, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:
+        """`enqueue` as one graph where that can be, else itself, with a warning once.
+
+        warm_up is enqueued before: an engine prepares itself for a shape the first time, which cannot be captured.
+        """
         if not self.capturable:
             return enqueue
+        warm_up()
         try:
             return self.queue.capture(enqueue)
         except CaptureError as error:
@@ -93,5 +97,4 @@ class DeviceGraphRunner(GraphRunner):
         enqueue = self.new_context().bind(over)
         for tensor in self.spec.inputs:
             self.queue.upload(over[tensor.name], buffers[tensor.name])
-        enqueue()  # an engine prepares itself for a shape the first time, which cannot be captured
-        return _Launch(over, self.captured(enqueue))
+        return _Launch(over, self.captured(enqueue, warm_up=enqueue))

@@ -112,10 +112,8 @@ class EngineBuilder:
         config, options = self._builder.create_builder_config(), recipe.options
         # TensorFloat-32 keeps ten bits of a float32's twenty-three; an utterance would end at another frame.
         config.clear_flag(flag.TF32)
-        if not self.tensorrt.strongly_typed and recipe.precision == "fp16":
-            config.set_flag(flag.FP16)
         if not self.tensorrt.strongly_typed:
-            config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)
+            self._ask_for_what_is_now_the_rule(config, recipe)
         if options.optimization_level is not None and hasattr(config, "builder_optimization_level"):
             config.builder_optimization_level = options.optimization_level
         if options.workspace_mib is not None:
@@ -134,6 +132,16 @@ class EngineBuilder:
             profile.set_shape(name, *shapes)
         config.add_optimization_profile(profile)
         return config
+
+    def _ask_for_what_is_now_the_rule(self, config: Any, recipe: Recipe) -> None:
+        """The types that the layers ask for, and contexts that share a profile: what 8.5 to 9 do only if told."""
+        flag = self.tensorrt.module.BuilderFlag
+        if recipe.precision == "fp16":
+            config.set_flag(flag.FP16)
+        config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)
+        sharing = self.tensorrt.member("PreviewFeature", "PROFILE_SHARING_0806")
+        if sharing is not None:
+            config.set_preview_feature(sharing, True)
 
     def _set_compute_capability(self, config: Any, recipe: Recipe) -> None:
         major, minor = recipe.target.compute_capability

@@ -52,6 +52,12 @@ class TensorRT:
         """Whether a network's own types are binding; where they are not, precision is asked for layer by layer."""
         return self.member("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") is not None
 
+    @property
+    def shares_profiles(self) -> bool:
+        """Whether the contexts of an engine may all use its profile; before TensorRT 8.6 each needs one of its own."""
+        is_asked_for = self.member("PreviewFeature", "PROFILE_SHARING_0806") is not None  # 8.6 to 10
+        return is_asked_for or self.member("ExecutionContextAllocationStrategy", "USER_MANAGED") is not None  # from 10
+
     def member(self, enum: str, name: str) -> Any:
         """The member of an enum of the module, None where this version has no such member or no such enum."""
         return getattr(getattr(self.module, enum, None), name, None)

@@ -27,6 +27,7 @@ RUNTIME_CLASSES = {
     "engine": "ICudaEngine",
     "_engine": "ICudaEngine",
     "context": "IExecutionContext",
+    "_context": "IExecutionContext",
 }
 BUILDER_CLASSES = {
     "_builder": "Builder",

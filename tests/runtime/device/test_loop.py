@@ -1,9 +1,10 @@
-"""The device's decoder loop and graph runner, on a device that does nothing before it has to."""
+"""The TensorRT backend with its decoder loop, on a simulated GPU that does nothing before it has to."""
 
 from __future__ import annotations
 
 import gc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,36 @@ from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.audio import Audio
+from tacoglow.runtime.backends.base import BackendOptions
+from tacoglow.runtime.backends.tensorrt import TensorRTBackend
 from tacoglow.runtime.device.loop import CHUNK_STEPS, LOOPS_KEPT, DeviceLoop, DeviceSteps
 from tacoglow.runtime.device.runner import SHAPES_KEPT, CaptureWarning
+from tacoglow.runtime.manifest import load_manifest
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.steps import Chunk
-from tacoglow.tests.runtime.device.deferred import DeferredBackend, DeferredGraph, DeferredQueue
+
+from .simulated_cuda import SimulatedCuda
+from .simulated_tensorrt import SHARES_PROFILES, SimulatedTensorRT
 
 TEXT = "I missed you, and the rest."
 FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
 
 
 @pytest.fixture
-def queue() -> DeferredQueue:
-    return DeferredQueue()
+def tensorrt(monkeypatch: pytest.MonkeyPatch) -> SimulatedTensorRT:
+    simulated = SimulatedTensorRT(SimulatedCuda())
+    simulated.install(monkeypatch)
+    return simulated
 
 
 @pytest.fixture
-def device(tiny_bundle: Path, queue: DeferredQueue) -> Synthesizer:
-    return Synthesizer(DeferredBackend(tiny_bundle, queue))
+def device(tiny_bundle: Path, tensorrt: SimulatedTensorRT) -> Synthesizer:
+    return on_device(tiny_bundle)
+
+
+def on_device(bundle: Path) -> Synthesizer:
+    return Synthesizer(TensorRTBackend(bundle, load_manifest(bundle), BackendOptions()))
 
 
 def assert_same(got: Audio, expected: Audio) -> None:
@@ -61,12 +73,33 @@ def test_the_device_speaks_what_the_host_speaks(
         assert_same(got, expected)
 
 
-def test_reduced_voices(reduced_bundle: Path) -> None:
+@pytest.mark.parametrize("version", SHARES_PROFILES)
+def test_every_tensorrt(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Where the contexts of an engine cannot share its profile, each has an engine of its own."""
+    tensorrt = SimulatedTensorRT(SimulatedCuda(), version)
+    tensorrt.install(monkeypatch)
+    device = on_device(tiny_bundle)
+    for texts in ([TEXT], ["Go.", TEXT], [TEXT], ["A longer text, by some words."], [TEXT]):
+        pairs = zip(device.say_batch(texts, options=FOREVER), voice.say_batch(texts, options=FOREVER), strict=True)
+        for got, expected in pairs:
+            assert_same(got, expected)
+    assert tensorrt.contexts["decoder_step"] > 1
+    for graph, contexts in tensorrt.contexts.items():
+        assert tensorrt.engines[graph] == 1 + (0 if SHARES_PROFILES[version] else contexts)
+
+
+def test_a_voice_speaks_in_other_threads_than_the_one_that_loaded_it(device: Synthesizer, voice: Synthesizer) -> None:
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        assert_same(first.submit(device.say, TEXT).result(), voice.say(TEXT))
+        stream = device.stream(TEXT, 1, 6, 2, None, FOREVER)
+        samples = [pool.submit(next, stream, None).result() for pool in (first, second) * 8]
+    expected = np.concatenate(list(voice.stream(TEXT, 1, 6, 2, None, FOREVER)))
+    np.testing.assert_array_equal(np.concatenate([part for part in samples if part is not None]), expected)
+
+
+def test_reduced_voices(reduced_bundle: Path, tensorrt: SimulatedTensorRT) -> None:
     """Several frames a step."""
-    host, device = (
-        Synthesizer.load(reduced_bundle, threads=1),
-        Synthesizer(DeferredBackend(reduced_bundle, DeferredQueue())),
-    )
+    host, device = Synthesizer.load(reduced_bundle, "onnxruntime", threads=1), on_device(reduced_bundle)
     for options in (FOREVER, SpeechOptions(gate_threshold=0.45), SpeechOptions(max_frames=7)):
         assert_same(device.say(TEXT, options=options), host.say(TEXT, options=options))
 
@@ -118,19 +151,16 @@ def test_an_early_stop_runs_one_chunk_too_many_and_no_more(
     assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
 
 
-def test_a_graph_for_each_batch_and_bucket_is_captured_once(device: Synthesizer, queue: DeferredQueue) -> None:
-    step = device.backend.open("decoder_step")
-    assert isinstance(step, DeferredGraph)
-
+def test_a_graph_for_each_batch_and_bucket_is_captured_once(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
     def decode(batch: int) -> None:
         ids = [device.front_end.encode(TEXT)] * batch
         device.acoustic.decode(device.acoustic.encode(ids), [Noise(i) for i in range(batch)], FOREVER)
 
     for batch in (1, 2, 1, 2, 2, 1):
         decode(batch)
-    assert step.contexts == 2
+    assert tensorrt.contexts["decoder_step"] == 2
     # The encoder's shape came six times and was captured at its second.
-    assert queue.captures == 3
+    assert tensorrt.cuda.captures == 3
 
 
 def test_loops_of_many_shapes_do_not_pile_up(device: Synthesizer) -> None:
@@ -150,9 +180,10 @@ def captures_refused(seen: pytest.WarningsRecorder) -> list[str]:
     return [str(warning.message).split(":")[0] for warning in seen if warning.category is CaptureWarning]
 
 
-def test_where_nothing_can_be_captured_one_warning_is_given(tiny_bundle: Path, voice: Synthesizer) -> None:
-    queue = DeferredQueue(refuses_capture=True)
-    device = Synthesizer(DeferredBackend(tiny_bundle, queue))
+def test_where_nothing_can_be_captured_one_warning_is_given(
+    tensorrt: SimulatedTensorRT, device: Synthesizer, voice: Synthesizer
+) -> None:
+    tensorrt.cuda.refuses_capture = True
     with pytest.warns(
         CaptureWarning, match=r"decoder_step: cannot be captured as a CUDA graph.*captures nothing"
     ) as seen:
@@ -165,7 +196,7 @@ def test_where_nothing_can_be_captured_one_warning_is_given(tiny_bundle: Path, v
         assert_same(audio, voice.say(TEXT, options=FOREVER))
 
 
-def test_only_shapes_that_come_again_are_captured(device: Synthesizer, queue: DeferredQueue) -> None:
+def test_only_shapes_that_come_again_are_captured(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
     postnet = device.backend.open("postnet")
     bands = device.manifest.audio.n_mel_channels
 
@@ -174,15 +205,15 @@ def test_only_shapes_that_come_again_are_captured(device: Synthesizer, queue: De
         return postnet.run(mel=mel, mel_lengths=np.array([frames], np.int32))["mel_postnet"]
 
     once = [run(frames) for frames in (3, 4, 5)]
-    assert queue.captures == 0
+    assert tensorrt.cuda.captures == 0
     twice = [run(frames) for frames in (3, 4, 5)]
-    assert queue.captures == 3
+    assert tensorrt.cuda.captures == 3
     thrice = [run(frames) for frames in (3, 4, 5)]
-    assert queue.captures == 3
+    assert tensorrt.cuda.captures == 3
     for results in zip(once, twice, thrice, strict=True):
         np.testing.assert_array_equal(results[0], results[1])
         np.testing.assert_array_equal(results[0], results[2])
     for frames in range(6, 6 + SHAPES_KEPT):  # the three are forgotten
         run(frames)
     run(3)
-    assert queue.captures == 3
+    assert tensorrt.cuda.captures == 3
