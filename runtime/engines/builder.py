@@ -11,24 +11,10 @@ from ..errors import BackendError
 from ..manifest import GraphSpec
 from .recipe import Recipe, input_shapes
 from .tensorrt import TensorRT
+from .weak_typing import obey_types
 
 # Called with what the builder is at and the fraction done, 0 to 1; without a fraction where TensorRT tells none.
 Progress = Callable[[str, float | None], None]
-
-# Layers that compute. The others move data, and take the type of what they move.
-COMPUTING_LAYERS = (
-    "ACTIVATION",
-    "CONVOLUTION",
-    "DECONVOLUTION",
-    "ELEMENTWISE",
-    "FULLY_CONNECTED",
-    "MATRIX_MULTIPLY",
-    "REDUCE",
-    "SCALE",
-    "SELECT",
-    "SOFTMAX",
-    "UNARY",
-)
 
 
 class EngineBuilder:
@@ -52,10 +38,10 @@ class EngineBuilder:
         """
         self._check(recipe)
         self._logger.errors.clear()
-        network = self._parse(onnx, recipe)
-        if not self.tensorrt.strongly_typed:
-            self._obey_precisions(network)
+        network = self.parse(onnx)
         config = self._config(spec, recipe)
+        if not self.tensorrt.strongly_typed:
+            obey_types(self.tensorrt, network, config, recipe.precision)
         self._read_timing_cache(config, timing_cache)
         monitor = self._monitor(config, progress)
         plan = self._builder.build_serialized_network(network, config)
@@ -68,6 +54,19 @@ class EngineBuilder:
             )
         self._write_timing_cache(config, timing_cache)
         return bytes(plan)
+
+    def parse(self, onnx: Path) -> Any:
+        """The network of a graph. Raises BackendError with all that the parser said."""
+        flags = 0
+        for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
+            member = self.tensorrt.member("NetworkDefinitionCreationFlag", name)
+            flags |= 0 if member is None else 1 << int(member)
+        network = self._builder.create_network(flags)
+        parser = self.tensorrt.module.OnnxParser(network, self._logger)
+        if not parser.parse_from_file(str(onnx)):
+            errors = "; ".join(_described(parser.get_error(i)) for i in range(parser.num_errors))
+            raise BackendError(f"{onnx}: {self._name} cannot read it: {errors or self._said()}")
+        return network
 
     @property
     def _name(self) -> str:
@@ -86,34 +85,11 @@ class EngineBuilder:
         if recipe.options.hardware_compatible and has("HardwareCompatibilityLevel", "AMPERE_PLUS") is None:
             raise BackendError(f"{self._name} has no hardware-compatible engines; leave --hardware-compatible out")
 
-    def _parse(self, onnx: Path, recipe: Recipe) -> Any:
-        flags = 0
-        for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
-            member = self.tensorrt.member("NetworkDefinitionCreationFlag", name)
-            flags |= 0 if member is None else 1 << int(member)
-        network = self._builder.create_network(flags)
-        parser = self.tensorrt.module.OnnxParser(network, self._logger)
-        if not parser.parse_from_file(str(onnx)):
-            errors = "; ".join(_described(parser.get_error(i)) for i in range(parser.num_errors))
-            raise BackendError(f"{onnx}: {self._name} cannot read it: {errors or self._said()}")
-        return network
-
-    def _obey_precisions(self, network: Any) -> None:
-        """Before strong typing a network's types are suggestions; this makes each computing layer keep its own."""
-        kinds = {self.tensorrt.member("LayerType", name) for name in COMPUTING_LAYERS} - {None}
-        floats = (self.tensorrt.module.float32, self.tensorrt.module.float16)
-        for layer in (network.get_layer(i) for i in range(network.num_layers)):
-            if layer.type in kinds and layer.get_output(0).dtype in floats:
-                layer.precision = layer.get_output(0).dtype
-                layer.set_output_type(0, layer.get_output(0).dtype)
-
     def _config(self, spec: GraphSpec, recipe: Recipe) -> Any:
         flag = self.tensorrt.module.BuilderFlag
         config, options = self._builder.create_builder_config(), recipe.options
         # TensorFloat-32 keeps ten bits of a float32's twenty-three; an utterance would end at another frame.
         config.clear_flag(flag.TF32)
-        if not self.tensorrt.strongly_typed:
-            self._ask_for_what_is_now_the_rule(config, recipe)
         if options.optimization_level is not None and hasattr(config, "builder_optimization_level"):
             config.builder_optimization_level = options.optimization_level
         if options.workspace_mib is not None:
@@ -132,16 +108,6 @@ class EngineBuilder:
             profile.set_shape(name, *shapes)
         config.add_optimization_profile(profile)
         return config
-
-    def _ask_for_what_is_now_the_rule(self, config: Any, recipe: Recipe) -> None:
-        """The types that the layers ask for, and contexts that share a profile: what 8.5 to 9 do only if told."""
-        flag = self.tensorrt.module.BuilderFlag
-        if recipe.precision == "fp16":
-            config.set_flag(flag.FP16)
-        config.set_flag(flag.OBEY_PRECISION_CONSTRAINTS)
-        sharing = self.tensorrt.member("PreviewFeature", "PROFILE_SHARING_0806")
-        if sharing is not None:
-            config.set_preview_feature(sharing, True)
 
     def _set_compute_capability(self, config: Any, recipe: Recipe) -> None:
         major, minor = recipe.target.compute_capability

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from tacoglow.runtime.engines.builder import COMPUTING_LAYERS
 from tacoglow.runtime.engines.tensorrt import TensorRT, load_tensorrt
+from tacoglow.runtime.engines.weak_typing import COMPUTING_LAYERS
 
 ROOT = Path(__file__).parents[2] / "runtime"
 # What a variable holds, by its name in the two files -> the class of the module.
