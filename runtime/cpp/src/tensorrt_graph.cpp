@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <type_traits>
 #include <vector>
 
 namespace tacoglow {
 namespace {
+
+// Before TensorRT 8.6 the optimization profile of an engine serves one execution context.
+constexpr bool executions_share_a_profile = NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6;
 
 constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines";
 
@@ -40,34 +44,49 @@ std::string TensorRtLog::last() { return last_complaint; }
 
 Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const std::string& graph,
            const GraphSpec& spec)
-    : graph_(graph), spec_(spec) {
-  const auto content = read(path);
-  engine_.reset(runtime.deserializeCudaEngine(content.data(), content.size()));
-  if (!engine_)
-    throw engine_error(path.string() + ": TensorRT cannot load it here: " + TensorRtLog::last() + rebuild);
-  check_tensors();
+    : runtime_(runtime), path_(path), graph_(graph), spec_(spec), content_(read(path)), engine_(deserialized()) {
+  check_tensors(*engine_);
+  if (executions_share_a_profile)
+    content_ = {};
+  else
+    engine_.reset();
 }
 
-void Plan::check_tensors() const {
+std::shared_ptr<nvinfer1::ICudaEngine> Plan::deserialized() const {
+  static std::mutex one_at_a_time;  // the runtime is shared by all plans
+  const std::lock_guard lock(one_at_a_time);
+  std::shared_ptr<nvinfer1::ICudaEngine> engine(runtime_.deserializeCudaEngine(content_.data(), content_.size()));
+  if (!engine)
+    throw engine_error(path_.string() + ": TensorRT cannot load it here: " + TensorRtLog::last() + rebuild);
+  return engine;
+}
+
+void Plan::check_tensors(const nvinfer1::ICudaEngine& engine) const {
   const auto check_side = [&](const std::vector<TensorSpec>& tensors, nvinfer1::TensorIOMode mode) {
     for (const auto& tensor : tensors)
-      if (engine_->getTensorIOMode(tensor.name.c_str()) != mode ||
-          engine_->getTensorDataType(tensor.name.c_str()) != data_type(tensor.dtype))
+      if (engine.getTensorIOMode(tensor.name.c_str()) != mode ||
+          engine.getTensorDataType(tensor.name.c_str()) != data_type(tensor.dtype))
         throw bundle_error(graph_ + ": the plan has no tensor '" + tensor.name + "' as the manifest lists it" +
                            rebuild);
   };
   check_side(spec_.inputs, nvinfer1::TensorIOMode::kINPUT);
   check_side(spec_.outputs, nvinfer1::TensorIOMode::kOUTPUT);
   const auto listed = static_cast<std::int32_t>(spec_.inputs.size() + spec_.outputs.size());
-  if (engine_->getNbIOTensors() != listed)
+  if (engine.getNbIOTensors() != listed)
     throw bundle_error(graph_ + ": expected a plan of " + std::to_string(listed) + " tensors, got " +
-                       std::to_string(engine_->getNbIOTensors()) + rebuild);
+                       std::to_string(engine.getNbIOTensors()) + rebuild);
 }
 
-std::unique_ptr<nvinfer1::IExecutionContext> Plan::execution() const {
-  std::unique_ptr<nvinfer1::IExecutionContext> execution(engine_->createExecutionContext());
-  if (!execution) throw engine_error(graph_ + ": TensorRT makes no execution context: " + TensorRtLog::last());
-  return execution;
+Execution Plan::execution() const {
+  struct Owner {
+    std::shared_ptr<nvinfer1::ICudaEngine> engine;
+    std::unique_ptr<nvinfer1::IExecutionContext> execution;  // goes before its engine
+  };
+  const auto owner = std::make_shared<Owner>();
+  owner->engine = engine_ ? engine_ : deserialized();
+  owner->execution.reset(owner->engine->createExecutionContext());
+  if (!owner->execution) throw engine_error(graph_ + ": TensorRT makes no execution context: " + TensorRtLog::last());
+  return {owner, owner->execution.get()};
 }
 
 void set_shape(nvinfer1::IExecutionContext& execution, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cuda.hpp"
 #include "manifest.hpp"
@@ -20,7 +21,10 @@ class TensorRtLog : public nvinfer1::ILogger {
   static std::string last();  // of this thread
 };
 
-// A deserialized plan, shared by all threads.
+// An execution context, which keeps the engine that it belongs to.
+using Execution = std::shared_ptr<nvinfer1::IExecutionContext>;
+
+// A plan of this machine, shared by all threads.
 class Plan {
  public:
   // Throws Error (bundle, engine) if the file is no plan for this machine, or its tensors are not the manifest's.
@@ -28,14 +32,18 @@ class Plan {
 
   const std::string& graph() const { return graph_; }
   const GraphSpec& spec() const { return spec_; }
-  std::unique_ptr<nvinfer1::IExecutionContext> execution() const;
+  Execution execution() const;
 
  private:
-  void check_tensors() const;
+  std::shared_ptr<nvinfer1::ICudaEngine> deserialized() const;
+  void check_tensors(const nvinfer1::ICudaEngine& engine) const;
 
+  nvinfer1::IRuntime& runtime_;
+  std::filesystem::path path_;
   std::string graph_;
   const GraphSpec& spec_;
-  std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+  std::vector<char> content_;                      // until no further engine is made of it
+  std::shared_ptr<nvinfer1::ICudaEngine> engine_;  // of all executions; none where each has its own
 };
 
 // Throw Error (engine, request) where TensorRT refuses.
@@ -59,7 +67,7 @@ class HostExecution {
   };
 
   const Plan& plan_;
-  std::unique_ptr<nvinfer1::IExecutionContext> execution_;
+  Execution execution_;
   std::map<std::string, Buffer> buffers_;  // they grow, and are kept from run to run
 };
 

@@ -43,7 +43,7 @@ class DeviceStep {
   const Plan& plan_;
   const Manifest& manifest_;
   cudaStream_t stream_;
-  std::unique_ptr<nvinfer1::IExecutionContext> execution_;
+  Execution execution_;
   std::string mel_state_;                                          // the state that mel_frame becomes
   std::map<std::string, DeviceMemory> encoded_;                    // memory, processed_memory, memory_mask
   std::array<std::map<std::string, DeviceMemory>, 2> states_;      // but for mel_state_; even steps read set 0
