@@ -95,11 +95,10 @@ def _engines(manifest: Manifest, entries: list[Entry]) -> object:
             continue
         recipe, target = entry.recipe, entry.recipe.target
         current = recipe.graph in manifest.graphs and recipe.graph_sha256 == manifest.graphs[recipe.graph].sha256
-        capability = ".".join(map(str, target.compute_capability))
         table.add_row(
             entry.path.name,
             escape(
-                f"{target.gpu or 'any GPU of'} {capability}"
+                f"{target.gpu or 'any GPU of'} {target.capability}"
                 + (" and later" if recipe.options.hardware_compatible else "")
             ),
             f"{recipe.tensorrt} {recipe.tensorrt_version}",

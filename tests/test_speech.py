@@ -11,10 +11,10 @@ import torch
 
 from tacoglow import Synthesizer
 from tacoglow.benchmarks.recogniser import Recogniser, word_errors, words
+from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.parity import Reference
-from tacoglow.export.voice import DEMO_FOLDER, read_voice_file
-from tacoglow.models import Denoiser, load_tacotron2, load_waveglow
+from tacoglow.models import Denoiser
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 
@@ -37,8 +37,8 @@ def sentences(golden: Any) -> list[str]:
 @pytest.fixture(scope="module")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
     bundle = tmp_path_factory.mktemp("speech") / "voice"
-    models = load_tacotron2(DEMO_FOLDER / "tacotron2.pt"), load_waveglow(DEMO_FOLDER / "waveglow.pt")
-    export_onnx(*models, bundle, voice=read_voice_file(DEMO_FOLDER / "voice.json"))
+    demo = demo_models()
+    export_onnx(demo.tacotron2, demo.waveglow, bundle, voice=demo.voice)
     return Synthesizer.load(bundle, "onnxruntime")
 
 
@@ -51,8 +51,8 @@ def test_the_exported_pipeline_is_understood_no_worse_than_pytorch(
     voice: Synthesizer, sentences: list[str], recogniser: Recogniser
 ) -> None:
     rate, hop = voice.manifest.audio.sampling_rate, voice.manifest.audio.hop_length
-    tacotron2, waveglow = load_tacotron2(DEMO_FOLDER / "tacotron2.pt"), load_waveglow(DEMO_FOLDER / "waveglow.pt")
-    reference = Reference(tacotron2, waveglow, Denoiser(waveglow))
+    demo = demo_models()
+    reference = Reference(demo.tacotron2, demo.waveglow, Denoiser(demo.waveglow))
     errors = {"exported": 0, "pytorch": 0}
     with torch.inference_mode():
         for seed, sentence in enumerate(sentences):

@@ -53,11 +53,10 @@ class TensorRTRTXBackend(TensorRTBackend):
     def missing(cls) -> str | None:
         missing = super().missing()
         if missing is None:
-            tensorrt, capability = load_tensorrt(cls.name), find_gpu(0).compute_capability
-            if not tensorrt.builds_for(capability):
-                missing = (
-                    f"{tensorrt.name} {tensorrt.version} knows no GPU of capability {'.'.join(map(str, capability))}"
-                )
+            tensorrt = load_tensorrt(cls.name)
+            target = target_of(find_gpu(0), tensorrt)
+            if not tensorrt.builds_for(target.compute_capability):
+                missing = f"{tensorrt.name} {tensorrt.version} knows no GPU of capability {target.capability}"
         return missing
 
 

@@ -114,7 +114,7 @@ class EngineBuilder:
         if not self.tensorrt.builds_for((major, minor)):
             members = self.tensorrt.module.ComputeCapability.__members__
             known = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in members if name.startswith("SM"))
-            raise BackendError(f"{self._name} builds for compute capability {known}, not {major}.{minor}")
+            raise BackendError(f"{self._name} builds for compute capability {known}, not {recipe.target.capability}")
         capability = self.tensorrt.member("ComputeCapability", f"SM{major}{minor}")
         config.num_compute_capabilities = 1
         config.set_compute_capability(capability, 0)

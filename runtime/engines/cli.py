@@ -81,8 +81,8 @@ def build_engines(
     limits = ProfileLimits(max_batch=max_batch, max_tokens=max_tokens, max_frames=max_frames)
     display = TerminalDisplay()
     for target in targets:
-        capability = ".".join(map(str, target.compute_capability))
-        display.say(f"{tensorrt.name} {tensorrt.version} for {target.gpu or 'GPUs'} of compute capability {capability}")
+        gpus = f"{target.gpu or 'GPUs'} of compute capability {target.capability}"
+        display.say(f"{tensorrt.name} {tensorrt.version} for {gpus}")
         request = Request(target, limits, options, engines, graphs, exactly=True)
         built = provide_engines(bundle, manifest, tensorrt, request, display)
         for engine in built.values():

@@ -58,6 +58,11 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     gpu: str  # its name; ANY_GPU for engines that run on all of the capability
     compute_capability: tuple[int, int]
 
+    @property
+    def capability(self) -> str:
+        """MAJOR.MINOR, as NVIDIA writes it."""
+        return "{}.{}".format(*self.compute_capability)
+
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     graph: str
