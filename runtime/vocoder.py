@@ -55,10 +55,10 @@ class Vocoder:
         if margin:
             samples = self._denoised(samples, options.denoise)
         if not np.isfinite(samples).all():
-            raise RequestError(
-                f"the audio holds NaN or infinity: {self.manifest.precision} does not suffice for this voice; "
-                "export it with --precision bf16 or fp32"
-            )
+            too_small = "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
+            at_fault = "the voice's weights or its engine are at fault; export it again"
+            reason = too_small if self.manifest.precision == "fp16" else at_fault
+            raise RequestError(f"the audio holds NaN or infinity: {reason}")
         hop = self.manifest.audio.hop_length
         return samples[(start - first) * hop : (stop - first) * hop]
 

@@ -1,4 +1,4 @@
-"""The C++ runtime's own code under the sanitizers: noise, manifest, text, and the loop read late and in streams."""
+"""The C++ runtime's own code under the sanitizers: noise, manifest, text, the loop read late, in streams, on a GPU."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacoglow.runtime.manifest import load_manifest, sealed
+from tacoglow.runtime.manifest import GRAPH_NAMES, load_manifest, sealed
 from tacoglow.runtime.noise import Noise
 from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
 
-FUZZ_SECONDS = 10
+FUZZ_SECONDS = 6
 
 
 def check(programs: Path, *arguments: object) -> bytes:
@@ -44,6 +44,21 @@ def test_reading_late_and_streaming_change_nothing(programs: Path, tiny_bundle: 
 
 def test_reading_late_with_several_frames_a_step(programs: Path, reduced_bundle: Path) -> None:
     assert check(programs, "loop", reduced_bundle) == b"ok\n"
+
+
+def check_tensorrt(programs: Path, bundle: Path, plans: Path) -> None:
+    """By the rules of TensorRT 8.5, 8.6 and 11: batches, streams and three threads speak what the stand-in speaks."""
+    for graph in GRAPH_NAMES:
+        (plans / f"{graph}.plan").write_text(graph)
+    assert check(programs, "tensorrt", bundle, plans) == b"ok\n"
+
+
+def test_tensorrt_on_a_simulated_gpu(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    check_tensorrt(programs, tiny_bundle, tmp_path)
+
+
+def test_tensorrt_with_several_frames_a_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
+    check_tensorrt(programs, reduced_bundle, tmp_path)
 
 
 def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:

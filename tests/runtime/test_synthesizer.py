@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -119,7 +120,11 @@ def test_a_voice_that_makes_no_numbers_is_refused(voice: Synthesizer, monkeypatc
         return np.full(100_000, np.nan, np.float32)
 
     monkeypatch.setattr(Vocoder, "_waveglow_window", broken)
-    with pytest.raises(RequestError, match=r"NaN or infinity.*bf16 or fp32"):
+    with pytest.raises(RequestError, match="NaN or infinity: the voice's weights or its engine are at fault"):
+        voice.say(TEXTS[0])
+    half = msgspec.structs.replace(voice.manifest, precision="fp16")
+    monkeypatch.setattr(voice.vocoder, "manifest", half)
+    with pytest.raises(RequestError, match=r"NaN or infinity: fp16 does not suffice.*bf16 or fp32"):
         voice.say(TEXTS[0])
 
 

@@ -5,9 +5,8 @@
 //   checks ids BUNDLE TEXT                                      token ids, or the refusal
 //   checks loop BUNDLE                                          "ok" if reading late, streaming and batching change
 //                                                               nothing
+//   checks tensorrt BUNDLE PLANS                                "ok" if the TensorRT engine speaks what the stand-in does
 
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <stdexcept>
@@ -16,16 +15,16 @@
 #include <vector>
 
 #include "error.hpp"
-#include "stand_in.hpp"
-#include "synthesizer.hpp"
+#include "same_speech.hpp"
 
 namespace {
 
 using tacoglow::Manifest;
-
-void require(bool holds, const std::string& what) {
-  if (!holds) throw std::logic_error(what);
-}
+using tacoglow::checks::check_stream;
+using tacoglow::checks::request_for;
+using tacoglow::checks::require;
+using tacoglow::checks::require_same;
+using tacoglow::checks::stand_in;
 
 void write(const std::vector<float>& values) {
   require(std::fwrite(values.data(), sizeof(float), values.size(), stdout) == values.size(), "stdout");
@@ -45,46 +44,6 @@ void print_noise(char** arguments) {
 void print_ids(const Manifest& manifest, const char* text) {
   for (const auto id : tacoglow::TextTable(manifest).encode(text)) std::printf("%d ", static_cast<int>(id));
   std::printf("\n");
-}
-
-std::shared_ptr<const tacoglow::Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches) {
-  auto engine = tacoglow::open_stand_in(manifest, steps, launches);
-  return std::make_shared<const tacoglow::Voice>(manifest, std::move(engine), "stand-in");
-}
-
-tacoglow::Request request_for(const tacoglow::Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids) {
-  tacoglow_request given{};
-  given.ids = ids.data();
-  given.n_ids = ids.size();
-  given.seed = seed;
-  given.sigma = -1.0;
-  given.max_frames = seed % 2 == 0 ? 0 : 9;
-  given.first_chunk_frames = 3;
-  given.chunk_frames = 5;
-  given.context_frames = -1;
-  return tacoglow::checked_request(voice, given);
-}
-
-float largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  require(a.size() == b.size(), "lengths differ: " + std::to_string(a.size()) + " and " + std::to_string(b.size()));
-  float largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(a[i] - b[i]));
-  return largest;
-}
-
-void check_stream(tacoglow::Session& session, const tacoglow::Request& request, const tacoglow::Speech& whole) {
-  std::vector<float> streamed;
-  const auto reason = session.stream(request, [&](const std::vector<float>& samples) {
-    streamed.insert(streamed.end(), samples.begin(), samples.end());
-  });
-  require(reason == whole.stop_reason, "a stream stops for another reason");
-  require(largest_difference(streamed, whole.samples) < 1e-6F, "a stream is not the whole");
-}
-
-void require_same(const tacoglow::Speech& got, const tacoglow::Speech& expected, const std::string& what) {
-  require(got.samples == expected.samples, what + " changes the samples");
-  require(got.mel.values == expected.mel.values, what + " changes the mel");
-  require(got.stop_reason == expected.stop_reason, what + " changes the stop reason");
 }
 
 // Requests of several lengths, limits and thresholds at once, more than one batch holds; some are retried.
@@ -136,6 +95,7 @@ void run(int count, char** arguments) {
     check_loop(manifest);
     check_batch(manifest);
   }
+  if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);
   std::printf("ok\n");
 }
 

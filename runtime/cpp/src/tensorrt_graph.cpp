@@ -11,7 +11,7 @@ namespace tacoglow {
 namespace {
 
 // Before TensorRT 8.6 the optimization profile of an engine serves one execution context.
-constexpr bool executions_share_a_profile = NV_TENSORRT_MAJOR > 8 || NV_TENSORRT_MINOR >= 6;
+bool executions_share_a_profile() { return getInferLibVersion() >= 8600; }
 
 constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines";
 
@@ -46,7 +46,7 @@ Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const
            const GraphSpec& spec)
     : runtime_(runtime), path_(path), graph_(graph), spec_(spec), content_(read(path)), engine_(deserialized()) {
   check_tensors(*engine_);
-  if (executions_share_a_profile)
+  if (executions_share_a_profile())
     content_ = {};
   else
     engine_.reset();

@@ -1,0 +1,59 @@
+#include "same_speech.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "stand_in.hpp"
+
+namespace tacoglow::checks {
+namespace {
+
+float largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  require(a.size() == b.size(), "lengths differ: " + std::to_string(a.size()) + " and " + std::to_string(b.size()));
+  float largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(a[i] - b[i]));
+  return largest;
+}
+
+}  // namespace
+
+void require(bool holds, const std::string& what) {
+  if (!holds) throw std::logic_error(what);
+}
+
+std::shared_ptr<const Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches) {
+  auto engine = open_stand_in(manifest, steps, launches);
+  return std::make_shared<const Voice>(manifest, std::move(engine), "stand-in");
+}
+
+Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids) {
+  tacoglow_request given{};
+  given.ids = ids.data();
+  given.n_ids = ids.size();
+  given.seed = seed;
+  given.sigma = -1.0;
+  given.max_frames = seed % 2 == 0 ? 0 : 9;
+  given.first_chunk_frames = 3;
+  given.chunk_frames = 5;
+  given.context_frames = -1;
+  return checked_request(voice, given);
+}
+
+void check_stream(Session& session, const Request& request, const Speech& whole) {
+  std::vector<float> streamed;
+  const auto reason = session.stream(request, [&](const std::vector<float>& samples) {
+    streamed.insert(streamed.end(), samples.begin(), samples.end());
+  });
+  require(reason == whole.stop_reason, "a stream stops for another reason");
+  require(largest_difference(streamed, whole.samples) < 1e-6F, "a stream is not the whole");
+}
+
+void require_same(const Speech& got, const Speech& expected, const std::string& what) {
+  require(got.samples == expected.samples, what + " changes the samples");
+  require(got.mel.values == expected.mel.values, what + " changes the mel");
+  require(got.stop_reason == expected.stop_reason, what + " changes the stop reason");
+}
+
+}  // namespace tacoglow::checks

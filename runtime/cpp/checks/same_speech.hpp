@@ -1,0 +1,28 @@
+// Speech of one engine against speech of another.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "synthesizer.hpp"
+
+namespace tacoglow::checks {
+
+// Throws std::logic_error.
+void require(bool holds, const std::string& what);
+
+// A voice over the stand-in engine (stand_in.hpp).
+std::shared_ptr<const Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches);
+
+// Every other seed with a limit of 9 frames.
+Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);
+
+void require_same(const Speech& got, const Speech& expected, const std::string& what);
+void check_stream(Session& session, const Request& request, const Speech& whole);
+
+// The TensorRT engine over a simulated GPU (simulated/) and plans in this folder. Throws std::logic_error.
+void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
+
+}  // namespace tacoglow::checks

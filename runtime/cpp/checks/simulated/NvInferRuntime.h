@@ -1,0 +1,95 @@
+// The part of TensorRT's runtime that the engine uses, for the simulation in simulated.cpp: no code of NVIDIA's. That the
+// engine agrees with the real headers is checked where these are at hand (tests/cpp/test_tensorrt.py).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine.hpp"
+
+extern "C" std::int32_t getInferLibVersion() noexcept;
+
+namespace nvinfer1 {
+
+enum class DataType : std::int32_t { kFLOAT = 0, kINT32 = 3, kBOOL = 4 };
+enum class TensorIOMode : std::int32_t { kNONE = 0, kINPUT = 1, kOUTPUT = 2 };
+
+struct Dims {
+  std::int32_t nbDims;
+  std::int64_t d[8];
+};
+
+class ILogger {
+ public:
+  enum class Severity : std::int32_t { kINTERNAL_ERROR, kERROR, kWARNING };
+  virtual ~ILogger() = default;
+  virtual void log(Severity severity, const char* message) noexcept = 0;
+};
+
+class ICudaEngine;
+
+class IExecutionContext {
+ public:
+  IExecutionContext(const ICudaEngine& engine, bool has_profile);
+  bool setInputShape(const char* tensor, const Dims& dims) noexcept;
+  bool setTensorAddress(const char* tensor, void* address) noexcept;
+  bool enqueueV3(cudaStream_t stream) noexcept;
+
+ private:
+  struct Host {  // computes
+    std::unique_ptr<tacoglow::Engine> engine;
+    std::unique_ptr<tacoglow::Context> context;
+  };
+
+  const ICudaEngine& engine_;
+  bool has_profile_, is_prepared_ = false;
+  std::shared_ptr<int> n_shapes_set_ = std::make_shared<int>(0);  // what was captured asks whether it has changed since
+  std::map<std::string, std::vector<std::int64_t>> shapes_;
+  std::map<std::string, void*> addresses_;
+  std::shared_ptr<Host> host_;
+};
+
+class ICudaEngine {
+ public:
+  ICudaEngine(ILogger& log, std::string graph) : log(log), graph(std::move(graph)) {}
+  TensorIOMode getTensorIOMode(const char* tensor) const noexcept;
+  DataType getTensorDataType(const char* tensor) const noexcept;
+  std::int32_t getNbIOTensors() const noexcept;
+  IExecutionContext* createExecutionContext() noexcept;
+
+  ILogger& log;
+  const std::string graph;
+
+ private:
+  bool has_profile_in_use_ = false;
+};
+
+class IRuntime {
+ public:
+  explicit IRuntime(ILogger& log) : log_(log) {}
+  ICudaEngine* deserializeCudaEngine(const void* plan, std::size_t bytes) noexcept;
+
+ private:
+  ILogger& log_;
+};
+
+IRuntime* createInferRuntime(ILogger& log) noexcept;
+
+}  // namespace nvinfer1
+
+namespace simulated {
+
+// The TensorRT that getInferLibVersion() names, over the voice whose graphs plans name. n_engines: loaded so far.
+struct TensorRT {
+  std::int32_t version = 0;
+  const tacoglow::Manifest* manifest = nullptr;
+  int n_engines = 0;
+};
+TensorRT& tensorrt();
+
+}  // namespace simulated

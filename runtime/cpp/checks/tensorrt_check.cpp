@@ -1,0 +1,87 @@
+// The TensorRT engine over the simulated GPU speaks what the stand-in engine speaks, sample for sample.
+
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "error.hpp"
+#include "same_speech.hpp"
+#include "simulated/NvInferRuntime.h"
+
+namespace tacoglow::checks {
+namespace {
+
+std::shared_ptr<const Voice> on_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
+  EngineOptions options;
+  options.plans = plans;
+  return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt");
+}
+
+std::vector<Request> requests_for(const Voice& voice) {
+  std::vector<Request> requests;
+  for (std::uint64_t seed = 0; seed < 5; ++seed) {
+    const std::vector<std::int32_t> ids(1 + seed * 17 % 40, static_cast<std::int32_t>(1 + seed));
+    requests.push_back(request_for(voice, seed, ids));
+  }
+  return requests;
+}
+
+// Batches, single requests and streams, of several token buckets, over and over.
+void speak(Session& session, const std::vector<Request>& requests, const std::vector<Speech>& expected) {
+  for (int round = 0; round < 2; ++round) {
+    const auto together = session.speak(requests);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      require_same(together[i], expected[i], "TensorRT, in a batch,");
+      require_same(session.speak({requests[i]}).front(), expected[i], "TensorRT");
+      check_stream(session, requests[i], expected[i]);
+    }
+  }
+}
+
+void check_version(const Manifest& manifest, const std::filesystem::path& plans, std::int32_t version) {
+  simulated::tensorrt() = {version, &manifest, 0};
+  const auto voice = on_tensorrt(manifest, plans);
+  Session plain(stand_in(manifest, 1, 1));
+  const auto requests = requests_for(*voice);
+  const auto expected = plain.speak(requests);
+  std::vector<std::exception_ptr> failures(3);
+  std::vector<std::thread> threads;
+  for (auto& failure : failures)
+    threads.emplace_back([&] {
+      try {
+        Session session(voice);
+        speak(session, requests, expected);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  for (const auto& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  const auto graphs = static_cast<int>(manifest.graphs.size());
+  const int loaded = simulated::tensorrt().n_engines;
+  require(version >= 8600 ? loaded == graphs : loaded > 2 * graphs,
+          std::to_string(loaded) + " engines were loaded with TensorRT " + std::to_string(version));
+}
+
+void check_refusal(const Manifest& manifest, const std::filesystem::path& plans) {
+  std::ofstream(plans / "postnet.plan") << "of another machine";
+  try {
+    on_tensorrt(manifest, plans);
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    require(what.find("postnet.plan: TensorRT cannot load it here: the plan was not made here") != std::string::npos,
+            "a bad plan is refused with: " + what);
+    return;
+  }
+  require(false, "a bad plan should be refused");
+}
+
+}  // namespace
+
+void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
+  for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);
+  check_refusal(manifest, plans);
+}
+
+}  // namespace tacoglow::checks
