@@ -1,10 +1,12 @@
-"""The C++ runtime, built once a session, and voices for it that hold TorchScript."""
+"""The C++ runtime, built once a session beside the other tests, and voices for it that hold TorchScript."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
 TOOLS = ("cmake", "make", "cc", "c++")
+BUILD = pytest.StashKey[tuple[Path, "Future[Path]"]]()
 HEADERS = [
     Path(root) / "nlohmann" / "json.hpp" for root in ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
 ]
@@ -39,17 +42,42 @@ def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path
     return folder
 
 
+def build_programs(folder: Path) -> Path:
+    targets = ["tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest"]
+    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
+    return configure_and_build(folder, targets, prefix, "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of this folder come last, so that the compiler, which takes a minute, works beside the others."""
+    items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not session.config.option.collectonly and any("programs" in fixture_names(item) for item in session.items):
+        folder = Path(tempfile.mkdtemp(prefix="tacoglow-cpp-"))
+        session.stash[BUILD] = folder, ThreadPoolExecutor(1).submit(build_programs, folder)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if BUILD in session.stash:
+        folder, build = session.stash[BUILD]
+        wait([build])
+        shutil.rmtree(folder)
+
+
+def fixture_names(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(request: pytest.FixtureRequest) -> Path:
     """The folder of `speak` and `server` over LibTorch, with the test programs in `checks`.
 
     Everything but LibTorch itself is built with the address and undefined-behaviour sanitizers, so that every test here
     is a test of memory too.
     """
-    targets = ["tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest"]
-    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
-    options = (prefix, "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-O1")
-    return configure_and_build(tmp_path_factory.mktemp("cpp"), targets, *options)
+    return request.session.stash[BUILD][1].result()
 
 
 @pytest.fixture(scope="session")
