@@ -29,10 +29,10 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
   std::vector<float> samples = run_waveglow(mel, first, last);
   if (denoises) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
-    throw engine_error("the audio holds NaN or infinity: " +
+    throw engine_error(std::string("the audio holds NaN or infinity: ") +
                        (manifest_.precision == "fp16"
-                            ? std::string("fp16 does not suffice for this voice; export it with --precision bf16 or fp32")
-                            : std::string("the voice's weights or its engine are at fault; export it again")));
+                            ? "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
+                            : "the voice's weights or its engine are at fault; export it again"));
   return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
 }
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -36,12 +37,12 @@ class SimulatedCuda:
         self.captures = self.launches = 0
         self.stream: Stream | None = None  # the last that was created
         self._thread = threading.local()
-        self._memory: dict[int, tuple[str, NDArray[np.uint8]]] = {}  # address -> kind, bytes
+        self._memory: dict[int, NDArray[np.uint8]] = {}  # address -> bytes
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         core: Any = ModuleType("cuda.core")
         core.Device, core.Buffer = self.device, SimpleNamespace(from_handle=lambda *range_: Buffer(self, *range_))
-        core.LegacyPinnedMemoryResource = lambda: SimpleNamespace(allocate=lambda nbytes: self.new("pinned", nbytes))
+        core.LegacyPinnedMemoryResource = lambda: SimpleNamespace(allocate=lambda nbytes: self.new(nbytes))
         monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
         monkeypatch.setitem(sys.modules, "cuda.core", core)
 
@@ -58,30 +59,36 @@ class SimulatedCuda:
         if not getattr(self._thread, "is_current", False):
             raise CUDAError("CUDA_ERROR_INVALID_CONTEXT: this thread has no current GPU")
 
-    def new(self, kind: str, nbytes: int, stream: Stream | None = None) -> Buffer:
+    def new(self, nbytes: int, stream: Stream | None = None) -> Buffer:
+        """Memory of the GPU, given back in the order of its stream; or pinned memory, which has none."""
         self.check_current()
         block = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)  # NaN, where it holds floats
         start = -block.ctypes.data % ALIGNMENT
         block = block[start : start + nbytes]
-        self._memory[block.ctypes.data] = kind, block
+        self._memory[block.ctypes.data] = block
         buffer = Buffer(self, block.ctypes.data, nbytes)
-        give_back = (lambda: stream.enqueue(free)) if stream is not None else (lambda: free())
 
         def free(address: int = block.ctypes.data) -> None:
             del self._memory[address]
 
+        give_back = free if stream is None else partial(stream.enqueue, free)
         weakref.finalize(buffer, give_back).atexit = False
         return buffer
 
     def bytes_at(self, address: int, nbytes: int) -> NDArray[np.uint8]:
         """Memory of this GPU or pinned memory. Raises CUDAError where there is none, or no longer."""
-        for start, (_, block) in self._memory.items():
-            if start <= address and address + nbytes <= start + len(block):
-                return block[address - start : address - start + nbytes]
-        raise CUDAError(f"CUDA_ERROR_ILLEGAL_ADDRESS: {nbytes} bytes at {address:#x}")
+        start, block = self._block_at(address) or (address, np.zeros(0, np.uint8))
+        found = block[address - start : address - start + nbytes]
+        if len(found) != nbytes:
+            raise CUDAError(f"CUDA_ERROR_ILLEGAL_ADDRESS: {nbytes} bytes at {address:#x}")
+        return found
 
     def is_known(self, address: int) -> bool:
-        return any(start <= address < start + len(block) for start, (_, block) in self._memory.items())
+        return self._block_at(address) is not None
+
+    def _block_at(self, address: int) -> tuple[int, NDArray[np.uint8]] | None:
+        blocks = self._memory.items()
+        return next(((start, block) for start, block in blocks if start <= address < start + len(block)), None)
 
 
 class Device:
@@ -95,7 +102,7 @@ class Device:
         self._thread.is_current = True
 
     def allocate(self, nbytes: int, *, stream: Stream) -> Buffer:
-        return self._cuda.new("device", nbytes, stream)
+        return self._cuda.new(nbytes, stream)
 
     def create_stream(self) -> Stream:
         self._cuda.check_current()
