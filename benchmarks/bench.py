@@ -23,7 +23,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchRequest:
     measures: Sequence[str] = ("speed",)  # of speed, quality, streaming
     preset: Preset = field(default_factory=lambda: PRESETS["default"])
     backends: Sequence[str] | None = None  # all that can run the bundle here, if None
@@ -31,7 +31,7 @@ class Request:
     device: int = 0  # index of the GPU
 
 
-def run(bundles: Sequence[Path], models: Models | None, request: Request, progress: Progress) -> Report:
+def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, progress: Progress) -> Report:
     """bundles: of one voice, one a precision. models: the PyTorch modules that they were exported from, for the
     comparison with PyTorch; the bundles are timed alone without them.
 
@@ -115,7 +115,7 @@ def _with_ceilings(rows: Sequence[Report], models: Models | None) -> dict[str, d
 
 
 def _loaders(
-    bundles: Sequence[Path], models: Models | None, request: Request, gpu: int | None, threads: int
+    bundles: Sequence[Path], models: Models | None, request: BenchRequest, gpu: int | None, threads: int
 ) -> Iterator[tuple[str, Callable[[], Pipeline]]]:
     """A description and what loads the pipeline, PyTorch first: it is the reference."""
     if models is not None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..runtime.backends import BACKENDS
-from ..runtime.manifest import load_manifest
+from ..runtime.backends import BACKENDS, backend_class
+from ..runtime.bundle import load_manifest
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.stream import UtteranceStream
 from ..runtime.synthesizer import Synthesizer
@@ -53,8 +53,15 @@ class BundlePipeline(Pipeline):
         voice = self.synthesizer
         ids, noise = token_ids(voice.front_end, work.tokens), work.noises()[0]
         begin = time.perf_counter()
-        stream = UtteranceStream(voice.acoustic, voice.vocoder, ids, noise, self._options(work), StreamOptions())
-        next(stream.chunks())
+        stream = UtteranceStream(
+            voice.acoustic,
+            voice.vocoder,
+            ids,
+            noise,
+            self._options(work).resolve(voice.manifest),
+            StreamOptions().resolve(voice.manifest),
+        )
+        next(stream.segments())
         return time.perf_counter() - begin
 
     def _options(self, work: Workload) -> SpeechOptions:
@@ -66,6 +73,6 @@ def backends_of(bundle: Path) -> list[str]:
     has_modules = load_manifest(bundle).torchscript is not None
     return [
         name
-        for name, backend in BACKENDS.items()
-        if backend.missing() is None and (name != "torchscript" or has_modules)
+        for name in BACKENDS
+        if backend_class(name).unavailable_reason() is None and (name != "torchscript" or has_modules)
     ]

@@ -110,7 +110,7 @@ class BundleVoice:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the frame limit is a result here
             spoken = voice.speak_ids([voice.front_end.encode(text)], [noise], SpeechOptions(), timings)[0]
-        vocoded = voice.vocoder.samples(other_mel, noise, SpeechOptions())
+        vocoded = voice.vocoder.samples(other_mel, noise, SpeechOptions().resolve(voice.manifest))
         return Rendering(spoken.mel, spoken.samples, vocoded, sum(timings.values()))
 
 

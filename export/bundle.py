@@ -12,22 +12,19 @@ from .. import __version__
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.waveglow import WaveGlow
+from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
 from ..runtime.manifest import (
     FORMAT_VERSION,
-    MANIFEST_NAME,
     DecoderSettings,
     DimRange,
     GraphSpec,
     Manifest,
     Precision,
     VocoderSettings,
-    encode_manifest,
-    file_sha256,
-    load_manifest,
 )
 from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
-from .folders import written_whole
+from .folders import atomic_directory
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .parity import TOLERANCES, Reference, measure_parity
 from .to_onnx import opset_for, write_onnx
@@ -78,7 +75,7 @@ def export_onnx(
         ) from error
     graphs = build_graphs(tacotron2, waveglow, denoiser, precision)
     frames = _frame_limit(limits, tacotron2)
-    with written_whole(Path(bundle)) as folder:
+    with atomic_directory(Path(bundle)) as folder:
         before, after = waveglow.config.receptive_field_frames
         manifest = Manifest(
             format_version=FORMAT_VERSION,

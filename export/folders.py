@@ -1,9 +1,7 @@
-"""Folders that appear whole or not at all, whoever else writes there and whoever is killed meanwhile."""
+"""Atomic folder writes, safe against concurrent writers and killed processes."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import tempfile
@@ -11,31 +9,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..runtime.manifest import MANIFEST_NAME
+from filelock import FileLock, Timeout
+
+from ..runtime.bundle import MANIFEST_NAME
 from .errors import ExportError
+
+CONTENT = "bundle"  # within a temporary folder: the folder that is renamed
+LOCK = "lock"  # within a temporary folder: held while its process needs the folder
 
 
 @contextmanager
-def written_whole(bundle: Path) -> Iterator[Path]:
-    """A temporary folder beside `bundle` that takes its place at the end, and is removed if anything fails.
+def atomic_directory(bundle: Path) -> Iterator[Path]:
+    """A temporary folder that replaces `bundle` at the end, and is removed if anything fails.
 
-    Raises ExportError if something that is no bundle is in the way, or if the disk refuses.
+    Raises ExportError if something that is not a bundle is in the way, or if the disk refuses.
     """
     try:
         _clear_leftovers(bundle)
         if bundle.exists() and not _is_replaceable(bundle):
-            raise ExportError(f"{bundle}: exists and is no bundle; choose another folder with -o")
-        with made_folder(bundle.parent), _temporary(bundle, "new") as folder:
+            raise ExportError(f"{bundle}: exists but is not a bundle; choose another folder with -o")
+        with created_directory(bundle.parent), temporary_directory(bundle, "new") as folder:
             yield folder
-            folder.chmod(0o755)
             _replace(folder, bundle)
     except OSError as error:
         raise ExportError(f"{bundle}: cannot be written: {error.strerror}; choose another folder with -o") from error
 
 
 @contextmanager
-def made_folder(folder: Path) -> Iterator[None]:
-    """Make a folder and its parents; if anything fails, those that were not there before go again, if empty."""
+def created_directory(folder: Path) -> Iterator[None]:
+    """Create a folder and its parents; if anything fails, remove those that did not exist before, if empty."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -47,64 +49,63 @@ def made_folder(folder: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def temporary_directory(target: Path, kind: str) -> Iterator[Path]:
+    """An empty folder on the file system of `target`, next to it, removed at the end unless renamed."""
+    place, lock = _locked_place(target, kind)
+    try:
+        folder = place / CONTENT
+        folder.mkdir()
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def _is_replaceable(bundle: Path) -> bool:
     return bundle.is_dir() and ((bundle / MANIFEST_NAME).is_file() or not any(bundle.iterdir()))
 
 
 def _replace(folder: Path, bundle: Path) -> None:
-    """Rename folder to bundle; what was there steps aside first, since a folder cannot be renamed onto a full one."""
+    """Rename folder to bundle; an old bundle is moved away first, because a rename cannot replace a full folder."""
     if not bundle.exists():
         folder.rename(bundle)
         return
-    with _temporary(bundle, "old") as aside:
-        old = bundle.rename(aside / "bundle")
+    with temporary_directory(bundle, "old") as aside:
+        aside.rmdir()
+        bundle.rename(aside)
         try:
             folder.rename(bundle)
         except OSError:
-            with suppress(OSError):  # unless another export has put a bundle there meanwhile
-                old.rename(bundle)
+            with suppress(OSError):  # another export may have written a bundle there meanwhile
+                aside.rename(bundle)
             raise
 
 
-@contextmanager
-def _temporary(bundle: Path, kind: str) -> Iterator[Path]:
-    """A folder beside the bundle, locked for as long as this process lives and needs it."""
-    folder, lock = _locked_folder(bundle, kind)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_folder(bundle: Path, kind: str) -> tuple[Path, int]:
+def _locked_place(target: Path, kind: str) -> tuple[Path, FileLock]:
     while True:
-        folder = Path(tempfile.mkdtemp(dir=bundle.parent, prefix=f".{bundle.name}.{kind}."))
-        try:
-            lock = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # another process took it for a leftover before it was locked
-            continue
-        with suppress(OSError):  # some file systems know no locks: there leftovers are not cleared either
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.exists():
-            return folder, lock
-        os.close(lock)
+        place = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.{kind}."))
+        lock = FileLock(place / LOCK)
+        with suppress(OSError, NotImplementedError):  # without locks, leftovers are not cleared either
+            lock.acquire()
+        if place.exists() and (not lock.is_locked or (place / LOCK).exists()):
+            return place, lock
+        lock.release()  # another process cleared it as a leftover before it was locked
 
 
 def _clear_leftovers(bundle: Path) -> None:
-    """Remove what killed processes left beside the bundle: their folders are locked no longer.
+    """Remove the temporary folders of killed processes, whose locks are free.
 
-    A bundle that had stepped aside when its successor was killed comes back.
+    A bundle that a killed process had moved away, and not yet replaced, is restored.
     """
     pattern = re.compile(rf"\.{re.escape(bundle.name)}\.(new|old)\.[a-z0-9_]{{8}}")
-    found = list(bundle.parent.iterdir()) if bundle.parent.is_dir() else []
-    for folder in [place for place in found if pattern.fullmatch(place.name)]:
-        with suppress(OSError):  # it is locked, gone, or another user's
-            lock = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not bundle.exists() and (folder / "bundle" / MANIFEST_NAME).is_file():
-                    (folder / "bundle").rename(bundle)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+    for place in list(bundle.parent.iterdir()) if bundle.parent.is_dir() else []:
+        match = pattern.fullmatch(place.name)
+        if match is None or not place.is_dir():
+            continue
+        lock = FileLock(place / LOCK)
+        # It may be locked, gone, or another user's.
+        with suppress(Timeout, OSError, NotImplementedError), lock.acquire(timeout=0):
+            if match[1] == "old" and not bundle.exists() and (place / CONTENT / MANIFEST_NAME).is_file():
+                (place / CONTENT).rename(bundle)
+            shutil.rmtree(place, ignore_errors=True)

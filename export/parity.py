@@ -179,7 +179,7 @@ def _pipeline_parity(
 ) -> tuple[dict[str, TensorParity], tuple[int, int]]:
     manifest, tolerance = synthesizer.manifest, TOLERANCES[synthesizer.manifest.precision]
     options = SpeechOptions(max_frames=min(PIPELINE_FRAMES, manifest.decoder.max_frames))
-    limit, noise, sigma = options.frame_limit(manifest), Noise(0), manifest.vocoder.sigma
+    limit, noise, sigma = options.resolve(manifest).frame_limit, Noise(0), manifest.vocoder.sigma
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both sides end at the same frame, however that came about
         out = synthesizer.speak_ids([ids], [noise], options)[0]

@@ -17,19 +17,12 @@ import torch
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.waveglow import WaveGlow
-from ..runtime.manifest import (
-    MANIFEST_NAME,
-    GraphFile,
-    Manifest,
-    TorchScript,
-    encode_manifest,
-    file_sha256,
-    load_manifest,
-)
+from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
+from ..runtime.manifest import GraphFile, Manifest, TorchScript
 from ..runtime.synthesizer import Synthesizer
 from .bundle import Progress
 from .errors import ExportError
-from .folders import written_whole
+from .folders import atomic_directory
 from .graphs import Graph, build_graphs
 from .parity import Reference, measure_graphs, measure_parity
 from .to_onnx import TRACE_DIMS
@@ -51,7 +44,7 @@ def export_torchscript(
     reference = Reference(tacotron2, waveglow, denoiser)
     graphs = build_graphs(tacotron2, waveglow, denoiser, manifest.precision)
     _refuse_strangers(bundle, manifest, graphs, reference)
-    with written_whole(bundle) as folder:
+    with atomic_directory(bundle) as folder:
         shutil.copytree(bundle, folder, dirs_exist_ok=True)
         files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
         manifest = _write_manifest(folder, manifest, TorchScript(graphs=files))

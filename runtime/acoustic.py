@@ -1,35 +1,29 @@
-"""Token ids -> mel: the encoder, the decoder loop and the postnet of a bundle."""
+"""The acoustic model, token ids -> mel: the encoder, the decoder loop and the postnet of a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Backend
-from .decoder import DecodedItem, DecoderSession
-from .device.loop import DeviceLoop
-from .device.runner import DeviceGraphRunner
+from .decoder import DecodedItem, DecoderSession, EncoderOutput
 from .manifest import Manifest
 from .noise import Noise
-from .options import SpeechOptions
-from .planning import token_bucket
-from .steps import EncoderOutput, HostLoop
+from .options import ResolvedOptions
 
 
 class AcousticModel:
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.manifest = manifest
         self._encoder = backend.open("encoder")
-        step = backend.open("decoder_step")
-        self._loop: DeviceLoop | HostLoop
-        self._loop = DeviceLoop(step, manifest) if isinstance(step, DeviceGraphRunner) else HostLoop(step, manifest)
+        self._decoder_step = backend.open("decoder_step")
         self._postnet = backend.open("postnet")
 
     def encode(self, ids: Sequence[Sequence[int]]) -> EncoderOutput:
-        """Token ids of each item -> what the decoder attends to.
+        """Token ids of each item -> the encoder output that the decoder attends to.
 
         Items go through the encoder one by one, and are padded after it: its kernels round differently for another
         padded length, and the decoder loop would amplify that until an item speaks differently in another batch.
@@ -40,35 +34,33 @@ class AcousticModel:
             )
             for item in ids
         ]
-        tokens = token_bucket(max(len(item) for item in ids), self.manifest.range("T").max)
+        tokens = token_bucket(max(len(item) for item in ids), self.manifest)
         return EncoderOutput(
-            memory=_stacked([single.memory for single in singles], tokens),
-            processed_memory=_stacked([single.processed_memory for single in singles], tokens),
-            memory_mask=_stacked([single.memory_mask for single in singles], tokens, padding=True),
+            memory=_pad_and_stack([single.memory for single in singles], tokens),
+            processed_memory=_pad_and_stack([single.processed_memory for single in singles], tokens),
+            memory_mask=_pad_and_stack([single.memory_mask for single in singles], tokens, padding=True),
         )
 
-    def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: SpeechOptions) -> DecoderSession:
-        return DecoderSession(self._loop.open(encoded, noises), self.manifest, encoded.memory_mask, options)
+    def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
+        steps = self._decoder_step.decoder_steps(encoded, noises)
+        return DecoderSession(steps, self.manifest, encoded.memory_mask, noises, options)
 
-    def decode(
-        self, encoded: EncoderOutput, noises: Sequence[Noise], options: SpeechOptions
-    ) -> list[tuple[DecodedItem, Noise]]:
-        """Decode a batch to its end: each item, and the noise it came from.
+    def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> list[DecodedItem]:
+        """Decode a batch to its end.
 
-        Items that reach the frame limit are decoded anew with the noise of a retry, options.retries times.
+        Items that reach the frame limit are decoded again with new noise, up to options.retries times.
         """
         rows = list(range(len(noises)))
-        done: dict[int, tuple[DecodedItem, Noise]] = {}
+        decoded: dict[int, DecodedItem] = {}
         for attempt in range(options.retries + 1):
-            attempts = [noises[i].retried(attempt) for i in rows]
-            session = self.session(encoded, attempts, options)
-            session.advance(options.frame_limit(self.manifest))
-            done |= {i: (session.item(row), attempts[row]) for row, i in enumerate(rows)}
-            again = [row for row, i in enumerate(rows) if done[i][0].stop_reason == "frame_limit"]
+            session = self.session(encoded, [noises[i].for_attempt(attempt) for i in rows], options)
+            session.advance(options.frame_limit)
+            decoded |= {i: session.item(row) for row, i in enumerate(rows)}
+            again = [row for row, i in enumerate(rows) if decoded[i].stop_reason == "frame_limit"]
             if not again:
                 break
-            rows, encoded = [rows[row] for row in again], encoded.items(again)
-        return [done[i] for i in range(len(noises))]
+            rows, encoded = [rows[row] for row in again], encoded.rows(again)
+        return [decoded[i] for i in range(len(noises))]
 
     def postnet(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mel [M, F] -> mel with the residual added [M, F]."""
@@ -78,7 +70,28 @@ class AcousticModel:
         return residual_added
 
 
-def _stacked(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:
+def token_bucket(length: int, manifest: Manifest) -> int:
+    """The padded length at which an item of `length` tokens is decoded, alone or in a batch.
+
+    An engine's softmax sums a longer row in another order, and the decoder loop amplifies that rounding. An item
+    therefore always runs at the padding of its own bucket, and shares a batch with items of that bucket only.
+    """
+    bucket = manifest.synthesis.smallest_token_bucket
+    while bucket < length:
+        bucket *= 2
+    return min(bucket, manifest.range("T").max)
+
+
+def group_into_batches(lengths: Mapping[int, int], manifest: Manifest) -> list[list[int]]:
+    """Items by their token counts -> batches of one token bucket each, within the bundle's batch limit."""
+    max_batch = manifest.range("B").max
+    buckets: dict[int, list[int]] = {}
+    for i, length in lengths.items():
+        buckets.setdefault(token_bucket(length, manifest), []).append(i)
+    return [group[start : start + max_batch] for group in buckets.values() for start in range(0, len(group), max_batch)]
+
+
+def _pad_and_stack(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:
     """Arrays [1, T, ...] of different T -> one [B, tokens, ...]."""
     stacked = np.full((len(items), tokens, *items[0].shape[2:]), padding, items[0].dtype)
     for row, item in zip(stacked, items, strict=True):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from .errors import RequestError
-from .files import write_whole
+from .files import atomic_write
 
 WavFormat = Literal["int16", "float32"]
 StopReason = Literal["gate", "attention_end", "frame_limit"]
@@ -54,7 +54,7 @@ class Audio:
         samples = self.samples if wav_format == "float32" else to_int16(self.samples)
         content = io.BytesIO()
         wavfile.write(content, self.sampling_rate, samples)
-        write_whole(Path(path), content.getvalue())
+        atomic_write(Path(path), content.getvalue())
 
 
 def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

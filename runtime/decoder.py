@@ -1,30 +1,56 @@
-"""The autoregressive decoder loop: step after step, until every item's gate has fired.
+"""The autoregressive decoder loop: chunk after chunk of steps, until every item's gate has fired.
 
-A step makes the voice's `frames_per_step` frames, one gate and one row of the alignment; lengths and limits count
-frames and are whole steps. Frames are written in place, into memory that exists before the first step. An item's
-result does not depend on what else is in its batch; where the loop goes on for the others, its frames are dropped.
+A step decodes the voice's `frames_per_step` frames with one gate and one row of the alignment; lengths and limits count
+frames and are whole steps. Frames are written in place, into memory allocated before the first step. An item's result
+does not depend on what else is in its batch: if the loop goes on for other items, an ended item's frames are dropped.
+
+Dimension letters: B batch, T tokens, F frames, M mel bands, E encoder width, A attention width, r frames per step.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .audio import StopReason
 from .manifest import Manifest
-from .options import SpeechOptions
-from .steps import Chunk, Steps
+from .noise import Noise
+from .options import ResolvedOptions
 
-ATTENTION_PATIENCE = 24  # frames that the attention stays on the last token before that counts as the end
+ATTENTION_PATIENCE = 24  # frames on the last token after which the attention counts as ended
+DROPOUT_STEPS = 64  # decoder steps per generated block of dropout masks on the host
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    memory: NDArray[np.float32]  # [B, T, E]
+    processed_memory: NDArray[np.float32]  # [B, T, A]
+    memory_mask: NDArray[np.bool_]  # [B, T], true at padding
+
+    def rows(self, rows: Sequence[int]) -> EncoderOutput:
+        """The batch of these rows alone, at the same padding."""
+        return EncoderOutput(*(np.ascontiguousarray(array[list(rows)]) for array in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Outputs of n decoder steps, r frames each."""
+
+    mel: NDArray[np.float32]  # [n, B, r * M]
+    gate_logits: NDArray[np.float32]  # [n, B]
+    attention_weights: NDArray[np.float32]  # [n, B, T]
 
 
 @dataclass(frozen=True)
 class DecodedItem:
-    """What the loop made of one item; F counts the frames of the step at which its gate fired, if it did.
+    """One item's result; F includes the frames of the step whose gate fired, if it did.
 
-    What a step says of the gate and the attention stands for each of its frames.
+    A step's gate and attention hold for each of its frames.
     """
 
     mel: NDArray[np.float32]  # [M, F], before the postnet
@@ -32,74 +58,71 @@ class DecodedItem:
     alignment: NDArray[np.float32]  # [F, T]
     mel_length: int  # frames before the gate fired
     stop_reason: StopReason
+    noise: Noise  # of the attempt that gave this result; the vocoder draws z from it
 
 
 class DecoderSession:
-    """One batch being decoded; `advance` can be called until nothing is running, and a session be dropped any time."""
+    """Decodes one batch incrementally: call `advance` until it returns False. May be abandoned at any time."""
 
     def __init__(
-        self, steps: Steps, manifest: Manifest, memory_mask: NDArray[np.bool_], options: SpeechOptions
+        self,
+        steps: DecoderSteps,
+        manifest: Manifest,
+        memory_mask: NDArray[np.bool_],
+        noises: Sequence[Noise],
+        options: ResolvedOptions,
     ) -> None:
-        """steps: of the batch, from its first. memory_mask [B, T]: true where the padding is."""
-        self.step = 0  # steps done
-        self._started = 0  # steps done or under way
-        self._steps, self._options = steps, options
+        """steps: the batch's, none launched yet. memory_mask [B, T]: true at padding. noises: one per item."""
+        self.step = 0  # steps read
+        self._launched = 0  # steps launched, read or not
+        self._steps, self._noises, self._options = steps, noises, options
         self._tokens = (~memory_mask).sum(1)
         self._frames_per_step = manifest.decoder.frames_per_step
-        limit, self._threshold = options.frame_limit(manifest), options.gate_logit(manifest)
-        self._step_limit = limit // self._frames_per_step
+        self._step_limit = options.frame_limit // self._frames_per_step
         batch, tokens = memory_mask.shape
-        self.mel = np.empty((batch, limit, manifest.audio.n_mel_channels), np.float32)
+        self.mel = np.empty((batch, options.frame_limit, manifest.audio.n_mel_channels), np.float32)
         self._step_mels = self.mel.reshape(batch, self._step_limit, -1)  # the same memory, by step
         self._gate_logits = np.empty((batch, self._step_limit), np.float32)
         self._alignments = np.empty((batch, self._step_limit, tokens), np.float32)
         self._running = np.ones(batch, dtype=bool)
-        self._gated = np.zeros(batch, dtype=bool)
-        self._at_end = np.zeros(batch, np.int32)  # frames for which the attention has been on the last token
-        self._attended = np.zeros(batch, dtype=bool)  # to the end, which has ended the item
+        self._gated = np.zeros(batch, dtype=bool)  # ended by the gate
+        self._attended = np.zeros(batch, dtype=bool)  # ended by the attention
+        self._at_end = np.zeros(batch, np.int32)  # consecutive frames with the attention on the last token
         self.mel_lengths = np.zeros(batch, np.int32)
         self.frames_decoded = np.zeros(batch, np.int32)
 
-    @property
-    def running(self) -> bool:
-        return bool(self._running.any()) and self.step < self._step_limit
-
-    @property
-    def frame(self) -> int:
-        """Frames done."""
-        return self.step * self._frames_per_step
-
     def advance(self, n_frames: int) -> bool:
-        """Decode n_frames more frames, in whole steps; whether any item is still running. Raises Cancelled."""
+        """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
         end = self.frame + n_frames
         while self.running and self.frame < end:
             self._options.check_cancelled()
-            self._start_ahead()
-            self._record(self._steps.collect())
+            self._launch_ahead()
+            self._record(self._steps.read())
         return self.running
 
-    def _start_ahead(self) -> None:
+    def _launch_ahead(self) -> None:
+        """Keep as many chunks launched as the device needs to never wait for the host."""
         ahead = self.step + self._steps.chunks_ahead * self._steps.chunk_steps
-        while self._started <= ahead and self._started < self._step_limit:
-            self._steps.start(self._started)
-            self._started += self._steps.chunk_steps
+        while self._launched <= ahead and self._launched < self._step_limit:
+            self._steps.launch(self._launched)
+            self._launched += self._steps.chunk_steps
 
     def _record(self, chunk: Chunk) -> None:
-        """Keep what a chunk made; what is beyond the limit, or an item's end, does not count."""
+        """Store a chunk's steps; those beyond the frame limit or an item's end do not count."""
         n = min(len(chunk.gate_logits), self._step_limit - self.step)
         done = slice(self.step, self.step + n)
         self._step_mels[:, done] = chunk.mel[:n].swapaxes(0, 1)
         self._gate_logits[:, done] = chunk.gate_logits[:n].T
         self._alignments[:, done] = chunk.attention_weights[:n].swapaxes(0, 1)
         for gate_logits, attention_weights in zip(chunk.gate_logits[:n], chunk.attention_weights[:n], strict=True):
-            self._count(gate_logits, attention_weights)
+            self._end_items(gate_logits, attention_weights)
         self.step += n
 
-    def _count(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
-        """One step: whose frames still count, and whom its gate [B] or its attention [B, T] ends."""
+    def _end_items(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
+        """Count one step's frames of running items, and stop those whose gate [B] or attention [B, T] ends them."""
         frames = self._frames_per_step
         self.frames_decoded += frames * self._running
-        self._gated |= self._running & (gate_logits > self._threshold)
+        self._gated |= self._running & (gate_logits > self._options.gate_logit)
         self._running &= ~self._gated
         self.mel_lengths += frames * self._running
         if self._options.attention_stop:
@@ -107,6 +130,15 @@ class DecoderSession:
             self._at_end = np.where(at_last, self._at_end + frames, 0)
             self._attended |= self._running & (self._at_end >= ATTENTION_PATIENCE)
             self._running &= ~self._attended
+
+    @property
+    def running(self) -> bool:
+        return bool(self._running.any()) and self.step < self._step_limit
+
+    @property
+    def frame(self) -> int:
+        """Frames read."""
+        return self.step * self._frames_per_step
 
     def item(self, i: int) -> DecodedItem:
         end, length, frames = int(self.frames_decoded[i]), int(self.mel_lengths[i]), self._frames_per_step
@@ -117,4 +149,77 @@ class DecoderSession:
             alignment=self._alignments[i, : end // frames, : self._tokens[i]].repeat(frames, axis=0),
             mel_length=length,
             stop_reason=reason,
+            noise=self._noises[i],
         )
+
+
+class DecoderSteps(ABC):
+    """Runs the decoder steps of one batch in chunks of equal size: launched ahead, read in order."""
+
+    chunk_steps: ClassVar[int]  # decoder steps per chunk
+    chunks_ahead: ClassVar[int]  # chunks launched before the oldest is read
+
+    @abstractmethod
+    def launch(self, first_step: int) -> None:
+        """Launch the chunk that begins with first_step, which follows the last step launched."""
+
+    @abstractmethod
+    def read(self) -> Chunk:
+        """The oldest chunk launched and not yet read; its arrays are valid until the next launch or read."""
+
+
+class HostSteps(DecoderSteps):
+    """Steps on the host, one per chunk, over two sets of states: even steps read set 0 and write set 1."""
+
+    chunk_steps = 1
+    chunks_ahead = 0
+
+    def __init__(
+        self,
+        bind: Callable[[Mapping[str, NDArray[Any]]], Callable[[], None]],
+        manifest: Manifest,
+        encoded: EncoderOutput,
+        noises: Sequence[Noise],
+    ) -> None:
+        """bind: takes buffers of decoder_step by name; returns the call that runs it over them."""
+        self._noises = noises
+        batch, tokens, _ = encoded.memory.shape
+        tensors, states = manifest.graphs["decoder_step"].tensors, manifest.decoder.states
+
+        def zeros(name: str) -> NDArray[Any]:
+            return np.zeros(tensors[name].resolve({"B": batch, "T": tokens}), tensors[name].dtype)
+
+        self._dropout = zeros("prenet_dropout")
+        self._dropout_block = np.zeros((DROPOUT_STEPS, *self._dropout.shape), np.float32)
+        fixed = dict(vars(encoded), prenet_dropout=self._dropout, gate_logit=zeros("gate_logit"))
+        sets = [{name: zeros(name) for name in states} for _ in range(2)]
+        self._calls: list[Callable[[], None]] = []
+        self._chunks: list[Chunk] = []
+        for source, target in (sets, reversed(sets)):
+            written = {output: target[name] for name, output in states.items()}
+            self._calls.append(bind({**fixed, **source, **written}))
+            self._chunks.append(
+                Chunk(
+                    mel=written["mel_frame"][None],
+                    gate_logits=fixed["gate_logit"].T,
+                    attention_weights=written["attention_weights_out"][None],
+                )
+            )
+
+    def launch(self, first_step: int) -> None:
+        slot = first_step % DROPOUT_STEPS
+        if slot == 0:
+            draw_dropout(self._dropout_block, first_step, self._noises)
+        self._dropout[:] = self._dropout_block[slot]
+        self._calls[first_step % 2]()
+        self._last = first_step
+
+    def read(self) -> Chunk:
+        return self._chunks[self._last % 2]
+
+
+def draw_dropout(block: NDArray[np.float32], first_step: int, noises: Sequence[Noise]) -> None:
+    """Fill block [n, B, layers, width] with the dropout of n steps, each item's from its own noise."""
+    steps, _, layers, width = block.shape
+    for i, noise in enumerate(noises):
+        block[:, i] = noise.prenet_dropout(first_step, steps, layers, width)

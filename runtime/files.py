@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes, and checks of where output may go."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from pathlib import Path
 
 from .errors import RequestError
 
+PARTIAL_SUFFIX = ".partial"  # of the temporary file; a killed process may leave one behind
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and give it its own at the end; a device or a pipe is written straight to.
 
-    Raises RequestError where that cannot be done, and then nothing has changed.
+def atomic_write(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it; a device or a pipe is written directly.
+
+    Raises RequestError if that fails, and then nothing has changed.
     """
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(content)
         else:
-            _write_and_rename(path, content)
+            replace_file(path, content)
     except OSError as error:
         raise RequestError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
 
 
-def _write_and_rename(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write a file under a temporary name and rename it. durable: flush it to the disk first. Raises OSError."""
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, delete=False
+    ) as file:
         temporary = Path(file.name)
         try:
             file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
             file.close()
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
@@ -36,16 +44,22 @@ def _write_and_rename(path: Path, content: bytes) -> None:
             raise
 
 
+def clear_partial_files(folder: Path) -> None:
+    """Remove what killed processes left in a folder that no other process writes to at the moment."""
+    for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
+        partial.unlink(missing_ok=True)
+
+
 def check_writable(path: Path, option: str, is_folder: bool) -> None:
-    """Raises RequestError, naming the option, unless `path` can be written, or be made if it is to be a folder."""
+    """Raises RequestError, naming the option, unless `path` can be written, or created if it is to be a folder."""
     folder = path if is_folder else path.parent
     while is_folder and not folder.exists() and folder != folder.parent:
-        folder = folder.parent  # the nearest one that is there: what is missing below it will be made
+        folder = folder.parent  # the nearest existing folder; the missing ones below it will be created
     problem = None
     if path.is_dir() and not is_folder:
         problem = "is a folder"
     elif not folder.is_dir():
-        problem = f"{folder} is no folder" if folder.exists() else "its folder does not exist"
+        problem = f"{folder} is not a folder" if folder.exists() else "its folder does not exist"
     elif not os.access(folder, os.W_OK | os.X_OK):
         problem = f"no permission to write in {folder}"
     if problem is not None:
@@ -53,7 +67,7 @@ def check_writable(path: Path, option: str, is_folder: bool) -> None:
 
 
 def _umask() -> int:
-    """Temporary files are private; what is kept should have the permissions that any new file would have."""
+    """Temporary files are private; the final file should have the permissions of any new file."""
     umask = os.umask(0)
     os.umask(umask)
     return umask

@@ -1,4 +1,4 @@
-"""`manifest.json`: the one contract between exporters, this runtime, the C++ runtime and servers.
+"""The schema of `manifest.json`: the contract between exporters, this runtime, the C++ runtime and servers.
 
 Dimension letters in shapes: B batch, T tokens, F frames, S samples. An entry of a shape is a number, a letter, or a
 letter times a number ("F*32"). Every letter has a range in `dimensions`.
@@ -6,22 +6,18 @@ letter times a number ("F*32"). Every letter has a range in `dimensions`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from .errors import BundleError
 
 FORMAT_VERSION = 1
-MANIFEST_NAME = "manifest.json"
+FORMAT_MINOR = 1  # a reader accepts every minor version up to its own
 GRAPH_NAMES = ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
-_DIGEST = re.compile(rb'("digest"\s*:\s*")[^"]*"')
-_SAFE_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DType = Literal["float32", "int32", "bool"]
@@ -65,6 +61,16 @@ class VocoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     # The receptive field: frames before and after a frame that its samples depend on.
     frames_before: Annotated[int, msgspec.Meta(ge=0)]
     frames_after: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How every runtime pads, cuts and streams; the defaults are those of bundles of format 1.0, which lack them."""
+
+    window_frames: Count = 768  # most new frames of a vocoder window: 8.9 s at 22,050 Hz and a hop of 256
+    smallest_token_bucket: Count = 32  # tokens; buckets double from here to the token limit
+    first_segment_frames: Count = 8  # of a stream: few, for an early first sound
+    segment_frames: Count = 64  # of every later segment of a stream
+    context_frames: Annotated[int, msgspec.Meta(ge=0)] = 12  # mel frames that the vocoder sees around a segment
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,6 +130,7 @@ class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_version: int
+    format_minor: int = 0
     digest: str  # SHA-256 of this file with 64 zeros in place of the digest: a flipped bit must not change a voice
     generator: str  # what wrote it, with its version
     voice: Voice
@@ -131,6 +138,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     text: Text
     decoder: DecoderSettings
     vocoder: VocoderSettings
+    synthesis: SynthesisSettings = SynthesisSettings()
     precision: Precision
     opset: int
     dimensions: dict[str, DimRange]
@@ -141,16 +149,26 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def range(self, letter: str) -> DimRange:
         return self.dimensions[letter]
 
+    @property
+    def denoiser_frames(self) -> int:
+        """Frames on either side of a sample that the denoiser's transform covers."""
+        return -(-self.audio.filter_length // self.audio.hop_length)
 
-def _evaluate(entry: str, dims: Mapping[str, int]) -> int:
+    @property
+    def vocoder_input_frames(self) -> int:
+        """Most frames that the vocoder's graphs receive at once: a window with all its context."""
+        context = self.vocoder.frames_before + self.vocoder.frames_after
+        return self.synthesis.window_frames + 2 * self.denoiser_frames + context
+
+
+def letter_of(entry: str) -> str | None:
+    """The dimension letter of a symbolic shape entry; None if the entry is malformed."""
     match = _SHAPE_ENTRY.fullmatch(entry)
-    if match is None or match[1] not in dims:
-        raise BundleError(f"shape entry {entry!r}: expected a number, a dimension letter, or LETTER*NUMBER")
-    return dims[match[1]] * int(match[2] or 1)
+    return None if match is None else match[1]
 
 
 def match_shape(spec: TensorSpec, shape: tuple[int, ...], dims: dict[str, int]) -> bool:
-    """Whether `shape` fits the spec; letters that are new are added to dims, known ones must agree."""
+    """True if `shape` fits the spec; adds new letters to dims, and known letters must agree."""
     if len(shape) != len(spec.shape):
         return False
     for entry, size in zip(spec.shape, shape, strict=True):
@@ -164,109 +182,8 @@ def match_shape(spec: TensorSpec, shape: tuple[int, ...], dims: dict[str, int]) 
     return True
 
 
-def load_manifest(bundle: Path) -> Manifest:
-    """Read and check a bundle's manifest; the graphs' files are checked when they are opened (`graph_path`).
-
-    Raises BundleError in one line that names the field.
-    """
-    path = bundle / MANIFEST_NAME
-    if not path.is_file():
-        hint = "no such folder" if not bundle.exists() else f"it holds no {MANIFEST_NAME}"
-        raise BundleError(f"{bundle}: not a bundle: {hint}; write one with: export-onnx --demo -o {bundle}")
-    try:
-        content = path.read_bytes()
-        raw = msgspec.json.decode(content)
-        _check_version(path, raw)
-        manifest = msgspec.convert(raw, Manifest)
-        _check_graphs(manifest)
-    except msgspec.ValidationError as error:
-        raise BundleError(f"{path}: {error}; export the voice again") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: is damaged ({error}); export the voice again") from error
-    if sealed(content) != content:
-        raise BundleError(f"{path}: was changed after it was written: its digest does not fit; export the voice again")
-    return manifest
-
-
-def _check_version(path: Path, raw: Any) -> None:
-    version = raw.get("format_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise BundleError(
-            f"{path}: format_version {version} is newer than the {FORMAT_VERSION} that this version reads; "
-            "upgrade: pip install -U tacoglow"
-        )
-    if version != FORMAT_VERSION:
-        raise BundleError(f"{path}: format_version should be {FORMAT_VERSION}, got {version!r}; export the voice again")
-
-
-def _check_graphs(manifest: Manifest) -> None:
-    """What the types alone do not say. Raises msgspec.ValidationError with the place, as decoding does."""
-    for letter, span in manifest.dimensions.items():
-        if not 1 <= span.min <= span.typical <= span.max:
-            raise msgspec.ValidationError(f"expected 1 <= min <= typical <= max - at `$.dimensions.{letter}`")
-    _check_files(manifest.graphs, "$.graphs")
-    if manifest.torchscript is not None:
-        _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
-    for name, graph in manifest.graphs.items():
-        for tensor in graph.tensors.values():
-            for entry in tensor.shape:
-                match = _SHAPE_ENTRY.fullmatch(entry) if isinstance(entry, str) else None
-                if isinstance(entry, str) and (match is None or match[1] not in manifest.dimensions):
-                    raise msgspec.ValidationError(
-                        f"shape entry {entry!r} of {tensor.name!r} has no range in `dimensions` - at `$.graphs.{name}`"
-                    )
-    step = manifest.graphs["decoder_step"].tensors
-    for source, target in manifest.decoder.states.items():
-        if source not in step or target not in step or step[source].shape != step[target].shape:
-            raise msgspec.ValidationError(f"state {source!r} -> {target!r} is no pair - at `$.decoder.states`")
-    decoder, bands = manifest.decoder, manifest.audio.n_mel_channels
-    if decoder.max_frames % decoder.frames_per_step:
-        raise msgspec.ValidationError("max_frames should be a multiple of frames_per_step - at `$.decoder.max_frames`")
-    if "mel_frame" not in step or step["mel_frame"].shape != ("B", decoder.frames_per_step * bands):
-        raise msgspec.ValidationError(
-            "mel_frame should be [B, frames_per_step * n_mel_channels] - at `$.graphs.decoder_step`"
-        )
-    if manifest.audio.hop_length % manifest.vocoder.group_size:
-        raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
-
-
-def _check_files(graphs: Mapping[str, GraphFile], place: str) -> None:
-    missing = [name for name in GRAPH_NAMES if name not in graphs]
-    if missing:
-        raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `{place}`")
-    for name, graph in graphs.items():
-        if not _SAFE_FILE.fullmatch(graph.file):
-            raise msgspec.ValidationError(f"{graph.file!r} is no plain file name - at `{place}.{name}.file`")
-
-
-def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
-    """The graph's file, after checking that it is the one that the manifest was written for."""
-    path = bundle / graph.file
-    if not path.is_file():
-        raise BundleError(f"{path}: the bundle's {name} graph is missing; export the voice again")
-    digest = file_sha256(path)
-    if digest != graph.sha256:
-        raise BundleError(
-            f"{path}: SHA-256 is {digest[:12]}…, the manifest says {graph.sha256[:12]}…: "
-            "the file was changed or cut short; export the voice again"
-        )
-    return path
-
-
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def encode_manifest(manifest: Manifest) -> bytes:
-    return sealed(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
-
-
-def sealed(content: bytes) -> bytes:
-    """A manifest's content with the digest that fits the rest; one that differs from its own sealing was changed."""
-    blank = _DIGEST.sub(rb"\g<1>" + b"0" * 64 + b'"', content, count=1)
-    digest = hashlib.sha256(blank).hexdigest().encode()
-    return _DIGEST.sub(rb"\g<1>" + digest + b'"', content, count=1)
+def _evaluate(entry: str, dims: Mapping[str, int]) -> int:
+    match = _SHAPE_ENTRY.fullmatch(entry)
+    if match is None or match[1] not in dims:
+        raise BundleError(f"shape entry {entry!r}: expected a number, a dimension letter, or LETTER*NUMBER")
+    return dims[match[1]] * int(match[2] or 1)

@@ -2,8 +2,8 @@
 
 Every word comes from Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11) with
 key = (seed, utterance) and counter = (block + 1, stream, 0, 0): the counter that NumPy's bit generator reaches for
-`block` when it is set to (0, stream, 0, 0), since it counts up before it draws. So any window can be drawn by itself,
-in any order, and C++ and CUDA draw the same.
+`block` when it starts at (0, stream, 0, 0), because NumPy increments the counter before it draws. Any window can
+therefore be drawn by itself, in any order, and C++ draws the same words.
 
     stream 0: prenet dropout. Decoder step s owns ceil(layers * width / 256) blocks; bit i of its words (little endian)
               is unit i, layers first; a set bit keeps the unit.
@@ -23,19 +23,19 @@ from .errors import RequestError
 WORDS_PER_BLOCK = 4
 DROPOUT_STREAM = 0
 Z_STREAM = 1
-KEPT = 2.0  # 1 / (1 - p): dropout of p = 0.5 doubles what it keeps
+KEEP_SCALE = 2.0  # 1 / (1 - p): dropout with p = 0.5 doubles the units that it keeps
 
 
 class Noise:
-    """The noise of one utterance."""
+    """The noise of one utterance: dropout masks of the prenet and WaveGlow's z."""
 
     def __init__(self, seed: int, utterance: int = 0) -> None:
         if not 0 <= seed < 2**64:
             raise RequestError(f"seed: expected an integer from 0 to 2**64 - 1, got {seed}")
         self.key = (seed, utterance)
 
-    def retried(self, attempt: int) -> Noise:
-        """The noise of the attempt-th repetition of this utterance; attempt 0 is itself."""
+    def for_attempt(self, attempt: int) -> Noise:
+        """The noise of the given attempt at this utterance; attempt 0 is this noise itself."""
         if attempt == 0:
             return self
         seed, utterance = self.key
@@ -49,12 +49,12 @@ class Noise:
         return raw
 
     def prenet_dropout(self, first_step: int, n_steps: int, layers: int, width: int) -> NDArray[np.float32]:
-        """float32 [n_steps, layers, width]: 0 where a unit is dropped, 2 where it is kept."""
+        """float32 [n_steps, layers, width]: 0 for a dropped unit, 2 for a kept one."""
         units = layers * width
         blocks = -(-units // (64 * WORDS_PER_BLOCK))
         words = self.words(DROPOUT_STREAM, first_step * blocks, n_steps * blocks).astype("<u8")
         bits = np.unpackbits(words.view(np.uint8).reshape(n_steps, -1), axis=1, count=units, bitorder="little")
-        return np.multiply(bits, KEPT, dtype=np.float32).reshape(n_steps, layers, width)
+        return np.multiply(bits, KEEP_SCALE, dtype=np.float32).reshape(n_steps, layers, width)
 
     def z(self, first_group: int, n_groups: int, group_size: int) -> NDArray[np.float32]:
         """float32 [group_size, n_groups], standard normal by Box and Muller's transform, computed in float64."""
@@ -68,30 +68,30 @@ class Noise:
         return z.reshape(-1, n_groups)[:group_size]
 
 
-class NoiseAhead(Noise):
-    """Noise whose z is drawn in a thread, from the utterance's beginning on, until it is first asked for.
+class PrefetchedNoise(Noise):
+    """Noise whose z is drawn in another thread, from the start of the utterance until z is first requested.
 
-    A second of speech takes a millisecond to draw, which on a GPU is as long as WaveGlow; meanwhile the decoder runs.
+    Drawing a second of speech takes a millisecond, as long as WaveGlow takes on a GPU; meanwhile the decoder runs.
     """
 
-    BLOCK = 2048  # groups that are drawn at once
+    BLOCK = 2048  # groups drawn at a time
 
-    def __init__(self, noise: Noise, group_size: int, limit: int, drawer: Executor) -> None:
+    def __init__(self, noise: Noise, group_size: int, limit: int, executor: Executor) -> None:
         """limit: groups of the longest utterance."""
         super().__init__(*noise.key)
-        self._asked = Event()
-        self._drawn = drawer.submit(self._draw, group_size, limit)
+        self._requested = Event()
+        self._drawn = executor.submit(self._draw, group_size, limit)
 
     def _draw(self, group_size: int, limit: int) -> NDArray[np.float32]:
         blocks = [np.empty((group_size, 0), np.float32)]
         for first in range(0, limit, self.BLOCK):
-            if self._asked.is_set():
+            if self._requested.is_set():
                 break
             blocks.append(super().z(first, min(self.BLOCK, limit - first), group_size))
         return np.concatenate(blocks, axis=1)
 
     def z(self, first_group: int, n_groups: int, group_size: int) -> NDArray[np.float32]:
-        self._asked.set()
+        self._requested.set()
         drawn = self._drawn.result()[:, first_group : first_group + n_groups]
         missing = n_groups - drawn.shape[1]
         if missing == 0:

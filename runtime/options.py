@@ -1,14 +1,14 @@
-"""What may differ from request to request."""
+"""Options of one request, and their resolution against a bundle."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from .errors import Cancelled, RequestError
 from .manifest import Manifest
-from .planning import WINDOW_FRAMES
 
 
 @dataclass(frozen=True)
@@ -16,25 +16,38 @@ class SpeechOptions:
     """Options of one request; None takes the bundle's own value."""
 
     sigma: float | None = None  # standard deviation of WaveGlow's noise: lower is smoother, higher livelier
-    denoise: float = 0.0  # how many times WaveGlow's hum is subtracted; 0 leaves the denoiser out
+    denoise: float = 0.0  # denoiser strength; 0: off
     gate_threshold: float | None = None  # probability above which an utterance ends
     max_frames: int | None = None  # frame limit of an utterance
-    retries: int = 0  # how often an utterance that reaches the frame limit is spoken anew, with other noise
-    attention_stop: bool = False  # also end where the attention has reached the last token and stays there
-    cancelled: Callable[[], bool] | None = None  # asked at every chunk boundary; true abandons the request
+    retries: int = 0  # how often an utterance that reaches the frame limit is decoded again, with new noise
+    attention_stop: bool = False  # also end when the attention has reached the last token and stays there
+    # Called before every decoder chunk and vocoder window; returning true cancels the request.
+    cancelled: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         for name in ("sigma", "denoise"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0.0):
-                raise RequestError(f"{name}: expected a number from 0 up, got {value}")
+                raise RequestError(f"{name}: expected a number >= 0, got {value}")
         if self.gate_threshold is not None and not 0.0 < self.gate_threshold < 1.0:
             raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
         if self.retries < 0:
             raise RequestError(f"retries: expected 0 or more, got {self.retries}")
 
-    def frame_limit(self, manifest: Manifest) -> int:
-        """Frames of an utterance at most, in whole decoder steps. Raises RequestError beyond the bundle's limits."""
+    def resolve(self, manifest: Manifest) -> ResolvedOptions:
+        """Fill in the bundle's values. Raises RequestError for a value outside the bundle's limits."""
+        threshold = manifest.decoder.gate_threshold if self.gate_threshold is None else self.gate_threshold
+        return ResolvedOptions(
+            sigma=manifest.vocoder.sigma if self.sigma is None else self.sigma,
+            denoise=self.denoise,
+            gate_logit=math.log(threshold / (1.0 - threshold)),
+            frame_limit=self._frame_limit(manifest),
+            retries=self.retries,
+            attention_stop=self.attention_stop,
+            cancelled=self.cancelled,
+        )
+
+    def _frame_limit(self, manifest: Manifest) -> int:
         step, limit = manifest.decoder.frames_per_step, manifest.decoder.max_frames
         frames = limit if self.max_frames is None else self.max_frames
         if not step <= frames <= limit:
@@ -44,33 +57,60 @@ class SpeechOptions:
             )
         return frames - frames % step
 
-    def gate_logit(self, manifest: Manifest) -> float:
-        """The gate threshold as a logit."""
-        threshold = manifest.decoder.gate_threshold if self.gate_threshold is None else self.gate_threshold
-        return math.log(threshold / (1.0 - threshold))
 
-    def noise_sigma(self, manifest: Manifest) -> float:
-        return manifest.vocoder.sigma if self.sigma is None else self.sigma
+@dataclass(frozen=True)
+class ResolvedOptions:
+    """The options of one request with the bundle's values filled in: what the decoder and the vocoder read."""
+
+    sigma: float  # standard deviation of WaveGlow's noise
+    denoise: float  # denoiser strength; 0: off
+    gate_logit: float  # gate threshold as a logit
+    frame_limit: int  # most frames of an utterance, in whole decoder steps
+    retries: int
+    attention_stop: bool
+    cancelled: Callable[[], bool] | None
 
     def check_cancelled(self) -> None:
-        """Raises Cancelled where the caller has had enough."""
+        """Raises Cancelled if the caller has cancelled the request."""
         if self.cancelled is not None and self.cancelled():
             raise Cancelled("the request was cancelled")
 
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """How speech is cut into chunks while it is made; docs/streaming.md has the measurements behind the defaults."""
+    """How a stream is cut into segments; docs/streaming.md has the measurements behind the bundle's defaults."""
 
-    first_chunk_frames: int = 8  # small, for an early first sound
-    chunk_frames: int = 64  # of every later chunk
-    context_frames: int | None = 12  # mel frames that WaveGlow sees to either side; None: its whole receptive field
+    first_chunk_frames: int | None = None  # frames of the first segment: few, for an early first sound
+    chunk_frames: int | None = None  # frames of every later segment
+    # Mel frames that the vocoder sees on either side of a segment; None: its whole receptive field.
+    context_frames: int | Literal["bundle"] | None = "bundle"
 
     def __post_init__(self) -> None:
         for name, least in (("first_chunk_frames", 1), ("chunk_frames", 1), ("context_frames", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
+            if isinstance(value, int) and value < least:
                 raise RequestError(f"{name.replace('_', ' ')}: expected {least} or more, got {value}")
-        largest = max(self.first_chunk_frames, self.chunk_frames)
-        if largest > WINDOW_FRAMES:
-            raise RequestError(f"chunk frames: expected at most {WINDOW_FRAMES}, a vocoder window, got {largest}")
+
+    def resolve(self, manifest: Manifest) -> SegmentFrames:
+        """Fill in the bundle's values. Raises RequestError for a segment longer than a vocoder window."""
+        settings = manifest.synthesis
+        frames = SegmentFrames(
+            settings.first_segment_frames if self.first_chunk_frames is None else self.first_chunk_frames,
+            settings.segment_frames if self.chunk_frames is None else self.chunk_frames,
+            settings.context_frames if self.context_frames == "bundle" else self.context_frames,
+        )
+        largest = max(frames.first, frames.later)
+        if largest > settings.window_frames:
+            raise RequestError(
+                f"chunk frames: expected at most {settings.window_frames}, a vocoder window, got {largest}"
+            )
+        return frames
+
+
+@dataclass(frozen=True)
+class SegmentFrames:
+    """A stream's segments, in frames."""
+
+    first: int
+    later: int
+    context: int | None  # on either side; None: the vocoder's whole receptive field

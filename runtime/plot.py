@@ -10,7 +10,7 @@ import numpy as np
 
 from .audio import Audio
 from .errors import RequestError
-from .files import write_whole
+from .files import atomic_write
 
 
 def check_plot(path: Path) -> None:
@@ -56,4 +56,4 @@ def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:])
     pyplot.close(figure)
-    write_whole(path, content.getvalue())
+    atomic_write(path, content.getvalue())

@@ -1,7 +1,7 @@
-"""Speech while it is made: frames -> postnet with its context -> WaveGlow windows with theirs -> samples.
+"""Speech while it is being synthesized: frames -> postnet with context -> vocoder windows with context -> samples.
 
-An output is handed on as soon as the frames that it depends on have been decoded. With WaveGlow's whole receptive
-field as context the chunks add up to what `say` gives, to rounding.
+A segment is handed on as soon as the frames that it depends on have been decoded. With the vocoder's whole receptive
+field as context, the segments together equal what `say` returns, up to rounding.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from .acoustic import AcousticModel
 from .audio import StopReason
 from .decoder import DecodedItem, DecoderSession
 from .noise import Noise
-from .options import SpeechOptions, StreamOptions
-from .planning import Piece, faded
+from .options import ResolvedOptions, SegmentFrames
+from .pieces import Piece, apply_fades, silence_after
 from .vocoder import Samples, Vocoder
 
 
 class UtteranceStream:
-    """One utterance, chunk by chunk."""
+    """One utterance, segment by segment."""
 
     def __init__(
         self,
@@ -29,25 +29,25 @@ class UtteranceStream:
         vocoder: Vocoder,
         ids: Sequence[int],
         noise: Noise,
-        options: SpeechOptions,
-        stream: StreamOptions,
+        options: ResolvedOptions,
+        frames: SegmentFrames,
     ) -> None:
         self._acoustic, self._vocoder = acoustic, vocoder
-        self._noise, self._options, self._stream = noise, options, stream
+        self._noise, self._options, self._frames = noise, options, frames
         self._session: DecoderSession = acoustic.session(acoustic.encode([ids]), [noise], options)
         manifest = acoustic.manifest
-        self._reach = manifest.decoder.postnet_frames
-        self._lookahead = vocoder.lookahead_frames(options, stream.context_frames)
-        self._mel = np.empty((manifest.audio.n_mel_channels, options.frame_limit(manifest)), np.float32)
-        self._mel_done = 0  # frames of it that have been through the postnet
+        self._postnet_context = manifest.decoder.postnet_frames
+        self._lookahead = vocoder.lookahead_frames(options, frames.context)
+        self._mel = np.empty((manifest.audio.n_mel_channels, options.frame_limit), np.float32)
+        self._mel_done = 0  # frames of the mel after the postnet
 
-    def chunks(self) -> Iterator[tuple[Samples, bool]]:
-        """(samples, whether they are the last), at least once; the last chunk of an empty utterance is empty."""
-        start, size = 0, self._stream.first_chunk_frames
+    def segments(self) -> Iterator[tuple[Samples, bool]]:
+        """(samples, true for the last segment), at least once; the last segment of an empty utterance is empty."""
+        start, size = 0, self._frames.first
         while True:
             self._options.check_cancelled()
             wanted = start + size
-            self._session.advance(wanted + self._lookahead + self._reach - self._session.frame)
+            self._session.advance(wanted + self._lookahead + self._postnet_context - self._session.frame)
             self._apply_postnet()
             length = int(self._session.mel_lengths[0])
             stop = wanted if self._session.running else min(wanted, length)
@@ -55,7 +55,7 @@ class UtteranceStream:
             yield self._samples(start, stop), last
             if last:
                 return
-            start, size = stop, self._stream.chunk_frames
+            start, size = stop, self._frames.later
 
     def result(self) -> DecodedItem:
         return self._session.item(0)
@@ -63,9 +63,9 @@ class UtteranceStream:
     def _apply_postnet(self) -> None:
         """Bring the postnet's output up to the last frame whose whole context has been decoded."""
         decoded = int(self._session.frames_decoded[0])
-        ready = decoded - self._reach if self._session.running else decoded
+        ready = decoded - self._postnet_context if self._session.running else decoded
         if ready > self._mel_done:
-            first = max(0, self._mel_done - self._reach)
+            first = max(0, self._mel_done - self._postnet_context)
             out = self._acoustic.postnet(self._session.mel[0, first:decoded].T)
             self._mel[:, self._mel_done : ready] = out[:, self._mel_done - first : ready - first]
             self._mel_done = ready
@@ -74,11 +74,11 @@ class UtteranceStream:
         if start == stop:
             return np.zeros(0, np.float32)
         mel = self._mel[:, : self._mel_done]
-        return self._vocoder.window(mel, start, stop, self._noise, self._options, self._stream.context_frames)
+        return self._vocoder.window(mel, start, stop, self._noise, self._options, self._frames.context)
 
 
 class SpeechStream:
-    """An iterator over a text's samples, float32 chunks nominally in -1..1; close it, or just drop it, to stop."""
+    """Iterates over a text's float32 samples, nominally in [-1, 1], segment by segment; close or drop it to stop."""
 
     def __init__(
         self,
@@ -88,32 +88,32 @@ class SpeechStream:
         on_end: Callable[[str, DecodedItem], None],
     ) -> None:
         self.sampling_rate = sampling_rate  # Hz
-        self.stop_reasons: list[StopReason] = []  # of each piece spoken so far
+        self.stop_reasons: list[StopReason] = []  # one per finished piece
         self._pieces, self._open_piece, self._on_end = pieces, open_piece, on_end
-        self._chunks = self._generate()
+        self._segments = self._generate()
 
     def _generate(self) -> Iterator[Samples]:
         for i, piece in enumerate(self._pieces):
             utterance = self._open_piece(i, piece)
-            is_first_chunk = True
-            for samples, is_last_chunk in utterance.chunks():
-                fade_in, fade_out = is_first_chunk and i > 0, is_last_chunk and i < len(self._pieces) - 1
-                yield faded(samples, self.sampling_rate, fade_in, fade_out) if fade_in or fade_out else samples
-                is_first_chunk = False
+            is_first = True
+            for samples, is_last in utterance.segments():
+                fade_in, fade_out = is_first and i > 0, is_last and i < len(self._pieces) - 1
+                yield apply_fades(samples, self.sampling_rate, fade_in, fade_out) if fade_in or fade_out else samples
+                is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
             self._on_end(piece.text, utterance.result())
             if piece.pause > 0.0:
-                yield np.zeros(int(piece.pause * self.sampling_rate), np.float32)
+                yield silence_after(piece, self.sampling_rate)
 
     def __iter__(self) -> SpeechStream:
         return self
 
     def __next__(self) -> Samples:
-        return next(self._chunks)
+        return next(self._segments)
 
     def close(self) -> None:
-        """Abandon what has not been spoken; the synthesizer can be used again at once."""
-        self._chunks.close()  # type: ignore[attr-defined]
+        """Abandon the rest; the synthesizer can be used again at once."""
+        self._segments.close()  # type: ignore[attr-defined]
 
     def __enter__(self) -> SpeechStream:
         return self

@@ -1,10 +1,12 @@
-"""Mel -> samples: WaveGlow over windows of bounded size, and the denoiser.
+"""The vocoder, mel -> samples: WaveGlow over windows of bounded size, and the denoiser.
 
-z is drawn by absolute position, and a window sees mel frames to either side, by default all that WaveGlow's receptive
-field reaches; so a long mel gives the samples that it would give in one piece, at a memory that does not grow with it.
+z is drawn by absolute position, and a window sees mel frames on both sides, by default WaveGlow's whole receptive
+field. A long mel therefore gives the samples that it would give in one piece, in memory that does not grow with it.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import Executor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +14,28 @@ from numpy.typing import NDArray
 from .backends.base import Backend
 from .errors import RequestError
 from .manifest import Manifest
-from .noise import Noise
-from .options import SpeechOptions
-from .planning import WINDOW_FRAMES, denoiser_frames
+from .noise import Noise, PrefetchedNoise
+from .options import ResolvedOptions
 
 Samples = NDArray[np.float32]
 
 
 class Vocoder:
-    def __init__(self, backend: Backend, manifest: Manifest, window_frames: int = WINDOW_FRAMES) -> None:
+    def __init__(self, backend: Backend, manifest: Manifest, window_frames: int | None = None) -> None:
+        """window_frames: most new frames of a window, the bundle's own if None."""
         self.manifest = manifest
-        self.window_frames = window_frames
+        self.window_frames = window_frames or manifest.synthesis.window_frames
         self._waveglow = backend.open("waveglow")
         self._denoiser = backend.open("denoiser")
 
-    def samples(self, mel: NDArray[np.float32], noise: Noise, options: SpeechOptions) -> Samples:
-        """Mel [M, F] -> samples [F * hop], nominally in -1..1. Raises Cancelled."""
+    def samples(self, mel: NDArray[np.float32], noise: Noise, options: ResolvedOptions) -> Samples:
+        """Mel [M, F] -> samples [F * hop], nominally in [-1, 1]. Raises Cancelled."""
         frames = mel.shape[1]
-        pieces = []
+        windows = []
         for start in range(0, frames, self.window_frames):
             options.check_cancelled()
-            pieces.append(self.window(mel, start, min(start + self.window_frames, frames), noise, options))
-        return np.concatenate(pieces)
+            windows.append(self.window(mel, start, min(start + self.window_frames, frames), noise, options))
+        return np.concatenate(windows)
 
     def window(
         self,
@@ -41,51 +43,57 @@ class Vocoder:
         start: int,
         stop: int,
         noise: Noise,
-        options: SpeechOptions,
+        options: ResolvedOptions,
         context_frames: int | None = None,
     ) -> Samples:
         """Samples of frames start to stop of a mel [M, F] that begins at the utterance's first frame.
 
-        context_frames: how many frames are seen to either side where the mel has them, at most and by default
-        WaveGlow's receptive field. Raises RequestError if the samples are no numbers.
+        context_frames: frames that WaveGlow sees on either side, as far as the mel has them; None: its whole receptive
+        field, which is also the most that it sees. Raises RequestError if the audio contains NaN or Inf.
         """
         margin = self._denoiser_frames(options)
         first, last = max(0, start - margin), min(mel.shape[1], stop + margin)
-        samples = self._waveglow_window(mel, first, last, noise, options.noise_sigma(self.manifest), context_frames)
+        samples = self._waveglow_window(mel, first, last, noise, options.sigma, context_frames)
         if margin:
-            samples = self._denoised(samples, options.denoise)
+            samples = self._denoise(samples, options.denoise)
         if not np.isfinite(samples).all():
-            too_small = "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
-            at_fault = "the voice's weights or its engine are at fault; export it again"
+            too_small = "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
+            at_fault = "the weights or the engine are faulty; export the voice again"
             reason = too_small if self.manifest.precision == "fp16" else at_fault
-            raise RequestError(f"the audio holds NaN or infinity: {reason}")
+            raise RequestError(f"the audio contains NaN or Inf: {reason}")
         hop = self.manifest.audio.hop_length
         return samples[(start - first) * hop : (stop - first) * hop]
+
+    def lookahead_frames(self, options: ResolvedOptions, context_frames: int | None) -> int:
+        """Frames of mel after a window that its samples depend on."""
+        return self._denoiser_frames(options) + self._context(context_frames)[1]
+
+    def prefetch(self, noise: Noise, frames: int, executor: Executor) -> Noise:
+        """The same noise, with the z of an utterance of up to so many frames being drawn by the executor."""
+        group_size = self.manifest.vocoder.group_size
+        return PrefetchedNoise(noise, group_size, frames * self.manifest.audio.hop_length // group_size, executor)
 
     def _waveglow_window(
         self, mel: NDArray[np.float32], start: int, stop: int, noise: Noise, sigma: float, context: int | None
     ) -> Samples:
-        hop, settings = self.manifest.audio.hop_length, self.manifest.vocoder
-        before, after = (
-            field if context is None else min(field, context)
-            for field in (settings.frames_before, settings.frames_after)
-        )
+        hop, group_size = self.manifest.audio.hop_length, self.manifest.vocoder.group_size
+        before, after = self._context(context)
         first, last = max(0, start - before), min(mel.shape[1], stop + after)
-        groups = hop // settings.group_size  # a frame
-        z = noise.z(first * groups, (last - first) * groups, settings.group_size) * np.float32(sigma)
+        groups = hop // group_size  # per frame
+        z = noise.z(first * groups, (last - first) * groups, group_size) * np.float32(sigma)
         audio = self._waveglow.run(mel=np.ascontiguousarray(mel[None, :, first:last]), z=z[None])["audio"]
         return audio[0, (start - first) * hop : (stop - first) * hop]
 
-    def lookahead_frames(self, options: SpeechOptions, context_frames: int | None) -> int:
-        """Frames of mel after a window that its samples depend on."""
-        field = self.manifest.vocoder.frames_after
-        return self._denoiser_frames(options) + (field if context_frames is None else min(field, context_frames))
+    def _context(self, context_frames: int | None) -> tuple[int, int]:
+        """Frames that WaveGlow sees before and after a window."""
+        field = self.manifest.vocoder.frames_before, self.manifest.vocoder.frames_after
+        return field if context_frames is None else (min(field[0], context_frames), min(field[1], context_frames))
 
-    def _denoiser_frames(self, options: SpeechOptions) -> int:
-        """Frames to either side that the denoiser's transform reaches, if it is used."""
-        return denoiser_frames(self.manifest) if options.denoise > 0.0 else 0
+    def _denoiser_frames(self, options: ResolvedOptions) -> int:
+        """Frames on either side that the denoiser's transform covers; 0 if it is off."""
+        return self.manifest.denoiser_frames if options.denoise > 0.0 else 0
 
-    def _denoised(self, samples: Samples, strength: float) -> Samples:
+    def _denoise(self, samples: Samples, strength: float) -> Samples:
         padded = np.pad(samples, (0, max(0, self.manifest.range("S").min - len(samples))))
         out = self._denoiser.run(audio=padded[None], strength=np.array([strength], np.float32))["audio_denoised"]
         return out[0, : len(samples)]

@@ -18,21 +18,13 @@ from tacoglow import Synthesizer
 from tacoglow.export import ExportError, export_onnx
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.bundle import Limits
-from tacoglow.export.folders import written_whole
+from tacoglow.export.folders import atomic_directory
 from tacoglow.export.graphs import Graph, build_graphs
 from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from tacoglow.runtime.bundle import encode_manifest, file_sha256, graph_path, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import (
-    GRAPH_NAMES,
-    DecoderSettings,
-    Manifest,
-    encode_manifest,
-    file_sha256,
-    graph_path,
-    load_manifest,
-    sealed,
-)
+from tacoglow.runtime.manifest import GRAPH_NAMES, DecoderSettings, Manifest
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints
@@ -271,7 +263,7 @@ class TestGraphs:
         folder = shutil.copytree(tiny_bundle, tmp_path / "voice")
         document = json.loads((folder / "manifest.json").read_bytes())
         document["graphs"]["postnet"]["inputs"][1]["name"] = "lengths"
-        (folder / "manifest.json").write_bytes(sealed(json.dumps(document).encode()))
+        (folder / "manifest.json").write_bytes(with_digest(json.dumps(document).encode()))
         with pytest.raises(BundleError, match=r"postnet: .*export the voice again"):
             Synthesizer.load(folder)
 
@@ -290,7 +282,7 @@ class TestGraphs:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         document = json.loads((folder / "manifest.json").read_bytes())
         document["graphs"]["postnet"]["sha256"] = file_sha256(path)
-        (folder / "manifest.json").write_bytes(sealed(json.dumps(document).encode()))
+        (folder / "manifest.json").write_bytes(with_digest(json.dumps(document).encode()))
         with pytest.raises(BackendError, match=r"postnet\.onnx: .*export the voice again"):
             Synthesizer.load(folder)
 
@@ -368,7 +360,7 @@ def test_a_failed_rename_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(ExportError, match="voice: cannot be written: Input/output error"):  # noqa: SIM117
-        with written_whole(bundle) as folder:
+        with atomic_directory(bundle) as folder:
             (folder / "manifest.json").write_text("new")
     assert (bundle / "manifest.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [bundle]
@@ -387,7 +379,7 @@ class TestAtOnce:
             for i in range(rounds):
                 barrier.wait()
                 try:
-                    with written_whole(bundle) as folder:
+                    with atomic_directory(bundle) as folder:
                         for name in files:
                             (folder / name).write_text(f"{writer} {i}")
                     written.append(f"{writer} {i}")

@@ -24,7 +24,8 @@ from scipy.io import wavfile
 from tacoglow import cli
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.errors import ExportError
-from tacoglow.runtime.manifest import GRAPH_NAMES, sealed
+from tacoglow.runtime.bundle import with_digest
+from tacoglow.runtime.manifest import GRAPH_NAMES
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints
@@ -115,18 +116,18 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "a phrase of unknown characters": (["-i", "one_bad.txt", "-o", "out"], ("text", "no symbol for")),
     "output in no folder": ([TEXT, "-o", "none/hello.wav"], ("none/hello.wav", "folder does not exist", "-o")),
     "output is a folder": ([TEXT, "-o", "voice"], ("voice", "is a folder", "-o")),
-    "output below a file": ([TEXT, "-o", "phrases.txt/hello.wav"], ("phrases.txt/hello.wav", "no folder", "-o")),
-    "folder is a file": (["-i", "phrases.txt", "-o", "blank.txt"], ("blank.txt", "no folder", "-o")),
-    "folder below a file": (["-i", "phrases.txt", "-o", "blank.txt/out"], ("blank.txt/out", "no folder", "-o")),
+    "output below a file": ([TEXT, "-o", "phrases.txt/hello.wav"], ("phrases.txt/hello.wav", "not a folder", "-o")),
+    "folder is a file": (["-i", "phrases.txt", "-o", "blank.txt"], ("blank.txt", "not a folder", "-o")),
+    "folder below a file": (["-i", "phrases.txt", "-o", "blank.txt/out"], ("blank.txt/out", "not a folder", "-o")),
     "plot in no folder": ([TEXT, "--plot", "none/p.png"], ("none/p.png", "folder does not exist", "--plot")),
     "plot of no format": ([TEXT, "--plot", "plot.xyz"], ("plot.xyz", ".xyz", ".png")),
     "plot without a format": ([TEXT, "--plot", "plot"], ("plot", ".png")),
     "unknown backend": ([TEXT, "--backend", "cray"], ("backend", "cray", "onnxruntime")),
-    "negative sigma": ([TEXT, "--sigma=-0.1"], ("sigma", "-0.1", "0 up")),
-    "sigma nan": ([TEXT, "--sigma", "nan"], ("sigma", "nan", "0 up")),
+    "negative sigma": ([TEXT, "--sigma=-0.1"], ("sigma", "-0.1", ">= 0")),
+    "sigma nan": ([TEXT, "--sigma", "nan"], ("sigma", "nan", ">= 0")),
     "sigma no number": ([TEXT, "--sigma", "low"], ("--sigma", "number", "--help")),
-    "negative denoise": ([TEXT, "--denoise=-1"], ("denoise", "-1", "0 up")),
-    "denoise infinite": ([TEXT, "--denoise", "inf"], ("denoise", "inf", "0 up")),
+    "negative denoise": ([TEXT, "--denoise=-1"], ("denoise", "-1", ">= 0")),
+    "denoise infinite": ([TEXT, "--denoise", "inf"], ("denoise", "inf", ">= 0")),
     "gate threshold 0": ([TEXT, "--gate-threshold", "0"], ("gate threshold", "between 0 and 1", "0.0")),
     "gate threshold 1": ([TEXT, "--gate-threshold", "1"], ("gate threshold", "between 0 and 1", "1.0")),
     "gate threshold nan": ([TEXT, "--gate-threshold", "nan"], ("gate threshold", "between 0 and 1", "nan")),
@@ -180,7 +181,7 @@ def edit_manifest(bundle: Path, *keys: str, value: Any) -> None:
     for key in keys[:-1]:
         place = place[key]
     place[keys[-1]] = value
-    path.write_bytes(sealed(json.dumps(manifest).encode()))
+    path.write_bytes(with_digest(json.dumps(manifest).encode()))
 
 
 def edited(*keys: str, value: Any) -> Damage:
@@ -387,10 +388,10 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "unknown cleaner": (voice_file(text={"cleaners": ["soap"]}), CONFIG, ("soap", "english_cleaners")),
     "sigma no number": (voice_file(waveglow={"sigma": None}), CONFIG, ("waveglow.sigma", "number", "None")),
     "sigma not finite": (voice_file(waveglow={"sigma": float("nan")}), CONFIG, ("waveglow.sigma", "number", "nan")),
-    "output is a file": (nothing, [*OWN, "-o", "t.pt"], ("t.pt", "no bundle", "-o")),
+    "output is a file": (nothing, [*OWN, "-o", "t.pt"], ("t.pt", "not a bundle", "-o")),
     "output below a file": (nothing, [*OWN, "-o", "t.pt/out"], ("t.pt/out", "cannot be written", "-o")),
-    "output is a folder of other things": (nothing, [*OWN, "-o", "full"], ("full", "no bundle", "-o")),
-    "output is where we are": (nothing, [*OWN, "-o", "."], (".", "no bundle", "-o")),
+    "output is a folder of other things": (nothing, [*OWN, "-o", "full"], ("full", "not a bundle", "-o")),
+    "output is where we are": (nothing, [*OWN, "-o", "."], (".", "not a bundle", "-o")),
 }
 
 
@@ -655,7 +656,7 @@ class TestLooking:
         monkeypatch.setenv("COLUMNS", "200")
         outcome = run("tacoglow", "doctor")
         assert outcome.code == 0
-        for part in ("onnxruntime", "torch", "tensorrt", "pip install 'tacoglow[gpu]'", "can run"):
+        for part in ("onnxruntime", "torch", "tensorrt", "pip install 'tacoglow[gpu]'", "available"):
             assert part in outcome.out
 
     def test_version_and_help(self, run: Run) -> None:

@@ -14,7 +14,7 @@ from scipy.io import wavfile
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.audio import to_int16
-from tacoglow.runtime.manifest import load_manifest
+from tacoglow.runtime.bundle import load_manifest
 
 CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
 TEXT = "I missed you, and the rest."

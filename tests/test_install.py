@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_SHIPPED = {"tests", "docs", "examples", ".ci"}
+NOT_SHIPPED = {"tests", "docs", "examples", "tools", ".ci"}
 SCRIPTS = {"tacoglow", "export-onnx", "trt-infer"}
 
 

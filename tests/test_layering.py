@@ -20,19 +20,40 @@ LAYERS = {
     "runtime": {"runtime", "text"},
     "export": {"export", "models", "runtime", "text"},
     "benchmarks": {"benchmarks", "export", "models", "runtime", "text"},
+    "cli": {"cli", "benchmarks", "export", "models", "runtime", "text"},
+    "tools": {"tools", "benchmarks", "export", "models", "runtime", "text"},
 }
+# The order of the modules and folders of runtime: each imports only from those before it.
+RUNTIME_ORDER = [
+    "errors",
+    "files",
+    "manifest",
+    "bundle",
+    "noise",
+    "options",
+    "pieces",
+    "audio",
+    "decoder",
+    "backends",
+    "vocoder",
+    "acoustic",
+    "stream",
+    "synthesizer",
+    "plot",
+    "wav_writer",
+    "serving",
+]
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
 # Inside functions of these files alone may the runtime import what an inference machine may lack.
 LAZY = {
     "runtime/plot.py": {"matplotlib"},
     "runtime/backends/onnxruntime.py": {"onnxruntime"},
     "runtime/backends/bfloat16.py": {"onnx"},
-    "runtime/backends/onnxruntime_cuda.py": {"onnxruntime"},
+    "runtime/backends/cuda/onnxruntime.py": {"onnxruntime"},
     "runtime/backends/torchscript.py": {"torch"},
     "runtime/serving/client.py": {"tritonclient"},
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
-    "runtime/device/cuda.py": {"cuda"},
-    "runtime/engines/cache.py": {"filelock"},
+    "runtime/backends/cuda/stream.py": {"cuda"},
 }
 # Distributions whose import name is another.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}
@@ -104,9 +125,9 @@ def core_dependencies() -> set[str]:
 
 
 def test_the_walk_sees_every_kind_of_import() -> None:
-    found = {(entry.name, entry.scope) for entry in imports_in("runtime")}
+    found = {(entry.name, entry.scope) for entry in [*imports_in("runtime"), *imports_in("cli")]}
     assert ("tacoglow.text.FrontEnd", "module") in found  # from ..text import FrontEnd
-    assert ("tacoglow.runtime.manifest.load_manifest", "function") in found  # from .manifest, inside a function
+    assert ("tacoglow.runtime.bundle.load_manifest", "function") in found  # from ..runtime.bundle, inside a function
     assert ("onnx", "typing") in found
     assert ("onnx", "function") in found
     assert ("numpy", "module") in found
@@ -120,6 +141,79 @@ def test_a_layer_imports_only_what_lies_below(layer: str) -> None:
         if entry.layer not in {None, *LAYERS[layer]} and entry.name != "tacoglow.__version__"
     ]
     assert not upward
+
+
+def test_runtime_imports_downward() -> None:
+    """Within runtime too: a module or folder of it imports only from those before it in RUNTIME_ORDER."""
+    places = {path.stem for path in (ROOT / "runtime").iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
+    assert places - {"__init__", "__pycache__"} == set(RUNTIME_ORDER)
+    rank = {name: i for i, name in enumerate(RUNTIME_ORDER)}
+    upward = []
+    for entry in imports_in("runtime"):
+        source, target = Path(entry.file).parts[1].removesuffix(".py"), entry.name.split(".")[2:3]
+        if entry.name.startswith("tacoglow.runtime.") and source in rank and target[0] in rank:
+            upward += [entry.where] if rank[target[0]] > rank[source] else []
+    assert not upward
+
+
+def test_no_cycles_between_modules_or_packages() -> None:
+    modules = {module_name(path) for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
+    edges: dict[str, set[str]] = {module: set() for module in modules}
+    for entry in (entry for layer in LAYERS for entry in imports_in(layer)):
+        source = module_name(ROOT / entry.file)
+        target = entry.name if entry.name in modules else entry.name.rpartition(".")[0]
+        if target in modules and target != source:
+            edges[source].add(target)
+    assert not cycle_in(edges)
+    packages: dict[str, set[str]] = {}
+    for source, targets in edges.items():
+        for target in targets:
+            ours, theirs = diverging_packages(source, target)
+            if ours != theirs:
+                packages.setdefault(ours, set()).add(theirs)
+                packages.setdefault(theirs, set())
+    assert ("tacoglow.runtime.backends.tensorrt", "tacoglow.runtime.backends.cuda") in {
+        (source, target) for source, targets in packages.items() for target in targets
+    }
+    assert not cycle_in(packages)
+
+
+def test_cycles_are_found() -> None:
+    assert cycle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
+    assert not cycle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+    assert diverging_packages("tacoglow.runtime.stream", "tacoglow.text.split") == ("tacoglow.runtime", "tacoglow.text")
+    assert diverging_packages("tacoglow.a.b.x", "tacoglow.a.c.y") == ("tacoglow.a.b", "tacoglow.a.c")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(["tacoglow", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+def diverging_packages(source: str, target: str) -> tuple[str, str]:
+    """The two siblings under the closest common package: packages, or a package and a module beside it."""
+    ours, theirs = source.split("."), target.split(".")
+    common = next(
+        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
+    )
+    return ".".join(ours[: common + 1]), ".".join(theirs[: common + 1])
+
+
+def cycle_in(edges: dict[str, set[str]]) -> list[str]:
+    """A cycle of the graph, or nothing."""
+    state: dict[str, Literal["open", "done"]] = {}
+
+    def search(node: str, path: list[str]) -> list[str]:
+        state[node] = "open"
+        for successor in sorted(edges[node]):
+            if state.get(successor) == "open":
+                return [*path, node][[*path, node].index(successor) :]
+            if successor not in state and (found := search(successor, [*path, node])):
+                return found
+        state[node] = "done"
+        return []
+
+    return next((found for node in sorted(edges) if node not in state and (found := search(node, []))), [])
 
 
 @pytest.mark.parametrize("layer", ["", *LAYERS])

@@ -78,7 +78,7 @@ def test_mels_of_the_source_voice_are_understood(
     for i, sentence in enumerate(sentences):
         mel = golden[f"mel_{i}"].astype(np.float32)
         for seed in SEEDS:
-            samples = voice.vocoder.samples(mel, Noise(seed), SpeechOptions())
+            samples = voice.vocoder.samples(mel, Noise(seed), SpeechOptions().resolve(voice.manifest))
             errors += word_errors(words(sentence), recogniser.words_of(samples, rate))
     rate_of_errors = errors / (len(SEEDS) * sum(len(words(sentence)) for sentence in sentences))
     print(f"word error rate of the vocoder on Flite's mels: {rate_of_errors:.1%}")

@@ -1,8 +1,8 @@
 """Writes a model repository: two models that take text, and the graphs as models for those who compose their own.
 
-REPOSITORY/NAME/config.pbtxt                    the whole speech: Python backend
-REPOSITORY/NAME/VERSION/model.py, voice/        the bundle
-REPOSITORY/NAME_stream/…                        the same as a stream of chunks
+REPOSITORY/NAME/config.pbtxt                    complete speech: Python backend
+REPOSITORY/NAME/VERSION/model.py, voice/        the bundle; with TensorRT, engines/ next to it
+REPOSITORY/NAME_stream/…                        the same as a stream of segments
 REPOSITORY/NAME_encoder, _postnet, _waveglow    ONNX graphs or TensorRT plans
 """
 
@@ -11,15 +11,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...runtime.files import write_whole
-from ...runtime.manifest import Manifest, graph_path, load_manifest
+from ...runtime.backends.cuda.stream import find_gpu
+from ...runtime.backends.tensorrt.builder import TerminalProgress
+from ...runtime.backends.tensorrt.cache import Engine, EngineRequest, copy_engines, get_or_build_engines, target_of
+from ...runtime.backends.tensorrt.versions import load_tensorrt
+from ...runtime.bundle import graph_path, load_manifest
+from ...runtime.files import atomic_write
+from ...runtime.manifest import Manifest
 from ...runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
-from ...runtime.serving.python_backend import VOICE_FOLDER
+from ...runtime.serving.python_backend import ENGINES_FOLDER, VOICE_FOLDER
 from ..errors import ExportError
+from ..folders import temporary_directory
 from .configs import ServingOptions, graph_config, text_config, warmup_files
 from .pbtxt import to_pbtxt
 
@@ -40,10 +46,10 @@ def export_triton(
     version: int = 1,
     options: ServingOptions | None = None,
 ) -> list[str]:
-    """Add a voice to a model repository, which is made if it is not there; the names of the models written.
+    """Add a voice to a model repository, which is created if missing; returns the names of the models written.
 
-    Versions of the voice that are there already stay, under the configuration of the newest export. With the TensorRT
-    backend, engines that the bundle lacks are built.
+    Existing versions of the voice stay, under the configuration of the newest export. With the TensorRT backend,
+    engines that are not in the cache are built.
     Raises ExportError, BundleError or BackendError; then nothing has changed.
     """
     manifest, options = load_manifest(bundle), options or ServingOptions()
@@ -51,18 +57,19 @@ def export_triton(
         graph_path(bundle, graph, spec)
     models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in GRAPHS)]
     _check_place(repository, models, version, manifest)
-    files = _graph_files(bundle, manifest, options)
+    engines = _engines(bundle, manifest, options)
     try:
         repository.mkdir(parents=True, exist_ok=True)
         # In the repository itself, which may be a mount of its own: folders can only be renamed within one.
-        with tempfile.TemporaryDirectory(dir=repository, prefix=".export.") as folder:
-            _write_text_models(Path(folder), bundle, manifest, name, version, options)
-            voice = Path(folder) / name / str(version) / VOICE_FOLDER
-            for graph, (file, max_batch) in files.items():
+        with temporary_directory(repository / "export", "new") as folder:
+            _write_text_models(folder, bundle, engines, manifest, name, version, options)
+            voice = folder / name / str(version) / VOICE_FOLDER
+            for graph in GRAPHS:
+                file, max_batch = _graph_file(voice, manifest, engines.get(graph), graph, options)
                 config = graph_config(f"{name}_{graph}", manifest.graphs[graph], max_batch, options)
-                _write_graph_model(Path(folder) / f"{name}_{graph}", voice / file, config, version)
+                _write_graph_model(folder / f"{name}_{graph}", file, config, version)
             for model in models:
-                _publish(Path(folder) / model, repository / model, str(version))
+                _publish(folder / model, repository / model, str(version))
     except OSError as error:
         raise ExportError(
             f"{repository}: cannot be written: {error.strerror}; choose another folder with -o"
@@ -80,7 +87,7 @@ def _check_place(repository: Path, models: list[str], version: int, manifest: Ma
     for model in models:
         place = repository / model / str(version)
         if place.exists():
-            raise ExportError(f"{place}: is there already; give the next --model-version, or another -o")
+            raise ExportError(f"{place}: exists already; give the next --model-version, or another -o")
     for voice in repository.glob(f"{name}/*/{VOICE_FOLDER}"):
         if _interface(load_manifest(voice)) != _interface(manifest):
             raise ExportError(
@@ -94,13 +101,21 @@ def _interface(manifest: Manifest) -> tuple[object, ...]:
 
 
 def _write_text_models(
-    folder: Path, bundle: Path, manifest: Manifest, name: str, version: int, options: ServingOptions
+    folder: Path,
+    bundle: Path,
+    engines: Mapping[str, Engine],
+    manifest: Manifest,
+    name: str,
+    version: int,
+    options: ServingOptions,
 ) -> None:
     source = bundle
     for model, module, kind in ((name, "whole", "WholeModel"), (name + STREAM_SUFFIX, "streaming", "StreamingModel")):
         voice = folder / model / str(version) / VOICE_FOLDER
         shutil.copytree(source, voice, copy_function=shutil.copy2 if source == bundle else _link_or_copy)
-        source = voice  # each model is complete by itself, but the weights need not lie twice on the disk
+        source = voice  # each model is complete by itself, but hard links keep one copy of the weights on the disk
+        if engines:
+            copy_engines(engines, voice.parent / ENGINES_FOLDER)
         (voice.parent / "model.py").write_text(MODEL_PY.format(module=module, name=kind))
         config = text_config(model, manifest, options, is_stream=module == "streaming")
         (folder / model / "config.pbtxt").write_text(to_pbtxt(config))
@@ -109,15 +124,25 @@ def _write_text_models(
             (folder / model / "warmup" / tensor).write_bytes(content)
 
 
-def _graph_files(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[str, tuple[Path, int]]:
-    """Graph -> its file within the bundle, as a model of its own, and the largest batch that it takes."""
-    max_batch = options.batch_limit(manifest)
-    if options.backend == "onnxruntime":
-        return {graph: (Path(manifest.graphs[graph].file), max_batch) for graph in GRAPHS}
-    from .plans import find_plans
+def _engines(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[str, Engine]:
+    """The engines of every graph for the local GPU; none for the ONNX Runtime backend.
 
-    plans = find_plans(bundle, GRAPHS, options.gpus[0] if options.gpus else 0)
-    return {graph: (plan.relative_to(bundle), min(batch, max_batch)) for graph, (plan, batch) in plans.items()}
+    Raises BackendError if there is no GPU or no TensorRT.
+    """
+    if options.backend == "onnxruntime":
+        return {}
+    gpu, tensorrt = find_gpu(options.gpus[0] if options.gpus else 0), load_tensorrt("tensorrt")
+    return get_or_build_engines(bundle, manifest, tensorrt, EngineRequest(target_of(gpu, tensorrt)), TerminalProgress())
+
+
+def _graph_file(
+    voice: Path, manifest: Manifest, engine: Engine | None, graph: str, options: ServingOptions
+) -> tuple[Path, int]:
+    """The graph's file as a model of its own, and the largest batch that it takes."""
+    max_batch = options.batch_limit(manifest)
+    if engine is None:
+        return voice / manifest.graphs[graph].file, max_batch
+    return voice.parent / ENGINES_FOLDER / engine.path.name, min(engine.engine_key.profile["B"].max, max_batch)
 
 
 def _write_graph_model(folder: Path, file: Path, config: dict[str, Any], version: int) -> None:
@@ -140,4 +165,4 @@ def _publish(built: Path, model: Path, version: str) -> None:
         built.rename(model)
         return
     (built / version).rename(model / version)
-    write_whole(model / "config.pbtxt", (built / "config.pbtxt").read_bytes())
+    atomic_write(model / "config.pbtxt", (built / "config.pbtxt").read_bytes())

@@ -1,48 +1,50 @@
-"""The engines that can run a bundle's graphs, and the choice between them."""
+"""The backends, which run a bundle's graphs, and the choice between them."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 from ..errors import BackendError
 from ..manifest import Manifest
 from .base import Backend, BackendOptions
-from .onnxruntime import OnnxRuntimeBackend
-from .onnxruntime_cuda import OnnxRuntimeCudaBackend
-from .tensorrt import TensorRTBackend, TensorRTRTXBackend
-from .torchscript import TorchScriptBackend
 
-# In the order in which "auto" tries them.
-BACKENDS: dict[str, type[Backend]] = {
-    backend.name: backend
-    for backend in (
-        TensorRTBackend,
-        TensorRTRTXBackend,
-        OnnxRuntimeCudaBackend,
-        OnnxRuntimeBackend,
-        TorchScriptBackend,
-    )
+# Name -> module and class, in the order in which "auto" tries them.
+BACKENDS = {
+    "tensorrt": (".tensorrt.backend", "TensorRTBackend"),
+    "tensorrt-rtx": (".tensorrt.backend", "TensorRTRTXBackend"),
+    "onnxruntime-cuda": (".cuda.onnxruntime", "OnnxRuntimeCudaBackend"),
+    "onnxruntime": (".onnxruntime", "OnnxRuntimeBackend"),
+    "torchscript": (".torchscript", "TorchScriptBackend"),
 }
 
 
-def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend:
-    """The backend of that name, or for "auto" the first that can run here; `.choice` says in a line why.
-
-    Raises BackendError when the name is unknown or the backend cannot run on this machine.
-    """
-    if name != "auto" and name not in BACKENDS:
+def backend_class(name: str) -> type[Backend]:
+    """The backend of that name, imported on first use. Raises BackendError for an unknown name."""
+    if name not in BACKENDS:
         raise BackendError(f"backend {name!r}: unknown; choose from auto, {', '.join(BACKENDS)}")
-    refusals: dict[str, list[str]] = {}  # reason -> backends
+    module, class_name = BACKENDS[name]
+    backend: type[Backend] = getattr(import_module(module, __package__), class_name)
+    return backend
+
+
+def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend:
+    """The backend of that name, or for "auto" the first available one; `.choice` gives the reason in one line.
+
+    Raises BackendError if the name is unknown or the backend cannot run on this machine.
+    """
+    reasons: dict[str, list[str]] = {}  # reason -> backends
     for candidate in [name] if name != "auto" else BACKENDS:
-        missing = BACKENDS[candidate].missing()
-        if missing is None:
-            backend = BACKENDS[candidate](bundle, manifest, options)
-            why = "asked for" if name != "auto" else "; ".join(["the first that can run here", *_told(refusals)])
+        kind = backend_class(candidate)
+        reason = kind.unavailable_reason()
+        if reason is None:
+            backend = kind(bundle, manifest, options)
+            why = "selected" if name != "auto" else "; ".join(["first available", *_format_reasons(reasons)])
             backend.choice = f"{candidate} ({backend.device}): {why}"
             return backend
-        refusals.setdefault(missing, []).append(candidate)
-    raise BackendError(f"backend {name!r}: " + "; ".join(_told(refusals)))
+        reasons.setdefault(reason, []).append(candidate)
+    raise BackendError(f"backend {name!r}: " + "; ".join(_format_reasons(reasons)))
 
 
-def _told(refusals: dict[str, list[str]]) -> list[str]:
-    return [f"{', '.join(names)} cannot: {reason}" for reason, names in refusals.items()]
+def _format_reasons(reasons: dict[str, list[str]]) -> list[str]:
+    return [f"{', '.join(names)} not available: {reason}" for reason, names in reasons.items()]

@@ -1,4 +1,4 @@
-"""What a backend has to offer: open a graph, bind named buffers to it once, run it many times.
+"""The backend interface: open a graph, bind named buffers to it once, run it many times.
 
 Everything is checked when buffers are bound, against the manifest, and nothing is checked when a graph runs.
 """
@@ -6,7 +6,7 @@ Everything is checked when buffers are bound, against the manifest, and nothing 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,18 +14,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decoder import DecoderSteps, EncoderOutput, HostSteps
 from ..errors import RequestError
 from ..manifest import GraphSpec, Manifest, TensorSpec, match_shape
+from ..noise import Noise
 
 Array = NDArray[Any]
 Call = Callable[[], None]
 
 
 class GraphRunner(ABC):
-    """One graph, opened. `bind` checks named buffers and returns the call that runs the graph over them."""
+    """One graph, opened by a backend. `bind` checks named buffers and returns the call that runs it over them."""
 
-    limited_by = "this bundle"  # what states the ranges of the dimensions
-    wider = "export the voice with other limits"  # the way to others
+    limit_source = "this bundle"  # what sets the ranges of the dimensions
+    how_to_raise = "export the voice with other limits"
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
         self.name = name
@@ -50,6 +52,10 @@ class GraphRunner(ABC):
         self.bind({**inputs, **outputs})()
         return outputs
 
+    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
+        """The decoder steps of one batch, none launched yet; for the graph decoder_step alone."""
+        return HostSteps(self.bind, self.manifest, encoded, noises)
+
     @abstractmethod
     def _bind(self, buffers: Mapping[str, Array]) -> Call: ...
 
@@ -59,7 +65,7 @@ class GraphRunner(ABC):
             if tensor.name not in buffers:
                 raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
             array = buffers[tensor.name]
-            contiguous = not isinstance(array, np.ndarray) or array.flags.c_contiguous  # a device's arrays always are
+            contiguous = not isinstance(array, np.ndarray) or array.flags.c_contiguous  # a GPU's arrays always are
             fits = array.dtype == np.dtype(tensor.dtype) and contiguous
             if not fits or not match_shape(tensor, array.shape, dims):
                 raise RequestError(
@@ -70,8 +76,8 @@ class GraphRunner(ABC):
             limit = self.manifest.range(letter)
             if not limit.min <= size <= limit.max:
                 raise RequestError(
-                    f"{self.name}: {letter} is {size}, {self.limited_by} takes {limit.min} to {limit.max}; "
-                    f"{self.wider}, or split the request"
+                    f"{self.name}: {letter} is {size}, {self.limit_source} takes {limit.min} to {limit.max}; "
+                    f"{self.how_to_raise}, or split the request"
                 )
 
     def _outline(self, tensor: TensorSpec) -> str:
@@ -82,28 +88,28 @@ class GraphRunner(ABC):
 class BackendOptions:
     threads: int | None = None  # CPU threads; all usable cores if None
     device: int = 0  # index of the GPU, for backends that run on one
-    engines: Path | None = None  # folder of TensorRT's engines; BUNDLE/engines if None
+    engines: Path | None = None  # folder of the engine cache; the user's own if None
 
 
 class Backend(ABC):
     name: ClassVar[str]
-    leaves_host_free: ClassVar[bool] = False  # while a graph runs, which then is on a device
-    device: str  # what it runs on, in a word or two
-    choice: str = ""  # which backend was chosen and why, one line for the user
+    runs_asynchronously: ClassVar[bool] = False  # true if graphs run on a GPU while the host is free
+    device: str  # hardware that it runs on, such as "CPU"
+    choice: str = ""  # one line for the user: which backend was chosen and why
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         self.bundle = bundle
-        self.manifest = manifest  # its dimensions' ranges are those that the backend takes
+        self.manifest = manifest  # its ranges are those that this backend takes
         self.options = options
         self._opened: dict[str, GraphRunner] = {}
 
     @staticmethod
     @abstractmethod
-    def missing() -> str | None:
-        """What keeps this backend from running on this machine, with the command that mends it; None if nothing."""
+    def unavailable_reason() -> str | None:
+        """Why this backend cannot run on this machine, and the command that fixes it; None if it can."""
 
     def open(self, graph: str) -> GraphRunner:
-        """The graph, opened once. Raises BundleError or BackendError."""
+        """The graph's runner; each graph is opened once. Raises BundleError or BackendError."""
         if graph not in self._opened:
             self._opened[graph] = self._open(graph)
         return self._opened[graph]

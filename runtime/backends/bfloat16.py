@@ -1,4 +1,4 @@
-"""bfloat16 graphs for an engine that has no bfloat16 kernels: the same numbers, computed in float32.
+"""bfloat16 graphs for a backend without bfloat16 kernels: the same numbers, computed in float32.
 
 ONNX Runtime's CPU provider cannot run a bfloat16 node. A bfloat16 number is a float32 whose lower 16 bits are zero,
 so the graph is rewritten to float32 with every intermediate result rounded to bfloat16 and back. That is what a GPU's
@@ -47,7 +47,7 @@ def widen_to_float32(path: Path) -> bytes:
     return serialized
 
 
-# These only move numbers, so what comes out of them is as round as what went in.
+# These only move numbers, so rounded inputs give rounded outputs.
 _EXACT = {"Concat", "Expand", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Transpose"} | {
     "Constant",
     "Relu",

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..bundle import graph_path
 from ..errors import BackendError, BundleError
-from ..manifest import GraphSpec, Manifest, graph_path
+from ..manifest import GraphSpec, Manifest
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 from .bfloat16 import widen_to_float32
 
@@ -25,7 +26,7 @@ class OnnxRuntimeBackend(Backend):
         self.threads = options.threads or _usable_cores()
 
     @staticmethod
-    def missing() -> str | None:
+    def unavailable_reason() -> str | None:
         if importlib.util.find_spec("onnxruntime") is None:
             return "onnxruntime is not installed (pip install 'tacoglow[cpu]')"
         return None
@@ -71,7 +72,7 @@ class OnnxRuntimeGraph(GraphRunner):
                 bind(tensor.name, "cpu", 0, np.dtype(tensor.dtype), array.shape, array.ctypes.data)
         session = self._session
 
-        # The binding knows addresses only; the default argument keeps the arrays alive as long as the call.
+        # The binding stores addresses only; the default argument keeps the arrays alive as long as the call.
         def call(_held: Mapping[str, Array] = buffers) -> None:
             session.run_with_iobinding(binding)
 
@@ -79,5 +80,5 @@ class OnnxRuntimeGraph(GraphRunner):
 
 
 def _usable_cores() -> int:
-    """Cores this process may use: in a container fewer than the machine has. 0 leaves it to ONNX Runtime."""
+    """Cores that this process may use: in a container fewer than the machine has. 0: ONNX Runtime's choice."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0

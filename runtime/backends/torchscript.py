@@ -1,4 +1,4 @@
-"""TorchScript modules on the CPU, for machines that have PyTorch and no other engine."""
+"""TorchScript modules on the CPU, for machines that have PyTorch and no other backend."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bundle import graph_path
 from ..errors import BackendError, BundleError
-from ..manifest import GraphSpec, Manifest, graph_path
+from ..manifest import GraphSpec, Manifest
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 
 
@@ -22,15 +23,15 @@ class TorchScriptBackend(Backend):
 
         if manifest.torchscript is None:
             raise BundleError(
-                f"{bundle}: holds no TorchScript modules; add them with: tacoglow export-torchscript {bundle}"
+                f"{bundle}: contains no TorchScript modules; add them with: tacoglow export-torchscript {bundle}"
             )
         if options.threads is not None:
-            torch.set_num_threads(options.threads)  # of the whole process: PyTorch has one pool
+            torch.set_num_threads(options.threads)  # for the whole process: PyTorch has one thread pool
         super().__init__(bundle, manifest, options)
         self.files = manifest.torchscript.graphs
 
     @staticmethod
-    def missing() -> str | None:
+    def unavailable_reason() -> str | None:
         if importlib.util.find_spec("torch") is None:
             return "torch is not installed (pip install torch)"
         return None
@@ -41,7 +42,7 @@ class TorchScriptBackend(Backend):
         path = graph_path(self.bundle, graph, self.files[graph])
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is frozen, and that is what we want
+                warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is frozen, as intended
                 module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise BackendError(
@@ -65,7 +66,7 @@ class TorchScriptGraph(GraphRunner):
         module = self._module
 
         def call() -> None:
-            # Without the executor's optimiser, which compiles anew for every shape that a run brings.
+            # Without the executor's optimizer, which compiles again for every new shape.
             with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
                 results = module(*inputs)
             for target, result in zip(targets, results if len(targets) > 1 else (results,), strict=True):

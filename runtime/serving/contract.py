@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ..errors import RequestError
 from ..noise import Noise
 from ..options import SpeechOptions
-from ..streaming_output import encode, wav_header
 from ..synthesizer import Synthesizer
 from ..vocoder import Samples
+from ..wav_writer import encode, wav_header
 
 # Triton's data types. Floats have Python's width: a threshold that the decoder compares with must not be rounded.
 INPUTS = {
@@ -111,7 +111,7 @@ def read_request(
     seed = int(values.pop("seed", 0))
     request = SpeechRequest(text, seed, SpeechOptions(**values), encoding)  # type: ignore[arg-type]
     Noise(seed)
-    request.options.frame_limit(voice.manifest)
+    request.options.resolve(voice.manifest)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         voice.front_end.encode(text)

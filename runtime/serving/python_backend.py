@@ -16,6 +16,7 @@ from ..synthesizer import Synthesizer
 from .contract import Tensors
 
 VOICE_FOLDER = "voice"  # within a model version's folder: the bundle
+ENGINES_FOLDER = "engines"  # next to it, with TensorRT: the engines that export-triton built
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class ServedVoice:
         warnings.simplefilter("ignore")
         parameters = json.loads(arguments["model_config"])["parameters"]
         settings = {name: value["string_value"] for name, value in parameters.items()}
+        folder = Path(arguments["model_repository"]) / arguments["model_version"]
+        engines = folder / ENGINES_FOLDER
         voice = Synthesizer.load(
-            Path(arguments["model_repository"]) / arguments["model_version"] / VOICE_FOLDER,
+            folder / VOICE_FOLDER,
             settings["backend"],
             device=int(arguments["model_instance_device_id"]),
             threads=int(settings["threads"]) or None,
+            engines=engines if engines.is_dir() else None,
         )
         return cls(voice, int(settings["max_characters"]), int(settings["streams"]))
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from tacoglow import cli
-from tacoglow.benchmarks import pages
 from tacoglow.tests.conftest import TinyCheckpoints
+from tacoglow.tools import pages
 
 QUICK = ("--frames", "8", "--tokens", "6", "--runs", "2", "--threads", "1")
 
@@ -117,7 +117,7 @@ def test_errors(tiny_bundle: Path, arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize("page", pages.SECTIONS)
 def test_pages_hold_what_the_results_say(page: str) -> None:
     text = (pages.ROOT / page).read_text(encoding="utf-8")
-    assert pages.written(page, text) == text, "run: python -m tacoglow.benchmarks.pages"
+    assert pages.written(page, text) == text, "run: python -m tacoglow.tools.pages"
 
 
 def test_a_figure_written_by_hand_is_noticed() -> None:

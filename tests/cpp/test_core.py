@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacoglow.runtime.manifest import GRAPH_NAMES, load_manifest, sealed
+from tacoglow.runtime.bundle import load_manifest, with_digest
+from tacoglow.runtime.manifest import GRAPH_NAMES
 from tacoglow.runtime.noise import Noise
 from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
@@ -64,7 +65,7 @@ def test_tensorrt_with_several_frames_a_step(programs: Path, reduced_bundle: Pat
 def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     content = json.loads((bundle / "manifest.json").read_text())
     change(content)
-    (folder / "manifest.json").write_bytes(sealed(json.dumps(content).encode()))
+    (folder / "manifest.json").write_bytes(with_digest(json.dumps(content).encode()))
     return folder
 
 

@@ -19,7 +19,7 @@ from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.torchscript import export_torchscript
 from tacoglow.runtime.audio import Utterance
-from tacoglow.runtime.manifest import file_sha256, load_manifest, sealed
+from tacoglow.runtime.bundle import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.synthesizer import Synthesizer
@@ -175,7 +175,7 @@ def drop_torchscript(bundle: Path) -> None:
 def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     content = json.loads((bundle / "manifest.json").read_text())
     change(content)
-    (bundle / "manifest.json").write_bytes(sealed(json.dumps(content).encode()))
+    (bundle / "manifest.json").write_bytes(with_digest(json.dumps(content).encode()))
 
 
 def cut_short(bundle: Path) -> None:

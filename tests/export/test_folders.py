@@ -12,13 +12,13 @@ import pytest
 
 import tacoglow
 from tacoglow.export import ExportError
-from tacoglow.export.folders import made_folder, written_whole
+from tacoglow.export.folders import atomic_directory, created_directory
 
 WRITER = """
 import sys
 from pathlib import Path
-from tacoglow.export.folders import written_whole
-with written_whole(Path(sys.argv[1])) as folder:
+from tacoglow.export.folders import atomic_directory
+with atomic_directory(Path(sys.argv[1])) as folder:
     (folder / "manifest.json").write_text("another process")
     print("writing", flush=True)
     sys.stdin.readline()
@@ -26,7 +26,7 @@ with written_whole(Path(sys.argv[1])) as folder:
 
 
 def writer(bundle: Path) -> subprocess.Popen[str]:
-    """Another process that is within written_whole until it reads a line."""
+    """Another process that is within atomic_directory until it reads a line."""
     environment = os.environ | {"PYTHONPATH": str(Path(tacoglow.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(bundle)],
@@ -41,7 +41,7 @@ def writer(bundle: Path) -> subprocess.Popen[str]:
 
 
 def write(bundle: Path, content: str) -> None:
-    with written_whole(bundle) as folder:
+    with atomic_directory(bundle) as folder:
         (folder / "manifest.json").write_text(content)
 
 
@@ -82,7 +82,7 @@ def test_a_bundle_that_had_stepped_aside_comes_back(tmp_path: Path, succeeds: bo
         write(tmp_path / "voice", "new")
     else:
         with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
-            with written_whole(tmp_path / "voice"):
+            with atomic_directory(tmp_path / "voice"):
                 raise KeyboardInterrupt
     assert (tmp_path / "voice" / "manifest.json").read_text() == ("new" if succeeds else "old")
     assert names(tmp_path) == ["voice"]
@@ -100,7 +100,7 @@ def test_what_only_looks_alike_stays(tmp_path: Path) -> None:
 def test_a_failure_removes_the_parents_that_it_made(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(ExportError, match="some reason"):  # noqa: SIM117
-        with written_whole(tmp_path / "there" / "made" / "too" / "voice"):
+        with atomic_directory(tmp_path / "there" / "made" / "too" / "voice"):
             raise ExportError("some reason")
     assert names(tmp_path / "there") == []
     write(tmp_path / "there" / "made" / "voice", "new")
@@ -109,7 +109,7 @@ def test_a_failure_removes_the_parents_that_it_made(tmp_path: Path) -> None:
 
 def test_a_failure_keeps_a_parent_that_others_use(tmp_path: Path) -> None:
     def fail() -> None:
-        with made_folder(tmp_path / "made" / "too"):
+        with created_directory(tmp_path / "made" / "too"):
             (tmp_path / "made" / "theirs").touch()
             raise KeyboardInterrupt
 

@@ -12,11 +12,11 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from tacoglow.export.acoustic_graphs import DecoderStepGraph, EncoderGraph, LSTMCell, PostnetGraph
-from tacoglow.export.fold import fold_batch_norm, fold_location, upsampling_as_convolution
 from tacoglow.export.graphs import build_graphs
+from tacoglow.export.graphs.acoustic import DecoderStepGraph, EncoderGraph, LSTMCell, PostnetGraph
+from tacoglow.export.graphs.fold import fold_batch_norm, fold_location, upsampling_as_convolution
+from tacoglow.export.graphs.vocoder import DenoiserGraph, WaveGlowGraph
 from tacoglow.export.to_onnx import write_onnx
-from tacoglow.export.vocoder_graphs import DenoiserGraph, WaveGlowGraph
 from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.tests.tolerances import FOLDED
 

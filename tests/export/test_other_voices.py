@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tacoglow import Synthesizer
+from tacoglow.cli.convert import convert
 from tacoglow.export import ExportError, export_onnx
 from tacoglow.export.bundle import Limits
-from tacoglow.export.convert import convert
 from tacoglow.export.voice import VoiceFile, read_symbols, read_voice_file, text_entry, with_text_options
 from tacoglow.models import (
     CheckpointError,

@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from tacoglow.cli.export_torchscript import export_torchscript as command
 from tacoglow.export import ExportError, export_onnx
 from tacoglow.export.bundle import Limits
 from tacoglow.export.torchscript import export_torchscript
-from tacoglow.export.torchscript_cli import export_torchscript as command
 from tacoglow.export.voice import VoiceFile
 from tacoglow.models import Tacotron2, WaveGlow, WaveGlowConfig, load_tacotron2, load_waveglow
 from tacoglow.models.config import WNConfig
 from tacoglow.runtime.backends import open_backend
 from tacoglow.runtime.backends.base import Array, BackendOptions
+from tacoglow.runtime.bundle import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import TensorSpec, file_sha256, load_manifest, sealed
+from tacoglow.runtime.manifest import TensorSpec
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tests.conftest import WAVEGLOW
 from tacoglow.tests.tolerances import TORCHSCRIPT
@@ -125,7 +126,7 @@ def test_other_dimensions_are_refused(tiny_bundle: Path, models: tuple[Tacotron2
     folder = tmp_path / "voice"
     shutil.copytree(tiny_bundle, folder)
     manifest = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_bytes(sealed(manifest.replace('"memory_mask"', '"mask"').encode()))
+    (folder / "manifest.json").write_bytes(with_digest(manifest.replace('"memory_mask"', '"mask"').encode()))
     with pytest.raises(ExportError, match="its encoder has other shapes than these checkpoints; give the checkpoints"):
         export_torchscript(*models, folder)
 
@@ -168,6 +169,6 @@ def test_a_module_that_torch_cannot_read_is_named(bundle: Path, tmp_path: Path) 
     assert manifest.torchscript is not None
     digest = file_sha256(folder / "postnet.ts")
     text = (folder / "manifest.json").read_text().replace(manifest.torchscript.graphs["postnet"].sha256, digest)
-    (folder / "manifest.json").write_bytes(sealed(text.encode()))
+    (folder / "manifest.json").write_bytes(with_digest(text.encode()))
     with pytest.raises(BackendError, match=r"postnet.ts: PyTorch .* cannot load it"):
         Synthesizer.load(folder, "torchscript")

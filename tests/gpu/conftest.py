@@ -12,7 +12,7 @@ import pytest
 from tacoglow import Synthesizer
 from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export.bundle import export_onnx
-from tacoglow.runtime.backends import BACKENDS
+from tacoglow.runtime.backends import backend_class
 from tacoglow.runtime.manifest import Precision
 
 DEVICE_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
@@ -29,9 +29,9 @@ def demo_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session", params=DEVICE_BACKENDS)
 def device(demo_bundle: Path, request: pytest.FixtureRequest) -> Synthesizer:
-    missing = BACKENDS[request.param].missing()
-    if missing is not None:
-        pytest.skip(missing)
+    reason = backend_class(request.param).unavailable_reason()
+    if reason is not None:
+        pytest.skip(reason)
     return Synthesizer.load(demo_bundle, request.param)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.device.runner import CaptureWarning
+from tacoglow.runtime.backends.cuda.graph import CaptureWarning
 from tacoglow.runtime.manifest import GRAPH_NAMES, TensorSpec
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests import tolerances

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
+from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest
 from tacoglow.runtime.errors import BackendError, BundleError, RequestError
-from tacoglow.runtime.manifest import GRAPH_NAMES, MANIFEST_NAME, load_manifest
+from tacoglow.runtime.manifest import GRAPH_NAMES
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests.robustness.conftest import Tried
 from tacoglow.tests.robustness.mutations import mutate

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import tacoglow
-from tacoglow.export.convert import convert
+from tacoglow.cli.convert import convert
 from tacoglow.models import CheckpointError, load_tacotron2, load_waveglow
 from tacoglow.tests.conftest import TinyCheckpoints
 from tacoglow.tests.models import layouts

@@ -15,8 +15,8 @@ from tacoglow.export import ExportError, export_onnx
 from tacoglow.export.bundle import Limits
 from tacoglow.export.voice import read_voice_file
 from tacoglow.models import Tacotron2, load_tacotron2, load_waveglow
+from tacoglow.runtime.bundle import load_manifest, with_digest
 from tacoglow.runtime.errors import RequestError
-from tacoglow.runtime.manifest import load_manifest, sealed
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests import tolerances
@@ -132,5 +132,5 @@ def test_a_manifest_of_before_reads_as_one_frame_a_step(tiny_bundle: Path, tmp_p
     content = (tiny_bundle / "manifest.json").read_bytes()
     older = content.replace(b'  "frames_per_step": 1,\n', b"")
     assert older != content
-    (tmp_path / "manifest.json").write_bytes(sealed(older))
+    (tmp_path / "manifest.json").write_bytes(with_digest(older))
     assert load_manifest(tmp_path).decoder.frames_per_step == 1

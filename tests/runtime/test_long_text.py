@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.planning import plan_pieces
+from tacoglow.runtime.pieces import split_into_pieces
 
 # The lines of LJ Speech's test list: seven books' sentences with their abbreviations, numbers and quotations.
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "text_english.json").read_text(encoding="utf-8"))
@@ -26,7 +26,7 @@ def quiet() -> None:
 
 def test_a_chapter_is_planned_whole(voice: Synthesizer) -> None:
     limit = voice.manifest.range("T").max
-    pieces = plan_pieces(voice.front_end, CHAPTER, limit)
+    pieces = split_into_pieces(voice.front_end, CHAPTER, limit)
     assert len(CHAPTER.split()) > 8000
     # Cuts within a dash or a long word leave no space behind, so the comparison is without any.
     assert "".join("".join(piece.text.split()) for piece in pieces) == "".join(CHAPTER.split())
@@ -46,7 +46,7 @@ def test_twenty_thousand_words_stream_in_flat_memory(voice: Synthesizer) -> None
     """Resident memory after the first tenth is what it is at the end, within what one utterance takes."""
     text = " ".join([CHAPTER] * 3)
     assert len(text.split()) > 20_000
-    pieces = len(plan_pieces(voice.front_end, text, voice.manifest.range("T").max))
+    pieces = len(split_into_pieces(voice.front_end, text, voice.manifest.range("T").max))
     stream, peak_early, samples = voice.stream(text), 0, 0
     for chunk in stream:
         samples += len(chunk)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacoglow.runtime.errors import RequestError
-from tacoglow.runtime.noise import DROPOUT_STREAM, Z_STREAM, Noise, NoiseAhead
+from tacoglow.runtime.noise import DROPOUT_STREAM, Z_STREAM, Noise, PrefetchedNoise
 
 MASK = 2**64 - 1
 seeds = st.integers(0, MASK)
@@ -77,7 +77,7 @@ def test_a_window_is_what_the_whole_holds_there(seed: int, first: int, size: int
 def test_drawn_ahead_it_is_the_same(seed: int, windows: list[tuple[int, int]]) -> None:
     """Windows within what was drawn before the first was asked for, across its end, and beyond the limit."""
     with ThreadPoolExecutor(1) as drawer:
-        ahead = NoiseAhead(Noise(seed, 3), 8, 7000, drawer)
+        ahead = PrefetchedNoise(Noise(seed, 3), 8, 7000, drawer)
         for first, size in windows:
             np.testing.assert_array_equal(ahead.z(first, size, 8), Noise(seed, 3).z(first, size, 8))
 

@@ -9,18 +9,20 @@ import time
 import tracemalloc
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.decoder import ATTENTION_PATIENCE, DecoderSession
+from tacoglow.runtime.acoustic import group_into_batches, token_bucket
+from tacoglow.runtime.decoder import ATTENTION_PATIENCE, Chunk, DecoderSession
 from tacoglow.runtime.errors import Cancelled, RequestError
+from tacoglow.runtime.manifest import DimRange, Manifest
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
-from tacoglow.runtime.planning import FADE_SECONDS, faded, pause_after, plan_batches, plan_pieces, token_bucket
-from tacoglow.runtime.steps import Chunk
+from tacoglow.runtime.pieces import FADE_SECONDS, apply_fades, pause_after, split_into_pieces
 from tacoglow.runtime.synthesizer import FrameLimitWarning
 from tacoglow.tests import tolerances
 
@@ -152,7 +154,7 @@ def test_a_retry_speaks_with_other_noise_and_says_how_it_ended(voice: Synthesize
     ids = voice.front_end.encode(TEXT)
     for seed, audio in zip(stuck, retried, strict=True):
         options = SpeechOptions(max_frames=limit)
-        attempts = (voice.speak_ids([ids], [Noise(seed).retried(k)], options)[0] for k in range(1, 21))
+        attempts = (voice.speak_ids([ids], [Noise(seed).for_attempt(k)], options)[0] for k in range(1, 21))
         ended = next(utterance for utterance in attempts if utterance.stop_reason == "gate")
         np.testing.assert_array_equal(audio.samples, ended.samples)
 
@@ -209,7 +211,7 @@ def test_attention_that_wanders_off_again_has_still_ended_the_item(
 
 def test_long_texts_pause_as_they_are_punctuated(voice: Synthesizer) -> None:
     limit = voice.manifest.range("T").max
-    pieces = plan_pieces(voice.front_end, LONG, limit)
+    pieces = split_into_pieces(voice.front_end, LONG, limit)
     assert " ".join(piece.text for piece in pieces) == LONG
     assert [piece.pause > 0 for piece in pieces] == [True] * (len(pieces) - 1) + [False]
     assert pause_after("End.") > pause_after("clause;") > pause_after("comma,") > pause_after("word") > 0.0
@@ -231,18 +233,28 @@ def test_seams_fade_and_nothing_else_changes(voice: Synthesizer) -> None:
 
 
 def test_fades_of_the_very_short() -> None:
-    assert faded(np.ones(3, np.float32), 22050, True, True).shape == (3,)
-    assert faded(np.zeros(0, np.float32), 22050, True, True).shape == (0,)
+    assert apply_fades(np.ones(3, np.float32), 22050, True, True).shape == (3,)
+    assert apply_fades(np.zeros(0, np.float32), 22050, True, True).shape == (0,)
 
 
+def limits(voice: Synthesizer, max_batch: int) -> Manifest:
+    """The voice's manifest with room for 256 tokens and max_batch items."""
+    ranges = {"T": DimRange(min=1, typical=1, max=256), "B": DimRange(min=1, typical=1, max=max_batch)}
+    return msgspec.structs.replace(voice.manifest, dimensions=voice.manifest.dimensions | ranges)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.integers(0, 100), st.integers(1, 256), max_size=40), st.integers(1, 8))
-def test_batches_hold_everything_once_and_one_bucket_each(lengths: dict[int, int], max_batch: int) -> None:
-    batches = plan_batches(lengths, 256, max_batch)
+def test_batches_hold_everything_once_and_one_bucket_each(
+    voice: Synthesizer, lengths: dict[int, int], max_batch: int
+) -> None:
+    manifest = limits(voice, max_batch)
+    batches = group_into_batches(lengths, manifest)
     assert sorted(i for batch in batches for i in batch) == sorted(lengths)
     for batch in batches:
         assert len(batch) <= max_batch
-        assert len({token_bucket(lengths[i], 256) for i in batch}) == 1
-        assert all(lengths[i] <= token_bucket(lengths[i], 256) <= 256 for i in batch)
+        assert len({token_bucket(lengths[i], manifest) for i in batch}) == 1
+        assert all(lengths[i] <= token_bucket(lengths[i], manifest) <= 256 for i in batch)
 
 
 @pytest.mark.parametrize("options", [{"chunk_frames": 0}, {"first_chunk_frames": 0}, {"context_frames": -1}])

@@ -74,7 +74,7 @@ def test_windows_of_the_vocoder_add_up_to_the_whole(
     voice: Synthesizer, frames: int, window: int, seed: int, strength: float
 ) -> None:
     mel = np.random.default_rng(seed).normal(-4, 2, (voice.manifest.audio.n_mel_channels, frames)).astype(np.float32)
-    options = SpeechOptions(denoise=strength)
+    options = SpeechOptions(denoise=strength).resolve(voice.manifest)
     whole = Vocoder(voice.backend, voice.manifest, frames).samples(mel, Noise(seed), options)
     windows = Vocoder(voice.backend, voice.manifest, window).samples(mel, Noise(seed), options)
     np.testing.assert_allclose(windows, whole, atol=tolerances.WINDOWS * max(1.0, np.abs(whole).max()))
@@ -115,16 +115,16 @@ def test_a_buffer_that_does_not_fit_is_named(voice: Synthesizer) -> None:
         runner.run(token_ids=ids, token_lengths=np.ones(2, np.int32))
 
 
-def test_a_voice_that_makes_no_numbers_is_refused(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_audio_is_rejected(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> Samples:
         return np.full(100_000, np.nan, np.float32)
 
     monkeypatch.setattr(Vocoder, "_waveglow_window", broken)
-    with pytest.raises(RequestError, match="NaN or infinity: the voice's weights or its engine are at fault"):
+    with pytest.raises(RequestError, match="NaN or Inf: the weights or the engine are faulty"):
         voice.say(TEXTS[0])
     half = msgspec.structs.replace(voice.manifest, precision="fp16")
     monkeypatch.setattr(voice.vocoder, "manifest", half)
-    with pytest.raises(RequestError, match=r"NaN or infinity: fp16 does not suffice.*bf16 or fp32"):
+    with pytest.raises(RequestError, match=r"NaN or Inf: the range of fp16 is too small.*bf16 or fp32"):
         voice.say(TEXTS[0])
 
 

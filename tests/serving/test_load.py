@@ -66,7 +66,7 @@ def speak_for(server: TritonServer, seconds: float, voice: Synthesizer) -> int:
 
 def test_when_a_stream_is_real_time() -> None:
     """Half a second of audio a chunk, and a player that begins a second after the first."""
-    load = pytest.importorskip("tacoglow.benchmarks.load")
+    load = pytest.importorskip("tacoglow.tools.load")
     in_time = load.Spoken(arrivals=[(3.0, 0.5), (4.4, 0.5), (4.9, 0.5)])  # wanted at 4.0, 4.5, 5.0
     late = load.Spoken(arrivals=[(3.0, 0.5), (4.4, 0.5), (5.1, 0.5)])
     assert (in_time.is_real_time, late.is_real_time) == (True, False)

@@ -17,8 +17,8 @@ from tacoglow.export.errors import ExportError
 from tacoglow.export.triton.configs import ServingOptions, graph_config
 from tacoglow.export.triton.pbtxt import to_pbtxt
 from tacoglow.export.triton.repository import export_triton
+from tacoglow.runtime.bundle import encode_manifest, load_manifest
 from tacoglow.runtime.errors import BundleError
-from tacoglow.runtime.manifest import encode_manifest, load_manifest
 from tacoglow.runtime.options import SpeechOptions
 
 text_format = pytest.importorskip("google.protobuf.text_format")

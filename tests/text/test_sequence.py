@@ -11,13 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacoglow.text import (
-    NVIDIA_SYMBOLS,
-    DroppedSymbolWarning,
-    TextError,
-    sequence_to_text,
-    text_to_sequence,
-)
+from tacoglow.text import NVIDIA_SYMBOLS, DroppedSymbolWarning, TextError, sequence_to_text, text_to_sequence
 from tacoglow.text.cleaners import CLEANERS
 
 

@@ -1,0 +1,217 @@
+"""`tacoglow bench`: a bundle or a voice in, figures of this machine out."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from .options import PrecisionChoice, Published, find_checkpoints, print_status
+
+if TYPE_CHECKING:
+    from ..benchmarks.bench import BenchRequest
+    from ..benchmarks.voices import Models
+    from ..benchmarks.workload import Preset
+
+
+PRESETS_OWN = "the preset's"
+
+
+class Dimensions(str, Enum):
+    nvidia = "nvidia"
+
+
+class PresetChoice(str, Enum):
+    default = "default"
+    nvidia = "nvidia"
+
+
+class Measure(str, Enum):
+    speed = "speed"
+    quality = "quality"
+    streaming = "streaming"
+
+
+def bench(
+    bundle: Annotated[
+        Optional[Path], typer.Argument(help="Folder written by export-onnx.", show_default="exported for the run")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The voice that ships with the project.")] = False,
+    dims: Annotated[
+        Optional[Dimensions], typer.Option(help="Random weights of these published dimensions: no download.")
+    ] = None,
+    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
+    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
+    pretrained: Annotated[
+        Optional[Published], typer.Option(help="Published checkpoints, fetched into a cache.")
+    ] = None,
+    config: Annotated[Optional[Path], typer.Option(help="Voice file (JSON) of the checkpoints.")] = None,
+    measure: Annotated[
+        Optional[list[Measure]], typer.Option(help="What to measure; again for more.", show_default="speed")
+    ] = None,
+    preset: Annotated[
+        PresetChoice, typer.Option(help="Protocol: nvidia is that of the tables published with NVIDIA's example.")
+    ] = PresetChoice.default,
+    batch: Annotated[
+        Optional[list[int]], typer.Option(min=1, help="Items at once; again for more.", show_default=PRESETS_OWN)
+    ] = None,
+    tokens: Annotated[
+        Optional[list[int]], typer.Option(min=1, help="Tokens of an item; again for more.", show_default=PRESETS_OWN)
+    ] = None,
+    frames: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Frames of an item: the gate is switched off.", show_default=PRESETS_OWN),
+    ] = None,
+    runs: Annotated[
+        Optional[int], typer.Option(min=2, help="Timed runs of each pipeline.", show_default=PRESETS_OWN)
+    ] = None,
+    backend: Annotated[
+        Optional[list[str]], typer.Option(help="Backend; again for more.", show_default="all that can run here")
+    ] = None,
+    precision: Annotated[
+        Optional[list[PrecisionChoice]],
+        typer.Option(help="Precision to export without a BUNDLE; again for more.", show_default="fp32"),
+    ] = None,
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
+    device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
+    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="JSON file for the figures.")] = None,
+    plots: Annotated[Optional[Path], typer.Option(help="Folder for pictures of the figures.")] = None,
+    compare: Annotated[
+        Optional[tuple[Path, Path]],
+        typer.Option(metavar="OLD NEW", help="Compare two JSON files; exit code 1 if NEW is slower beyond the noise."),
+    ] = None,
+) -> None:
+    """Time a voice on every backend that is here, beside PyTorch over the same modules, and say what quality it has.
+
+    A BUNDLE alone is timed alone; with its checkpoints (or --demo, if it is of the demo voice) PyTorch runs beside it.
+    Without a BUNDLE, the models are exported for the run. A pipeline whose output is not PyTorch's is not timed: exit
+    code 1.
+    """
+    if compare is not None:
+        _compare(*compare)
+        return
+    from ..runtime.files import check_writable
+
+    for path, option, is_folder in ((output, "-o", False), (plots, "--plots", True)):
+        if path is not None:
+            check_writable(path, option, is_folder)
+    from ..benchmarks.bench import BenchRequest
+    from ..benchmarks.workload import PRESETS
+
+    changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
+    chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
+    request = BenchRequest([entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device)
+    models = _models(bundle, demo, dims, tacotron2, waveglow, pretrained, config)
+    report = _report(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
+    _print(report)
+    if output is not None:
+        from ..runtime.files import atomic_write
+
+        atomic_write(output, json.dumps(report, indent=1).encode() + b"\n")
+    if plots is not None:
+        from ..benchmarks.plots import save_plots
+
+        for path in save_plots(report, plots):
+            print_status(f"{path}: drawn")
+    refused = [row["pipeline"] for row in report.get("speed", []) if "refused" in row]
+    if refused:
+        print_status(f"not timed, because their output differs from PyTorch's: {', '.join(dict.fromkeys(refused))}")
+        sys.exit(1)
+
+
+def _models(
+    bundle: Path | None,
+    demo: bool,
+    dims: Dimensions | None,
+    tacotron2: Path | None,
+    waveglow: Path | None,
+    pretrained: Published | None,
+    config: Path | None,
+) -> Models | None:
+    from ..runtime.errors import RequestError
+
+    if dims is not None:
+        if bundle or demo or tacotron2 or waveglow or pretrained:
+            raise RequestError("--dims: random weights have no bundle or checkpoints; give --dims alone")
+        from ..benchmarks.voices import random_models
+
+        return random_models()
+    if bundle is not None and not (demo or tacotron2 or waveglow or pretrained):
+        return None
+    if not (demo or tacotron2 or waveglow or pretrained):
+        raise RequestError("nothing to measure: give a BUNDLE, --demo, --dims nvidia, or checkpoints")
+    from ..benchmarks.voices import load_models
+
+    acoustic, vocoder, voice = find_checkpoints(tacotron2, waveglow, demo, pretrained)
+    return load_models(acoustic, vocoder, config or voice)
+
+
+def _report(bundle: Path | None, models: Models | None, precisions: list[Any], request: BenchRequest) -> dict[str, Any]:
+    from ..benchmarks.bench import run
+
+    if bundle is not None:
+        return run([bundle], models, request, print_status)
+    from ..benchmarks.voices import export_bundle
+
+    assert models is not None
+    with_torchscript = request.backends is None or "torchscript" in request.backends
+    with tempfile.TemporaryDirectory(prefix="tacoglow-bench-") as folder:
+        bundles = [
+            export_bundle(
+                models, Path(folder) / precision, precision, _limits(request.preset), with_torchscript, print_status
+            )
+            for precision in precisions
+        ]
+        return run(bundles, models, request, print_status)
+
+
+def _limits(preset: Preset) -> Any:
+    """The exporter's usual ones, or the workload's where it needs more."""
+    from ..export.bundle import Limits
+
+    usual = Limits()
+    return Limits(max(usual.batch, *preset.batches), max(usual.tokens, *preset.tokens))
+
+
+def _print(report: dict[str, Any]) -> None:
+    from ..benchmarks import tables
+
+    print(f"{report['voice']}: {tables.place(report)}\n")
+    if "speed" in report:
+        print(tables.speed(report))
+    if "quality" in report:
+        print(f"\nagainst PyTorch in float32:\n\n{tables.quality(report['quality'])}")
+    if "streaming" in report:
+        print(f"\none utterance of {report['streaming']['audio_seconds']:.1f} s:\n")
+        print(tables.streaming(report["streaming"]))
+
+
+def _compare(old: Path, new: Path) -> None:
+    from ..benchmarks import tables
+    from ..benchmarks.compare import changes, differing_conditions, machine_change
+
+    before, after = _result(old), _result(new)
+    found = changes(before, after)
+    print(tables.comparison(found, differing_conditions(before, after), machine_change(before, after)))
+    if any(change.verdict == "slower" for change in found):
+        sys.exit(1)
+
+
+def _result(path: Path) -> dict[str, Any]:
+    from ..runtime.errors import RequestError
+
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RequestError(f"{path}: is no result of tacoglow bench -o: it is not JSON ({error})") from error
+    if not isinstance(report, dict) or not {"speed", "ceilings", "conditions"} <= report.keys():
+        raise RequestError(
+            f"{path}: is no result of tacoglow bench -o with speed in it; measure with: tacoglow bench -o"
+        )
+    return report

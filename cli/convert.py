@@ -1,0 +1,55 @@
+"""`tacoglow convert`: any accepted checkpoint in, safetensors and JSON out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .options import print_status
+
+if TYPE_CHECKING:
+    from ..models import Tacotron2, WaveGlow
+
+
+def convert(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for NAME.safetensors and NAME.json.")],
+    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
+    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
+    hop_length: Annotated[
+        Optional[int],
+        typer.Option(min=1, help="Samples a frame, for a WaveGlow that doesn't state it.", show_default="as published"),
+    ] = None,
+) -> None:
+    """Write checkpoints of any family as safetensors and JSON, which every command here takes in their place."""
+    from ..export.errors import ExportError
+    from ..runtime.files import check_writable
+
+    if tacotron2 is None and waveglow is None:
+        raise ExportError("give --tacotron2 T.pt, --waveglow W.pt, or both")
+    check_writable(output, "-o", is_folder=True)
+    from ..export.folders import created_directory
+    from ..models import load_tacotron2, load_waveglow
+
+    # Both are read before either is written, so that a bad one leaves the folder as it was.
+    models = {
+        "tacotron2": None if tacotron2 is None else load_tacotron2(tacotron2),
+        "waveglow": None if waveglow is None else load_waveglow(waveglow, hop_length),
+    }
+    with created_directory(output):
+        for name, model in models.items():
+            if model is not None:
+                print_status(f"{name:13} {model.family}")
+                print_status(f"{_write(model, name, output)}: written; give it as --{name}")
+
+
+def _write(model: Tacotron2 | WaveGlow, name: str, folder: Path) -> Path:
+    from ..models.kept import SUFFIX, encode_kept
+    from ..runtime.files import atomic_write
+
+    weights, description = encode_kept(model, name)
+    path = folder / f"{name}{SUFFIX}"
+    atomic_write(path, weights)
+    atomic_write(path.with_suffix(".json"), description)
+    return path

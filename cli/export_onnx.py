@@ -1,0 +1,68 @@
+"""`export-onnx`: checkpoints in, a bundle out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .options import PrecisionChoice, Published, find_checkpoints, load_models, print_status
+
+if TYPE_CHECKING:
+    from ..export.voice import VoiceFile
+
+
+def export_onnx(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle: a folder that will be created.")],
+    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
+    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Export the small voice that ships with the project.")] = False,
+    pretrained: Annotated[
+        Optional[Published], typer.Option(help="Export published checkpoints, fetched into a cache.")
+    ] = None,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(help="Voice file (JSON): name, audio settings, symbols, cleaners.", show_default="NVIDIA's"),
+    ] = None,
+    symbols: Annotated[
+        Optional[Path],
+        typer.Option(help="Symbols in id order: a JSON list, or one per line.", show_default="the voice file's"),
+    ] = None,
+    cleaners: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Text cleaner; repeatable.", show_default="the voice file's"),
+    ] = None,
+    precision: Annotated[PrecisionChoice, typer.Option(help="Precision of the graphs.")] = PrecisionChoice.fp32,
+    max_batch: Annotated[int, typer.Option(min=1, help="Largest decoder batch.")] = 8,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per utterance.")] = 256,
+    max_frames: Annotated[
+        Optional[int], typer.Option(min=1, help="Most frames per utterance.", show_default="the checkpoint's")
+    ] = None,
+) -> None:
+    """Export a Tacotron 2 and a WaveGlow checkpoint as a bundle of ONNX graphs, and check it against PyTorch."""
+    from ..export.voice import VoiceFile, read_voice_file, with_text_options
+
+    tacotron2, waveglow, demo_config = find_checkpoints(tacotron2, waveglow, demo, pretrained)
+    voice_path = config or demo_config
+    voice: VoiceFile = VoiceFile(name=tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
+    voice = with_text_options(voice, symbols, cleaners)
+    start = time.perf_counter()
+    print_status("loading PyTorch and the checkpoints")
+    from ..export.bundle import Limits
+    from ..export.bundle import export_onnx as export
+
+    manifest = export(
+        *load_models(tacotron2, waveglow, voice.audio.get("hop_length")),
+        output,
+        precision.value,
+        voice,
+        Limits(max_batch, max_tokens, max_frames),
+        print_status,
+    )
+    assert manifest.parity is not None
+    stop = manifest.parity.stop_frames
+    print_status(f"pipeline      checked against PyTorch: stops at frame {stop[1]}, PyTorch at {stop[0]}")
+    print_status(f"{output}: voice {manifest.voice.name!r}, {precision.value}, {time.perf_counter() - start:.0f} s")
+    print_status(f'now: trt-infer {output} "Hello world, I missed you." -o hello.wav')

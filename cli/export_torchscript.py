@@ -1,0 +1,38 @@
+"""`tacoglow export-torchscript`: a bundle and its checkpoints in, the bundle with TorchScript modules out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .options import Published, find_checkpoints, load_models, print_status
+
+
+def export_torchscript(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx; the modules are added to it.")],
+    tacotron2: Annotated[Optional[Path], typer.Option(help="The Tacotron 2 checkpoint it was exported from.")] = None,
+    waveglow: Annotated[Optional[Path], typer.Option(help="The WaveGlow checkpoint it was exported from.")] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="The bundle is of the voice that ships with the project.")
+    ] = False,
+    pretrained: Annotated[Optional[Published], typer.Option(help="The bundle is of the published checkpoints.")] = None,
+) -> None:
+    """Add the bundle's graphs as TorchScript modules, for LibTorch and the C++ runtime, checked against PyTorch."""
+    tacotron2, waveglow, _ = find_checkpoints(tacotron2, waveglow, demo, pretrained)
+    from ..runtime.bundle import load_manifest
+
+    hop_length = load_manifest(bundle).audio.hop_length
+    start = time.perf_counter()
+    print_status("loading PyTorch and the checkpoints")
+    from ..export.torchscript import export_torchscript as export
+
+    manifest = export(*load_models(tacotron2, waveglow, hop_length), bundle, print_status)
+    assert manifest.torchscript is not None
+    assert manifest.torchscript.parity is not None
+    stop = manifest.torchscript.parity.stop_frames
+    print_status(f"pipeline      checked against PyTorch: stops at frame {stop[1]}, PyTorch at {stop[0]}")
+    print_status(f"{bundle}: TorchScript added, {manifest.precision}, {time.perf_counter() - start:.0f} s")
+    print_status(f'now: trt-infer {bundle} "Hello world, I missed you." --backend torchscript -o hello.wav')

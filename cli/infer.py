@@ -1,0 +1,165 @@
+"""`trt-infer` and `tacoglow infer`: a bundle and text in, wav files out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .options import AttentionStop, Denoise, Engines, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption
+
+if TYPE_CHECKING:
+    from ..runtime.audio import Audio
+    from ..runtime.options import SpeechOptions
+    from ..runtime.synthesizer import Synthesizer
+
+
+BATCHES_AT_A_TIME = 8
+
+
+def infer(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
+    text: Annotated[Optional[str], typer.Argument(help="Text to synthesize; or use -i.")] = None,
+    input_file: Annotated[
+        Optional[Path],
+        typer.Option("-i", "--input", help="Text file, one phrase per line; one wav per phrase."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],
+        typer.Option(
+            "-o",
+            "--output",
+            help="Wav file; with -i a folder for 0001.wav, 0002.wav, …",
+            show_default="speech.wav; with -i speech",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same speech on every backend, in any batch.")] = 0,
+    backend: Annotated[
+        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
+    ] = "auto",
+    device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
+    engines: Engines = None,
+    threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
+    sigma: Sigma = None,
+    denoise: Denoise = 0.0,
+    gate_threshold: GateThreshold = None,
+    max_frames: MaxFrames = None,
+    retries: Retries = 0,
+    attention_stop: AttentionStop = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="Write one wav while it is synthesized; -o - writes to standard output."),
+    ] = False,
+    raw: Raw = False,
+    wav: WavOption = Wav.int16,
+    plot: Annotated[
+        Optional[Path], typer.Option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print timings and facts as JSON on stdout.")] = False,
+) -> None:
+    """Synthesize TEXT, or every line of a file, with a bundle."""
+    from ..runtime.options import SpeechOptions
+
+    phrases = _phrases(text, input_file)
+    is_folder = input_file is not None and not stream
+    output = output or Path("speech" if is_folder else "speech.wav")
+    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
+    if stream:
+        from ..runtime.wav_writer import open_output, write_stream
+
+        synthesizer = _load(bundle, backend, device, threads, engines)
+        # Create the streams before opening the output, so that an invalid request cannot truncate an existing file.
+        streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
+        with open_output(output) as sink:
+            write_stream(streams, None if raw else synthesizer.manifest.audio.sampling_rate, wav.value, sink)
+        return
+    outputs = _output_paths(output, plot, len(phrases), is_folder)
+    if plot is not None:
+        from ..runtime.plot import check_plot, save_plot
+
+        check_plot(outputs[0][1] or plot)  # all paths have the same suffix
+    synthesizer = _load(bundle, backend, device, threads, engines)
+    reports = []
+    audios = _synthesize(synthesizer, phrases, seed, options)
+    for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
+        wav_path.parent.mkdir(parents=True, exist_ok=True)
+        audio.save(wav_path, wav.value)
+        if plot_path is not None:
+            plot_path.parent.mkdir(parents=True, exist_ok=True)
+            save_plot(audio, plot_path, synthesizer.manifest.audio.hop_length)
+        reports.append(_report(phrase, wav_path, audio, seed))
+        compute = sum(audio.timings.values())
+        print(f"{wav_path}: {audio.seconds:.2f} s of audio in {compute:.2f} s", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports}, indent=1))
+
+
+def _phrases(text: str | None, input_file: Path | None) -> list[str]:
+    from ..runtime.errors import RequestError
+
+    if (text is None) == (input_file is None):
+        raise RequestError("give either TEXT or -i FILE" + ("" if text is None else ", not both"))
+    if input_file is None:
+        return [text or ""]
+    try:
+        lines = input_file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{input_file}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
+    phrases = [line for line in lines if line.strip()]
+    if not phrases:
+        raise RequestError(f"{input_file}: contains no phrase; write one per line")
+    return phrases
+
+
+def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) -> list[tuple[Path, Path | None]]:
+    """(wav, plot) paths of every phrase, checked to be writable before anything is computed."""
+    from ..runtime.errors import RequestError
+    from ..runtime.files import check_writable
+
+    if str(output) == "-":
+        raise RequestError("-o -: standard output needs --stream")
+    check_writable(output, "-o", is_folder)
+    if plot is not None:
+        check_writable(plot, "--plot", is_folder)
+    if not is_folder:
+        return [(output, plot)]
+    names = [f"{i:04d}" for i in range(1, count + 1)]
+    return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
+
+
+def _load(bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None) -> Synthesizer:
+    from ..runtime.synthesizer import Synthesizer
+
+    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines)
+    print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
+    return synthesizer
+
+
+def _synthesize(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> Iterator[Audio]:
+    """Synthesize the phrases in order, a few batches at a time, so that memory does not grow with the file."""
+    size = BATCHES_AT_A_TIME * synthesizer.manifest.range("B").max
+    for start in range(0, len(phrases), size):
+        group = phrases[start : start + size]
+        yield from synthesizer.say_batch(group, [seed] * len(group), options)
+
+
+def _report(phrase: str, path: Path, audio: Audio, seed: int) -> dict[str, object]:
+    compute = sum(audio.timings.values())
+    return {
+        "text": phrase,
+        "file": str(path),
+        "seed": seed,
+        "audio_seconds": audio.seconds,
+        "sampling_rate": audio.sampling_rate,
+        "frames": [utterance.mel.shape[1] for utterance in audio.utterances],
+        "stop_reason": audio.stop_reason,
+        "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
+        "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
+        "rtf": audio.seconds / compute if compute else None,
+    }

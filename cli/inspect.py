@@ -1,0 +1,126 @@
+"""`tacoglow inspect`: what a bundle contains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Engines
+
+if TYPE_CHECKING:
+    from ..runtime.backends.tensorrt.cache import Entry
+    from ..runtime.manifest import Manifest, TensorSpec
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
+    engines: Engines = None,
+) -> None:
+    """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
+    from rich.console import Console
+
+    from ..runtime.backends.tensorrt.cache import EngineCache
+    from ..runtime.bundle import graph_path, load_manifest
+
+    manifest = load_manifest(bundle)
+    sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
+    scripts = manifest.torchscript.graphs if manifest.torchscript else {}
+    script_bytes = sum(graph_path(bundle, name, file).stat().st_size for name, file in scripts.items())
+    console = Console()
+    console.print(_facts(manifest))
+    console.print(_graphs(manifest, sizes))
+    if scripts:
+        console.print(f"TorchScript modules of the same graphs: {script_bytes / 1e6:.1f} MB")
+    if manifest.parity is not None:
+        console.print(_parity(manifest))
+    entries = [entry for entry in EngineCache(engines).entries() if _is_of(entry, manifest)]
+    if entries:
+        console.print(_engines(entries))
+
+
+def _facts(manifest: Manifest) -> object:
+    from rich.markup import escape
+    from rich.table import Table
+
+    audio, decoder, vocoder = manifest.audio, manifest.decoder, manifest.vocoder
+    frame = 1000 * audio.hop_length / audio.sampling_rate
+    limits = ", ".join(f"{key} {span.min} to {span.max}" for key, span in manifest.dimensions.items())
+    table = Table.grid(padding=(0, 2))
+    rows = {
+        "voice": f"{manifest.voice.name} {manifest.voice.language}".strip(),
+        "written by": f"{manifest.generator}, {manifest.precision}, opset {manifest.opset}",
+        "audio": f"{audio.sampling_rate} Hz, hop {audio.hop_length} samples ({frame:.1f} ms), "
+        f"{audio.n_mel_channels} mel bands {audio.mel_fmin:g} to {audio.mel_fmax:g} Hz",
+        "text": f"{len(manifest.text.symbols)} symbols, {', '.join(manifest.text.cleaners) or 'no cleaners'}",
+        "decoder": f"gate threshold {decoder.gate_threshold:g}, at most {decoder.max_frames} frames "
+        f"({decoder.max_frames * frame / 1000:.1f} s), {decoder.frames_per_step} a step",
+        "vocoder": f"sigma {vocoder.sigma:g}, receptive field {vocoder.frames_before} frames before, "
+        f"{vocoder.frames_after} after",
+        "limits": limits + "   (B batch, T tokens, F frames, S samples)",
+    }
+    for label, value in rows.items():
+        table.add_row(label, escape(value))
+    for label, value in manifest.voice.provenance.items():
+        table.add_row(f"from: {label}", escape(value))
+    return table
+
+
+def _graphs(manifest: Manifest, sizes: dict[str, int]) -> object:
+    from rich.table import Table
+
+    table = Table("graph", "inputs", "outputs", "MB")
+    for name, graph in manifest.graphs.items():
+        table.add_row(name, _tensors(graph.inputs), _tensors(graph.outputs), f"{sizes[name] / 1e6:.1f}")
+    return table
+
+
+def _tensors(tensors: tuple[TensorSpec, ...]) -> str:
+    lines = []
+    for tensor in tensors:
+        dtype = "" if tensor.dtype == "float32" else f" {tensor.dtype}"
+        lines.append(f"{tensor.name} \\[{', '.join(map(str, tensor.shape))}]{dtype}")
+    return "\n".join(lines)
+
+
+def _is_of(entry: Entry, manifest: Manifest) -> bool:
+    """True if the engine was built from one of the bundle's graphs; the cache holds those of other bundles too."""
+    key = entry.engine_key
+    return key is not None and key.graph_sha256 in {graph.sha256 for graph in manifest.graphs.values()}
+
+
+def _engines(entries: list[Entry]) -> object:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("engine", "for", "by", "takes", "MB", "state")
+    for entry in entries:
+        key = entry.engine_key
+        assert key is not None
+        target = key.target
+        table.add_row(
+            entry.path.name,
+            escape(
+                f"{target.gpu or 'any GPU of'} {target.capability}"
+                + (" and later" if key.options.hardware_compatible else "")
+            ),
+            f"{key.tensorrt} {key.tensorrt_version}",
+            ", ".join(f"{letter} {span.min}-{span.max}" for letter, span in key.profile.items()),
+            f"{entry.nbytes / 1e6:.1f}",
+            entry.state,
+        )
+    return table
+
+
+def _parity(manifest: Manifest) -> object:
+    from rich.table import Table
+
+    assert manifest.parity is not None
+    table = Table("checked against PyTorch", "tensor", "largest error", "tolerance")
+    for name, tensors in {**manifest.parity.graphs, "pipeline": manifest.parity.pipeline}.items():
+        for tensor, entry in tensors.items():
+            table.add_row(name, tensor, f"{entry.max_abs_error:.1e}", f"{entry.tolerance:.1e}")
+    expected, got = manifest.parity.stop_frames
+    table.add_row("pipeline", "stop frame", f"{got} (PyTorch {expected})", "")
+    return table

@@ -1,0 +1,226 @@
+"""Graphs on a GPU: run once with NumPy arrays in and out, or, for decoder_step, in chunks of steps.
+
+Run once, a graph is captured as one CUDA graph when a shape is used again. As decoder steps, a whole chunk is one CUDA
+graph, and the host reads its gates one chunk late: the next chunk is launched before a chunk is read, so the GPU never
+waits for the host. Reading late only means that some surplus steps run; their frames are dropped.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...decoder import Chunk, DecoderSteps, EncoderOutput, draw_dropout
+from ...manifest import GraphSpec, Manifest
+from ...noise import Noise
+from ..base import Array, Call, GraphRunner
+from .stream import CaptureError, CudaEvent, CudaStream, DeviceArray, Enqueue, Slots
+
+MAX_CACHED_SHAPES = 8  # LRU, per graph; a shape is captured the second time it is used
+MAX_CACHED_CHUNKS = 8  # LRU, idle chunk buffers by (batch, token bucket)
+CHUNK_STEPS = 16  # even, so that every chunk starts from the same state slots; at 50 us per step, 0.8 ms per chunk
+COPIED_OUTPUTS = ("mel_frame", "attention_weights_out")  # states whose every step is copied to the host
+
+
+class CaptureWarning(UserWarning):
+    """A graph cannot be captured, so its work is enqueued piece by piece: slower, with the same result."""
+
+
+class ExecutionContext(Protocol):
+    """An engine's state for runs of one shape at a time; what was captured from it is valid while its shape is kept."""
+
+    def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
+        """The call that enqueues the graph over these buffers, one for every input and output."""
+
+
+@dataclass(frozen=True)
+class _Launch:
+    buffers: Mapping[str, DeviceArray]
+    enqueue: Enqueue
+
+
+class CudaGraphRunner(GraphRunner):
+    capturable = True
+
+    def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, stream: CudaStream) -> None:
+        super().__init__(name, spec, manifest)
+        self.stream = stream
+        self._context: ExecutionContext | None = None  # for shapes used once so far
+        self._launches: OrderedDict[tuple[tuple[int, ...], ...], _Launch | None] = OrderedDict()
+        self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
+
+    @abstractmethod
+    def new_context(self) -> ExecutionContext: ...
+
+    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
+        """Reuses the buffers and the CUDA graph of an earlier batch of the same size and token bucket, if idle."""
+        batch, tokens, _ = encoded.memory.shape
+        idle = self._idle_chunks.get((batch, tokens))
+        buffers = idle.pop() if idle else ChunkBuffers(self, batch, tokens)
+        buffers.reset(encoded)
+        steps = CudaSteps(buffers, noises)
+        weakref.finalize(steps, self._put_back, (batch, tokens), buffers)
+        return steps
+
+    def _put_back(self, key: tuple[int, int], buffers: ChunkBuffers) -> None:
+        self._idle_chunks.setdefault(key, []).append(buffers)
+        self._idle_chunks.move_to_end(key)
+        while sum(map(len, self._idle_chunks.values())) > MAX_CACHED_CHUNKS:
+            oldest = next(iter(self._idle_chunks))
+            self._idle_chunks[oldest].pop(0)
+            if not self._idle_chunks[oldest]:
+                del self._idle_chunks[oldest]
+
+    def capture(self, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:
+        """`enqueue` as one CUDA graph, or itself, with one warning, if it cannot be captured.
+
+        warm_up is called first: an engine prepares itself for a shape on its first run, which cannot be captured.
+        """
+        if not self.capturable:
+            return enqueue
+        warm_up()
+        try:
+            return self.stream.capture(enqueue)
+        except CaptureError as error:
+            self.capturable = False
+            warnings.warn(
+                f"{self.name}: cannot be captured as a CUDA graph, so each run is enqueued again: {error}",
+                CaptureWarning,
+                stacklevel=2,
+            )
+            return enqueue
+
+    def _bind(self, buffers: Mapping[str, Array]) -> Call:
+        def call() -> None:
+            launch = self._launch(buffers)
+            for tensor in self.spec.inputs:
+                self.stream.upload(launch.buffers[tensor.name], buffers[tensor.name])
+            launch.enqueue()
+            for tensor in self.spec.outputs:
+                self.stream.download(buffers[tensor.name], launch.buffers[tensor.name])
+            self.stream.record().wait()
+
+        return call
+
+    def _launch(self, buffers: Mapping[str, Array]) -> _Launch:
+        """Work for these shapes: enqueued directly the first time, captured, with its own memory, the second time."""
+        key = tuple(buffers[tensor.name].shape for tensor in self.spec.inputs)
+        launch = self._launches.get(key)
+        if launch is None:
+            seen = key in self._launches
+            launch = self._new_launch(buffers, used_before=seen)
+            self._launches[key] = launch if seen else None
+            if len(self._launches) > MAX_CACHED_SHAPES:
+                self._launches.popitem(last=False)
+        self._launches.move_to_end(key)
+        return launch
+
+    def _new_launch(self, buffers: Mapping[str, Array], used_before: bool) -> _Launch:
+        over = {name: self.stream.empty(array.shape, array.dtype) for name, array in buffers.items()}
+        if not (used_before and self.capturable):
+            self._context = self._context or self.new_context()
+            return _Launch(over, self._context.bind(over))
+        enqueue = self.new_context().bind(over)
+        for tensor in self.spec.inputs:
+            self.stream.upload(over[tensor.name], buffers[tensor.name])
+        return _Launch(over, self.capture(enqueue, warm_up=enqueue))
+
+
+class CudaSteps(DecoderSteps):
+    chunk_steps = CHUNK_STEPS
+    chunks_ahead = 1
+
+    def __init__(self, buffers: ChunkBuffers, noises: Sequence[Noise]) -> None:
+        self._buffers, self._noises = buffers, noises
+        self._launched: list[tuple[int, CudaEvent]] = []  # each chunk's parity and the event at its end
+
+    def launch(self, first_step: int) -> None:
+        parity = first_step // CHUNK_STEPS % 2
+        draw_dropout(self._buffers.dropout(parity), first_step, self._noises)
+        self._launched.append((parity, self._buffers.launch(parity)))
+
+    def read(self) -> Chunk:
+        parity, done = self._launched.pop(0)
+        done.wait()
+        return self._buffers.results(parity)
+
+
+class ChunkBuffers:
+    """The memory of a chunk of one batch size and token bucket, and the call that runs the chunk over it.
+
+    Every step has its own slots for dropout, mel, gate and attention. Host memory exists twice, by parity of the chunk:
+    the host reads or fills one while the GPU works on the other.
+    """
+
+    def __init__(self, step: CudaGraphRunner, batch: int, tokens: int) -> None:
+        stream = self._stream = step.stream
+        tensors, states = step.spec.tensors, step.manifest.decoder.states
+        shapes = {name: tensor.resolve({"B": batch, "T": tokens}) for name, tensor in tensors.items()}
+
+        def slots(name: str, n: int = CHUNK_STEPS) -> Slots:
+            return Slots(stream, n, shapes[name], tensors[name].dtype)
+
+        # Step i reads slot i - 1 and writes slot i; states that only feed the next step need two slots.
+        self._states = {
+            output: slots(output) if output in COPIED_OUTPUTS else slots(output, 2) for output in states.values()
+        }
+        self._dropout, self._gates = slots("prenet_dropout"), slots("gate_logit")
+        self._encoded = {
+            name: stream.empty(shapes[name], tensors[name].dtype) for name in EncoderOutput.__dataclass_fields__
+        }
+        self._host = [_HostBuffers(self._dropout, self._gates, self._states) for _ in range(2)]
+        context = step.new_context()
+        calls = []
+        for i in range(CHUNK_STEPS):
+            read = {name: self._states[output][i - 1] for name, output in states.items()}
+            written = {output: ring[i] for output, ring in self._states.items()}
+            own = {"prenet_dropout": self._dropout[i], "gate_logit": self._gates[i]}
+            calls.append(context.bind({**self._encoded, **own, **read, **written}))
+
+        def chunk() -> None:
+            for call in calls:
+                call()
+
+        self._run = step.capture(chunk, warm_up=calls[0])
+
+    def reset(self, encoded: EncoderOutput) -> None:
+        """Prepare a batch's first step: zero the states, upload the encoder output."""
+        for ring in self._states.values():
+            self._stream.zero(ring.memory)
+        for name, array in vars(encoded).items():
+            self._stream.upload(self._encoded[name], array)
+
+    def dropout(self, parity: int) -> NDArray[np.float32]:
+        """The host's memory for a chunk's dropout, to be filled before the launch, [n, B, layers, width]."""
+        return self._host[parity].dropout
+
+    def results(self, parity: int) -> Chunk:
+        return self._host[parity].chunk
+
+    def launch(self, parity: int) -> CudaEvent:
+        """Enqueue a chunk and the copies of its results to pinned memory."""
+        host = self._host[parity]
+        self._stream.upload(self._dropout.memory, host.dropout_block)
+        self._run()
+        for slots, block in host.copies:
+            self._stream.download(block, slots.memory)
+        return self._stream.record()
+
+
+class _HostBuffers:
+    """A chunk's dropout and results in pinned host memory: the blocks to copy, and the arrays in them."""
+
+    def __init__(self, dropout: Slots, gates: Slots, states: Mapping[str, Slots]) -> None:
+        self.dropout_block, self.dropout = dropout.pinned()
+        copied = [*(states[name] for name in COPIED_OUTPUTS), gates]
+        blocks, (mel, attention_weights, gate_logits) = zip(*(slots.pinned() for slots in copied), strict=True)
+        self.copies = list(zip(copied, blocks, strict=True))
+        self.chunk = Chunk(mel, gate_logits[..., 0], attention_weights)

@@ -1,0 +1,1 @@
+"""TensorRT engines: built from a bundle's graphs, cached, and run on a GPU."""

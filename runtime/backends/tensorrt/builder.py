@@ -1,0 +1,226 @@
+"""Builds TensorRT plans from ONNX graphs with the installed TensorRT."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ...errors import BackendError
+from ...files import atomic_write
+from ...manifest import GraphSpec
+from .engine_key import EngineKey, input_shapes
+from .versions import TensorRT, set_layer_precisions
+
+# Called with the builder's phase and the fraction done, 0 to 1, or None if TensorRT does not report one.
+ReportProgress = Callable[[str, float | None], None]
+
+
+class EngineBuilder:
+    """Builds engines one after the other with one TensorRT builder, whose creation takes seconds on a GPU."""
+
+    def __init__(self, tensorrt: TensorRT) -> None:
+        self.tensorrt = tensorrt
+        self._logger = tensorrt.logger()
+        try:
+            self._builder = tensorrt.module.Builder(self._logger)
+        except (TypeError, RuntimeError) as error:  # the driver is missing or does not fit
+            raise BackendError(
+                f"{tensorrt.name} {tensorrt.version} cannot create a builder here: "
+                f"{self._logged_errors() if self._logger.errors else error}; is there an NVIDIA GPU with a driver?"
+            ) from error
+
+    def build(
+        self, onnx: Path, spec: GraphSpec, engine_key: EngineKey, timing_cache: Path, progress: ReportProgress
+    ) -> bytes:
+        """Build the plan of one graph. timing_cache: file of measured tactic timings, read and extended.
+
+        Raises BackendError with everything that the parser or the builder logged.
+        """
+        self._check(engine_key)
+        self._logger.errors.clear()
+        network = self.parse(onnx)
+        config = self._config(spec, engine_key)
+        if not self.tensorrt.strongly_typed:
+            set_layer_precisions(self.tensorrt, network, config, engine_key.precision)
+        self._read_timing_cache(config, timing_cache)
+        monitor = self._monitor(config, progress)
+        plan = self._builder.build_serialized_network(network, config)
+        if monitor is not None and monitor.interrupted:
+            raise KeyboardInterrupt
+        if plan is None:
+            raise BackendError(
+                f"{engine_key.graph}: {self._name} could not build the engine: {self._logged_errors()}; "
+                "see docs/tensorrt.md"
+            )
+        self._write_timing_cache(config, timing_cache)
+        return bytes(plan)
+
+    def parse(self, onnx: Path) -> Any:
+        """The network of a graph. Raises BackendError with everything that the parser logged."""
+        flags = 0
+        for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
+            member = self.tensorrt.member("NetworkDefinitionCreationFlag", name)
+            flags |= 0 if member is None else 1 << int(member)
+        network = self._builder.create_network(flags)
+        parser = self.tensorrt.module.OnnxParser(network, self._logger)
+        if not parser.parse_from_file(str(onnx)):
+            errors = "; ".join(_described(parser.get_error(i)) for i in range(parser.num_errors))
+            raise BackendError(f"{onnx}: {self._name} cannot read it: {errors or self._logged_errors()}")
+        return network
+
+    @property
+    def _name(self) -> str:
+        return f"{self.tensorrt.name} {self.tensorrt.version}"
+
+    def _logged_errors(self) -> str:
+        return "; ".join(self._logger.errors) or "no reason given"
+
+    def _check(self, engine_key: EngineKey) -> None:
+        """Reject options that this TensorRT lacks before the build starts."""
+        has = self.tensorrt.member
+        if engine_key.precision == "bf16" and has("DataType", "BF16") is None:
+            raise BackendError(f"{self._name} has no bfloat16; export the voice with --precision fp16 or fp32")
+        if engine_key.options.version_compatible and has("BuilderFlag", "VERSION_COMPATIBLE") is None:
+            raise BackendError(f"{self._name} has no version-compatible engines; leave --version-compatible out")
+        if engine_key.options.hardware_compatible and has("HardwareCompatibilityLevel", "AMPERE_PLUS") is None:
+            raise BackendError(f"{self._name} has no hardware-compatible engines; leave --hardware-compatible out")
+
+    def _config(self, spec: GraphSpec, engine_key: EngineKey) -> Any:
+        flag = self.tensorrt.module.BuilderFlag
+        config, options = self._builder.create_builder_config(), engine_key.options
+        # TensorFloat-32 keeps 10 of float32's 23 mantissa bits; utterances would end at a different frame.
+        config.clear_flag(flag.TF32)
+        if options.optimization_level is not None and hasattr(config, "builder_optimization_level"):
+            config.builder_optimization_level = options.optimization_level
+        if options.workspace_mib is not None:
+            config.set_memory_pool_limit(self.tensorrt.module.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+        if options.version_compatible:
+            config.set_flag(flag.VERSION_COMPATIBLE)
+        if options.hardware_compatible:
+            config.hardware_compatibility_level = self.tensorrt.module.HardwareCompatibilityLevel.AMPERE_PLUS
+        absent = self.tensorrt.absent_tactic_sources()
+        if absent:
+            config.set_tactic_sources(config.get_tactic_sources() & ~absent)
+        if self.tensorrt.builds_ahead_of_time:
+            self._set_compute_capability(config, engine_key)
+        profile = self._builder.create_optimization_profile()
+        for name, shapes in input_shapes(spec, engine_key.profile).items():
+            profile.set_shape(name, *shapes)
+        config.add_optimization_profile(profile)
+        return config
+
+    def _set_compute_capability(self, config: Any, engine_key: EngineKey) -> None:
+        major, minor = engine_key.target.compute_capability
+        if not self.tensorrt.builds_for((major, minor)):
+            members = self.tensorrt.module.ComputeCapability.__members__
+            known = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in members if name.startswith("SM"))
+            raise BackendError(
+                f"{self._name} builds for compute capability {known}, not {engine_key.target.capability}"
+            )
+        capability = self.tensorrt.member("ComputeCapability", f"SM{major}{minor}")
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(capability, 0)
+
+    def _monitor(self, config: Any, progress: ReportProgress) -> Any:
+        progress("building", None)
+        if not hasattr(config, "progress_monitor"):
+            return None
+        config.progress_monitor = _progress_monitor(self.tensorrt, progress)
+        return config.progress_monitor
+
+    def _read_timing_cache(self, config: Any, path: Path) -> None:
+        if self.tensorrt.builds_ahead_of_time:
+            return  # tactics are chosen on the GPU that runs the engine
+        cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+        config.set_timing_cache(cache or config.create_timing_cache(b""), ignore_mismatch=False)
+
+    def _write_timing_cache(self, config: Any, path: Path) -> None:
+        if not self.tensorrt.builds_ahead_of_time:
+            atomic_write(path, bytes(config.get_timing_cache().serialize()))
+
+
+def _described(error: Any) -> str:
+    node = f"node {error.node()}"
+    if hasattr(error, "node_name"):
+        node += f" ({error.node_operator()} {error.node_name()})"
+    return f"{node}: {error.desc()}"
+
+
+def _progress_monitor(tensorrt: TensorRT, progress: ReportProgress) -> Any:
+    """A monitor that reports TensorRT's tree of phases as one fraction: a phase's steps divide its parent's step."""
+
+    class Monitor(tensorrt.module.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.interrupted = False
+            self._lock = threading.Lock()  # phases may run on several threads
+            self._open: dict[str, list[int]] = {}  # phase -> steps done, steps; parents before their children
+            self._shown = 0.0
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            with self._lock:
+                self._open[name] = [0, max(1, steps)]
+            self._report(name)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            with self._lock:
+                if name in self._open:
+                    self._open[name][0] = step + 1
+            self._report(name)
+            return not self.interrupted  # false cancels the build
+
+        def phase_finish(self, name: str) -> None:
+            with self._lock:
+                self._open.pop(name, None)
+
+        def _report(self, name: str) -> None:
+            with self._lock:
+                fraction, share = 0.0, 1.0
+                for done, steps in self._open.values():
+                    fraction += share * min(done, steps) / steps
+                    share /= steps
+                self._shown = max(self._shown, min(fraction, 1.0))
+            try:
+                progress(name, self._shown)
+            except KeyboardInterrupt:  # must not propagate through TensorRT
+                self.interrupted = True
+
+    return Monitor()
+
+
+class TerminalProgress:
+    """Shows builds on standard error: a progress bar, or a spinner if TensorRT does not report its progress."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True)
+
+    def print_status(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False)
+
+    @contextmanager
+    def building(self, graph: str) -> Iterator[ReportProgress]:
+        from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.fields[graph]:12}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+        )
+        start = perf_counter()
+        with Bars(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bars:
+            task = bars.add_task("", total=None, graph=graph)
+
+            def report(phase: str, fraction: float | None) -> None:
+                bars.update(task, description=phase, total=None if fraction is None else 1.0, completed=fraction)
+
+            yield report
+        self.print_status(f"{graph:12} built in {perf_counter() - start:.1f} s")

@@ -1,0 +1,249 @@
+"""The engine cache: TensorRT plans in a folder, each with a record of what it was built from.
+
+A plan is executable code. Plans are loaded from the user's own cache, if nobody else can write to it, or from a folder
+that the caller names, which is trusted because it is named. A record contains the SHA-256 of its engine key and plan; a
+plan without a valid record is rebuilt.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from ...bundle import graph_path
+from ...errors import BackendError
+from ...files import clear_partial_files, replace_file
+from ...manifest import GRAPH_NAMES, Manifest
+from ..cuda.stream import Gpu
+from .builder import EngineBuilder, TerminalProgress
+from .engine_key import ANY_GPU, BuildOptions, EngineKey, ProfileLimits, Target, is_compatible, make_engine_key
+from .versions import TensorRT
+
+
+def default_folder() -> Path:
+    """$XDG_CACHE_HOME/tacoglow/engines, ~/.cache/tacoglow/engines by default."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tacoglow" / "engines"
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Metadata of one plan, stored next to it as JSON."""
+
+    engine_key: EngineKey
+    seconds: float  # build time
+    sha256: str  # of the engine key and the plan
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A plan from the cache."""
+
+    path: Path
+    engine_key: EngineKey
+    plan: bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a cache's folder contains under one name, for display."""
+
+    path: Path
+    engine_key: EngineKey | None  # None if the record cannot be read
+    state: Literal["ready", "damaged", "no record", "no plan"]
+    nbytes: int = 0
+
+
+class EngineCache:
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: the user's own cache, default_folder(), if None."""
+        self.folder = folder or default_folder()
+        self._is_default = folder is None
+
+    def find(self, accepts: Callable[[EngineKey], bool]) -> Engine | None:
+        """The newest intact engine of an accepted key. Raises BackendError if others can write to the user's cache."""
+        self._check_private()
+        for path in self._plans():
+            record = _read_record(path)
+            if record is not None and accepts(record.engine_key):
+                with suppress(OSError):
+                    plan = path.read_bytes()
+                    if _sha256(record.engine_key, plan) == record.sha256:
+                        return Engine(path, record.engine_key, plan)
+        return None
+
+    def find_or_build(
+        self,
+        engine_key: EngineKey,
+        accepts: Callable[[EngineKey], bool],
+        build: Callable[[], bytes],
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> Engine:
+        """An accepted engine, or the one that `build` returns for the key; processes that start together build once.
+
+        on_wait is called before waiting for another process's build. Raises BackendError if the folder is not writable.
+        """
+        engine = self.find(accepts)
+        if engine is None:
+            with self._lock(on_wait):
+                engine = self.find(accepts) or self._store(engine_key, build)
+        return engine
+
+    def entries(self) -> list[Entry]:
+        """Everything in the folder, by name."""
+        plans = {path.with_suffix(".plan") for suffix in ("plan", "json") for path in self.folder.glob(f"*.{suffix}")}
+        return [self._entry(path) for path in sorted(plans)]
+
+    def _entry(self, path: Path) -> Entry:
+        record = _read_record(path)
+        if record is None:
+            return Entry(path, None, "no record")
+        if not path.is_file():
+            return Entry(path, record.engine_key, "no plan")
+        plan = path.read_bytes()
+        intact = _sha256(record.engine_key, plan) == record.sha256
+        return Entry(path, record.engine_key, "ready" if intact else "damaged", len(plan))
+
+    def _plans(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("*.plan"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+    def _check_private(self) -> None:
+        if (
+            not self._is_default or not self.folder.is_dir() or not hasattr(os, "getuid")
+        ):  # Windows profiles are private
+            return
+        status = self.folder.stat()
+        if status.st_uid not in (os.getuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise BackendError(
+                f"{self.folder}: others can write to the engine cache, and plans are code; take it over "
+                "(chown, chmod go-w), or name another folder: --engines"
+            )
+
+    def _store(self, engine_key: EngineKey, build: Callable[[], bytes]) -> Engine:
+        """Write the plan, then the record that validates it: the partial files of a killed build are never loaded."""
+        clear_partial_files(self.folder)
+        start = perf_counter()
+        plan = build()
+        path = self.folder / f"{engine_key.graph}-{engine_key.key}.plan"
+        record = Record(
+            engine_key=engine_key, seconds=round(perf_counter() - start, 3), sha256=_sha256(engine_key, plan)
+        )
+        content = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+        try:
+            replace_file(path, plan, durable=True)
+            replace_file(path.with_suffix(".json"), content, durable=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return Engine(path, engine_key, plan)
+
+    @contextmanager
+    def _lock(self, on_wait: Callable[[], None]) -> Iterator[None]:
+        """One build per folder at a time; the lock of a process that dies is released by the system."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                on_wait()
+                lock.acquire()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _unwritable(self, error: OSError) -> BackendError:
+        return BackendError(
+            f"{self.folder}: cannot store engines: {error.strerror or error}; choose another folder: --engines"
+        )
+
+
+@dataclass(frozen=True)
+class EngineRequest:
+    target: Target
+    limits: ProfileLimits = field(default_factory=ProfileLimits)
+    options: BuildOptions = field(default_factory=BuildOptions)
+    folder: Path | None = None  # of the cache; the user's own if None
+    graphs: Sequence[str] = GRAPH_NAMES
+    exact: bool = False  # True: only an engine of exactly this key; False: any that runs on the target's GPU
+
+
+def target_of(gpu: Gpu, tensorrt: TensorRT) -> Target:
+    """The build target for a GPU: its model, or any GPU of its compute capability if the builder works ahead of time
+    (TensorRT-RTX)."""
+    name = ANY_GPU if tensorrt.builds_ahead_of_time else gpu.name
+    return Target(gpu=name, compute_capability=gpu.compute_capability)
+
+
+def get_or_build_engines(
+    bundle: Path, manifest: Manifest, tensorrt: TensorRT, request: EngineRequest, progress: TerminalProgress
+) -> dict[str, Engine]:
+    """An engine per graph, from the cache or built. Raises BundleError, RequestError or BackendError."""
+    cache = EngineCache(request.folder)
+    # Created for the first missing engine: that takes seconds on a GPU.
+    new_builder = functools.cache(lambda: EngineBuilder(tensorrt))
+    version = tensorrt.name, tensorrt.version
+    engines = {}
+    for graph in request.graphs:
+        key = make_engine_key(manifest, graph, version, request.target, request.limits, request.options)
+
+        def accepts(other: EngineKey, key: EngineKey = key) -> bool:
+            return other == key if request.exact else is_compatible(other, key)
+
+        def build(key: EngineKey = key) -> bytes:
+            spec = manifest.graphs[key.graph]
+            onnx = graph_path(bundle, key.graph, spec)
+            with progress.building(key.graph) as report:
+                return new_builder().build(onnx, spec, key, _timing_cache(cache.folder, key), report)
+
+        def on_wait(graph: str = graph) -> None:
+            progress.print_status(f"{graph}: another process is building engines in {cache.folder}; waiting")
+
+        engines[graph] = cache.find_or_build(key, accepts, build, on_wait)
+    return engines
+
+
+def copy_engines(engines: Mapping[str, Engine], folder: Path) -> None:
+    """Copy plans with their records into FOLDER, which is then an engine cache by itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for engine in engines.values():
+        for path in (engine.path, engine.path.with_suffix(".json")):
+            shutil.copyfile(path, folder / path.name)
+
+
+def copy_plans(engines: Mapping[str, Engine], folder: Path) -> None:
+    """Copy the engines' plans to FOLDER/GRAPH.plan, where C++ and servers look for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for graph, engine in engines.items():
+        shutil.copyfile(engine.path, folder / f"{graph}.plan")
+
+
+def _timing_cache(folder: Path, key: EngineKey) -> Path:
+    name = f"timings-{key.tensorrt}-{key.tensorrt_version}-{key.target.gpu or 'any'}.cache"
+    return folder / name.replace(" ", "-").replace("/", "-")
+
+
+def _sha256(engine_key: EngineKey, plan: bytes) -> str:
+    digest = hashlib.sha256(msgspec.json.encode(engine_key, order="deterministic"))
+    digest.update(plan)
+    return digest.hexdigest()
+
+
+def _read_record(plan: Path) -> Record | None:
+    try:
+        return msgspec.json.decode(plan.with_suffix(".json").read_bytes(), type=Record)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None

@@ -1,0 +1,143 @@
+"""Reads and writes a bundle's manifest, and verifies it and the files that it lists."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .errors import BundleError
+from .manifest import FORMAT_MINOR, FORMAT_VERSION, GRAPH_NAMES, GraphFile, Manifest, letter_of
+
+MANIFEST_NAME = "manifest.json"
+_DIGEST = re.compile(rb'("digest"\s*:\s*")[^"]*"')
+_PLAIN_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def load_manifest(bundle: Path) -> Manifest:
+    """Read and check a bundle's manifest; the graphs' files are checked when they are opened (`graph_path`).
+
+    Raises BundleError in one line that names the field.
+    """
+    path = bundle / MANIFEST_NAME
+    if not path.is_file():
+        hint = "no such folder" if not bundle.exists() else f"it does not contain {MANIFEST_NAME}"
+        raise BundleError(f"{bundle}: not a bundle: {hint}; write one with: export-onnx --demo -o {bundle}")
+    try:
+        content = path.read_bytes()
+        raw = msgspec.json.decode(content)
+        _check_version(path, raw)
+        manifest = msgspec.convert(raw, Manifest)
+        _check_consistency(manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{path}: {error}; export the voice again") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: is damaged ({error}); export the voice again") from error
+    if with_digest(content) != content:
+        raise BundleError(f"{path}: was changed after it was written: its digest does not fit; export the voice again")
+    return manifest
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    return with_digest(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+
+
+def with_digest(content: bytes) -> bytes:
+    """A manifest's content with the digest that fits the rest; an unchanged manifest is returned as it is.
+
+    The digest is the SHA-256 of the content with 64 zeros in place of the digest.
+    """
+    blank = _DIGEST.sub(rb"\g<1>" + b"0" * 64 + b'"', content, count=1)
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    return _DIGEST.sub(rb"\g<1>" + digest + b'"', content, count=1)
+
+
+def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
+    """The graph's file, after checking that it is the one that the manifest was written for."""
+    path = bundle / graph.file
+    if not path.is_file():
+        raise BundleError(f"{path}: the bundle's {name} graph is missing; export the voice again")
+    digest = file_sha256(path)
+    if digest != graph.sha256:
+        raise BundleError(
+            f"{path}: SHA-256 is {digest[:12]}…, the manifest says {graph.sha256[:12]}…: "
+            "the file was changed or cut short; export the voice again"
+        )
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_version(path: Path, raw: Any) -> None:
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise BundleError(
+            f"{path}: format_version {version} is newer than the {FORMAT_VERSION} that this version reads; "
+            "upgrade: pip install -U tacoglow"
+        )
+    if version != FORMAT_VERSION:
+        raise BundleError(f"{path}: format_version should be {FORMAT_VERSION}, got {version!r}; export the voice again")
+    minor = raw.get("format_minor", 0)
+    if isinstance(minor, int) and minor > FORMAT_MINOR:
+        raise BundleError(
+            f"{path}: format_minor {minor} is newer than the {FORMAT_MINOR} that this version reads; "
+            "upgrade: pip install -U tacoglow"
+        )
+
+
+def _check_consistency(manifest: Manifest) -> None:
+    """Check what the types alone do not say. Raises msgspec.ValidationError with the place, as decoding does."""
+    for letter, span in manifest.dimensions.items():
+        if not 1 <= span.min <= span.typical <= span.max:
+            raise msgspec.ValidationError(f"expected 1 <= min <= typical <= max - at `$.dimensions.{letter}`")
+    _check_files(manifest.graphs, "$.graphs")
+    if manifest.torchscript is not None:
+        _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
+    for name, graph in manifest.graphs.items():
+        for tensor in graph.tensors.values():
+            for entry in tensor.shape:
+                if isinstance(entry, str) and letter_of(entry) not in manifest.dimensions:
+                    raise msgspec.ValidationError(
+                        f"shape entry {entry!r} of {tensor.name!r} has no range in `dimensions` - at `$.graphs.{name}`"
+                    )
+    _check_decoder(manifest)
+    if (
+        max(manifest.synthesis.first_segment_frames, manifest.synthesis.segment_frames)
+        > manifest.synthesis.window_frames
+    ):
+        raise msgspec.ValidationError("a segment should fit into window_frames - at `$.synthesis`")
+    if manifest.audio.hop_length % manifest.vocoder.group_size:
+        raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
+
+
+def _check_decoder(manifest: Manifest) -> None:
+    step = manifest.graphs["decoder_step"].tensors
+    for source, target in manifest.decoder.states.items():
+        if source not in step or target not in step or step[source].shape != step[target].shape:
+            raise msgspec.ValidationError(f"state {source!r} -> {target!r} is not a pair - at `$.decoder.states`")
+    decoder, bands = manifest.decoder, manifest.audio.n_mel_channels
+    if decoder.max_frames % decoder.frames_per_step:
+        raise msgspec.ValidationError("max_frames should be a multiple of frames_per_step - at `$.decoder.max_frames`")
+    if "mel_frame" not in step or step["mel_frame"].shape != ("B", decoder.frames_per_step * bands):
+        raise msgspec.ValidationError(
+            "mel_frame should be [B, frames_per_step * n_mel_channels] - at `$.graphs.decoder_step`"
+        )
+
+
+def _check_files(graphs: Mapping[str, GraphFile], place: str) -> None:
+    missing = [name for name in GRAPH_NAMES if name not in graphs]
+    if missing:
+        raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `{place}`")
+    for name, graph in graphs.items():
+        if not _PLAIN_FILE_NAME.fullmatch(graph.file):
+            raise msgspec.ValidationError(f"{graph.file!r} is not a plain file name - at `{place}.{name}.file`")

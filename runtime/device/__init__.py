@@ -1,1 +1,0 @@
-"""Graphs that run on a device: its memory and queue, graphs over them, the decoder loop there."""

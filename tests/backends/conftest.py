@@ -1,0 +1,7 @@
+"""The tiny voice, as in the tests of the runtime."""
+
+from __future__ import annotations
+
+from tacoglow.tests.runtime.conftest import quiet, voice
+
+__all__ = ["quiet", "voice"]

@@ -1,0 +1,225 @@
+"""The TensorRT backend with its decoder loop, on a simulated GPU that does nothing before it has to."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.audio import Audio
+from tacoglow.runtime.backends.base import BackendOptions
+from tacoglow.runtime.backends.cuda.graph import (
+    CHUNK_STEPS,
+    MAX_CACHED_CHUNKS,
+    MAX_CACHED_SHAPES,
+    CaptureWarning,
+    CudaGraphRunner,
+    CudaSteps,
+)
+from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
+from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.decoder import Chunk
+from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.options import SpeechOptions
+
+from .simulated_cuda import SimulatedCuda
+from .simulated_tensorrt import SHARES_PROFILES, SimulatedTensorRT
+
+TEXT = "I missed you, and the rest."
+FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
+
+
+@pytest.fixture
+def tensorrt(monkeypatch: pytest.MonkeyPatch) -> SimulatedTensorRT:
+    simulated = SimulatedTensorRT(SimulatedCuda())
+    simulated.install(monkeypatch)
+    return simulated
+
+
+@pytest.fixture
+def device(tiny_bundle: Path, tensorrt: SimulatedTensorRT) -> Synthesizer:
+    return on_device(tiny_bundle)
+
+
+def on_device(bundle: Path) -> Synthesizer:
+    return Synthesizer(TensorRTBackend(bundle, load_manifest(bundle), BackendOptions()))
+
+
+def assert_same(got: Audio, expected: Audio) -> None:
+    assert got.stop_reason == expected.stop_reason
+    np.testing.assert_array_equal(got.samples, expected.samples)
+    for one, other in zip(got.utterances, expected.utterances, strict=True):
+        for field in ("mel", "alignment", "gate"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    texts=st.lists(st.text("abcdefg ,.", min_size=1, max_size=70).filter(str.strip), min_size=1, max_size=5),
+    seed=st.integers(0, 2**32),
+    threshold=st.sampled_from([0.2, 0.45, 0.5, 1.0 - 1e-12]),
+    max_frames=st.integers(1, 40),
+)
+def test_the_device_speaks_what_the_host_speaks(
+    voice: Synthesizer, device: Synthesizer, texts: list[str], seed: int, threshold: float, max_frames: int
+) -> None:
+    options = SpeechOptions(gate_threshold=threshold, max_frames=max_frames)
+    seeds = [seed + i for i in range(len(texts))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pairs = zip(device.say_batch(texts, seeds, options), voice.say_batch(texts, seeds, options), strict=True)
+    for got, expected in pairs:
+        assert_same(got, expected)
+
+
+@pytest.mark.parametrize("version", SHARES_PROFILES)
+def test_every_tensorrt(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Where the contexts of an engine cannot share its profile, each has an engine of its own."""
+    tensorrt = SimulatedTensorRT(SimulatedCuda(), version)
+    tensorrt.install(monkeypatch)
+    device = on_device(tiny_bundle)
+    for texts in ([TEXT], ["Go.", TEXT], [TEXT], ["A longer text, by some words."], [TEXT]):
+        pairs = zip(device.say_batch(texts, options=FOREVER), voice.say_batch(texts, options=FOREVER), strict=True)
+        for got, expected in pairs:
+            assert_same(got, expected)
+    assert tensorrt.contexts["decoder_step"] > 1
+    for graph, contexts in tensorrt.contexts.items():
+        assert tensorrt.engines[graph] == 1 + (0 if SHARES_PROFILES[version] else contexts)
+
+
+def test_a_voice_speaks_in_other_threads_than_the_one_that_loaded_it(device: Synthesizer, voice: Synthesizer) -> None:
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        assert_same(first.submit(device.say, TEXT).result(), voice.say(TEXT))
+        stream = device.stream(TEXT, 1, 6, 2, None, FOREVER)
+        samples = [pool.submit(next, stream, None).result() for pool in (first, second) * 8]
+    expected = np.concatenate(list(voice.stream(TEXT, 1, 6, 2, None, FOREVER)))
+    np.testing.assert_array_equal(np.concatenate([part for part in samples if part is not None]), expected)
+
+
+def test_reduced_voices(reduced_bundle: Path, tensorrt: SimulatedTensorRT) -> None:
+    """Several frames a step."""
+    host, device = Synthesizer.load(reduced_bundle, "onnxruntime", threads=1), on_device(reduced_bundle)
+    for options in (FOREVER, SpeechOptions(gate_threshold=0.45), SpeechOptions(max_frames=7)):
+        assert_same(device.say(TEXT, options=options), host.say(TEXT, options=options))
+
+
+def test_streams_that_alternate_do_not_share_memory(voice: Synthesizer, device: Synthesizer) -> None:
+    """Two streams of the same token bucket, advanced in turn."""
+    streams = [device.stream(text, seed, 6, 2, None, FOREVER) for text, seed in ((TEXT, 1), ("You missed me.", 2))]
+    parts: list[list[np.ndarray]] = [[], []]
+    for _ in range(40):
+        for stream, part in zip(streams, parts, strict=True):
+            part.extend([samples] if (samples := next(stream, None)) is not None else [])
+    for text, seed, part in ((TEXT, 1, parts[0]), ("You missed me.", 2, parts[1])):
+        whole = np.concatenate(list(voice.stream(text, seed, 6, 2, None, FOREVER)))
+        np.testing.assert_array_equal(np.concatenate(part), whole)
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the loop does with its chunks."""
+    events = []
+    launch, read = CudaSteps.launch, CudaSteps.read
+
+    def launched(steps: CudaSteps, first_step: int) -> None:
+        events.append(f"launch {first_step}")
+        launch(steps, first_step)
+
+    def was_read(steps: CudaSteps) -> Chunk:
+        events.append("read")
+        return read(steps)
+
+    monkeypatch.setattr(CudaSteps, "launch", launched)
+    monkeypatch.setattr(CudaSteps, "read", was_read)
+    return events
+
+
+def test_gates_are_read_one_chunk_late(device: Synthesizer, events: list[str]) -> None:
+    device.say(TEXT, options=FOREVER)
+    assert CHUNK_STEPS == 16  # 40 frames are three chunks
+    assert events == ["launch 0", "launch 16", "read", "launch 32", "read", "read"]
+
+
+def test_early_stop_runs_at_most_one_extra_chunk(device: Synthesizer, voice: Synthesizer, events: list[str]) -> None:
+    """The gate fires within the first chunk: the second is under way by then, and what it leaves harms nobody."""
+    audio = device.say(TEXT, options=SpeechOptions(gate_threshold=1e-6))
+    assert audio.stop_reason == "gate"
+    assert events == ["launch 0", "launch 16", "read"]
+    assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
+
+
+def test_a_graph_for_each_batch_and_bucket_is_captured_once(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+    def decode(batch: int) -> None:
+        ids = [device.front_end.encode(TEXT)] * batch
+        device.acoustic.decode(
+            device.acoustic.encode(ids), [Noise(i) for i in range(batch)], FOREVER.resolve(device.manifest)
+        )
+
+    for batch in (1, 2, 1, 2, 2, 1):
+        decode(batch)
+    assert tensorrt.contexts["decoder_step"] == 2
+    # The encoder's shape came six times and was captured at its second.
+    assert tensorrt.cuda.captures == 3
+
+
+def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
+    step = device.backend.open("decoder_step")
+    assert isinstance(step, CudaGraphRunner)
+    ids = device.front_end.encode(TEXT)
+    encoded = device.acoustic.encode([ids])
+    held = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_CACHED_CHUNKS + 3)]
+    assert sum(len(idle) for idle in step._idle_chunks.values()) == 0
+    del held
+    gc.collect()
+    assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
+
+
+def captures_refused(seen: pytest.WarningsRecorder) -> list[str]:
+    """The graphs that were warned of."""
+    return [str(warning.message).split(":")[0] for warning in seen if warning.category is CaptureWarning]
+
+
+def test_where_nothing_can_be_captured_one_warning_is_given(
+    tensorrt: SimulatedTensorRT, device: Synthesizer, voice: Synthesizer
+) -> None:
+    tensorrt.cuda.refuses_capture = True
+    with pytest.warns(
+        CaptureWarning, match=r"decoder_step: cannot be captured as a CUDA graph.*captures nothing"
+    ) as seen:
+        first = device.say(TEXT, options=FOREVER)
+    assert captures_refused(seen) == ["decoder_step"]
+    with pytest.warns(CaptureWarning) as seen:
+        again = [device.say(TEXT, options=FOREVER) for _ in range(3)]
+    assert captures_refused(seen) == ["encoder", "postnet", "waveglow"]
+    for audio in (first, *again):
+        assert_same(audio, voice.say(TEXT, options=FOREVER))
+
+
+def test_only_shapes_that_come_again_are_captured(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+    postnet = device.backend.open("postnet")
+    bands = device.manifest.audio.n_mel_channels
+
+    def run(frames: int) -> np.ndarray:
+        mel = np.random.default_rng(frames).standard_normal((1, bands, frames)).astype(np.float32)
+        return postnet.run(mel=mel, mel_lengths=np.array([frames], np.int32))["mel_postnet"]
+
+    once = [run(frames) for frames in (3, 4, 5)]
+    assert tensorrt.cuda.captures == 0
+    twice = [run(frames) for frames in (3, 4, 5)]
+    assert tensorrt.cuda.captures == 3
+    thrice = [run(frames) for frames in (3, 4, 5)]
+    assert tensorrt.cuda.captures == 3
+    for results in zip(once, twice, thrice, strict=True):
+        np.testing.assert_array_equal(results[0], results[1])
+        np.testing.assert_array_equal(results[0], results[2])
+    for frames in range(6, 6 + MAX_CACHED_SHAPES):  # the three are forgotten
+        run(frames)
+    run(3)
+    assert tensorrt.cuda.captures == 3

@@ -1,0 +1,132 @@
+"""Engine keys: what distinguishes engines, what they are built for, which of them fit a request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tacoglow.runtime.backends.tensorrt.engine_key import (
+    ANY_GPU,
+    BuildOptions,
+    EngineKey,
+    ProfileLimits,
+    Target,
+    input_shapes,
+    is_compatible,
+    make_engine_key,
+    profile_of,
+)
+from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.errors import RequestError
+from tacoglow.runtime.manifest import GRAPH_NAMES, Manifest
+
+H100 = Target(gpu="NVIDIA H100 80GB HBM3", compute_capability=(9, 0))
+ORIN = Target(gpu="Orin", compute_capability=(8, 7))
+T4 = Target(gpu="Tesla T4", compute_capability=(7, 5))
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_bundle: Path) -> Manifest:
+    return load_manifest(tiny_bundle)
+
+
+def engine_key(manifest: Manifest, target: Target = H100, version: str = "10.3.0.26", **options: Any) -> EngineKey:
+    return make_engine_key(
+        manifest, "decoder_step", ("tensorrt", version), target, ProfileLimits(), BuildOptions(**options)
+    )
+
+
+def test_the_key_differs_with_everything_that_the_engine_depends_on(manifest: Manifest) -> None:
+    base = engine_key(manifest)
+    others = [
+        engine_key(manifest, ORIN),
+        engine_key(manifest, version="10.4.0.1"),
+        engine_key(manifest, optimization_level=0),
+        engine_key(manifest, workspace_mib=64),
+        engine_key(manifest, version_compatible=True),
+        engine_key(manifest, hardware_compatible=True),
+        msgspec.structs.replace(base, graph="postnet"),
+        msgspec.structs.replace(base, graph_sha256="0" * 64),
+        msgspec.structs.replace(base, precision="fp16"),
+        msgspec.structs.replace(base, tensorrt="tensorrt-rtx"),
+        msgspec.structs.replace(
+            base, profile=profile_of(manifest, "decoder_step", ProfileLimits(max_batch=1, max_tokens=8))
+        ),
+    ]
+    assert len({base.key, *(other.key for other in others)}) == len(others) + 1
+    assert engine_key(manifest).key == base.key
+
+
+def test_profiles_follow_the_bundle_and_the_limits(manifest: Manifest) -> None:
+    whole = {graph: profile_of(manifest, graph, ProfileLimits()) for graph in GRAPH_NAMES}
+    assert whole["decoder_step"] == {"B": manifest.range("B"), "T": manifest.range("T")}
+    assert whole["encoder"]["B"].max == 1  # items go through it one by one
+    assert whole["postnet"]["F"] == manifest.range("F")
+    narrow = profile_of(manifest, "decoder_step", ProfileLimits(max_batch=1, max_tokens=8))
+    assert {letter: (span.min, span.max) for letter, span in narrow.items()} == {"B": (1, 1), "T": (1, 8)}
+    for profile in (*whole.values(), narrow):
+        assert all(1 <= span.min <= span.typical <= span.max for span in profile.values())
+
+
+def test_the_vocoder_is_built_for_a_window(manifest: Manifest) -> None:
+    """A voice whose utterances may be long: WaveGlow sees 768 new frames, context, and what the denoiser reaches."""
+    dimensions = {
+        letter: msgspec.structs.replace(span, max=span.max * factor)
+        for letter, span in manifest.dimensions.items()
+        for factor in (1000 if letter in "FS" else 1,)
+    }
+    long = msgspec.structs.replace(manifest, dimensions=dimensions)
+    audio, vocoder = long.audio, long.vocoder
+    reach = -(-audio.filter_length // audio.hop_length)
+    frames = 768 + 2 * reach + vocoder.frames_before + vocoder.frames_after
+    assert profile_of(long, "waveglow", ProfileLimits())["F"].max == frames
+    assert profile_of(long, "denoiser", ProfileLimits())["S"].max == frames * audio.hop_length
+    assert profile_of(long, "postnet", ProfileLimits())["F"].max == dimensions["F"].max
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_batch", 0), ("max_tokens", 10**6), ("max_frames", -1)])
+def test_limits_beyond_the_bundles_are_refused(manifest: Manifest, name: str, value: int) -> None:
+    with pytest.raises(RequestError, match=rf"{name.replace('_', ' ')}: expected 1 to \d+ .this bundle's limit., got"):
+        profile_of(manifest, "decoder_step", ProfileLimits(**{name: value}))
+
+
+def test_shapes_of_a_profile(manifest: Manifest) -> None:
+    spec = manifest.graphs["decoder_step"]
+    shapes = input_shapes(spec, profile_of(manifest, "decoder_step", ProfileLimits(max_batch=3, max_tokens=17)))
+    memory = next(tensor for tensor in spec.inputs if tensor.name == "memory")
+    width = memory.shape[2]
+    assert shapes["memory"][0] == (1, 1, width)
+    assert shapes["memory"][2] == (3, 17, width)
+    assert set(shapes) == {tensor.name for tensor in spec.inputs}  # every input has a batch
+
+
+def test_engine_compatibility(manifest: Manifest) -> None:
+    """(made for, wanted on) -> whether it will do."""
+    here = engine_key(manifest)
+    assert is_compatible(here, here)
+    assert is_compatible(engine_key(manifest, optimization_level=5), here)
+    assert not is_compatible(engine_key(manifest, ORIN), here)
+    assert not is_compatible(engine_key(manifest, version="10.2.0"), here)
+    assert not is_compatible(msgspec.structs.replace(here, graph_sha256="0" * 64), here)
+    assert not is_compatible(msgspec.structs.replace(here, tensorrt="tensorrt-rtx"), here)
+
+    portable = engine_key(manifest, ORIN, hardware_compatible=True)
+    assert is_compatible(portable, here)
+    assert not is_compatible(portable, engine_key(manifest, T4))  # older than Ampere
+
+    lasting = engine_key(manifest, version="10.2.0.1", version_compatible=True)
+    assert is_compatible(lasting, here)
+    assert not is_compatible(lasting, engine_key(manifest, version="10.0.1.6"))  # no TensorRT loads newer plans
+    assert not is_compatible(lasting, engine_key(manifest, version="11.1.0.1"))
+
+    any_of_its_kind = Target(gpu=ANY_GPU, compute_capability=(8, 9))
+    assert is_compatible(engine_key(manifest, any_of_its_kind), engine_key(manifest, any_of_its_kind))
+
+
+@pytest.mark.parametrize("options", [{"optimization_level": 6}, {"optimization_level": -1}, {"workspace_mib": 0}])
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="expected"):
+        BuildOptions(**options)

@@ -1,0 +1,48 @@
+"""Every graph of the demo voice, and of one of NVIDIA's published dimensions, built for three generations of GPUs.
+
+Minutes long: python -m pytest -m engines
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tacoglow.benchmarks.voices import demo_models, random_models
+from tacoglow.export.bundle import Limits, export_onnx
+from tacoglow.runtime.backends.tensorrt.cache import EngineRequest, get_or_build_engines
+from tacoglow.runtime.backends.tensorrt.engine_key import ANY_GPU, Target
+from tacoglow.runtime.backends.tensorrt.versions import TensorRT
+from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.manifest import GRAPH_NAMES, Precision
+from tacoglow.tests.backends.tensorrt.conftest import Silence
+
+pytestmark = pytest.mark.engines
+
+CAPABILITIES = ((8, 0), (8, 9), (12, 0))
+
+
+@pytest.fixture(scope="module", params=["demo", "nvidia"])
+def voice(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=["fp32", "fp16"])
+def bundle(voice: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    precision: Precision = request.param
+    folder = tmp_path_factory.mktemp(f"{voice}-{precision}") / "voice"
+    models = demo_models() if voice == "demo" else random_models()
+    limits = Limits(frames=None if voice == "demo" else 1000)
+    export_onnx(models.tacotron2, models.waveglow, folder, precision, models.voice, limits)
+    return folder
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: "sm{}{}".format(*capability))
+@pytest.mark.parametrize("graph", GRAPH_NAMES)
+def test_it_builds(
+    rtx: TensorRT, bundle: Path, graph: str, capability: tuple[int, int], tmp_path: Path, display: Silence
+) -> None:
+    request = EngineRequest(Target(gpu=ANY_GPU, compute_capability=capability), folder=tmp_path, graphs=[graph])
+    engine = get_or_build_engines(bundle, load_manifest(bundle), rtx, request, display)[graph]
+    assert len(engine.plan) > 10_000
