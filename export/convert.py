@@ -45,10 +45,10 @@ def convert(
 
 
 def _write(model: Tacotron2 | WaveGlow, name: str, folder: Path) -> Path:
-    from ..models.kept import SUFFIX, encode_kept
+    from ..models.safetensors_format import SUFFIX, encode_model
     from ..runtime.files import write_whole
 
-    weights, description = encode_kept(model, name)
+    weights, description = encode_model(model, name)
     path = folder / f"{name}{SUFFIX}"
     write_whole(path, weights)
     write_whole(path.with_suffix(".json"), description)

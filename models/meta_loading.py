@@ -1,8 +1,8 @@
-"""A model made of a checkpoint's tensors, without a byte beside them.
+"""Builds a model around a checkpoint's tensors without allocating anything else.
 
-A file states the model's sizes, so nothing is allocated by them: the modules are laid out on torch's meta device, and
-take the file's tensors in their place if the shapes are the same. No initial weights are drawn either, which takes
-longer than reading the file.
+The model's sizes come from the file and cannot be trusted, so they do not decide how much memory is allocated: the
+modules are built on torch's meta device, and the file's tensors become their parameters if the shapes match. Initial
+weights are not drawn either, which would take longer than reading the file.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from .errors import CheckpointError
 
-MOST_NAMED = 4  # misfits in one message
+MAX_LISTED = 4  # mismatches in one message
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 class _WithoutInitialValues(TorchFunctionMode):
+    """Skips the functions of torch.nn.init."""
+
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if getattr(function, "__module__", "") == "torch.nn.init":
@@ -29,28 +31,30 @@ class _WithoutInitialValues(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def fill(build: Callable[[], Model], tensors: Mapping[str, Tensor], keys: Mapping[str, str]) -> Model:
-    """The model in eval mode; build makes it, keys are the file's names of the tensors.
+def load_on_meta(build: Callable[[], Model], tensors: Mapping[str, Tensor], keys: Mapping[str, str]) -> Model:
+    """Build a model on the meta device and load the tensors into it; returns it in eval mode.
 
-    Raises CheckpointError, naming tensors and both shapes, unless there is one for each parameter and no other.
+    build: creates the model. keys: the tensors' names in the file, for messages.
+    Raises CheckpointError, naming tensors with both shapes, unless the tensors match the model's parameters and buffers
+    one to one.
     """
     with torch.device("meta"), _WithoutInitialValues():
         model = build()
     state = model.state_dict()
     counts = {name: torch.tensor(0) for name in state if name.endswith("num_batches_tracked")}
     expected: dict[str, Tensor] = {name: value for name, value in state.items() if name not in counts}
-    misfits = [
-        f"{keys.get(name, name)} should be {_shape(expected.get(name))}, is {_shape(tensors.get(name))}"
+    mismatches = [
+        f"{keys.get(name, name)}: expected {_shape(expected.get(name))}, got {_shape(tensors.get(name))}"
         for name in [*expected, *(name for name in tensors if name not in expected)]
         if _shape(expected.get(name)) != _shape(tensors.get(name))
     ]
-    if misfits:
-        more = f"; and {len(misfits) - MOST_NAMED} more" if len(misfits) > MOST_NAMED else ""
-        listed = "; ".join(misfits[:MOST_NAMED])
-        raise CheckpointError(f"its tensors do not fit {type(model).__name__}: {listed}{more}")
+    if mismatches:
+        more = f"; and {len(mismatches) - MAX_LISTED} more" if len(mismatches) > MAX_LISTED else ""
+        listed = "; ".join(mismatches[:MAX_LISTED])
+        raise CheckpointError(f"tensors do not match {type(model).__name__}: {listed}{more}")
     model.load_state_dict({**tensors, **counts}, assign=True)
     return model.eval()
 
 
 def _shape(value: Tensor | None) -> str:
-    return "absent" if value is None else str(list(value.shape))
+    return "no tensor" if value is None else str(list(value.shape))
