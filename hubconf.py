@@ -1,9 +1,9 @@
-"""Entry points for torch.hub, under the names and keywords of NVIDIA's own.
+"""Entry points for torch.hub, with the names and keywords of NVIDIA's entry points.
 
     tacotron2 = torch.hub.load("path/to/this/repository", "nvidia_tacotron2", source="local")
 
-torch.hub offers every public callable of this module as an entry point, so what is imported here is a module
-or has an underscore.
+torch.hub offers every public callable of this module as an entry point, so everything that it imports is a module,
+and its helpers begin with an underscore.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if typing.TYPE_CHECKING:
 
 dependencies = ["torch", "unidecode", "inflect", "rich"]
 
-# Keywords of NVIDIA's constructor that act in training alone: taken, so that code with them still runs.
+# Keywords of NVIDIA's constructor that only affect training; accepted and ignored, so that existing code runs.
 _TRAINING_ONLY = ("mask_padding", "p_attention_dropout", "p_decoder_dropout")
-# Settings that no weight's shape depends on: they may be given for a trained model too.
+# Settings that do not affect the shape of any weight, so they are accepted for trained models too.
 _LIMITS = ("max_decoder_steps", "gate_threshold")
 
 
 def _make_importable() -> None:
     """Import this folder as the package tacoglow, unless one is installed.
 
-    torch.hub puts this folder on sys.path, but here the folder itself is the package: its modules import each
-    other relatively, and a clone's folder need not have the package's name.
+    torch.hub puts this folder on sys.path, but this folder is itself the package: its modules import each other
+    relatively, and a clone's folder may have any name.
     """
     found = importlib.util.find_spec("tacoglow")
-    if found is not None and found.origin is not None:  # without origin, a stray folder of that name
+    if found is not None and found.origin is not None:  # without an origin, it is an unrelated folder of that name
         return
     root = pathlib.Path(__file__).resolve().parent
     spec = importlib.util.spec_from_file_location(
@@ -65,13 +65,13 @@ def nvidia_tacotron2(
     checkpoint: str | os.PathLike[str] | None = None,
     **dimensions: typing.Any,
 ) -> Tacotron2:
-    """Tacotron 2 in eval mode on the CPU, with `text_to_sequence(text, cleaner_names)` as an attribute.
+    """Load Tacotron 2 in eval mode on the CPU; `text_to_sequence(text, cleaner_names)` is an attribute of the model.
 
-    pretrained: NVIDIA's published LJ Speech voice, downloaded once. With pretrained=False, `checkpoint` names
-    one's own file; without that the weights are random and Tacotron2Config's fields are keywords.
-    model_math: "fp32", or "fp16" for half precision (and the published checkpoint that was trained with it).
-    force_reload: download again (torch.hub.load has a keyword of the same name and keeps it to itself).
-    max_decoder_steps (frames) and gate_threshold (a probability) are keywords in every case.
+    pretrained: load NVIDIA's published LJ Speech voice, downloaded once. With pretrained=False, `checkpoint` is the
+    path of your own file; without a path, the weights are random and the fields of Tacotron2Config are keywords.
+    model_math: "fp32", or "fp16" for half precision (and the published checkpoint trained with mixed precision).
+    force_reload: download again (torch.hub.load has a keyword of the same name and does not pass it on).
+    max_decoder_steps (decoder steps) and gate_threshold (a probability) are always accepted.
 
     Raises TypeError for an unknown keyword, and the CheckpointError or DownloadError of tacoglow.models.
     """
@@ -79,16 +79,16 @@ def nvidia_tacotron2(
     from tacoglow.text import text_to_sequence
 
     where = "nvidia_tacotron2"
-    given = {name: value for name, value in dimensions.items() if name not in _TRAINING_ONLY}
+    values = {name: value for name, value in dimensions.items() if name not in _TRAINING_ONLY}
     trained = pretrained or checkpoint is not None
-    _check_keywords(where, trained, given, _LIMITS if trained else _fields(Tacotron2Config))
+    _check_keywords(where, trained, values, _LIMITS if trained else _fields(Tacotron2Config))
     path = _checkpoint_path("tacotron2", pretrained, model_math, force_reload, checkpoint)
     if path is None:
-        model = Tacotron2(_configured(Tacotron2Config(), given, where))
+        model = Tacotron2(_update_config(Tacotron2Config(), values, where))
     else:
         model = load_tacotron2(path)
-        model.config = _configured(model.config, given, where)
-    model.text_to_sequence = text_to_sequence  # type: ignore[assignment]  # torch lets a function be
+        model.config = _update_config(model.config, values, where)
+    model.text_to_sequence = text_to_sequence  # type: ignore[assignment]  # mypy expects a Tensor or Module
     return model.half() if model_math == "fp16" else model
 
 
@@ -100,46 +100,47 @@ def nvidia_waveglow(
     checkpoint: str | os.PathLike[str] | None = None,
     **dimensions: typing.Any,
 ) -> WaveGlow:
-    """WaveGlow in eval mode on the CPU; weight norm is folded, so remove_weightnorm has nothing left to do.
+    """Load WaveGlow in eval mode on the CPU; weight norm is already folded, so remove_weightnorm does nothing.
 
-    The keywords are those of nvidia_tacotron2; with random weights, the fields of WaveGlowConfig and, for the
-    couplings' networks, n_layers, n_channels and kernel_size.
+    The keywords up to `checkpoint` are those of nvidia_tacotron2. With random weights, the fields of WaveGlowConfig are
+    keywords, and n_layers, n_channels and kernel_size of the couplings' networks.
     """
     from tacoglow.models import WaveGlow, WaveGlowConfig, load_waveglow
     from tacoglow.models.config import WNConfig
 
-    own, couplings = _fields(WaveGlowConfig, but="WN_config"), _fields(WNConfig)
+    own, couplings = _fields(WaveGlowConfig, without="WN_config"), _fields(WNConfig)
     trained = pretrained or checkpoint is not None
     _check_keywords("nvidia_waveglow", trained, dimensions, () if trained else (*own, *couplings))
     path = _checkpoint_path("waveglow", pretrained, model_math, force_reload, checkpoint)
     if path is None:
-        given = {name: value for name, value in dimensions.items() if name in own}
-        given["WN_config"] = {name: value for name, value in dimensions.items() if name in couplings}
-        model = WaveGlow(_configured(WaveGlowConfig(), given, "nvidia_waveglow"))
+        values = {name: value for name, value in dimensions.items() if name in own}
+        values["WN_config"] = {name: value for name, value in dimensions.items() if name in couplings}
+        model = WaveGlow(_update_config(WaveGlowConfig(), values, "nvidia_waveglow"))
     else:
         model = load_waveglow(path)
     return model.half() if model_math == "fp16" else model
 
 
 def nvidia_tts_utils() -> _TTSUtils:
-    """What turns texts into a batch of token ids for Tacotron 2."""
+    """Return the helpers that turn texts into a batch of token ids for Tacotron 2."""
     return _TTSUtils()
 
 
 class _TTSUtils:
     @staticmethod
     def text_to_sequence(text: str, cleaner_names: Sequence[str]) -> list[int]:
-        """Token ids of `text`, NVIDIA's to the letter."""
+        """Convert `text` to token ids, identical to NVIDIA's."""
         from tacoglow.text import text_to_sequence
 
         return text_to_sequence(text, cleaner_names)
 
     @staticmethod
     def pad_sequences(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Token ids, an int tensor [T] an item -> int64 ids [B, T] padded with 0, and int64 lengths [B].
+        """Token ids, an int tensor [T] per item -> int64 ids [B, T] padded with 0, and int64 lengths [B].
 
-        As in NVIDIA's, items come back sorted by decreasing length (those of one length in the given order),
-        and the given order is lost. The models here take a batch in any order; only NVIDIA's need it sorted.
+        As in NVIDIA's code, items are returned sorted by decreasing length (stable); the original order is not
+        restored. The models here accept a batch in any order; only NVIDIA's need it sorted.
+        Raises ValueError if there are no items or if an item is empty.
         """
         if not batch or min(len(item) for item in batch) == 0:
             raise ValueError("pad_sequences: expected at least one item and at least one token in each")
@@ -149,9 +150,9 @@ class _TTSUtils:
 
     @staticmethod
     def prepare_input_sequence(texts: Sequence[str], cpu_run: bool = False) -> tuple[Tensor, Tensor]:
-        """Texts -> `pad_sequences` of their ids by english_cleaners.
+        """Texts -> the ids and lengths of `pad_sequences`, cleaned with english_cleaners; the longest text comes first.
 
-        They lie on the GPU, unless cpu_run is set or there is none. As in NVIDIA's, the longest comes first.
+        The tensors are on the GPU, unless cpu_run is set or there is no GPU.
         """
         ids = [torch.tensor(_TTSUtils.text_to_sequence(text, ["english_cleaners"])) for text in texts]
         padded, lengths = _TTSUtils.pad_sequences(ids)
@@ -166,35 +167,37 @@ def _checkpoint_path(
     force_reload: bool,
     checkpoint: str | os.PathLike[str] | None,
 ) -> pathlib.Path | None:
-    """The file to load; None for random weights."""
+    """Return the path of the file to load; None for random weights."""
     from tacoglow.models.download import fetch_pretrained
 
     if model_math not in ("fp32", "fp16"):
         raise ValueError(f"nvidia_{model}: model_math should be 'fp32' or 'fp16', got {model_math!r}")
     if pretrained and checkpoint is not None:
-        raise TypeError(f"nvidia_{model}: a checkpoint of one's own needs pretrained=False")
+        raise TypeError(f"nvidia_{model}: checkpoint needs pretrained=False, got pretrained=True")
     if pretrained:
         return fetch_pretrained(model, "fp16" if model_math == "fp16" else "fp32", force=force_reload)
     return None if checkpoint is None else pathlib.Path(checkpoint)
 
 
-def _check_keywords(where: str, trained: bool, given: Mapping[str, typing.Any], accepted: Sequence[str]) -> None:
-    for name in given:
+def _check_keywords(where: str, trained: bool, values: Mapping[str, typing.Any], accepted: Sequence[str]) -> None:
+    for name in values:
         if name not in accepted:
             known = ", ".join(("model_math", "force_reload", "checkpoint", *accepted))
             weights = "trained" if trained else "random"
-            raise TypeError(f"{where} with {weights} weights takes no keyword {name!r}; it takes {known}")
+            raise TypeError(
+                f"{where} with {weights} weights does not accept keyword {name!r}; accepted keywords: {known}"
+            )
 
 
-def _fields(config: type[typing.Any], but: str = "") -> list[str]:
-    return [entry.name for entry in dataclasses.fields(config) if entry.name != but]
+def _fields(config: type[typing.Any], without: str = "") -> list[str]:
+    return [entry.name for entry in dataclasses.fields(config) if entry.name != without]
 
 
-def _configured(config: _Config, given: Mapping[str, typing.Any], where: str) -> _Config:
-    """`config` with the given values in place of its own, checked as those of a checkpoint are."""
+def _update_config(config: _Config, changes: Mapping[str, typing.Any], where: str) -> _Config:
+    """Return `config` with `changes` applied, validated like a checkpoint's config."""
     from tacoglow.models.config import config_from_dict
 
     values = dataclasses.asdict(config)
-    for name, value in given.items():
+    for name, value in changes.items():
         values[name] = {**values[name], **value} if isinstance(value, dict) else value
     return config_from_dict(type(config), values, where)

@@ -19,10 +19,10 @@ def convert(
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
     hop_length: Annotated[
         Optional[int],
-        typer.Option(min=1, help="Samples a frame, for a WaveGlow that doesn't state it.", show_default="as published"),
+        typer.Option(min=1, help="Samples per frame, for a WaveGlow that does not state it.", show_default="as published"),
     ] = None,
 ) -> None:
-    """Write checkpoints of any family as safetensors and JSON, which every command here takes in their place."""
+    """Write checkpoints of any family as safetensors and JSON, which every command accepts in their place."""
     from ..export.errors import ExportError
     from ..runtime.files import check_writable
 
@@ -45,10 +45,15 @@ def convert(
 
 
 def _write(model: Tacotron2 | WaveGlow, name: str, folder: Path) -> Path:
-    from ..models.kept import SUFFIX, encode_kept
+<<<<<<< HEAD:cli/convert.py
+    from ..models.safetensors_format import SUFFIX, encode_model
     from ..runtime.files import atomic_write
+=======
+    from ..models.safetensors_format import SUFFIX, encode_model
+    from ..runtime.files import write_whole
+>>>>>>> recut-text:export/convert.py
 
-    weights, description = encode_kept(model, name)
+    weights, description = encode_model(model, name)
     path = folder / f"{name}{SUFFIX}"
     atomic_write(path, weights)
     atomic_write(path.with_suffix(".json"), description)

@@ -90,7 +90,7 @@ def export_onnx(
                 max_frames=frames,
                 prenet_layers=len(tacotron2.decoder.prenet.layers),
                 prenet_dim=tacotron2.config.prenet_dim,
-                postnet_frames=tacotron2.config.postnet_reach_frames,
+                postnet_frames=tacotron2.config.postnet_context_frames,
                 states=DECODER_STATES,
             ),
             vocoder=VocoderSettings(

@@ -1,6 +1,6 @@
-"""Tacotron 2 and WaveGlow as PyTorch modules for inference, their configs, and reading checkpoints.
+"""Tacotron 2 and WaveGlow as PyTorch modules for inference, their configs, and checkpoint loading.
 
-Names are looked up on first use, so that importing this package does not import PyTorch.
+Names are imported on first use, so that importing this package does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .tacotron2 import Tacotron2
     from .waveglow import WaveGlow
 
-_HOMES = {
+_MODULES = {
     "load_tacotron2": "checkpoint",
     "load_waveglow": "checkpoint",
     "Tacotron2Config": "config",
@@ -45,6 +45,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

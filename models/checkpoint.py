@@ -1,7 +1,7 @@
-"""Reads checkpoints of every family as data and never as code, into this package's modules.
+"""Loads checkpoints of every family into this package's modules, as data and never as code.
 
-The families stand in families/, a file each; the file formats in archives.py. Everything becomes float32 with weight
-norm folded. Dimensions are read off the weights, and what a checkpoint's own config says of them must agree.
+Checkpoint families are in families/, one file each; file formats are in archives.py. All weights become float32, with
+weight norm folded. Dimensions are inferred from the weights; a config stored in the checkpoint must agree with them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor
 from .archives import open_archive, read_tensor
 from .config import Tacotron2Config, WaveGlowConfig, config_from_dict
 from .errors import CheckpointError
-from .families import recognise
+from .families import recognize
 from .families.layout import ModelName
 from .families.tacotron2 import dimensions as tacotron2_dimensions
 from .families.waveglow import dimensions as waveglow_dimensions
-from .fill import fill
-from .kept import SUFFIX, read_kept
+from .meta_loading import load_on_meta
+from .safetensors_format import SUFFIX, read_model
 from .tacotron2 import Tacotron2
 from .waveglow import WaveGlow
 from .weights import check_finite, fold_weight_norm
@@ -38,94 +38,96 @@ class Checkpoint:
     path: Path
     model: ModelName
     family: str
-    config: Mapping[str, Any]  # what the file states
+    config: Mapping[str, Any]  # the settings that the file states
     tensors: dict[str, Tensor]  # float32, under this package's names
-    keys: dict[str, str]  # our name -> the name in the file, for messages
-    audio: dict[str, float]  # audio settings, where the file has any
+    keys: dict[str, str]  # this package's name -> the name in the file, for messages
+    audio: dict[str, float]  # the file's audio settings, empty if it has none
 
 
 def load_tacotron2(path: str | Path) -> Tacotron2:
-    """Read a Tacotron 2 checkpoint: float32 modules in eval mode.
+    """Load a Tacotron 2 checkpoint into float32 modules in eval mode.
 
-    `.family` says whose checkpoint it is, `.audio` has the file's audio settings, if any.
-    Raises CheckpointError, naming the file and what does not fit.
+    `.family` names the checkpoint's family, `.audio` has the file's audio settings, if any.
+    Raises CheckpointError, naming the file and the problem.
     """
     path = Path(path)
     checkpoint = read_checkpoint(path)
-    with _naming(path):
+    with _prefix_errors(path):
         shapes = _dimensions(checkpoint, "tacotron2", tacotron2_dimensions)
     values = {**asdict(Tacotron2Config()), **shapes, **checkpoint.config}
     config = config_from_dict(Tacotron2Config, values, str(path))
-    with _naming(path):
-        model = fill(lambda: Tacotron2(config), checkpoint.tensors, checkpoint.keys)
+    with _prefix_errors(path):
+        model = load_on_meta(lambda: Tacotron2(config), checkpoint.tensors, checkpoint.keys)
     model.audio, model.family = checkpoint.audio, checkpoint.family
     return model
 
 
 def load_waveglow(path: str | Path, hop_length: int | None = None) -> WaveGlow:
-    """Read a WaveGlow checkpoint: float32 modules in eval mode; `.family` and `.audio` as load_tacotron2's.
+    """Load a WaveGlow checkpoint into float32 modules in eval mode; `.family` and `.audio` as in load_tacotron2.
 
-    hop_length, in samples, is for a file that does not state it; a quarter of the upsampling kernel, as published, if
-    None. Raises CheckpointError, naming the file and what does not fit.
+    hop_length (samples) is used if the file does not state one; None: a quarter of the upsampling kernel, as in the
+    published model. Raises CheckpointError, naming the file and the problem.
     """
     path = Path(path)
     checkpoint = read_checkpoint(path)
-    with _naming(path):
+    with _prefix_errors(path):
         shapes = _dimensions(checkpoint, "waveglow", waveglow_dimensions)
         hop = checkpoint.audio.get("hop_length", hop_length or max(shapes["upsample_kernel"] // 4, 1))
         if hop != int(hop):
             raise CheckpointError(f"hop_length: expected a whole number of samples, got {hop}")
-    # Where no channels leave early, the shapes leave it open when they would have.
+    # If no channels leave the flow early, the shapes do not determine n_early_every and n_early_size.
     base = {**asdict(WaveGlowConfig()), "n_early_every": shapes["n_flows"], "upsample_stride": int(hop)}
-    config = config_from_dict(WaveGlowConfig, _merged({**base, **shapes}, checkpoint.config), str(path))
-    with _naming(path):
-        model = fill(lambda: WaveGlow(config), checkpoint.tensors, checkpoint.keys)
+    config = config_from_dict(WaveGlowConfig, _merge({**base, **shapes}, checkpoint.config), str(path))
+    with _prefix_errors(path):
+        model = load_on_meta(lambda: WaveGlow(config), checkpoint.tensors, checkpoint.keys)
     model.audio, model.family = checkpoint.audio, checkpoint.family
     return model
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Raises CheckpointError, naming the file, for one that is of no known family or damaged anywhere."""
+    """Read a checkpoint. Raises CheckpointError, naming the file, if it is damaged or its family is unknown."""
     path = Path(path)
-    with _naming(path):
+    with _prefix_errors(path):
         if not path.is_file():
             found = "a folder" if path.is_dir() else "no such file"
             raise CheckpointError(f"{found}; give the path of a checkpoint, or use --demo")
-        checkpoint = _read_kept(path) if path.suffix == SUFFIX else _read_archive(path)
+        checkpoint = _read_safetensors(path) if path.suffix == SUFFIX else _read_archive(path)
         if checkpoint.audio.get("hop_length", 1) < 1:
             raise CheckpointError(f"hop_length: expected at least 1, got {checkpoint.audio['hop_length']}")
         return checkpoint
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def _prefix_errors(path: Path) -> Iterator[None]:
+    """Prefix the message of every CheckpointError with the path; limit it to one line."""
     try:
         yield
     except CheckpointError as error:
-        # Names within the file may hold line breaks, or be endless.
+        # Names in the file may contain line breaks or be very long.
         raise CheckpointError(f"{path}: " + " ".join(str(error).split())[:LONGEST_MESSAGE]) from error
 
 
 def _read_archive(path: Path) -> Checkpoint:
     with open_archive(path) as archive:
-        layout = recognise(archive.content, _config_beside(path))
+        layout = recognize(archive.content, _adjacent_config(path))
         tensors = {name: read_tensor(archive, record) for name, record in layout.tensors.items()}
     keys = dict(layout.keys)
     check_finite(tensors, keys)
-    folded = layout.mend(fold_weight_norm(tensors))
+    folded = layout.convert_weights(fold_weight_norm(tensors))
     return Checkpoint(path, layout.model, layout.family, layout.config, folded, keys, _audio_settings(layout.audio))
 
 
-def _read_kept(path: Path) -> Checkpoint:
-    kept = read_kept(path)
-    tensors = {name: value.float() for name, value in kept.tensors.items()}
+def _read_safetensors(path: Path) -> Checkpoint:
+    saved = read_model(path)
+    tensors = {name: value.float() for name, value in saved.tensors.items()}
     keys = {name: name for name in tensors}
     check_finite(tensors, keys)
-    return Checkpoint(path, kept.model, kept.family, kept.config, tensors, keys, _audio_settings({"audio": kept.audio}))
+    audio = _audio_settings({"audio": saved.audio})
+    return Checkpoint(path, saved.model, saved.family, saved.config, tensors, keys, audio)
 
 
-def _config_beside(path: Path) -> Mapping[str, Any]:
-    """config.json from the checkpoint's folder, where some families keep their configuration."""
+def _adjacent_config(path: Path) -> Mapping[str, Any]:
+    """Read config.json in the checkpoint's folder, where some families store their configuration; {} if unusable."""
     try:
         content = json.loads((path.parent / "config.json").read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -148,17 +150,20 @@ def _is_number(value: Any) -> bool:
 
 
 def _dimensions(
-    checkpoint: Checkpoint, model: ModelName, read_off: Callable[[Mapping[str, Tensor]], dict[str, Any]]
+    checkpoint: Checkpoint, model: ModelName, infer_dimensions: Callable[[Mapping[str, Tensor]], dict[str, Any]]
 ) -> dict[str, Any]:
     if checkpoint.model != model:
-        raise CheckpointError(f"holds a {checkpoint.model} ({checkpoint.family}); give it as --{checkpoint.model}")
-    shapes = read_off(checkpoint.tensors)
+        raise CheckpointError(
+            f"expected a {model} checkpoint, got {checkpoint.model} ({checkpoint.family}); "
+            f"give it as --{checkpoint.model}"
+        )
+    shapes = infer_dimensions(checkpoint.tensors)
     _check_agreement(checkpoint.config, shapes)
     return shapes
 
 
-def _merged(base: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
-    """base with what is stated in its place, WN_config entry by entry."""
+def _merge(base: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Return base updated with the stated values; WN_config is updated entry by entry."""
     merged = {**base, **stated}
     if isinstance(stated.get("WN_config"), Mapping):
         merged["WN_config"] = {**base["WN_config"], **stated["WN_config"]}
@@ -166,10 +171,10 @@ def _merged(base: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any
 
 
 def _check_agreement(stated: Mapping[str, Any], shapes: Mapping[str, Any]) -> None:
-    """Before anything is made of what is stated. Values of a wrong type are left to the config's own checks."""
+    """Check stated dimensions against those of the weights. Values of a wrong type are left to config_from_dict."""
     for name, size in shapes.items():
-        said = stated.get(name, size)
+        value = stated.get(name, size)
         if isinstance(size, Mapping):
-            _check_agreement(said if isinstance(said, Mapping) else {}, size)
-        elif _is_number(said) and said == int(said) != size:
-            raise CheckpointError(f"its config says {name} {said}, its weights {size}")
+            _check_agreement(value if isinstance(value, Mapping) else {}, size)
+        elif _is_number(value) and value == int(value) != size:
+            raise CheckpointError(f"config {name!r} does not match the weights: expected {size}, got {value}")

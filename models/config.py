@@ -1,6 +1,6 @@
-"""The dimensions of the two models, as their checkpoints state them.
+"""Dimensions of the two models, as stated in their checkpoints.
 
-Field names and defaults are those of NVIDIA's published configs, so that a checkpoint's own `config` is read as it is.
+Field names and defaults are those of NVIDIA's published configs, so that a checkpoint's `config` is read unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Tacotron2Config:
     symbols_embedding_dim: int = 512
     encoder_kernel_size: int = 5
     encoder_n_convolutions: int = 3
-    encoder_embedding_dim: int = 512  # both directions of the LSTM together
+    encoder_embedding_dim: int = 512  # sum of both directions of the LSTM
     attention_rnn_dim: int = 1024
     attention_dim: int = 128
     attention_location_n_filters: int = 32
@@ -28,7 +28,7 @@ class Tacotron2Config:
     decoder_rnn_dim: int = 1024
     prenet_dim: int = 256
     max_decoder_steps: int = 2000
-    gate_threshold: float = 0.5  # a probability: an item ends at the first step whose gate is above it
+    gate_threshold: float = 0.5  # a probability: an item ends at the first step whose gate exceeds it
     postnet_embedding_dim: int = 512
     postnet_kernel_size: int = 5
     postnet_n_convolutions: int = 5
@@ -37,34 +37,36 @@ class Tacotron2Config:
         _check_positive(self)
         if self.symbols_embedding_dim != self.encoder_embedding_dim:
             raise CheckpointError(
-                f"tacotron2 config: symbols_embedding_dim {self.symbols_embedding_dim} must equal "
-                f"encoder_embedding_dim {self.encoder_embedding_dim}"
+                "tacotron2 config: symbols_embedding_dim must equal encoder_embedding_dim "
+                f"{self.encoder_embedding_dim}, got {self.symbols_embedding_dim}"
             )
         if self.encoder_embedding_dim % 2:
-            raise CheckpointError(f"tacotron2 config: encoder_embedding_dim {self.encoder_embedding_dim} must be even")
+            raise CheckpointError(
+                f"tacotron2 config: encoder_embedding_dim must be even, got {self.encoder_embedding_dim}"
+            )
         for name in ("encoder_kernel_size", "attention_location_kernel_size", "postnet_kernel_size"):
             if getattr(self, name) % 2 == 0:
                 raise CheckpointError(f"tacotron2 config: {name} must be odd, got {getattr(self, name)}")
 
     @property
     def step_mel_size(self) -> int:
-        """Numbers of one decoder step's frames together."""
+        """Mel values of all frames of one decoder step."""
         return self.n_mel_channels * self.n_frames_per_step
 
     @property
     def max_frames(self) -> int:
-        """Of one utterance, the frames of the step at which its gate fires included."""
+        """Frame limit of an utterance, including the frames of the step at which its gate fires."""
         return self.max_decoder_steps * self.n_frames_per_step
 
     @property
-    def postnet_reach_frames(self) -> int:
-        """Frames to either side of a frame that its postnet output depends on."""
+    def postnet_context_frames(self) -> int:
+        """Context frames of the postnet: frames on either side that its output for a frame depends on."""
         return self.postnet_n_convolutions * ((self.postnet_kernel_size - 1) // 2)
 
 
 @dataclass(frozen=True)
 class WNConfig:
-    """One coupling's network: dilated convolutions, the dilation doubling from layer to layer."""
+    """Dimensions of a coupling's network of dilated convolutions; the dilation doubles from layer to layer."""
 
     n_layers: int = 8
     n_channels: int = 256
@@ -83,23 +85,24 @@ class WNConfig:
 class WaveGlowConfig:
     n_mel_channels: int = 80
     n_flows: int = 12
-    n_group: int = 8  # samples that one step of the flow holds
+    n_group: int = 8  # samples per group: channels of the flow at its start
     n_early_every: int = 4
     n_early_size: int = 2
     upsample_kernel: int = 1024  # samples
-    upsample_stride: int = 256  # samples a frame: the hop length
+    upsample_stride: int = 256  # samples per frame: the hop length
     WN_config: WNConfig = field(default_factory=WNConfig)
 
     def __post_init__(self) -> None:
         _check_positive(self)
         if self.upsample_stride % self.n_group:
             raise CheckpointError(
-                f"waveglow config: the hop of {self.upsample_stride} samples is no multiple of n_group {self.n_group}"
+                f"waveglow config: the hop must be a multiple of n_group {self.n_group}, "
+                f"got {self.upsample_stride} samples"
             )
         if self.upsample_kernel < self.upsample_stride:
             raise CheckpointError(
-                f"waveglow config: an upsampling kernel of {self.upsample_kernel} samples leaves gaps in a hop of "
-                f"{self.upsample_stride}"
+                f"waveglow config: upsample_kernel must be at least the hop of {self.upsample_stride} samples, "
+                f"got {self.upsample_kernel}"
             )
         if self.n_remaining_channels < 2 or any(channels % 2 for channels in self.flow_channels):
             raise CheckpointError(
@@ -109,12 +112,12 @@ class WaveGlowConfig:
 
     @property
     def flow_channels(self) -> list[int]:
-        """Channels that flow k works on: n_group, less what has left early before it."""
+        """Channels of each flow k: n_group minus the channels that leave early before it."""
         return [self.n_group - self.n_early_size * (k // self.n_early_every) for k in range(self.n_flows)]
 
     @property
     def n_remaining_channels(self) -> int:
-        """Channels of noise that the first flow of inference (the last of training) starts from."""
+        """Noise channels that inference starts from: those of its first flow, which is the last flow of training."""
         return self.flow_channels[-1]
 
     @property
@@ -123,9 +126,9 @@ class WaveGlowConfig:
 
     @property
     def receptive_field_frames(self) -> tuple[int, int]:
-        """Frames (before, after) a frame that its samples depend on.
+        """Receptive field: the number of frames (before, after) a frame that its samples depend on.
 
-        Each flow's network sees sum((kernel - 1) / 2 * 2^i) groups to either side; the upsampling convolution adds
+        Each flow's network sees sum((kernel - 1) / 2 * 2^i) groups on either side; the upsampling convolution adds
         the frames before the current one that its kernel spans.
         """
         wn = self.WN_config
@@ -138,7 +141,7 @@ Config = TypeVar("Config", Tacotron2Config, WaveGlowConfig, WNConfig)
 
 
 def config_from_dict(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
-    """Read `kind` from a checkpoint's own config; keys that only training uses are passed over.
+    """Build a `kind` from a checkpoint's config; keys that only training uses are ignored.
 
     Raises CheckpointError for a missing or mistyped value, naming it and `where`.
     """
@@ -148,8 +151,8 @@ def config_from_dict(kind: type[Config], values: Mapping[str, Any], where: str) 
             kwargs[entry.name] = config_from_dict(WNConfig, _mapping(values, entry.name, where), where)
         elif entry.name in values:
             kwargs[entry.name] = _number(values[entry.name], entry.name, entry.default, where)
-        elif entry.name not in ("upsample_kernel", "upsample_stride"):  # NVIDIA's configs leave these to the weights
-            raise CheckpointError(f"{where}: its config has no {entry.name!r}")
+        elif entry.name not in ("upsample_kernel", "upsample_stride"):  # NVIDIA's configs do not contain these
+            raise CheckpointError(f"{where}: config {entry.name!r} is missing")
     try:
         return kind(**kwargs)
     except CheckpointError as error:

@@ -1,7 +1,7 @@
-"""Takes WaveGlow's constant hum out of its audio: spectral subtraction of what it says to a silent mel.
+"""Removes WaveGlow's bias, a constant noise, from its audio by spectral subtraction.
 
-Source: NVIDIA's published denoiser. There the transform is a convolution with a windowed Fourier basis; torch.stft
-and torch.istft are the same transform.
+The bias is what WaveGlow generates from an all-zero mel without noise. Source: NVIDIA's published denoiser, whose
+transform is a convolution with a windowed Fourier basis; torch.stft and torch.istft compute the same transform.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from .waveglow import WaveGlow
 
-BIAS_FRAMES = 88  # frames of zero mel that the hum is measured on, as published
-OVERLAP = 4
+BIAS_FRAMES = 88  # frames of the all-zero mel that the bias is measured on, as published
+OVERLAP = 4  # window length / hop of the transform
 
 
 class Denoiser(nn.Module):
@@ -20,15 +20,15 @@ class Denoiser(nn.Module):
     window: Tensor
 
     def __init__(self, waveglow: WaveGlow, filter_length: int = 1024) -> None:
-        """filter_length: samples of the Hann window."""
+        """Measure the bias of `waveglow`. filter_length: samples of the Hann window."""
         super().__init__()
         self.filter_length = filter_length
         self.hop_length = filter_length // OVERLAP
         weight = waveglow.upsample.weight
         self.register_buffer("window", torch.hann_window(filter_length, device=weight.device))
         silence = weight.new_zeros(1, waveglow.config.n_mel_channels, BIAS_FRAMES)
-        hum = waveglow.infer(silence, sigma=0.0).float()
-        self.register_buffer("bias_magnitude", self._stft(hum).abs()[:, :, :1])
+        bias = waveglow.infer(silence, sigma=0.0).float()
+        self.register_buffer("bias_magnitude", self._stft(bias).abs()[:, :, :1])
 
     def _stft(self, audio: Tensor) -> Tensor:
         return torch.stft(
@@ -36,8 +36,10 @@ class Denoiser(nn.Module):
         )
 
     def forward(self, audio: Tensor, strength: float | Tensor = 0.1) -> Tensor:
-        """Audio [B, S], S a multiple of the hop and over filter_length / 2 -> audio [B, S] with strength times the
-        hum's magnitudes taken off."""
+        """Subtract strength times the bias's magnitudes: audio [B, S] -> audio [B, S].
+
+        S must be a multiple of the hop and greater than filter_length / 2.
+        """
         spectrum = self._stft(audio)
         magnitude = (spectrum.abs() - self.bias_magnitude * strength).clamp(min=0.0)
         return torch.istft(

@@ -1,7 +1,7 @@
 """Fetches NVIDIA's published checkpoints from its registry (NGC) into a cache folder.
 
-The cache is $TACOGLOW_CACHE, else $XDG_CACHE_HOME/tacoglow, else ~/.cache/tacoglow; the files lie in its folder
-`checkpoints`. $TACOGLOW_NGC_URL names a mirror of the registry, for machines behind a firewall.
+The cache is $TACOGLOW_CACHE, else $XDG_CACHE_HOME/tacoglow, else ~/.cache/tacoglow; the files are in its folder
+`checkpoints`. $TACOGLOW_NGC_URL can name a mirror of the registry, for machines behind a firewall.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Precision = Literal["fp32", "fp16"]
 
 NGC_URL = "https://api.ngc.nvidia.com"
 TIMEOUT = 30.0  # seconds, to connect and for each read
-BLOCK = 1 << 18  # bytes a read
-# The files that NVIDIA's own torch.hub entry points fetch; the fp16 ones were trained with mixed precision.
+BLOCK = 1 << 18  # bytes per read
+# The files that NVIDIA's torch.hub entry points fetch; the fp16 files were trained with mixed precision.
 PUBLISHED = {
     ("tacotron2", "fp32"): "tacotron2_pyt_ckpt_fp32/versions/19.09.0/files/nvidia_tacotron2pyt_fp32_20190427",
     ("tacotron2", "fp16"): "tacotron2_pyt_ckpt_amp/versions/19.09.0/files/nvidia_tacotron2pyt_fp16_20190427",
@@ -44,14 +44,14 @@ def fetch_pretrained(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
-    """The path of a published checkpoint, downloaded unless the cache has it.
+    """Return the path of a published checkpoint; download it unless it is in the cache.
 
-    force downloads it again; base_url and cache replace what the environment names; progress shows a bar on
-    stderr. Raises DownloadError, and then the cache is as it was before.
+    force: download it again. base_url, cache: override the environment variables. progress: show a bar on stderr.
+    Raises DownloadError, which leaves the cached files unchanged, and ValueError for an unknown model or precision.
     """
     if (model, precision) not in PUBLISHED:
         known = ", ".join(" ".join(pair) for pair in PUBLISHED)
-        raise ValueError(f"no published checkpoint {model!r} in {precision!r}; there are: {known}")
+        raise ValueError(f"no published checkpoint {model!r} in {precision!r}; expected one of: {known}")
     url = published_url(model, precision, base_url)
     path = cache_folder(cache) / "checkpoints" / url.rsplit("/", 1)[1]
     if force or not path.is_file():
@@ -74,54 +74,54 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 def _download(url: str, path: Path, model: str, progress: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download_whole(url, path, progress)
+        _download_atomically(url, path, progress)
     except CheckpointError as error:
-        raise _failed(url, f"what came is no whole checkpoint ({error})", model) from error
+        raise _error(url, f"the downloaded file is not a complete checkpoint ({error})", model) from error
     except HTTPError as error:
-        raise _failed(url, f"the server answers {error.code} {error.reason}", model) from error
+        raise _error(url, f"the server answered {error.code} {error.reason}", model) from error
     except URLError as error:
-        raise _failed(url, str(error.reason), model) from error
+        raise _error(url, str(error.reason), model) from error
     except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed URL
-        raise _failed(url, str(error) or type(error).__name__, model) from error
+        raise _error(url, str(error) or type(error).__name__, model) from error
 
 
-def _failed(url: str, what: str, model: str) -> DownloadError:
+def _error(url: str, what: str, model: str) -> DownloadError:
     return DownloadError(f"{url}: {what}; download it by hand and pass --{model}")
 
 
-def _download_whole(url: str, path: Path, progress: bool) -> None:
-    """Download to a file of another name, and rename it once it is known to be whole.
+def _download_atomically(url: str, path: Path, progress: bool) -> None:
+    """Download to a temporary file, and rename it once it has been read as a checkpoint.
 
-    The name is unique, so that two processes that fetch the same file do not write into each other's.
+    The temporary name is unique, so that processes that fetch the same file at the same time do not interfere.
     """
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         _receive(url, part, progress)
-        # The length shows a cut, but a proxy's login page comes in full, and a chunked body has no length.
+        # _receive checks the length, but a proxy's login page is complete, and a chunked body states no length.
         read_checkpoint(part)
         part.replace(path)
-    finally:  # after an interrupt too
+    finally:  # also after KeyboardInterrupt
         part.unlink(missing_ok=True)
 
 
 def _receive(url: str, part: Path, progress: bool) -> None:
     with _open(url) as response, part.open("xb") as file:
-        expected = response.length  # None where the server states no Content-Length
+        expected = response.length  # None if the server states no Content-Length
         with _progress_bar(progress, url.rsplit("/", 1)[1], expected) as advance:
             while block := response.read(BLOCK):
                 file.write(block)
                 advance(len(block))
         received = file.tell()
         if expected is not None and received != expected:
-            raise HTTPException(f"cut short: {received} of {expected} bytes came")
+            raise HTTPException(f"incomplete download: expected {expected} bytes, got {received}")
         file.flush()
         os.fsync(file.fileno())
 
 
 def _open(url: str) -> HTTPResponse:
-    """urlopen for http and https alone: urllib's own would also read file:, ftp: and data: URLs."""
+    """Open an http or https URL. urllib's urlopen would also accept file:, ftp: and data: URLs."""
     if urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError("only http and https URLs are fetched")
+        raise ValueError("only http and https URLs are supported")
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -140,7 +140,7 @@ def _open(url: str) -> HTTPResponse:
 
 @contextmanager
 def _progress_bar(show: bool, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Yields a function to be told of every block's bytes."""
+    """Yield a function that advances the bar by a number of bytes."""
     if not show:
         yield lambda size: None
         return

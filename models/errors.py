@@ -1,11 +1,11 @@
-"""Errors that a checkpoint can cause."""
+"""Errors in reading or downloading checkpoints."""
 
 from __future__ import annotations
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or does not fit: one line: the name, what was found, the way out."""
+    """A checkpoint that is unreadable or does not match; the message is one line: file, problem, got, expected, fix."""
 
 
 class DownloadError(ValueError):
-    """A published checkpoint that could not be fetched: one line: the URL, what happened, the way out."""
+    """A published checkpoint that could not be downloaded; the message is one line: URL, problem, fix."""

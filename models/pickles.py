@@ -1,9 +1,9 @@
 """Unpickles checkpoints as data: nothing that a pickle names is ever imported or called.
 
-A pickle's globals become inert stand-ins that hold attributes and do nothing; tensors become records of where their
-numbers lie (`TensorRecord`), which models/archives.py turns into tensors when they are asked for. Objects are made by
-most training scripts, and are harmless as stand-ins. A call, though, is what a malicious pickle is made of: one of
-anything but the well-known helpers below is refused, by name.
+A pickle's globals become placeholders, which have attributes but no behaviour. Tensors become records of where their
+data is stored (`TensorRecord`), which models/archives.py reads on request. Most training scripts save objects of their
+own classes, which are harmless as placeholders. Malicious pickles work by calling functions, so a call of anything but
+the well-known helpers below is an error that names the function.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from .errors import CheckpointError
 
-# The storage classes that torch has had, by name; they live in torch, torch.cuda and torch.storage.
+# Storage classes of all torch versions, by name; they are in torch, torch.cuda and torch.storage.
 STORAGE_DTYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -33,7 +33,7 @@ STORAGE_DTYPES = {
     "BoolStorage": torch.bool,
     "UntypedStorage": torch.uint8,
 }
-# What checkpoints call besides torch's own tensors: containers and values without a model's weights.
+# Calls that checkpoints contain besides those for torch's tensors: they build containers and values, not weights.
 _HARMLESS_MODULES = ("collections", "datetime", "pathlib", "decimal", "fractions", "uuid")
 _HARMLESS_CALLS = {
     *(("builtins", name) for name in ("set", "frozenset", "complex", "bytearray", "slice", "range", "object")),
@@ -47,17 +47,19 @@ _PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 @dataclass(frozen=True)
 class StorageRecord:
-    """Slots keep a pickle from changing it, here and below."""
+    """A storage of the file. The slots here and below prevent a pickle from changing the object."""
 
     __slots__ = ("dtype", "key", "numel", "offset")
     key: str  # its name in the file
     dtype: torch.dtype
-    offset: int  # elements; other than 0 in the oldest files alone, whose storages could be views of others
+    offset: int  # elements; not 0 only in the oldest files, whose storages could be views of others
     numel: int
 
 
 @dataclass(frozen=True)
 class TensorRecord:
+    """A tensor of the file: a strided view of a storage."""
+
     __slots__ = ("dtype", "offset", "size", "storage", "stride")
     storage: StorageRecord
     dtype: torch.dtype
@@ -66,26 +68,26 @@ class TensorRecord:
     stride: tuple[int, ...]  # elements
 
     def __setstate__(self, state: Any) -> None:
-        """What else a pickle tells of a tensor concerns its gradient."""
+        """Ignore the state: it concerns only the tensor's gradient."""
 
 
-class _InertType(type):
+class _PlaceholderType(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         module = _PYTHON_2_MODULES.get(cls.__module__, cls.__module__)
         if module not in _HARMLESS_MODULES and (module, cls.__name__) not in _HARMLESS_CALLS:
             raise CheckpointError(
-                f"it is a pickle that calls {cls.__module__}.{cls.__name__}; nothing of it was run: "
-                "get the weights from a source that you trust"
+                f"unpickling it would call {cls.__module__}.{cls.__name__}, which is not allowed; nothing was "
+                "executed: get the weights from a source that you trust"
             )
         return cls.__new__(cls)  # type: ignore[call-overload]
 
 
-class Inert(metaclass=_InertType):
-    """Stands for an object of a class that is not imported: its attributes, and nothing else."""
+class Placeholder(metaclass=_PlaceholderType):
+    """Replaces an object of a class that is not imported; it has the object's attributes and nothing else."""
 
     attributes: Mapping[str, Any] = {}
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Placeholder:
         return object.__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
@@ -95,26 +97,26 @@ class Inert(metaclass=_InertType):
         }
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """What a container class holds is not kept: no layout has weights there."""
+        """Ignore the items of container objects: no checkpoint family stores weights there."""
 
     def extend(self, items: Any) -> None:
-        """As __setitem__."""
+        """Ignore the items, as __setitem__ does."""
 
     append = add = update = extend
 
 
 class Plain(dict[Any, Any]):
-    """A dict that ignores the attributes which torch gives its state dicts."""
+    """A dict that ignores the attributes that torch adds to its state dicts."""
 
     __slots__ = ()
 
     def __setstate__(self, state: Any) -> None:
-        """Nothing of it is needed."""
+        """Ignore the attributes: none are needed."""
 
 
 @dataclass(frozen=True)
 class _Helper:
-    """A function of ours under a name that pickles call. Frozen, so that no pickle can change it."""
+    """A function of this module that pickles call under a different name. Frozen, so that a pickle cannot change it."""
 
     __slots__ = ("function",)
     function: Callable[..., Any]
@@ -130,11 +132,10 @@ class _StorageType:
 
 
 def load_pickle(file: BinaryIO, storages: dict[str, torch.dtype] | None = None) -> Any:
-    """The object of the pickle that begins at the file's position, which is left where the pickle ends.
+    """Read the pickle at the file's position; the position is then at the pickle's end.
 
-    storages, if given, is told of every storage: its key and what its elements are.
-    Raises CheckpointError for a call that is not known to be harmless; and whatever pickle raises, of any type, for
-    a damaged one.
+    storages, if given, is filled with the key and dtype of every storage.
+    Raises CheckpointError for a call that is not known to be harmless. A damaged pickle raises errors of any type.
     """
     start = file.tell()
     _check_memo(file)
@@ -144,7 +145,7 @@ def load_pickle(file: BinaryIO, storages: dict[str, torch.dtype] | None = None) 
 
 
 def _check_memo(file: BinaryIO) -> None:
-    """Refuse memo indices that no pickler writes: the unpickler would allocate as many entries at once."""
+    """Reject memo indices that no pickler writes: the unpickler would allocate that many entries at once."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
             raise ValueError(f"memo index {argument} after {count} operations")
@@ -163,10 +164,10 @@ class _Unpickler(pickle.Unpickler):
             return _StorageType(STORAGE_DTYPES[name])
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        return _InertType(name, (Inert,), {"__module__": module})
+        return _PlaceholderType(name, (Placeholder,), {"__module__": module})
 
     def persistent_load(self, pid: Any) -> Any:
-        if pid[0] == "module":  # a legacy file's copy of a class's source comes with the class
+        if pid[0] == "module":  # legacy files store classes with their source code; pid[1] is the class
             return pid[1]
         if pid[0] != "storage" or not isinstance(pid[1], _StorageType):
             raise ValueError(f"unknown persistent id {pid[0]!r}")
@@ -181,9 +182,9 @@ def _tensor(storage: StorageRecord, offset: int, size: Any, stride: Any, *_: Any
 
 
 def _tensor_v3(storage: StorageRecord, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
-    """rest: requires_grad, backward hooks, dtype."""
+    """Rebuild a tensor whose dtype may differ from its storage's; rest: requires_grad, backward hooks, dtype."""
     if not isinstance(rest[2], torch.dtype):
-        raise ValueError("a tensor's dtype is no dtype")
+        raise ValueError(f"dtype of a tensor: expected a torch.dtype, got {type(rest[2]).__name__}")
     return TensorRecord(storage, rest[2], int(offset), _ints(size), _ints(stride))
 
 

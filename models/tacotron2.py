@@ -1,12 +1,12 @@
-"""Tacotron 2 for inference: the plain PyTorch modules that every exported graph is measured against.
+"""Tacotron 2 for inference: plain PyTorch modules, the reference for every exported graph.
 
 Source: Shen et al., "Natural TTS Synthesis by Conditioning WaveNet on Mel Spectrogram Predictions"
-(arXiv 1712.05884), with the choices of NVIDIA's published implementation (an LSTM's dropout at training only,
-a prenet whose dropout stays on at inference).
+(arXiv 1712.05884), with the choices of NVIDIA's published implementation: LSTM dropout only in training, prenet
+dropout also at inference.
 
-A decoder step makes r frames (`n_frames_per_step`), one gate and one row of the alignment, and sees the r frames of the
-step before. NVIDIA's code is written for r > 1 and says that it supports r = 1; here lengths count frames for every r,
-where its `infer` would count steps.
+A decoder step outputs r frames (`n_frames_per_step`), one gate and one row of the alignment; its input is the r frames
+of the previous step. NVIDIA's code handles r > 1, though it calls only r = 1 supported. Lengths count frames here for
+every r, while NVIDIA's `infer` counts steps.
 
 Dimension letters: B batch, T tokens, F frames, S decoder steps (F = S * r), M mel bands, E encoder width, A attention
 width, R LSTM width, P prenet width.
@@ -25,7 +25,7 @@ from .config import Tacotron2Config
 
 
 def padding_mask(lengths: Tensor, size: int) -> Tensor:
-    """bool [B, size]: true where a position lies beyond its item's length."""
+    """Return a bool mask [B, size], true at positions past an item's length."""
     return torch.arange(size, device=lengths.device)[None, :] >= lengths[:, None]
 
 
@@ -43,9 +43,9 @@ class Encoder(nn.Module):
         self.lstm = nn.LSTM(width, width // 2, batch_first=True, bidirectional=True)
 
     def forward(self, embedded: Tensor, token_lengths: Tensor) -> Tensor:
-        """Embedded tokens [B, T, E] -> memory [B, T, E], zero beyond an item's length.
+        """Embedded tokens [B, T, E] -> memory [B, T, E], zero past an item's length.
 
-        The convolutions see zeros where the padding is, as they do past the end of an item that is alone.
+        Padding is zeroed before each convolution, so that an item's result does not depend on the batch.
         """
         valid = ~padding_mask(token_lengths, embedded.shape[1])[:, None, :]
         x = embedded.transpose(1, 2)  # [B, E, T]
@@ -66,7 +66,7 @@ class Prenet(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(n_in, width, bias=False), nn.Linear(width, width, bias=False)])
 
     def forward(self, x: Tensor, dropout: Tensor) -> Tensor:
-        """Frames of a step [B, r*M], dropout factors [B, 2, P] (0 or 2) -> [B, P]."""
+        """Frames of a step [B, r*M] and dropout factors [B, 2, P] (0 or 2) -> [B, P]."""
         for i, layer in enumerate(self.layers):
             x = F.relu(layer(x)) * dropout[:, i]
         return x
@@ -81,7 +81,7 @@ class LocationLayer(nn.Module):
         self.location_dense = nn.Linear(filters, config.attention_dim, bias=False)
 
     def forward(self, weights_and_cumulative: Tensor) -> Tensor:
-        """[B, 2, T] -> [B, T, A]"""
+        """Attention weights and their sum so far [B, 2, T] -> location features [B, T, A]."""
         features: Tensor = self.location_dense(self.location_conv(weights_and_cumulative).transpose(1, 2))
         return features
 
@@ -99,7 +99,7 @@ class Attention(nn.Module):
     def forward(
         self, query: Tensor, memory: Tensor, processed_memory: Tensor, memory_mask: Tensor, location: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """-> context [B, E], weights [B, T]"""
+        """Query [B, R], memory, processed memory, mask and location [B, 2, T] -> context [B, E], weights [B, T]."""
         features = self.query_layer(query)[:, None, :] + self.location_layer(location) + processed_memory
         energies = self.v(torch.tanh(features))[:, :, 0]  # [B, T]
         weights = F.softmax(energies.masked_fill(memory_mask, -torch.inf), dim=1)
@@ -107,7 +107,7 @@ class Attention(nn.Module):
 
 
 class DecoderState(NamedTuple):
-    """What one decoder step hands to the next."""
+    """State passed from one decoder step to the next."""
 
     attention_hidden: Tensor  # [B, R]
     attention_cell: Tensor  # [B, R]
@@ -145,7 +145,7 @@ class Decoder(nn.Module):
         processed_memory: Tensor,
         memory_mask: Tensor,
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """One step: the last step's frames [B, r*M] -> the next r frames [B, r*M], gate logit [B, 1], next state."""
+        """Run one step: the previous step's frames [B, r*M] -> frames [B, r*M], gate logit [B, 1], next state."""
         x = self.prenet(decoder_input, prenet_dropout)
         attention_hidden, attention_cell = self.attention_rnn(
             torch.cat((x, state.attention_context), 1), (state.attention_hidden, state.attention_cell)
@@ -183,7 +183,7 @@ class Postnet(nn.Module):
         )
 
     def forward(self, mel: Tensor, mel_lengths: Tensor) -> Tensor:
-        """Mel [B, M, F] -> mel with the residual added [B, M, F], zero beyond an item's length."""
+        """Mel [B, M, F] -> mel with the residual added [B, M, F], zero past an item's length."""
         valid = ~padding_mask(mel_lengths, mel.shape[2])[:, None, :]
         x = mel
         for i, convolution in enumerate(self.convolutions):
@@ -194,7 +194,7 @@ class Postnet(nn.Module):
 
 
 class DecoderOutput(NamedTuple):
-    """What the decoder loop made; the frames of an item past its own end are zero."""
+    """Result of the decoder loop; an item's frames past its own end are zero."""
 
     mel: Tensor  # [B, M, F] before the postnet
     gate_logits: Tensor  # [B, S]
@@ -207,8 +207,8 @@ class Tacotron2(nn.Module):
     def __init__(self, config: Tacotron2Config | None = None) -> None:
         super().__init__()
         self.config = config or Tacotron2Config()
-        self.audio: dict[str, float] = {}  # audio settings that the checkpoint brought
-        self.family = ""  # whose checkpoint it was read from
+        self.audio: dict[str, float] = {}  # audio settings of the checkpoint
+        self.family = ""  # family of the checkpoint
         self.embedding = nn.Embedding(self.config.n_symbols, self.config.symbols_embedding_dim)
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
@@ -231,10 +231,10 @@ class Tacotron2(nn.Module):
         memory_mask: Tensor,
         prenet_dropout: Tensor | None = None,
     ) -> DecoderOutput:
-        """Run the loop until every item's gate has fired, or for config.max_decoder_steps steps.
+        """Run the decoder loop until every item's gate has fired, but at most config.max_decoder_steps steps.
 
-        prenet_dropout [B, S, 2, P] holds the factors (0 or 2) of every step, and ends the loop where it ends; drawn
-        from torch's generator if None.
+        prenet_dropout [B, S, 2, P]: the factors (0 or 2) of every step; the loop runs at most S steps. If None, the
+        factors are drawn from torch's global generator.
         """
         limit = self.config.max_decoder_steps
         if prenet_dropout is not None:
@@ -242,8 +242,8 @@ class Tacotron2(nn.Module):
         batch = memory.shape[0]
         state = self.decoder.initial_state(memory)
         frames = memory.new_zeros(batch, self.config.step_mel_size)
-        spoken = torch.zeros(batch, dtype=torch.int32, device=memory.device)  # steps before the gate fired
-        decoded = torch.zeros_like(spoken)  # and the one at which it did
+        before_gate = torch.zeros(batch, dtype=torch.int32, device=memory.device)  # steps before an item's gate fired
+        decoded = torch.zeros_like(before_gate)  # those, plus the step at which the gate fired
         running = torch.ones(batch, dtype=torch.bool, device=memory.device)
         mels, gates, alignments = [], [], []
         for step in range(limit):
@@ -254,12 +254,12 @@ class Tacotron2(nn.Module):
             alignments.append(state.attention_weights * running[:, None])
             decoded += running
             running = running & (torch.sigmoid(gate[:, 0]) <= self.config.gate_threshold)
-            spoken += running
+            before_gate += running
             if not running.any():
                 break
         r, bands = self.config.n_frames_per_step, self.config.n_mel_channels
         mel = torch.stack(mels, 1).reshape(batch, -1, bands).transpose(1, 2).contiguous()  # [B, S, r*M] -> [B, M, F]
-        return DecoderOutput(mel, torch.stack(gates, 1), torch.stack(alignments, 1), spoken * r, decoded * r)
+        return DecoderOutput(mel, torch.stack(gates, 1), torch.stack(alignments, 1), before_gate * r, decoded * r)
 
     def _draw_dropout(self, memory: Tensor) -> Tensor:
         return (
@@ -280,13 +280,13 @@ class Tacotron2(nn.Module):
     def infer(
         self, token_ids: Tensor, token_lengths: Tensor | None = None, prenet_dropout: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Token ids [B, T] -> mel, in both forms that NVIDIA has published.
+        """Compute mels from token ids [B, T], with both signatures that NVIDIA has published.
 
         `infer(ids, lengths)` returns mel [B, M, F] after the postnet, mel_lengths int32 [B] and alignments [B, S, T].
-        `infer(ids)`, the older form, takes every item as T long and returns mel before the postnet, mel after it,
-        gate logits [B, S] and alignments. As there, F counts the step at which the last gate fired, while
-        mel_lengths counts the frames before; unlike there, a batch may come in any order, and an item's result is
-        what it is alone, zero past its end.
+        `infer(ids)`, the older form, assumes that every item has T tokens, and returns mel before the postnet, mel
+        after it, gate logits [B, S] and alignments. As in NVIDIA's code, F includes the step at which the last gate
+        fired, while mel_lengths counts only the frames before an item's gate. Unlike NVIDIA's, a batch may have any
+        order, and each item's result equals its result alone, zero past its end.
         """
         lengths = token_lengths
         if lengths is None:

@@ -1,7 +1,7 @@
 """WaveGlow for inference: mel spectrogram and noise -> audio.
 
 Source: Prenger et al., "WaveGlow: A Flow-based Generative Network for Speech Synthesis" (arXiv 1811.00002) and
-NVIDIA's published implementation. Weight norm is folded into the weights when a checkpoint is read.
+NVIDIA's published implementation. Weight norm is folded into the weights when a checkpoint is loaded.
 
 Dimension letters: B batch, F frames, M mel bands, G groups (of n_group samples), C channels, S samples.
 """
@@ -27,14 +27,14 @@ class WN(nn.Module):
             for i in range(layers)
         )
         self.cond_layers = nn.ModuleList(nn.Conv1d(n_conditions, 2 * channels, 1) for _ in range(layers))
-        # The last layer has no next one to feed: only its skip half exists.
+        # The last layer has no residual output, only the skip half.
         self.res_skip_layers = nn.ModuleList(
             nn.Conv1d(channels, 2 * channels if i < layers - 1 else channels, 1) for i in range(layers)
         )
         self.end = nn.Conv1d(channels, 2 * n_in, 1)
 
     def forward(self, x: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """x [B, n_in, G], conditions [B, M * n_group, G] -> log scale and shift, [B, n_in, G] each"""
+        """x [B, n_in, G], conditions [B, M * n_group, G] -> log scale and shift, [B, n_in, G] each."""
         x = self.start(x)
         skips = torch.zeros_like(x)
         for in_layer, cond_layer, res_skip_layer in zip(
@@ -51,7 +51,7 @@ class WN(nn.Module):
 
 
 class Invertible1x1Conv(nn.Module):
-    """Holds the weight of the training direction [C, C, 1]; inference applies its inverse."""
+    """Stores the weight of the training direction [C, C, 1]; inference applies its inverse."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class WaveGlow(nn.Module):
     def __init__(self, config: WaveGlowConfig | None = None) -> None:
         super().__init__()
         self.config = config or WaveGlowConfig()
-        self.audio: dict[str, float] = {}  # audio settings that the checkpoint brought
-        self.family = ""  # whose checkpoint it was read from
+        self.audio: dict[str, float] = {}  # audio settings of the checkpoint
+        self.family = ""  # family of the checkpoint
         bands = self.config.n_mel_channels
         self.upsample = nn.ConvTranspose1d(
             bands, bands, self.config.upsample_kernel, stride=self.config.upsample_stride
@@ -83,20 +83,20 @@ class WaveGlow(nn.Module):
         )
         self.eval()
 
-    def upsampled(self, mel: Tensor) -> Tensor:
-        """Mel [B, M, F] -> conditions [B, M * n_group, G]: every group sees its samples' upsampled mel."""
+    def upsample_mel(self, mel: Tensor) -> Tensor:
+        """Mel [B, M, F] -> conditions [B, M * n_group, G]: the upsampled mel of all samples of each group."""
         samples = mel.shape[2] * self.config.upsample_stride
-        x = self.upsample(mel)[:, :, :samples]  # past that lie the last frames' tails
+        x = self.upsample(mel)[:, :, :samples]  # the rest is the tail of the last frames' kernels
         x = x.unflatten(2, (samples // self.config.n_group, self.config.n_group))
         conditions: Tensor = x.transpose(2, 3).flatten(1, 2)
         return conditions
 
     def forward(self, mel: Tensor, z: Tensor) -> Tensor:
-        """Mel [B, M, F] and noise [B, n_group, G], already times sigma -> audio [B, S] in -1..1.
+        """Mel [B, M, F] and noise z [B, n_group, G], already multiplied by sigma -> audio [B, S] in -1..1.
 
-        The channels of z are taken in order: those the flow starts from first, then those that enter on the way.
+        The flow starts from the first channels of z; the others enter in order between later flows.
         """
-        conditions = self.upsampled(mel)
+        conditions = self.upsample_mel(mel)
         remaining = self.config.n_remaining_channels
         x, entering = z[:, :remaining], z[:, remaining:]
         early = self.config.n_early_size
@@ -120,5 +120,5 @@ class WaveGlow(nn.Module):
 
     @staticmethod
     def remove_weightnorm(model: WaveGlow) -> WaveGlow:
-        """Kept for code written for NVIDIA's modules: the weights are folded already."""
+        """Return the model unchanged: weight norm is folded already. For code written for NVIDIA's modules."""
         return model

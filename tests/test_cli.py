@@ -344,7 +344,7 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "truncated checkpoint": (cut("t.pt"), [*OWN], ("t.pt", "truncated")),
     "truncated second checkpoint": (cut("w.pt", keep=0.9), [*OWN], ("w.pt", "truncated")),
     "empty checkpoint": (cut("t.pt", keep=0.0), [*OWN], ("t.pt", "truncated")),
-    "text as checkpoint": (write("t.pt", b"hello\n"), [*OWN], ("t.pt", "no PyTorch checkpoint")),
+    "text as checkpoint": (write("t.pt", b"hello\n"), [*OWN], ("t.pt", "not a PyTorch checkpoint")),
     "other things in a checkpoint": (
         lambda folder: torch.save([1, 2, 3], folder / "t.pt"),
         [*OWN],

@@ -1,4 +1,4 @@
-"""Text to token ids: symbols, cleaners, ARPAbet in braces, and the splitting of long texts."""
+"""Converts text to token ids: symbols, cleaners, ARPAbet in braces, and splitting of long texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a text spells sounds: ARPAbet in braces, as in "Turn left on {HH AW1 S T AH0 N} Street."."""
+"""Finds ARPAbet in braces, as in "Turn left on {HH AW1 S T AH0 N} Street."."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 
 def brace_groups(text: str, end: int | None = None) -> Iterator[tuple[int, int]]:
-    """The (start, stop) of each brace group in `text[:end]`, braces included.
+    """Yield the (start, stop) offsets of each brace group in `text[:end]`, braces included.
 
-    A group runs from the first open brace to the first closing one that leaves at least one character between
-    them: braces do not nest, "{}" is none, and "{}x}" is one group that holds "}x". This is what the pattern
-    of NVIDIA/tacotron2 `text/__init__.py` finds on one line, in linear time.
+    A group runs from the first opening brace to the first closing brace that leaves at least one character between
+    them. Braces do not nest, "{}" is not a group, and "{}x}" is one group with the content "}x". The pattern in
+    NVIDIA/tacotron2 `text/__init__.py` finds the same groups on one line; this function takes linear time.
     """
     end = len(text) if end is None else end
     start = text.find("{", 0, end)

@@ -1,10 +1,9 @@
 """Cleaners: named steps from written text to the plain characters that a voice was trained on.
 
-The results are those of NVIDIA/tacotron2 `text/cleaners.py` (from keithito/tacotron), to the letter.
-Non-ASCII characters go through Unidecode, with which the published checkpoints were trained; NVIDIA's
-DeepLearningExamples has replaced it by a table of its own since 2021 and differs there: it makes "ue" of
-"ü" (Unidecode: "u"), "E" of "€" ("EUR") and nothing of "£" ("PS", so that english_cleaners never see a
-pound sign).
+The results are identical to those of NVIDIA/tacotron2 `text/cleaners.py` (from keithito/tacotron). Non-ASCII
+characters are transliterated by Unidecode, as in the training of the published checkpoints. NVIDIA's
+DeepLearningExamples has used its own table since 2021, with different results: "ü" becomes "ue" (Unidecode: "u"),
+"€" becomes "E" ("EUR"), and "£" is dropped (Unidecode: "PS", so english_cleaners never see a pound sign).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Cleaner = Callable[[str], str]
 DEFAULT_CLEANERS = ("english_cleaners",)
 
 ABBREVIATIONS = {
-    "mrs": "misess",  # sic: so spelt, the voices learnt it
+    "mrs": "misess",  # sic: the published voices were trained with this spelling
     "mr": "mister",
     "dr": "doctor",
     "st": "saint",
@@ -43,28 +42,28 @@ ABBREVIATIONS = {
     "ft": "fort",
 }
 
-# One pass each, in this order: "St.Co." loses its second word boundary in the first pass, and is "saintco."
+# One pass each, in this order. "St.Co." becomes "saintCo." in the pass for "st", where "Co." no longer starts a word.
 _ABBREVIATION_PATTERNS = [
     (re.compile(rf"\b{short}\.", re.IGNORECASE), spoken) for short, spoken in ABBREVIATIONS.items()
 ]
 _WHITESPACE = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_SILENT_CATEGORIES = ("Mn", "Me", "Cf")  # accents, joiners and the like: nobody misses them
+_SILENT_CATEGORIES = ("Mn", "Me", "Cf")  # accents, joiners and similar: dropping them needs no warning
 
 
 def lowercase(text: str) -> str:
-    """Every letter in lower case."""
+    """Convert every letter to lower case."""
     return text.lower()
 
 
 def collapse_whitespace(text: str) -> str:
-    """Every run of whitespace as one space; a leading and a trailing one stay."""
+    """Replace every run of whitespace, at the ends too, by one space."""
     return _WHITESPACE.sub(" ", text)
 
 
 def convert_to_ascii(text: str) -> str:
-    """Transliterate with Unidecode; a character that it does not know is left out."""
-    return unidecode(_SURROGATES.sub("", text))  # surrogates it leaves out too, but with a warning of its own
+    """Transliterate with Unidecode; characters that it does not know are dropped."""
+    return unidecode(_SURROGATES.sub("", text))  # Unidecode would drop surrogates too, but warn
 
 
 def expand_numbers(text: str) -> str:
@@ -80,22 +79,22 @@ def expand_abbreviations(text: str) -> str:
 
 
 def basic_cleaners(text: str) -> str:
-    """For a voice whose symbols are its language's own characters: no transliteration."""
+    """Clean text without transliteration, for a voice whose symbols include its language's own characters."""
     return collapse_whitespace(lowercase(text))
 
 
 def transliteration_cleaners(text: str) -> str:
-    """For a language that is read from its ASCII transliteration."""
+    """Clean text for a voice that was trained on ASCII transliterations."""
     return collapse_whitespace(lowercase(convert_to_ascii(text)))
 
 
 def english_cleaners(text: str) -> str:
-    """For English: transliterate, then write numbers and abbreviations in full."""
+    """Clean English text: transliterate, then write numbers and abbreviations in full."""
     text = lowercase(convert_to_ascii(text))
     return collapse_whitespace(expand_abbreviations(expand_numbers(text)))
 
 
-# NVIDIA's code takes any function of its module by name, the single steps included.
+# NVIDIA's code accepts any function of its module by name, including the single steps.
 CLEANERS: dict[str, Cleaner] = {
     cleaner.__name__: cleaner
     for cleaner in (
@@ -113,17 +112,17 @@ _TRANSLITERATING = (english_cleaners, transliteration_cleaners, convert_to_ascii
 
 
 def find_cleaners(names: Sequence[str]) -> list[Cleaner]:
-    """The cleaners of these names, in order; TextError if one is unknown or `names` is no list of names."""
+    """Return the cleaners of these names, in order. Raises TextError if one is unknown or `names` is not a list."""
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TextError(f"cleaners: expected a list such as ['english_cleaners'], got {quote(names)}")
     for name in names:
         if not isinstance(name, str) or name not in CLEANERS:
-            raise TextError(f"cleaners: unknown cleaner {quote(name)}; known are {', '.join(CLEANERS)}")
+            raise TextError(f"cleaners: unknown cleaner {quote(name)}; known cleaners: {', '.join(CLEANERS)}")
     return [CLEANERS[name] for name in names]
 
 
 def untransliterable(text: str, cleaners: Sequence[Cleaner]) -> list[str]:
-    """The characters of `text` that these cleaners leave out for want of a transliteration, each once."""
+    """List the characters of `text`, each once, that these cleaners drop because they have no transliteration."""
     if text.isascii() or not any(cleaner in _TRANSLITERATING for cleaner in cleaners):
         return []
     return [

@@ -1,4 +1,4 @@
-"""The front end of one voice: its symbols and cleaners, checked once and used for every text."""
+"""The front end of one voice: its symbols and cleaners, validated once and used for every text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .symbols import NVIDIA_SYMBOLS, SymbolTable
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Text to token ids for one voice.
+    """Converts text to token ids for one voice.
 
     Raises TextError at construction for an unknown cleaner or an unusable symbol list. Lists become tuples.
     """
@@ -29,10 +29,10 @@ class FrontEnd:
         object.__setattr__(self, "cleaners", tuple(self.cleaners))
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, with whitespace collapsed first: a line break is a space, outer space is cut.
+        """Convert `text` to token ids. Whitespace is collapsed first: line breaks become spaces, the ends are stripped.
 
-        Warns once (DroppedSymbolWarning) about what the voice has no symbol for. Raises TextError if `text`
-        is no string, is empty, or if nothing of it can be spoken.
+        Warns once (DroppedSymbolWarning) about characters without a symbol in the voice. Raises TextError if `text`
+        is not a string, is empty, or if nothing of it can be spoken.
         """
         ids, dropped = self._encode(text)
         if not self._audible(ids):
@@ -43,12 +43,12 @@ class FrontEnd:
         return ids
 
     def count_tokens(self, text: str) -> int:
-        """How many ids `encode` gives, 0 where it would refuse the text as silent; never warns."""
+        """Count the ids that `encode` returns; 0 if it would reject the text as silent. Never warns."""
         ids, _ = self._encode(text)
         return len(ids) if self._audible(ids) else 0
 
     def _encode(self, text: str) -> tuple[list[int], dict[str, None]]:
-        # Only strings have whitespace to collapse; encode_text refuses the rest by name.
+        # Anything but a string is rejected by encode_text, which names its type.
         collapsed = " ".join(text.split()) if isinstance(text, str) else text
         return encode_text(collapsed, self._cleaners, self._table)
 

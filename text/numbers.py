@@ -1,10 +1,9 @@
-"""Digits to words, as the published English voices were trained to hear them.
+"""Writes numbers in words, as in the training texts of the published English voices.
 
-The rules, their order and their oddities are those of NVIDIA/tacotron2 `text/numbers.py` (from
-keithito/tacotron): "$1.5" is "one dollar, five cents", "1.2.3" keeps its second full stop, and any number
-from 1001 to 2999 is read as a year. Two things differ. What made that code crash is spoken: stray commas in
-an amount are ignored, and a number too long for inflect is read digit by digit. And every pattern runs in
-time linear in the text.
+The rules, their order and their oddities are those of NVIDIA/tacotron2 `text/numbers.py` (from keithito/tacotron):
+"$1.5" is "one dollar, five cents", "1.2.3" keeps its second full stop, and any number from 1001 to 2999 is read as
+a year. There are two differences. Inputs that crash NVIDIA's code are spoken: stray commas in an amount are ignored,
+and a number too long for inflect is read digit by digit. And every pattern runs in time linear in the text.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
 _GROUPED = re.compile(r"[0-9][0-9,]+[0-9]")
 _POUNDS = re.compile(r"£([0-9,]*[0-9]+)")
 _DOLLARS = re.compile(r"\$([0-9.,]*[0-9]+)")
-# A number is tried at its first digit only: what fails there fails at its other digits too, and trying them
-# all would take quadratic time on a long run of digits.
+# The look-behind matches a number at its first digit only. A match that fails there fails at the other digits too,
+# and trying them all would take quadratic time on a long run of digits.
 _DECIMAL = re.compile(r"(?<![0-9])[0-9]+\.[0-9]+")
 _ORDINAL = re.compile(r"(?<![0-9])([0-9]+)(st|nd|rd|th)")
 _NUMBER = re.compile(r"[0-9]+")
 
-_LONGEST_NUMBER = 36  # digits; decillions are the largest that inflect has a word for
-_engine_lock = Lock()  # inflect keeps the number that it is working on in its engine
+_LONGEST_NUMBER = 36  # digits; the largest unit that inflect has a word for is the decillion
+_engine_lock = Lock()  # inflect stores the number being converted in the engine object, so it is not thread-safe
 
 
 def normalize_numbers(text: str) -> str:
@@ -41,12 +40,12 @@ def normalize_numbers(text: str) -> str:
 
 
 def _significant(digits: str) -> str:
-    """`digits` without leading zeros; "0" if there are only zeros. Text, for int() refuses 4301 digits."""
+    """Strip leading zeros; "0" if there are only zeros. Works on text because int() rejects over 4,300 digits."""
     return digits.lstrip("0") or "0"
 
 
 def _dollars(amount: str) -> str:
-    """ "12.05" as "12 dollars, 5 cents"; an amount with several full stops is left as it stands."""
+    """Write "12.05" as "12 dollars, 5 cents"; an amount with several full stops just gets "dollars" appended."""
     parts = amount.split(".")
     if len(parts) > 2:
         return f"{amount} dollars"
@@ -74,7 +73,7 @@ def _number(digits: str) -> str:
 
 
 def _year(number: int) -> str:
-    """1905 as "nineteen oh five"; 2000 to 2009 and full centuries have forms of their own."""
+    """Write 1905 as "nineteen oh five"; 2000 to 2009 and full centuries have special forms."""
     century, rest = divmod(number, 100)
     if 2000 <= number < 2010:
         return f"two thousand {_in_words(str(rest))}" if rest else "two thousand"
@@ -89,12 +88,12 @@ def _digit_by_digit(digits: str) -> str:
 
 @cache
 def _engine() -> inflect.engine:
-    import inflect  # takes over two seconds to import, and most texts hold no number
+    import inflect  # takes over two seconds to import, and most texts contain no numbers
 
     return inflect.engine()
 
 
-@lru_cache(maxsize=4096)  # numbers repeat, and inflect takes tens of microseconds for each
+@lru_cache(maxsize=4096)  # numbers recur, and inflect takes tens of microseconds for each
 def _in_words(number: str, andword: str = "and", zero: str = "zero", group: int = 0) -> str:
     with _engine_lock:
         return str(_engine().number_to_words(number, andword=andword, zero=zero, group=group))

@@ -1,4 +1,4 @@
-"""Text to token ids and back: NVIDIA's `text_to_sequence`, for any symbol list."""
+"""Converts text to token ids and back: NVIDIA's `text_to_sequence`, for any symbol list."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def text_to_sequence(
     cleaner_names: Sequence[str] = DEFAULT_CLEANERS,
     symbols: Sequence[str] = NVIDIA_SYMBOLS,
 ) -> list[int]:
-    """Token ids of `text`: positions in `symbols`.
+    """Convert `text` to token ids: positions in `symbols`.
 
-    The ids are those of NVIDIA/tacotron2 `text/__init__.py`, to the letter and with its quirks: `_` and `~`
-    are never emitted, sounds in braces are case-sensitive ARPAbet, and once a text has a brace group in its
-    first line, what follows that line is ignored (`FrontEnd.encode` removes line breaks first). Whatever is
-    not spoken is named in one DroppedSymbolWarning. A list without ARPAbet may have longer symbols of its
-    own; they are written in braces.
+    The ids are identical to those of NVIDIA/tacotron2 `text/__init__.py`, quirks included: `_` and `~` are never
+    emitted, phones in braces are case-sensitive ARPAbet, and if the first line of a text has a brace group, all
+    following lines are ignored (`FrontEnd.encode` removes line breaks first). One DroppedSymbolWarning names
+    everything that is dropped. A symbol list without ARPAbet may have symbols of several characters; they are
+    written in braces.
 
     Raises TextError if `text` is not a string, a cleaner is unknown, or `symbols` is not a list of distinct
     strings.
@@ -33,18 +33,18 @@ def text_to_sequence(
 
 
 def sequence_to_text(ids: Iterable[int], symbols: Sequence[str] = NVIDIA_SYMBOLS) -> str:
-    """The text that `ids` stand for, with sounds in braces; ids outside the list are left out.
+    """Convert token ids to text, with phones in braces; ids outside the list are skipped.
 
-    Raises TextError if an id is not an integer, or for a symbol list that text_to_sequence refuses.
+    Raises TextError if an id is not an integer, or for a symbol list that text_to_sequence rejects.
     """
     table = SymbolTable(symbols)
     positions = (_as_index(value) for value in ids)
-    shown = (table.shown(table.symbols[index]) for index in positions if 0 <= index < len(table.symbols))
-    return "".join(shown).replace("}{", " ")
+    parts = (table.to_text(table.symbols[index]) for index in positions if 0 <= index < len(table.symbols))
+    return "".join(parts).replace("}{", " ")
 
 
 def encode_text(text: str, cleaners: Sequence[Cleaner], table: SymbolTable) -> tuple[list[int], dict[str, None]]:
-    """`text_to_sequence` without its warning: the ids, and what was dropped, each name once and in order."""
+    """Convert `text` without warning: return the ids, and the names of what was dropped, each once and in order."""
     if not isinstance(text, str):
         raise TextError(f"text: expected a string, got {type(text).__name__} {quote(text)}")
     ids: list[int] = []
@@ -52,7 +52,7 @@ def encode_text(text: str, cleaners: Sequence[Cleaner], table: SymbolTable) -> t
     for part, in_braces in _parts(text, dropped):
         if in_braces:
             tokens: Sequence[str] = part.split()
-            found = [table.ids.get(table.in_braces(token)) for token in tokens]
+            found = [table.ids.get(table.braced_symbol(token)) for token in tokens]
         else:
             dropped.update((repr(character), None) for character in untransliterable(part, cleaners))
             tokens = _clean(part, cleaners)
@@ -64,7 +64,7 @@ def encode_text(text: str, cleaners: Sequence[Cleaner], table: SymbolTable) -> t
 
 
 def _parts(text: str, dropped: dict[str, None]) -> Iterator[tuple[str, bool]]:
-    """`text` in order, as (plain text, False) and (contents of braces, True)."""
+    """Yield the parts of `text` in order: (plain text, False) or (contents of a brace group, True)."""
     line_end = text.find("\n") if "\n" in text else len(text)
     spoken = 0
     for start, stop in brace_groups(text, line_end):

@@ -1,4 +1,4 @@
-"""Long text into pieces that a voice can speak one at a time."""
+"""Splits long text into pieces that a voice can speak one at a time."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from .braces import brace_groups
 from .errors import TextError, quote
 from .sentences import characters, clause_ends, sentence_ends, word_ends
 
-_FINER_CUTS = (clause_ends, word_ends, characters)  # tried in turn on what is still too long
+_FINER_CUTS = (clause_ends, word_ends, characters)  # tried in turn on spans that are still too long
 
 Span = tuple[int, int]  # start and stop offsets in the collapsed text
 
 
 def split_text(text: str, max_tokens: int, count_tokens: Callable[[str], int]) -> list[str]:
-    """Cut `text` into its sentences, and sentences of more than `max_tokens` tokens further.
+    """Cut `text` into sentences, and cut sentences of more than `max_tokens` tokens further.
 
-    `count_tokens` tells a piece's length in the voice's tokens, for instance `FrontEnd.count_tokens`. A
-    sentence that is too long is cut at clause ends, a clause between words, a word between characters; at
-    each level as much as fits goes into one piece. A brace group is never cut. A piece of 0 tokens (a stray
-    quote, an emoji) joins a neighbour where the limit allows it.
+    `count_tokens` returns a piece's length in the voice's tokens, for instance `FrontEnd.count_tokens`. A sentence
+    that is too long is cut at clause ends, a clause between words, a word between characters; at each level, a piece
+    takes as many parts as fit. A brace group is never cut. A piece of 0 tokens (a stray quote, an emoji) is joined
+    to a neighbour if the limit allows it.
 
-    The pieces hold the whole text in order, whitespace collapsed: nothing is lost or repeated. A text of
-    whitespace has no pieces. Raises TextError if a brace group or a single character alone exceeds
-    `max_tokens`, or if `max_tokens` is below 1.
+    Joined in order, the pieces give the complete text with its whitespace collapsed: nothing is lost or repeated. A
+    text of whitespace only has no pieces. Raises TextError if `text` is not a string, if a brace group or a single
+    character exceeds `max_tokens`, or if `max_tokens` is below 1.
     """
     if max_tokens < 1:
         raise TextError(f"max_tokens: expected at least 1, got {max_tokens}")
@@ -36,7 +36,7 @@ def split_text(text: str, max_tokens: int, count_tokens: Callable[[str], int]) -
 
 
 class _Splitter:
-    """One text being split. Spans may carry a space at either end; a piece does not."""
+    """Splits one text. Spans may start or end with a space; pieces do not."""
 
     def __init__(self, text: str, max_tokens: int, count_tokens: Callable[[str], int]) -> None:
         self._text = text
@@ -48,25 +48,25 @@ class _Splitter:
         return self._text[slice(*span)].strip(" ")
 
     def split(self) -> list[Span]:
-        """Spans of the pieces, in order and without gaps."""
-        whole = (0, len(self._text))
+        """Return the spans of the pieces, in order and without gaps."""
+        everything = (0, len(self._text))
         if not self._text:
             return []
         spans: list[Span] = []
-        for sentence in _between(self._allowed(sentence_ends, whole), whole):
+        for sentence in _between(self._allowed(sentence_ends, everything), everything):
             if self._count(sentence) <= self._max_tokens:
                 spans.append(sentence)
             else:
                 spans.extend(self._cut(sentence, level=0))
-        return self._absorb_silence(spans)
+        return self._join_silent(spans)
 
     def _cut(self, span: Span, level: int) -> list[Span]:
-        """Cut `span`, which is too long, with the cuts of `level`, and with finer ones where these fail."""
+        """Cut `span`, which is too long, with the cuts of `level`, and with finer ones if those do not suffice."""
         if level == len(_FINER_CUTS):
             piece = self.piece(span)
             kind = "brace group" if len(piece) > 1 else "character"
             raise TextError(
-                f"text: the {kind} {quote(piece)} alone takes {self._count(span)} tokens, the limit is "
+                f"text: the {kind} {quote(piece)} alone has {self._count(span)} tokens, the limit is "
                 f"{self._max_tokens}; shorten it or raise the limit"
             )
         parts = list(_between(self._allowed(_FINER_CUTS[level], span), span))
@@ -84,10 +84,10 @@ class _Splitter:
         return spans
 
     def _how_many_fit(self, parts: list[Span], first: int, guess: int) -> int:
-        """How many of `parts[first:]` fit into one piece; the search widens from `guess` in doubling steps.
+        """Count how many of `parts[first:]` fit into one piece: exponential search from `guess`, then bisection.
 
-        Only a number that was itself counted is returned, so the limit holds even where a longer text has
-        fewer tokens.
+        Only a number whose tokens were counted is returned, so the limit holds even if a longer text has fewer
+        tokens.
         """
 
         def fits(number: int) -> bool:
@@ -112,11 +112,11 @@ class _Splitter:
             fitting, excess = (middle, excess) if fits(middle) else (fitting, middle)
         return fitting
 
-    def _absorb_silence(self, spans: list[Span]) -> list[Span]:
-        """Join pieces of which nothing is spoken to the piece before, or else to the one after them."""
+    def _join_silent(self, spans: list[Span]) -> list[Span]:
+        """Join spans of 0 tokens to the span before them, or else to the span after them."""
         joined: list[Span] = []
         silent_before = False
-        for silent, span in self._runs_of_silence(spans):
+        for silent, span in self._merge_silent_runs(spans):
             both = (joined[-1][0] if joined else 0, span[1])
             if joined and (silent or silent_before) and self._count(both) <= self._max_tokens:
                 joined[-1] = both
@@ -126,8 +126,8 @@ class _Splitter:
                 silent_before = silent
         return joined
 
-    def _runs_of_silence(self, spans: list[Span]) -> Iterator[tuple[bool, Span]]:
-        """`spans`, each with whether it is silent; neighbours that are silent come as one span."""
+    def _merge_silent_runs(self, spans: list[Span]) -> Iterator[tuple[bool, Span]]:
+        """Yield (True if the span has 0 tokens, span); adjacent silent spans are merged into one."""
         for silent, group in groupby(spans, key=lambda span: self._count(span) == 0):
             members = list(group)
             if silent:
@@ -136,7 +136,7 @@ class _Splitter:
                 yield from ((False, span) for span in members)
 
     def _allowed(self, cuts: Callable[[str, int, int], Iterator[int]], span: Span) -> Iterator[int]:
-        """The cuts of `span` that do not fall into a brace group."""
+        """Yield the cuts of `span` that do not fall into a brace group."""
         for cut in cuts(self._text, *span):
             before = bisect_left(self._groups, (cut, 0)) - 1  # the last group that starts before the cut
             if before < 0 or self._groups[before][1] <= cut:
@@ -148,7 +148,7 @@ class _Splitter:
 
 
 def _between(cuts: Iterator[int], span: Span) -> Iterator[Span]:
-    """The spans that `cuts` make of `span`."""
+    """Yield the spans into which `cuts` divide `span`."""
     start, stop = span
     for cut in cuts:
         yield start, cut

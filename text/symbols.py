@@ -1,6 +1,6 @@
-"""Symbol lists: what a voice can read, in the order of its embedding's rows.
+"""Symbol lists: the symbols that a voice can read, in the order of its embedding's rows.
 
-The order is the checkpoint's own and cannot be changed afterwards: a symbol's position is its token id.
+A symbol's position in the list is its token id, so the order is fixed by the checkpoint.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from string import ascii_lowercase, ascii_uppercase
 
 from .errors import TextError, quote
 
-ARPABET_MARK = "@"  # sets the phone @B apart from the letter B
-NEVER_SPOKEN = frozenset("_~")  # pad and end-of-sequence marks; NVIDIA's front end never emits them
+ARPABET_MARK = "@"  # distinguishes the phone @B from the letter B
+NEVER_SPOKEN = frozenset("_~")  # padding and end-of-sequence symbols; NVIDIA's front end never emits them
 
 _VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
 _CONSONANTS = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
@@ -19,7 +19,7 @@ _STRESSES = ("", "0", "1", "2")  # unmarked, none, primary, secondary
 
 
 def _nvidia_symbols() -> tuple[str, ...]:
-    """The 148 symbols of NVIDIA/tacotron2 `text/symbols.py`; its phones are in alphabetical order."""
+    """List the 148 symbols of NVIDIA/tacotron2 `text/symbols.py`; the phones are in alphabetical order."""
     phones = sorted([vowel + stress for vowel in _VOWELS for stress in _STRESSES] + _CONSONANTS)
     letters = ascii_uppercase + ascii_lowercase
     return ("_", "-", *"!'(),.:;? ", *letters, *(ARPABET_MARK + phone for phone in phones))
@@ -29,22 +29,22 @@ NVIDIA_SYMBOLS: tuple[str, ...] = _nvidia_symbols()
 
 
 class SymbolTable:
-    """A symbol list made ready for looking up.
+    """A symbol list, indexed for look-ups.
 
-    Raises TextError if the list is empty, holds something other than strings, or holds a symbol twice.
+    Raises TextError if the list is empty, or contains anything but strings or a symbol twice.
     """
 
     def __init__(self, symbols: Sequence[str]) -> None:
-        self.ids = _symbol_ids(symbols)  # without the marks that are never spoken: {symbol: token id}
+        self.ids = _symbol_ids(symbols)  # {symbol: token id}, without NEVER_SPOKEN
         self.symbols = tuple(symbols)
         self.spells_phones = any(map(_is_phone, symbols))
 
-    def in_braces(self, token: str) -> str:
-        """The symbol that `token` in braces names: a phone, or any symbol of a list without phones."""
+    def braced_symbol(self, token: str) -> str:
+        """Return the symbol that `token` in braces means: a phone, or any symbol if the list has no phones."""
         return ARPABET_MARK + token if self.spells_phones else token
 
-    def shown(self, symbol: str) -> str:
-        """`symbol` as one writes it in a text: braces around what cannot be written as a character."""
+    def to_text(self, symbol: str) -> str:
+        """Return `symbol` as it is written in a text: phones and symbols of several characters in braces."""
         if self.spells_phones:
             return f"{{{symbol.removeprefix(ARPABET_MARK)}}}" if _is_phone(symbol) else symbol
         return f"{{{symbol}}}" if len(symbol) > 1 else symbol
@@ -59,13 +59,13 @@ def _symbol_ids(symbols: Sequence[str]) -> dict[str, int]:
             raise TextError(f"symbols[{position}]: expected a string, got {quote(symbol)}")
         if symbol in ids:
             raise TextError(
-                f"symbols[{position}]: {quote(symbol)} stands at {ids[symbol]} already; "
-                "each symbol has one id, so make the list's entries distinct"
+                f"symbols[{position}]: {quote(symbol)} is already symbols[{ids[symbol]}]; "
+                "each symbol has one id, so remove the duplicate"
             )
         ids[symbol] = position
     return {symbol: position for symbol, position in ids.items() if symbol not in NEVER_SPOKEN}
 
 
 def _is_phone(symbol: str) -> bool:
-    """Whether `symbol` is an ARPAbet phone, such as `@AH0`; a lone `@` is just a character."""
+    """True if `symbol` is an ARPAbet phone, such as `@AH0`; a lone `@` is an ordinary character."""
     return len(symbol) > 1 and symbol.startswith(ARPABET_MARK)

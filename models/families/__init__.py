@@ -1,7 +1,7 @@
-"""The families of checkpoints, a file each: which names of tensors are theirs, and what has to be done to them.
+"""Checkpoint families, one file each: their tensor names, and the conversion of their weights.
 
-A family reads a `State` (families/state.py) and answers with a `Layout` (families/layout.py), or None if it does not
-know the names, or CheckpointError if it does and the architecture is another.
+A family's `read` takes a `State` (families/state.py) and returns a `Layout` (families/layout.py), or None if the tensor
+names are not its own. It raises CheckpointError if the names are its own but the architecture is not supported.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from .layout import Layout
 from .state import find_state
 
 
-def recognise(content: Any, beside: Mapping[str, Any]) -> Layout:
-    """Raises CheckpointError, naming what was found, if no family knows it.
+def recognize(content: Any, adjacent_config: Mapping[str, Any]) -> Layout:
+    """Find the family of a checkpoint. Raises CheckpointError, naming some tensors, if no family matches.
 
-    content: what the file holds, as models/archives.py reads it; beside: config.json from its folder, if there.
+    content: the file's content, from models/archives.py. adjacent_config: config.json of its folder, empty if missing.
     """
     state = find_state(content)
-    # NeMo and Coqui first: they have some of NVIDIA's names too.
-    layout = nemo.read(state) or coqui.read(state, beside) or tacotron2.read(state) or waveglow.read(state)
+    # NeMo and Coqui come first, because their names include some of NVIDIA's.
+    layout = nemo.read(state) or coqui.read(state, adjacent_config) or tacotron2.read(state) or waveglow.read(state)
     if layout is None:
         names = ", ".join(list(state.keys.values())[:3])
-        raise CheckpointError(f"is no Tacotron 2 or WaveGlow of a known family: its tensors are {names}, …")
+        raise CheckpointError(
+            f"not a Tacotron 2 or WaveGlow of a known family, got tensors {names}, …; "
+            "docs/checkpoints.md lists the families"
+        )
     return layout
 
 
-__all__ = ["Layout", "recognise"]
+__all__ = ["Layout", "recognize"]

@@ -1,8 +1,9 @@
-"""Coqui TTS and Mozilla TTS: a Tacotron 2 under names of its own, among many variants that are another architecture.
+"""Coqui TTS and Mozilla TTS: Tacotron 2 under different names, among many variants with other architectures.
 
-The stop predictor sees the decoder's state h and the frame P [h, c] + b that it has just made, and both are linear:
-its weights fold into those of NVIDIA's gate, which sees [h, c]. The attention's bias is dropped, since a softmax does
-not see it. What the weights do not show stands in the configuration: in the file, or in config.json beside it.
+The input of the stop predictor is the decoder's state h and the new frame P [h, c] + b. Both maps are linear, so the
+stop predictor can be folded into NVIDIA's gate, whose input is [h, c]. The attention's bias is dropped, because it does
+not change the softmax. Settings that the weights do not determine come from the configuration: in the file, or in a
+config.json next to it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..errors import CheckpointError
 from ..weights import dimension
 from .layout import Layout
 from .state import State
-from .tacotron2 import unwrapped
+from .tacotron2 import unwrap
 
 _RENAMED = (
     (re.compile(r"\.convolution1d\."), ".0."),
@@ -28,8 +29,8 @@ _RENAMED = (
     (re.compile(r"\.location_conv1d\."), ".location_conv."),
     (re.compile(r"^decoder\.stopnet\.1\."), "decoder.stopnet."),
 )
-# Parts of a name that only other architectures have, and what they are called.
-_FOREIGN = {
+# Name parts of tensors that only other architectures have -> the feature that they belong to.
+_UNSUPPORTED = {
     "gst_layer": "global style tokens",
     "capacitron_vae": "Capacitron",
     "speaker_embedding": "several speakers",
@@ -43,15 +44,15 @@ _FOREIGN = {
     "attention.key_layer": "dynamic convolution attention",
     "cbhg": "Tacotron's CBHG",
 }
-# What the configuration must say for the architecture to be NVIDIA's, and for the mels to be the natural log that
-# WaveGlow hears: its own defaults are others.
+# Settings that the configuration must state, because Coqui's defaults are different: those of NVIDIA's architecture,
+# and mels in natural log, as WaveGlow expects.
 _REQUIRED = {
     "attention_norm": "softmax",
     "audio.signal_norm": False,
     "audio.log_func": "np.log",
     "audio.spec_gain": 1.0,
 }
-# What it may say, since older versions did not know the alternative.
+# Settings that are checked only if stated, because older versions had no alternative.
 _SAME_IF_STATED = {
     "attention_type": "original",
     "use_forward_attn": False,
@@ -59,7 +60,7 @@ _SAME_IF_STATED = {
     "location_attn": True,
     "prenet_type": "original",
     "prenet_dropout": True,
-    "r": 1,  # of several frames a step its decoder sees the last alone, NVIDIA's all of them
+    "r": 1,  # with several frames per step, its prenet gets only the last one, NVIDIA's all of them
 }
 _AUDIO_NAMES = {
     "sample_rate": "sampling_rate",
@@ -72,49 +73,54 @@ _AUDIO_NAMES = {
 }
 
 
-def read(state: State, beside: Mapping[str, Any]) -> Layout | None:
-    """None unless the names are Coqui's. beside: config.json from the file's folder, empty if there is none.
+def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
+    """Return the layout, None if the names are not Coqui's.
 
-    Raises CheckpointError, naming the first difference, for an architecture that is not NVIDIA's.
+    adjacent_config: config.json from the file's folder, empty if there is none.
+    Raises CheckpointError, naming the first difference, if the architecture differs from NVIDIA's.
     """
     if not state.has(".convolution1d.", "decoder.stopnet.", "cbhg"):
         return None
-    for part, said in _FOREIGN.items():
+    for part, feature in _UNSUPPORTED.items():
         if state.has(part):
-            raise CheckpointError(f"is a Coqui TTS model with {said}, which NVIDIA's Tacotron 2 has not")
-    config = state.config or beside
-    _refuse_differences(config)
+            raise CheckpointError(
+                f"a Coqui TTS model with {feature}, which is not supported: NVIDIA's Tacotron 2 does not have it"
+            )
+    config = state.config or adjacent_config
+    _check_settings(config)
     audio = config.get("audio")
-    names = {name: _renamed(name) for name in state.tensors}
+    names = {name: _rename(name) for name in state.tensors}
     return Layout(
         family="Coqui TTS",
         model="tacotron2",
         tensors={new: state.tensors[name] for name, new in names.items()},
         keys={new: state.keys[name] for name, new in names.items()},
         audio={"audio": _audio(audio) if isinstance(audio, Mapping) else {}},
-        mend=mend,
+        convert_weights=convert_weights,
     )
 
 
-def _renamed(name: str) -> str:
+def _rename(name: str) -> str:
     for pattern, new in _RENAMED:
         name = pattern.sub(new, name)
-    return unwrapped(name)
+    return unwrap(name)
 
 
-def _refuse_differences(config: Mapping[str, Any]) -> None:
+def _check_settings(config: Mapping[str, Any]) -> None:
     for name, same in {**_REQUIRED, **_SAME_IF_STATED}.items():
-        value = _stated(config, name)
+        value = _look_up(config, name)
         if value is None and name in _REQUIRED:
             raise CheckpointError(
-                f"is a Coqui TTS model, whose weights do not show its {name}; put its config.json into the same folder"
+                f"a Coqui TTS model whose config does not state {name}; put its config.json into the same folder"
             )
         if value is not None and value != same:
-            raise CheckpointError(f"is a Coqui TTS model with {name} {value!r}, where NVIDIA's has {same!r}")
+            raise CheckpointError(
+                f"a Coqui TTS model with an unsupported {name}: expected {same!r} as in NVIDIA's, got {value!r}"
+            )
 
 
-def _stated(config: Mapping[str, Any], name: str) -> Any:
-    """The value at a dotted name, None if there is none."""
+def _look_up(config: Mapping[str, Any], name: str) -> Any:
+    """Return the value at a dotted name, None if there is none."""
     value: Any = config
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
@@ -125,22 +131,25 @@ def _audio(audio: Mapping[str, Any]) -> dict[str, Any]:
     return {new: audio[name] for name, new in _AUDIO_NAMES.items() if audio.get(name) is not None}
 
 
-def mend(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Fold the stop predictor into a gate over [h, c], in float64. Raises CheckpointError where shapes don't fit."""
-    mended = dict(tensors)
-    mended.pop("decoder.attention_layer.v.bias", None)
+def convert_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Fold the stop predictor into a gate over [h, c], in float64. Raises CheckpointError if shapes do not match."""
+    converted = dict(tensors)
+    converted.pop("decoder.attention_layer.v.bias", None)
     decoder = "decoder.{}.{}".format
-    weight, bias = mended.pop(decoder("stopnet", "weight"), None), mended.pop(decoder("stopnet", "bias"), None)
+    weight, bias = converted.pop(decoder("stopnet", "weight"), None), converted.pop(decoder("stopnet", "bias"), None)
     projection = tensors.get(decoder("linear_projection", "weight"))
     offset = tensors.get(decoder("linear_projection", "bias"))
     if weight is None or bias is None or projection is None or offset is None:
         raise CheckpointError("decoder.stopnet or decoder.linear_projection is missing")
     width = dimension(tensors, "decoder.decoder_rnn.weight_hh", 1)
     if weight.ndim != 2 or projection.ndim != 2 or weight.shape[1] != width + projection.shape[0]:
-        raise CheckpointError(f"decoder.stopnet.1.weight: {list(weight.shape)} does not fit a state and a frame")
-    of_state, of_frame = weight[:, :width].double(), weight[:, width:].double()
-    gate = of_frame @ projection.double()
-    gate[:, :width] += of_state
-    mended[decoder("gate_layer", "weight")] = gate.float()
-    mended[decoder("gate_layer", "bias")] = (bias.double() + of_frame @ offset.double()).float()
-    return mended
+        raise CheckpointError(
+            "decoder.stopnet.1.weight: expected one column per value of the decoder's state and of a frame, "
+            f"got {list(weight.shape)}"
+        )
+    state_part, frame_part = weight[:, :width].double(), weight[:, width:].double()
+    gate = frame_part @ projection.double()
+    gate[:, :width] += state_part
+    converted[decoder("gate_layer", "weight")] = gate.float()
+    converted[decoder("gate_layer", "bias")] = (bias.double() + frame_part @ offset.double()).float()
+    return converted

@@ -1,8 +1,8 @@
-"""NVIDIA NeMo: the architecture of NVIDIA's older repositories under names of its own.
+"""NVIDIA NeMo: the architecture of NVIDIA's older repositories under different names.
 
-Read from a .nemo file, from the model_weights.ckpt inside it, or from a training checkpoint. NeMo's configuration is
-YAML and not read: dimensions come from the weights, audio settings and symbols from the voice file. Its Tacotron 2
-has three embedding rows past its labels: begin, end and padding.
+Accepts a .nemo file, the model_weights.ckpt inside it, or a training checkpoint. NeMo's YAML configuration is not read:
+dimensions come from the weights, audio settings and symbols from the voice file. Its Tacotron 2 has three embedding
+rows after its labels: begin, end and padding.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from . import tacotron2, waveglow
 from .layout import Layout
 from .state import State
 
-# The mel spectrogram of training, the loss: no part of what speaks.
-_ASIDE = re.compile(r"^(audio_to_melspec_precessor|loss)\.")
+# Tensors that only training uses: the mel spectrogram's and the loss's. The misspelling is NeMo's.
+_TRAINING_ONLY = re.compile(r"^(audio_to_melspec_precessor|loss)\.")
 _RENAMED = ((re.compile(r"^text_embedding\."), "embedding."), (re.compile(r"^(waveglow\.)?wavenet\."), "WN."))
 _PREFIX = re.compile(r"^waveglow\.")
 
 
 def read(state: State) -> Layout | None:
-    """None unless the names are NeMo's. Raises CheckpointError for its models that are none of these two."""
+    """Return the layout, None if the names are not NeMo's. Raises CheckpointError for NeMo's other models."""
     if not state.has("text_embedding.", "wavenet.", "audio_to_melspec_precessor."):
         return None
-    kept = {name: _renamed(name) for name in state.tensors if not _ASIDE.match(name)}
+    names = {name: _rename(name) for name in state.tensors if not _TRAINING_ONLY.match(name)}
     plain = replace(
         state,
         content={},
-        tensors={new: state.tensors[name] for name, new in kept.items()},
-        keys={new: state.keys[name] for name, new in kept.items()},
+        tensors={new: state.tensors[name] for name, new in names.items()},
+        keys={new: state.keys[name] for name, new in names.items()},
     )
     layout = tacotron2.read(plain) or waveglow.read(plain)
     if layout is None:
-        raise CheckpointError("is a NeMo model, but no Tacotron 2 or WaveGlow")
+        raise CheckpointError("a NeMo model, but neither Tacotron 2 nor WaveGlow")
     return replace(layout, family="NVIDIA NeMo")
 
 
-def _renamed(name: str) -> str:
+def _rename(name: str) -> str:
     for pattern, new in _RENAMED:
         name = pattern.sub(new, name)
     return _PREFIX.sub("", name)

@@ -1,4 +1,4 @@
-"""Finds the model's tensors in what a training script saved, whatever lies beside them."""
+"""Finds the model's tensors in the content that a training script saved."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CheckpointError
-from ..pickles import Inert, TensorRecord
+from ..pickles import Placeholder, TensorRecord
 
-_PLACES = ("state_dict", "model", "model_state_dict")  # where training scripts put the weights
-_MAX_TENSORS = 10_000  # and modules: a published WaveGlow has 1,216, but a pickled one may hold itself
+_PLACES = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
+_MAX_TENSORS = 10_000  # and modules; a published WaveGlow has 1,216, but a pickled module may contain itself
 
 
 @dataclass(frozen=True)
 class State:
-    content: Mapping[str, Any]  # the file's top level; empty if the model is all there is
+    """The tensors of a checkpoint, and the content that they were found in."""
+
+    content: Mapping[str, Any]  # the file's top level; empty if the file contains only the model
     tensors: dict[str, TensorRecord]  # by name, without the prefixes of distributed training
-    keys: dict[str, str]  # that name -> the one in the file
-    pickled: Inert | None  # the model, where the file holds it as an object
+    keys: dict[str, str]  # that name -> the name in the file
+    pickled: Placeholder | None  # the model, if the file contains it as an object
 
     @property
     def config(self) -> Mapping[str, Any] | None:
-        """The training run's own configuration, where it was saved."""
+        """The configuration of the training run, None if it was not saved."""
         config = self.content.get("config")
         return config if isinstance(config, Mapping) else None
 
     def has(self, *parts: str) -> bool:
-        """Whether the name of any tensor contains one of these."""
+        """True if the name of any tensor contains one of `parts`."""
         return any(part in name for name in self.tensors for part in parts)
 
 
 def find_state(content: Any) -> State:
-    """Raises CheckpointError if there are no tensors, or something else stands where one belongs."""
+    """Find the tensors. Raises CheckpointError if there are none, or if an entry among them is not a tensor."""
     places = [content.get(place) for place in _PLACES] if isinstance(content, Mapping) else []
     for place in [*places, content]:
-        pickled = place if isinstance(place, Inert) and "_modules" in place.attributes else None
+        pickled = place if isinstance(place, Placeholder) and "_modules" in place.attributes else None
         if pickled is not None:
             named = _module_tensors(pickled)
         elif isinstance(place, Mapping) and any(isinstance(value, TensorRecord) for value in place.values()):
@@ -47,30 +49,33 @@ def find_state(content: Any) -> State:
     raise CheckpointError(f"no weights found: expected a state_dict or a model, got {_outline(content)}")
 
 
-def _state(named: dict[str, Any], around: Mapping[str, Any], pickled: Inert | None) -> State:
+def _state(named: dict[str, Any], around: Mapping[str, Any], pickled: Placeholder | None) -> State:
     if len(named) > _MAX_TENSORS:
-        raise CheckpointError(f"has {len(named)} tensors, which no Tacotron 2 or WaveGlow has")
+        raise CheckpointError(
+            f"not a Tacotron 2 or WaveGlow: expected at most {_MAX_TENSORS} tensors, got {len(named)}"
+        )
     keys: dict[str, str] = {}
     for key, value in named.items():
         if key.endswith("num_batches_tracked"):
             continue
         if not isinstance(value, TensorRecord):
             raise CheckpointError(f"{key} should be a tensor, got {type(value).__name__}")
-        name = _undistributed(key)
+        name = _strip_prefixes(key)
         if name in keys:
-            raise CheckpointError(f"{key} and {keys[name]} are two tensors of one name")
+            raise CheckpointError(f"{key} and {keys[name]} map to the same tensor name")
         keys[name] = key
     return State(around, {name: named[key] for name, key in keys.items()}, keys, pickled)
 
 
-def _undistributed(key: str) -> str:
+def _strip_prefixes(key: str) -> str:
+    """Remove the prefixes that distributed training adds."""
     while key.startswith("module."):
         key = key.removeprefix("module.")
     return key.removeprefix("1.")
 
 
-def _module_tensors(model: Inert) -> dict[str, Any]:
-    """What torch's state_dict() would list for a pickled model."""
+def _module_tensors(model: Placeholder) -> dict[str, Any]:
+    """List the tensors of a pickled model under the names that torch's state_dict() would give them."""
     named: dict[str, Any] = {}
     waiting = [("", model)]
     for _ in range(_MAX_TENSORS):
@@ -80,23 +85,23 @@ def _module_tensors(model: Inert) -> dict[str, Any]:
         for kind in ("_parameters", "_buffers"):
             named |= {prefix + str(name): value for name, value in _mapping(module, kind).items() if value is not None}
         for name, child in _mapping(module, "_modules").items():
-            if isinstance(child, Inert):
+            if isinstance(child, Placeholder):
                 waiting.append((f"{prefix}{name}.", child))
-    raise CheckpointError("its modules are nested without an end")
+    raise CheckpointError(f"the model has over {_MAX_TENSORS} modules, or one that contains itself")
 
 
-def _mapping(module: Inert, attribute: str) -> Mapping[str, Any]:
+def _mapping(module: Placeholder, attribute: str) -> Mapping[str, Any]:
     value = module.attributes.get(attribute)
     return value if isinstance(value, Mapping) else {}
 
 
-def submodule(module: Inert, path: str) -> Inert | None:
-    """The module at a dotted path, past the wrapper of distributed training; None if there is none."""
+def submodule(module: Placeholder, path: str) -> Placeholder | None:
+    """Return the module at a dotted path inside any wrapper of distributed training; None if there is none."""
     wrapped = _mapping(module, "_modules").get("module")
-    found: Any = wrapped if isinstance(wrapped, Inert) else module
+    found: Any = wrapped if isinstance(wrapped, Placeholder) else module
     for part in path.split("."):
-        found = _mapping(found, "_modules").get(part) if isinstance(found, Inert) else None
-    return found if isinstance(found, Inert) else None
+        found = _mapping(found, "_modules").get(part) if isinstance(found, Placeholder) else None
+    return found if isinstance(found, Placeholder) else None
 
 
 def _outline(content: Any) -> str:
@@ -104,4 +109,4 @@ def _outline(content: Any) -> str:
         return "a dict with " + (", ".join(repr(str(key)) for key in list(content)[:6]) or "nothing in it")
     if isinstance(content, TensorRecord):
         return "a tensor"
-    return f"an object of {type(content).__name__}" if isinstance(content, Inert) else type(content).__name__
+    return f"an object of {type(content).__name__}" if isinstance(content, Placeholder) else type(content).__name__

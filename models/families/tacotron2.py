@@ -1,7 +1,7 @@
-"""Tacotron 2 as NVIDIA's two repositories and torchaudio save it: one tree of modules, with two sets of names.
+"""Tacotron 2 as saved by NVIDIA's two repositories and by torchaudio: the same modules under two sets of names.
 
-NVIDIA wraps convolutions and linear layers (`.conv.`, `.linear_layer.`), torchaudio doesn't, and neither do we.
-DeepLearningExamples states the dimensions in `config`; the others leave them to the weights.
+NVIDIA wraps convolutions and linear layers (`.conv.`, `.linear_layer.`); torchaudio and this package do not.
+DeepLearningExamples states the dimensions in `config`; for the others they are inferred from the weights.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from .layout import Layout
 from .state import State
 
 _WRAPPERS = re.compile(r"\.(conv|linear_layer)\.")
-# NVIDIA/tacotron2's hparams.py and torchaudio's constructor; the weights say nothing of them.
-_STEPS = {"NVIDIA/tacotron2": 1000, "torchaudio": 2000}
+# Decoder step limits, from NVIDIA/tacotron2's hparams.py and torchaudio's constructor: weights do not determine them.
+_MAX_DECODER_STEPS = {"NVIDIA/tacotron2": 1000, "torchaudio": 2000}
 
 
-def unwrapped(name: str) -> str:
+def unwrap(name: str) -> str:
+    """Remove the names of NVIDIA's wrapper modules from a tensor's name."""
     return _WRAPPERS.sub(".", name)
 
 
 def read(state: State) -> Layout | None:
-    """None unless the names are those of a Tacotron 2 of these families."""
+    """Return the layout, None if the names are not those of a Tacotron 2 of these families."""
     if not state.has("decoder.attention_rnn.") or not state.has("decoder.attention_layer."):
         return None
     config: Mapping[str, Any]
@@ -34,21 +35,21 @@ def read(state: State) -> Layout | None:
         family, config = "NVIDIA DeepLearningExamples", state.config
     else:
         family = "NVIDIA/tacotron2" if state.has(".linear_layer.", ".conv.") else "torchaudio"
-        config = {"max_decoder_steps": _STEPS[family]}
+        config = {"max_decoder_steps": _MAX_DECODER_STEPS[family]}
     return Layout(
         family=family,
         model="tacotron2",
-        tensors={unwrapped(name): record for name, record in state.tensors.items()},
-        keys={unwrapped(name): key for name, key in state.keys.items()},
+        tensors={unwrap(name): record for name, record in state.tensors.items()},
+        keys={unwrap(name): key for name, key in state.keys.items()},
         config=config,
         audio=state.content,
     )
 
 
 def dimensions(tensors: Mapping[str, Tensor]) -> dict[str, int]:
-    """The fields of Tacotron2Config that shapes determine, read off tensors under this package's names.
+    """Infer the fields of Tacotron2Config that tensor shapes determine; the tensors have this package's names.
 
-    Raises CheckpointError, naming the tensor that is missing.
+    Raises CheckpointError, naming the tensor, if one that is needed is missing.
     """
 
     def size(name: str, axis: int) -> int:

@@ -60,7 +60,7 @@ class TestConvert:
         assert described["family"] == "NVIDIA DeepLearningExamples"
 
     def test_nothing_is_written_if_one_is_bad(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
-        with pytest.raises(CheckpointError, match="holds a waveglow"):
+        with pytest.raises(CheckpointError, match="expected a tacotron2 checkpoint, got waveglow"):
             convert(tmp_path / "kept", tiny_checkpoints.waveglow, tiny_checkpoints.waveglow)
         assert not list(tmp_path.iterdir())
 
@@ -71,12 +71,12 @@ class TestConvert:
     @pytest.mark.parametrize(
         ("damage", "said"),
         [
-            (lambda path: path.with_suffix(".json").unlink(), r"has no tacotron2\.json beside it"),
-            (lambda path: path.with_suffix(".json").write_text("{"), r"tacotron2\.json beside it is not JSON"),
-            (lambda path: path.with_suffix(".json").write_text("[" * 9999), r"tacotron2\.json beside it is not JSON"),
-            (lambda path: path.with_suffix(".json").write_text("[]"), r"is no 'tacoglow model' of version 1"),
-            (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"it or tacotron2\.json was changed"),
-            (lambda path: path.write_bytes(b""), r"it or tacotron2\.json was changed"),
+            (lambda path: path.with_suffix(".json").unlink(), r"tacotron2\.json is missing from the same folder"),
+            (lambda path: path.with_suffix(".json").write_text("{"), r"tacotron2\.json next to it is not JSON"),
+            (lambda path: path.with_suffix(".json").write_text("[" * 9999), r"tacotron2\.json next to it is not JSON"),
+            (lambda path: path.with_suffix(".json").write_text("[]"), r"is not a 'tacoglow model' file of version 1"),
+            (lambda path: path.write_bytes(path.read_bytes()[:-1]), r"does not match tacotron2\.json: one of them"),
+            (lambda path: path.write_bytes(b""), r"does not match tacotron2\.json: one of them"),
         ],
     )
     def test_broken_pairs(

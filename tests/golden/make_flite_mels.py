@@ -1,8 +1,8 @@
-"""Makes tests/golden/flite_mels.npz: what Flite's slt voice, the demo voice's source, makes of real sentences, as mels.
+"""Writes flite_mels.npz: mels of sentences spoken by Flite's slt voice, which the demo voice was trained on.
 
     python tests/golden/make_flite_mels.py ljspeech_test.txt        # needs Debian's flite, and pocketsphinx
 
-The transform is the one that voice.json states, written out in NumPy: magnitude STFT (periodic Hann, centred, reflect
+The transform is that of the demo voice's voice.json, in NumPy: magnitude STFT (periodic Hann, centred, reflect
 padding), Slaney's mel scale and norm, log with a floor.
 """
 
@@ -26,11 +26,11 @@ GOLDEN = Path(__file__).parent
 VOICE = json.loads((GOLDEN.parents[1] / "models" / "demo" / "voice.json").read_text())
 SENTENCES = 36
 GAIN = 0.7
-KEPT_SILENCE = 0.05  # seconds at either end
+SILENCE_MARGIN = 0.05  # seconds of silence left at either end
 
 
 def hz_to_mel(hz: Array) -> Array:
-    """Slaney's scale: linear to 1,000 Hz, logarithmic above, 27 steps to a factor of 6.4."""
+    """Convert to Slaney's scale: linear up to 1,000 Hz, logarithmic above, 27 steps per factor of 6.4."""
     return np.where(hz < 1000.0, hz * 3 / 200, 15.0 + np.log(np.maximum(hz, 1e-9) / 1000.0) * 27 / np.log(6.4))
 
 
@@ -39,7 +39,7 @@ def mel_to_hz(mel: Array) -> Array:
 
 
 def mel_filters(audio: dict[str, float]) -> Array:
-    """[M, bins] triangles of equal area (Slaney's norm)."""
+    """Return triangular filters [M, bins] of equal area (Slaney's norm)."""
     bins = np.linspace(0, audio["sampling_rate"] / 2, int(audio["filter_length"]) // 2 + 1)
     ends = hz_to_mel(np.array([audio["mel_fmin"], audio["mel_fmax"]]))
     corners = mel_to_hz(np.linspace(ends[0], ends[1], int(audio["n_mel_channels"]) + 2))
@@ -58,20 +58,20 @@ def mel_spectrogram(samples: Array, audio: dict[str, float]) -> Array:
 
 
 def flite(text: str) -> Array:
-    """Samples at the voice's rate, as the demo voice's training data was made."""
+    """Synthesize `text` with Flite as for the demo voice's training data; returns samples at the voice's rate."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flite.wav"
         subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", str(path)], check=True)
         rate, samples = wavfile.read(path)
     samples = resample_poly(samples / 32768.0 * GAIN, VOICE["audio"]["sampling_rate"], rate)
     loud = np.flatnonzero(np.abs(samples) > 0.01)
-    margin = int(KEPT_SILENCE * VOICE["audio"]["sampling_rate"])
+    margin = int(SILENCE_MARGIN * VOICE["audio"]["sampling_rate"])
     trimmed: Array = samples[max(0, loud[0] - margin) : loud[-1] + margin]
     return trimmed
 
 
 def known_words() -> set[str]:
-    """The recogniser's vocabulary: what it has never heard of it cannot transcribe, whoever speaks."""
+    """Return the speech recognizer's vocabulary; it can transcribe no other words."""
     entries = Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict")).read_text().splitlines()
     return {entry.split()[0].partition("(")[0] for entry in entries if entry.strip()}
 

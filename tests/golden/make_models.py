@@ -1,9 +1,9 @@
-"""Writes models.npz: tiny Tacotron 2 and WaveGlow models of NVIDIA's own classes, and what they computed.
+"""Writes models.npz: tiny Tacotron 2 and WaveGlow models of NVIDIA's classes, with their inputs and outputs.
 
     python tests/golden/make_models.py path/to/DeepLearningExamples/PyTorch/SpeechSynthesis/Tacotron2
 
-Weights are random but seeded. What NVIDIA's modules draw at random is replaced by stored values: prenet
-dropout by masks, noise by z. Tests read the file alone; the checkout is needed only to write it again.
+Weights are random but seeded. Random numbers inside NVIDIA's modules are replaced by stored values: prenet dropout by
+masks, noise by z. Tests need only the file; the checkout is needed only to write the file again.
 
 Arrays are named MODEL/state/KEY (weights under NVIDIA's keys), MODEL/config (JSON) and MODEL/CASE/NAME.
 """
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 SEED = 20190427
-BANDS = 4  # mel bands: NVIDIA's upsampling kernel has 1024 samples for every pair of them
+BANDS = 4  # mel bands; few, because NVIDIA's upsampling layer has 1,024 weights for each pair of bands
 FRAMES = 6
 SIGMA = 0.6
 STRENGTH = 0.1
@@ -62,14 +62,14 @@ WAVEGLOW: dict[str, Any] = {
     "n_early_size": 2,
     "WN_config": {"n_layers": 3, "kernel_size": 3, "n_channels": 8},
 }
-LIMIT = 7  # frames, of the case that ends at the step limit: before any gate fires
+LIMIT = 7  # frames of the case that ends at the step limit, before any gate fires
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path)
     sys.path.insert(0, str(parser.parse_args().checkout))
-    stand_in_for_librosa()
+    replace_librosa()
     torch.manual_seed(SEED)
     with torch.no_grad():
         arrays = tacotron2_arrays() | waveglow_arrays()
@@ -78,8 +78,8 @@ def main() -> None:
     print(f"{path.name}: {len(arrays)} arrays, {path.stat().st_size:,} bytes")
 
 
-def stand_in_for_librosa() -> None:
-    """NVIDIA's modules import librosa; in what runs here it only pads a window that is of full length."""
+def replace_librosa() -> None:
+    """Install a fake librosa. The code that runs here uses it only to pad a window that has its full length already."""
     names = ("librosa", "librosa.filters", "librosa.util")
     modules = {name: types.ModuleType(name) for name in names}
     util: Any = modules["librosa.util"]
@@ -99,7 +99,7 @@ def tacotron2_arrays() -> dict[str, Any]:
     masks = torch.randint(0, 2, (2, TACOTRON2["max_decoder_steps"], 2, TACOTRON2["prenet_dim"])) * 2.0
     ids = torch.tensor(TOKENS)
     fire_gates(model, ids, masks)
-    arrays = stored("tacotron2", model, TACOTRON2) | {
+    arrays = named_arrays("tacotron2", model, TACOTRON2) | {
         "tacotron2/ids": ids.numpy(),
         "tacotron2/masks": masks.numpy(),
     }
@@ -110,7 +110,7 @@ def tacotron2_arrays() -> dict[str, Any]:
 
 
 def disturb(model: nn.Module) -> None:
-    """Weights of a size at which every layer matters, and batch norms that are not the identity."""
+    """Scale weights so that every layer affects the result, and make batch norms differ from the identity."""
     for name, weight in model.named_parameters():
         if "lstm" in name or "_rnn" in name or "layer" in name:
             weight.mul_(2.5)
@@ -123,7 +123,7 @@ def disturb(model: nn.Module) -> None:
 
 
 def fire_gates(model: Any, ids: Tensor, masks: Tensor) -> None:
-    """Set the gate's bias so that both items end, at different frames, by a margin beyond rounding."""
+    """Set the gate's bias so that both items end at different frames, with a margin larger than rounding errors."""
     bias = model.decoder.gate_layer.linear_layer.bias
     bias.fill_(-30.0)
     lengths = torch.full((2,), ids.shape[1])
@@ -137,7 +137,7 @@ def fire_gates(model: Any, ids: Tensor, masks: Tensor) -> None:
         if in_time and ends[0] != ends[1] and margin > 1e-3:
             bias.fill_(-float(threshold))
             return
-    raise SystemExit("no gate bias ends both items apart: choose another SEED")
+    raise SystemExit("no gate bias ends the two items at different frames; choose a different SEED")
 
 
 def encode(model: Any, ids: Tensor, lengths: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def run_tacotron2(model: Any, case: str, ids: Tensor, masks: Tensor) -> dict[str
     out = {
         "memory": memory,
         "mel": mel,
-        "gate_logits": gates.reshape(-1, len(ids)).T,  # [B, F]; NVIDIA's come flattened
+        "gate_logits": gates.reshape(-1, len(ids)).T,  # [B, F]; NVIDIA's code returns them flattened
         "mel_postnet": mel_postnet,
         "mel_lengths": mel_lengths,
         "alignments": alignments,
@@ -166,13 +166,13 @@ def run_tacotron2(model: Any, case: str, ids: Tensor, masks: Tensor) -> dict[str
 
 @contextmanager
 def dropout(masks: Tensor) -> Iterator[None]:
-    """F.dropout multiplies by the next mask [B, P] of [B, F, 2, P] wherever it is on."""
+    """Replace F.dropout: each active call multiplies by the next mask [B, P] of masks [B, F, 2, P]."""
     following = iter(masks.flatten(1, 2).unbind(1))
 
-    def masked(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    def apply_mask(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return x * next(following) if training else x
 
-    with mock.patch("torch.nn.functional.dropout", masked):
+    with mock.patch("torch.nn.functional.dropout", apply_mask):
         yield
 
 
@@ -185,24 +185,24 @@ def waveglow_arrays() -> dict[str, Any]:
         flow.end.weight.normal_(0.0, 0.15)
         flow.end.bias.normal_(0.0, 0.1)
         flow.start.weight_g.mul_(1.5)  # so that g differs from |v|, as it does in a trained model
-    arrays = stored("waveglow", model, WAVEGLOW)
+    arrays = named_arrays("waveglow", model, WAVEGLOW)
     model = WaveGlow.remove_weightnorm(model)
     mel = torch.randn(2, BANDS, FRAMES) * 2.0 - 4.0
     z = torch.randn(2, WAVEGLOW["n_group"], FRAMES * 32)
-    drawn = iter((z[:, :6], z[:, 6:]))  # the flow starts from 6 channels, 2 enter on the way
+    drawn = iter((z[:, :6], z[:, 6:]))  # the flow starts with 6 channels, 2 enter later
     with mock.patch("torch.randn", side_effect=drawn):
         audio = model.infer(mel, sigma=SIGMA)
-    silence = torch.zeros(1, BANDS, 88)  # the denoiser asks for zeros of 80 bands
+    silence = torch.zeros(1, BANDS, 88)  # the denoiser requests zeros of 80 bands
     with mock.patch("torch.zeros", return_value=silence):
         denoiser = Denoiser(model)
     denoised = denoiser(audio, STRENGTH)[:, 0]
-    loud, taken = audio.abs().max(), (audio - denoised).abs().max()
-    print(f"waveglow: audio up to {loud:.2f}, denoising takes up to {taken:.4f}")
+    peak, removed = audio.abs().max(), (audio - denoised).abs().max()
+    print(f"waveglow: peak {peak:.2f}, the denoiser removes up to {removed:.4f}")
     out = {"mel": mel, "z": z, "audio": audio, "denoised": denoised}
     return arrays | {f"waveglow/{name}": value.numpy() for name, value in out.items()}
 
 
-def stored(name: str, model: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
+def named_arrays(name: str, model: nn.Module, config: dict[str, Any]) -> dict[str, Any]:
     state = {f"{name}/state/{key}": value.numpy().copy() for key, value in model.state_dict().items()}
     return state | {f"{name}/config": np.array(json.dumps(config))}
 

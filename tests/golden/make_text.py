@@ -1,12 +1,11 @@
-"""Write text_english.json: what NVIDIA's published front end makes of some 850 texts.
+"""Writes text_english.json: the token ids of NVIDIA's published front end for over 1,000 texts.
 
     python make_text.py CHECKOUT SENTENCES
 
-CHECKOUT is a clone of https://github.com/NVIDIA/tacotron2, SENTENCES a text file with one sentence a line
-(the committed file was made from 500 lines of LJ Speech, which is in the public domain). The reference runs
-with the installed inflect and Unidecode; the cases keep to characters that Unidecode has not changed since
-1.0.22, the version that NVIDIA pins. A case is {"text", "ids"}, or {"text", "error"} where the reference
-raises.
+CHECKOUT is a clone of https://github.com/NVIDIA/tacotron2, SENTENCES a text file with one sentence per line (the
+committed file has 500 lines of LJ Speech, which is in the public domain). The reference runs with the installed inflect
+and Unidecode; the cases use only characters whose transliteration has not changed since Unidecode 1.0.22, the version
+that NVIDIA pins. A case is {"text", "ids"}, or {"text", "error"} if the reference raises an error.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from pathlib import Path
 
 OUTPUT = Path(__file__).with_name("text_english.json")
 
-# Runs inside the checkout, whose top level is the package `text`: reads texts, writes cases. The reference
-# asks whether a symbol "is not" the pad, which is true of every pad on CPython 3.11 and 3.12; before and
-# after, it means "!=".
+# Runs in the checkout, where `text` is a top-level package; reads texts from stdin and writes cases to stdout. The
+# reference compares symbols with the pad by "is not", which is true even for pads on CPython 3.11 and 3.12; on other
+# versions it acts as "!=". The replaced function uses "!=" on all versions.
 REFERENCE = """
 import json, sys
 import text as reference
@@ -68,7 +67,7 @@ QUIRKS = {
     "symbols": """_|~|a_b|a~b|__init__|~5|_{HH}_|"|@|#|%|^|&|*|+|=|<|>|[a]|\\|/|`|-|--|!|'|(|)|,|.|:|;|?
         @HH|A|z|AbC|HELLO""",
 }
-WHITESPACE = [  # as they stand: above, spaces around a case are cut
+WHITESPACE = [  # used unchanged, while the cases above are stripped
     "", " ", "  ", "\t", "\n", " a ", "a  b", "a\tb", "a\nb", "a\r\nb", "a\n\n\nb", "\na", "a\n", "a\x0bb",
     "a\x1cb", "a\x85b", "a\u2028b", "1 \n 2", "Mr.\nX", "{HH\nAW1}", "{HH}\nlost", "a\n{HH}", "a{HH}\n{AW1}",
     "{HH}\n", "\n{HH}\n", "{HH}\r{AW1}", "a {HH} b\nc {AW1} d", "{\nHH}", "{HH\n}", "x\n{HH",
@@ -79,11 +78,11 @@ NASTY += ["st", "nd", "rd", "th", "Mr.", "st.", "co.", " {HH AW1} ", "{XX}", "$1
 
 
 def texts(sentences: Path) -> list[str]:
-    """Every case's text: the sentences, the quirks, and 200 random texts from the nasty alphabet."""
+    """Return the texts of all cases: the sentences, the quirks, and 200 random texts from the nasty alphabet."""
     lines = [line for cases in QUIRKS.values() for line in cases.split("\n")]
     quirks = [case.strip() for line in lines for case in line.split("|")]
-    draw = random.Random(148)
-    nasty = ["".join(draw.choices(NASTY, k=draw.randint(2, 30))) for _ in range(200)]
+    rng = random.Random(148)
+    nasty = ["".join(rng.choices(NASTY, k=rng.randint(2, 30))) for _ in range(200)]
     return [*sentences.read_text(encoding="utf-8").splitlines(), *quirks, "|", *WHITESPACE, *nasty]
 
 

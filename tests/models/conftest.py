@@ -1,4 +1,4 @@
-"""Fixtures of the model tests: the golden models as checkpoints, and a registry to download them from."""
+"""Fixtures of the model tests: the golden models as checkpoints, and a registry that serves them."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def arrays() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def golden(arrays: dict[str, Any]) -> dict[str, Tensor]:
-    """NVIDIA's inputs and outputs; see golden/make_models.py for the names."""
+    """Inputs and outputs of NVIDIA's modules; see golden/make_models.py for the names."""
     return {name: torch.from_numpy(value) for name, value in arrays.items() if not name.endswith("/config")}
 
 
 @pytest.fixture(scope="session")
 def content(arrays: dict[str, Any], golden: dict[str, Tensor]) -> Content:
-    """content(model, **changes to the config): what a DeepLearningExamples checkpoint of the model holds."""
+    """content(model, **changes to the config): the content of a DeepLearningExamples checkpoint of the model."""
 
     def build(model: str, **changes: Any) -> dict[str, Any]:
         prefix = f"{model}/state/"
@@ -72,29 +72,29 @@ def waveglow(content: Content, save: Save) -> WaveGlow:
 
 @pytest.fixture(scope="session")
 def torchaudio_tacotron2() -> Callable[[Tacotron2], Any]:
-    """torchaudio's own model with the weights of one of ours."""
+    """Returns torchaudio's model with the weights of one of this package's models."""
     if importlib.util.find_spec("torchaudio") is None:
         pytest.skip("torchaudio is not installed")
     return peer.torchaudio_tacotron2
 
 
 class Registry(ThreadingHTTPServer):
-    """Serves the published checkpoints' paths; `behave(handler, body)` may be replaced to misbehave."""
+    """Serves the published checkpoints' paths; tests replace `respond(handler, body)` to simulate faults."""
 
     daemon_threads = True
 
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), RegistryHandler)
         self.files = files
-        self.asked: list[str] = []
-        self.behave: Callable[[RegistryHandler, bytes], None] = send_whole
+        self.requests: list[str] = []
+        self.respond: Callable[[RegistryHandler, bytes], None] = send_complete
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is part of these tests and not printed."""
+        """Prints nothing: the tests disconnect clients on purpose."""
 
 
 class RegistryHandler(BaseHTTPRequestHandler):
@@ -102,15 +102,15 @@ class RegistryHandler(BaseHTTPRequestHandler):
     server: Registry
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         self.close_connection = True
-        self.server.behave(self, self.server.files[self.path])
+        self.server.respond(self, self.server.files[self.path])
 
     def log_message(self, *args: Any) -> None:
-        """Silent."""
+        """Prints nothing."""
 
 
-def send_whole(handler: RegistryHandler, body: bytes) -> None:
+def send_complete(handler: RegistryHandler, body: bytes) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
@@ -119,7 +119,7 @@ def send_whole(handler: RegistryHandler, body: bytes) -> None:
 
 @pytest.fixture
 def registry(content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    """A registry on the loopback and an empty cache, both named by the environment."""
+    """A registry on the loopback interface and an empty cache; environment variables point to both."""
     files = {}
     for (model, _), path in PUBLISHED.items():
         buffer = io.BytesIO()

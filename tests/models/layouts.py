@@ -1,6 +1,6 @@
-"""One model in the layout of every family: from a DeepLearningExamples checkpoint to what the others would save.
+"""Converts a DeepLearningExamples checkpoint to the layout of every other family.
 
-Keys and structure are those of the families' own code. Functions take and return what torch.save writes.
+Keys and structure are those of the families' own code. Functions take and return the objects that torch.save writes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ State = dict[str, Tensor]
 
 
 def nvidia_tacotron2(content: Content) -> Content:
-    """NVIDIA/tacotron2's train.py: no config."""
+    """Content of a checkpoint of NVIDIA/tacotron2's train.py, which saves no config."""
     return {
         "iteration": 5,
         "state_dict": OrderedDict(content["state_dict"]),
@@ -37,17 +37,17 @@ def nemo_tacotron2(content: Content) -> State:
 
 
 def coqui(content: Content) -> tuple[Content, Content]:
-    """(Coqui TTS's checkpoint, the DeepLearningExamples one of the same model).
+    """Return the Coqui TTS checkpoint and the DeepLearningExamples checkpoint of the same model.
 
-    Coqui's stop predictor sees the decoder's state and the frame. The weights are multiples of 1/64, so that the gate
-    which is equal to it, and made here, is exact in float32.
+    The input of Coqui's stop predictor is the decoder's state and the frame. The weights are multiples of 1/64, so that
+    the equivalent gate, which is computed here, is exact in float32.
     """
     state = {key: value.clone() for key, value in content["state_dict"].items()}
     linear = "decoder.linear_projection.linear_layer"
-    projection, offset = coarse(state[f"{linear}.weight"]), coarse(state[f"{linear}.bias"])
+    projection, offset = round_weights(state[f"{linear}.weight"]), round_weights(state[f"{linear}.bias"])
     bands, width = projection.shape[0], state["decoder.decoder_rnn.weight_hh"].shape[1]
     generator = torch.Generator().manual_seed(3)
-    stop, bias = coarse(torch.randn(1, width + bands, generator=generator)), torch.tensor([-1.5])
+    stop, bias = round_weights(torch.randn(1, width + bands, generator=generator)), torch.tensor([-1.5])
     frame_part = stop[:, width:]
     context = frame_part @ projection[:, width:]
     hidden = stop[:, :width] + frame_part @ projection[:, :width]
@@ -55,7 +55,7 @@ def coqui(content: Content) -> tuple[Content, Content]:
     state["decoder.gate_layer.linear_layer.weight"] = torch.cat((hidden, context), 1)
     state["decoder.gate_layer.linear_layer.bias"] = bias + frame_part @ offset
     theirs = {_coqui_name(key): value for key, value in state.items() if "gate_layer" not in key}
-    theirs["decoder.attention.v.linear_layer.bias"] = torch.tensor([0.7])  # a softmax does not see it
+    theirs["decoder.attention.v.linear_layer.bias"] = torch.tensor([0.7])  # it does not change the softmax
     theirs["decoder.stopnet.1.linear_layer.weight"] = stop
     theirs["decoder.stopnet.1.linear_layer.bias"] = bias
     return {"config": coqui_config(), "model": theirs, "step": 5, "r": 1}, content | {"state_dict": state}
@@ -70,7 +70,8 @@ def coqui_config() -> dict[str, Any]:
     }
 
 
-def coarse(weights: Tensor) -> Tensor:
+def round_weights(weights: Tensor) -> Tensor:
+    """Round to multiples of 1/64."""
     return (weights * 64).round() / 64
 
 
@@ -88,7 +89,7 @@ def _coqui_name(key: str) -> str:
 
 
 def fuse_conditions(state: Mapping[str, Tensor]) -> State:
-    """All cond_layers.i of a network as one cond_layer."""
+    """Join all cond_layers.i of each network into one cond_layer."""
     fused = {key: value for key, value in state.items() if ".cond_layers." not in key}
     for flow in range(_count(state, r"WN\.(\d+)\.")):
         for kind in ("weight_g", "weight_v", "bias"):
@@ -97,27 +98,26 @@ def fuse_conditions(state: Mapping[str, Tensor]) -> State:
     return fused
 
 
-def part_residuals(state: Mapping[str, Tensor]) -> State:
-    """res_skip_layers as res_layers and skip_layers."""
-    parted = {key: value for key, value in state.items() if ".res_skip_layers." not in key}
+def split_residuals(state: Mapping[str, Tensor]) -> State:
+    """Split res_skip_layers into res_layers and skip_layers."""
+    split = {key: value for key, value in state.items() if ".res_skip_layers." not in key}
     for key, value in state.items():
         if ".res_skip_layers." in key:
             channels = state[f"{key.split('.res_skip')[0]}.start.bias"].shape[0]
             if value.shape[0] > channels:
-                parted[key.replace("res_skip", "res")] = value[:channels]
-            parted[key.replace("res_skip", "skip")] = value[-channels:]
-    return parted
+                split[key.replace("res_skip", "res")] = value[:channels]
+            split[key.replace("res_skip", "skip")] = value[-channels:]
+    return split
 
 
 def nemo_waveglow(content: Content) -> State:
-    state = {re.sub(r"^WN\.", "waveglow.wavenet.", key): value for key, value in _fused(content).items()}
+    state = {
+        re.sub(r"^WN\.", "waveglow.wavenet.", key): value
+        for key, value in fuse_conditions(content["state_dict"]).items()
+    }
     state = {re.sub(r"^(upsample|convinv)", r"waveglow.\1", key): value for key, value in state.items()}
     inverse = torch.zeros_like(state["waveglow.convinv.0.conv.weight"])
     return state | {"waveglow.convinv.0.inv_conv.weight": inverse}
-
-
-def _fused(content: Content) -> State:
-    return fuse_conditions(content["state_dict"])
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
@@ -125,13 +125,13 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
 
 
 def nvidia_waveglow(model: nn.Module) -> Content:
-    """NVIDIA/waveglow's train.py: the model itself."""
+    """Content of a checkpoint of NVIDIA/waveglow's train.py: the pickled model itself."""
     return {"model": model, "iteration": 5, "optimizer": {"state": {}, "param_groups": []}, "learning_rate": 1e-4}
 
 
 @contextmanager
 def waveglow_module(name: str = "glow") -> Iterator[types.ModuleType]:
-    """A module of that name with the classes that a pickled model names; it is gone again when a file is read."""
+    """Provide a module of that name with the classes of a pickled model, and remove it before the file is read."""
     module = types.ModuleType(name)
     for kind in ("WaveGlow", "WN", "Invertible1x1Conv"):
         setattr(module, kind, type(kind, (nn.Module,), {"__module__": name}))
@@ -143,7 +143,7 @@ def waveglow_module(name: str = "glow") -> Iterator[types.ModuleType]:
 
 
 def waveglow_model(glow: types.ModuleType, state: Mapping[str, Tensor], stride: int = 256) -> nn.Module:
-    """The module tree whose state_dict is `state`, weight norm's hooks and training's attributes included."""
+    """Build the module tree whose state_dict is `state`, with weight norm and a cached inverse as after training."""
     model: nn.Module = glow.WaveGlow()
     upsample = state["upsample.weight"]
     bands, kernel = upsample.shape[0], upsample.shape[2]
@@ -159,7 +159,7 @@ def waveglow_model(glow: types.ModuleType, state: Mapping[str, Tensor], stride: 
         warnings.simplefilter("ignore")
         model.load_state_dict(dict(state))
     for mixer in model.convinv:
-        mixer.W_inverse = torch.zeros(2, 2, 1)  # a cached inverse, and a wrong one: nobody may look at it
+        mixer.W_inverse = torch.zeros(2, 2, 1)  # a cached inverse that is wrong and must not be used
     return model
 
 
@@ -179,11 +179,11 @@ def _network(glow: types.ModuleType, state: Mapping[str, Tensor], prefix: str) -
 
 
 def _convolution(state: Mapping[str, Tensor], stem: str) -> nn.Module:
-    normed = f"{stem}.weight_v" in state
-    weight = state[f"{stem}.weight_v" if normed else f"{stem}.weight"]
+    has_weight_norm = f"{stem}.weight_v" in state
+    weight = state[f"{stem}.weight_v" if has_weight_norm else f"{stem}.weight"]
     convolution = nn.Conv1d(weight.shape[1], weight.shape[0], weight.shape[2])
-    if not normed:
+    if not has_weight_norm:
         return convolution
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated, and what every published WaveGlow has
+        warnings.simplefilter("ignore")  # weight_norm is deprecated, but every published WaveGlow has it
         return nn.utils.weight_norm(convolution)

@@ -1,6 +1,6 @@
-"""A batch item speaks exactly what it speaks alone, whatever the order and lengths of the others.
+"""A batch item gives exactly the result that it gives alone, for any order and lengths of the other items.
 
-In float64, where no wrong mask can hide behind the rounding of a batch of another size.
+The tests run in float64, so that an error in a mask cannot hide behind rounding that differs between batch sizes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def speaker(tacotron2: Tacotron2) -> Tacotron2:
 
 
 def batch_of(model: Tacotron2, lengths: list[int], padding: int) -> tuple[Tensor, Tensor, Tensor]:
-    """ids [B, T] filled with `padding` past each length, lengths [B], masks [B, F, 2, P]"""
+    """Return ids [B, T] filled with `padding` past each length, lengths [B] and masks [B, F, 2, P]."""
     generator = torch.Generator().manual_seed(sum(lengths))
     config = model.config
     ids = torch.full((len(lengths), max(lengths)), padding)
@@ -39,7 +39,7 @@ def assert_close(got: Tensor, expected: Tensor) -> None:
 
 @pytest.mark.parametrize("padding", [0, 77])
 @pytest.mark.parametrize("lengths", LENGTHS)
-def test_encoder(speaker: Tacotron2, lengths: list[int], padding: int) -> None:
+def test_encoder_in_a_batch_equals_alone(speaker: Tacotron2, lengths: list[int], padding: int) -> None:
     ids, tensor_lengths, _ = batch_of(speaker, lengths, padding)
     with torch.no_grad():
         memory, _, mask = speaker.encode(ids, tensor_lengths)
@@ -51,7 +51,7 @@ def test_encoder(speaker: Tacotron2, lengths: list[int], padding: int) -> None:
 
 
 @pytest.mark.parametrize("lengths", LENGTHS)
-def test_infer(speaker: Tacotron2, lengths: list[int]) -> None:
+def test_infer_in_a_batch_equals_alone(speaker: Tacotron2, lengths: list[int]) -> None:
     ids, tensor_lengths, masks = batch_of(speaker, lengths, padding=33)
     mel, mel_lengths, alignments = speaker.infer(ids, tensor_lengths, masks)
     for i, length in enumerate(lengths):
@@ -66,7 +66,7 @@ def test_infer(speaker: Tacotron2, lengths: list[int]) -> None:
         assert not alignments[i, :, length:].any()
 
 
-def test_order_does_not_matter(speaker: Tacotron2) -> None:
+def test_batch_order_does_not_matter(speaker: Tacotron2) -> None:
     ids, lengths, masks = batch_of(speaker, [12, 3, 9, 9, 2], padding=0)
     order = torch.tensor([3, 0, 4, 2, 1])
     mel, mel_lengths, _ = speaker.infer(ids, lengths, masks)
@@ -75,7 +75,7 @@ def test_order_does_not_matter(speaker: Tacotron2) -> None:
     assert reordered_lengths.tolist() == mel_lengths[order].tolist()
 
 
-def test_waveglow(waveglow: WaveGlow) -> None:
+def test_waveglow_in_a_batch_equals_alone(waveglow: WaveGlow) -> None:
     vocoder, config = copy.deepcopy(waveglow).double(), waveglow.config
     generator = torch.Generator().manual_seed(5)
     mel = torch.randn(3, config.n_mel_channels, 4, generator=generator).double()

@@ -1,4 +1,4 @@
-"""Reading checkpoints: every accepted layout gives the same model, and every broken file one clear error."""
+"""Reading checkpoints: every accepted layout gives the same model, and every broken file gives one clear error."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def assert_same(got: dict[str, Tensor], expected: dict[str, Tensor], tolerance: 
     torch.testing.assert_close(got, expected, rtol=0.0, atol=tolerance)
 
 
-def refusal(load: Callable[[Path], Any], path: Path) -> str:
-    """The message without the path; every one is a single line that begins with the path."""
+def error_of(load: Callable[[Path], Any], path: Path) -> str:
+    """Return the error message without the path; check that it is one line that begins with the path."""
     with pytest.raises(CheckpointError) as raised:
         load(path)
     message = str(raised.value)
@@ -42,8 +42,8 @@ def refusal(load: Callable[[Path], Any], path: Path) -> str:
     return message.removeprefix(f"{path}: ")
 
 
-def several_frames_a_step(checkpoint: dict[str, Any], r: int) -> dict[str, Any]:
-    """The decoder's ends of a Tacotron 2 checkpoint, widened to r times the mel bands."""
+def with_frames_per_step(checkpoint: dict[str, Any], r: int) -> dict[str, Any]:
+    """Widen the decoder's input and output layers of a Tacotron 2 checkpoint to r frames."""
     state, end = checkpoint["state_dict"], "decoder.linear_projection.linear_layer"
     for name, axis in ((f"{end}.weight", 0), (f"{end}.bias", 0), ("decoder.prenet.layers.0.linear_layer.weight", 1)):
         state[name] = torch.cat([state[name]] * r, axis)
@@ -53,7 +53,7 @@ def several_frames_a_step(checkpoint: dict[str, Any], r: int) -> dict[str, Any]:
 class TestLayouts:
     @MODELS
     @pytest.mark.parametrize("prefix", ["module.", "module.1.", "module.module."])
-    def test_distributed_prefixes(self, content: Content, save: Save, model: str, prefix: str) -> None:
+    def test_distributed_prefixes_are_removed(self, content: Content, save: Save, model: str, prefix: str) -> None:
         plain = content(model)
         wrapped = plain | {"state_dict": {prefix + key: value for key, value in plain["state_dict"].items()}}
         assert_same(weights_of(save(wrapped), model), weights_of(save(plain), model))
@@ -69,7 +69,7 @@ class TestLayouts:
         assert all(value.dtype != torch.float16 for value in loaded.values())
         assert_same(loaded, weights_of(save(rounded), model))
 
-    def test_folded_weight_norm(self, content: Content, save: Save) -> None:
+    def test_folded_weight_norm_gives_the_same_model(self, content: Content, save: Save) -> None:
         checkpoint = content("waveglow")
         expected = weights_of(save(checkpoint), "waveglow")
         state = checkpoint["state_dict"]
@@ -79,7 +79,7 @@ class TestLayouts:
         # torch multiplies in float32, the loader in float64
         assert_same(weights_of(save(checkpoint), "waveglow"), expected, tolerance=1e-6)
 
-    def test_weight_norm_as_parametrization(self, content: Content, save: Save) -> None:
+    def test_weight_norm_parametrization_gives_the_same_model(self, content: Content, save: Save) -> None:
         checkpoint = content("waveglow")
         expected = weights_of(save(checkpoint), "waveglow")
         names = {
@@ -94,15 +94,17 @@ class TestLayouts:
         assert_same(weights_of(save(checkpoint | {"state_dict": renamed}), "waveglow"), expected)
 
     @MODELS
-    def test_older_file_format(self, content: Content, tmp_path: Path, save: Save, model: str) -> None:
+    def test_older_file_format_gives_the_same_model(
+        self, content: Content, tmp_path: Path, save: Save, model: str
+    ) -> None:
         path = tmp_path / "legacy.pt"
         torch.save(content(model), path, _use_new_zipfile_serialization=False)
         assert_same(weights_of(path, model), weights_of(save(content(model)), model))
 
     @MODELS
-    def test_what_else_training_saves(self, content: Content, save: Save, model: str) -> None:
+    def test_other_training_state_is_ignored(self, content: Content, save: Save, model: str) -> None:
         plain = content(model)
-        whole = plain | {
+        complete = plain | {
             "epoch": 1500,
             "optimizer": {
                 "state": {0: {"step": 5, "exp_avg": torch.zeros(3)}},
@@ -111,7 +113,7 @@ class TestLayouts:
             "cuda_rng_state_all": [torch.zeros(16, dtype=torch.uint8)],
             "state_dict": collections.OrderedDict(plain["state_dict"]),
         }
-        assert_same(weights_of(save(whole), model), weights_of(save(plain), model))
+        assert_same(weights_of(save(complete), model), weights_of(save(plain), model))
 
     def test_loaded_models_are_float32_and_in_eval_mode(self, content: Content, save: Save) -> None:
         for model, load in LOADERS.items():
@@ -122,7 +124,7 @@ class TestLayouts:
 
 class TestAudioSettings:
     @pytest.mark.parametrize("place", ["audio", "data_config", "config"])
-    def test_are_kept(self, content: Content, save: Save, place: str) -> None:
+    def test_audio_settings_are_read(self, content: Content, save: Save, place: str) -> None:
         checkpoint = content("waveglow")
         checkpoint.setdefault(place, {}).update(sampling_rate=16000, mel_fmax=7600.0, name="not a setting")
         audio = load_waveglow(save(checkpoint)).audio
@@ -132,74 +134,74 @@ class TestAudioSettings:
         }
         assert "name" not in audio
 
-    def test_the_hop_is_a_quarter_of_the_upsampling_kernel(self, waveglow: WaveGlow) -> None:
+    def test_default_hop_is_a_quarter_of_the_upsampling_kernel(self, waveglow: WaveGlow) -> None:
         assert (waveglow.config.upsample_kernel, waveglow.config.upsample_stride) == (1024, 256)
 
-    def test_a_stated_hop_is_taken(self, content: Content, save: Save) -> None:
+    def test_stated_hop_is_used(self, content: Content, save: Save) -> None:
         assert load_waveglow(save(content("waveglow") | {"audio": {"hop_length": 128}})).config.upsample_stride == 128
 
 
-class TestMisfits:
+class TestMismatches:
     @pytest.mark.parametrize(
-        ("key", "said"),
+        ("key", "message"),
         [
-            ("decoder.gate_layer.linear_layer.weight", "decoder.gate_layer.weight should be [1, 36], is absent"),
+            ("decoder.gate_layer.linear_layer.weight", "decoder.gate_layer.weight: expected [1, 36], got no tensor"),
             (
                 "decoder.decoder_rnn.weight_hh",
-                "decoder.decoder_rnn.weight_hh: the model's dimensions are read off it, and it is absent",
+                "decoder.decoder_rnn.weight_hh: needed to infer the model's dimensions; it is absent",
             ),
         ],
     )
-    def test_missing_tensor(self, content: Content, save: Save, key: str, said: str) -> None:
+    def test_missing_tensor_is_named(self, content: Content, save: Save, key: str, message: str) -> None:
         checkpoint = content("tacotron2")
         del checkpoint["state_dict"][key]
-        assert said in refusal(load_tacotron2, save(checkpoint))
+        assert message in error_of(load_tacotron2, save(checkpoint))
 
-    def test_extra_tensor_is_named_as_in_the_file(self, content: Content, save: Save) -> None:
+    def test_unexpected_tensor_is_named_as_in_the_file(self, content: Content, save: Save) -> None:
         checkpoint = content("waveglow")
         checkpoint["state_dict"]["module.WN.9.extra.conv.weight"] = torch.zeros(3, 2)
-        said = refusal(load_waveglow, save(checkpoint))
-        assert "module.WN.9.extra.conv.weight should be absent, is [3, 2]" in said
+        message = error_of(load_waveglow, save(checkpoint))
+        assert "module.WN.9.extra.conv.weight: expected no tensor, got [3, 2]" in message
 
-    def test_misshapen_tensor_is_named_with_both_shapes(self, content: Content, save: Save) -> None:
+    def test_tensor_of_wrong_shape_is_named_with_both_shapes(self, content: Content, save: Save) -> None:
         checkpoint = content("tacotron2")
         checkpoint["state_dict"]["decoder.attention_rnn.bias_ih"] = torch.zeros(7)
-        said = refusal(load_tacotron2, save(checkpoint))
-        assert re.search(r"decoder\.attention_rnn\.bias_ih should be \[\d+\], is \[7\]$", said)
+        message = error_of(load_tacotron2, save(checkpoint))
+        assert re.search(r"decoder\.attention_rnn\.bias_ih: expected \[\d+\], got \[7\]$", message)
 
-    def test_many_misfits_are_counted(self, content: Content, save: Save) -> None:
+    def test_many_mismatches_are_counted(self, content: Content, save: Save) -> None:
         checkpoint = content("waveglow")
         for key in [key for key in checkpoint["state_dict"] if ".in_layers.0." in key]:
             checkpoint["state_dict"][key] = checkpoint["state_dict"][key][:3]
-        assert re.search(r"; and \d+ more$", refusal(load_waveglow, save(checkpoint)))
+        assert re.search(r"; and \d+ more$", error_of(load_waveglow, save(checkpoint)))
 
-    def test_two_tensors_of_one_name(self, content: Content, save: Save) -> None:
+    def test_two_tensors_with_the_same_name_are_rejected(self, content: Content, save: Save) -> None:
         checkpoint = content("tacotron2")
         checkpoint["state_dict"]["module.embedding.weight"] = torch.zeros(2, 2)
-        assert "are two tensors of one name" in refusal(load_tacotron2, save(checkpoint))
+        assert "map to the same tensor name" in error_of(load_tacotron2, save(checkpoint))
 
     @MODELS
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-    def test_diverged_weights(self, content: Content, save: Save, model: str, bad: float) -> None:
+    def test_nan_and_inf_weights_are_rejected(self, content: Content, save: Save, model: str, bad: float) -> None:
         checkpoint = content(model)
         key = next(key for key, value in checkpoint["state_dict"].items() if value.ndim == 3)
         checkpoint["state_dict"][key][0, 0, 0] = bad
-        assert f"{key} holds NaN or infinity" in refusal(LOADERS[model], save(checkpoint))
+        assert f"{key} contains NaN or Inf" in error_of(LOADERS[model], save(checkpoint))
 
-    def test_weight_norm_without_its_gain(self, content: Content, save: Save) -> None:
+    def test_weight_norm_without_gain_is_rejected(self, content: Content, save: Save) -> None:
         checkpoint = content("waveglow")
         del checkpoint["state_dict"]["WN.0.start.weight_g"]
-        assert "WN.0.start.weight_g: expected [8, 1, 1], got nothing" in refusal(load_waveglow, save(checkpoint))
+        assert "WN.0.start.weight_g: expected [8, 1, 1], got no tensor" in error_of(load_waveglow, save(checkpoint))
 
-    def test_no_tensor(self, content: Content, save: Save) -> None:
+    def test_entry_that_is_not_a_tensor_is_rejected(self, content: Content, save: Save) -> None:
         checkpoint = content("tacotron2")
         checkpoint["state_dict"]["embedding.weight"] = [1.0, 2.0]
-        assert "embedding.weight should be a tensor, got list" in refusal(load_tacotron2, save(checkpoint))
+        assert "embedding.weight should be a tensor, got list" in error_of(load_tacotron2, save(checkpoint))
 
 
 class TestConfigs:
     @pytest.mark.parametrize(
-        ("model", "changes", "said"),
+        ("model", "changes", "message"),
         [
             ("tacotron2", {"n_symbols": "148"}, "config 'n_symbols' should be a number (int), got '148'"),
             ("tacotron2", {"prenet_dim": True}, "config 'prenet_dim' should be a number (int), got True"),
@@ -209,91 +211,107 @@ class TestConfigs:
             ("waveglow", {"WN_config": 3}, "config 'WN_config' should be a dict, got int"),
         ],
     )
-    def test_wrong_types(self, content: Content, save: Save, model: str, changes: dict[str, Any], said: str) -> None:
-        assert said in refusal(LOADERS[model], save(content(model, **changes)))
+    def test_values_of_wrong_types_are_rejected(
+        self, content: Content, save: Save, model: str, changes: dict[str, Any], message: str
+    ) -> None:
+        assert message in error_of(LOADERS[model], save(content(model, **changes)))
 
     @pytest.mark.parametrize(
-        ("model", "changes", "said"),
+        ("model", "changes", "message"),
         [
             ("tacotron2", {"max_decoder_steps": 0}, "max_decoder_steps must be positive"),
             ("tacotron2", {"gate_threshold": -0.5}, "gate_threshold must be positive"),
-            ("waveglow", {"upsample_stride": 100}, "the hop of 100 samples is no multiple of n_group 8"),
-            ("waveglow", {"upsample_stride": 2048}, "leaves gaps in a hop of 2048"),
+            ("waveglow", {"upsample_stride": 100}, "the hop must be a multiple of n_group 8, got 100 samples"),
+            (
+                "waveglow",
+                {"upsample_stride": 2048},
+                "upsample_kernel must be at least the hop of 2048 samples, got 1024",
+            ),
             ("waveglow", {"hop_length": 0.5}, "hop_length: expected at least 1, got 0.5"),
             ("waveglow", {"hop_length": 100.5}, "hop_length: expected a whole number of samples, got 100.5"),
         ],
     )
-    def test_impossible_values(
-        self, content: Content, save: Save, model: str, changes: dict[str, Any], said: str
+    def test_impossible_values_are_rejected(
+        self, content: Content, save: Save, model: str, changes: dict[str, Any], message: str
     ) -> None:
-        assert said in refusal(LOADERS[model], save(content(model, **changes)))
+        assert message in error_of(LOADERS[model], save(content(model, **changes)))
 
     @pytest.mark.parametrize("with_config", [True, False])
-    def test_several_frames_a_step(self, content: Content, save: Save, with_config: bool) -> None:
-        checkpoint = several_frames_a_step(content("tacotron2", n_frames_per_step=3), 3)
+    def test_frames_per_step_are_inferred(self, content: Content, save: Save, with_config: bool) -> None:
+        checkpoint = with_frames_per_step(content("tacotron2", n_frames_per_step=3), 3)
         if not with_config:
             del checkpoint["config"]
         config = load_tacotron2(save(checkpoint)).config
         assert (config.n_frames_per_step, config.n_mel_channels) == (3, 4)
 
-    def test_several_frames_a_step_that_the_prenet_does_not_see(self, content: Content, save: Save) -> None:
-        checkpoint = several_frames_a_step(content("tacotron2", n_frames_per_step=3), 3)
+    def test_prenet_must_accept_all_frames_of_a_step(self, content: Content, save: Save) -> None:
+        checkpoint = with_frames_per_step(content("tacotron2", n_frames_per_step=3), 3)
         weight = checkpoint["state_dict"]["decoder.prenet.layers.0.linear_layer.weight"]
         checkpoint["state_dict"]["decoder.prenet.layers.0.linear_layer.weight"] = weight[:, :4]
-        assert "prenet.layers.0.linear_layer.weight should be [8, 12], is [8, 4]" in refusal(
+        assert "prenet.layers.0.linear_layer.weight: expected [8, 12], got [8, 4]" in error_of(
             load_tacotron2, save(checkpoint)
         )
 
     @pytest.mark.parametrize(
-        ("key", "said"),
+        ("key", "message"),
         [
             ("encoder.convolutions.0.0.conv.weight", "encoder_kernel_size must be odd, got 4"),
             ("postnet.convolutions.0.0.conv.weight", "postnet_kernel_size must be odd, got 4"),
         ],
     )
-    def test_even_kernels(self, content: Content, save: Save, key: str, said: str) -> None:
+    def test_even_kernels_are_rejected(self, content: Content, save: Save, key: str, message: str) -> None:
         checkpoint = content("tacotron2")
         for name in ("encoder_kernel_size", "postnet_kernel_size"):
             del checkpoint["config"][name]
         checkpoint["state_dict"][key] = checkpoint["state_dict"][key][:, :, :4]
-        assert said in refusal(load_tacotron2, save(checkpoint))
+        assert message in error_of(load_tacotron2, save(checkpoint))
 
-    def test_a_whole_number_will_do_for_a_fraction(self, content: Content, save: Save) -> None:
+    def test_float_setting_accepts_an_integer(self, content: Content, save: Save) -> None:
         assert load_tacotron2(save(content("tacotron2", gate_threshold=1))).config.gate_threshold == 1.0
 
     @pytest.mark.parametrize(
-        ("model", "changes", "said"),
+        ("model", "changes", "message"),
         [
-            ("tacotron2", {"n_symbols": 150}, "its config says n_symbols 150, its weights 148"),
-            ("tacotron2", {"postnet_n_convolutions": 4}, "its config says postnet_n_convolutions 4, its weights 5"),
+            ("tacotron2", {"n_symbols": 150}, "config 'n_symbols' does not match the weights: expected 148, got 150"),
+            (
+                "tacotron2",
+                {"postnet_n_convolutions": 4},
+                "'postnet_n_convolutions' does not match the weights: expected 5, got 4",
+            ),
             ("waveglow", {"n_flows": 10**9}, "n_flows"),
-            ("waveglow", {"WN_config": {"n_layers": 1}}, "its config says n_layers 1, its weights 3"),
+            (
+                "waveglow",
+                {"WN_config": {"n_layers": 1}},
+                "config 'n_layers' does not match the weights: expected 3, got 1",
+            ),
         ],
     )
-    def test_disagrees_with_the_weights(
-        self, content: Content, save: Save, model: str, changes: dict[str, Any], said: str
+    def test_config_that_contradicts_the_weights_is_rejected(
+        self, content: Content, save: Save, model: str, changes: dict[str, Any], message: str
     ) -> None:
-        assert said in refusal(LOADERS[model], save(content(model, **changes)))
+        assert message in error_of(LOADERS[model], save(content(model, **changes)))
 
     @MODELS
     @pytest.mark.parametrize("config", ["absent", None, [1, 2], {}])
-    def test_dimensions_without_a_config(self, content: Content, save: Save, model: str, config: Any) -> None:
+    def test_dimensions_are_inferred_without_a_config(
+        self, content: Content, save: Save, model: str, config: Any
+    ) -> None:
         expected = LOADERS[model](save(content(model)))
         checkpoint = content(model) | {"config": config}
         if config == "absent":
             del checkpoint["config"]
         loaded = LOADERS[model](save(checkpoint))
-        read_off = {name for name in vars(expected.config) if name not in ("max_decoder_steps", "gate_threshold")}
-        assert all(getattr(loaded.config, name) == getattr(expected.config, name) for name in read_off)
+        inferred = {name for name in vars(expected.config) if name not in ("max_decoder_steps", "gate_threshold")}
+        assert all(getattr(loaded.config, name) == getattr(expected.config, name) for name in inferred)
         assert_same(loaded.state_dict(), expected.state_dict())
 
 
 class TestBrokenFiles:
-    def test_missing(self, tmp_path: Path) -> None:
-        assert refusal(load_tacotron2, tmp_path / "none.pt").startswith("no such file")
+    def test_missing_file(self, tmp_path: Path) -> None:
+        assert error_of(load_tacotron2, tmp_path / "none.pt").startswith("no such file")
 
-    def test_folder(self, tmp_path: Path) -> None:
-        assert refusal(load_tacotron2, tmp_path).startswith("a folder")
+    def test_folder_is_not_a_file(self, tmp_path: Path) -> None:
+        assert error_of(load_tacotron2, tmp_path).startswith("a folder")
 
     @pytest.mark.parametrize(
         "data",
@@ -306,22 +324,22 @@ class TestBrokenFiles:
         ],
         ids=["empty", "text", "web page", "start of a zip", "image"],
     )
-    def test_no_checkpoint(self, tmp_path: Path, data: bytes) -> None:
+    def test_file_that_is_not_a_checkpoint(self, tmp_path: Path, data: bytes) -> None:
         path = tmp_path / "model.pt"
         path.write_bytes(data)
-        assert "truncated, or no PyTorch checkpoint" in refusal(load_waveglow, path)
+        assert "truncated, or not a PyTorch checkpoint" in error_of(load_waveglow, path)
 
     @pytest.mark.parametrize("legacy", [False, True])
-    def test_truncated(self, content: Content, tmp_path: Path, legacy: bool) -> None:
+    def test_truncated_file(self, content: Content, tmp_path: Path, legacy: bool) -> None:
         path = tmp_path / "model.pt"
         torch.save(content("waveglow"), path, _use_new_zipfile_serialization=not legacy)
-        whole = path.read_bytes()
-        for size in (10, len(whole) // 2, len(whole) - 1):
-            path.write_bytes(whole[:size])
-            assert "truncated" in refusal(load_waveglow, path)
+        data = path.read_bytes()
+        for size in (10, len(data) // 2, len(data) - 1):
+            path.write_bytes(data[:size])
+            assert "truncated" in error_of(load_waveglow, path)
 
     @pytest.mark.parametrize(
-        ("held", "said"),
+        ("saved", "message"),
         [
             ({"model": 1, "iteration": 2}, "got a dict with 'model', 'iteration'"),
             ({}, "got a dict with nothing in it"),
@@ -330,5 +348,5 @@ class TestBrokenFiles:
             (collections.Counter("abc"), "got an object of Counter"),
         ],
     )
-    def test_another_layout(self, save: Save, held: Any, said: str) -> None:
-        assert said in refusal(load_tacotron2, save(held))
+    def test_file_without_weights(self, save: Save, saved: Any, message: str) -> None:
+        assert message in error_of(load_tacotron2, save(saved))

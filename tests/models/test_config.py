@@ -1,4 +1,4 @@
-"""The numbers that are derived from WaveGlow's dimensions, against measurements."""
+"""Values derived from WaveGlow's dimensions, compared with measurements."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def small_config(n_flows: int, n_layers: int, kernel_size: int, stride: int, ker
     )
 
 
-def measured_field(config: WaveGlowConfig) -> tuple[int, int]:
-    """Frames (before, after) that reach a frame's samples: change one frame, see which samples move."""
+def measure_receptive_field(config: WaveGlowConfig) -> tuple[int, int]:
+    """Measure the frames (before, after) that affect a frame's samples: change one frame, find the changed samples."""
     torch.manual_seed(0)
     model = WaveGlow(config).double()
     frames = 2 * sum(config.receptive_field_frames) + 5
@@ -29,9 +29,9 @@ def measured_field(config: WaveGlowConfig) -> tuple[int, int]:
     z = torch.randn(1, config.n_group, frames * config.groups_per_frame, dtype=torch.float64)
     changed = mel.clone()
     changed[:, :, frames // 2] += 1.0
-    moved = model.infer(mel, 1.0, z) != model.infer(changed, 1.0, z)
-    touched = moved.reshape(frames, config.upsample_stride).any(1).nonzero()
-    return int(touched.max()) - frames // 2, frames // 2 - int(touched.min())
+    differs = model.infer(mel, 1.0, z) != model.infer(changed, 1.0, z)
+    affected = differs.reshape(frames, config.upsample_stride).any(1).nonzero()
+    return int(affected.max()) - frames // 2, frames // 2 - int(affected.min())
 
 
 @pytest.mark.parametrize(
@@ -44,19 +44,19 @@ def measured_field(config: WaveGlowConfig) -> tuple[int, int]:
         small_config(n_flows=2, n_layers=2, kernel_size=3, stride=8, kernel=8),
     ],
 )
-def test_receptive_field(config: WaveGlowConfig) -> None:
-    """Never less than measured. The flow that runs first sees the mel one layer less deep."""
-    measured, stated = measured_field(config), config.receptive_field_frames
+def test_receptive_field_covers_the_measured_one(config: WaveGlowConfig) -> None:
+    """The stated field is never too small, and at most one frame too large: the first flow has one layer less depth."""
+    measured, stated = measure_receptive_field(config), config.receptive_field_frames
     for one_measured, one_stated in zip(measured, stated, strict=True):
         assert one_measured <= one_stated <= one_measured + 1
 
 
-def test_receptive_field_is_exact_where_it_ends_inside_a_frame() -> None:
+def test_receptive_field_is_exact_if_it_ends_inside_a_frame() -> None:
     config = small_config(n_flows=2, n_layers=2, kernel_size=3, stride=16, kernel=64)
-    assert measured_field(config) == config.receptive_field_frames == (6, 3)
+    assert measure_receptive_field(config) == config.receptive_field_frames == (6, 3)
 
 
-def test_published_dimensions() -> None:
+def test_derived_values_of_published_dimensions() -> None:
     config = WaveGlowConfig()
     assert config.flow_channels == [8] * 4 + [6] * 4 + [4] * 4
     assert config.n_remaining_channels == 4
@@ -64,26 +64,26 @@ def test_published_dimensions() -> None:
     assert config.receptive_field_frames == (99, 96)  # 12 flows of 255 groups, and 3 frames of upsampling
 
 
-def test_flow_channels_where_the_last_exit_is_the_last_flow() -> None:
+def test_flow_channels_if_channels_leave_at_the_last_flow() -> None:
     config = small_config(n_flows=5, n_layers=1, kernel_size=3, stride=16, kernel=64)
     assert config.flow_channels == [8, 8, 6, 6, 4]
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "message"),
     [
         ({"n_flows": 0}, "n_flows must be positive, got 0"),
-        ({"upsample_stride": 100}, "100 samples is no multiple of n_group 8"),
+        ({"upsample_stride": 100}, "must be a multiple of n_group 8, got 100 samples"),
         ({"n_flows": 17}, "n_group 8 is too small"),
         ({"n_group": 7}, "n_group 7"),
     ],
 )
-def test_impossible_dimensions(changes: dict[str, int], named: str) -> None:
-    with pytest.raises(CheckpointError, match=named):
+def test_impossible_dimensions_are_rejected(changes: dict[str, int], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
         WaveGlowConfig(**changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("changes", [{"kernel_size": 4}, {"n_channels": 5}, {"n_layers": -1}])
-def test_impossible_coupling_networks(changes: dict[str, int]) -> None:
+def test_impossible_coupling_networks_are_rejected(changes: dict[str, int]) -> None:
     with pytest.raises(CheckpointError, match=r"kernel_size must be odd|must be positive"):
         WNConfig(**changes)

@@ -1,4 +1,4 @@
-"""Downloads from a real HTTP server on the loopback: what lies in the cache is always whole."""
+"""Downloads from a real HTTP server on the loopback interface: every file in the cache is complete."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tacoglow.models.download import cache_folder, fetch_pretrained, published_u
 from tacoglow.models.errors import DownloadError
 
 
-def announce(handler: BaseHTTPRequestHandler, length: int) -> None:
+def send_headers(handler: BaseHTTPRequestHandler, length: int) -> None:
     handler.send_response(200)
     handler.send_header("Content-Length", str(length))
     handler.end_headers()
 
 
-def send_cut(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    announce(handler, len(body))
+def send_truncated(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    send_headers(handler, len(body))
     handler.wfile.write(body[: len(body) // 2])
 
 
@@ -44,7 +44,7 @@ def send_chunked(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.wfile.write(b"0\r\n\r\n")
 
 
-def send_chunked_cut(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+def send_chunked_truncated(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
     handler.end_headers()
@@ -52,28 +52,28 @@ def send_chunked_cut(handler: BaseHTTPRequestHandler, body: bytes) -> None:
 
 
 def send_chunked_half(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    """A proxy that lost its source and ended the body in due form: only the contents can tell."""
+    """Ends half a body correctly, like a proxy that lost its source: only the content shows that it is incomplete."""
     send_chunked(handler, body[: len(body) // 2])
 
 
-def send_unmeasured(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    """As HTTP/1.0 does: no length, the end of the connection is the end of the body."""
+def send_without_length(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    """Sends no length, as in HTTP/1.0: the end of the connection is the end of the body."""
     handler.send_response(200)
     handler.end_headers()
     handler.wfile.write(body)
 
 
-def send_unmeasured_cut(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-    send_unmeasured(handler, body[: len(body) // 2])
+def send_without_length_truncated(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    send_without_length(handler, body[: len(body) // 2])
 
 
 def send_login_page(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     page = b"<!DOCTYPE html><html>Please log in</html>"
-    announce(handler, len(page))
+    send_headers(handler, len(page))
     handler.wfile.write(page)
 
 
-def send_to_a_file(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+def redirect_to_a_file(handler: BaseHTTPRequestHandler, body: bytes) -> None:
     handler.send_response(302)
     handler.send_header("Location", "file:///etc/hostname")
     handler.send_header("Content-Length", "0")
@@ -84,8 +84,8 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-class TestWhole:
-    def test_every_published_file(self, registry: Any, tmp_path: Path) -> None:
+class TestComplete:
+    def test_every_published_file_is_downloaded(self, registry: Any, tmp_path: Path) -> None:
         paths = [
             fetch_pretrained(model, precision, progress=False)
             for model in ("tacotron2", "waveglow")
@@ -103,34 +103,32 @@ class TestWhole:
         load_tacotron2(paths[1])
         load_waveglow(paths[2])
 
-    @pytest.mark.parametrize("behave", [send_chunked, send_unmeasured])
-    def test_without_a_length(self, registry: Any, behave: Any) -> None:
-        registry.behave = behave
+    @pytest.mark.parametrize("respond", [send_chunked, send_without_length])
+    def test_body_without_a_length(self, registry: Any, respond: Any) -> None:
+        registry.respond = respond
         assert fetch_pretrained("tacotron2", progress=False).read_bytes() in registry.files.values()
 
-    def test_the_cache_is_used_without_any_request(self, registry: Any) -> None:
+    def test_cached_file_needs_no_request(self, registry: Any) -> None:
         first = fetch_pretrained("tacotron2", progress=False)
         assert fetch_pretrained("tacotron2", progress=False) == first
-        assert len(registry.asked) == 1
+        assert len(registry.requests) == 1
 
     def test_force_downloads_again(self, registry: Any) -> None:
         path = fetch_pretrained("tacotron2", progress=False)
         path.write_bytes(b"spoilt")
         fetch_pretrained("tacotron2", force=True, progress=False)
-        assert len(registry.asked) == 2
+        assert len(registry.requests) == 2
         load_tacotron2(path)
 
-    def test_base_url_and_cache_as_arguments(
-        self, registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_base_url_and_cache_arguments(self, registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("TACOGLOW_NGC_URL")
         path = fetch_pretrained("waveglow", base_url=registry.url + "/", cache=tmp_path / "own", progress=False)
         assert path.parent == tmp_path / "own" / "checkpoints"
 
-    @pytest.mark.parametrize("behave", [None, send_chunked])
-    def test_progress_goes_to_stderr(self, registry: Any, behave: Any, capfd: pytest.CaptureFixture[str]) -> None:
-        if behave:
-            registry.behave = behave
+    @pytest.mark.parametrize("respond", [None, send_chunked])
+    def test_progress_goes_to_stderr(self, registry: Any, respond: Any, capfd: pytest.CaptureFixture[str]) -> None:
+        if respond:
+            registry.respond = respond
         fetch_pretrained("tacotron2")
         captured = capfd.readouterr()
         assert captured.out == ""
@@ -141,73 +139,75 @@ class TestWhole:
 
 class TestFailures:
     @pytest.mark.parametrize(
-        ("behave", "said"),
+        ("respond", "message"),
         [
-            (send_cut, r"cut short: \d+ of \d+ bytes came"),
-            (send_error, "the server answers 503 Service Unavailable"),
-            (send_chunked_cut, "IncompleteRead"),
-            (send_chunked_half, "no whole checkpoint"),
-            (send_unmeasured_cut, "no whole checkpoint"),
-            (send_login_page, "no whole checkpoint"),
-            (send_to_a_file, "302"),
+            (send_truncated, r"incomplete download: expected \d+ bytes, got \d+"),
+            (send_error, "the server answered 503 Service Unavailable"),
+            (send_chunked_truncated, "IncompleteRead"),
+            (send_chunked_half, "not a complete checkpoint"),
+            (send_without_length_truncated, "not a complete checkpoint"),
+            (send_login_page, "not a complete checkpoint"),
+            (redirect_to_a_file, "302"),
         ],
     )
-    def test_leave_nothing_behind(self, registry: Any, tmp_path: Path, behave: Any, said: str) -> None:
-        registry.behave, well = behave, registry.behave
-        with pytest.raises(DownloadError, match=said) as raised:
+    def test_failed_download_leaves_no_file(self, registry: Any, tmp_path: Path, respond: Any, message: str) -> None:
+        registry.respond, respond_correctly = respond, registry.respond
+        with pytest.raises(DownloadError, match=message) as raised:
             fetch_pretrained("waveglow", progress=False)
-        message = str(raised.value)
-        assert message.startswith(published_url("waveglow") + ": ")
-        assert message.endswith("; download it by hand and pass --waveglow")
-        assert "\n" not in message
+        error = str(raised.value)
+        assert error.startswith(published_url("waveglow") + ": ")
+        assert error.endswith("; download it by hand and pass --waveglow")
+        assert "\n" not in error
         assert files_in(tmp_path) == []
-        registry.behave = well
+        registry.respond = respond_correctly
         load_waveglow(fetch_pretrained("waveglow", progress=False))
 
-    def test_a_failed_refresh_keeps_the_old_file(self, registry: Any) -> None:
+    def test_failed_forced_download_keeps_the_old_file(self, registry: Any) -> None:
         path = fetch_pretrained("waveglow", progress=False)
-        registry.behave = send_cut
+        registry.respond = send_truncated
         with pytest.raises(DownloadError):
             fetch_pretrained("waveglow", force=True, progress=False)
         load_waveglow(path)
         assert files_in(path.parent) == [path.name]
 
-    def test_nobody_listens(self, registry: Any, tmp_path: Path) -> None:
+    def test_connection_refused(self, registry: Any, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
-            nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+            closed = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(DownloadError, match="Connection refused"):
-            fetch_pretrained("tacotron2", base_url=nobody, progress=False)
+            fetch_pretrained("tacotron2", base_url=closed, progress=False)
         assert files_in(tmp_path) == []
 
-    def test_a_server_that_falls_silent(self, registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unresponsive_server_times_out(
+        self, registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(download, "TIMEOUT", 0.3)
         done = threading.Event()
 
         def stall(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-            send_cut(handler, body)
+            send_truncated(handler, body)
             handler.wfile.flush()
             done.wait(20)
 
-        registry.behave = stall
+        registry.respond = stall
         with pytest.raises(DownloadError, match="timed out"):
             fetch_pretrained("tacotron2", progress=False)
         done.set()
         assert files_in(tmp_path) == []
 
     @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
-    def test_an_interrupt_from_the_keyboard(self, registry: Any, tmp_path: Path) -> None:
+    def test_keyboard_interrupt_leaves_no_file(self, registry: Any, tmp_path: Path) -> None:
         done, main_thread = threading.Event(), threading.main_thread().ident
         assert main_thread is not None
 
         def interrupt(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-            send_cut(handler, body)
-            while not files_in(tmp_path):  # until the client has begun to write
+            send_truncated(handler, body)
+            while not files_in(tmp_path):  # until the client has created its temporary file
                 done.wait(0.01)
             signal.pthread_kill(main_thread, signal.SIGINT)
             done.wait(20)
 
-        registry.behave, well = interrupt, registry.behave
-        # A process that was started in the background ignores this signal.
+        registry.respond, respond_correctly = interrupt, registry.respond
+        # In a process that was started in the background, SIGINT is ignored by default.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
@@ -216,40 +216,40 @@ class TestFailures:
             signal.signal(signal.SIGINT, before)
         done.set()
         assert files_in(tmp_path) == []
-        registry.behave = well
+        registry.respond = respond_correctly
         load_tacotron2(fetch_pretrained("tacotron2", progress=False))
 
-    def test_a_cache_that_cannot_be_written(self, registry: Any, tmp_path: Path) -> None:
+    def test_cache_that_cannot_be_written(self, registry: Any, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(DownloadError, match="file"):
             fetch_pretrained("tacotron2", cache=tmp_path / "file", progress=False)
 
     @pytest.mark.parametrize("base", ["file:///etc", "ftp://127.0.0.1", "api.ngc.nvidia.com", "data:,"])
-    def test_only_http_is_fetched(self, tmp_path: Path, base: str) -> None:
+    def test_other_url_schemes_are_rejected(self, tmp_path: Path, base: str) -> None:
         with pytest.raises(DownloadError, match="only http and https"):
             fetch_pretrained("tacotron2", base_url=base, cache=tmp_path, progress=False)
 
     @pytest.mark.parametrize(("model", "precision"), [("fastpitch", "fp32"), ("tacotron2", "int8")])
-    def test_what_was_never_published(self, model: Any, precision: Any) -> None:
+    def test_unpublished_model_is_rejected(self, model: Any, precision: Any) -> None:
         with pytest.raises(ValueError, match="tacotron2 fp32, tacotron2 fp16, waveglow fp32"):
             fetch_pretrained(model, precision)
 
 
-class TestAtOnce:
-    """Both requests are answered only when both have come, so the downloads do overlap."""
+class TestConcurrentDownloads:
+    """The server answers neither request before both have arrived, so the downloads overlap."""
 
     def test_two_threads(self, registry: Any, tmp_path: Path) -> None:
-        self.hold_until_both_ask(registry)
+        self.wait_for_both_requests(registry)
         with ThreadPoolExecutor(2) as pool:
             futures = [pool.submit(fetch_pretrained, "waveglow", progress=False) for _ in range(2)]
             paths = {future.result(timeout=30) for future in futures}
-        assert len(registry.asked) == 2
+        assert len(registry.requests) == 2
         load_waveglow(paths.pop())
         assert not paths
         assert files_in(tmp_path) == ["nvidia_waveglowpyt_fp32_20190427"]
 
     def test_two_processes(self, registry: Any, tmp_path: Path) -> None:
-        self.hold_until_both_ask(registry)
+        self.wait_for_both_requests(registry)
         program = (
             "from tacoglow.models import load_waveglow\n"
             "from tacoglow.models.download import fetch_pretrained\n"
@@ -257,33 +257,33 @@ class TestAtOnce:
         )
         both = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(2)]
         assert [process.wait(timeout=60) for process in both] == [0, 0]
-        assert len(registry.asked) == 2
+        assert len(registry.requests) == 2
         assert files_in(tmp_path) == ["nvidia_waveglowpyt_fp32_20190427"]
 
     @staticmethod
-    def hold_until_both_ask(registry: Any) -> None:
-        gate, well = threading.Barrier(2), registry.behave
+    def wait_for_both_requests(registry: Any) -> None:
+        barrier, respond_correctly = threading.Barrier(2), registry.respond
 
         def wait_for_both(handler: BaseHTTPRequestHandler, body: bytes) -> None:
-            gate.wait(30)
-            well(handler, body)
+            barrier.wait(30)
+            respond_correctly(handler, body)
 
-        registry.behave = wait_for_both
+        registry.respond = wait_for_both
 
 
 class TestCacheFolder:
-    def test_order_of_precedence(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_precedence_of_environment_variables(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("TACOGLOW_CACHE", "~/own")
         monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
         assert cache_folder("given") == Path("given")
         assert cache_folder() == tmp_path / "own"
-        monkeypatch.setenv("TACOGLOW_CACHE", "")  # set but empty is as good as unset
+        monkeypatch.setenv("TACOGLOW_CACHE", "")  # an empty variable counts as unset
         assert cache_folder() == Path("/xdg/tacoglow")
         monkeypatch.delenv("XDG_CACHE_HOME")
         assert cache_folder() == tmp_path / ".cache" / "tacoglow"
 
-    def test_published_addresses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_published_urls(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("TACOGLOW_NGC_URL", raising=False)
         assert published_url("tacotron2") == (
             "https://api.ngc.nvidia.com/v2/models/nvidia/"

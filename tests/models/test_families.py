@@ -1,4 +1,4 @@
-"""Every family's checkpoint of one model exports the same voice, bit for bit."""
+"""Checkpoints of one model in the layout of every family export the same voice, bit for bit."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def vocoder(tiny_checkpoints: TinyCheckpoints) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def exported(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """exported(tacotron2=…, waveglow=…): the bytes of the five graphs; the tiny voice's for a model left out."""
-    known: dict[str, Any] = {
+    """exported(tacotron2=…) or exported(waveglow=…): the bytes of that model's ONNX graphs, by graph name."""
+    tiny: dict[str, Any] = {
         "tacotron2": load_tacotron2(tiny_checkpoints.tacotron2),
         "waveglow": load_waveglow(tiny_checkpoints.waveglow),
     }
 
     def export(**models: Tacotron2 | WaveGlow) -> dict[str, bytes]:
-        pair = {**known, **models}
+        pair = {**tiny, **models}
         wanted = ("waveglow", "denoiser") if "waveglow" in models else ("encoder", "decoder_step", "postnet")
         graphs = build_graphs(pair["tacotron2"], pair["waveglow"], Denoiser(pair["waveglow"], 512), "fp32")
         folder = tmp_path_factory.mktemp("graphs")
@@ -68,7 +68,7 @@ def vocoder_graphs(exported: Any, tiny_checkpoints: TinyCheckpoints) -> dict[str
 
 
 def save_nemo(state: Any, path: Path) -> Path:
-    """A .nemo file: a tar of a configuration and the weights."""
+    """Write a .nemo file: a tar of a configuration and the weights."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     with tarfile.open(path, "w") as tar:
@@ -125,14 +125,14 @@ class TestTacotron2:
         assert model.audio == {"sampling_rate": 22050}
         assert exported(tacotron2=model) == exported(tacotron2=load_tacotron2(save(ours)))
 
-    def test_coqui_with_its_config_beside(self, acoustic: Any, save: Save) -> None:
+    def test_coqui_reads_the_adjacent_config(self, acoustic: Any, save: Save) -> None:
         theirs, _ = layouts.coqui(acoustic)
         theirs.pop("config")
         path = save(theirs)
-        with pytest.raises(CheckpointError, match=r"do not show its attention_norm; put its config\.json"):
+        with pytest.raises(CheckpointError, match=r"config does not state attention_norm; put its config\.json"):
             load_tacotron2(path)
         (path.parent / "config.json").write_text('{"attention_norm": "sigmoid"}')
-        with pytest.raises(CheckpointError, match="with attention_norm 'sigmoid', where NVIDIA's has 'softmax'"):
+        with pytest.raises(CheckpointError, match="attention_norm: expected 'softmax' as in NVIDIA's, got 'sigmoid'"):
             load_tacotron2(path)
 
     @pytest.mark.parametrize(
@@ -146,29 +146,29 @@ class TestTacotron2:
             ("audio", "spec_gain", 20),
         ],
     )
-    def test_coqui_of_another_architecture(
+    def test_coqui_with_other_settings_is_rejected(
         self, acoustic: Any, save: Save, section: str | None, name: str, value: Any
     ) -> None:
         theirs, _ = layouts.coqui(acoustic)
         (theirs["config"][section] if section else theirs["config"])[name] = value
-        with pytest.raises(CheckpointError, match=rf"{name} {value!r}, where NVIDIA's has"):
+        with pytest.raises(CheckpointError, match=rf"{name}: expected .* as in NVIDIA's, got {value!r}"):
             load_tacotron2(save(theirs))
 
-    def test_coqui_with_other_modules(self, acoustic: Any, save: Save) -> None:
+    def test_coqui_with_other_modules_is_rejected(self, acoustic: Any, save: Save) -> None:
         theirs, _ = layouts.coqui(acoustic)
         theirs["model"]["gst_layer.encoder.convs.0.weight"] = torch.zeros(2, 2)
-        with pytest.raises(CheckpointError, match="with global style tokens, which NVIDIA's Tacotron 2 has not"):
+        with pytest.raises(CheckpointError, match="with global style tokens, which is not supported"):
             load_tacotron2(save(theirs))
 
 
 ERAS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "res_layers and skip_layers": layouts.part_residuals,
+    "res_layers and skip_layers": layouts.split_residuals,
     "cond_layers": dict,
     "one cond_layer": layouts.fuse_conditions,
 }
 
 
-@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")  # what torch's older format saves beside a class
+@pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")  # which torch's older format saves with a class
 class TestWaveGlow:
     @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
     @pytest.mark.parametrize("era", ERAS)
@@ -192,7 +192,7 @@ class TestWaveGlow:
         assert exported(waveglow=model) == vocoder_graphs
 
     def test_weight_norm_removed(self, vocoder: Any, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
-        """A pickled model after remove_weightnorm, which multiplies in float32: equal but for the last bit."""
+        """Weights folded by remove_weightnorm in float32 differ only by rounding from those folded in float64."""
         state = dict(vocoder["state_dict"])
         for key in [key for key in state if key.endswith("weight_g")]:
             stem = key.removesuffix("_g")
@@ -216,43 +216,47 @@ class TestWaveGlow:
         expected = load_waveglow(tiny_checkpoints.waveglow).state_dict()
         torch.testing.assert_close(loaded.state_dict(), expected, rtol=0.0, atol=0.0)
 
-    def test_the_hop_of_a_file_that_does_not_state_it(self, vocoder: Any, save: Save) -> None:
+    def test_hop_argument_is_used_if_the_file_states_none(self, vocoder: Any, save: Save) -> None:
         path = save(vocoder["state_dict"])
         assert load_waveglow(path).config.upsample_stride == 256
         assert load_waveglow(path, hop_length=128).config.upsample_stride == 128
 
-    def test_the_old_flow(self, vocoder: Any, tmp_path: Path) -> None:
+    def test_glow_old_is_rejected(self, vocoder: Any, tmp_path: Path) -> None:
         with layouts.waveglow_module("glow_old") as glow:
             torch.save({"model": layouts.waveglow_model(glow, vocoder["state_dict"])}, tmp_path / "waveglow_old.pt")
         with pytest.raises(CheckpointError, match=r"a WaveGlow of glow_old\.py, whose flow alternates"):
             load_waveglow(tmp_path / "waveglow_old.pt")
 
-    def test_a_fused_layer_of_odd_rows(self, vocoder: Any, save: Save) -> None:
+    def test_fused_layer_with_wrong_row_count_is_rejected(self, vocoder: Any, save: Save) -> None:
         state = layouts.fuse_conditions(vocoder["state_dict"])
         state["WN.1.cond_layer.bias"] = torch.zeros(33)
-        with pytest.raises(CheckpointError, match=r"WN\.1\.cond_layer\.bias: \[33\] is not made for 2 layers"):
+        with pytest.raises(CheckpointError, match=r"WN\.1\.cond_layer\.bias: \[33\] cannot be split into 2 layers"):
             load_waveglow(save(state))
 
 
-class TestOthers:
-    def test_the_other_model(self, tiny_checkpoints: TinyCheckpoints) -> None:
-        with pytest.raises(CheckpointError, match=r"holds a waveglow \(.*\); give it as --waveglow"):
+class TestRejectedFiles:
+    def test_other_model(self, tiny_checkpoints: TinyCheckpoints) -> None:
+        with pytest.raises(
+            CheckpointError, match=r"expected a tacotron2 checkpoint, got waveglow \(.*\); give it as --waveglow"
+        ):
             load_tacotron2(tiny_checkpoints.waveglow)
-        with pytest.raises(CheckpointError, match=r"holds a tacotron2 \(.*\); give it as --tacotron2"):
+        with pytest.raises(
+            CheckpointError, match=r"expected a waveglow checkpoint, got tacotron2 \(.*\); give it as --tacotron2"
+        ):
             load_waveglow(tiny_checkpoints.tacotron2)
 
-    def test_another_network(self, save: Save) -> None:
+    def test_unknown_network(self, save: Save) -> None:
         path = save({"model": nn.Linear(2, 2)})
-        with pytest.raises(CheckpointError, match="of a known family: its tensors are weight, bias"):
+        with pytest.raises(CheckpointError, match="of a known family, got tensors weight, bias"):
             read_checkpoint(path)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    def test_a_script_module(self, tmp_path: Path) -> None:
+    def test_torchscript_module(self, tmp_path: Path) -> None:
         torch.jit.save(torch.jit.script(nn.Linear(2, 2)), tmp_path / "model.pt")
         with pytest.raises(CheckpointError, match="a TorchScript program, which cannot be read without running it"):
             load_waveglow(tmp_path / "model.pt")
 
-    def test_a_tar_of_something_else(self, tmp_path: Path) -> None:
+    def test_tar_without_a_checkpoint(self, tmp_path: Path) -> None:
         with tarfile.open(tmp_path / "model.tar", "w") as tar:
             tar.addfile(tarfile.TarInfo("empty"))
         with pytest.raises(CheckpointError, match=r"a tar file without model_weights\.ckpt"):

@@ -1,4 +1,4 @@
-"""The modules against what NVIDIA's own classes computed with the same weights, masks and noise."""
+"""PyTorch modules against the results of NVIDIA's classes with the same weights, masks and noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tacoglow.tests.tolerances import PUBLISHED, PUBLISHED_HALF
 
 SIGMA = 0.6
 STRENGTH = 0.1
-LIMIT = 7  # frames, the step limit of the case "limit"
+LIMIT = 7  # decoder steps, the limit of the case "limit"
 
 Golden = dict[str, Tensor]
 
@@ -34,14 +34,14 @@ def model_for(content: Callable[..., Any], save: Callable[[Any], Path]) -> Calla
 
 
 def inputs(golden: Golden, case: str) -> tuple[Tensor, Tensor, Tensor]:
-    """ids [B, T], lengths [B], masks [B, F, 2, P]"""
+    """Return ids [B, T], lengths [B] and masks [B, F, 2, P]."""
     batch = len(golden[f"tacotron2/{case}/memory"])
     ids = golden["tacotron2/ids"][:batch]
     return ids, torch.full((batch,), ids.shape[1]), golden["tacotron2/masks"][:batch]
 
 
 @pytest.mark.parametrize("case", ["stop", "limit", "pair"])
-def test_encoder(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
+def test_encoder_matches_nvidia(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
     ids, lengths, _ = inputs(golden, case)
     with torch.no_grad():
         memory, _, mask = model_for(case).encode(ids, lengths)
@@ -50,20 +50,20 @@ def test_encoder(model_for: Callable[[str], Tacotron2], golden: Golden, case: st
 
 
 @pytest.mark.parametrize("case", ["stop", "limit", "pair"])
-def test_decoder(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
+def test_decoder_matches_nvidia(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
     ids, lengths, masks = inputs(golden, case)
     model = model_for(case)
     with torch.no_grad():
         out = model.decode(*model.encode(ids, lengths), masks)
     assert out.mel_lengths.tolist() == golden[f"tacotron2/{case}/mel_lengths"].tolist()
-    for i, decoded in enumerate(out.frames_decoded):  # NVIDIA's go on past an item's end while another speaks
+    for i, decoded in enumerate(out.frames_decoded):  # NVIDIA's values go on past an item's end until the batch ends
         assert_close(out.mel[i, :, :decoded], golden[f"tacotron2/{case}/mel"][i, :, :decoded])
         assert_close(out.gate_logits[i, :decoded], golden[f"tacotron2/{case}/gate_logits"][i, :decoded])
         assert_close(out.alignments[i, :decoded], golden[f"tacotron2/{case}/alignments"][i, :decoded])
 
 
 @pytest.mark.parametrize("case", ["stop", "limit"])
-def test_infer(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
+def test_infer_matches_nvidia(model_for: Callable[[str], Tacotron2], golden: Golden, case: str) -> None:
     ids, lengths, masks = inputs(golden, case)
     mel, mel_lengths, alignments = model_for(case).infer(ids, lengths, masks)
     assert_close(mel, golden[f"tacotron2/{case}/mel_postnet"])
@@ -71,38 +71,40 @@ def test_infer(model_for: Callable[[str], Tacotron2], golden: Golden, case: str)
     assert mel_lengths.tolist() == golden[f"tacotron2/{case}/mel_lengths"].tolist()
 
 
-def test_the_cases_end_as_they_are_named(golden: Golden) -> None:
+def test_golden_cases_end_as_their_names_say(golden: Golden) -> None:
     frames = {case: golden[f"tacotron2/{case}/mel"].shape[2] for case in ("stop", "limit", "pair")}
-    assert golden["tacotron2/stop/mel_lengths"].tolist() == [frames["stop"] - 1]  # the gate's own frame is the last
+    assert golden["tacotron2/stop/mel_lengths"].tolist() == [
+        frames["stop"] - 1
+    ]  # the last frame is that of the gate's step
     assert golden["tacotron2/limit/mel_lengths"].tolist() == [LIMIT] == [frames["limit"]]
     assert len(set(golden["tacotron2/pair/mel_lengths"].tolist())) == 2
 
 
-def test_older_form_of_infer(tacotron2: Tacotron2, golden: Golden) -> None:
-    """infer(ids) as in SEED's example: mel before and after the postnet, gates, alignments."""
+def test_infer_without_lengths_matches_nvidia(tacotron2: Tacotron2, golden: Golden) -> None:
+    """infer(ids) returns mel before and after the postnet, gates and alignments, as in NVIDIA's example."""
     ids, _, masks = inputs(golden, "stop")
     older = tacotron2.infer(ids, None, masks)
     for got, name in zip(older, ("mel", "mel_postnet", "gate_logits", "alignments"), strict=True):
         assert_close(got, golden[f"tacotron2/stop/{name}"])
 
 
-def test_drawn_dropout_is_on_and_seeded(tacotron2: Tacotron2, golden: Golden) -> None:
+def test_random_dropout_is_on_and_seeded(tacotron2: Tacotron2, golden: Golden) -> None:
     ids, lengths, _ = inputs(golden, "stop")
-    spoken = []
+    mels = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        spoken.append(tacotron2.infer(ids, lengths)[0][:, :, :5])
-    assert torch.equal(spoken[0], spoken[1])
-    assert not torch.allclose(spoken[0], spoken[2])
+        mels.append(tacotron2.infer(ids, lengths)[0][:, :, :5])
+    assert torch.equal(mels[0], mels[1])
+    assert not torch.allclose(mels[0], mels[2])
 
 
-def test_waveglow(waveglow: WaveGlow, golden: Golden) -> None:
+def test_waveglow_matches_nvidia(waveglow: WaveGlow, golden: Golden) -> None:
     audio = waveglow.infer(golden["waveglow/mel"], SIGMA, golden["waveglow/z"])
     assert_close(audio, golden["waveglow/audio"])
     assert waveglow.remove_weightnorm(waveglow) is waveglow
 
 
-def test_waveglow_draws_its_noise(waveglow: WaveGlow, golden: Golden) -> None:
+def test_waveglow_draws_noise_if_none_is_given(waveglow: WaveGlow, golden: Golden) -> None:
     torch.manual_seed(3)
     drawn = waveglow.infer(golden["waveglow/mel"], SIGMA)
     torch.manual_seed(3)
@@ -110,16 +112,16 @@ def test_waveglow_draws_its_noise(waveglow: WaveGlow, golden: Golden) -> None:
     assert torch.equal(drawn, waveglow.infer(golden["waveglow/mel"], SIGMA, z))
 
 
-def test_denoiser(waveglow: WaveGlow, golden: Golden) -> None:
+def test_denoiser_matches_nvidia(waveglow: WaveGlow, golden: Golden) -> None:
     denoised = Denoiser(waveglow)(golden["waveglow/audio"], STRENGTH)
     assert_close(denoised, golden["waveglow/denoised"], PUBLISHED)
-    assert (denoised - golden["waveglow/audio"]).abs().max() > 0.01  # so that the hum matters in this test
+    assert (denoised - golden["waveglow/audio"]).abs().max() > 0.01  # so the bias is large enough to matter
 
 
 def test_half_precision_stays_near_float32(
     content: Callable[..., Any], save: Callable[[Any], Path], golden: Golden
 ) -> None:
-    """What model_math="fp16" gives: .half() after loading."""
+    """Half precision by .half() after loading, as with model_math="fp16"."""
     ids, lengths, masks = inputs(golden, "limit")
     speaker = load_tacotron2(save(content("tacotron2", max_decoder_steps=LIMIT))).half()
     mel, _, _ = speaker.infer(ids, lengths, masks.half())

@@ -20,8 +20,8 @@ from tacoglow.text import text_to_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The example of NVIDIA's model page, with this repository for theirs and the CPU for the GPU. First, tacoglow
-# is hidden from the import system, as on a machine where it was never installed.
+# The example of NVIDIA's model page, with this repository in place of NVIDIA's and the CPU in place of the GPU. It
+# begins by hiding tacoglow from the import system, as on a machine where it is not installed.
 EXAMPLE = """
 import importlib.util, sys
 
@@ -63,17 +63,17 @@ def hub(entry: str, **kwargs: Any) -> Any:
     return torch.hub.load(str(ROOT), entry, source="local", **kwargs)  # type: ignore[no-untyped-call]
 
 
-def test_the_published_example_where_tacoglow_is_not_installed(registry: Any, tmp_path: Path) -> None:
+def test_published_example_without_tacoglow_installed(registry: Any, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"}  # one thread: the models are tiny
     command = [sys.executable, "-c", EXAMPLE, str(ROOT)]
     ran = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
     assert (tmp_path / "audio.wav").stat().st_size > 256 * 4
-    assert len(registry.asked) == 2
+    assert len(registry.requests) == 2
     assert "nvidia_waveglowpyt_fp32_20190427" in ran.stderr  # the progress bar
 
 
-def test_no_other_entry_points() -> None:
+def test_hub_lists_only_the_entry_points() -> None:
     """torch.hub.list shows every callable of hubconf without an underscore."""
     shown = [name for name, value in vars(tacoglow.hubconf).items() if callable(value) and not name.startswith("_")]
     assert shown == ["nvidia_tacotron2", "nvidia_waveglow", "nvidia_tts_utils"]
@@ -81,36 +81,38 @@ def test_no_other_entry_points() -> None:
 
 
 class TestPretrained:
-    def test_half_precision_takes_its_own_checkpoint(self, registry: Any) -> None:
+    def test_fp16_uses_the_mixed_precision_checkpoint(self, registry: Any) -> None:
         for entry, name in (
             ("nvidia_tacotron2", "tacotron2_pyt_ckpt_amp"),
             ("nvidia_waveglow", "waveglow_ckpt_amp"),
         ):
             model = hub(entry, model_math="fp16")
-            assert name in registry.asked[-1]
+            assert name in registry.requests[-1]
             assert {value.dtype for value in model.parameters()} == {torch.float16}
             assert not model.training
 
-    def test_limits_may_be_set(self, registry: Any) -> None:
+    def test_limits_are_accepted(self, registry: Any) -> None:
         model = hub("nvidia_tacotron2", max_decoder_steps=3, gate_threshold=0.99)
         assert (model.config.max_decoder_steps, model.config.gate_threshold) == (3, 0.99)
         assert model.infer(torch.tensor([[1, 2, 3]]))[1].shape[2] == 3
 
-    def test_force_reload(self, registry: Any) -> None:
+    def test_force_reload_downloads_again(self, registry: Any) -> None:
         for force in (False, False, True):
             tacoglow.hubconf.nvidia_waveglow(force_reload=force)
-        assert len(registry.asked) == 2
+        assert len(registry.requests) == 2
 
-    def test_dimensions_are_refused(self, registry: Any) -> None:
-        with pytest.raises(TypeError, match=r"nvidia_tacotron2 with trained weights takes no keyword 'n_symbols'"):
+    def test_dimensions_are_rejected(self, registry: Any) -> None:
+        with pytest.raises(
+            TypeError, match=r"nvidia_tacotron2 with trained weights does not accept keyword 'n_symbols'"
+        ):
             hub("nvidia_tacotron2", n_symbols=100)
-        with pytest.raises(TypeError, match=r"nvidia_waveglow with trained weights takes no keyword 'n_flows'"):
+        with pytest.raises(TypeError, match=r"nvidia_waveglow with trained weights does not accept keyword 'n_flows'"):
             hub("nvidia_waveglow", n_flows=4)
-        assert registry.asked == []
+        assert registry.requests == []
 
 
-class TestOwn:
-    def test_checkpoint(self, content: Callable[..., Any], save: Callable[[Any], Path]) -> None:
+class TestOwnCheckpoints:
+    def test_checkpoint_is_loaded(self, content: Callable[..., Any], save: Callable[[Any], Path]) -> None:
         speaker = hub("nvidia_tacotron2", pretrained=False, checkpoint=save(content("tacotron2")))
         vocoder = hub("nvidia_waveglow", pretrained=False, checkpoint=str(save(content("waveglow"))))
         assert speaker.config.prenet_dim == 8
@@ -119,7 +121,7 @@ class TestOwn:
     def test_checkpoint_needs_pretrained_false(self, registry: Any) -> None:
         with pytest.raises(TypeError, match="needs pretrained=False"):
             hub("nvidia_tacotron2", checkpoint="my.pt")
-        assert registry.asked == []
+        assert registry.requests == []
 
     def test_missing_checkpoint(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="no such file"):
@@ -155,22 +157,25 @@ class TestOwn:
 
 
 class TestKeywords:
-    def test_unknown_ones_are_named_with_the_known(self) -> None:
-        with pytest.raises(TypeError, match=r"takes no keyword 'n_symbol'; it takes model_math, .*, n_symbols, "):
+    def test_unknown_keyword_is_named_with_the_accepted_ones(self) -> None:
+        with pytest.raises(
+            TypeError, match=r"does not accept keyword 'n_symbol'; accepted keywords: model_math, .*, n_symbols, "
+        ):
             hub("nvidia_tacotron2", pretrained=False, n_symbol=20)
         with pytest.raises(
-            TypeError, match=r"takes no keyword 'WN_config'; it takes .* n_layers, n_channels, kernel_size"
+            TypeError,
+            match=r"does not accept keyword 'WN_config'; accepted keywords: .* n_layers, n_channels, kernel_size",
         ):
             hub("nvidia_waveglow", pretrained=False, WN_config={})
 
-    def test_training_keywords_of_nvidias_are_taken(self, registry: Any) -> None:
+    def test_nvidias_training_keywords_are_accepted(self, registry: Any) -> None:
         hub("nvidia_tacotron2", p_attention_dropout=0.1, p_decoder_dropout=0.1, mask_padding=True)
 
-    def test_values_are_checked(self) -> None:
+    def test_values_of_keywords_are_checked(self) -> None:
         with pytest.raises(CheckpointError, match=r"nvidia_tacotron2: config 'n_symbols' should be a number"):
             hub("nvidia_tacotron2", pretrained=False, n_symbols="148")
 
-    def test_model_math(self) -> None:
+    def test_unknown_model_math_is_rejected(self) -> None:
         with pytest.raises(ValueError, match="model_math should be 'fp32' or 'fp16', got 'int8'"):
             hub("nvidia_waveglow", model_math="int8")
 
@@ -181,7 +186,7 @@ def utils() -> Any:
 
 
 class TestUtils:
-    def test_prepare_input_sequence(self, utils: Any) -> None:
+    def test_prepare_input_sequence_sorts_and_pads(self, utils: Any) -> None:
         texts = ["Hi.", "Hello world, I missed you.", "Oh!"]
         padded, lengths = utils.prepare_input_sequence(texts, cpu_run=True)
         longest_first = [texts[1], texts[0], texts[2]]
@@ -192,14 +197,14 @@ class TestUtils:
             assert int(length) == len(ids)
         assert padded.dtype == lengths.dtype == torch.int64
 
-    @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without a GPU")
-    def test_without_a_gpu_cpu_run_is_implied(self, utils: Any) -> None:
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+    def test_tensors_are_on_the_cpu_without_a_gpu(self, utils: Any) -> None:
         padded, lengths = utils.prepare_input_sequence(["Hello."])
         assert padded.device.type == lengths.device.type == "cpu"
 
-    @settings(deadline=None)  # a busy machine is no failure
+    @settings(deadline=None)  # a busy machine must not fail the test
     @given(st.lists(st.lists(st.integers(1, 147), min_size=1, max_size=9), min_size=1, max_size=6))
-    def test_pad_sequences(self, utils: Any, batch: list[list[int]]) -> None:
+    def test_pad_sequences_sorts_and_pads(self, utils: Any, batch: list[list[int]]) -> None:
         padded, lengths = utils.pad_sequences([torch.tensor(item, dtype=torch.int32) for item in batch])
         assert lengths.tolist() == sorted(map(len, batch), reverse=True)
         rows = [row[:length].tolist() for row, length in zip(padded, lengths, strict=True)]
@@ -208,6 +213,6 @@ class TestUtils:
         assert int((padded != 0).sum()) == int(lengths.sum())
 
     @pytest.mark.parametrize("texts", [[], ["Hello.", ""]])
-    def test_nothing_to_say(self, utils: Any, texts: list[str]) -> None:
+    def test_empty_texts_are_rejected(self, utils: Any, texts: list[str]) -> None:
         with pytest.raises(ValueError, match="at least one token"):
             utils.prepare_input_sequence(texts)

@@ -16,7 +16,7 @@ import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  #
 
 with atheris.instrument_imports(include=["tacoglow.models"]):
     from tacoglow.models.errors import CheckpointError
-    from tacoglow.models.families import recognise
+    from tacoglow.models.families import recognize
     from tacoglow.models.pickles import load_pickle
 
 FORBIDDEN = ("os.", "subprocess.", "socket.", "shutil.", "import", "exec", "compile", "open", "ctypes.")
@@ -40,7 +40,7 @@ def try_one(data: bytes) -> None:
     finally:
         _watching = False
     with suppress(CheckpointError):
-        recognise(content, {})
+        recognize(content, {})
 
 
 if __name__ == "__main__":

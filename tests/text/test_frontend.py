@@ -1,4 +1,4 @@
-"""FrontEnd: a voice's symbols and cleaners, checked once."""
+"""FrontEnd: a voice's symbols and cleaners, validated once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 from tacoglow.text import DroppedSymbolWarning, FrontEnd, TextError, text_to_sequence
 
 
-def test_line_breaks_cannot_lose_text() -> None:
+def test_line_breaks_do_not_lose_text() -> None:
     assert FrontEnd().encode(" {HH\nAW1}\n\nMr.\tX ") == text_to_sequence("{HH AW1} Mr. X")
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "😀", "😀 😀", '"', "_", "{XX}", "{ }", "\x00 \x00", None, 7])
-def test_silence_is_an_error_of_one_line(text: Any) -> None:
+def test_unspeakable_text_is_a_one_line_error(text: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(TextError) as caught:
@@ -24,30 +24,30 @@ def test_silence_is_an_error_of_one_line(text: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_error_names_what_has_no_symbol() -> None:
+def test_error_names_characters_without_symbol() -> None:
     with pytest.raises(TextError, match="no symbol for: '😀'; give"):
         FrontEnd().encode("😀 😀")
     with pytest.raises(TextError, match="the text is empty"):
         FrontEnd().encode(" ")
 
 
-def test_the_warning_points_at_the_caller() -> None:
+def test_warning_points_at_the_caller() -> None:
     with pytest.warns(DroppedSymbolWarning, match="'😀'") as caught:
         FrontEnd().encode("Hello 😀")
     assert [warning.filename for warning in caught] == [__file__]
 
 
-def test_construction_checks_and_freezes() -> None:
+def test_constructor_validates_and_makes_immutable() -> None:
     voice = FrontEnd(symbols=["_", "a"], cleaners=["basic_cleaners"])  # type: ignore[arg-type]
     assert voice == FrontEnd(("_", "a"), ("basic_cleaners",))
     assert len({voice, FrontEnd(("_", "a"), ("basic_cleaners",))}) == 1
     with pytest.raises(TextError, match="unknown cleaner 'french'"):
         FrontEnd(cleaners=("french",))
-    with pytest.raises(TextError, match=r"symbols\[1\]: 'a' stands at 0 already"):
+    with pytest.raises(TextError, match=r"symbols\[1\]: 'a' is already symbols\[0\]"):
         FrontEnd(symbols=("a", "a"))
 
 
-def test_counting_is_silent() -> None:
+def test_count_tokens_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert FrontEnd().count_tokens("5 😀!") == len("five !")

@@ -1,4 +1,4 @@
-"""English text against what NVIDIA's published front end made of it (tests/golden/make_text.py)."""
+"""English text against the output of NVIDIA's published front end (tests/golden/make_text.py)."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def ids_of(text: str) -> list[int]:
         return text_to_sequence(text, ["english_cleaners"])
 
 
-def test_ids_are_nvidias_to_the_letter() -> None:
+def test_ids_are_identical_to_nvidia() -> None:
     different = [case["text"] for case in CASES if "ids" in case and ids_of(case["text"]) != case["ids"]]
     assert not different
     assert sum("ids" in case for case in CASES) > 1000
 
 
-def test_what_nvidias_code_crashes_on_is_spoken() -> None:
+def test_texts_that_crash_nvidias_code_are_spoken() -> None:
     crashes = [case["text"] for case in CASES if "error" in case]
     assert crashes
     assert all(ids_of(text) for text in crashes)
 
 
-def test_there_are_148_symbols_in_nvidias_order() -> None:
+def test_symbols_are_nvidias_148_in_order() -> None:
     assert len(NVIDIA_SYMBOLS) == 148
     assert NVIDIA_SYMBOLS[:13] == tuple("_-!'(),.:;? A")
     assert NVIDIA_SYMBOLS[63:65] == ("z", "@AA")
@@ -55,5 +55,5 @@ def test_there_are_148_symbols_in_nvidias_order() -> None:
         ("{HH AW1}{S}", "{HH AW1 S}"),
     ],
 )
-def test_what_is_spoken(text: str, spoken: str) -> None:
+def test_spoken_text(text: str, spoken: str) -> None:
     assert sequence_to_text(ids_of(text)) == spoken

@@ -1,4 +1,4 @@
-"""split_text: sentences, then clauses, words and characters; nothing lost, no piece too long."""
+"""split_text: sentences, then clauses, words and characters; no text is lost and no piece is too long."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize("pieces", SENTENCES)
-def test_one_piece_a_sentence(pieces: list[str]) -> None:
+def test_one_piece_per_sentence(pieces: list[str]) -> None:
     assert split_text(" ".join(pieces), 1000, len) == pieces
     assert split_text("\n\t".join(pieces), 1000, len) == pieces
 
 
-def test_full_width_marks_need_no_space() -> None:
+def test_full_width_marks_end_sentences_without_a_space() -> None:
     assert split_text("你好。再见！「好！」x", 1000, len) == ["你好。", "再见！", "「好！」", "x"]
 
 
-def test_a_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
+def test_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
     text = "one, two, three: four five six seven eight ninetyninetyninety"
     assert split_text(text, 12, len) == [
         "one, two,",
@@ -54,18 +54,18 @@ def test_a_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
     ]
 
 
-def test_braces_stay_whole() -> None:
+def test_brace_groups_are_not_cut() -> None:
     assert split_text("ab{HH AW1}cd", 9, len) == ["ab", "{HH AW1}c", "d"]
-    with pytest.raises(TextError, match=r"brace group '\{HH AW1\}' alone takes 8 tokens, the limit is 7"):
+    with pytest.raises(TextError, match=r"brace group '\{HH AW1\}' alone has 8 tokens, the limit is 7"):
         split_text("ab {HH AW1} cd", 7, len)
 
 
-def test_a_character_can_be_too_long() -> None:
-    with pytest.raises(TextError, match="character '7' alone takes 5 tokens, the limit is 3"):
+def test_character_over_the_limit_is_rejected() -> None:
+    with pytest.raises(TextError, match="character '7' alone has 5 tokens, the limit is 3"):
         split_text("7", 3, FrontEnd().count_tokens)
 
 
-def test_silent_pieces_join_a_neighbour() -> None:
+def test_silent_pieces_are_joined_to_a_neighbour() -> None:
     def letters(piece: str) -> int:
         return sum(map(str.isalpha, piece))
 
@@ -75,11 +75,11 @@ def test_silent_pieces_join_a_neighbour() -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n "])
-def test_no_text_no_pieces(text: str) -> None:
+def test_empty_text_has_no_pieces(text: str) -> None:
     assert split_text(text, 10, len) == []
 
 
-def test_refusals() -> None:
+def test_invalid_arguments_are_rejected() -> None:
     with pytest.raises(TextError, match="max_tokens: expected at least 1, got 0"):
         split_text("text", 0, len)
     with pytest.raises(TextError, match="text: expected a string, got NoneType"):
@@ -109,7 +109,7 @@ prose = st.lists(
 
 
 @given(prose, st.integers(9, 60))
-def test_nothing_is_lost_and_the_limit_holds(text: str, limit: int) -> None:
+def test_pieces_contain_the_complete_text_within_the_limit(text: str, limit: int) -> None:
     try:
         pieces = split_text(text, limit, len)
     except TextError as error:
@@ -117,12 +117,12 @@ def test_nothing_is_lost_and_the_limit_holds(text: str, limit: int) -> None:
             raise
         return
     assert all(0 < len(piece) <= limit and piece == piece.strip() for piece in pieces)
-    # Between two pieces the text has a space or nothing.
+    # Joined with at most one space between them, the pieces are the collapsed text.
     assert re.fullmatch(" ?".join(map(re.escape, pieces)), " ".join(text.split()))
 
 
 @given(prose, st.integers(60, 90))
-def test_the_limit_holds_in_spoken_tokens(text: str, limit: int) -> None:
+def test_limit_holds_in_tokens(text: str, limit: int) -> None:
     voice = FrontEnd()
     pieces = split_text(text, limit, voice.count_tokens)
     assert all(voice.count_tokens(piece) <= limit for piece in pieces)
@@ -130,8 +130,8 @@ def test_the_limit_holds_in_spoken_tokens(text: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("unit", ["word ", "word", "A sentence. ", "so, ", ".)", ".", "{A}", "a. "])
-def test_time_is_linear(unit: str) -> None:
+def test_split_text_takes_linear_time(unit: str) -> None:
     text = unit * (300_000 // len(unit)) + "x"
     start = time.monotonic()
     assert split_text(text, 100, len)
-    assert time.monotonic() - start < 5  # linear code needs a tenth of that
+    assert time.monotonic() - start < 5  # linear code takes a tenth of that

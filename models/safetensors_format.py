@@ -1,8 +1,8 @@
-"""The form that the project keeps models in: NAME.safetensors with the weights, NAME.json with all else.
+"""tacoglow's own checkpoint format: NAME.safetensors with the weights, NAME.json with everything else.
 
-`tacoglow convert` writes it. The weights are float32 under this package's names, weight norm folded; the JSON states
-the configuration, the audio settings, the family that the model came from, and one SHA-256 over both files, so that
-damage, and files which do not belong together, are noticed.
+`tacoglow convert` writes it. The weights are float32 under this package's names, with weight norm folded. The JSON
+contains the configuration, the audio settings, the family of the original checkpoint and one SHA-256 over both files,
+which detects damaged files and files that do not belong together.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class KeptModel:
+class SavedModel:
     model: Literal["tacotron2", "waveglow"]
     family: str
     config: Mapping[str, Any]
@@ -34,11 +34,11 @@ class KeptModel:
     tensors: dict[str, Tensor]
 
 
-def encode_kept(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
-    """The two files of a loaded Tacotron2 or WaveGlow: safetensors, JSON. name: "tacotron2" or "waveglow"."""
+def encode_model(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
+    """Encode a model as the contents of its two files: safetensors, JSON. name: "tacotron2" or "waveglow"."""
     from safetensors.torch import save
 
-    state = {key: value.contiguous() for key, value in model.state_dict().items() if not _counts_batches(key)}
+    state = {key: value.contiguous() for key, value in model.state_dict().items() if not _is_batch_counter(key)}
     weights: bytes = save(state)
     described: dict[str, Any] = {
         "format": FORMAT,
@@ -53,29 +53,32 @@ def encode_kept(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
 
 
 def _digest(weights: bytes, described: Mapping[str, Any]) -> str:
-    """Of the weights, and of what the JSON says apart from this digest."""
+    """Compute the SHA-256 of the weights and of all entries of the JSON except the digest itself."""
     rest = {key: value for key, value in described.items() if key != "sha256"}
     return hashlib.sha256(weights + json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _counts_batches(key: str) -> bool:
+def _is_batch_counter(key: str) -> bool:
     return key.endswith("num_batches_tracked")
 
 
-def read_kept(path: Path) -> KeptModel:
-    """Raises CheckpointError if the pair is not whole."""
+def read_model(path: Path) -> SavedModel:
+    """Read both files. Raises CheckpointError if one is missing or damaged, or if they do not belong together."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     described = _read_description(path.with_suffix(".json"))
     weights = path.read_bytes()
     if _digest(weights, described) != described.get("sha256"):
-        raise CheckpointError(f"it or {path.stem}.json was changed, or they are no pair; convert the checkpoint again")
+        raise CheckpointError(
+            f"does not match {path.stem}.json: one of them was changed, or they come from different conversions; "
+            "convert the checkpoint again"
+        )
     try:
         tensors = load(weights)
     except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"is no safetensors file ({error})") from error
-    return KeptModel(
+        raise CheckpointError(f"not a safetensors file ({error}); convert the checkpoint again") from error
+    return SavedModel(
         described["model"], str(described.get("family")), described["config"], described.get("audio", {}), tensors
     )
 
@@ -83,14 +86,14 @@ def read_kept(path: Path) -> KeptModel:
 def _read_description(path: Path) -> dict[str, Any]:
     again = "convert the checkpoint again"
     if not path.is_file():
-        raise CheckpointError(f"has no {path.name} beside it; {again}")
+        raise CheckpointError(f"{path.name} is missing from the same folder; {again}")
     try:
         described = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} beside it is not JSON; {again}") from error
+        raise CheckpointError(f"{path.name} next to it is not JSON; {again}") from error
     version = described.get("format_version") if isinstance(described, dict) else None
     if version != FORMAT_VERSION or described.get("format") != FORMAT:
-        raise CheckpointError(f"{path.name} beside it is no {FORMAT!r} of version {FORMAT_VERSION}; {again}")
+        raise CheckpointError(f"{path.name} next to it is not a {FORMAT!r} file of version {FORMAT_VERSION}; {again}")
     if described.get("model") not in ("tacotron2", "waveglow") or not isinstance(described.get("config"), dict):
-        raise CheckpointError(f"{path.name} beside it names no model, or no config; {again}")
+        raise CheckpointError(f"{path.name} next to it has no valid model or config; {again}")
     return cast(dict[str, Any], described)
