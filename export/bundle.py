@@ -14,6 +14,7 @@ from ..models.tacotron2 import Tacotron2
 from ..models.waveglow import WaveGlow
 from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
 from ..runtime.manifest import (
+    FORMAT_MINOR,
     FORMAT_VERSION,
     DecoderSettings,
     DimRange,
@@ -79,6 +80,7 @@ def export_onnx(
         before, after = waveglow.config.receptive_field_frames
         manifest = Manifest(
             format_version=FORMAT_VERSION,
+            format_minor=FORMAT_MINOR,
             digest="",  # encode_manifest fills it in
             generator=f"tacoglow {__version__}",
             voice=voice_entry(voice),
