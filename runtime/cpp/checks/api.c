@@ -7,27 +7,27 @@
 
 #include "tacoglow.h"
 
-#define REQUIRE(condition)                                                                       \
-  do {                                                                                           \
-    if (!(condition)) {                                                                          \
-      printf("line %d: %s; last error: %s\n", __LINE__, #condition, tacoglow_last_error());      \
-      return 1;                                                                                  \
-    }                                                                                            \
+#define REQUIRE(condition)                                                                  \
+  do {                                                                                      \
+    if (!(condition)) {                                                                     \
+      printf("line %d: %s; last error: %s\n", __LINE__, #condition, tacoglow_last_error()); \
+      return 1;                                                                             \
+    }                                                                                       \
   } while (0)
 
 static const int32_t ids[] = {45, 42, 49, 49, 52};
 
-static int count_chunks(const float *samples, size_t n_samples, void *user) {
+static int count_chunks(const float* samples, size_t n_samples, void* user) {
   (void)samples;
   (void)n_samples;
-  return ++*(int *)user == 2; /* stop at the second */
+  return ++*(int*)user == 2; /* stop at the second */
 }
 
-static int check_refusals(const char *bundle, tacoglow_session *session) {
+static int check_refusals(const char* bundle, tacoglow_session* session) {
   tacoglow_open_options options;
   tacoglow_request request;
-  tacoglow_voice *voice = (tacoglow_voice *)1;
-  tacoglow_speech *speech = (tacoglow_speech *)1;
+  tacoglow_voice* voice = (tacoglow_voice*)1;
+  tacoglow_speech* speech = (tacoglow_speech*)1;
   size_t n_ids;
   REQUIRE(tacoglow_voice_open(NULL, NULL, &voice) == TACOGLOW_REQUEST && voice == NULL);
   REQUIRE(strcmp(tacoglow_last_error(), "bundle: is NULL") == 0);
@@ -53,7 +53,7 @@ static int check_refusals(const char *bundle, tacoglow_session *session) {
   return 0;
 }
 
-static int check_speech(tacoglow_session *session, int32_t hop_length) {
+static int check_speech(tacoglow_session* session, int32_t hop_length) {
   tacoglow_request request;
   tacoglow_speech *first, *second;
   int chunks = 0;
@@ -75,7 +75,7 @@ static int check_speech(tacoglow_session *session, int32_t hop_length) {
 }
 
 /* Three utterances at once, two of them of one length, against each alone. */
-static int check_batch(tacoglow_session *session) {
+static int check_batch(tacoglow_session* session) {
   tacoglow_request requests[3], *pointers[3];
   tacoglow_speech *together[3], *alone;
   size_t i, k;
@@ -86,7 +86,7 @@ static int check_batch(tacoglow_session *session) {
     requests[i].seed = i;
     requests[i].retries = 2;
   }
-  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 3, together) == TACOGLOW_OK);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 3, together) == TACOGLOW_OK);
   for (i = 0; i < 3; ++i) {
     REQUIRE(tacoglow_speak(session, &requests[i], &alone) == TACOGLOW_OK);
     REQUIRE(together[i]->n_samples == alone->n_samples && together[i]->stop_reason == alone->stop_reason);
@@ -98,16 +98,16 @@ static int check_batch(tacoglow_session *session) {
     tacoglow_speech_free(together[i]);
   }
   requests[1].n_ids = 0;
-  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 3, together) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 3, together) == TACOGLOW_REQUEST);
   REQUIRE(strstr(tacoglow_last_error(), "request 1: ") == tacoglow_last_error() && together[0] == NULL);
   REQUIRE(tacoglow_speak_batch(session, NULL, 3, together) == TACOGLOW_REQUEST);
-  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 0, together) == TACOGLOW_OK);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 0, together) == TACOGLOW_OK);
   return 0;
 }
 
-static int check_retries(tacoglow_session *session) {
+static int check_retries(tacoglow_session* session) {
   tacoglow_request request;
-  tacoglow_speech *speech;
+  tacoglow_speech* speech;
   int chunks = 0;
   tacoglow_request_init(&request);
   request.ids = ids;
@@ -122,9 +122,9 @@ static int check_retries(tacoglow_session *session) {
   return 0;
 }
 
-int main(int argc, char **argv) {
-  tacoglow_voice *voice;
-  tacoglow_session *session;
+int main(int argc, char** argv) {
+  tacoglow_voice* voice;
+  tacoglow_session* session;
   int32_t hop_length;
   size_t n_ids;
   REQUIRE(argc == 2);

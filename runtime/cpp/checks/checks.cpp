@@ -5,7 +5,8 @@
 //   checks ids BUNDLE TEXT                                      token ids, or the refusal
 //   checks loop BUNDLE                                          "ok" if reading late, streaming and batching change
 //                                                               nothing
-//   checks tensorrt BUNDLE PLANS                                "ok" if the TensorRT engine speaks what the stand-in does
+//   checks tensorrt BUNDLE PLANS                                "ok" if the TensorRT engine speaks what the stand-in
+//                                                               does
 
 #include <cstdio>
 #include <cstdlib>

@@ -32,9 +32,23 @@ namespace {
 using Random = std::mt19937_64;
 
 // Pieces that turn one JSON value into another, or into a number at a limit.
-constexpr const char* tokens[] = {"0",    "-1",   "1e999", "9223372036854775807", "18446744073709551616", "null", "{}",
-                                  "[]",   "true", "\"\"",  "\"../x\"",            "\"F*0\"",              "0.5",  "[[",
-                                  "\"T*99999999999999999999\"", "\"\\ud800\"", "\xff"};
+constexpr const char* tokens[] = {"0",
+                                  "-1",
+                                  "1e999",
+                                  "9223372036854775807",
+                                  "18446744073709551616",
+                                  "null",
+                                  "{}",
+                                  "[]",
+                                  "true",
+                                  "\"\"",
+                                  "\"../x\"",
+                                  "\"F*0\"",
+                                  "0.5",
+                                  "[[",
+                                  "\"T*99999999999999999999\"",
+                                  "\"\\ud800\"",
+                                  "\xff"};
 
 std::size_t pick(Random& random, std::size_t size) { return size == 0 ? 0 : random() % size; }
 

@@ -150,9 +150,7 @@ class StandIn : public Engine {
   StandIn(Manifest manifest, std::int64_t steps_per_launch, std::int64_t launches_in_flight)
       : manifest_(std::move(manifest)), steps_(steps_per_launch), launches_(launches_in_flight) {}
 
-  std::unique_ptr<Context> context() override {
-    return std::make_unique<StandInContext>(manifest_, steps_, launches_);
-  }
+  std::unique_ptr<Context> context() override { return std::make_unique<StandInContext>(manifest_, steps_, launches_); }
 
  private:
   Manifest manifest_;

@@ -55,18 +55,18 @@ typedef struct tacoglow_open_options {
 /* What a voice is. Strings live as long as the voice. */
 typedef struct tacoglow_facts {
   const char* name;
-  const char* language;      /* such as "en-US", "" where the bundle does not say */
-  const char* precision;     /* "fp32", "fp16" or "bf16" */
-  const char* engine;        /* which one runs it */
-  int32_t sampling_rate;     /* Hz */
-  int32_t hop_length;        /* samples a frame */
-  int32_t n_mel_channels;    /* mel bands */
-  int32_t n_symbols;         /* token ids go from 0 to n_symbols - 1 */
-  int32_t max_tokens;        /* of one request */
-  int32_t max_frames;        /* of one request */
-  double gate_threshold;     /* probability above which an utterance ends, by default */
-  double sigma;              /* standard deviation of WaveGlow's noise, by default */
-  int32_t takes_text;        /* 1: requests may give text; 0: token ids only, from the Python front end */
+  const char* language;   /* such as "en-US", "" where the bundle does not say */
+  const char* precision;  /* "fp32", "fp16" or "bf16" */
+  const char* engine;     /* which one runs it */
+  int32_t sampling_rate;  /* Hz */
+  int32_t hop_length;     /* samples a frame */
+  int32_t n_mel_channels; /* mel bands */
+  int32_t n_symbols;      /* token ids go from 0 to n_symbols - 1 */
+  int32_t max_tokens;     /* of one request */
+  int32_t max_frames;     /* of one request */
+  double gate_threshold;  /* probability above which an utterance ends, by default */
+  double sigma;           /* standard deviation of WaveGlow's noise, by default */
+  int32_t takes_text;     /* 1: requests may give text; 0: token ids only, from the Python front end */
 } tacoglow_facts;
 
 /* One utterance to speak. tacoglow_request_init sets everything to the bundle's own values, seed 0, and no input. */
@@ -91,10 +91,10 @@ typedef struct tacoglow_request {
 
 /* What was said. */
 typedef struct tacoglow_speech {
-  float* samples;     /* [n_samples], nominally in -1..1, at the voice's sampling rate */
-  size_t n_samples;   /* n_frames * hop_length */
-  float* mel;         /* [n_mel_channels, n_frames], after the postnet */
-  size_t n_frames;    /* frames of the decoder steps before the gate fired */
+  float* samples;   /* [n_samples], nominally in -1..1, at the voice's sampling rate */
+  size_t n_samples; /* n_frames * hop_length */
+  float* mel;       /* [n_mel_channels, n_frames], after the postnet */
+  size_t n_frames;  /* frames of the decoder steps before the gate fired */
   tacoglow_stop_reason stop_reason;
   double encoder_seconds; /* of computing, for all that was decoded together with it */
   double decoder_seconds;

@@ -76,15 +76,10 @@ Struct adopted(const Struct* given, void (*init)(Struct*)) {
 // What the caller sees, with the memory behind it.
 struct OwnedSpeech : tacoglow_speech {
   explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, said(std::move(speech)) {
-    static_cast<tacoglow_speech&>(*this) = {said.samples.data(),
-                                            said.samples.size(),
-                                            said.mel.values.data(),
-                                            static_cast<size_t>(said.mel.n_frames),
-                                            said.stop_reason,
-                                            said.encoder_seconds,
-                                            said.decoder_seconds,
-                                            said.postnet_seconds,
-                                            said.vocoder_seconds};
+    static_cast<tacoglow_speech&>(*this) = {
+        said.samples.data(), said.samples.size(),  said.mel.values.data(), static_cast<size_t>(said.mel.n_frames),
+        said.stop_reason,    said.encoder_seconds, said.decoder_seconds,   said.postnet_seconds,
+        said.vocoder_seconds};
   }
 
   tacoglow::Speech said;

@@ -21,7 +21,7 @@ struct Decoded {
   std::int64_t frames_decoded = 0;  // mel_length, plus those of the step at which the gate fired, if it did
   std::int64_t mel_length = 0;      // frames of the steps before the gate fired
   bool gate_fired = false;
-  bool finished = false;            // no more frames will come
+  bool finished = false;  // no more frames will come
 };
 
 struct DecodedItem {

@@ -35,8 +35,8 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
     }
     listing += (listing.empty() ? "" : ", ") + name;
   }
-  throw engine_error("engine '" + engine_name + "': not built in; this library has: " +
-                     (listing.empty() ? "none" : listing) +
+  throw engine_error("engine '" + engine_name +
+                     "': not built in; this library has: " + (listing.empty() ? "none" : listing) +
                      "; see TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
 }
 

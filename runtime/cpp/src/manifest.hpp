@@ -57,7 +57,7 @@ struct Manifest {
   std::int64_t filter_length = 0;   // samples of the denoiser's transform
   std::int64_t n_mel_channels = 0;  // mel bands
   std::vector<std::string> symbols, cleaners;
-  double gate_threshold = 0;  // probability
+  double gate_threshold = 0;         // probability
   std::int64_t frames_per_step = 1;  // what one decoder step makes
   std::int64_t max_frames = 0;       // a multiple of frames_per_step
   std::int64_t prenet_layers = 0, prenet_dim = 0;

@@ -60,8 +60,7 @@ void Noise::prenet_dropout(std::int64_t first_step, std::int64_t n_steps, std::i
   }
 }
 
-void Noise::z(std::int64_t first_group, std::int64_t n_groups, std::int64_t group_size, float sigma,
-              float* out) const {
+void Noise::z(std::int64_t first_group, std::int64_t n_groups, std::int64_t group_size, float sigma, float* out) const {
   const std::int64_t blocks = blocks_for(group_size, words_per_block);
   for (std::int64_t group = 0; group < n_groups; ++group) {
     Block block{};

@@ -63,9 +63,9 @@ Request checked_request(const Voice& voice, const tacoglow_request& given) {
                                   checked_frames(voice.manifest, given.max_frames)};
   const VocoderOptions vocoding = {given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
                                    given.context_frames};
-  return {checked_ids(voice, given), Noise(given.seed, given.utterance), decoding,
-          vocoding,                  given.first_chunk_frames,           given.chunk_frames,
-          static_cast<std::uint64_t>(given.retries)};
+  return {
+      checked_ids(voice, given), Noise(given.seed, given.utterance),       decoding, vocoding, given.first_chunk_frames,
+      given.chunk_frames,        static_cast<std::uint64_t>(given.retries)};
 }
 
 }  // namespace tacoglow

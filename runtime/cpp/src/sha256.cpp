@@ -67,8 +67,7 @@ void add_tail(State& state, const unsigned char* tail, std::size_t size, std::ui
   std::memcpy(padded.data(), tail, size);
   padded[size] = 0x80;
   const std::size_t end = size + 9 <= block_bytes ? block_bytes : 2 * block_bytes;
-  for (std::size_t i = 0; i < 8; ++i)
-    padded[end - 1 - i] = static_cast<unsigned char>(total_bytes * 8 >> (8 * i));
+  for (std::size_t i = 0; i < 8; ++i) padded[end - 1 - i] = static_cast<unsigned char>(total_bytes * 8 >> (8 * i));
   for (std::size_t at = 0; at < end; at += block_bytes) add_block(state, padded.data() + at);
 }
 

@@ -93,7 +93,8 @@ std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   for (const Rows& rows : plan_batches(requests, voice_->manifest)) {
     Stopwatch watch;
     std::vector<Utterance> batch;
-    for (const auto row : rows) batch.push_back({requests[row], encode(requests[row].ids), {requests[row].noise, {}, {}}});
+    for (const auto row : rows)
+      batch.push_back({requests[row], encode(requests[row].ids), {requests[row].noise, {}, {}}});
     const double encoder_seconds = watch.lap();
     decode_all(batch);
     const double decoder_seconds = watch.lap();

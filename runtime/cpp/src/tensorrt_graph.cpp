@@ -24,8 +24,7 @@ nvinfer1::DataType data_type(DType dtype) {
 
 std::vector<char> read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!std::filesystem::is_regular_file(path) || !file)
-    throw bundle_error(path.string() + ": no such plan" + rebuild);
+  if (!std::filesystem::is_regular_file(path) || !file) throw bundle_error(path.string() + ": no such plan" + rebuild);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
@@ -56,8 +55,7 @@ std::shared_ptr<nvinfer1::ICudaEngine> Plan::deserialized() const {
   static std::mutex one_at_a_time;  // the runtime is shared by all plans
   const std::lock_guard lock(one_at_a_time);
   std::shared_ptr<nvinfer1::ICudaEngine> engine(runtime_.deserializeCudaEngine(content_.data(), content_.size()));
-  if (!engine)
-    throw engine_error(path_.string() + ": TensorRT cannot load it here: " + TensorRtLog::last() + rebuild);
+  if (!engine) throw engine_error(path_.string() + ": TensorRT cannot load it here: " + TensorRtLog::last() + rebuild);
   return engine;
 }
 

@@ -11,12 +11,12 @@
 
 namespace tacoglow {
 
-// Everything that the loop needs for one size of batch and one number of tokens: buffers, states, captured graphs. Kept between utterances,
-// since capturing runs through every step of two launches.
+// Everything that the loop needs for one size of batch and one number of tokens: buffers, states, captured graphs. Kept
+// between utterances, since capturing runs through every step of two launches.
 class DeviceStep {
  public:
-  static constexpr std::int64_t steps = 16;    // a launch; even, so that the states end where they began
-  static constexpr std::size_t n_slots = 2;    // launches in flight
+  static constexpr std::int64_t steps = 16;  // a launch; even, so that the states end where they began
+  static constexpr std::size_t n_slots = 2;  // launches in flight
 
   DeviceStep(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
 
@@ -44,9 +44,9 @@ class DeviceStep {
   const Manifest& manifest_;
   cudaStream_t stream_;
   Execution execution_;
-  std::string mel_state_;                                          // the state that mel_frame becomes
-  std::map<std::string, DeviceMemory> encoded_;                    // memory, processed_memory, memory_mask
-  std::array<std::map<std::string, DeviceMemory>, 2> states_;      // but for mel_state_; even steps read set 0
+  std::string mel_state_;                                      // the state that mel_frame becomes
+  std::map<std::string, DeviceMemory> encoded_;                // memory, processed_memory, memory_mask
+  std::array<std::map<std::string, DeviceMemory>, 2> states_;  // but for mel_state_; even steps read set 0
   std::map<std::string, std::size_t> state_bytes_;
   std::array<Slot, n_slots> slots_;
   std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // of one step

@@ -1,5 +1,5 @@
-// The part of TensorRT's runtime that the engine uses, for the simulation in simulated.cpp: no code of NVIDIA's. That the
-// engine agrees with the real headers is checked where these are at hand (tests/cpp/test_tensorrt.py).
+// The part of TensorRT's runtime that the engine uses, for the simulation in simulated.cpp: no code of NVIDIA's. That
+// the engine agrees with the real headers is checked where these are at hand (tests/cpp/test_tensorrt.py).
 #pragma once
 
 #include <cuda_runtime_api.h>

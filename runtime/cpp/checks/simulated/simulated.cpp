@@ -1,6 +1,6 @@
-// CUDA and TensorRT by the rules of their documentation, on the host and as lazy as these rules allow: work is done when
-// somebody waits for it, and no sooner. What breaks a rule that leaves the outcome undefined ends the program. Plans hold
-// the name of a graph; the stand-in engine computes.
+// CUDA and TensorRT by the rules of their documentation, on the host and as lazy as these rules allow: work is done
+// when somebody waits for it, and no sooner. What breaks a rule that leaves the outcome undefined ends the program.
+// Plans hold the name of a graph; the stand-in engine computes.
 
 #include <algorithm>
 #include <cstdio>
@@ -253,7 +253,9 @@ namespace nvinfer1 {
 
 namespace {
 
-const tacoglow::GraphSpec& spec_of(const std::string& graph) { return simulated::tensorrt().manifest->graphs.at(graph); }
+const tacoglow::GraphSpec& spec_of(const std::string& graph) {
+  return simulated::tensorrt().manifest->graphs.at(graph);
+}
 
 }  // namespace
 
@@ -315,7 +317,8 @@ bool IExecutionContext::setInputShape(const char* tensor, const Dims& dims) noex
 }
 
 bool IExecutionContext::setTensorAddress(const char* tensor, void* address) noexcept {
-  require(reinterpret_cast<std::uintptr_t>(address) % alignment == 0, std::string(tensor) + ": its address is unaligned");
+  require(reinterpret_cast<std::uintptr_t>(address) % alignment == 0,
+          std::string(tensor) + ": its address is unaligned");
   addresses_[tensor] = address;
   return true;
 }
