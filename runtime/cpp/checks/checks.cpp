@@ -22,10 +22,10 @@ namespace {
 
 using tacoglow::Manifest;
 using tacoglow::checks::check_stream;
+using tacoglow::checks::fake_voice;
 using tacoglow::checks::request_for;
 using tacoglow::checks::require;
 using tacoglow::checks::require_same;
-using tacoglow::checks::stand_in;
 
 void write(const std::vector<float>& values) {
   require(std::fwrite(values.data(), sizeof(float), values.size(), stdout) == values.size(), "stdout");
@@ -51,7 +51,7 @@ void print_ids(const Manifest& manifest, const char* text) {
 void check_batch(const Manifest& manifest) {
   bool retried = false;
   for (const std::int64_t steps : {1, 7}) {
-    tacoglow::Session session(stand_in(manifest, steps, 2));
+    tacoglow::Session session(fake_voice(manifest, steps, 2));
     std::vector<tacoglow::Request> requests;
     std::vector<tacoglow::Speech> alone;
     for (std::uint64_t seed = 0; seed < 11; ++seed) {
@@ -73,12 +73,12 @@ void check_loop(const Manifest& manifest) {
   bool gated = false, cut = false;
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     const std::vector<std::int32_t> ids(1 + seed, static_cast<std::int32_t>(1 + seed));
-    tacoglow::Session plain(stand_in(manifest, 1, 1));
+    tacoglow::Session plain(fake_voice(manifest, 1, 1));
     const tacoglow::Speech whole = plain.speak({request_for(plain.voice(), seed, ids)}).front();
     check_stream(plain, request_for(plain.voice(), seed, ids), whole);
     (whole.stop_reason == TACOGLOW_STOP_GATE ? gated : cut) = true;
     for (const auto& [steps, launches] : {std::pair<std::int64_t, std::int64_t>{4, 2}, {7, 3}, {64, 2}}) {
-      tacoglow::Session late(stand_in(manifest, steps, launches));
+      tacoglow::Session late(fake_voice(manifest, steps, launches));
       const tacoglow::Request request = request_for(late.voice(), seed, ids);
       require_same(late.speak({request}).front(), whole, "reading late");
       check_stream(late, request, whole);

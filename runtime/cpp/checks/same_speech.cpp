@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "stand_in.hpp"
+#include "fake_backend.hpp"
 
 namespace tacoglow::checks {
 namespace {
@@ -23,9 +23,10 @@ void require(bool holds, const std::string& what) {
   if (!holds) throw std::logic_error(what);
 }
 
-std::shared_ptr<const Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches) {
-  auto engine = open_stand_in(manifest, steps, launches);
-  return std::make_shared<const Voice>(manifest, std::move(engine), "stand-in");
+std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
+                                        std::int64_t launches_in_flight) {
+  auto backend = open_fake_backend(manifest, chunk_steps, launches_in_flight);
+  return std::make_shared<const Voice>(manifest, std::move(backend), "fake");
 }
 
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids) {
@@ -38,7 +39,7 @@ Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<st
   given.first_chunk_frames = 3;
   given.chunk_frames = 5;
   given.context_frames = -1;
-  return checked_request(voice, given);
+  return resolve_request(voice, given);
 }
 
 void check_stream(Session& session, const Request& request, const Speech& whole) {

@@ -13,8 +13,9 @@ namespace tacoglow::checks {
 // Throws std::logic_error.
 void require(bool holds, const std::string& what);
 
-// A voice over the stand-in engine (stand_in.hpp).
-std::shared_ptr<const Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches);
+// A voice over the stand-in engine (fake_backend.hpp).
+std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
+                                        std::int64_t launches_in_flight);
 
 // Every other seed with a limit of 9 frames.
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);

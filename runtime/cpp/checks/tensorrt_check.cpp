@@ -12,7 +12,7 @@ namespace tacoglow::checks {
 namespace {
 
 std::shared_ptr<const Voice> on_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
-  EngineOptions options;
+  BackendOptions options;
   options.plans = plans;
   return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt");
 }
@@ -41,7 +41,7 @@ void speak(Session& session, const std::vector<Request>& requests, const std::ve
 void check_version(const Manifest& manifest, const std::filesystem::path& plans, std::int32_t version) {
   simulated::tensorrt() = {version, &manifest, 0};
   const auto voice = on_tensorrt(manifest, plans);
-  Session plain(stand_in(manifest, 1, 1));
+  Session plain(fake_voice(manifest, 1, 1));
   const auto requests = requests_for(*voice);
   const auto expected = plain.speak(requests);
   std::vector<std::exception_ptr> failures(3);

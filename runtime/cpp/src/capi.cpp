@@ -39,7 +39,7 @@ tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
 }
 
 template <typename Work>
-tacoglow_status guarded(const Work& work) noexcept {
+tacoglow_status to_status(const Work& work) noexcept {
   try {
     work();
     return TACOGLOW_OK;
@@ -62,7 +62,7 @@ void require(const void* pointer, const char* name) {
 
 // The caller's structure, whose size may be that of an older header; what it lacks keeps its initial value.
 template <typename Struct>
-Struct adopted(const Struct* given, void (*init)(Struct*)) {
+Struct with_defaults(const Struct* given, void (*init)(Struct*)) {
   Struct full;
   init(&full);
   if (given == nullptr) return full;
@@ -75,19 +75,24 @@ Struct adopted(const Struct* given, void (*init)(Struct*)) {
 
 // What the caller sees, with the memory behind it.
 struct OwnedSpeech : tacoglow_speech {
-  explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, said(std::move(speech)) {
-    static_cast<tacoglow_speech&>(*this) = {
-        said.samples.data(), said.samples.size(),  said.mel.values.data(), static_cast<size_t>(said.mel.n_frames),
-        said.stop_reason,    said.encoder_seconds, said.decoder_seconds,   said.postnet_seconds,
-        said.vocoder_seconds};
+  explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, owned(std::move(speech)) {
+    samples = owned.samples.data();
+    n_samples = owned.samples.size();
+    mel = owned.mel.values.data();
+    n_frames = static_cast<size_t>(owned.mel.n_frames);
+    stop_reason = owned.stop_reason;
+    encoder_seconds = owned.encoder_seconds;
+    decoder_seconds = owned.decoder_seconds;
+    postnet_seconds = owned.postnet_seconds;
+    vocoder_seconds = owned.vocoder_seconds;
   }
 
-  tacoglow::Speech said;
+  tacoglow::Speech owned;
 };
 
-tacoglow::Request checked(const tacoglow::Session& session, const tacoglow_request* request) {
+tacoglow::Request resolve(const tacoglow::Session& session, const tacoglow_request* request) {
   require(request, "request");
-  return tacoglow::checked_request(session.voice(), adopted(request, tacoglow_request_init));
+  return tacoglow::resolve_request(session.voice(), with_defaults(request, tacoglow_request_init));
 }
 
 }  // namespace
@@ -100,14 +105,14 @@ void tacoglow_open_options_init(tacoglow_open_options* options) {
 
 tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options, tacoglow_voice** voice) {
   if (voice != nullptr) *voice = nullptr;
-  return guarded([&] {
+  return to_status([&] {
     require(bundle, "bundle");
     require(voice, "voice");
-    const auto given = adopted(options, tacoglow_open_options_init);
+    const auto given = with_defaults(options, tacoglow_open_options_init);
     const std::filesystem::path folder = bundle;
-    tacoglow::EngineOptions engine{given.threads, given.device,
-                                   given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
-    auto opened = tacoglow::open_voice(folder, given.engine != nullptr ? given.engine : "", engine);
+    tacoglow::BackendOptions backend{given.threads, given.device,
+                                     given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
+    auto opened = tacoglow::open_voice(folder, given.engine != nullptr ? given.engine : "", backend);
     *voice = new tacoglow_voice{std::move(opened)};
   });
 }
@@ -120,7 +125,7 @@ const tacoglow_facts* tacoglow_voice_facts(const tacoglow_voice* voice) {
 
 tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* text, int32_t* ids, size_t capacity,
                                      size_t* n_ids) {
-  return guarded([&] {
+  return to_status([&] {
     require(voice, "voice");
     require(text, "text");
     require(n_ids, "n_ids");
@@ -133,7 +138,7 @@ tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* te
 
 tacoglow_status tacoglow_session_open(tacoglow_voice* voice, tacoglow_session** session) {
   if (session != nullptr) *session = nullptr;
-  return guarded([&] {
+  return to_status([&] {
     require(voice, "voice");
     require(session, "session");
     *session = new tacoglow_session{tacoglow::Session(voice->voice)};
@@ -149,31 +154,32 @@ void tacoglow_request_init(tacoglow_request* request) {
 
 tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request, tacoglow_speech** speech) {
   if (speech != nullptr) *speech = nullptr;
-  return guarded([&] {
+  return to_status([&] {
     require(session, "session");
     require(speech, "speech");
-    auto said = session->session.speak({checked(session->session, request)});
-    *speech = new OwnedSpeech(std::move(said.front()));
+    auto speeches = session->session.speak({resolve(session->session, request)});
+    *speech = new OwnedSpeech(std::move(speeches.front()));
   });
 }
 
 tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_request* const* requests,
                                      size_t n_requests, tacoglow_speech** speeches) {
   if (speeches != nullptr) std::fill_n(speeches, n_requests, nullptr);
-  return guarded([&] {
+  return to_status([&] {
     require(session, "session");
     require(requests, "requests");
     require(speeches, "speeches");
     std::vector<tacoglow::Request> batch;
     for (size_t i = 0; i < n_requests; ++i) {
       try {
-        batch.push_back(checked(session->session, requests[i]));
+        batch.push_back(resolve(session->session, requests[i]));
       } catch (const tacoglow::Error& error) {
         throw tacoglow::Error(error.status, "request " + std::to_string(i) + ": " + error.what());
       }
     }
     std::vector<std::unique_ptr<OwnedSpeech>> owned;
-    for (auto& said : session->session.speak(batch)) owned.push_back(std::make_unique<OwnedSpeech>(std::move(said)));
+    for (auto& speech : session->session.speak(batch))
+      owned.push_back(std::make_unique<OwnedSpeech>(std::move(speech)));
     for (size_t i = 0; i < n_requests; ++i) speeches[i] = owned[i].release();
   });
 }
@@ -182,16 +188,16 @@ void tacoglow_speech_free(tacoglow_speech* speech) { delete static_cast<OwnedSpe
 
 tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
                                 tacoglow_chunk_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
-  return guarded([&] {
+  return to_status([&] {
     require(session, "session");
     if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");
-    const auto given = checked(session->session, request);
+    const auto given = resolve(session->session, request);
     if (given.retries != 0)
       throw tacoglow::request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
-    const auto on_chunk = [&](const std::vector<float>& samples) {
+    const auto on_segment = [&](const std::vector<float>& samples) {
       if (callback(samples.data(), samples.size(), user) != 0) throw Cancelled{};
     };
-    const auto reason = session->session.stream(given, on_chunk);
+    const auto reason = session->session.stream(given, on_segment);
     if (stop_reason != nullptr) *stop_reason = reason;
   });
 }

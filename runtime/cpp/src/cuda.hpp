@@ -12,7 +12,7 @@
 namespace tacoglow {
 
 inline void check_cuda(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) throw engine_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+  if (status != cudaSuccess) throw backend_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
 }
 
 // Anything with a handle and a function that gives it back.

@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "noise.hpp"
 
 namespace tacoglow {
@@ -33,7 +33,7 @@ struct DecodedItem {
 // Decode a batch to its end, into items[i].decoded. Calls on_steps after every read, so that a stream can go ahead.
 // Where gates are read late, the steps after the one that fired are dropped: reading late only trims, it never changes
 // the result.
-void decode(StepLoop& loop, const Manifest& manifest, std::vector<DecodedItem>& items,
+void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::vector<DecodedItem>& items,
             const std::function<void()>& on_steps);
 
 }  // namespace tacoglow

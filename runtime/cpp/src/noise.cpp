@@ -9,7 +9,7 @@ constexpr std::uint64_t dropout_stream = 0;
 constexpr std::uint64_t z_stream = 1;
 constexpr std::int64_t words_per_block = 4;
 constexpr std::int64_t bits_per_word = 64;
-constexpr float kept = 2.0F;  // 1 / (1 - p): dropout of p = 0.5 doubles what it keeps
+constexpr float keep_scale = 2.0F;  // 1 / (1 - p): dropout of p = 0.5 doubles what it keeps
 constexpr double two_pi = 6.283185307179586;
 
 struct Product {
@@ -55,7 +55,7 @@ void Noise::prenet_dropout(std::int64_t first_step, std::int64_t n_steps, std::i
         block = words(dropout_stream, static_cast<std::uint64_t>(index));
       }
       const std::uint64_t word = block[static_cast<std::size_t>(bit / bits_per_word)];
-      *out++ = (word >> (bit % bits_per_word) & 1) != 0 ? kept : 0.0F;
+      *out++ = (word >> (bit % bits_per_word) & 1) != 0 ? keep_scale : 0.0F;
     }
   }
 }

@@ -19,7 +19,7 @@ class Noise {
   Noise(std::uint64_t seed, std::uint64_t utterance) : key_{seed, utterance} {}
 
   // The noise of the attempt-th repetition of this utterance; attempt 0 is itself.
-  Noise retried(std::uint64_t attempt) const { return {key_[0], key_[1] + (attempt << 32)}; }
+  Noise for_attempt(std::uint64_t attempt) const { return {key_[0], key_[1] + (attempt << 32)}; }
 
   Block words(std::uint64_t stream, std::uint64_t block) const;
 

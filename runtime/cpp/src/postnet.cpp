@@ -6,8 +6,8 @@
 namespace tacoglow {
 
 void Postnet::advance(const Decoded& decoded) {
-  const std::int64_t reach = decoded.finished ? 0 : manifest_.postnet_frames;
-  const std::int64_t done = mel_.n_frames, ready = decoded.frames_decoded - reach;
+  const std::int64_t context_frames = decoded.finished ? 0 : manifest_.postnet_frames;
+  const std::int64_t done = mel_.n_frames, ready = decoded.frames_decoded - context_frames;
   if (ready <= done) return;
   const std::int64_t first = std::max<std::int64_t>(0, done - manifest_.postnet_frames);
   const Tensor out = run(decoded, first);
@@ -33,7 +33,7 @@ Tensor Postnet::run(const Decoded& decoded, std::int64_t first) const {
           decoded.mel[static_cast<std::size_t>((first + frame) * channels + channel)];
   Tensor& lengths = inputs["mel_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(frames);
-  return std::move(context_.run("postnet", inputs).at("mel_postnet"));
+  return std::move(backend_.run("postnet", inputs).at("mel_postnet"));
 }
 
 }  // namespace tacoglow

@@ -1,15 +1,15 @@
 // Frames as the decoder writes them -> mel after the postnet, the whole or as far as it can be known.
 #pragma once
 
+#include "backend.hpp"
 #include "decoder.hpp"
-#include "engine.hpp"
 #include "vocoder.hpp"
 
 namespace tacoglow {
 
 class Postnet {
  public:
-  Postnet(Context& context, const Manifest& manifest) : context_(context), manifest_(manifest) {
+  Postnet(BackendInstance& backend, const Manifest& manifest) : backend_(backend), manifest_(manifest) {
     mel_.n_channels = manifest.n_mel_channels;
   }
 
@@ -21,7 +21,7 @@ class Postnet {
  private:
   Tensor run(const Decoded& decoded, std::int64_t first) const;
 
-  Context& context_;
+  BackendInstance& backend_;
   const Manifest& manifest_;
   Mel mel_;
 };

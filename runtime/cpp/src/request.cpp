@@ -9,7 +9,7 @@
 namespace tacoglow {
 namespace {
 
-std::vector<std::int32_t> checked_ids(const Voice& voice, const tacoglow_request& given) {
+std::vector<std::int32_t> resolve_ids(const Voice& voice, const tacoglow_request& given) {
   if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
   std::vector<std::int32_t> ids;
   if (given.text != nullptr)
@@ -31,7 +31,7 @@ void check_number(const char* name, double value) {
   if (!std::isfinite(value)) throw request_error(std::string(name) + ": expected a finite number");
 }
 
-double checked_threshold(const Manifest& manifest, double given) {
+double resolve_threshold(const Manifest& manifest, double given) {
   const double threshold = given == 0.0 ? manifest.gate_threshold : given;
   if (threshold <= 0.0 || threshold >= 1.0)
     throw request_error("gate_threshold: expected a probability between 0 and 1");
@@ -39,7 +39,7 @@ double checked_threshold(const Manifest& manifest, double given) {
 }
 
 // In whole decoder steps.
-std::int64_t checked_frames(const Manifest& manifest, std::int32_t given) {
+std::int64_t resolve_max_frames(const Manifest& manifest, std::int32_t given) {
   const std::int64_t limit = manifest.max_frames, step = manifest.frames_per_step;
   const std::int64_t frames = given == 0 ? limit : given;
   if (frames < step || frames > limit)
@@ -51,7 +51,7 @@ std::int64_t checked_frames(const Manifest& manifest, std::int32_t given) {
 
 }  // namespace
 
-Request checked_request(const Voice& voice, const tacoglow_request& given) {
+Request resolve_request(const Voice& voice, const tacoglow_request& given) {
   for (const auto& [name, value] :
        {std::pair{"sigma", given.sigma}, {"denoise", given.denoise}, {"gate_threshold", given.gate_threshold}})
     check_number(name, value);
@@ -59,12 +59,12 @@ Request checked_request(const Voice& voice, const tacoglow_request& given) {
   if (given.first_chunk_frames < 1 || given.chunk_frames < 1)
     throw request_error("first_chunk_frames, chunk_frames: expected 1 or more");
   if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
-  const DecodeOptions decoding = {checked_threshold(voice.manifest, given.gate_threshold),
-                                  checked_frames(voice.manifest, given.max_frames)};
+  const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
+                                  resolve_max_frames(voice.manifest, given.max_frames)};
   const VocoderOptions vocoding = {given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
                                    given.context_frames};
   return {
-      checked_ids(voice, given), Noise(given.seed, given.utterance),       decoding, vocoding, given.first_chunk_frames,
+      resolve_ids(voice, given), Noise(given.seed, given.utterance),       decoding, vocoding, given.first_chunk_frames,
       given.chunk_frames,        static_cast<std::uint64_t>(given.retries)};
 }
 

@@ -21,6 +21,6 @@ struct Request {
 };
 
 // Throws Error (request), naming what is out of its range.
-Request checked_request(const Voice& voice, const tacoglow_request& given);
+Request resolve_request(const Voice& voice, const tacoglow_request& given);
 
 }  // namespace tacoglow

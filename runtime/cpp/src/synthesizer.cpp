@@ -23,7 +23,7 @@ std::int64_t token_bucket(std::int64_t length, std::int64_t limit) {
 }
 
 // [1, T, ...] -> [1, tokens, ...], the new places filled with `padding` bytes.
-Tensor padded(const Tensor& tensor, std::int64_t tokens, int padding) {
+Tensor pad(const Tensor& tensor, std::int64_t tokens, int padding) {
   Shape shape = tensor.shape();
   shape[1] = tokens;
   Tensor result(tensor.dtype(), shape);
@@ -48,7 +48,7 @@ tacoglow_stop_reason reason(const Decoded& decoded) {
   return decoded.gate_fired ? TACOGLOW_STOP_GATE : TACOGLOW_STOP_FRAME_LIMIT;
 }
 
-void cut(Mel& mel, std::int64_t n_frames) {
+void truncate(Mel& mel, std::int64_t n_frames) {
   const Tensor kept = mel.window(0, n_frames);
   mel = {mel.n_channels, n_frames, {kept.as<float>(), kept.as<float>() + element_count(kept.shape())}};
 }
@@ -56,7 +56,7 @@ void cut(Mel& mel, std::int64_t n_frames) {
 using Rows = std::vector<std::size_t>;  // places in a list
 
 // Requests of one token bucket each, as many together as the bundle takes.
-std::vector<Rows> plan_batches(const std::vector<Request>& requests, const Manifest& manifest) {
+std::vector<Rows> group_into_batches(const std::vector<Request>& requests, const Manifest& manifest) {
   const auto most = static_cast<std::size_t>(manifest.dimensions.at('B').max);
   std::map<std::int64_t, Rows> filling;  // by bucket
   std::vector<Rows> batches;
@@ -72,7 +72,7 @@ std::vector<Rows> plan_batches(const std::vector<Request>& requests, const Manif
 }
 
 // Tensors [1, ...] of one shape -> one [B, ...].
-Tensor stacked(const std::vector<const Tensor*>& items) {
+Tensor stack(const std::vector<const Tensor*>& items) {
   Shape shape = items.front()->shape();
   shape[0] = static_cast<std::int64_t>(items.size());
   Tensor result(items.front()->dtype(), shape);
@@ -86,11 +86,12 @@ Tensor stacked(const std::vector<const Tensor*>& items) {
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const Voice> voice) : voice_(std::move(voice)), context_(voice_->engine->context()) {}
+Session::Session(std::shared_ptr<const Voice> voice)
+    : voice_(std::move(voice)), backend_(voice_->backend->create_instance()) {}
 
 std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   std::vector<Speech> speeches(requests.size());
-  for (const Rows& rows : plan_batches(requests, voice_->manifest)) {
+  for (const Rows& rows : group_into_batches(requests, voice_->manifest)) {
     Stopwatch watch;
     std::vector<Utterance> batch;
     for (const auto row : rows)
@@ -99,7 +100,7 @@ std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
     decode_all(batch);
     const double decoder_seconds = watch.lap();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      Speech& speech = speeches[rows[i]] = spoken(batch[i]);
+      Speech& speech = speeches[rows[i]] = to_speech(batch[i]);
       speech.encoder_seconds = encoder_seconds;
       speech.decoder_seconds = decoder_seconds;
     }
@@ -115,16 +116,16 @@ void Session::decode_all(std::vector<Utterance>& batch) {
     std::vector<DecodedItem> items;
     for (const auto row : rows) {
       const Request& request = batch[row].request;
-      items.push_back({request.noise.retried(attempt), request.decoding, {}});
+      items.push_back({request.noise.for_attempt(attempt), request.decoding, {}});
     }
     Tensors encoded;
     for (const auto& [name, tensor] : batch[rows.front()].encoded) {
       std::vector<const Tensor*> parts;
       for (const auto row : rows) parts.push_back(&batch[row].encoded.at(name));
-      encoded[name] = stacked(parts);
+      encoded[name] = stack(parts);
     }
-    const auto loop = context_->start(std::move(encoded));
-    decode(*loop, voice_->manifest, items, [] {});
+    const auto steps = backend_->start(std::move(encoded));
+    decode(*steps, voice_->manifest, items, [] {});
     Rows unfinished;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       Utterance& utterance = batch[rows[i]];
@@ -135,32 +136,32 @@ void Session::decode_all(std::vector<Utterance>& batch) {
   }
 }
 
-Speech Session::spoken(const Utterance& utterance) {
+Speech Session::to_speech(const Utterance& utterance) {
   const Manifest& manifest = voice_->manifest;
   const Decoded& decoded = utterance.item.decoded;
   Speech speech{};
   Stopwatch watch;
-  Postnet postnet(*context_, manifest);
+  Postnet postnet(*backend_, manifest);
   postnet.advance(decoded);
   speech.mel = postnet.mel();
   speech.postnet_seconds = watch.lap();
   VocoderOptions whole = utterance.request.vocoding;
   whole.context_frames = -1;
-  speech.samples = Vocoder(*context_, manifest, utterance.item.noise, whole).samples(speech.mel);
+  speech.samples = Vocoder(*backend_, manifest, utterance.item.noise, whole).samples(speech.mel);
   speech.vocoder_seconds = watch.lap();
   speech.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
-  cut(speech.mel, decoded.mel_length);
+  truncate(speech.mel, decoded.mel_length);
   speech.stop_reason = reason(decoded);
   return speech;
 }
 
-tacoglow_stop_reason Session::stream(const Request& request, const OnChunk& on_chunk) {
+tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on_segment) {
   const Manifest& manifest = voice_->manifest;
-  const auto loop = context_->start(encode(request.ids));
+  const auto steps = backend_->start(encode(request.ids));
   std::vector<DecodedItem> items = {{request.noise, request.decoding, {}}};
   const Decoded& so_far = items[0].decoded;
-  Postnet postnet(*context_, manifest);
-  const Vocoder vocoder(*context_, manifest, request.noise, request.vocoding);
+  Postnet postnet(*backend_, manifest);
+  const Vocoder vocoder(*backend_, manifest, request.noise, request.vocoding);
   const std::int64_t context = request.vocoding.context_frames;
   const std::int64_t lookahead = context < 0 ? manifest.frames_after : std::min(manifest.frames_after, context);
   std::int64_t start = 0, size = request.first_chunk_frames;
@@ -168,11 +169,11 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnChunk& on_c
     return so_far.finished ? start < so_far.mel_length
                            : so_far.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
   };
-  decode(*loop, manifest, items, [&] {
+  decode(*steps, manifest, items, [&] {
     while (is_ready()) {
       postnet.advance(so_far);
       const std::int64_t stop = std::min(start + size, so_far.mel_length);
-      on_chunk(vocoder.window(postnet.mel(), start, stop));
+      on_segment(vocoder.window(postnet.mel(), start, stop));
       start = stop;
       size = request.chunk_frames;
     }
@@ -187,10 +188,10 @@ Tensors Session::encode(const std::vector<std::int32_t>& ids) {
   std::copy(ids.begin(), ids.end(), tokens.as<std::int32_t>());
   Tensor& lengths = inputs["token_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(length);
-  const Tensors outputs = context_->run("encoder", inputs);
+  const Tensors outputs = backend_->run("encoder", inputs);
   const std::int64_t bucket = token_bucket(length, voice_->manifest.dimensions.at('T').max);
   Tensors encoded;
-  for (const auto& [name, tensor] : outputs) encoded[name] = padded(tensor, bucket, name == "memory_mask" ? 1 : 0);
+  for (const auto& [name, tensor] : outputs) encoded[name] = pad(tensor, bucket, name == "memory_mask" ? 1 : 0);
   return encoded;
 }
 

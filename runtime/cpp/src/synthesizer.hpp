@@ -16,7 +16,7 @@ struct Speech {
   double encoder_seconds, decoder_seconds, postnet_seconds, vocoder_seconds;
 };
 
-using OnChunk = std::function<void(const std::vector<float>& samples)>;
+using OnSegment = std::function<void(const std::vector<float>& samples)>;
 
 // One thread's way of speaking with a voice.
 class Session {
@@ -26,8 +26,8 @@ class Session {
   // In the order of the requests. Those of one token bucket are decoded together.
   std::vector<Speech> speak(const std::vector<Request>& requests);
 
-  // Calls on_chunk with every chunk in order; what it throws ends the speech and passes through.
-  tacoglow_stop_reason stream(const Request& request, const OnChunk& on_chunk);
+  // Calls on_segment with every chunk in order; what it throws ends the speech and passes through.
+  tacoglow_stop_reason stream(const Request& request, const OnSegment& on_segment);
 
   const Voice& voice() const { return *voice_; }
 
@@ -40,11 +40,11 @@ class Session {
   };
 
   void decode_all(std::vector<Utterance>& batch);
-  Speech spoken(const Utterance& utterance);
+  Speech to_speech(const Utterance& utterance);
   Tensors encode(const std::vector<std::int32_t>& ids);
 
   std::shared_ptr<const Voice> voice_;
-  std::unique_ptr<Context> context_;
+  std::unique_ptr<BackendInstance> backend_;
 };
 
 }  // namespace tacoglow

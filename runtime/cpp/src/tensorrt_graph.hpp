@@ -15,14 +15,14 @@
 namespace tacoglow {
 
 // Keeps what TensorRT complains of, for the message of the error that follows. Safe for use from several threads.
-class TensorRtLog : public nvinfer1::ILogger {
+class RecordingLogger : public nvinfer1::ILogger {
  public:
   void log(Severity severity, const char* message) noexcept override;
-  static std::string last();  // of this thread
+  static std::string last_error();  // of this thread
 };
 
 // An execution context, which keeps the engine that it belongs to.
-using Execution = std::shared_ptr<nvinfer1::IExecutionContext>;
+using ExecutionContext = std::shared_ptr<nvinfer1::IExecutionContext>;
 
 // A plan of this machine, shared by all threads.
 class Plan {
@@ -32,10 +32,10 @@ class Plan {
 
   const std::string& graph() const { return graph_; }
   const GraphSpec& spec() const { return spec_; }
-  Execution execution() const;
+  ExecutionContext create_execution_context() const;
 
  private:
-  std::shared_ptr<nvinfer1::ICudaEngine> deserialized() const;
+  std::shared_ptr<nvinfer1::ICudaEngine> deserialize() const;
   void check_tensors(const nvinfer1::ICudaEngine& engine) const;
 
   nvinfer1::IRuntime& runtime_;
@@ -47,14 +47,14 @@ class Plan {
 };
 
 // Throw Error (engine, request) where TensorRT refuses.
-void set_shape(nvinfer1::IExecutionContext& execution, const Plan& plan, const TensorSpec& tensor, const Dims& dims);
-void set_address(nvinfer1::IExecutionContext& execution, const std::string& tensor, void* address);
-void enqueue(nvinfer1::IExecutionContext& execution, const Plan& plan, cudaStream_t stream);
+void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims);
+void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address);
+void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream);
 
 // A plan run over host tensors, copied in and out. Used by one thread.
-class HostExecution {
+class HostGraphRunner {
  public:
-  explicit HostExecution(const Plan& plan);
+  explicit HostGraphRunner(const Plan& plan);
 
   Tensors run(const Tensors& inputs, const Dims& dims, cudaStream_t stream);
 
@@ -67,7 +67,7 @@ class HostExecution {
   };
 
   const Plan& plan_;
-  Execution execution_;
+  ExecutionContext context_;
   std::map<std::string, Buffer> buffers_;  // they grow, and are kept from run to run
 };
 

@@ -17,7 +17,7 @@ class TextTable {
  public:
   explicit TextTable(const Manifest& manifest);
 
-  bool takes_text() const { return refusal_.empty(); }
+  bool takes_text() const { return unsupported_reason_.empty(); }
 
   // The ids that Python's FrontEnd.encode gives. What the voice has no symbol for is left out.
   // Throws Error (request) if the voice's cleaners are not simple, for a character beyond ASCII, or if nothing of the
@@ -33,7 +33,7 @@ class TextTable {
   std::int32_t space_ = -1;                  // id of " ", which alone is no speech; -1: none
   bool lowers_ = false;                      // letters outside braces
   bool spells_phones_ = false;               // braces hold ARPAbet, which the symbols mark with "@"
-  std::string refusal_;                      // why the voice takes no text
+  std::string unsupported_reason_;           // why the voice takes no text
 };
 
 }  // namespace tacoglow

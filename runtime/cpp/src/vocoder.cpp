@@ -29,10 +29,10 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
   std::vector<float> samples = run_waveglow(mel, first, last);
   if (denoises) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
-    throw engine_error(std::string("the audio holds NaN or infinity: ") +
-                       (manifest_.precision == "fp16"
-                            ? "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
-                            : "the voice's weights or its engine are at fault; export it again"));
+    throw backend_error(std::string("the audio holds NaN or infinity: ") +
+                        (manifest_.precision == "fp16"
+                             ? "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
+                             : "the voice's weights or its engine are at fault; export it again"));
   return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
 }
 
@@ -55,7 +55,7 @@ std::vector<float> Vocoder::run_waveglow(const Mel& mel, std::int64_t start, std
   Tensor& z = inputs["z"] = Tensor(DType::float32, {1, manifest_.group_size, (last - first) * groups});
   noise_.z(first * groups, (last - first) * groups, manifest_.group_size, static_cast<float>(options_.sigma),
            z.as<float>());
-  const Tensors outputs = context_.run("waveglow", inputs);
+  const Tensors outputs = backend_.run("waveglow", inputs);
   const float* audio = outputs.at("audio").as<float>();
   return {audio + (start - first) * hop, audio + (stop - first) * hop};
 }
@@ -67,7 +67,7 @@ std::vector<float> Vocoder::run_denoiser(const std::vector<float>& samples) cons
   std::copy(samples.begin(), samples.end(), audio.as<float>());
   Tensor& strength = inputs["strength"] = Tensor(DType::float32, {1});
   *strength.as<float>() = static_cast<float>(options_.denoise);
-  const Tensors outputs = context_.run("denoiser", inputs);
+  const Tensors outputs = backend_.run("denoiser", inputs);
   const float* denoised = outputs.at("audio_denoised").as<float>();
   return {denoised, denoised + samples.size()};
 }

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "noise.hpp"
 
 namespace tacoglow {
@@ -27,8 +27,8 @@ struct VocoderOptions {
 class Vocoder {
  public:
   // The references must outlive it.
-  Vocoder(Context& context, const Manifest& manifest, const Noise& noise, const VocoderOptions& options)
-      : context_(context), manifest_(manifest), noise_(noise), options_(options) {}
+  Vocoder(BackendInstance& backend, const Manifest& manifest, const Noise& noise, const VocoderOptions& options)
+      : backend_(backend), manifest_(manifest), noise_(noise), options_(options) {}
 
   // Samples of frames start .. stop - 1 of a mel that begins at the utterance's first frame.
   // Throws Error (engine) if they are no numbers.
@@ -41,7 +41,7 @@ class Vocoder {
   std::vector<float> run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 
-  Context& context_;
+  BackendInstance& backend_;
   const Manifest& manifest_;
   const Noise& noise_;
   VocoderOptions options_;

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "tacoglow.h"
 #include "text.hpp"
 
@@ -13,17 +13,17 @@ namespace tacoglow {
 
 // Safe for use from several threads.
 struct Voice {
-  Voice(Manifest read, std::unique_ptr<Engine> opened, std::string engine_chosen);
+  Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name);
 
   Manifest manifest;
   TextTable text;
-  std::unique_ptr<Engine> engine;
-  std::string engine_name;
-  tacoglow_facts facts;  // points into manifest and engine_name
+  std::unique_ptr<Backend> backend;
+  std::string backend_name;
+  tacoglow_facts facts;  // points into manifest and backend_name
 };
 
-// Throws Error (bundle, engine). engine_name: "" takes the first that is built in.
-std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& engine_name,
-                                        const EngineOptions& options);
+// Throws Error (bundle, engine). backend_name: "" takes the first that is built in.
+std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
+                                        const BackendOptions& options);
 
 }  // namespace tacoglow

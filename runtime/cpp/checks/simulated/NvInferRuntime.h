@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 
 extern "C" std::int32_t getInferLibVersion() noexcept;
 
@@ -42,8 +42,8 @@ class IExecutionContext {
 
  private:
   struct Host {  // computes
-    std::unique_ptr<tacoglow::Engine> engine;
-    std::unique_ptr<tacoglow::Context> context;
+    std::unique_ptr<tacoglow::Backend> backend;
+    std::unique_ptr<tacoglow::BackendInstance> instance;
   };
 
   const ICudaEngine& engine_;

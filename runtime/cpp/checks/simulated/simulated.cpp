@@ -11,7 +11,7 @@
 #include <mutex>
 
 #include "NvInferRuntime.h"
-#include "stand_in.hpp"
+#include "fake_backend.hpp"
 
 namespace {
 
@@ -300,8 +300,8 @@ IExecutionContext* ICudaEngine::createExecutionContext() noexcept {
 
 IExecutionContext::IExecutionContext(const ICudaEngine& engine, bool has_profile)
     : engine_(engine), has_profile_(has_profile), host_(std::make_shared<Host>()) {
-  host_->engine = tacoglow::open_stand_in(*simulated::tensorrt().manifest, 1, 1);
-  host_->context = host_->engine->context();
+  host_->backend = tacoglow::open_fake_backend(*simulated::tensorrt().manifest, 1, 1);
+  host_->instance = host_->backend->create_instance();
 }
 
 bool IExecutionContext::setInputShape(const char* tensor, const Dims& dims) noexcept {
@@ -337,7 +337,7 @@ bool IExecutionContext::enqueueV3(cudaStream_t stream) noexcept {
       require_device(addresses.at(input.name), tensor.size_bytes());
       std::memcpy(tensor.data(), addresses.at(input.name), tensor.size_bytes());
     }
-    for (const auto& [name, output] : host->context->run(graph, inputs)) {
+    for (const auto& [name, output] : host->instance->run(graph, inputs)) {
       require_device(addresses.at(name), output.size_bytes());
       std::memcpy(addresses.at(name), output.data(), output.size_bytes());
     }

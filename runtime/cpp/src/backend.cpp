@@ -1,4 +1,4 @@
-#include "engine.hpp"
+#include "backend.hpp"
 
 #include "error.hpp"
 

@@ -6,24 +6,24 @@
 #include <string>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "tensorrt_graph.hpp"
 
 namespace tacoglow {
 
 // Everything that the loop needs for one size of batch and one number of tokens: buffers, states, captured graphs. Kept
 // between utterances, since capturing runs through every step of two launches.
-class DeviceStep {
+class CapturedSteps {
  public:
-  static constexpr std::int64_t steps = 16;  // a launch; even, so that the states end where they began
-  static constexpr std::size_t n_slots = 2;  // launches in flight
+  static constexpr std::int64_t chunk_steps = 16;  // a launch; even, so that the states end where they began
+  static constexpr std::size_t n_slots = 2;        // launches in flight
 
-  DeviceStep(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
+  CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
 
   // Begin an utterance: states at zero.
   void reset(const Tensors& encoded);
   void launch(std::size_t slot, const float* dropout);
-  StepLoop::Steps read(std::size_t slot);
+  DecoderSteps::Chunk read(std::size_t slot);
 
  private:
   // What a launch reads and writes; a step's part of a row begins at a multiple of `alignment`.
@@ -36,14 +36,14 @@ class DeviceStep {
 
   void allocate(const Dims& dims);
   void enqueue_step(std::size_t slot, std::int64_t step);
-  void enqueue_launch(std::size_t slot);
+  void enqueue_chunk(std::size_t slot);
   void capture(std::size_t slot);
   void* mel_before(std::size_t slot, std::int64_t step) const;
 
   const Plan& plan_;
   const Manifest& manifest_;
   cudaStream_t stream_;
-  Execution execution_;
+  ExecutionContext context_;
   std::string mel_state_;                                      // the state that mel_frame becomes
   std::map<std::string, DeviceMemory> encoded_;                // memory, processed_memory, memory_mask
   std::array<std::map<std::string, DeviceMemory>, 2> states_;  // but for mel_state_; even steps read set 0
@@ -52,17 +52,17 @@ class DeviceStep {
   std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // of one step
 };
 
-class DeviceStepLoop : public StepLoop {
+class TensorRTSteps : public DecoderSteps {
  public:
-  DeviceStepLoop(DeviceStep& step, const Tensors& encoded) : step_(step) { step_.reset(encoded); }
+  TensorRTSteps(CapturedSteps& captured, const Tensors& encoded) : captured_(captured) { captured_.reset(encoded); }
 
-  std::int64_t steps_per_launch() const override { return DeviceStep::steps; }
-  std::int64_t launches_in_flight() const override { return static_cast<std::int64_t>(DeviceStep::n_slots); }
-  void launch(const float* dropout) override { step_.launch(launched_++ % DeviceStep::n_slots, dropout); }
-  Steps read() override { return step_.read(read_++ % DeviceStep::n_slots); }
+  std::int64_t chunk_steps() const override { return CapturedSteps::chunk_steps; }
+  std::int64_t launches_in_flight() const override { return static_cast<std::int64_t>(CapturedSteps::n_slots); }
+  void launch(const float* dropout) override { captured_.launch(launched_++ % CapturedSteps::n_slots, dropout); }
+  Chunk read() override { return captured_.read(read_++ % CapturedSteps::n_slots); }
 
  private:
-  DeviceStep& step_;
+  CapturedSteps& captured_;
   std::size_t launched_ = 0, read_ = 0;
 };
 

@@ -1,21 +1,21 @@
 // The decoder loop's states in host memory: for engines that run a step on the CPU and return when it is done.
 #pragma once
 
-#include "engine.hpp"
+#include "backend.hpp"
 
 namespace tacoglow {
 
-class HostStepLoop : public StepLoop {
+class HostSteps : public DecoderSteps {
  public:
-  HostStepLoop(Context& context, const Manifest& manifest, Tensors encoded);
+  HostSteps(BackendInstance& backend, const Manifest& manifest, Tensors encoded);
 
-  std::int64_t steps_per_launch() const override { return 1; }
+  std::int64_t chunk_steps() const override { return 1; }
   std::int64_t launches_in_flight() const override { return 1; }
   void launch(const float* dropout) override;
-  Steps read() override;
+  Chunk read() override;
 
  private:
-  Context& context_;
+  BackendInstance& backend_;
   const Manifest& manifest_;
   Tensors inputs_;   // the encoder's output, the dropout, and the states that the next step reads
   Tensors outputs_;  // of the last step, but for what has become a state
