@@ -17,6 +17,20 @@ from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
 
 FUZZ_SECONDS = 6
+SYNTHESIS_DEFAULTS = {
+    "window_frames": 768,
+    "smallest_token_bucket": 32,
+    "first_segment_frames": 8,
+    "segment_frames": 64,
+    "context_frames": 12,
+}
+SYNTHESIS_OTHERS = {
+    "window_frames": 9,
+    "smallest_token_bucket": 3,
+    "first_segment_frames": 2,
+    "segment_frames": 5,
+    "context_frames": 1,
+}
 
 
 def check(programs: Path, *arguments: object) -> bytes:
@@ -73,6 +87,13 @@ def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object
     [
         (lambda m: m.pop("audio"), "lacks the field 'audio'"),
         (lambda m: m.update(format_version=2), "format_version 2 is newer than the 1 that this version reads"),
+        (lambda m: m.update(format_minor=2), "format_minor 2 is newer than the 1 that this version reads; upgrade"),
+        (lambda m: m.update(format_minor=-1), "$.format_minor: expected a whole number from 0"),
+        (
+            lambda m: m.update(synthesis=SYNTHESIS_OTHERS | {"segment_frames": 0}),
+            "$.synthesis.segment_frames: expected",
+        ),
+        (lambda m: m.update(synthesis={"window_frames": 9}), "$.synthesis: lacks the field 'smallest_token_bucket'"),
         (lambda m: m.update(format_version="1"), "$.format_version: expected a whole number"),
         (lambda m: m["audio"].update(hop_length=0), "$.audio.hop_length: expected a whole number from 1 to"),
         (lambda m: m["audio"].update(hop_length=256.5), "$.audio.hop_length: expected a whole number"),
@@ -141,6 +162,24 @@ def test_the_digest_is_pythons(programs: Path, tiny_bundle: Path, tmp_path: Path
 
 def test_the_manifest_of_an_export_is_read(programs: Path, tiny_bundle: Path) -> None:
     assert check(programs, "manifest", tiny_bundle) == b"ok\n"
+
+
+@pytest.mark.parametrize(
+    ("minor", "synthesis"), [(None, None), (0, None), (1, SYNTHESIS_DEFAULTS), (1, SYNTHESIS_OTHERS)]
+)
+def test_synthesis_settings_are_the_manifests(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, minor: int | None, synthesis: dict[str, int] | None
+) -> None:
+    """Bundles of format_minor 0 lack them; the defaults are then the same as in Python."""
+
+    def change(content: dict[str, Any]) -> None:
+        for name, value in (("format_minor", minor), ("synthesis", synthesis)):
+            content.pop(name, None)
+            if value is not None:
+                content[name] = value
+
+    answer = check(programs, "synthesis", edited(tiny_bundle, tmp_path, change))
+    assert [int(part) for part in answer.split()] == list((synthesis or SYNTHESIS_DEFAULTS).values())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -242,7 +242,7 @@ def test_a_damaged_bundle_is_refused(
         (("--ids", "12", "--gate-threshold", "1"), "gate_threshold: expected a probability between 0 and 1"),
         (("--ids", "12", "--sigma", "nan"), "sigma: expected a finite number"),
         (("--ids", "12", "--denoise", "-1"), "denoise: expected a number from 0 up"),
-        (("--ids", "12", "--stream", "0"), "first_chunk_frames, chunk_frames: expected 1 or more"),
+        (("--ids", "12", "--stream", "-1"), "first_chunk_frames: expected 1 or more, or 0 for the bundle's, got -1"),
         (("--ids", "12", "--engine", "onnx"), "engine 'onnx': not built in; this library has: torchscript"),
     ],
 )

@@ -105,6 +105,22 @@ static int check_batch(tacoglow_session* session) {
   return 0;
 }
 
+static int check_stream_defaults(tacoglow_session* session) {
+  tacoglow_request request;
+  int chunks = 0;
+  tacoglow_request_init(&request);
+  REQUIRE(request.first_chunk_frames == 0 && request.chunk_frames == 0);
+  REQUIRE(request.context_frames == TACOGLOW_BUNDLE_CONTEXT);
+  request.ids = ids;
+  request.n_ids = sizeof ids / sizeof *ids;
+  request.gate_threshold = 0.999; /* long enough for two segments */
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
+  request.chunk_frames = -1;
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST);
+  REQUIRE(strcmp(tacoglow_last_error(), "chunk_frames: expected 1 or more, or 0 for the bundle's, got -1") == 0);
+  return 0;
+}
+
 static int check_retries(tacoglow_session* session) {
   tacoglow_request request;
   tacoglow_speech* speech;
@@ -136,7 +152,7 @@ int main(int argc, char** argv) {
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
   tacoglow_voice_close(voice);
   if (check_refusals(argv[1], session) || check_speech(session, hop_length)) return 1;
-  if (check_batch(session) || check_retries(session)) return 1;
+  if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;
   tacoglow_session_close(session);
   printf("ok\n");
   return 0;

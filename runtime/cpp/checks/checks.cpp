@@ -5,6 +5,7 @@
 //   checks ids BUNDLE TEXT                                      token ids, or the refusal
 //   checks loop BUNDLE                                          "ok" if reading late, streaming and batching change
 //                                                               nothing
+//   checks synthesis BUNDLE                                     the numbers of `synthesis`, if a voice follows them
 //   checks tensorrt BUNDLE PLANS                                "ok" if the TensorRT engine speaks what the stand-in
 //                                                               does
 
@@ -44,6 +45,15 @@ void print_noise(char** arguments) {
 
 void print_ids(const Manifest& manifest, const char* text) {
   for (const auto id : tacoglow::TextTable(manifest).encode(text)) std::printf("%d ", static_cast<int>(id));
+  std::printf("\n");
+}
+
+void print_synthesis(const Manifest& manifest) {
+  tacoglow::checks::check_synthesis(manifest);
+  const tacoglow::Synthesis& s = manifest.synthesis;
+  for (const auto value :
+       {s.window_frames, s.smallest_token_bucket, s.first_segment_frames, s.segment_frames, s.context_frames})
+    std::printf("%lld ", static_cast<long long>(value));
   std::printf("\n");
 }
 
@@ -96,6 +106,7 @@ void run(int count, char** arguments) {
     check_loop(manifest);
     check_batch(manifest);
   }
+  if (command == "synthesis") return print_synthesis(manifest);
   if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);
   std::printf("ok\n");
 }

@@ -26,4 +26,7 @@ void check_stream(Session& session, const Request& request, const Speech& whole)
 // The TensorRT engine over a simulated GPU (simulated/) and plans in this folder. Throws std::logic_error.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
 
+// A voice follows the manifest's section `synthesis`. Throws std::logic_error.
+void check_synthesis(const Manifest& manifest);
+
 }  // namespace tacoglow::checks

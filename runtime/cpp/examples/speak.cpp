@@ -90,7 +90,7 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
   request.max_frames = static_cast<std::int32_t>(arguments.whole("--max-frames", 0));
   request.retries = static_cast<std::int32_t>(arguments.whole("--retries", 0));
-  request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.whole("--stream", 64));
+  request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.whole("--stream", 0));
   request.context_frames = -1;
   return request;
 }

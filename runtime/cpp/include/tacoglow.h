@@ -69,6 +69,9 @@ typedef struct tacoglow_facts {
   int32_t takes_text;     /* 1: requests may give text; 0: token ids only, from the Python front end */
 } tacoglow_facts;
 
+/* For tacoglow_request.context_frames. */
+#define TACOGLOW_BUNDLE_CONTEXT (-2)
+
 /* One utterance to speak. tacoglow_request_init sets everything to the bundle's own values, seed 0, and no input. */
 typedef struct tacoglow_request {
   size_t struct_size;    /* bytes */
@@ -82,9 +85,10 @@ typedef struct tacoglow_request {
   double gate_threshold; /* probability between 0 and 1; 0: the bundle's */
   int32_t max_frames;    /* frame limit, down to whole decoder steps; 0: the bundle's */
   /* For tacoglow_stream: */
-  int32_t first_chunk_frames; /* frames of the first chunk, from 1 up: few, for an early first sound */
-  int32_t chunk_frames;       /* frames of every later chunk, from 1 up */
-  int32_t context_frames;     /* mel frames that WaveGlow sees to either side; below 0: its whole receptive field */
+  int32_t first_chunk_frames; /* frames of the first segment: few, for an early first sound; 0: the bundle's */
+  int32_t chunk_frames;       /* frames of every later segment; 0: the bundle's */
+  int32_t context_frames;     /* mel frames that WaveGlow sees on either side of a segment; TACOGLOW_BUNDLE_CONTEXT: the
+                                 bundle's; any other negative number: its whole receptive field */
   /* For tacoglow_speak and tacoglow_speak_batch: */
   int32_t retries; /* how often an utterance that reaches the frame limit is spoken anew, with other noise */
 } tacoglow_request;

@@ -149,7 +149,8 @@ void tacoglow_session_close(tacoglow_session* session) { delete session; }
 
 void tacoglow_request_init(tacoglow_request* request) {
   if (request != nullptr)
-    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 8, 64, 16, 0};
+    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 0, 0,
+                TACOGLOW_BUNDLE_CONTEXT,  0};
 }
 
 tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request, tacoglow_speech** speech) {

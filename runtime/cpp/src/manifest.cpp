@@ -11,7 +11,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 1, format_minor = 1;
 constexpr const char* manifest_name = "manifest.json";
 constexpr const char* graph_names[] = {"encoder", "decoder_step", "postnet", "waveglow", "denoiser"};
 constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
@@ -108,6 +108,25 @@ void read_dimensions(const JsonNode& node, Manifest& manifest) {
     node.fail("T or S is beyond what this runtime takes");
 }
 
+void check_format(const JsonNode& root, const std::string& source) {
+  const std::int64_t version = root["format_version"].integer(0, count_max);
+  const std::int64_t minor = root.has("format_minor") ? root["format_minor"].integer(0, count_max) : 0;
+  const auto check_newest = [&](const std::string& name, std::int64_t got, std::int64_t newest) {
+    if (got > newest)
+      throw bundle_error(source + ": " + name + " " + std::to_string(got) + " is newer than the " +
+                         std::to_string(newest) + " that this version reads; upgrade tacoglow");
+  };
+  check_newest("format_version", version, format_version);
+  if (version != format_version) root["format_version"].fail("expected " + std::to_string(format_version));
+  check_newest("format_minor", minor, format_minor);
+}
+
+Synthesis read_synthesis(const JsonNode& node) {
+  return {node["window_frames"].integer(1, count_max), node["smallest_token_bucket"].integer(1, count_max),
+          node["first_segment_frames"].integer(1, count_max), node["segment_frames"].integer(1, count_max),
+          node["context_frames"].integer(0, count_max)};
+}
+
 void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.name = root["voice"]["name"].text();
   if (root["voice"].has("language")) manifest.language = root["voice"]["language"].text();
@@ -135,6 +154,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.sigma = vocoder["sigma"].number();
   manifest.frames_before = vocoder["frames_before"].integer(0, count_max);
   manifest.frames_after = vocoder["frames_after"].integer(0, count_max);
+  if (root.has("synthesis")) manifest.synthesis = read_synthesis(root["synthesis"]);
 }
 
 }  // namespace
@@ -156,11 +176,7 @@ Manifest parse_manifest(std::string_view text, const std::string& source) {
   const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) throw bundle_error(source + ": is damaged (no JSON); export the voice again");
   const JsonNode root(json, source + ": $");
-  const std::int64_t version = root["format_version"].integer(0, count_max);
-  if (version > format_version)
-    throw bundle_error(source + ": format_version " + std::to_string(version) + " is newer than the " +
-                       std::to_string(format_version) + " that this version reads; build a newer tacoglow");
-  if (version != format_version) root["format_version"].fail("expected " + std::to_string(format_version));
+  check_format(root, source);
   Manifest manifest;
   read_settings(root, manifest);
   read_dimensions(root["dimensions"], manifest);

@@ -50,6 +50,16 @@ struct DimRange {
   std::int64_t min = 1, max = 1;
 };
 
+// Settings that Python and C++ share, from the manifest's section `synthesis`. These defaults are for bundles of
+// format_minor 0, which lack the section.
+struct Synthesis {
+  std::int64_t window_frames = 768;         // most new frames of a vocoder window
+  std::int64_t smallest_token_bucket = 32;  // tokens; buckets double from here to the bundle's token limit
+  std::int64_t first_segment_frames = 8;    // a stream's defaults, as are the next two
+  std::int64_t segment_frames = 64;
+  std::int64_t context_frames = 12;  // mel frames that WaveGlow sees to either side of a segment
+};
+
 struct Manifest {
   std::string name, language, precision;
   std::int64_t sampling_rate = 0;   // Hz
@@ -66,6 +76,7 @@ struct Manifest {
   std::int64_t group_size = 0;                // samples that one position of z stands for
   double sigma = 0;
   std::int64_t frames_before = 0, frames_after = 0;  // WaveGlow's receptive field around a frame
+  Synthesis synthesis;
   std::map<char, DimRange> dimensions;
   std::map<std::string, GraphSpec> graphs;
   std::map<std::string, GraphFile> torchscript;  // empty where the bundle has none

@@ -49,6 +49,12 @@ std::int64_t resolve_max_frames(const Manifest& manifest, std::int32_t given) {
   return frames - frames % step;
 }
 
+std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::int64_t bundle_frames) {
+  if (given < 0)
+    throw request_error(name + ": expected 1 or more, or 0 for the bundle's, got " + std::to_string(given));
+  return given == 0 ? bundle_frames : given;
+}
+
 }  // namespace
 
 Request resolve_request(const Voice& voice, const tacoglow_request& given) {
@@ -56,16 +62,20 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
        {std::pair{"sigma", given.sigma}, {"denoise", given.denoise}, {"gate_threshold", given.gate_threshold}})
     check_number(name, value);
   if (given.denoise < 0.0) throw request_error("denoise: expected a number from 0 up");
-  if (given.first_chunk_frames < 1 || given.chunk_frames < 1)
-    throw request_error("first_chunk_frames, chunk_frames: expected 1 or more");
   if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
   const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
                                   resolve_max_frames(voice.manifest, given.max_frames)};
-  const VocoderOptions vocoding = {given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
-                                   given.context_frames};
-  return {
-      resolve_ids(voice, given), Noise(given.seed, given.utterance),       decoding, vocoding, given.first_chunk_frames,
-      given.chunk_frames,        static_cast<std::uint64_t>(given.retries)};
+  const Synthesis& defaults = voice.manifest.synthesis;
+  const VocoderOptions vocoding = {
+      given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
+      given.context_frames == TACOGLOW_BUNDLE_CONTEXT ? defaults.context_frames : given.context_frames};
+  return {resolve_ids(voice, given),
+          Noise(given.seed, given.utterance),
+          decoding,
+          vocoding,
+          resolve_segment("first_chunk_frames", given.first_chunk_frames, defaults.first_segment_frames),
+          resolve_segment("chunk_frames", given.chunk_frames, defaults.segment_frames),
+          static_cast<std::uint64_t>(given.retries)};
 }
 
 }  // namespace tacoglow

@@ -16,8 +16,8 @@ struct Request {
   Noise noise;
   DecodeOptions decoding;
   VocoderOptions vocoding;
-  std::int64_t first_chunk_frames, chunk_frames;  // of a stream
-  std::uint64_t retries;                          // with other noise, where the frame limit is reached
+  std::int64_t first_segment_frames, segment_frames;  // of a stream
+  std::uint64_t retries;                              // with other noise, where the frame limit is reached
 };
 
 // Throws Error (request), naming what is out of its range.

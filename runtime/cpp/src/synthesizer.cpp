@@ -12,14 +12,12 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t smallest_bucket = 32;  // tokens; buckets double from here to the bundle's limit
-
 // The padded length at which an item is decoded, the same as in Python: an engine's softmax sums a longer row in
 // another order, and the decoder loop amplifies that rounding.
-std::int64_t token_bucket(std::int64_t length, std::int64_t limit) {
-  std::int64_t bucket = smallest_bucket;
+std::int64_t token_bucket(std::int64_t length, const Manifest& manifest) {
+  std::int64_t bucket = manifest.synthesis.smallest_token_bucket;
   while (bucket < length) bucket *= 2;
-  return std::min(bucket, limit);
+  return std::min(bucket, manifest.dimensions.at('T').max);
 }
 
 // [1, T, ...] -> [1, tokens, ...], the new places filled with `padding` bytes.
@@ -62,7 +60,7 @@ std::vector<Rows> group_into_batches(const std::vector<Request>& requests, const
   std::vector<Rows> batches;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto length = static_cast<std::int64_t>(requests[i].ids.size());
-    Rows& rows = filling[token_bucket(length, manifest.dimensions.at('T').max)];
+    Rows& rows = filling[token_bucket(length, manifest)];
     rows.push_back(i);
     if (rows.size() == most) batches.push_back(std::exchange(rows, {}));
   }
@@ -164,7 +162,7 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on
   const Vocoder vocoder(*backend_, manifest, request.noise, request.vocoding);
   const std::int64_t context = request.vocoding.context_frames;
   const std::int64_t lookahead = context < 0 ? manifest.frames_after : std::min(manifest.frames_after, context);
-  std::int64_t start = 0, size = request.first_chunk_frames;
+  std::int64_t start = 0, size = request.first_segment_frames;
   const auto is_ready = [&] {
     return so_far.finished ? start < so_far.mel_length
                            : so_far.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
@@ -175,7 +173,7 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on
       const std::int64_t stop = std::min(start + size, so_far.mel_length);
       on_segment(vocoder.window(postnet.mel(), start, stop));
       start = stop;
-      size = request.chunk_frames;
+      size = request.segment_frames;
     }
   });
   return reason(so_far);
@@ -189,7 +187,7 @@ Tensors Session::encode(const std::vector<std::int32_t>& ids) {
   Tensor& lengths = inputs["token_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(length);
   const Tensors outputs = backend_->run("encoder", inputs);
-  const std::int64_t bucket = token_bucket(length, voice_->manifest.dimensions.at('T').max);
+  const std::int64_t bucket = token_bucket(length, voice_->manifest);
   Tensors encoded;
   for (const auto& [name, tensor] : outputs) encoded[name] = pad(tensor, bucket, name == "memory_mask" ? 1 : 0);
   return encoded;

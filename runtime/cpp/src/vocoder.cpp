@@ -6,11 +6,6 @@
 #include "error.hpp"
 
 namespace tacoglow {
-namespace {
-
-constexpr std::int64_t frames_per_window = 768;  // new frames a window; 8.9 s at 22,050 Hz and a hop of 256
-
-}  // namespace
 
 Tensor Mel::window(std::int64_t first, std::int64_t last) const {
   Tensor tensor(DType::float32, {1, n_channels, last - first});
@@ -38,8 +33,8 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
 
 std::vector<float> Vocoder::samples(const Mel& mel) const {
   std::vector<float> samples;
-  for (std::int64_t start = 0; start < mel.n_frames; start += frames_per_window) {
-    const auto piece = window(mel, start, std::min(start + frames_per_window, mel.n_frames));
+  for (std::int64_t start = 0; start < mel.n_frames; start += manifest_.synthesis.window_frames) {
+    const auto piece = window(mel, start, std::min(start + manifest_.synthesis.window_frames, mel.n_frames));
     samples.insert(samples.end(), piece.begin(), piece.end());
   }
   return samples;
