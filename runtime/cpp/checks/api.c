@@ -1,6 +1,7 @@
-/* tacoglow.h from C: what it refuses, cancelling, and that sessions outlive their voice's handle.
+/* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, and a session that outlives its voice's
+ * handle.
  *
- *   api BUNDLE      a bundle that takes no text, with an engine that is built in
+ *   api BUNDLE      a bundle that does not accept text, for an engine that is built in
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,10 +21,10 @@ static const int32_t ids[] = {45, 42, 49, 49, 52};
 static int count_chunks(const float* samples, size_t n_samples, void* user) {
   (void)samples;
   (void)n_samples;
-  return ++*(int*)user == 2; /* stop at the second */
+  return ++*(int*)user == 2; /* cancels at the second segment */
 }
 
-static int check_refusals(const char* bundle, tacoglow_session* session) {
+static int check_invalid_arguments(const char* bundle, tacoglow_session* session) {
   tacoglow_open_options options;
   tacoglow_request request;
   tacoglow_voice* voice = (tacoglow_voice*)1;
@@ -60,13 +61,13 @@ static int check_speech(tacoglow_session* session, int32_t hop_length) {
   tacoglow_request_init(&request);
   request.ids = ids;
   request.n_ids = sizeof ids / sizeof *ids;
-  request.gate_threshold = 0.999; /* so that it is long enough to be cut */
+  request.gate_threshold = 0.999; /* long enough to be cancelled */
   request.first_chunk_frames = request.chunk_frames = 2;
   REQUIRE(tacoglow_speak(session, &request, &first) == TACOGLOW_OK);
   REQUIRE(first->n_samples == first->n_frames * (size_t)hop_length && first->decoder_seconds > 0);
   REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
   REQUIRE(strcmp(tacoglow_last_error(), "the callback asked to stop") == 0);
-  REQUIRE(tacoglow_speak(session, &request, &second) == TACOGLOW_OK); /* a cancelled session speaks on */
+  REQUIRE(tacoglow_speak(session, &request, &second) == TACOGLOW_OK); /* the session remains usable */
   REQUIRE(second->n_samples == first->n_samples);
   REQUIRE(memcmp(first->samples, second->samples, first->n_samples * sizeof(float)) == 0);
   tacoglow_speech_free(first);
@@ -74,7 +75,7 @@ static int check_speech(tacoglow_session* session, int32_t hop_length) {
   return 0;
 }
 
-/* Three utterances at once, two of them of one length, against each alone. */
+/* Compares a batch of three utterances, two of them of equal length, with each alone. */
 static int check_batch(tacoglow_session* session) {
   tacoglow_request requests[3], *pointers[3];
   tacoglow_speech *together[3], *alone;
@@ -133,7 +134,7 @@ static int check_retries(tacoglow_session* session) {
   request.retries = 1;
   REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST && chunks == 0);
   REQUIRE(strstr(tacoglow_last_error(), "retries: a stream cannot take back") != NULL);
-  request.struct_size = offsetof(tacoglow_request, retries); /* of a caller who knows none: none is read */
+  request.struct_size = offsetof(tacoglow_request, retries); /* from a header without retries: the field is not read */
   REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) != TACOGLOW_REQUEST);
   return 0;
 }
@@ -151,7 +152,7 @@ int main(int argc, char** argv) {
   hop_length = tacoglow_voice_facts(voice)->hop_length;
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
   tacoglow_voice_close(voice);
-  if (check_refusals(argv[1], session) || check_speech(session, hop_length)) return 1;
+  if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
   if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;
   tacoglow_session_close(session);
   printf("ok\n");

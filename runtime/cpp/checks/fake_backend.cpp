@@ -19,7 +19,7 @@ float sum_of_row(const Tensor& tensor, std::size_t row) {
   return std::accumulate(begin, begin + row_size(tensor), 0.0F);
 }
 
-// Row [frames] at `frame`, 0 beyond its ends.
+// Returns row[frame], or 0 outside the row.
 float at(const float* row, std::int64_t frames, std::int64_t frame) {
   return frame < 0 || frame >= frames ? 0.0F : row[frame];
 }
@@ -52,7 +52,7 @@ class FakeInstance : public BackendInstance {
       memory.as<float>()[i] = static_cast<float>(in.at("token_ids").as<std::int32_t>()[i / width]) * 0.01F;
   }
 
-  // Every output remembers the frame before, the text and the dropout; the gate fires by a slow count.
+  // Every output depends on its previous value, the text and the dropout; the gate fires at about one step in fifteen.
   void step(const Tensors& in, Tensors& out) const {
     for (std::int64_t b = 0; b < in.at("memory").shape()[0]; ++b) {
       const auto row = static_cast<std::size_t>(b);
@@ -66,7 +66,7 @@ class FakeInstance : public BackendInstance {
       }
       const Tensor& cell = out.at(manifest_.states.begin()->second);
       const float first = cell.as<float>()[row * row_size(cell)];
-      out.at("gate_logit").as<float>()[row] = first * 40.0F - 39.0F;  // fires at one step in some fifteen
+      out.at("gate_logit").as<float>()[row] = first * 40.0F - 39.0F;
     }
   }
 
@@ -95,7 +95,7 @@ class FakeInstance : public BackendInstance {
   std::int64_t chunk_steps_, launches_in_flight_;
 };
 
-// Runs ahead of what is read, as a GPU does.
+// Steps that run ahead of what is read, as on a GPU.
 class DelayedSteps : public DecoderSteps {
  public:
   DelayedSteps(std::unique_ptr<DecoderSteps> steps, const Manifest& manifest, std::int64_t batch,
@@ -133,7 +133,7 @@ class DelayedSteps : public DecoderSteps {
   };
 
   std::unique_ptr<DecoderSteps> steps_;
-  std::int64_t dropout_size_, mel_size_;  // of one step
+  std::int64_t dropout_size_, mel_size_;  // per step
   std::int64_t batch_, chunk_steps_, launches_in_flight_;
   std::deque<Launched> launched_;
   Launched read_;

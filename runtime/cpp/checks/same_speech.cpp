@@ -42,13 +42,13 @@ Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<st
   return resolve_request(voice, given);
 }
 
-void check_stream(Session& session, const Request& request, const Speech& whole) {
+void check_stream(Session& session, const Request& request, const Speech& unstreamed) {
   std::vector<float> streamed;
   const auto reason = session.stream(request, [&](const std::vector<float>& samples) {
     streamed.insert(streamed.end(), samples.begin(), samples.end());
   });
-  require(reason == whole.stop_reason, "a stream stops for another reason");
-  require(largest_difference(streamed, whole.samples) < 1e-6F, "a stream is not the whole");
+  require(reason == unstreamed.stop_reason, "a stream has a different stop reason");
+  require(largest_difference(streamed, unstreamed.samples) < 1e-6F, "a stream differs from unstreamed speech");
 }
 
 void require_same(const Speech& got, const Speech& expected, const std::string& what) {

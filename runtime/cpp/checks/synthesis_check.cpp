@@ -1,4 +1,4 @@
-// The manifest's section `synthesis` against what a voice does: token bucket, vocoder windows, segments of a stream.
+// Checks that a voice uses the numbers in the manifest's section `synthesis`: token bucket, vocoder windows, segments.
 
 #include <algorithm>
 #include <utility>
@@ -10,11 +10,11 @@ namespace tacoglow::checks {
 namespace {
 
 struct Recorded {
-  std::int64_t tokens = 0;            // of the last batch that was decoded
-  std::vector<std::int64_t> windows;  // mel frames of each WaveGlow run
+  std::int64_t tokens = 0;            // padded length of the last batch
+  std::vector<std::int64_t> windows;  // mel frames of each run of WaveGlow
 };
 
-// Records what reaches the instance behind it.
+// Records the shapes that it passes on to another instance.
 class RecordingInstance : public BackendInstance {
  public:
   RecordingInstance(std::unique_ptr<BackendInstance> instance, Recorded& recorded)
@@ -49,7 +49,8 @@ class RecordingBackend : public Backend {
   Recorded& recorded_;
 };
 
-// Mel frames that WaveGlow is given for frames start .. stop - 1 of `total`, with at most `context` on either side.
+// Returns how many mel frames WaveGlow needs for frames start .. stop - 1 of `total`, with at most `context` on either
+// side.
 std::int64_t frames_with_context(const Manifest& manifest, std::int64_t start, std::int64_t stop, std::int64_t total,
                                  std::int64_t context) {
   return stop - start + std::min({start, context, manifest.frames_before}) +
@@ -69,7 +70,7 @@ void check_synthesis(const Manifest& manifest) {
   given.ids = ids.data();
   given.n_ids = ids.size();
   given.context_frames = TACOGLOW_BUNDLE_CONTEXT;
-  given.gate_threshold = 0.99;  // never reached: the utterance has max_frames frames
+  given.gate_threshold = 0.99;  // not reached by the fake backend, so the utterance has max_frames frames
   const Request request = resolve_request(session.voice(), given);
   const std::int64_t total = manifest.max_frames;
 
@@ -80,7 +81,7 @@ void check_synthesis(const Manifest& manifest) {
   for (std::int64_t start = 0; start < total; start += expected.window_frames)
     windows.push_back(
         frames_with_context(manifest, start, std::min(start + expected.window_frames, total), total, total));
-  require(recorded.windows == windows, "the vocoder's windows are not those of window_frames");
+  require(recorded.windows == windows, "the vocoder's windows do not follow window_frames");
 
   recorded.windows.clear();
   windows.clear();
@@ -94,7 +95,7 @@ void check_synthesis(const Manifest& manifest) {
     start = stop;
   });
   require(start == total, "the segments should cover the utterance");
-  require(recorded.windows == windows, "the segments' windows are not those of context_frames");
+  require(recorded.windows == windows, "the segments' windows do not follow context_frames");
 }
 
 }  // namespace tacoglow::checks

@@ -1,4 +1,4 @@
-// What an engine has to offer: run a graph over named host tensors, and run the decoder step after step.
+// The interface of a backend: runs a graph on named host tensors, and runs the decoder step by step.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,10 @@
 
 namespace tacoglow {
 
-// A batch's decoder: its states live where the engine keeps them.
+// The decoder of one batch. Its states stay in the backend's memory.
 class DecoderSteps {
  public:
+  // Outputs of n decoder steps that were launched together.
   struct Chunk {
     const float* mel;          // [n, B, frames_per_step, n_mel_channels]
     const float* gate_logits;  // [n, B]
@@ -21,26 +22,27 @@ class DecoderSteps {
 
   virtual ~DecoderSteps() = default;
   virtual std::int64_t chunk_steps() const = 0;
-  // How many launches may be under way before the first must be read. More than one where the device must not wait
-  // for the host to look at the gates.
+  // Most launches that may be unread at a time. More than one if the device must not wait until the host has read the
+  // gates.
   virtual std::int64_t launches_in_flight() const = 0;
-  // Begin the next chunk_steps() steps. dropout: [chunk_steps, B, prenet_layers, prenet_dim]
+  // Starts the next chunk_steps() steps. dropout: [chunk_steps, B, prenet_layers, prenet_dim]
   virtual void launch(const float* dropout) = 0;
-  // Wait for the oldest launch that has not been read; valid until as many more launches as may be in flight.
+  // Waits for the oldest unread launch. The chunk is valid until the next launch or read.
   virtual Chunk read() = 0;
 };
 
-// One thread's share of an engine: buffers, streams, execution contexts.
+// Per-thread resources of a backend: buffers, streams, execution contexts.
 class BackendInstance {
  public:
   virtual ~BackendInstance() = default;
-  // Inputs by name, checked by the caller -> outputs by name, in the manifest's dtypes and shapes.
+  // Runs a graph: inputs by name -> outputs by name, in the manifest's dtypes and shapes. Throws Error (request) if
+  // the inputs do not match the manifest.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
-  // encoded: memory, processed_memory and memory_mask of a batch; states start at zero.
+  // Starts decoding a batch, with all states zero. encoded: the batch's memory, processed_memory and memory_mask.
   virtual std::unique_ptr<DecoderSteps> start(Tensors encoded) = 0;
 };
 
-// A bundle's graphs, loaded. Safe for use from several threads.
+// The loaded graphs of a bundle. Thread-safe.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -48,19 +50,19 @@ class Backend {
 };
 
 struct BackendOptions {
-  int threads = 0;  // CPU threads; 0: the engine's own choice
-  int device = 0;   // index of the GPU
-  std::filesystem::path plans;
+  int threads = 0;              // CPU threads; 0: the backend's default
+  int device = 0;               // index of the GPU
+  std::filesystem::path plans;  // folder with one GRAPH.plan per graph
 };
 
-// Throw Error (bundle, engine).
+// Open the graphs with one backend. Throw Error (bundle, engine).
 std::unique_ptr<Backend> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
                                           const BackendOptions& options);
 std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path& bundle, const Manifest& manifest,
                                        const BackendOptions& options);
 
-// The sizes that letters stand for in these inputs of a graph. Throws Error (request) where a tensor is missing, has
-// another dtype or shape, or a size is out of the bundle's range.
+// Returns the values of the dimension letters in a graph's inputs. Throws Error (request) if a tensor is missing, has
+// the wrong dtype or shape, or a size is outside the bundle's range.
 Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tensors& inputs);
 
 }  // namespace tacoglow

@@ -1,4 +1,4 @@
-// Which engines are built in, and the choice between them.
+// The backends that are built into this library, and the choice between them.
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-// tacoglow.h over the C++ inside: handles, conversion of structures, and no exception that gets out.
+// Implements tacoglow.h: handles, conversion of structures, and exceptions turned into statuses.
 
 #include <algorithm>
 #include <cstring>
@@ -27,7 +27,7 @@ thread_local std::string last_error;
 
 struct Cancelled {};
 
-// A line break in an engine's message would break the promise of one line.
+// Stores the first line of the message, since backends may report several.
 tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
   try {
     last_error = message;
@@ -38,6 +38,7 @@ tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
   return status;
 }
 
+// Runs `work` and returns the status of what it throws.
 template <typename Work>
 tacoglow_status to_status(const Work& work) noexcept {
   try {
@@ -60,7 +61,8 @@ void require(const void* pointer, const char* name) {
   if (pointer == nullptr) throw tacoglow::request_error(std::string(name) + ": is NULL");
 }
 
-// The caller's structure, whose size may be that of an older header; what it lacks keeps its initial value.
+// Copies the caller's structure, which may come from an older header: fields that the caller's version lacks keep their
+// defaults.
 template <typename Struct>
 Struct with_defaults(const Struct* given, void (*init)(Struct*)) {
   Struct full;
@@ -73,7 +75,7 @@ Struct with_defaults(const Struct* given, void (*init)(Struct*)) {
   return full;
 }
 
-// What the caller sees, with the memory behind it.
+// The caller's structure together with the memory that it points to.
 struct OwnedSpeech : tacoglow_speech {
   explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, owned(std::move(speech)) {
     samples = owned.samples.data();

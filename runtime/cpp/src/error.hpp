@@ -1,4 +1,4 @@
-// What can go wrong. Every message is one line: name, got, expected, way out.
+// The exceptions of this library. Every message is one line: name, expected, got, fix.
 #pragma once
 
 #include <stdexcept>

@@ -28,7 +28,7 @@ void HostSteps::launch(const float* dropout) {
 DecoderSteps::Chunk HostSteps::read() {
   for (const auto& [source, target] : manifest_.states)
     if (target == "mel_frame") return {inputs_.at(source).as<float>(), outputs_.at("gate_logit").as<float>()};
-  return {};  // not reached: the contract has mel_frame among the states
+  return {};  // not reached: check_contract requires mel_frame among the states
 }
 
 }  // namespace tacoglow

@@ -1,4 +1,4 @@
-// The decoder loop's states in host memory: for engines that run a step on the CPU and return when it is done.
+// Decoder steps with their states in host memory, for backends that run a graph synchronously on the CPU.
 #pragma once
 
 #include "backend.hpp"
@@ -17,8 +17,8 @@ class HostSteps : public DecoderSteps {
  private:
   BackendInstance& backend_;
   const Manifest& manifest_;
-  Tensors inputs_;   // the encoder's output, the dropout, and the states that the next step reads
-  Tensors outputs_;  // of the last step, but for what has become a state
+  Tensors inputs_;   // encoder outputs, dropout, and the states that the next step reads
+  Tensors outputs_;  // of the last step, except the new states, which are swapped into inputs_
 };
 
 }  // namespace tacoglow

@@ -22,7 +22,7 @@ void Postnet::advance(const Decoded& decoded) {
   mel_ = std::move(grown);
 }
 
-// The postnet over frames first .. frames_decoded - 1 -> [1, M, frames_decoded - first]
+// Runs the postnet on frames first .. frames_decoded - 1 -> [1, M, frames_decoded - first].
 Tensor Postnet::run(const Decoded& decoded, std::int64_t first) const {
   const std::int64_t frames = decoded.frames_decoded - first, channels = mel_.n_channels;
   Tensors inputs;

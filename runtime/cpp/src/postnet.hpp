@@ -1,4 +1,4 @@
-// Frames as the decoder writes them -> mel after the postnet, the whole or as far as it can be known.
+// Applies the postnet to decoded frames, incrementally for streams.
 #pragma once
 
 #include "backend.hpp"
@@ -13,7 +13,7 @@ class Postnet {
     mel_.n_channels = manifest.n_mel_channels;
   }
 
-  // Bring the mel up to the last frame whose whole context has been decoded: to the end, once decoding has finished.
+  // Extends the mel to the last frame whose context has been decoded; to the end, if decoding has finished.
   void advance(const Decoded& decoded);
 
   const Mel& mel() const { return mel_; }

@@ -12,7 +12,7 @@ namespace tacoglow {
 namespace {
 
 constexpr std::size_t block_bytes = 64;
-constexpr std::size_t read_bytes = std::size_t{1} << 20;  // of a file at once, a multiple of block_bytes
+constexpr std::size_t read_bytes = std::size_t{1} << 20;  // bytes per read from a file; a multiple of block_bytes
 
 // FIPS 180-4, section 4.2.2: the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<std::uint32_t, 64> round_constants = {
@@ -54,14 +54,14 @@ void add_block(State& state, const unsigned char* block) {
   for (std::size_t i = 0; i < state.size(); ++i) state[i] += added[i];
 }
 
-// Returns how many bytes the whole blocks had.
+// Adds all complete blocks and returns their size in bytes.
 std::size_t add_blocks(State& state, const unsigned char* bytes, std::size_t size) {
-  const std::size_t whole = size / block_bytes * block_bytes;
-  for (std::size_t at = 0; at < whole; at += block_bytes) add_block(state, bytes + at);
-  return whole;
+  const std::size_t complete = size / block_bytes * block_bytes;
+  for (std::size_t at = 0; at < complete; at += block_bytes) add_block(state, bytes + at);
+  return complete;
 }
 
-// The last, incomplete block, with the padding and the length in bits.
+// Adds the last, incomplete block, with the padding and the length in bits.
 void add_tail(State& state, const unsigned char* tail, std::size_t size, std::uint64_t total_bytes) {
   std::array<unsigned char, 2 * block_bytes> padded{};
   std::memcpy(padded.data(), tail, size);
@@ -83,8 +83,8 @@ std::string hexadecimal(const State& state) {
 std::string sha256(std::string_view text) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
   State state = initial;
-  const std::size_t whole = add_blocks(state, bytes, text.size());
-  add_tail(state, bytes + whole, text.size() - whole, text.size());
+  const std::size_t complete = add_blocks(state, bytes, text.size());
+  add_tail(state, bytes + complete, text.size() - complete, text.size());
   return hexadecimal(state);
 }
 
@@ -93,15 +93,15 @@ std::string file_sha256(const std::filesystem::path& path) {
   State state = initial;
   std::vector<unsigned char> buffer(read_bytes);
   std::uint64_t total = 0;
-  std::size_t size = 0, whole = 0;
+  std::size_t size = 0, complete = 0;
   do {
     file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
     size = static_cast<std::size_t>(file.gcount());
     total += size;
-    whole = add_blocks(state, buffer.data(), size);
+    complete = add_blocks(state, buffer.data(), size);
   } while (size == buffer.size());
-  if (!file.eof()) throw bundle_error(path.string() + ": cannot be read");
-  add_tail(state, buffer.data() + whole, size - whole, total);
+  if (!file.eof()) throw bundle_error(path.string() + ": cannot read the file");
+  add_tail(state, buffer.data() + complete, size - complete, total);
   return hexadecimal(state);
 }
 

@@ -12,15 +12,15 @@
 namespace tacoglow {
 namespace {
 
-// The padded length at which an item is decoded, the same as in Python: an engine's softmax sums a longer row in
-// another order, and the decoder loop amplifies that rounding.
+// Returns the padded length at which an item is decoded, the same as in Python. The length matters because a softmax
+// sums a longer row in a different order, and the decoder loop amplifies that rounding.
 std::int64_t token_bucket(std::int64_t length, const Manifest& manifest) {
   std::int64_t bucket = manifest.synthesis.smallest_token_bucket;
   while (bucket < length) bucket *= 2;
   return std::min(bucket, manifest.dimensions.at('T').max);
 }
 
-// [1, T, ...] -> [1, tokens, ...], the new places filled with `padding` bytes.
+// [1, T, ...] -> [1, tokens, ...], with the new elements filled with bytes of `padding`.
 Tensor pad(const Tensor& tensor, std::int64_t tokens, int padding) {
   Shape shape = tensor.shape();
   shape[1] = tokens;
@@ -32,7 +32,7 @@ Tensor pad(const Tensor& tensor, std::int64_t tokens, int padding) {
 
 class Stopwatch {
  public:
-  // Seconds since the last lap.
+  // Returns the seconds since the last lap.
   double lap() {
     const auto now = std::chrono::steady_clock::now();
     return std::chrono::duration<double>(now - std::exchange(start_, now)).count();
@@ -47,29 +47,29 @@ tacoglow_stop_reason reason(const Decoded& decoded) {
 }
 
 void truncate(Mel& mel, std::int64_t n_frames) {
-  const Tensor kept = mel.window(0, n_frames);
-  mel = {mel.n_channels, n_frames, {kept.as<float>(), kept.as<float>() + element_count(kept.shape())}};
+  const Tensor front = mel.window(0, n_frames);
+  mel = {mel.n_channels, n_frames, {front.as<float>(), front.as<float>() + element_count(front.shape())}};
 }
 
-using Rows = std::vector<std::size_t>;  // places in a list
+using Rows = std::vector<std::size_t>;  // indices of requests
 
-// Requests of one token bucket each, as many together as the bundle takes.
+// Returns batches of one token bucket each, with at most the bundle's batch size.
 std::vector<Rows> group_into_batches(const std::vector<Request>& requests, const Manifest& manifest) {
-  const auto most = static_cast<std::size_t>(manifest.dimensions.at('B').max);
+  const auto max_batch = static_cast<std::size_t>(manifest.dimensions.at('B').max);
   std::map<std::int64_t, Rows> filling;  // by bucket
   std::vector<Rows> batches;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto length = static_cast<std::int64_t>(requests[i].ids.size());
     Rows& rows = filling[token_bucket(length, manifest)];
     rows.push_back(i);
-    if (rows.size() == most) batches.push_back(std::exchange(rows, {}));
+    if (rows.size() == max_batch) batches.push_back(std::exchange(rows, {}));
   }
   for (auto& [bucket, rows] : filling)
     if (!rows.empty()) batches.push_back(std::move(rows));
   return batches;
 }
 
-// Tensors [1, ...] of one shape -> one [B, ...].
+// Tensors [1, ...] of the same shape -> one tensor [B, ...].
 Tensor stack(const std::vector<const Tensor*>& items) {
   Shape shape = items.front()->shape();
   shape[0] = static_cast<std::int64_t>(items.size());
@@ -106,7 +106,7 @@ std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   return speeches;
 }
 
-// Items that reach the frame limit are decoded anew with the noise of a retry, as often as their requests say.
+// Decodes a batch. Items that reach the frame limit are decoded again with retry noise, up to their number of retries.
 void Session::decode_all(std::vector<Utterance>& batch) {
   Rows rows(batch.size());
   std::iota(rows.begin(), rows.end(), std::size_t{0});
@@ -143,9 +143,9 @@ Speech Session::to_speech(const Utterance& utterance) {
   postnet.advance(decoded);
   speech.mel = postnet.mel();
   speech.postnet_seconds = watch.lap();
-  VocoderOptions whole = utterance.request.vocoding;
-  whole.context_frames = -1;
-  speech.samples = Vocoder(*backend_, manifest, utterance.item.noise, whole).samples(speech.mel);
+  VocoderOptions options = utterance.request.vocoding;
+  options.context_frames = -1;  // the receptive field
+  speech.samples = Vocoder(*backend_, manifest, utterance.item.noise, options).samples(speech.mel);
   speech.vocoder_seconds = watch.lap();
   speech.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
   truncate(speech.mel, decoded.mel_length);
@@ -157,26 +157,26 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on
   const Manifest& manifest = voice_->manifest;
   const auto steps = backend_->start(encode(request.ids));
   std::vector<DecodedItem> items = {{request.noise, request.decoding, {}}};
-  const Decoded& so_far = items[0].decoded;
+  const Decoded& decoded = items[0].decoded;
   Postnet postnet(*backend_, manifest);
   const Vocoder vocoder(*backend_, manifest, request.noise, request.vocoding);
   const std::int64_t context = request.vocoding.context_frames;
   const std::int64_t lookahead = context < 0 ? manifest.frames_after : std::min(manifest.frames_after, context);
   std::int64_t start = 0, size = request.first_segment_frames;
   const auto is_ready = [&] {
-    return so_far.finished ? start < so_far.mel_length
-                           : so_far.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
+    return decoded.finished ? start < decoded.mel_length
+                            : decoded.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
   };
   decode(*steps, manifest, items, [&] {
     while (is_ready()) {
-      postnet.advance(so_far);
-      const std::int64_t stop = std::min(start + size, so_far.mel_length);
+      postnet.advance(decoded);
+      const std::int64_t stop = std::min(start + size, decoded.mel_length);
       on_segment(vocoder.window(postnet.mel(), start, stop));
       start = stop;
       size = request.segment_frames;
     }
   });
-  return reason(so_far);
+  return reason(decoded);
 }
 
 Tensors Session::encode(const std::vector<std::int32_t>& ids) {

@@ -1,4 +1,4 @@
-// TensorRT plans, 8.5 to 11, on one GPU. Plans are shared by all threads; execution contexts are a thread's own.
+// Runs plans of TensorRT 8.5 to 11 on one GPU. Threads share the plans; each instance has its own execution contexts.
 
 #include <utility>
 
@@ -15,7 +15,7 @@ class TensorRTBackend : public Backend {
       : manifest_(std::move(manifest)), device_(device) {
     check_cuda(cudaSetDevice(device), "choose the GPU");
     runtime_.reset(nvinfer1::createInferRuntime(logger_));
-    if (!runtime_) throw backend_error("TensorRT does not start: " + RecordingLogger::last_error());
+    if (!runtime_) throw backend_error("cannot create a TensorRT runtime: " + RecordingLogger::last_error());
     for (const auto& [name, spec] : manifest_.graphs)
       plans_.try_emplace(name, *runtime_, plans / (name + ".plan"), name, spec);
   }
@@ -45,7 +45,7 @@ class TensorRTInstance : public BackendInstance {
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, backend_.manifest(), inputs);
-    check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");  // a session may change its thread
+    check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");  // the session may have moved to a different thread
     return runners_.at(graph).run(inputs, dims, stream_.get());
   }
 
@@ -63,7 +63,7 @@ class TensorRTInstance : public BackendInstance {
   TensorRTBackend& backend_;
   CudaStream stream_;
   std::map<std::string, HostGraphRunner> runners_;
-  std::map<Dims, std::unique_ptr<CapturedSteps>> captured_;  // by batch and tokens, of which there are a few buckets
+  std::map<Dims, std::unique_ptr<CapturedSteps>> captured_;  // by batch size and token bucket
 };
 
 std::unique_ptr<BackendInstance> TensorRTBackend::create_instance() {

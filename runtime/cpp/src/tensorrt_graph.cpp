@@ -10,10 +10,10 @@
 namespace tacoglow {
 namespace {
 
-// Before TensorRT 8.6 the optimization profile of an engine serves one execution context.
+// Before TensorRT 8.6, only one execution context can use an optimization profile of an engine.
 bool contexts_share_a_profile() { return getInferLibVersion() >= 8600; }
 
-constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines";
+constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines BUNDLE --copy-to FOLDER";
 
 thread_local std::string last_logged_error;
 
@@ -24,7 +24,8 @@ nvinfer1::DataType data_type(DType dtype) {
 
 std::vector<char> read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!std::filesystem::is_regular_file(path) || !file) throw bundle_error(path.string() + ": no such plan" + rebuild);
+  if (!std::filesystem::is_regular_file(path) || !file)
+    throw bundle_error(path.string() + ": cannot read this plan" + rebuild);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
@@ -52,11 +53,12 @@ Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const
 }
 
 std::shared_ptr<nvinfer1::ICudaEngine> Plan::deserialize() const {
-  static std::mutex one_at_a_time;  // the runtime is shared by all plans
+  static std::mutex one_at_a_time;  // all plans share the runtime
   const std::lock_guard lock(one_at_a_time);
   std::shared_ptr<nvinfer1::ICudaEngine> engine(runtime_.deserializeCudaEngine(content_.data(), content_.size()));
   if (!engine)
-    throw backend_error(path_.string() + ": TensorRT cannot load it here: " + RecordingLogger::last_error() + rebuild);
+    throw backend_error(path_.string() + ": TensorRT cannot load this plan: " + RecordingLogger::last_error() +
+                        rebuild);
   return engine;
 }
 
@@ -65,27 +67,28 @@ void Plan::check_tensors(const nvinfer1::ICudaEngine& engine) const {
     for (const auto& tensor : tensors)
       if (engine.getTensorIOMode(tensor.name.c_str()) != mode ||
           engine.getTensorDataType(tensor.name.c_str()) != data_type(tensor.dtype))
-        throw bundle_error(graph_ + ": the plan has no tensor '" + tensor.name + "' as the manifest lists it" +
+        throw bundle_error(graph_ + ": tensor '" + tensor.name +
+                           "' is missing from the plan, or has a different dtype or direction than in the manifest" +
                            rebuild);
   };
   check_side(spec_.inputs, nvinfer1::TensorIOMode::kINPUT);
   check_side(spec_.outputs, nvinfer1::TensorIOMode::kOUTPUT);
   const auto listed = static_cast<std::int32_t>(spec_.inputs.size() + spec_.outputs.size());
   if (engine.getNbIOTensors() != listed)
-    throw bundle_error(graph_ + ": expected a plan of " + std::to_string(listed) + " tensors, got " +
+    throw bundle_error(graph_ + ": expected a plan with " + std::to_string(listed) + " tensors, got " +
                        std::to_string(engine.getNbIOTensors()) + rebuild);
 }
 
 ExecutionContext Plan::create_execution_context() const {
   struct Owner {
     std::shared_ptr<nvinfer1::ICudaEngine> engine;
-    std::unique_ptr<nvinfer1::IExecutionContext> context;  // goes before its engine
+    std::unique_ptr<nvinfer1::IExecutionContext> context;  // destroyed before its engine
   };
   const auto owner = std::make_shared<Owner>();
   owner->engine = engine_ ? engine_ : deserialize();
   owner->context.reset(owner->engine->createExecutionContext());
   if (!owner->context)
-    throw backend_error(graph_ + ": TensorRT makes no execution context: " + RecordingLogger::last_error());
+    throw backend_error(graph_ + ": TensorRT cannot create an execution context: " + RecordingLogger::last_error());
   return {owner, owner->context.get()};
 }
 
@@ -96,18 +99,18 @@ void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const Ten
   for (std::size_t i = 0; i < shape.size(); ++i)
     sizes.d[i] = static_cast<std::decay_t<decltype(sizes.d[0])>>(shape[i]);  // 32 bits before TensorRT 10
   if (!context.setInputShape(tensor.name.c_str(), sizes))
-    throw request_error(plan.graph() + ": the plan does not take " + tensor.name + " of " + to_string(shape) + rebuild +
-                        " with wider limits");
+    throw request_error(plan.graph() + ": the plan does not accept shape " + to_string(shape) + " for " + tensor.name +
+                        rebuild + ", with wider limits");
 }
 
 void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address) {
   if (!context.setTensorAddress(tensor.c_str(), address))
-    throw backend_error(tensor + ": TensorRT refuses its address: " + RecordingLogger::last_error());
+    throw backend_error(tensor + ": TensorRT rejects its address: " + RecordingLogger::last_error());
 }
 
 void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream) {
   if (!context.enqueueV3(stream))
-    throw backend_error(plan.graph() + ": TensorRT cannot run it: " + RecordingLogger::last_error());
+    throw backend_error(plan.graph() + ": TensorRT cannot run this graph: " + RecordingLogger::last_error());
 }
 
 HostGraphRunner::HostGraphRunner(const Plan& plan) : plan_(plan), context_(plan.create_execution_context()) {}

@@ -5,7 +5,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::size_t alignment = 256;  // bytes: what TensorRT's kernels may assume of an address
+constexpr std::size_t alignment = 256;  // bytes; TensorRT's kernels may assume this alignment
 
 std::size_t align(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
@@ -24,7 +24,7 @@ CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const D
   allocate(dims);
   for (const auto& tensor : plan.spec().inputs) set_shape(*context_, plan, tensor, dims);
   for (auto& [name, memory] : encoded_) set_address(*context_, name, memory.get());
-  // TensorRT allocates at a shape's first run, which a capture must not see.
+  // The first run of a shape may allocate memory, which is not allowed during a capture.
   enqueue_step(0, 0);
   check_cuda(cudaStreamSynchronize(stream_), "first decoder step");
   for (std::size_t slot = 0; slot < n_slots; ++slot) capture(slot);
@@ -35,7 +35,7 @@ void CapturedSteps::allocate(const Dims& dims) {
     const TensorSpec& spec = plan_.spec().tensor(source);
     const std::size_t bytes = element_count(spec.resolve(dims)) * element_bytes(spec.dtype);
     if (target == "mel_frame") {
-      mel_state_ = source;  // it lives in the slots
+      mel_state_ = source;  // stored in the slots
       continue;
     }
     state_bytes_[source] = bytes;
@@ -58,7 +58,7 @@ void CapturedSteps::allocate(const Dims& dims) {
 }
 
 void CapturedSteps::reset(const Tensors& encoded) {
-  check_cuda(cudaStreamSynchronize(stream_), "an earlier utterance");  // one that was abandoned may still be running
+  check_cuda(cudaStreamSynchronize(stream_), "an earlier utterance");  // an abandoned one may still be running
   for (auto& [name, memory] : encoded_) {
     const Tensor& tensor = encoded.at(name);
     check_cuda(cudaMemcpyAsync(memory.get(), tensor.data(), tensor.size_bytes(), cudaMemcpyHostToDevice, stream_),
@@ -67,7 +67,7 @@ void CapturedSteps::reset(const Tensors& encoded) {
   for (auto& [name, memory] : states_[0])
     check_cuda(cudaMemsetAsync(memory.get(), 0, state_bytes_.at(name), stream_), "clear a state");
   check_cuda(cudaMemsetAsync(mel_before(0, 0), 0, mel_bytes_, stream_), "clear a state");
-  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // `encoded` may go now
+  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the caller may free `encoded` now
 }
 
 void CapturedSteps::launch(std::size_t slot, const float* dropout) {
@@ -81,7 +81,7 @@ DecoderSteps::Chunk CapturedSteps::read(std::size_t slot) {
   return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get())};
 }
 
-// Where the frames of the step before this one stand; before a launch's first, in the other slot.
+// Returns the address of the previous step's frames. For the first step of a chunk, these are in the other slot.
 void* CapturedSteps::mel_before(std::size_t slot, std::int64_t step) const {
   const Slot& source = slots_[step > 0 ? slot : (slot + n_slots - 1) % n_slots];
   return offset(source.mel, static_cast<std::size_t>(step > 0 ? step - 1 : chunk_steps - 1) * align(mel_bytes_));

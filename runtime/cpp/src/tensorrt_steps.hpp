@@ -1,4 +1,4 @@
-// The decoder loop on the GPU: a chunk of steps is one CUDA graph, and the host reads the gates one chunk late.
+// Decoder steps on the GPU: each chunk of steps is one CUDA graph, and the host reads the gates one chunk late.
 #pragma once
 
 #include <array>
@@ -11,22 +11,22 @@
 
 namespace tacoglow {
 
-// Everything that the loop needs for one size of batch and one number of tokens: buffers, states, captured graphs. Kept
-// between utterances, since capturing runs through every step of two launches.
+// Buffers, states and captured CUDA graphs for one batch size and token bucket. Reused by later utterances, because
+// capturing enqueues every step of two chunks.
 class CapturedSteps {
  public:
-  static constexpr std::int64_t chunk_steps = 16;  // a launch; even, so that the states end where they began
-  static constexpr std::size_t n_slots = 2;        // launches in flight
+  static constexpr std::int64_t chunk_steps = 16;  // even, so that every chunk starts from the same state buffers
+  static constexpr std::size_t n_slots = 2;        // chunks in flight
 
   CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
 
-  // Begin an utterance: states at zero.
+  // Prepares for the first step of a batch: zeroes the states and uploads the encoder outputs.
   void reset(const Tensors& encoded);
   void launch(std::size_t slot, const float* dropout);
   DecoderSteps::Chunk read(std::size_t slot);
 
  private:
-  // What a launch reads and writes; a step's part of a row begins at a multiple of `alignment`.
+  // Inputs and outputs of one chunk. On the device, each step's part begins at a multiple of `alignment`.
   struct Slot {
     DeviceMemory dropout, mel, gate;
     PinnedMemory host_dropout, host_mel, host_gate;
@@ -44,12 +44,13 @@ class CapturedSteps {
   const Manifest& manifest_;
   cudaStream_t stream_;
   ExecutionContext context_;
-  std::string mel_state_;                                      // the state that mel_frame becomes
-  std::map<std::string, DeviceMemory> encoded_;                // memory, processed_memory, memory_mask
-  std::array<std::map<std::string, DeviceMemory>, 2> states_;  // but for mel_state_; even steps read set 0
+  std::string mel_state_;                        // input that mel_frame feeds; it is read from the slots
+  std::map<std::string, DeviceMemory> encoded_;  // memory, processed_memory, memory_mask
+  std::array<std::map<std::string, DeviceMemory>, 2>
+      states_;  // without mel_state_; even steps read set 0 and write set 1
   std::map<std::string, std::size_t> state_bytes_;
   std::array<Slot, n_slots> slots_;
-  std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // of one step
+  std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // per step
 };
 
 class TensorRTSteps : public DecoderSteps {

@@ -19,15 +19,16 @@ Tensor Mel::window(std::int64_t first, std::int64_t last) const {
 std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
   const bool denoises = options_.denoise > 0.0;
   const std::int64_t hop = manifest_.hop_length;
-  const std::int64_t margin = denoises ? (manifest_.filter_length + hop - 1) / hop : 0;  // that the transform reaches
+  const std::int64_t margin =
+      denoises ? (manifest_.filter_length + hop - 1) / hop : 0;  // frames of the denoiser's STFT window
   const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
   std::vector<float> samples = run_waveglow(mel, first, last);
   if (denoises) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
-    throw backend_error(std::string("the audio holds NaN or infinity: ") +
+    throw backend_error(std::string("the audio contains NaN or Inf: ") +
                         (manifest_.precision == "fp16"
-                             ? "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
-                             : "the voice's weights or its engine are at fault; export it again"));
+                             ? "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
+                             : "the weights or the engine are faulty; export the voice again"));
   return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
 }
 

@@ -1,4 +1,4 @@
-// A bundle, opened.
+// An open bundle.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 namespace tacoglow {
 
-// Safe for use from several threads.
+// A voice: manifest, text front end and loaded graphs. Thread-safe.
 struct Voice {
   Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name);
 
@@ -22,7 +22,7 @@ struct Voice {
   tacoglow_facts facts;  // points into manifest and backend_name
 };
 
-// Throws Error (bundle, engine). backend_name: "" takes the first that is built in.
+// Opens a bundle with the named backend; "": the first that is built in. Throws Error (bundle, engine).
 std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
                                         const BackendOptions& options);
 
