@@ -1,4 +1,4 @@
-"""The C++ runtime, built once a session beside the other tests, and voices for it that hold TorchScript."""
+"""Fixtures: the C++ runtime, built once per session in parallel with the other tests, and a TorchScript voice."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ HEADERS = [
 
 
 def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path:
-    """Build these programs with warnings as errors; what the compiler says is the failure's message."""
+    """Build these programs with warnings as errors; a failure shows the compiler's output."""
     if any(shutil.which(tool) is None for tool in TOOLS) or not any(header.exists() for header in HEADERS):
-        complain = pytest.fail if os.environ.get("TACOGLOW_REQUIRE_CPP") else pytest.skip  # CI sets it
-        complain(f"the C++ runtime needs {', '.join(TOOLS)} and nlohmann-json3-dev")
+        give_up = pytest.fail if os.environ.get("TACOGLOW_REQUIRE_CPP") else pytest.skip  # set in CI
+        give_up(f"the C++ runtime needs {', '.join(TOOLS)} and nlohmann-json3-dev")
     configure = ["cmake", "-S", str(SOURCE), "-B", str(folder), "-DCMAKE_BUILD_TYPE=None"]
     for command in (
         [*configure, "-DTACOGLOW_WERROR=ON", "-DTACOGLOW_CHECKS=ON", *options],
@@ -49,7 +49,7 @@ def build_programs(folder: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of this folder come last, so that the compiler, which takes a minute, works beside the others."""
+    """Run the tests of this folder last, so that the build, which takes a minute, runs in parallel with the others."""
     items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
 
 
@@ -72,10 +72,10 @@ def fixture_names(item: pytest.Item) -> list[str]:
 
 @pytest.fixture(scope="session")
 def programs(request: pytest.FixtureRequest) -> Path:
-    """The folder of `speak` and `server` over LibTorch, with the test programs in `checks`.
+    """Folder with `speak` and `server` for LibTorch, and with the test programs in its subfolder `checks`.
 
-    Everything but LibTorch itself is built with the address and undefined-behaviour sanitizers, so that every test here
-    is a test of memory too.
+    Everything except LibTorch itself is built with the address and undefined-behaviour sanitizers, so every test here
+    also detects memory errors.
     """
     return request.session.stash[BUILD][1].result()
 
@@ -84,7 +84,7 @@ def programs(request: pytest.FixtureRequest) -> Path:
 def tiny_torchscript(
     tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The tiny voice with TorchScript: copy it before damaging it."""
+    """The tiny voice with TorchScript modules. Copy it before changing it."""
     folder = tmp_path_factory.mktemp("tiny_torchscript") / "voice"
     shutil.copytree(tiny_bundle, folder)
     export_torchscript(load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tiny_checkpoints.waveglow), folder)

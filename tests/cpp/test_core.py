@@ -1,4 +1,4 @@
-"""The C++ runtime's own code under the sanitizers: noise, manifest, text, the loop read late, in streams, on a GPU."""
+"""The C++ runtime's own code under the sanitizers: noise, manifest, text, and the decoder loop on fake backends."""
 
 from __future__ import annotations
 
@@ -18,10 +18,24 @@ from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
 
 FUZZ_SECONDS = 6
+SYNTHESIS_DEFAULTS = {
+    "window_frames": 768,
+    "smallest_token_bucket": 32,
+    "first_segment_frames": 8,
+    "segment_frames": 64,
+    "context_frames": 12,
+}
+SYNTHESIS_OTHERS = {
+    "window_frames": 9,
+    "smallest_token_bucket": 3,
+    "first_segment_frames": 2,
+    "segment_frames": 5,
+    "context_frames": 1,
+}
 
 
 def check(programs: Path, *arguments: object) -> bytes:
-    """What `checks` prints; a sanitizer's report is the failure's message."""
+    """Return the output of `checks`; a failure shows the sanitizer's report."""
     command = [str(programs / "checks" / "checks"), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
@@ -30,25 +44,27 @@ def check(programs: Path, *arguments: object) -> bytes:
 
 @pytest.mark.parametrize(("seed", "utterance", "first"), [(0, 0, 0), (7, 3, 1000), (2**64 - 1, 2**40, 2**33)])
 @pytest.mark.parametrize(("units", "group_size"), [(512, 8), (16, 8), (200, 6), (300, 5)])
-def test_noise_is_pythons(programs: Path, seed: int, utterance: int, first: int, units: int, group_size: int) -> None:
+def test_noise_equals_python(
+    programs: Path, seed: int, utterance: int, first: int, units: int, group_size: int
+) -> None:
     count = 5
     values = np.frombuffer(check(programs, "noise", seed, utterance, first, count, units, group_size), np.float32)
     noise = Noise(seed, utterance)
     dropout, z = noise.prenet_dropout(first, count, 1, units), noise.z(first, count, group_size)
     np.testing.assert_array_equal(values[: count * units], dropout.ravel())
-    np.testing.assert_allclose(values[count * units :], z.ravel(), rtol=3e-7)  # another library's last bit of cos
+    np.testing.assert_allclose(values[count * units :], z.ravel(), rtol=3e-7)  # cos may differ in its last bit
 
 
-def test_reading_late_and_streaming_change_nothing(programs: Path, tiny_bundle: Path) -> None:
+def test_late_reading_and_streaming_do_not_change_speech(programs: Path, tiny_bundle: Path) -> None:
     assert check(programs, "loop", tiny_bundle) == b"ok\n"
 
 
-def test_reading_late_with_several_frames_a_step(programs: Path, reduced_bundle: Path) -> None:
+def test_late_reading_with_several_frames_per_step(programs: Path, reduced_bundle: Path) -> None:
     assert check(programs, "loop", reduced_bundle) == b"ok\n"
 
 
 def check_tensorrt(programs: Path, bundle: Path, plans: Path) -> None:
-    """By the rules of TensorRT 8.5, 8.6 and 11: batches, streams and three threads speak what the stand-in speaks."""
+    """Simulate TensorRT 8.5, 8.6 and 11: batches and streams in three threads equal those of the fake backend."""
     for graph in GRAPH_NAMES:
         (plans / f"{graph}.plan").write_text(graph)
     assert check(programs, "tensorrt", bundle, plans) == b"ok\n"
@@ -58,11 +74,12 @@ def test_tensorrt_on_a_simulated_gpu(programs: Path, tiny_bundle: Path, tmp_path
     check_tensorrt(programs, tiny_bundle, tmp_path)
 
 
-def test_tensorrt_with_several_frames_a_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
+def test_tensorrt_with_several_frames_per_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
     check_tensorrt(programs, reduced_bundle, tmp_path)
 
 
-def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+def write_manifest(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Write a changed copy of a bundle's manifest, with a valid digest, to this folder."""
     content = json.loads((bundle / "manifest.json").read_text())
     change(content)
     (folder / "manifest.json").write_bytes(with_digest(json.dumps(content).encode()))
@@ -74,6 +91,13 @@ def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object
     [
         (lambda m: m.pop("audio"), "lacks the field 'audio'"),
         (lambda m: m.update(format_version=2), "format_version 2 is newer than the 1 that this version reads"),
+        (lambda m: m.update(format_minor=2), "format_minor 2 is newer than the 1 that this version reads; upgrade"),
+        (lambda m: m.update(format_minor=-1), "$.format_minor: expected a whole number from 0"),
+        (
+            lambda m: m.update(synthesis=SYNTHESIS_OTHERS | {"segment_frames": 0}),
+            "$.synthesis.segment_frames: expected",
+        ),
+        (lambda m: m.update(synthesis={"window_frames": 9}), "$.synthesis: lacks the field 'smallest_token_bucket'"),
         (lambda m: m.update(format_version="1"), "$.format_version: expected a whole number"),
         (lambda m: m["audio"].update(hop_length=0), "$.audio.hop_length: expected a whole number from 1 to"),
         (lambda m: m["audio"].update(hop_length=256.5), "$.audio.hop_length: expected a whole number"),
@@ -83,13 +107,25 @@ def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object
         (lambda m: m["decoder"].update(frames_per_step=2), "mel_frame is not [B, frames_per_step"),
         (lambda m: m["vocoder"].update(group_size=7), "$.vocoder.group_size: expected a divisor of hop_length"),
         (lambda m: m["decoder"].update(gate_threshold=1), "gate_threshold: expected a probability"),
-        (lambda m: m["decoder"].update(prenet_dim=9), "no tensor 'prenet_dropout' of the dtype and shape"),
-        (lambda m: m["decoder"]["states"].pop("decoder_input"), "mel_frame is no state"),
-        (lambda m: m["decoder"]["states"].update(decoder_cell="memory"), "lists no tensor 'memory'|is no pair"),
-        (lambda m: m["decoder"]["states"].update(memory_mask="gate_logit"), "is no pair"),
+        (
+            lambda m: m["decoder"].update(prenet_dim=9),
+            "tensor 'prenet_dropout' is missing, or has a different dtype or shape",
+        ),
+        (lambda m: m["decoder"]["states"].pop("decoder_input"), "mel_frame is not among the states"),
+        (
+            lambda m: m["decoder"]["states"].update(decoder_cell="memory"),
+            "does not list tensor 'memory'|expected float32 tensors with the same shape",
+        ),
+        (
+            lambda m: m["decoder"]["states"].update(memory_mask="gate_logit"),
+            "expected float32 tensors with the same shape",
+        ),
         (lambda m: m["graphs"].pop("postnet"), "lacks the field 'postnet'"),
         (lambda m: m["graphs"]["postnet"].update(file="../postnet.onnx"), "file: expected a plain file name"),
-        (lambda m: m["graphs"]["encoder"]["inputs"].pop(), "$.graphs.encoder.inputs: no tensor 'token_lengths'"),
+        (
+            lambda m: m["graphs"]["encoder"]["inputs"].pop(),
+            "$.graphs.encoder.inputs: tensor 'token_lengths' is missing",
+        ),
         (
             lambda m: m["graphs"]["encoder"]["inputs"].append({"name": "x", "dtype": "bool", "shape": [1]}),
             "expected 2 tensors, got 3",
@@ -97,29 +133,29 @@ def edited(bundle: Path, folder: Path, change: Callable[[dict[str, Any]], object
         (lambda m: m["graphs"]["encoder"]["inputs"][0].update(shape=["B", "Q"]), "a letter with a range"),
         (lambda m: m["graphs"]["encoder"]["inputs"][0].update(shape=["B", "T*0"]), "LETTER*NUMBER"),
         (lambda m: m["dimensions"].pop("T"), "lacks the range of T"),
-        (lambda m: m["dimensions"]["T"].update(max=2**40), "is beyond what this runtime takes"),
+        (lambda m: m["dimensions"]["T"].update(max=2**40), "exceeds what this runtime supports"),
         (lambda m: m["dimensions"]["T"].update(min=0), "$.dimensions.T.min: expected a whole number from 1"),
     ],
 )
-def test_a_wrong_manifest_is_refused_by_name(
+def test_invalid_manifest_error_names_the_field(
     programs: Path, tiny_bundle: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    answer = check(programs, "manifest", edited(tiny_bundle, tmp_path, change)).decode()
-    assert answer.startswith("refused with 1: ")
+    answer = check(programs, "manifest", write_manifest(tiny_bundle, tmp_path, change)).decode()
+    assert answer.startswith("rejected with 1: ")
     assert any(part in answer for part in message.split("|")), answer
     assert len(answer.splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version":1'])
-def test_what_is_no_manifest_is_refused(programs: Path, tmp_path: Path, content: bytes) -> None:
+def test_not_a_manifest(programs: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(content)
-    assert check(programs, "manifest", tmp_path).startswith(b"refused with 1: ")
+    assert check(programs, "manifest", tmp_path).startswith(b"rejected with 1: ")
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [(b"tiny", b"tinx"), (b'"digest": "', b'"digest": "0'), (b'"digest"', b'"digist"')]
 )
-def test_a_manifest_that_was_changed_is_refused(
+def test_changed_manifest_is_rejected(
     programs: Path, tiny_bundle: Path, tmp_path: Path, old: bytes, new: bytes
 ) -> None:
     content = (tiny_bundle / "manifest.json").read_bytes()
@@ -129,19 +165,37 @@ def test_a_manifest_that_was_changed_is_refused(
 
 
 @pytest.mark.parametrize("padding", [0, 7, 20, 33, 46, 59])
-def test_the_digest_is_pythons(programs: Path, tiny_bundle: Path, tmp_path: Path, padding: int) -> None:
-    """Manifests of many lengths, and one whose voice is named like the field."""
+def test_digest_equals_python(programs: Path, tiny_bundle: Path, tmp_path: Path, padding: int) -> None:
+    """Manifests of many lengths, whose voice name looks like the digest field."""
 
     def change(content: dict[str, Any]) -> None:
         content["voice"]["name"] = '"digest" : "' + "x" * padding
 
-    folder = edited(tiny_bundle, tmp_path, change)
+    folder = write_manifest(tiny_bundle, tmp_path, change)
     assert load_manifest(folder).voice.name.startswith('"digest"')
     assert check(programs, "manifest", folder) == b"ok\n"
 
 
-def test_the_manifest_of_an_export_is_read(programs: Path, tiny_bundle: Path) -> None:
+def test_exported_manifest_is_valid(programs: Path, tiny_bundle: Path) -> None:
     assert check(programs, "manifest", tiny_bundle) == b"ok\n"
+
+
+@pytest.mark.parametrize(
+    ("minor", "synthesis"), [(None, None), (0, None), (1, SYNTHESIS_DEFAULTS), (1, SYNTHESIS_OTHERS)]
+)
+def test_synthesis_settings_come_from_the_manifest(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, minor: int | None, synthesis: dict[str, int] | None
+) -> None:
+    """Bundles of format_minor 0 lack the section; the defaults are then the same as in Python."""
+
+    def change(content: dict[str, Any]) -> None:
+        for name, value in (("format_minor", minor), ("synthesis", synthesis)):
+            content.pop(name, None)
+            if value is not None:
+                content[name] = value
+
+    answer = check(programs, "synthesis", write_manifest(tiny_bundle, tmp_path, change))
+    assert [int(part) for part in answer.split()] == list((synthesis or SYNTHESIS_DEFAULTS).values())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -150,26 +204,26 @@ def test_the_manifest_of_an_export_is_read(programs: Path, tiny_bundle: Path) ->
     "text",
     ["Hello, World!", "  a\tb \n c ", "Turn {HH AW1 S} now", "{} {x}y}", "{HH", "~_a", "...", "{hh}", "{AH0}"],
 )
-def test_text_gives_the_front_ends_ids(
+def test_ids_of_text_equal_python(
     programs: Path, tiny_bundle: Path, tmp_path: Path, cleaners: list[str], text: str
 ) -> None:
-    folder = edited(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=cleaners))
+    folder = write_manifest(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=cleaners))
     answer = check(programs, "ids", folder, text).decode()
     symbols = json.loads((folder / "manifest.json").read_text())["text"]["symbols"]
     try:
         expected = FrontEnd(tuple(symbols), tuple(cleaners)).encode(text)
     except TextError:
-        assert "nothing of it can be spoken" in answer
+        assert "text: no speakable symbols" in answer
     else:
         assert [int(part) for part in answer.split()] == expected
 
 
-def test_text_beyond_ascii_is_refused(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    folder = edited(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
+def test_non_ascii_text_is_rejected(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = write_manifest(tiny_bundle, tmp_path, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
     assert "text: byte 2 is not ASCII; prepare token ids" in check(programs, "ids", folder, "Grüße").decode()
 
 
-def test_fuzzing_the_manifest_finds_nothing(programs: Path, tiny_bundle: Path) -> None:
+def test_fuzzed_manifests_only_raise_errors(programs: Path, tiny_bundle: Path) -> None:
     command = [programs / "checks" / "fuzz_manifest", FUZZ_SECONDS, 1, tiny_bundle / "manifest.json"]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

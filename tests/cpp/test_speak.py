@@ -1,4 +1,4 @@
-"""C++ speaks what Python speaks: the same bundle, ids and seed, LibTorch there and ONNX Runtime here."""
+"""C++ on LibTorch gives the same speech as Python on ONNX Runtime, for the same bundle, ids and seed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.Fr
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What the `speak` program wrote."""
+class ProgramOutput:
+    """Output of the program `speak`."""
 
     sampling_rate: int
     samples: NDArray[np.float32]
@@ -45,25 +45,27 @@ def speak(programs: Path, bundle: Path, folder: Path, *arguments: object) -> sub
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
 
 
-def spoken(programs: Path, bundle: Path, folder: Path, ids: list[int], seed: int, *arguments: object) -> Spoken:
+def speak_ids(
+    programs: Path, bundle: Path, folder: Path, ids: list[int], seed: int, *arguments: object
+) -> ProgramOutput:
     listing = " ".join(map(str, ids))
     done = speak(programs, bundle, folder, "--ids", listing, "--seed", seed, "--mel", folder / "out.mel", *arguments)
     assert done.returncode == 0, done.stderr
     rate, samples = wavfile.read(folder / "out.wav")
     mel = np.fromfile(folder / "out.mel", np.float32) if (folder / "out.mel").exists() else np.zeros(0, np.float32)
-    return Spoken(rate, samples, mel.reshape(load_manifest(bundle).audio.n_mel_channels, -1), done.stdout)
+    return ProgramOutput(rate, samples, mel.reshape(load_manifest(bundle).audio.n_mel_channels, -1), done.stdout)
 
 
-def in_python(bundle: Path, text: str, seed: int, options: SpeechOptions | None = None) -> Utterance:
+def speak_in_python(bundle: Path, text: str, seed: int, options: SpeechOptions | None = None) -> Utterance:
     synthesizer = Synthesizer.load(bundle, "onnxruntime", threads=1)
     ids = synthesizer.front_end.encode(text)
     return synthesizer.speak_ids([ids], [Noise(seed)], options or SpeechOptions())[0]
 
 
 @pytest.mark.parametrize(("text", "seed"), [(TEXT, 0), ("Speak.", 3), ("One, two, three.", 2**64 - 1)])
-def test_the_tiny_voice(programs: Path, tiny_torchscript: Path, tmp_path: Path, text: str, seed: int) -> None:
-    expected = in_python(tiny_torchscript, text, seed)
-    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed)
+def test_tiny_voice_equals_python(programs: Path, tiny_torchscript: Path, tmp_path: Path, text: str, seed: int) -> None:
+    expected = speak_in_python(tiny_torchscript, text, seed)
+    got = speak_ids(programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed)
     assert got.sampling_rate == 16000
     assert got.mel.shape == expected.mel.shape
     assert f"{expected.mel.shape[1]} frames, {expected.stop_reason}" in got.summary
@@ -71,41 +73,41 @@ def test_the_tiny_voice(programs: Path, tiny_torchscript: Path, tmp_path: Path, 
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
-def test_options_are_the_same_ones(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+def test_options_equal_python(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
     options = SpeechOptions(sigma=0.4, denoise=0.1, gate_threshold=0.9, max_frames=31)
-    expected = in_python(tiny_torchscript, TEXT, 5, options)
+    expected = speak_in_python(tiny_torchscript, TEXT, 5, options)
     flags = ("--sigma", 0.4, "--denoise", 0.1, "--gate-threshold", 0.9, "--max-frames", 31)
-    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 5, *flags)
+    got = speak_ids(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 5, *flags)
     assert got.samples.shape == expected.samples.shape
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
-def test_retries_take_the_same_noise(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
-    """With a frame limit that half of the seeds keep, a seed that doesn't: a later attempt ends by its gate."""
-    lengths = {seed: in_python(tiny_torchscript, TEXT, seed).mel.shape[1] for seed in range(8)}
+def test_retry_noise_equals_python(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+    """Use a frame limit that half of the seeds reach, and one of these seeds: a later attempt ends at its gate."""
+    lengths = {seed: speak_in_python(tiny_torchscript, TEXT, seed).mel.shape[1] for seed in range(8)}
     limit = sorted(lengths.values())[len(lengths) // 2] + 1
     seed = next(seed for seed, length in lengths.items() if length >= limit)
-    expected = in_python(tiny_torchscript, TEXT, seed, SpeechOptions(max_frames=limit, retries=20))
+    expected = speak_in_python(tiny_torchscript, TEXT, seed, SpeechOptions(max_frames=limit, retries=20))
     assert expected.stop_reason == "gate"
     flags = ("--max-frames", limit, "--retries", 20)
-    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed, *flags)
+    got = speak_ids(programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed, *flags)
     assert got.samples.shape == expected.samples.shape
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
-def test_a_stream_is_the_whole(programs: Path, tiny_torchscript: Path, tmp_path: Path, chunk: int) -> None:
-    expected = in_python(tiny_torchscript, TEXT, 0)
-    got = spoken(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 0, "--stream", chunk)
+def test_stream_equals_unstreamed_speech(programs: Path, tiny_torchscript: Path, tmp_path: Path, chunk: int) -> None:
+    expected = speak_in_python(tiny_torchscript, TEXT, 0)
+    got = speak_ids(programs, tiny_torchscript, tmp_path, list(expected.token_ids), 0, "--stream", chunk)
     assert got.samples.shape == expected.samples.shape
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
-def test_several_frames_a_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
-    for seed, frames in ((0, 0), (2, 13)):  # to the gate; to a limit that may be no whole number of steps
-        expected = in_python(reduced_bundle, TEXT, seed, SpeechOptions(max_frames=frames or None))
+def test_several_frames_per_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
+    for seed, frames in ((0, 0), (2, 13)):  # up to the gate; up to a limit that is not a whole number of steps
+        expected = speak_in_python(reduced_bundle, TEXT, seed, SpeechOptions(max_frames=frames or None))
         for flags in ((), ("--stream", 4)):
-            got = spoken(
+            got = speak_ids(
                 programs, reduced_bundle, tmp_path, list(expected.token_ids), seed, "--max-frames", frames, *flags
             )
             assert got.samples.shape == expected.samples.shape
@@ -122,34 +124,34 @@ def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("text", "seed"), [("Hello world.", 0), ("Speak now.", 2)])
-def test_the_demo_voice(programs: Path, demo_voice: Path, tmp_path: Path, text: str, seed: int) -> None:
-    expected = in_python(demo_voice, text, seed)
-    got = spoken(programs, demo_voice, tmp_path, list(expected.token_ids), seed)
+def test_demo_voice_equals_python(programs: Path, demo_voice: Path, tmp_path: Path, text: str, seed: int) -> None:
+    expected = speak_in_python(demo_voice, text, seed)
+    got = speak_ids(programs, demo_voice, tmp_path, list(expected.token_ids), seed)
     assert got.mel.shape == expected.mel.shape
     np.testing.assert_allclose(got.mel, expected.mel, atol=CPP_DEMO)
     np.testing.assert_allclose(got.samples, expected.samples, atol=CPP_DEMO)
 
 
-def test_text_speaks_what_its_ids_speak(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+def test_text_equals_python(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
     bundle, text = tmp_path / "voice", "Hello,  {W ER1 L D}! Fine."
     shutil.copytree(tiny_torchscript, bundle)
-    edit(bundle, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
-    expected = in_python(bundle, text, 0)
+    edit_manifest(bundle, lambda content: content["text"].update(cleaners=["basic_cleaners"]))
+    expected = speak_in_python(bundle, text, 0)
     done = speak(programs, bundle, tmp_path, "--text", text)
     assert done.returncode == 0, done.stderr
     _, samples = wavfile.read(tmp_path / "out.wav")
     np.testing.assert_allclose(samples, expected.samples, atol=TORCHSCRIPT)
 
 
-def test_the_header_from_c(programs: Path, tiny_torchscript: Path) -> None:
+def test_header_from_c(programs: Path, tiny_torchscript: Path) -> None:
     command = [str(programs / "checks" / "api"), str(tiny_torchscript)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
 
 
-def test_the_server_speaks_for_many_at_once(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
-    """Two workers, seed 0, and one request that cannot be spoken."""
-    expected = in_python(tiny_torchscript, TEXT, 0)
+def test_server_with_two_workers(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
+    """Six requests with seed 0, and an invalid one."""
+    expected = speak_in_python(tiny_torchscript, TEXT, 0)
     listing = " ".join(map(str, expected.token_ids))
     lines = [f"{tmp_path}/{i}.wav {listing}" for i in range(6)] + [f"{tmp_path}/bad.wav 100000"]
     done = subprocess.run(
@@ -169,52 +171,52 @@ def test_the_server_speaks_for_many_at_once(programs: Path, tiny_torchscript: Pa
 
 
 def drop_torchscript(bundle: Path) -> None:
-    edit(bundle, lambda content: content.pop("torchscript"))
+    edit_manifest(bundle, lambda content: content.pop("torchscript"))
 
 
-def edit(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     content = json.loads((bundle / "manifest.json").read_text())
     change(content)
     (bundle / "manifest.json").write_bytes(with_digest(json.dumps(content).encode()))
 
 
-def cut_short(bundle: Path) -> None:
+def truncate_module(bundle: Path) -> None:
     path = bundle / "waveglow.ts"
     path.write_bytes(path.read_bytes()[:1000])
 
 
 def swap_modules(bundle: Path) -> None:
-    """Two modules under each other's names, with digests that fit: their outputs do not."""
+    """Swap two modules and adjust their digests, so that only their tensors do not match the manifest."""
     for name, other in (("postnet", "denoiser"), ("denoiser", "postnet")):
         (bundle / f"{name}.new").write_bytes((bundle / f"{other}.ts").read_bytes())
     for name in ("postnet", "denoiser"):
         (bundle / f"{name}.new").rename(bundle / f"{name}.ts")
-        redigest(bundle, name)
+        update_digest(bundle, name)
 
 
 def replace_by_text(bundle: Path) -> None:
-    (bundle / "encoder.ts").write_text("no module")
-    redigest(bundle, "encoder")
+    (bundle / "encoder.ts").write_text("not a module")
+    update_digest(bundle, "encoder")
 
 
-def redigest(bundle: Path, graph: str) -> None:
+def update_digest(bundle: Path, graph: str) -> None:
     digest = file_sha256(bundle / f"{graph}.ts")
-    edit(bundle, lambda content: content["torchscript"]["graphs"][graph].update(sha256=digest))
+    edit_manifest(bundle, lambda content: content["torchscript"]["graphs"][graph].update(sha256=digest))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda bundle: shutil.rmtree(bundle), "not a bundle: it holds no readable manifest.json"),
-        (lambda bundle: (bundle / "manifest.json").write_text("{"), "manifest.json: is damaged"),
-        (drop_torchscript, "holds no TorchScript modules; add them with: tacoglow export-torchscript"),
-        (lambda bundle: (bundle / "encoder.ts").unlink(), "encoder.ts: this graph of the bundle is missing"),
-        (cut_short, "waveglow.ts: SHA-256 is"),
+        (lambda bundle: shutil.rmtree(bundle), "not a bundle: cannot read manifest.json"),
+        (lambda bundle: (bundle / "manifest.json").write_text("{"), "manifest.json: damaged, not valid JSON"),
+        (drop_torchscript, "contains no TorchScript modules; add them with: tacoglow export-torchscript"),
+        (lambda bundle: (bundle / "encoder.ts").unlink(), "encoder.ts: file not found"),
+        (truncate_module, "waveglow.ts: SHA-256: expected"),
         (replace_by_text, "encoder.ts: LibTorch"),
-        (swap_modules, "postnet: LibTorch cannot run it"),
+        (swap_modules, "postnet: LibTorch cannot run this module"),
     ],
 )
-def test_a_damaged_bundle_is_refused(
+def test_damaged_bundle_is_rejected(
     programs: Path, tiny_torchscript: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     bundle = tmp_path / "voice"
@@ -237,16 +239,16 @@ def test_a_damaged_bundle_is_refused(
         (("--ids", "1 " * 41), "expected 1 to 40 tokens, got 41; split the text"),
         ((), "request: give either text or ids"),
         (("--ids", "12", "--text", "hi"), "request: give either text or ids"),
-        (("--text", "hi"), "text: this voice's english_cleaners are not part of the C++ runtime; prepare token ids"),
+        (("--text", "hi"), "text: the C++ runtime does not support this voice's english_cleaners; prepare token ids"),
         (("--ids", "12", "--max-frames", "41"), "max_frames: expected 1 to 40 (this bundle's limit), got 41"),
-        (("--ids", "12", "--gate-threshold", "1"), "gate_threshold: expected a probability between 0 and 1"),
-        (("--ids", "12", "--sigma", "nan"), "sigma: expected a finite number"),
-        (("--ids", "12", "--denoise", "-1"), "denoise: expected a number from 0 up"),
-        (("--ids", "12", "--stream", "0"), "first_chunk_frames, chunk_frames: expected 1 or more"),
+        (("--ids", "12", "--gate-threshold", "1"), "gate_threshold: expected a probability between 0 and 1, got 1"),
+        (("--ids", "12", "--sigma", "nan"), "sigma: expected a finite number, got nan"),
+        (("--ids", "12", "--denoise", "-1"), "denoise: expected 0 or more, got -1"),
+        (("--ids", "12", "--stream", "-1"), "first_chunk_frames: expected 1 or more, or 0 for the bundle's, got -1"),
         (("--ids", "12", "--engine", "onnx"), "engine 'onnx': not built in; this library has: torchscript"),
     ],
 )
-def test_a_request_that_cannot_be_spoken_is_refused(
+def test_invalid_request_is_rejected(
     programs: Path, tiny_torchscript: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = speak(programs, tiny_torchscript, tmp_path, *arguments)

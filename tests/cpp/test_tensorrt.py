@@ -1,6 +1,6 @@
-"""The TensorRT engine compiles against the headers of every version that it is meant for, wherever they are at hand.
+"""Compiles the TensorRT backend against the headers of every TensorRT version that is available.
 
-TENSORRT_INCLUDE lists folders with NvInfer.h, of one version each; CUDA_INCLUDE folders with CUDA's headers.
+TENSORRT_INCLUDE lists folders with NvInfer.h, one per version; CUDA_INCLUDE lists folders with CUDA's headers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ VERSIONS = [Path(folder) for folder in os.environ.get("TENSORRT_INCLUDE", "").sp
 CUDA = [folder for folder in os.environ.get("CUDA_INCLUDE", "").split(os.pathsep) if folder]
 
 
-@pytest.mark.skipif(not VERSIONS, reason="TENSORRT_INCLUDE names no headers")
+@pytest.mark.skipif(not VERSIONS, reason="TENSORRT_INCLUDE does not list any headers")
 @pytest.mark.parametrize("source", sorted((SOURCE / "src").glob("tensorrt_*.cpp")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("headers", VERSIONS, ids=str)
-def test_it_compiles_without_a_warning(headers: Path, source: Path) -> None:
+def test_compiles_without_warnings(headers: Path, source: Path) -> None:
     system = [argument for folder in (headers, *CUDA) for argument in ("-isystem", str(folder))]
     own = [f"-I{SOURCE / 'src'}", f"-I{SOURCE / 'include'}"]
     command = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *own, *system, str(source)]

@@ -1,33 +1,34 @@
-/* tacoglow.h from C: what it refuses, cancelling, and that sessions outlive their voice's handle.
+/* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, and a session that outlives its voice's
+ * handle.
  *
- *   api BUNDLE      a bundle that takes no text, with an engine that is built in
+ *   api BUNDLE      a bundle that does not accept text, for an engine that is built in
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "tacoglow.h"
 
-#define REQUIRE(condition)                                                                       \
-  do {                                                                                           \
-    if (!(condition)) {                                                                          \
-      printf("line %d: %s; last error: %s\n", __LINE__, #condition, tacoglow_last_error());      \
-      return 1;                                                                                  \
-    }                                                                                            \
+#define REQUIRE(condition)                                                                  \
+  do {                                                                                      \
+    if (!(condition)) {                                                                     \
+      printf("line %d: %s; last error: %s\n", __LINE__, #condition, tacoglow_last_error()); \
+      return 1;                                                                             \
+    }                                                                                       \
   } while (0)
 
 static const int32_t ids[] = {45, 42, 49, 49, 52};
 
-static int count_chunks(const float *samples, size_t n_samples, void *user) {
+static int count_chunks(const float* samples, size_t n_samples, void* user) {
   (void)samples;
   (void)n_samples;
-  return ++*(int *)user == 2; /* stop at the second */
+  return ++*(int*)user == 2; /* cancels at the second segment */
 }
 
-static int check_refusals(const char *bundle, tacoglow_session *session) {
+static int check_invalid_arguments(const char* bundle, tacoglow_session* session) {
   tacoglow_open_options options;
   tacoglow_request request;
-  tacoglow_voice *voice = (tacoglow_voice *)1;
-  tacoglow_speech *speech = (tacoglow_speech *)1;
+  tacoglow_voice* voice = (tacoglow_voice*)1;
+  tacoglow_speech* speech = (tacoglow_speech*)1;
   size_t n_ids;
   REQUIRE(tacoglow_voice_open(NULL, NULL, &voice) == TACOGLOW_REQUEST && voice == NULL);
   REQUIRE(strcmp(tacoglow_last_error(), "bundle: is NULL") == 0);
@@ -53,20 +54,20 @@ static int check_refusals(const char *bundle, tacoglow_session *session) {
   return 0;
 }
 
-static int check_speech(tacoglow_session *session, int32_t hop_length) {
+static int check_speech(tacoglow_session* session, int32_t hop_length) {
   tacoglow_request request;
   tacoglow_speech *first, *second;
   int chunks = 0;
   tacoglow_request_init(&request);
   request.ids = ids;
   request.n_ids = sizeof ids / sizeof *ids;
-  request.gate_threshold = 0.999; /* so that it is long enough to be cut */
+  request.gate_threshold = 0.999; /* long enough to be cancelled */
   request.first_chunk_frames = request.chunk_frames = 2;
   REQUIRE(tacoglow_speak(session, &request, &first) == TACOGLOW_OK);
   REQUIRE(first->n_samples == first->n_frames * (size_t)hop_length && first->decoder_seconds > 0);
   REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
   REQUIRE(strcmp(tacoglow_last_error(), "the callback asked to stop") == 0);
-  REQUIRE(tacoglow_speak(session, &request, &second) == TACOGLOW_OK); /* a cancelled session speaks on */
+  REQUIRE(tacoglow_speak(session, &request, &second) == TACOGLOW_OK); /* the session remains usable */
   REQUIRE(second->n_samples == first->n_samples);
   REQUIRE(memcmp(first->samples, second->samples, first->n_samples * sizeof(float)) == 0);
   tacoglow_speech_free(first);
@@ -74,8 +75,8 @@ static int check_speech(tacoglow_session *session, int32_t hop_length) {
   return 0;
 }
 
-/* Three utterances at once, two of them of one length, against each alone. */
-static int check_batch(tacoglow_session *session) {
+/* Compares a batch of three utterances, two of them of equal length, with each alone. */
+static int check_batch(tacoglow_session* session) {
   tacoglow_request requests[3], *pointers[3];
   tacoglow_speech *together[3], *alone;
   size_t i, k;
@@ -86,7 +87,7 @@ static int check_batch(tacoglow_session *session) {
     requests[i].seed = i;
     requests[i].retries = 2;
   }
-  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 3, together) == TACOGLOW_OK);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 3, together) == TACOGLOW_OK);
   for (i = 0; i < 3; ++i) {
     REQUIRE(tacoglow_speak(session, &requests[i], &alone) == TACOGLOW_OK);
     REQUIRE(together[i]->n_samples == alone->n_samples && together[i]->stop_reason == alone->stop_reason);
@@ -98,16 +99,32 @@ static int check_batch(tacoglow_session *session) {
     tacoglow_speech_free(together[i]);
   }
   requests[1].n_ids = 0;
-  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 3, together) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 3, together) == TACOGLOW_REQUEST);
   REQUIRE(strstr(tacoglow_last_error(), "request 1: ") == tacoglow_last_error() && together[0] == NULL);
   REQUIRE(tacoglow_speak_batch(session, NULL, 3, together) == TACOGLOW_REQUEST);
-  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request *const *)pointers, 0, together) == TACOGLOW_OK);
+  REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 0, together) == TACOGLOW_OK);
   return 0;
 }
 
-static int check_retries(tacoglow_session *session) {
+static int check_stream_defaults(tacoglow_session* session) {
   tacoglow_request request;
-  tacoglow_speech *speech;
+  int chunks = 0;
+  tacoglow_request_init(&request);
+  REQUIRE(request.first_chunk_frames == 0 && request.chunk_frames == 0);
+  REQUIRE(request.context_frames == TACOGLOW_BUNDLE_CONTEXT);
+  request.ids = ids;
+  request.n_ids = sizeof ids / sizeof *ids;
+  request.gate_threshold = 0.999; /* long enough for two segments */
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
+  request.chunk_frames = -1;
+  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST);
+  REQUIRE(strcmp(tacoglow_last_error(), "chunk_frames: expected 1 or more, or 0 for the bundle's, got -1") == 0);
+  return 0;
+}
+
+static int check_retries(tacoglow_session* session) {
+  tacoglow_request request;
+  tacoglow_speech* speech;
   int chunks = 0;
   tacoglow_request_init(&request);
   request.ids = ids;
@@ -117,14 +134,14 @@ static int check_retries(tacoglow_session *session) {
   request.retries = 1;
   REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST && chunks == 0);
   REQUIRE(strstr(tacoglow_last_error(), "retries: a stream cannot take back") != NULL);
-  request.struct_size = offsetof(tacoglow_request, retries); /* of a caller who knows none: none is read */
+  request.struct_size = offsetof(tacoglow_request, retries); /* from a header without retries: the field is not read */
   REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) != TACOGLOW_REQUEST);
   return 0;
 }
 
-int main(int argc, char **argv) {
-  tacoglow_voice *voice;
-  tacoglow_session *session;
+int main(int argc, char** argv) {
+  tacoglow_voice* voice;
+  tacoglow_session* session;
   int32_t hop_length;
   size_t n_ids;
   REQUIRE(argc == 2);
@@ -135,8 +152,8 @@ int main(int argc, char **argv) {
   hop_length = tacoglow_voice_facts(voice)->hop_length;
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
   tacoglow_voice_close(voice);
-  if (check_refusals(argv[1], session) || check_speech(session, hop_length)) return 1;
-  if (check_batch(session) || check_retries(session)) return 1;
+  if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
+  if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;
   tacoglow_session_close(session);
   printf("ok\n");
   return 0;

@@ -1,11 +1,16 @@
-// What the test suite asks of the runtime's own code:
+// Checks of the runtime's own code, called by the test suite:
 //
-//   checks noise SEED UTTERANCE FIRST COUNT UNITS GROUP_SIZE    float32 dropout [COUNT, UNITS], z [GROUP_SIZE, COUNT]
-//   checks manifest BUNDLE                                      "ok", or the refusal
-//   checks ids BUNDLE TEXT                                      token ids, or the refusal
-//   checks loop BUNDLE                                          "ok" if reading late, streaming and batching change
-//                                                               nothing
-//   checks tensorrt BUNDLE PLANS                                "ok" if the TensorRT engine speaks what the stand-in does
+//   checks noise SEED UTTERANCE FIRST COUNT UNITS GROUP_SIZE    writes float32 dropout [COUNT, UNITS] and
+//                                                               z [GROUP_SIZE, COUNT] to standard output
+//   checks manifest BUNDLE                                      prints "ok" if the manifest is valid
+//   checks ids BUNDLE TEXT                                      prints token ids
+//   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
+//                                                               not change the result
+//   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
+//   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
+//                                                               speech as the fake backend
+//
+// An Error of the runtime is printed as "rejected with STATUS: MESSAGE".
 
 #include <cstdio>
 #include <cstdlib>
@@ -21,10 +26,10 @@ namespace {
 
 using tacoglow::Manifest;
 using tacoglow::checks::check_stream;
+using tacoglow::checks::fake_voice;
 using tacoglow::checks::request_for;
 using tacoglow::checks::require;
 using tacoglow::checks::require_same;
-using tacoglow::checks::stand_in;
 
 void write(const std::vector<float>& values) {
   require(std::fwrite(values.data(), sizeof(float), values.size(), stdout) == values.size(), "stdout");
@@ -46,11 +51,20 @@ void print_ids(const Manifest& manifest, const char* text) {
   std::printf("\n");
 }
 
-// Requests of several lengths, limits and thresholds at once, more than one batch holds; some are retried.
+void print_synthesis(const Manifest& manifest) {
+  tacoglow::checks::check_synthesis(manifest);
+  const tacoglow::Synthesis& s = manifest.synthesis;
+  for (const auto value :
+       {s.window_frames, s.smallest_token_bucket, s.first_segment_frames, s.segment_frames, s.context_frames})
+    std::printf("%lld ", static_cast<long long>(value));
+  std::printf("\n");
+}
+
+// Requests with different lengths, limits and thresholds, more than fit into one batch; some are retried.
 void check_batch(const Manifest& manifest) {
   bool retried = false;
   for (const std::int64_t steps : {1, 7}) {
-    tacoglow::Session session(stand_in(manifest, steps, 2));
+    tacoglow::Session session(fake_voice(manifest, steps, 2));
     std::vector<tacoglow::Request> requests;
     std::vector<tacoglow::Speech> alone;
     for (std::uint64_t seed = 0; seed < 11; ++seed) {
@@ -65,25 +79,25 @@ void check_batch(const Manifest& manifest) {
     const auto together = session.speak(requests);
     for (std::size_t i = 0; i < alone.size(); ++i) require_same(together[i], alone[i], "a batch");
   }
-  require(retried, "a retry should end by its gate where the first attempt did not");
+  require(retried, "a retry should end at its gate although the first attempt did not");
 }
 
 void check_loop(const Manifest& manifest) {
   bool gated = false, cut = false;
   for (std::uint64_t seed = 0; seed < 12; ++seed) {
     const std::vector<std::int32_t> ids(1 + seed, static_cast<std::int32_t>(1 + seed));
-    tacoglow::Session plain(stand_in(manifest, 1, 1));
-    const tacoglow::Speech whole = plain.speak({request_for(plain.voice(), seed, ids)}).front();
-    check_stream(plain, request_for(plain.voice(), seed, ids), whole);
-    (whole.stop_reason == TACOGLOW_STOP_GATE ? gated : cut) = true;
+    tacoglow::Session plain(fake_voice(manifest, 1, 1));
+    const tacoglow::Speech unstreamed = plain.speak({request_for(plain.voice(), seed, ids)}).front();
+    check_stream(plain, request_for(plain.voice(), seed, ids), unstreamed);
+    (unstreamed.stop_reason == TACOGLOW_STOP_GATE ? gated : cut) = true;
     for (const auto& [steps, launches] : {std::pair<std::int64_t, std::int64_t>{4, 2}, {7, 3}, {64, 2}}) {
-      tacoglow::Session late(stand_in(manifest, steps, launches));
+      tacoglow::Session late(fake_voice(manifest, steps, launches));
       const tacoglow::Request request = request_for(late.voice(), seed, ids);
-      require_same(late.speak({request}).front(), whole, "reading late");
-      check_stream(late, request, whole);
+      require_same(late.speak({request}).front(), unstreamed, "reading late");
+      check_stream(late, request, unstreamed);
     }
   }
-  require(gated && cut, "the stand-in should end by its gate with some seeds and at the limit with others");
+  require(gated && cut, "the fake voice should end at its gate with some seeds and at the frame limit with others");
 }
 
 void run(int count, char** arguments) {
@@ -95,6 +109,7 @@ void run(int count, char** arguments) {
     check_loop(manifest);
     check_batch(manifest);
   }
+  if (command == "synthesis") return print_synthesis(manifest);
   if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);
   std::printf("ok\n");
 }
@@ -106,7 +121,7 @@ int main(int argc, char** argv) {
     run(argc, argv);
     return EXIT_SUCCESS;
   } catch (const tacoglow::Error& error) {
-    std::printf("refused with %d: %s\n", static_cast<int>(error.status), error.what());
+    std::printf("rejected with %d: %s\n", static_cast<int>(error.status), error.what());
     return EXIT_SUCCESS;
   } catch (const std::exception& error) {
     std::printf("failed: %s\n", error.what());

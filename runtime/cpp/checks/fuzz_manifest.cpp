@@ -1,8 +1,8 @@
-// The manifest parser against hostile input: it returns a manifest or throws Error, and nothing else happens.
+// Fuzzes the manifest parser, which must return a manifest or throw Error for every input.
 //
-//   fuzz_manifest SECONDS SEED MANIFEST...     mutates the given manifests and prints how many inputs were tried
+//   fuzz_manifest SECONDS SEED MANIFEST...     mutates the given manifests and prints the number of inputs tried
 //
-// Built with clang and -DTACOGLOW_LIBFUZZER -fsanitize=fuzzer, it is a libFuzzer target instead.
+// With clang, -DTACOGLOW_LIBFUZZER and -fsanitize=fuzzer, this file is a libFuzzer target instead.
 
 #include <chrono>
 #include <cstdint>
@@ -20,7 +20,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
     tacoglow::parse_manifest({reinterpret_cast<const char*>(data), size}, "input");
-  } catch (const tacoglow::Error&) {  // what a damaged manifest should meet
+  } catch (const tacoglow::Error&) {  // expected for a damaged manifest
   }
   return 0;
 }
@@ -31,14 +31,28 @@ namespace {
 
 using Random = std::mt19937_64;
 
-// Pieces that turn one JSON value into another, or into a number at a limit.
-constexpr const char* tokens[] = {"0",    "-1",   "1e999", "9223372036854775807", "18446744073709551616", "null", "{}",
-                                  "[]",   "true", "\"\"",  "\"../x\"",            "\"F*0\"",              "0.5",  "[[",
-                                  "\"T*99999999999999999999\"", "\"\\ud800\"", "\xff"};
+// JSON values of other types, numbers at limits, and broken values.
+constexpr const char* tokens[] = {"0",
+                                  "-1",
+                                  "1e999",
+                                  "9223372036854775807",
+                                  "18446744073709551616",
+                                  "null",
+                                  "{}",
+                                  "[]",
+                                  "true",
+                                  "\"\"",
+                                  "\"../x\"",
+                                  "\"F*0\"",
+                                  "0.5",
+                                  "[[",
+                                  "\"T*99999999999999999999\"",
+                                  "\"\\ud800\"",
+                                  "\xff"};
 
 std::size_t pick(Random& random, std::size_t size) { return size == 0 ? 0 : random() % size; }
 
-// The end of the JSON scalar, or of the single character, that begins at `start`.
+// Returns the end of the JSON scalar, or of the single character, that begins at `start`.
 std::size_t value_end(const std::string& text, std::size_t start) {
   const std::size_t end = text.find_first_of(",]}\n", start + 1);
   return end == std::string::npos ? text.size() : end;
@@ -47,19 +61,19 @@ std::size_t value_end(const std::string& text, std::size_t start) {
 void mutate(std::string& text, const std::string& other, Random& random) {
   const std::size_t at = pick(random, text.size());
   switch (random() % 6) {
-    case 0:  // another byte
+    case 0:  // change a byte
       if (!text.empty()) text[at] = static_cast<char>(random());
       break;
-    case 1:  // cut short
+    case 1:  // truncate
       text.resize(at);
       break;
-    case 2:  // a stretch less
+    case 2:  // delete up to 63 bytes
       text.erase(at, pick(random, 64));
       break;
-    case 3:  // a stretch of another manifest
+    case 3:  // insert a part of a manifest
       text.insert(at, other.substr(pick(random, other.size()), pick(random, 256)));
       break;
-    default: {  // another value behind a colon
+    default: {  // replace the value after a colon
       const std::size_t colon = text.find(": ", at);
       if (colon != std::string::npos)
         text.replace(colon + 2, value_end(text, colon + 2) - colon - 2, tokens[pick(random, std::size(tokens))]);

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "stand_in.hpp"
+#include "fake_backend.hpp"
 
 namespace tacoglow::checks {
 namespace {
@@ -23,9 +23,10 @@ void require(bool holds, const std::string& what) {
   if (!holds) throw std::logic_error(what);
 }
 
-std::shared_ptr<const Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches) {
-  auto engine = open_stand_in(manifest, steps, launches);
-  return std::make_shared<const Voice>(manifest, std::move(engine), "stand-in");
+std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
+                                        std::int64_t launches_in_flight) {
+  auto backend = open_fake_backend(manifest, chunk_steps, launches_in_flight);
+  return std::make_shared<const Voice>(manifest, std::move(backend), "fake");
 }
 
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids) {
@@ -38,16 +39,16 @@ Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<st
   given.first_chunk_frames = 3;
   given.chunk_frames = 5;
   given.context_frames = -1;
-  return checked_request(voice, given);
+  return resolve_request(voice, given);
 }
 
-void check_stream(Session& session, const Request& request, const Speech& whole) {
+void check_stream(Session& session, const Request& request, const Speech& unstreamed) {
   std::vector<float> streamed;
   const auto reason = session.stream(request, [&](const std::vector<float>& samples) {
     streamed.insert(streamed.end(), samples.begin(), samples.end());
   });
-  require(reason == whole.stop_reason, "a stream stops for another reason");
-  require(largest_difference(streamed, whole.samples) < 1e-6F, "a stream is not the whole");
+  require(reason == unstreamed.stop_reason, "a stream has a different stop reason");
+  require(largest_difference(streamed, unstreamed.samples) < 1e-6F, "a stream differs from unstreamed speech");
 }
 
 void require_same(const Speech& got, const Speech& expected, const std::string& what) {

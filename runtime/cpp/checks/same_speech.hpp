@@ -1,4 +1,4 @@
-// Speech of one engine against speech of another.
+// Compares the speech of one backend with that of another. Everything that fails throws std::logic_error.
 #pragma once
 
 #include <filesystem>
@@ -10,19 +10,24 @@
 
 namespace tacoglow::checks {
 
-// Throws std::logic_error.
+// Throws std::logic_error with the message `what` unless `holds`.
 void require(bool holds, const std::string& what);
 
-// A voice over the stand-in engine (stand_in.hpp).
-std::shared_ptr<const Voice> stand_in(const Manifest& manifest, std::int64_t steps, std::int64_t launches);
+// Returns a voice that runs on the fake backend (fake_backend.hpp).
+std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
+                                        std::int64_t launches_in_flight);
 
-// Every other seed with a limit of 9 frames.
+// Returns a request; odd seeds have a limit of 9 frames.
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);
 
 void require_same(const Speech& got, const Speech& expected, const std::string& what);
-void check_stream(Session& session, const Request& request, const Speech& whole);
+// Checks that a stream equals unstreamed speech, up to rounding.
+void check_stream(Session& session, const Request& request, const Speech& unstreamed);
 
-// The TensorRT engine over a simulated GPU (simulated/) and plans in this folder. Throws std::logic_error.
+// Checks the TensorRT backend on a simulated GPU (simulated/), with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
+
+// Checks that a voice uses the numbers in the manifest's section `synthesis`.
+void check_synthesis(const Manifest& manifest);
 
 }  // namespace tacoglow::checks

@@ -1,4 +1,4 @@
-// The TensorRT engine over the simulated GPU speaks what the stand-in engine speaks, sample for sample.
+// Checks that the TensorRT backend on the simulated GPU gives the same samples as the fake backend.
 
 #include <fstream>
 #include <thread>
@@ -11,8 +11,8 @@
 namespace tacoglow::checks {
 namespace {
 
-std::shared_ptr<const Voice> on_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
-  EngineOptions options;
+std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
+  BackendOptions options;
   options.plans = plans;
   return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt");
 }
@@ -26,7 +26,7 @@ std::vector<Request> requests_for(const Voice& voice) {
   return requests;
 }
 
-// Batches, single requests and streams, of several token buckets, over and over.
+// Runs batches, single requests and streams in several token buckets, twice.
 void speak(Session& session, const std::vector<Request>& requests, const std::vector<Speech>& expected) {
   for (int round = 0; round < 2; ++round) {
     const auto together = session.speak(requests);
@@ -40,8 +40,8 @@ void speak(Session& session, const std::vector<Request>& requests, const std::ve
 
 void check_version(const Manifest& manifest, const std::filesystem::path& plans, std::int32_t version) {
   simulated::tensorrt() = {version, &manifest, 0};
-  const auto voice = on_tensorrt(manifest, plans);
-  Session plain(stand_in(manifest, 1, 1));
+  const auto voice = open_with_tensorrt(manifest, plans);
+  Session plain(fake_voice(manifest, 1, 1));
   const auto requests = requests_for(*voice);
   const auto expected = plain.speak(requests);
   std::vector<std::exception_ptr> failures(3);
@@ -61,27 +61,28 @@ void check_version(const Manifest& manifest, const std::filesystem::path& plans,
   const auto graphs = static_cast<int>(manifest.graphs.size());
   const int loaded = simulated::tensorrt().n_engines;
   require(version >= 8600 ? loaded == graphs : loaded > 2 * graphs,
-          std::to_string(loaded) + " engines were loaded with TensorRT " + std::to_string(version));
+          std::to_string(loaded) + " engines were loaded by TensorRT " + std::to_string(version));
 }
 
-void check_refusal(const Manifest& manifest, const std::filesystem::path& plans) {
-  std::ofstream(plans / "postnet.plan") << "of another machine";
+void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
+  std::ofstream(plans / "postnet.plan") << "not a plan";
   try {
-    on_tensorrt(manifest, plans);
+    open_with_tensorrt(manifest, plans);
   } catch (const Error& error) {
     const std::string what = error.what();
-    require(what.find("postnet.plan: TensorRT cannot load it here: the plan was not made here") != std::string::npos,
-            "a bad plan is refused with: " + what);
+    require(
+        what.find("postnet.plan: TensorRT cannot load this plan: the plan was built elsewhere") != std::string::npos,
+        "wrong message for an unloadable plan: " + what);
     return;
   }
-  require(false, "a bad plan should be refused");
+  require(false, "an unloadable plan should be rejected");
 }
 
 }  // namespace
 
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);
-  check_refusal(manifest, plans);
+  check_unloadable_plan(manifest, plans);
 }
 
 }  // namespace tacoglow::checks

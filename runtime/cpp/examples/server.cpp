@@ -1,11 +1,11 @@
-// A server's inside without its network: requests come in on standard input, one a line, and are spoken by a fixed
-// number of workers that share one voice.
+// The core of a server, without the network: reads requests from standard input, one per line, and synthesizes them in
+// a fixed number of workers that share one voice.
 //
-//   server voice/ WORKERS QUEUE < requests.txt       a line: OUT.wav, then token ids, separated by spaces
+//   server voice/ WORKERS QUEUE < requests.txt       each line: OUT.wav, then token ids, separated by spaces
 //
-// The voice is loaded once. Each worker has a session of its own, which is what runs beside the others. The queue is
-// bounded: when it is full, reading waits (a network server would answer "busy" instead), so that memory and delay
-// stay bounded too. Every worker speaks once before the first request, so that no request pays for first-use work.
+// The voice is loaded once. Each worker has its own session, so that the workers run in parallel. The queue is bounded:
+// when it is full, reading waits (a network server would answer "busy" instead), so that memory and delay stay bounded
+// too. Every worker synthesizes once before the first request, so that no request includes one-time initialization.
 
 #include <condition_variable>
 #include <cstdio>
@@ -78,7 +78,7 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
   ~Worker() { tacoglow_session_close(session_); }
 
-  // A few frames through every graph.
+  // Runs every graph except the denoiser, for a few frames.
   void warm_up() {
     const std::vector<std::int32_t> ids = {1};
     speak({"", ids}, 8);
@@ -86,13 +86,13 @@ class Worker {
 
   void serve(BoundedQueue& queue) {
     for (Job job; queue.pop(job);) {
-      const std::string complaint = speak(job, 0);
-      std::printf("%s: %s\n", job.wav.c_str(), complaint.empty() ? "spoken" : complaint.c_str());
+      const std::string error_message = speak(job, 0);
+      std::printf("%s: %s\n", job.wav.c_str(), error_message.empty() ? "spoken" : error_message.c_str());
     }
   }
 
  private:
-  // What went wrong with this request; the server lives on.
+  // Returns an error message, or "" on success. A failed request does not end the server.
   std::string speak(const Job& job, std::int32_t max_frames) {
     tacoglow_request request;
     tacoglow_request_init(&request);
@@ -101,14 +101,14 @@ class Worker {
     request.max_frames = max_frames;
     tacoglow_speech* speech = nullptr;
     if (tacoglow_speak(session_, &request, &speech) != TACOGLOW_OK) return tacoglow_last_error();
-    std::string complaint;
+    std::string error_message;
     try {
       if (!job.wav.empty()) write_wav(job.wav, speech->samples, speech->n_samples, rate_, WavFormat::int16);
     } catch (const std::exception& error) {
-      complaint = error.what();
+      error_message = error.what();
     }
     tacoglow_speech_free(speech);
-    return complaint;
+    return error_message;
   }
 
   tacoglow_session* session_ = nullptr;
@@ -127,7 +127,7 @@ void read_jobs(BoundedQueue& queue) {
 }
 
 void run(const char* bundle, std::size_t n_workers, std::size_t capacity) {
-  // Workers are the parallelism: one thread each inside LibTorch, or they would fight for the cores.
+  // One LibTorch thread per worker: the workers already run in parallel and would compete for the cores.
   tacoglow_open_options options;
   tacoglow_open_options_init(&options);
   options.threads = 1;

@@ -1,6 +1,6 @@
-// Speak one utterance from a bundle, given as text or token ids, to a wav file.
+// Synthesizes one utterance, given as text or token ids, and writes a wav file.
 //
-//   speak voice/ --text "hello" -o hello.wav        a voice that takes text
+//   speak voice/ --text "hello" -o hello.wav        for a voice that accepts text
 //   speak voice/ --ids "45 42 49 49 52" -o hello.wav
 
 #include <cstdio>
@@ -23,7 +23,7 @@ constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--engine NAME] [--plans FOLDER]\n"
     "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
     "             [--retries N] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
-    "--mel writes float32 [mel bands, frames]; --stream speaks in chunks of that many frames.\n";
+    "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
 struct CloseVoice {
   void operator()(tacoglow_voice* voice) const { tacoglow_voice_close(voice); }
@@ -51,7 +51,7 @@ class Arguments {
   double number(const std::string& name, double otherwise) const {
     return has(name) ? std::stod(given_.at(name)) : otherwise;
   }
-  std::uint64_t whole(const std::string& name, std::uint64_t otherwise) const {
+  std::uint64_t integer(const std::string& name, std::uint64_t otherwise) const {
     return has(name) ? std::stoull(given_.at(name)) : otherwise;
   }
 
@@ -69,7 +69,7 @@ std::vector<std::int32_t> read_ids(const char* text) {
 int collect(const float* samples, std::size_t n_samples, void* user) {
   auto& collected = *static_cast<std::vector<float>*>(user);
   collected.insert(collected.end(), samples, samples + n_samples);
-  return 0;  // go on
+  return 0;  // continue
 }
 
 void write_mel(const char* path, const tacoglow_speech& speech, std::int32_t n_mel_channels) {
@@ -84,14 +84,14 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.text = arguments.text("--text");
   request.ids = arguments.has("--ids") ? ids.data() : nullptr;
   request.n_ids = ids.size();
-  request.seed = arguments.whole("--seed", 0);
+  request.seed = arguments.integer("--seed", 0);
   request.sigma = arguments.number("--sigma", request.sigma);
   request.denoise = arguments.number("--denoise", request.denoise);
   request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
-  request.max_frames = static_cast<std::int32_t>(arguments.whole("--max-frames", 0));
-  request.retries = static_cast<std::int32_t>(arguments.whole("--retries", 0));
-  request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.whole("--stream", 64));
-  request.context_frames = -1;
+  request.max_frames = static_cast<std::int32_t>(arguments.integer("--max-frames", 0));
+  request.retries = static_cast<std::int32_t>(arguments.integer("--retries", 0));
+  request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
+  request.context_frames = -1;  // the receptive field: a stream then equals unstreamed speech
   return request;
 }
 
@@ -100,14 +100,14 @@ void speak(const char* bundle, const Arguments& arguments) {
   tacoglow_open_options_init(&options);
   options.engine = arguments.text("--engine");
   options.plans = arguments.text("--plans");
-  options.threads = static_cast<std::int32_t>(arguments.whole("--threads", 0));
+  options.threads = static_cast<std::int32_t>(arguments.integer("--threads", 0));
   tacoglow_voice* opened = nullptr;
   check(tacoglow_voice_open(bundle, &options, &opened));
   const std::unique_ptr<tacoglow_voice, CloseVoice> voice(opened);
   const tacoglow_facts& facts = *tacoglow_voice_facts(opened);
-  tacoglow_session* made = nullptr;
-  check(tacoglow_session_open(opened, &made));
-  const std::unique_ptr<tacoglow_session, CloseSession> session(made);
+  tacoglow_session* opened_session = nullptr;
+  check(tacoglow_session_open(opened, &opened_session));
+  const std::unique_ptr<tacoglow_session, CloseSession> session(opened_session);
 
   const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
   const tacoglow_request request = read_request(arguments, ids);
@@ -119,9 +119,9 @@ void speak(const char* bundle, const Arguments& arguments) {
     write_wav(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format);
     return;
   }
-  tacoglow_speech* said = nullptr;
-  check(tacoglow_speak(session.get(), &request, &said));
-  const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(said);
+  tacoglow_speech* result = nullptr;
+  check(tacoglow_speak(session.get(), &request, &result));
+  const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
   write_wav(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format);
   if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,

@@ -9,9 +9,9 @@
 
 namespace {
 
-constexpr std::uint16_t pcm = 1, ieee_float = 3;  // format tags of the wav header
+constexpr std::uint16_t pcm = 1, ieee_float = 3;  // format tags in the wav header
 
-// Little endian, as wav files are.
+// Appends the low n_bytes of a number in little-endian order.
 void append(std::vector<char>& bytes, std::uint32_t value, int n_bytes) {
   for (int i = 0; i < n_bytes; ++i) bytes.push_back(static_cast<char>(value >> (8 * i)));
 }
@@ -33,7 +33,7 @@ void append_sample(std::vector<char>& bytes, float sample, WavFormat format) {
 
 void write_wav(const std::string& path, const float* samples, std::size_t n_samples, std::int32_t sampling_rate,
                WavFormat format) {
-  const int width = format == WavFormat::int16 ? 2 : 4;  // bytes a sample
+  const int width = format == WavFormat::int16 ? 2 : 4;  // bytes per sample
   const auto rate = static_cast<std::uint32_t>(sampling_rate), size = static_cast<std::uint32_t>(n_samples) * width;
   std::vector<char> bytes;
   append(bytes, "RIFF");
@@ -44,13 +44,13 @@ void write_wav(const std::string& path, const float* samples, std::size_t n_samp
   append(bytes, format == WavFormat::int16 ? pcm : ieee_float, 2);
   append(bytes, 1, 2);             // channels
   append(bytes, rate, 4);          // Hz
-  append(bytes, rate * width, 4);  // bytes a second
-  append(bytes, width, 2);         // bytes a frame of all channels
-  append(bytes, 8 * width, 2);     // bits a sample
+  append(bytes, rate * width, 4);  // bytes per second
+  append(bytes, width, 2);         // bytes per frame of all channels
+  append(bytes, 8 * width, 2);     // bits per sample
   append(bytes, "data");
   append(bytes, size, 4);
   for (std::size_t i = 0; i < n_samples; ++i) append_sample(bytes, samples[i], format);
   std::ofstream file(path, std::ios::binary);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (!file.flush()) throw std::runtime_error(path + ": cannot be written");
+  if (!file.flush()) throw std::runtime_error(path + ": cannot write the file");
 }

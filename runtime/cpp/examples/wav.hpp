@@ -1,4 +1,4 @@
-// Mono wav files, for the examples.
+// Writes mono wav files, for the examples.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,6 @@
 
 enum class WavFormat { int16, float32 };
 
-// Samples nominally in -1..1; int16 clips what lies beyond. Throws std::runtime_error.
+// Writes samples that are nominally in [-1, 1]; int16 clips the others. Throws std::runtime_error.
 void write_wav(const std::string& path, const float* samples, std::size_t n_samples, std::int32_t sampling_rate,
                WavFormat format);

@@ -1,4 +1,4 @@
-// tacoglow.h over the C++ inside: handles, conversion of structures, and no exception that gets out.
+// Implements tacoglow.h: handles, conversion of structures, and exceptions turned into statuses.
 
 #include <algorithm>
 #include <cstring>
@@ -27,7 +27,7 @@ thread_local std::string last_error;
 
 struct Cancelled {};
 
-// A line break in an engine's message would break the promise of one line.
+// Stores the first line of the message, since backends may report several.
 tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
   try {
     last_error = message;
@@ -38,8 +38,9 @@ tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
   return status;
 }
 
+// Runs `work` and returns the status of what it throws.
 template <typename Work>
-tacoglow_status guarded(const Work& work) noexcept {
+tacoglow_status to_status(const Work& work) noexcept {
   try {
     work();
     return TACOGLOW_OK;
@@ -60,9 +61,10 @@ void require(const void* pointer, const char* name) {
   if (pointer == nullptr) throw tacoglow::request_error(std::string(name) + ": is NULL");
 }
 
-// The caller's structure, whose size may be that of an older header; what it lacks keeps its initial value.
+// Copies the caller's structure, which may come from an older header: fields that the caller's version lacks keep their
+// defaults.
 template <typename Struct>
-Struct adopted(const Struct* given, void (*init)(Struct*)) {
+Struct with_defaults(const Struct* given, void (*init)(Struct*)) {
   Struct full;
   init(&full);
   if (given == nullptr) return full;
@@ -73,26 +75,26 @@ Struct adopted(const Struct* given, void (*init)(Struct*)) {
   return full;
 }
 
-// What the caller sees, with the memory behind it.
+// The caller's structure together with the memory that it points to.
 struct OwnedSpeech : tacoglow_speech {
-  explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, said(std::move(speech)) {
-    static_cast<tacoglow_speech&>(*this) = {said.samples.data(),
-                                            said.samples.size(),
-                                            said.mel.values.data(),
-                                            static_cast<size_t>(said.mel.n_frames),
-                                            said.stop_reason,
-                                            said.encoder_seconds,
-                                            said.decoder_seconds,
-                                            said.postnet_seconds,
-                                            said.vocoder_seconds};
+  explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, owned(std::move(speech)) {
+    samples = owned.samples.data();
+    n_samples = owned.samples.size();
+    mel = owned.mel.values.data();
+    n_frames = static_cast<size_t>(owned.mel.n_frames);
+    stop_reason = owned.stop_reason;
+    encoder_seconds = owned.encoder_seconds;
+    decoder_seconds = owned.decoder_seconds;
+    postnet_seconds = owned.postnet_seconds;
+    vocoder_seconds = owned.vocoder_seconds;
   }
 
-  tacoglow::Speech said;
+  tacoglow::Speech owned;
 };
 
-tacoglow::Request checked(const tacoglow::Session& session, const tacoglow_request* request) {
+tacoglow::Request resolve(const tacoglow::Session& session, const tacoglow_request* request) {
   require(request, "request");
-  return tacoglow::checked_request(session.voice(), adopted(request, tacoglow_request_init));
+  return tacoglow::resolve_request(session.voice(), with_defaults(request, tacoglow_request_init));
 }
 
 }  // namespace
@@ -105,14 +107,14 @@ void tacoglow_open_options_init(tacoglow_open_options* options) {
 
 tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options, tacoglow_voice** voice) {
   if (voice != nullptr) *voice = nullptr;
-  return guarded([&] {
+  return to_status([&] {
     require(bundle, "bundle");
     require(voice, "voice");
-    const auto given = adopted(options, tacoglow_open_options_init);
+    const auto given = with_defaults(options, tacoglow_open_options_init);
     const std::filesystem::path folder = bundle;
-    tacoglow::EngineOptions engine{given.threads, given.device,
-                                   given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
-    auto opened = tacoglow::open_voice(folder, given.engine != nullptr ? given.engine : "", engine);
+    tacoglow::BackendOptions backend{given.threads, given.device,
+                                     given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
+    auto opened = tacoglow::open_voice(folder, given.engine != nullptr ? given.engine : "", backend);
     *voice = new tacoglow_voice{std::move(opened)};
   });
 }
@@ -125,7 +127,7 @@ const tacoglow_facts* tacoglow_voice_facts(const tacoglow_voice* voice) {
 
 tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* text, int32_t* ids, size_t capacity,
                                      size_t* n_ids) {
-  return guarded([&] {
+  return to_status([&] {
     require(voice, "voice");
     require(text, "text");
     require(n_ids, "n_ids");
@@ -138,7 +140,7 @@ tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* te
 
 tacoglow_status tacoglow_session_open(tacoglow_voice* voice, tacoglow_session** session) {
   if (session != nullptr) *session = nullptr;
-  return guarded([&] {
+  return to_status([&] {
     require(voice, "voice");
     require(session, "session");
     *session = new tacoglow_session{tacoglow::Session(voice->voice)};
@@ -149,36 +151,38 @@ void tacoglow_session_close(tacoglow_session* session) { delete session; }
 
 void tacoglow_request_init(tacoglow_request* request) {
   if (request != nullptr)
-    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 8, 64, 16, 0};
+    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 0, 0,
+                TACOGLOW_BUNDLE_CONTEXT,  0};
 }
 
 tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request, tacoglow_speech** speech) {
   if (speech != nullptr) *speech = nullptr;
-  return guarded([&] {
+  return to_status([&] {
     require(session, "session");
     require(speech, "speech");
-    auto said = session->session.speak({checked(session->session, request)});
-    *speech = new OwnedSpeech(std::move(said.front()));
+    auto speeches = session->session.speak({resolve(session->session, request)});
+    *speech = new OwnedSpeech(std::move(speeches.front()));
   });
 }
 
 tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_request* const* requests,
                                      size_t n_requests, tacoglow_speech** speeches) {
   if (speeches != nullptr) std::fill_n(speeches, n_requests, nullptr);
-  return guarded([&] {
+  return to_status([&] {
     require(session, "session");
     require(requests, "requests");
     require(speeches, "speeches");
     std::vector<tacoglow::Request> batch;
     for (size_t i = 0; i < n_requests; ++i) {
       try {
-        batch.push_back(checked(session->session, requests[i]));
+        batch.push_back(resolve(session->session, requests[i]));
       } catch (const tacoglow::Error& error) {
         throw tacoglow::Error(error.status, "request " + std::to_string(i) + ": " + error.what());
       }
     }
     std::vector<std::unique_ptr<OwnedSpeech>> owned;
-    for (auto& said : session->session.speak(batch)) owned.push_back(std::make_unique<OwnedSpeech>(std::move(said)));
+    for (auto& speech : session->session.speak(batch))
+      owned.push_back(std::make_unique<OwnedSpeech>(std::move(speech)));
     for (size_t i = 0; i < n_requests; ++i) speeches[i] = owned[i].release();
   });
 }
@@ -187,16 +191,16 @@ void tacoglow_speech_free(tacoglow_speech* speech) { delete static_cast<OwnedSpe
 
 tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
                                 tacoglow_chunk_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
-  return guarded([&] {
+  return to_status([&] {
     require(session, "session");
     if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");
-    const auto given = checked(session->session, request);
+    const auto given = resolve(session->session, request);
     if (given.retries != 0)
       throw tacoglow::request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
-    const auto on_chunk = [&](const std::vector<float>& samples) {
+    const auto on_segment = [&](const std::vector<float>& samples) {
       if (callback(samples.data(), samples.size(), user) != 0) throw Cancelled{};
     };
-    const auto reason = session->session.stream(given, on_chunk);
+    const auto reason = session->session.stream(given, on_segment);
     if (stop_reason != nullptr) *stop_reason = reason;
   });
 }

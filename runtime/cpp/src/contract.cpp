@@ -1,4 +1,4 @@
-// Which tensors this runtime gives to each graph and reads from it, against what the manifest lists.
+// Compares the tensors that this runtime passes to each graph and reads from it with those in the manifest.
 
 #include <optional>
 
@@ -8,7 +8,7 @@
 namespace tacoglow {
 namespace {
 
-using Entry = std::optional<ShapeEntry>;  // nothing: a width that only the graphs know
+using Entry = std::optional<ShapeEntry>;  // nullopt: a width that the manifest does not determine
 
 struct Expected {
   std::string name;
@@ -50,8 +50,8 @@ class Contract {
       bool found = false;
       for (const auto& spec : listed) found = found || fits(tensor, spec);
       if (!found)
-        throw bundle_error(place + ": no tensor '" + tensor.name +
-                           "' of the dtype and shape that this runtime expects; "
+        throw bundle_error(place + ": tensor '" + tensor.name +
+                           "' is missing, or has a different dtype or shape than this runtime expects; "
                            "export the voice again with a matching version");
     }
     if (listed.size() != expected.size())
@@ -72,12 +72,13 @@ void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inp
     const bool is_state = fits({source, DType::float32, {times('B'), any}}, in) ||
                           fits({source, DType::float32, {times('B'), times('T')}}, in);
     if (!is_state || !(in.shape == out.shape))
-      throw bundle_error(step.file + ": state '" + source + "' -> '" + target + "' is no pair; export the voice again");
+      throw bundle_error(step.file + ": state '" + source + "' -> '" + target +
+                         "': expected float32 tensors with the same shape, [B, N] or [B, T]; export the voice again");
     feeds_back = feeds_back || target == "mel_frame";
     inputs.push_back({source, DType::float32, {in.shape.begin(), in.shape.end()}});
     outputs.push_back({target, DType::float32, {out.shape.begin(), out.shape.end()}});
   }
-  if (!feeds_back) throw bundle_error(step.file + ": mel_frame is no state; export the voice again");
+  if (!feeds_back) throw bundle_error(step.file + ": mel_frame is not among the states; export the voice again");
   contract.check("decoder_step", inputs, outputs);
   const TensorSpec& frame = step.tensor("mel_frame");
   if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.frames_per_step * m.n_mel_channels)}}, frame))

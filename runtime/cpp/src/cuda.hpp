@@ -1,4 +1,4 @@
-// What the TensorRT engine needs of the CUDA runtime, owned and checked.
+// RAII wrappers and error checks for the part of the CUDA runtime that the TensorRT backend uses.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,10 +12,10 @@
 namespace tacoglow {
 
 inline void check_cuda(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) throw engine_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
+  if (status != cudaSuccess) throw backend_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
 }
 
-// Anything with a handle and a function that gives it back.
+// Owns a handle and releases it with `release`.
 template <typename Handle, cudaError_t (*release)(Handle)>
 class CudaOwned {
  public:

@@ -9,7 +9,7 @@ namespace {
 
 float gate_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
 
-// Take over one step, unless the item has ended at an earlier one.
+// Appends one step to an item, unless the item has ended at an earlier step.
 void append(DecodedItem& item, const float* mel, float gate, const Manifest& manifest) {
   Decoded& decoded = item.decoded;
   if (decoded.finished) return;
@@ -23,28 +23,28 @@ void append(DecodedItem& item, const float* mel, float gate, const Manifest& man
 
 }  // namespace
 
-void decode(StepLoop& loop, const Manifest& manifest, std::vector<DecodedItem>& items,
-            const std::function<void()>& on_steps) {
-  const auto batch = static_cast<std::int64_t>(items.size()), chunk = loop.steps_per_launch();
+void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::vector<DecodedItem>& items,
+            const std::function<void()>& on_chunk) {
+  const auto batch = static_cast<std::int64_t>(items.size()), chunk_steps = decoder_steps.chunk_steps();
   const std::int64_t units = manifest.prenet_layers * manifest.prenet_dim;
   const std::int64_t step_size = manifest.frames_per_step * manifest.n_mel_channels;
-  std::int64_t limit = 0;  // steps of the item that may be longest
+  std::int64_t limit = 0;  // steps of the item with the highest frame limit
   for (const auto& item : items) limit = std::max(limit, item.options.max_frames / manifest.frames_per_step);
-  std::vector<float> dropout(static_cast<std::size_t>(chunk * batch * units));
-  std::int64_t launched = 0, in_flight = 0;  // steps, launches
+  std::vector<float> dropout(static_cast<std::size_t>(chunk_steps * batch * units));
+  std::int64_t launched = 0, in_flight = 0;  // in steps; in launches
   const auto is_finished = [](const DecodedItem& item) { return item.decoded.finished; };
   while (!std::all_of(items.begin(), items.end(), is_finished)) {
-    for (; in_flight < loop.launches_in_flight() && launched < limit; ++in_flight, launched += chunk) {
+    for (; in_flight < decoder_steps.launches_in_flight() && launched < limit; ++in_flight, launched += chunk_steps) {
       float* drawn = dropout.data();
-      for (std::int64_t step = launched; step < launched + chunk; ++step)
+      for (std::int64_t step = launched; step < launched + chunk_steps; ++step)
         for (const auto& item : items) item.noise.prenet_dropout(step, 1, units, std::exchange(drawn, drawn + units));
-      loop.launch(dropout.data());
+      decoder_steps.launch(dropout.data());
     }
-    const StepLoop::Steps steps = loop.read();
+    const DecoderSteps::Chunk chunk = decoder_steps.read();
     --in_flight;
-    for (std::int64_t i = 0; i < chunk * batch; ++i)
-      append(items[static_cast<std::size_t>(i % batch)], steps.mel + i * step_size, steps.gate_logits[i], manifest);
-    on_steps();
+    for (std::int64_t i = 0; i < chunk_steps * batch; ++i)
+      append(items[static_cast<std::size_t>(i % batch)], chunk.mel + i * step_size, chunk.gate_logits[i], manifest);
+    on_chunk();
   }
 }
 

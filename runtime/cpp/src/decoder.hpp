@@ -1,27 +1,27 @@
-// The autoregressive decoder loop: launch after launch, until every item's gate has fired.
+// The autoregressive decoder loop: launches chunks of steps until the gate of every item has fired.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "noise.hpp"
 
 namespace tacoglow {
 
 struct DecodeOptions {
-  double gate_threshold;    // probability above which the gate has fired
-  std::int64_t max_frames;  // frame limit, in whole steps
+  double gate_threshold;    // gate probability above which an utterance ends
+  std::int64_t max_frames;  // frame limit, a multiple of frames_per_step
 };
 
-// What the loop has made of one item so far.
+// The decoded part of one item.
 struct Decoded {
   std::vector<float> mel;           // [frames_decoded, n_mel_channels], before the postnet
-  std::int64_t frames_decoded = 0;  // mel_length, plus those of the step at which the gate fired, if it did
+  std::int64_t frames_decoded = 0;  // mel_length plus the frames of the step at which the gate fired, if it did
   std::int64_t mel_length = 0;      // frames of the steps before the gate fired
   bool gate_fired = false;
-  bool finished = false;            // no more frames will come
+  bool finished = false;  // true if no more frames will follow
 };
 
 struct DecodedItem {
@@ -30,10 +30,10 @@ struct DecodedItem {
   Decoded decoded;
 };
 
-// Decode a batch to its end, into items[i].decoded. Calls on_steps after every read, so that a stream can go ahead.
-// Where gates are read late, the steps after the one that fired are dropped: reading late only trims, it never changes
+// Decodes a batch to its end, into items[i].decoded. Calls on_chunk after every chunk, so that a stream can hand out
+// segments. If the gates are read late, the steps after an item's gate fired are dropped, so late reading never changes
 // the result.
-void decode(StepLoop& loop, const Manifest& manifest, std::vector<DecodedItem>& items,
-            const std::function<void()>& on_steps);
+void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::vector<DecodedItem>& items,
+            const std::function<void()>& on_chunk);
 
 }  // namespace tacoglow

@@ -1,4 +1,4 @@
-// What can go wrong. Every message is one line: name, got, expected, way out.
+// The exceptions of this library. Every message is one line: name, expected, got, fix.
 #pragma once
 
 #include <stdexcept>
@@ -16,7 +16,7 @@ class Error : public std::runtime_error {
 };
 
 inline Error bundle_error(const std::string& message) { return {TACOGLOW_BUNDLE, message}; }
-inline Error engine_error(const std::string& message) { return {TACOGLOW_ENGINE, message}; }
+inline Error backend_error(const std::string& message) { return {TACOGLOW_ENGINE, message}; }
 inline Error request_error(const std::string& message) { return {TACOGLOW_REQUEST, message}; }
 
 }  // namespace tacoglow

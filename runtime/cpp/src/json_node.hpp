@@ -1,4 +1,4 @@
-// A JSON value that knows where it stands, so that every complaint can say so.
+// A JSON value together with its path in the document, which every error message names.
 #pragma once
 
 #include <cmath>

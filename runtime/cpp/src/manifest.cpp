@@ -11,11 +11,11 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 1, format_minor = 1;
 constexpr const char* manifest_name = "manifest.json";
 constexpr const char* graph_names[] = {"encoder", "decoder_step", "postnet", "waveglow", "denoiser"};
 constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
-// Far above any voice, and so far below 2^63 that products of a few such numbers cannot overflow.
+// Far above the numbers of any voice, and far enough below 2^63 that products of a few of them cannot overflow.
 constexpr std::int64_t count_max = std::int64_t{1} << 20;
 constexpr std::size_t rank_max = 4;
 
@@ -72,7 +72,7 @@ std::map<std::string, GraphFile> read_files(const JsonNode& node) {
   return files;
 }
 
-// Where the manifest's own digest stands, between its quotes; empty at the end if there is none.
+// Returns the manifest's digest of itself, without its quotes; if there is none, an empty view at the end of the text.
 std::string_view find_digest(std::string_view text) {
   constexpr std::string_view key = "\"digest\"", space = " \t\n\r\f\v";
   for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
@@ -86,26 +86,45 @@ std::string_view find_digest(std::string_view text) {
   return text.substr(text.size());
 }
 
-// SHA-256 over the file with 64 zeros in place of the digest. Throws Error (bundle): a flipped bit must not change a
-// voice.
+// Compares the digest with the SHA-256 of the file with 64 zeros in place of the digest. Throws Error (bundle), so that
+// a flipped bit cannot change a voice.
 void check_digest(std::string_view text, const std::string& source) {
   const std::string_view digest = find_digest(text);
   std::string blank(text);
   blank.replace(static_cast<std::size_t>(digest.data() - text.data()), digest.size(), 64, '0');
   if (sha256(blank) != digest)
-    throw bundle_error(source + ": was changed after it was written: its digest does not fit; export the voice again");
+    throw bundle_error(source + ": was changed after it was written (digest mismatch); export the voice again");
 }
 
 void read_dimensions(const JsonNode& node, Manifest& manifest) {
   for (const auto& [letter, range] : node.fields()) {
-    if (letter.size() != 1 || !is_letter(letter[0])) range.fail("expected a capital letter for a name");
+    if (letter.size() != 1 || !is_letter(letter[0])) range.fail("expected a capital letter as the name");
     const std::int64_t max = range["max"].integer(1, count_max * count_max);
     manifest.dimensions[letter[0]] = {range["min"].integer(1, max), max};
   }
   for (const char letter : {'B', 'T', 'F', 'S'})
     if (manifest.dimensions.count(letter) == 0) node.fail(std::string("lacks the range of ") + letter);
   if (manifest.dimensions['T'].max > count_max || manifest.dimensions['S'].min > count_max)
-    node.fail("T or S is beyond what this runtime takes");
+    node.fail("T or S exceeds what this runtime supports");
+}
+
+void check_format(const JsonNode& root, const std::string& source) {
+  const std::int64_t version = root["format_version"].integer(0, count_max);
+  const std::int64_t minor = root.has("format_minor") ? root["format_minor"].integer(0, count_max) : 0;
+  const auto check_newest = [&](const std::string& name, std::int64_t got, std::int64_t newest) {
+    if (got > newest)
+      throw bundle_error(source + ": " + name + " " + std::to_string(got) + " is newer than the " +
+                         std::to_string(newest) + " that this version reads; upgrade tacoglow");
+  };
+  check_newest("format_version", version, format_version);
+  if (version != format_version) root["format_version"].fail("expected " + std::to_string(format_version));
+  check_newest("format_minor", minor, format_minor);
+}
+
+Synthesis read_synthesis(const JsonNode& node) {
+  return {node["window_frames"].integer(1, count_max), node["smallest_token_bucket"].integer(1, count_max),
+          node["first_segment_frames"].integer(1, count_max), node["segment_frames"].integer(1, count_max),
+          node["context_frames"].integer(0, count_max)};
 }
 
 void read_settings(const JsonNode& root, Manifest& manifest) {
@@ -135,6 +154,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.sigma = vocoder["sigma"].number();
   manifest.frames_before = vocoder["frames_before"].integer(0, count_max);
   manifest.frames_after = vocoder["frames_after"].integer(0, count_max);
+  if (root.has("synthesis")) manifest.synthesis = read_synthesis(root["synthesis"]);
 }
 
 }  // namespace
@@ -149,18 +169,14 @@ const TensorSpec& GraphSpec::tensor(const std::string& name) const {
   for (const auto* tensors : {&inputs, &outputs})
     for (const auto& spec : *tensors)
       if (spec.name == name) return spec;
-  throw bundle_error(file + ": the manifest lists no tensor '" + name + "'; export the voice again");
+  throw bundle_error(file + ": the manifest does not list tensor '" + name + "'; export the voice again");
 }
 
 Manifest parse_manifest(std::string_view text, const std::string& source) {
   const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw bundle_error(source + ": is damaged (no JSON); export the voice again");
+  if (json.is_discarded()) throw bundle_error(source + ": damaged, not valid JSON; export the voice again");
   const JsonNode root(json, source + ": $");
-  const std::int64_t version = root["format_version"].integer(0, count_max);
-  if (version > format_version)
-    throw bundle_error(source + ": format_version " + std::to_string(version) + " is newer than the " +
-                       std::to_string(format_version) + " that this version reads; build a newer tacoglow");
-  if (version != format_version) root["format_version"].fail("expected " + std::to_string(format_version));
+  check_format(root, source);
   Manifest manifest;
   read_settings(root, manifest);
   read_dimensions(root["dimensions"], manifest);
@@ -177,12 +193,13 @@ Manifest load_manifest(const std::filesystem::path& bundle) {
   const std::filesystem::path path = bundle / manifest_name;
   std::ifstream file(path, std::ios::binary);
   if (!std::filesystem::is_regular_file(path) || !file)
-    throw bundle_error(bundle.string() + ": not a bundle: it holds no readable " + manifest_name +
-                       "; write one with: export-onnx --demo -o " + bundle.string());
+    throw bundle_error(bundle.string() + ": not a bundle: cannot read " + manifest_name +
+                       "; create one with: export-onnx --demo -o " + bundle.string());
   std::string text(manifest_bytes_max + 1, '\0');
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > manifest_bytes_max) throw bundle_error(path.string() + ": is over 16 MiB; export the voice again");
+  if (text.size() > manifest_bytes_max)
+    throw bundle_error(path.string() + ": larger than 16 MiB; export the voice again");
   Manifest manifest = parse_manifest(text, path.string());
   check_digest(text, path.string());
   return manifest;
@@ -191,11 +208,11 @@ Manifest load_manifest(const std::filesystem::path& bundle) {
 std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph) {
   const std::filesystem::path path = bundle / graph.file;
   if (!std::filesystem::is_regular_file(path))
-    throw bundle_error(path.string() + ": this graph of the bundle is missing; export the voice again");
+    throw bundle_error(path.string() + ": file not found; export the voice again");
   const std::string digest = file_sha256(path);
   if (digest != graph.sha256)
-    throw bundle_error(path.string() + ": SHA-256 is " + digest.substr(0, 12) + "…, the manifest says " +
-                       graph.sha256.substr(0, 12) + "…: the file was changed or cut short; export the voice again");
+    throw bundle_error(path.string() + ": SHA-256: expected " + graph.sha256.substr(0, 12) + "…, got " +
+                       digest.substr(0, 12) + "…: the file was changed or truncated; export the voice again");
   return path;
 }
 

@@ -1,6 +1,6 @@
-// A bundle's manifest.json, read and checked: what Python's runtime/manifest.py describes.
+// Reads and checks a bundle's manifest.json. Python's runtime/manifest.py defines the format.
 //
-// Dimension letters in shapes: B batch, T tokens, F frames, S samples. A shape's entry is a number, a letter, or a
+// Dimension letters in shapes: B batch, T tokens, F frames, S samples. An entry of a shape is a number, a letter, or a
 // letter times a number ("F*32").
 #pragma once
 
@@ -17,7 +17,7 @@ namespace tacoglow {
 
 using Dims = std::map<char, std::int64_t>;
 
-// factor, where letter is 0; else letter times factor.
+// The number `factor` if letter is 0, otherwise letter times factor.
 struct ShapeEntry {
   char letter = 0;
   std::int64_t factor = 1;
@@ -30,19 +30,19 @@ struct TensorSpec {
   DType dtype = DType::float32;
   std::vector<ShapeEntry> shape;
 
-  // The shape in numbers. Throws std::out_of_range for a letter that dims lacks.
+  // Returns the shape with each letter replaced by its value. Throws std::out_of_range if dims lacks a letter.
   Shape resolve(const Dims& dims) const;
 };
 
 struct GraphFile {
-  std::string file;    // a plain name in the bundle's folder
+  std::string file;    // file name in the bundle's folder, without a path
   std::string sha256;  // hexadecimal
 };
 
 struct GraphSpec : GraphFile {
   std::vector<TensorSpec> inputs, outputs;
 
-  // Throws Error (bundle) if there is none of that name.
+  // Returns an input or output by name. Throws Error (bundle) if there is none.
   const TensorSpec& tensor(const std::string& name) const;
 };
 
@@ -50,39 +50,52 @@ struct DimRange {
   std::int64_t min = 1, max = 1;
 };
 
+// Settings that Python and C++ share, from the manifest's section `synthesis`. These defaults are for bundles of
+// format_minor 0, which lack the section.
+struct Synthesis {
+  std::int64_t window_frames = 768;         // most new frames of a vocoder window
+  std::int64_t smallest_token_bucket = 32;  // tokens; buckets double from here to the bundle's token limit
+  std::int64_t first_segment_frames = 8;    // a stream's defaults, as are the next two
+  std::int64_t segment_frames = 64;
+  std::int64_t context_frames = 12;  // mel frames that WaveGlow sees on either side of a segment
+};
+
 struct Manifest {
   std::string name, language, precision;
   std::int64_t sampling_rate = 0;   // Hz
-  std::int64_t hop_length = 0;      // samples a frame
-  std::int64_t filter_length = 0;   // samples of the denoiser's transform
+  std::int64_t hop_length = 0;      // samples per frame
+  std::int64_t filter_length = 0;   // samples of the denoiser's STFT window
   std::int64_t n_mel_channels = 0;  // mel bands
   std::vector<std::string> symbols, cleaners;
-  double gate_threshold = 0;  // probability
-  std::int64_t frames_per_step = 1;  // what one decoder step makes
+  double gate_threshold = 0;         // probability
+  std::int64_t frames_per_step = 1;  // frames per decoder step
   std::int64_t max_frames = 0;       // a multiple of frames_per_step
   std::int64_t prenet_layers = 0, prenet_dim = 0;
-  std::int64_t postnet_frames = 0;            // to either side of a frame that its postnet output depends on
-  std::map<std::string, std::string> states;  // input of one decoder step -> output of the step before it
-  std::int64_t group_size = 0;                // samples that one position of z stands for
+  std::int64_t postnet_frames = 0;            // frames on either side that the postnet's output for a frame depends on
+  std::map<std::string, std::string> states;  // input of a decoder step -> output of the previous step
+  std::int64_t group_size = 0;                // samples per position of z
   double sigma = 0;
-  std::int64_t frames_before = 0, frames_after = 0;  // WaveGlow's receptive field around a frame
+  std::int64_t frames_before = 0, frames_after = 0;  // WaveGlow's receptive field, in frames around a frame
+  Synthesis synthesis;
   std::map<char, DimRange> dimensions;
   std::map<std::string, GraphSpec> graphs;
-  std::map<std::string, GraphFile> torchscript;  // empty where the bundle has none
+  std::map<std::string, GraphFile> torchscript;  // empty if the bundle has none
 
   std::int64_t groups_per_frame() const { return hop_length / group_size; }
 };
 
-// Throws Error (bundle) that names the field. `source` stands in front of the message.
+// Parses a manifest. Throws Error (bundle) that names the field; messages begin with `source`.
 Manifest parse_manifest(std::string_view json, const std::string& source);
 
+// Reads manifest.json of a bundle and checks its digest. Throws Error (bundle).
 Manifest load_manifest(const std::filesystem::path& bundle);
 
-// Throws Error (bundle) unless every graph has the tensors, in the shapes, that this runtime gives it and reads from
-// it, and nothing else. After this no size in the manifest can lead a copy astray.
+// Throws Error (bundle) unless every graph has exactly the tensors, with the dtypes and shapes, that this runtime
+// passes to it and reads from it. Copies rely on this check: afterwards no size in the manifest can cause one out of
+// bounds.
 void check_contract(const Manifest& manifest, const std::string& source);
 
-// The graph's file, after checking that it is the one that the manifest was written for.
+// Returns the path of a graph's file. Throws Error (bundle) if the file's SHA-256 is not that in the manifest.
 std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph);
 
 }  // namespace tacoglow

@@ -9,14 +9,14 @@ constexpr std::uint64_t dropout_stream = 0;
 constexpr std::uint64_t z_stream = 1;
 constexpr std::int64_t words_per_block = 4;
 constexpr std::int64_t bits_per_word = 64;
-constexpr float kept = 2.0F;  // 1 / (1 - p): dropout of p = 0.5 doubles what it keeps
+constexpr float keep_scale = 2.0F;  // 1 / (1 - p) for dropout with p = 0.5
 constexpr double two_pi = 6.283185307179586;
 
 struct Product {
   std::uint64_t high, low;
 };
 
-// 64 x 64 -> 128 bits, in halves: not every compiler has a 128-bit integer.
+// 64 x 64 -> 128 bits, in 32-bit halves, because not every compiler has a 128-bit integer.
 Product multiply(std::uint64_t a, std::uint64_t b) {
   constexpr std::uint64_t low_half = 0xffffffff;
   const std::uint64_t low = (a & low_half) * (b & low_half);
@@ -25,7 +25,7 @@ Product multiply(std::uint64_t a, std::uint64_t b) {
   return {(a >> 32) * (b >> 32) + (cross >> 32) + (middle >> 32), a * b};
 }
 
-// [0, 1) from a word's upper 53 bits.
+// Maps a word's upper 53 bits to [0, 1).
 double uniform(std::uint64_t word) { return static_cast<double>(word >> 11) * 0x1p-53; }
 
 std::int64_t blocks_for(std::int64_t count, std::int64_t per_block) { return (count + per_block - 1) / per_block; }
@@ -55,13 +55,12 @@ void Noise::prenet_dropout(std::int64_t first_step, std::int64_t n_steps, std::i
         block = words(dropout_stream, static_cast<std::uint64_t>(index));
       }
       const std::uint64_t word = block[static_cast<std::size_t>(bit / bits_per_word)];
-      *out++ = (word >> (bit % bits_per_word) & 1) != 0 ? kept : 0.0F;
+      *out++ = (word >> (bit % bits_per_word) & 1) != 0 ? keep_scale : 0.0F;
     }
   }
 }
 
-void Noise::z(std::int64_t first_group, std::int64_t n_groups, std::int64_t group_size, float sigma,
-              float* out) const {
+void Noise::z(std::int64_t first_group, std::int64_t n_groups, std::int64_t group_size, float sigma, float* out) const {
   const std::int64_t blocks = blocks_for(group_size, words_per_block);
   for (std::int64_t group = 0; group < n_groups; ++group) {
     Block block{};

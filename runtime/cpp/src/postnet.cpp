@@ -6,8 +6,8 @@
 namespace tacoglow {
 
 void Postnet::advance(const Decoded& decoded) {
-  const std::int64_t reach = decoded.finished ? 0 : manifest_.postnet_frames;
-  const std::int64_t done = mel_.n_frames, ready = decoded.frames_decoded - reach;
+  const std::int64_t context_frames = decoded.finished ? 0 : manifest_.postnet_frames;
+  const std::int64_t done = mel_.n_frames, ready = decoded.frames_decoded - context_frames;
   if (ready <= done) return;
   const std::int64_t first = std::max<std::int64_t>(0, done - manifest_.postnet_frames);
   const Tensor out = run(decoded, first);
@@ -22,7 +22,7 @@ void Postnet::advance(const Decoded& decoded) {
   mel_ = std::move(grown);
 }
 
-// The postnet over frames first .. frames_decoded - 1 -> [1, M, frames_decoded - first]
+// Runs the postnet on frames first .. frames_decoded - 1 -> [1, M, frames_decoded - first].
 Tensor Postnet::run(const Decoded& decoded, std::int64_t first) const {
   const std::int64_t frames = decoded.frames_decoded - first, channels = mel_.n_channels;
   Tensors inputs;
@@ -33,7 +33,7 @@ Tensor Postnet::run(const Decoded& decoded, std::int64_t first) const {
           decoded.mel[static_cast<std::size_t>((first + frame) * channels + channel)];
   Tensor& lengths = inputs["mel_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(frames);
-  return std::move(context_.run("postnet", inputs).at("mel_postnet"));
+  return std::move(backend_.run("postnet", inputs).at("mel_postnet"));
 }
 
 }  // namespace tacoglow

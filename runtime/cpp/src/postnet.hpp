@@ -1,19 +1,19 @@
-// Frames as the decoder writes them -> mel after the postnet, the whole or as far as it can be known.
+// Applies the postnet to decoded frames, incrementally for streams.
 #pragma once
 
+#include "backend.hpp"
 #include "decoder.hpp"
-#include "engine.hpp"
 #include "vocoder.hpp"
 
 namespace tacoglow {
 
 class Postnet {
  public:
-  Postnet(Context& context, const Manifest& manifest) : context_(context), manifest_(manifest) {
+  Postnet(BackendInstance& backend, const Manifest& manifest) : backend_(backend), manifest_(manifest) {
     mel_.n_channels = manifest.n_mel_channels;
   }
 
-  // Bring the mel up to the last frame whose whole context has been decoded: to the end, once decoding has finished.
+  // Extends the mel to the last frame whose context has been decoded; to the end, if decoding has finished.
   void advance(const Decoded& decoded);
 
   const Mel& mel() const { return mel_; }
@@ -21,7 +21,7 @@ class Postnet {
  private:
   Tensor run(const Decoded& decoded, std::int64_t first) const;
 
-  Context& context_;
+  BackendInstance& backend_;
   const Manifest& manifest_;
   Mel mel_;
 };

@@ -1,6 +1,7 @@
 #include "request.hpp"
 
 #include <cmath>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -9,7 +10,7 @@
 namespace tacoglow {
 namespace {
 
-std::vector<std::int32_t> checked_ids(const Voice& voice, const tacoglow_request& given) {
+std::vector<std::int32_t> resolve_ids(const Voice& voice, const tacoglow_request& given) {
   if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
   std::vector<std::int32_t> ids;
   if (given.text != nullptr)
@@ -19,7 +20,7 @@ std::vector<std::int32_t> checked_ids(const Voice& voice, const tacoglow_request
   const std::size_t count = given.text != nullptr ? ids.size() : given.n_ids;
   if (count < 1 || count > static_cast<std::size_t>(voice.facts.max_tokens))
     throw request_error("request: expected 1 to " + std::to_string(voice.facts.max_tokens) + " tokens, got " +
-                        std::to_string(count) + "; split the text at its sentences");
+                        std::to_string(count) + "; split the text into sentences");
   for (const auto id : ids)
     if (id < 0 || id >= voice.facts.n_symbols)
       throw request_error("request: expected token ids from 0 to " + std::to_string(voice.facts.n_symbols - 1) +
@@ -27,19 +28,26 @@ std::vector<std::int32_t> checked_ids(const Voice& voice, const tacoglow_request
   return ids;
 }
 
-void check_number(const char* name, double value) {
-  if (!std::isfinite(value)) throw request_error(std::string(name) + ": expected a finite number");
+std::string to_text(double value) {
+  std::ostringstream text;
+  text << value;
+  return text.str();
 }
 
-double checked_threshold(const Manifest& manifest, double given) {
+void check_number(const char* name, double value) {
+  if (!std::isfinite(value))
+    throw request_error(std::string(name) + ": expected a finite number, got " + to_text(value));
+}
+
+double resolve_threshold(const Manifest& manifest, double given) {
   const double threshold = given == 0.0 ? manifest.gate_threshold : given;
   if (threshold <= 0.0 || threshold >= 1.0)
-    throw request_error("gate_threshold: expected a probability between 0 and 1");
+    throw request_error("gate_threshold: expected a probability between 0 and 1, got " + to_text(threshold));
   return threshold;
 }
 
-// In whole decoder steps.
-std::int64_t checked_frames(const Manifest& manifest, std::int32_t given) {
+// Returns the frame limit, rounded down to whole decoder steps.
+std::int64_t resolve_max_frames(const Manifest& manifest, std::int32_t given) {
   const std::int64_t limit = manifest.max_frames, step = manifest.frames_per_step;
   const std::int64_t frames = given == 0 ? limit : given;
   if (frames < step || frames > limit)
@@ -49,22 +57,32 @@ std::int64_t checked_frames(const Manifest& manifest, std::int32_t given) {
   return frames - frames % step;
 }
 
+std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::int64_t bundle_frames) {
+  if (given < 0)
+    throw request_error(name + ": expected 1 or more, or 0 for the bundle's, got " + std::to_string(given));
+  return given == 0 ? bundle_frames : given;
+}
+
 }  // namespace
 
-Request checked_request(const Voice& voice, const tacoglow_request& given) {
+Request resolve_request(const Voice& voice, const tacoglow_request& given) {
   for (const auto& [name, value] :
        {std::pair{"sigma", given.sigma}, {"denoise", given.denoise}, {"gate_threshold", given.gate_threshold}})
     check_number(name, value);
-  if (given.denoise < 0.0) throw request_error("denoise: expected a number from 0 up");
-  if (given.first_chunk_frames < 1 || given.chunk_frames < 1)
-    throw request_error("first_chunk_frames, chunk_frames: expected 1 or more");
+  if (given.denoise < 0.0) throw request_error("denoise: expected 0 or more, got " + to_text(given.denoise));
   if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
-  const DecodeOptions decoding = {checked_threshold(voice.manifest, given.gate_threshold),
-                                  checked_frames(voice.manifest, given.max_frames)};
-  const VocoderOptions vocoding = {given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
-                                   given.context_frames};
-  return {checked_ids(voice, given), Noise(given.seed, given.utterance), decoding,
-          vocoding,                  given.first_chunk_frames,           given.chunk_frames,
+  const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
+                                  resolve_max_frames(voice.manifest, given.max_frames)};
+  const Synthesis& defaults = voice.manifest.synthesis;
+  const VocoderOptions vocoding = {
+      given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
+      given.context_frames == TACOGLOW_BUNDLE_CONTEXT ? defaults.context_frames : given.context_frames};
+  return {resolve_ids(voice, given),
+          Noise(given.seed, given.utterance),
+          decoding,
+          vocoding,
+          resolve_segment("first_chunk_frames", given.first_chunk_frames, defaults.first_segment_frames),
+          resolve_segment("chunk_frames", given.chunk_frames, defaults.segment_frames),
           static_cast<std::uint64_t>(given.retries)};
 }
 

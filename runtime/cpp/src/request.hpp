@@ -1,4 +1,4 @@
-// What a caller asks for, checked and with the bundle's own values filled in.
+// A request, checked and with the bundle's defaults filled in.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ struct Request {
   Noise noise;
   DecodeOptions decoding;
   VocoderOptions vocoding;
-  std::int64_t first_chunk_frames, chunk_frames;  // of a stream
-  std::uint64_t retries;                          // with other noise, where the frame limit is reached
+  std::int64_t first_segment_frames, segment_frames;  // of a stream
+  std::uint64_t retries;                              // decoded again with new noise, if the frame limit is reached
 };
 
-// Throws Error (request), naming what is out of its range.
-Request checked_request(const Voice& voice, const tacoglow_request& given);
+// Checks a caller's request and fills in the bundle's defaults. Throws Error (request) that names the invalid field.
+Request resolve_request(const Voice& voice, const tacoglow_request& given);
 
 }  // namespace tacoglow

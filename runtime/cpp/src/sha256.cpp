@@ -12,7 +12,7 @@ namespace tacoglow {
 namespace {
 
 constexpr std::size_t block_bytes = 64;
-constexpr std::size_t read_bytes = std::size_t{1} << 20;  // of a file at once, a multiple of block_bytes
+constexpr std::size_t read_bytes = std::size_t{1} << 20;  // bytes per read from a file; a multiple of block_bytes
 
 // FIPS 180-4, section 4.2.2: the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<std::uint32_t, 64> round_constants = {
@@ -30,7 +30,7 @@ using State = std::array<std::uint32_t, 8>;
 constexpr State initial = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                            0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
-std::uint32_t rotated(std::uint32_t value, int bits) { return (value >> bits) | (value << (32 - bits)); }
+std::uint32_t rotate_right(std::uint32_t value, int bits) { return (value >> bits) | (value << (32 - bits)); }
 
 void add_block(State& state, const unsigned char* block) {
   std::array<std::uint32_t, 64> words{};
@@ -38,15 +38,15 @@ void add_block(State& state, const unsigned char* block) {
     words[i] = std::uint32_t{block[4 * i]} << 24 | std::uint32_t{block[4 * i + 1]} << 16 |
                std::uint32_t{block[4 * i + 2]} << 8 | std::uint32_t{block[4 * i + 3]};
   for (std::size_t i = 16; i < 64; ++i) {
-    const auto s0 = rotated(words[i - 15], 7) ^ rotated(words[i - 15], 18) ^ (words[i - 15] >> 3);
-    const auto s1 = rotated(words[i - 2], 17) ^ rotated(words[i - 2], 19) ^ (words[i - 2] >> 10);
+    const auto s0 = rotate_right(words[i - 15], 7) ^ rotate_right(words[i - 15], 18) ^ (words[i - 15] >> 3);
+    const auto s1 = rotate_right(words[i - 2], 17) ^ rotate_right(words[i - 2], 19) ^ (words[i - 2] >> 10);
     words[i] = words[i - 16] + s0 + words[i - 7] + s1;
   }
   auto [a, b, c, d, e, f, g, h] = state;
   for (std::size_t i = 0; i < 64; ++i) {
-    const auto s1 = rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25);
+    const auto s1 = rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25);
     const auto t1 = h + s1 + ((e & f) ^ (~e & g)) + round_constants[i] + words[i];
-    const auto s0 = rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22);
+    const auto s0 = rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22);
     const auto t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
     h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
   }
@@ -54,21 +54,20 @@ void add_block(State& state, const unsigned char* block) {
   for (std::size_t i = 0; i < state.size(); ++i) state[i] += added[i];
 }
 
-// Returns how many bytes the whole blocks had.
+// Adds all complete blocks and returns their size in bytes.
 std::size_t add_blocks(State& state, const unsigned char* bytes, std::size_t size) {
-  const std::size_t whole = size / block_bytes * block_bytes;
-  for (std::size_t at = 0; at < whole; at += block_bytes) add_block(state, bytes + at);
-  return whole;
+  const std::size_t complete = size / block_bytes * block_bytes;
+  for (std::size_t at = 0; at < complete; at += block_bytes) add_block(state, bytes + at);
+  return complete;
 }
 
-// The last, incomplete block, with the padding and the length in bits.
+// Adds the last, incomplete block, with the padding and the length in bits.
 void add_tail(State& state, const unsigned char* tail, std::size_t size, std::uint64_t total_bytes) {
   std::array<unsigned char, 2 * block_bytes> padded{};
   std::memcpy(padded.data(), tail, size);
   padded[size] = 0x80;
   const std::size_t end = size + 9 <= block_bytes ? block_bytes : 2 * block_bytes;
-  for (std::size_t i = 0; i < 8; ++i)
-    padded[end - 1 - i] = static_cast<unsigned char>(total_bytes * 8 >> (8 * i));
+  for (std::size_t i = 0; i < 8; ++i) padded[end - 1 - i] = static_cast<unsigned char>(total_bytes * 8 >> (8 * i));
   for (std::size_t at = 0; at < end; at += block_bytes) add_block(state, padded.data() + at);
 }
 
@@ -84,8 +83,8 @@ std::string hexadecimal(const State& state) {
 std::string sha256(std::string_view text) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
   State state = initial;
-  const std::size_t whole = add_blocks(state, bytes, text.size());
-  add_tail(state, bytes + whole, text.size() - whole, text.size());
+  const std::size_t complete = add_blocks(state, bytes, text.size());
+  add_tail(state, bytes + complete, text.size() - complete, text.size());
   return hexadecimal(state);
 }
 
@@ -94,15 +93,15 @@ std::string file_sha256(const std::filesystem::path& path) {
   State state = initial;
   std::vector<unsigned char> buffer(read_bytes);
   std::uint64_t total = 0;
-  std::size_t size = 0, whole = 0;
+  std::size_t size = 0, complete = 0;
   do {
     file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
     size = static_cast<std::size_t>(file.gcount());
     total += size;
-    whole = add_blocks(state, buffer.data(), size);
+    complete = add_blocks(state, buffer.data(), size);
   } while (size == buffer.size());
-  if (!file.eof()) throw bundle_error(path.string() + ": cannot be read");
-  add_tail(state, buffer.data() + whole, size - whole, total);
+  if (!file.eof()) throw bundle_error(path.string() + ": cannot read the file");
+  add_tail(state, buffer.data() + complete, size - complete, total);
   return hexadecimal(state);
 }
 

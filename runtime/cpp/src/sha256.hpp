@@ -7,7 +7,7 @@
 
 namespace tacoglow {
 
-// Lower-case hexadecimal digests.
+// Both return the digest in lower-case hexadecimal.
 std::string sha256(std::string_view bytes);
 
 // Throws Error (bundle) if the file cannot be read.

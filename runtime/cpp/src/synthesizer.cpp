@@ -12,18 +12,16 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t smallest_bucket = 32;  // tokens; buckets double from here to the bundle's limit
-
-// The padded length at which an item is decoded, the same as in Python: an engine's softmax sums a longer row in
-// another order, and the decoder loop amplifies that rounding.
-std::int64_t token_bucket(std::int64_t length, std::int64_t limit) {
-  std::int64_t bucket = smallest_bucket;
+// Returns the padded length at which an item is decoded, the same as in Python. The length matters because a softmax
+// sums a longer row in a different order, and the decoder loop amplifies that rounding.
+std::int64_t token_bucket(std::int64_t length, const Manifest& manifest) {
+  std::int64_t bucket = manifest.synthesis.smallest_token_bucket;
   while (bucket < length) bucket *= 2;
-  return std::min(bucket, limit);
+  return std::min(bucket, manifest.dimensions.at('T').max);
 }
 
-// [1, T, ...] -> [1, tokens, ...], the new places filled with `padding` bytes.
-Tensor padded(const Tensor& tensor, std::int64_t tokens, int padding) {
+// [1, T, ...] -> [1, tokens, ...], with the new elements filled with bytes of `padding`.
+Tensor pad(const Tensor& tensor, std::int64_t tokens, int padding) {
   Shape shape = tensor.shape();
   shape[1] = tokens;
   Tensor result(tensor.dtype(), shape);
@@ -34,7 +32,7 @@ Tensor padded(const Tensor& tensor, std::int64_t tokens, int padding) {
 
 class Stopwatch {
  public:
-  // Seconds since the last lap.
+  // Returns the seconds since the last lap.
   double lap() {
     const auto now = std::chrono::steady_clock::now();
     return std::chrono::duration<double>(now - std::exchange(start_, now)).count();
@@ -48,31 +46,31 @@ tacoglow_stop_reason reason(const Decoded& decoded) {
   return decoded.gate_fired ? TACOGLOW_STOP_GATE : TACOGLOW_STOP_FRAME_LIMIT;
 }
 
-void cut(Mel& mel, std::int64_t n_frames) {
-  const Tensor kept = mel.window(0, n_frames);
-  mel = {mel.n_channels, n_frames, {kept.as<float>(), kept.as<float>() + element_count(kept.shape())}};
+void truncate(Mel& mel, std::int64_t n_frames) {
+  const Tensor front = mel.window(0, n_frames);
+  mel = {mel.n_channels, n_frames, {front.as<float>(), front.as<float>() + element_count(front.shape())}};
 }
 
-using Rows = std::vector<std::size_t>;  // places in a list
+using Rows = std::vector<std::size_t>;  // indices of requests
 
-// Requests of one token bucket each, as many together as the bundle takes.
-std::vector<Rows> plan_batches(const std::vector<Request>& requests, const Manifest& manifest) {
-  const auto most = static_cast<std::size_t>(manifest.dimensions.at('B').max);
+// Returns batches of one token bucket each, with at most the bundle's batch size.
+std::vector<Rows> group_into_batches(const std::vector<Request>& requests, const Manifest& manifest) {
+  const auto max_batch = static_cast<std::size_t>(manifest.dimensions.at('B').max);
   std::map<std::int64_t, Rows> filling;  // by bucket
   std::vector<Rows> batches;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const auto length = static_cast<std::int64_t>(requests[i].ids.size());
-    Rows& rows = filling[token_bucket(length, manifest.dimensions.at('T').max)];
+    Rows& rows = filling[token_bucket(length, manifest)];
     rows.push_back(i);
-    if (rows.size() == most) batches.push_back(std::exchange(rows, {}));
+    if (rows.size() == max_batch) batches.push_back(std::exchange(rows, {}));
   }
   for (auto& [bucket, rows] : filling)
     if (!rows.empty()) batches.push_back(std::move(rows));
   return batches;
 }
 
-// Tensors [1, ...] of one shape -> one [B, ...].
-Tensor stacked(const std::vector<const Tensor*>& items) {
+// Tensors [1, ...] of the same shape -> one tensor [B, ...].
+Tensor stack(const std::vector<const Tensor*>& items) {
   Shape shape = items.front()->shape();
   shape[0] = static_cast<std::int64_t>(items.size());
   Tensor result(items.front()->dtype(), shape);
@@ -86,19 +84,21 @@ Tensor stacked(const std::vector<const Tensor*>& items) {
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const Voice> voice) : voice_(std::move(voice)), context_(voice_->engine->context()) {}
+Session::Session(std::shared_ptr<const Voice> voice)
+    : voice_(std::move(voice)), backend_(voice_->backend->create_instance()) {}
 
 std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   std::vector<Speech> speeches(requests.size());
-  for (const Rows& rows : plan_batches(requests, voice_->manifest)) {
+  for (const Rows& rows : group_into_batches(requests, voice_->manifest)) {
     Stopwatch watch;
     std::vector<Utterance> batch;
-    for (const auto row : rows) batch.push_back({requests[row], encode(requests[row].ids), {requests[row].noise, {}, {}}});
+    for (const auto row : rows)
+      batch.push_back({requests[row], encode(requests[row].ids), {requests[row].noise, {}, {}}});
     const double encoder_seconds = watch.lap();
     decode_all(batch);
     const double decoder_seconds = watch.lap();
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      Speech& speech = speeches[rows[i]] = spoken(batch[i]);
+      Speech& speech = speeches[rows[i]] = to_speech(batch[i]);
       speech.encoder_seconds = encoder_seconds;
       speech.decoder_seconds = decoder_seconds;
     }
@@ -106,7 +106,7 @@ std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   return speeches;
 }
 
-// Items that reach the frame limit are decoded anew with the noise of a retry, as often as their requests say.
+// Decodes a batch. Items that reach the frame limit are decoded again with retry noise, up to their number of retries.
 void Session::decode_all(std::vector<Utterance>& batch) {
   Rows rows(batch.size());
   std::iota(rows.begin(), rows.end(), std::size_t{0});
@@ -114,16 +114,16 @@ void Session::decode_all(std::vector<Utterance>& batch) {
     std::vector<DecodedItem> items;
     for (const auto row : rows) {
       const Request& request = batch[row].request;
-      items.push_back({request.noise.retried(attempt), request.decoding, {}});
+      items.push_back({request.noise.for_attempt(attempt), request.decoding, {}});
     }
     Tensors encoded;
     for (const auto& [name, tensor] : batch[rows.front()].encoded) {
       std::vector<const Tensor*> parts;
       for (const auto row : rows) parts.push_back(&batch[row].encoded.at(name));
-      encoded[name] = stacked(parts);
+      encoded[name] = stack(parts);
     }
-    const auto loop = context_->start(std::move(encoded));
-    decode(*loop, voice_->manifest, items, [] {});
+    const auto steps = backend_->start(std::move(encoded));
+    decode(*steps, voice_->manifest, items, [] {});
     Rows unfinished;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       Utterance& utterance = batch[rows[i]];
@@ -134,49 +134,49 @@ void Session::decode_all(std::vector<Utterance>& batch) {
   }
 }
 
-Speech Session::spoken(const Utterance& utterance) {
+Speech Session::to_speech(const Utterance& utterance) {
   const Manifest& manifest = voice_->manifest;
   const Decoded& decoded = utterance.item.decoded;
   Speech speech{};
   Stopwatch watch;
-  Postnet postnet(*context_, manifest);
+  Postnet postnet(*backend_, manifest);
   postnet.advance(decoded);
   speech.mel = postnet.mel();
   speech.postnet_seconds = watch.lap();
-  VocoderOptions whole = utterance.request.vocoding;
-  whole.context_frames = -1;
-  speech.samples = Vocoder(*context_, manifest, utterance.item.noise, whole).samples(speech.mel);
+  VocoderOptions options = utterance.request.vocoding;
+  options.context_frames = -1;  // the receptive field
+  speech.samples = Vocoder(*backend_, manifest, utterance.item.noise, options).samples(speech.mel);
   speech.vocoder_seconds = watch.lap();
   speech.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
-  cut(speech.mel, decoded.mel_length);
+  truncate(speech.mel, decoded.mel_length);
   speech.stop_reason = reason(decoded);
   return speech;
 }
 
-tacoglow_stop_reason Session::stream(const Request& request, const OnChunk& on_chunk) {
+tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on_segment) {
   const Manifest& manifest = voice_->manifest;
-  const auto loop = context_->start(encode(request.ids));
+  const auto steps = backend_->start(encode(request.ids));
   std::vector<DecodedItem> items = {{request.noise, request.decoding, {}}};
-  const Decoded& so_far = items[0].decoded;
-  Postnet postnet(*context_, manifest);
-  const Vocoder vocoder(*context_, manifest, request.noise, request.vocoding);
+  const Decoded& decoded = items[0].decoded;
+  Postnet postnet(*backend_, manifest);
+  const Vocoder vocoder(*backend_, manifest, request.noise, request.vocoding);
   const std::int64_t context = request.vocoding.context_frames;
   const std::int64_t lookahead = context < 0 ? manifest.frames_after : std::min(manifest.frames_after, context);
-  std::int64_t start = 0, size = request.first_chunk_frames;
+  std::int64_t start = 0, size = request.first_segment_frames;
   const auto is_ready = [&] {
-    return so_far.finished ? start < so_far.mel_length
-                           : so_far.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
+    return decoded.finished ? start < decoded.mel_length
+                            : decoded.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
   };
-  decode(*loop, manifest, items, [&] {
+  decode(*steps, manifest, items, [&] {
     while (is_ready()) {
-      postnet.advance(so_far);
-      const std::int64_t stop = std::min(start + size, so_far.mel_length);
-      on_chunk(vocoder.window(postnet.mel(), start, stop));
+      postnet.advance(decoded);
+      const std::int64_t stop = std::min(start + size, decoded.mel_length);
+      on_segment(vocoder.window(postnet.mel(), start, stop));
       start = stop;
-      size = request.chunk_frames;
+      size = request.segment_frames;
     }
   });
-  return reason(so_far);
+  return reason(decoded);
 }
 
 Tensors Session::encode(const std::vector<std::int32_t>& ids) {
@@ -186,10 +186,10 @@ Tensors Session::encode(const std::vector<std::int32_t>& ids) {
   std::copy(ids.begin(), ids.end(), tokens.as<std::int32_t>());
   Tensor& lengths = inputs["token_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(length);
-  const Tensors outputs = context_->run("encoder", inputs);
-  const std::int64_t bucket = token_bucket(length, voice_->manifest.dimensions.at('T').max);
+  const Tensors outputs = backend_->run("encoder", inputs);
+  const std::int64_t bucket = token_bucket(length, voice_->manifest);
   Tensors encoded;
-  for (const auto& [name, tensor] : outputs) encoded[name] = padded(tensor, bucket, name == "memory_mask" ? 1 : 0);
+  for (const auto& [name, tensor] : outputs) encoded[name] = pad(tensor, bucket, name == "memory_mask" ? 1 : 0);
   return encoded;
 }
 

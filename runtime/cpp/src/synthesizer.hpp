@@ -1,4 +1,4 @@
-// Token ids -> speech over a bundle: encoder, decoder loop, postnet and vocoder put together.
+// Turns token ids into speech with a bundle: encoder, decoder loop, postnet and vocoder.
 #pragma once
 
 #include <functional>
@@ -16,35 +16,37 @@ struct Speech {
   double encoder_seconds, decoder_seconds, postnet_seconds, vocoder_seconds;
 };
 
-using OnChunk = std::function<void(const std::vector<float>& samples)>;
+using OnSegment = std::function<void(const std::vector<float>& samples)>;
 
-// One thread's way of speaking with a voice.
+// Synthesizes with a voice. Used by one thread at a time.
 class Session {
  public:
   explicit Session(std::shared_ptr<const Voice> voice);
 
-  // In the order of the requests. Those of one token bucket are decoded together.
+  // Synthesizes several utterances; those in the same token bucket are decoded together. Results are in the order of
+  // the requests.
   std::vector<Speech> speak(const std::vector<Request>& requests);
 
-  // Calls on_chunk with every chunk in order; what it throws ends the speech and passes through.
-  tacoglow_stop_reason stream(const Request& request, const OnChunk& on_chunk);
+  // Synthesizes one utterance and calls on_segment with every segment in order. An exception from on_segment ends the
+  // stream and is passed on.
+  tacoglow_stop_reason stream(const Request& request, const OnSegment& on_segment);
 
   const Voice& voice() const { return *voice_; }
 
  private:
-  // One of the utterances that are decoded together.
+  // One utterance of a batch.
   struct Utterance {
     const Request& request;
-    Tensors encoded;  // of one item, padded to its bucket
+    Tensors encoded;  // encoder outputs [1, T, ...], padded to the token bucket
     DecodedItem item;
   };
 
   void decode_all(std::vector<Utterance>& batch);
-  Speech spoken(const Utterance& utterance);
+  Speech to_speech(const Utterance& utterance);
   Tensors encode(const std::vector<std::int32_t>& ids);
 
   std::shared_ptr<const Voice> voice_;
-  std::unique_ptr<Context> context_;
+  std::unique_ptr<BackendInstance> backend_;
 };
 
 }  // namespace tacoglow

@@ -1,4 +1,4 @@
-// Named arrays in the host's memory, as they go into graphs and come out of them.
+// Named arrays in host memory: the inputs and outputs of graphs.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +29,7 @@ inline std::string to_string(const Shape& shape) {
   return "[" + text + "]";
 }
 
-// Contiguous, in row-major order, all zero at first.
+// A contiguous array in row-major order, initially zero.
 class Tensor {
  public:
   Tensor() = default;
@@ -41,7 +41,7 @@ class Tensor {
   std::size_t size_bytes() const { return bytes_.size(); }
   void* data() { return bytes_.data(); }
   const void* data() const { return bytes_.data(); }
-  // T must be the dtype's own type: float, std::int32_t, or unsigned char for booleans.
+  // T must match the dtype: float, std::int32_t, or unsigned char for booleans.
   template <typename T>
   T* as() {
     return reinterpret_cast<T*>(bytes_.data());

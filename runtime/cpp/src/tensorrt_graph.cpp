@@ -10,12 +10,12 @@
 namespace tacoglow {
 namespace {
 
-// Before TensorRT 8.6 the optimization profile of an engine serves one execution context.
-bool executions_share_a_profile() { return getInferLibVersion() >= 8600; }
+// Before TensorRT 8.6, only one execution context can use an optimization profile of an engine.
+bool contexts_share_a_profile() { return getInferLibVersion() >= 8600; }
 
-constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines";
+constexpr const char* rebuild = "; build the plans again with: tacoglow build-engines BUNDLE --copy-to FOLDER";
 
-thread_local std::string last_complaint;
+thread_local std::string last_logged_error;
 
 nvinfer1::DataType data_type(DType dtype) {
   if (dtype == DType::float32) return nvinfer1::DataType::kFLOAT;
@@ -25,39 +25,40 @@ nvinfer1::DataType data_type(DType dtype) {
 std::vector<char> read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   if (!std::filesystem::is_regular_file(path) || !file)
-    throw bundle_error(path.string() + ": no such plan" + rebuild);
+    throw bundle_error(path.string() + ": cannot read this plan" + rebuild);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
 }  // namespace
 
-void TensorRtLog::log(Severity severity, const char* message) noexcept {
+void RecordingLogger::log(Severity severity, const char* message) noexcept {
   if (severity != Severity::kERROR && severity != Severity::kINTERNAL_ERROR) return;
   try {
-    last_complaint = message;
+    last_logged_error = message;
   } catch (...) {
-    last_complaint.clear();
+    last_logged_error.clear();
   }
 }
 
-std::string TensorRtLog::last() { return last_complaint; }
+std::string RecordingLogger::last_error() { return last_logged_error; }
 
 Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const std::string& graph,
            const GraphSpec& spec)
-    : runtime_(runtime), path_(path), graph_(graph), spec_(spec), content_(read(path)), engine_(deserialized()) {
+    : runtime_(runtime), path_(path), graph_(graph), spec_(spec), content_(read(path)), engine_(deserialize()) {
   check_tensors(*engine_);
-  if (executions_share_a_profile())
+  if (contexts_share_a_profile())
     content_ = {};
   else
     engine_.reset();
 }
 
-std::shared_ptr<nvinfer1::ICudaEngine> Plan::deserialized() const {
-  static std::mutex one_at_a_time;  // the runtime is shared by all plans
+std::shared_ptr<nvinfer1::ICudaEngine> Plan::deserialize() const {
+  static std::mutex one_at_a_time;  // all plans share the runtime
   const std::lock_guard lock(one_at_a_time);
   std::shared_ptr<nvinfer1::ICudaEngine> engine(runtime_.deserializeCudaEngine(content_.data(), content_.size()));
   if (!engine)
-    throw engine_error(path_.string() + ": TensorRT cannot load it here: " + TensorRtLog::last() + rebuild);
+    throw backend_error(path_.string() + ": TensorRT cannot load this plan: " + RecordingLogger::last_error() +
+                        rebuild);
   return engine;
 }
 
@@ -66,57 +67,59 @@ void Plan::check_tensors(const nvinfer1::ICudaEngine& engine) const {
     for (const auto& tensor : tensors)
       if (engine.getTensorIOMode(tensor.name.c_str()) != mode ||
           engine.getTensorDataType(tensor.name.c_str()) != data_type(tensor.dtype))
-        throw bundle_error(graph_ + ": the plan has no tensor '" + tensor.name + "' as the manifest lists it" +
+        throw bundle_error(graph_ + ": tensor '" + tensor.name +
+                           "' is missing from the plan, or has a different dtype or direction than in the manifest" +
                            rebuild);
   };
   check_side(spec_.inputs, nvinfer1::TensorIOMode::kINPUT);
   check_side(spec_.outputs, nvinfer1::TensorIOMode::kOUTPUT);
   const auto listed = static_cast<std::int32_t>(spec_.inputs.size() + spec_.outputs.size());
   if (engine.getNbIOTensors() != listed)
-    throw bundle_error(graph_ + ": expected a plan of " + std::to_string(listed) + " tensors, got " +
+    throw bundle_error(graph_ + ": expected a plan with " + std::to_string(listed) + " tensors, got " +
                        std::to_string(engine.getNbIOTensors()) + rebuild);
 }
 
-Execution Plan::execution() const {
+ExecutionContext Plan::create_execution_context() const {
   struct Owner {
     std::shared_ptr<nvinfer1::ICudaEngine> engine;
-    std::unique_ptr<nvinfer1::IExecutionContext> execution;  // goes before its engine
+    std::unique_ptr<nvinfer1::IExecutionContext> context;  // destroyed before its engine
   };
   const auto owner = std::make_shared<Owner>();
-  owner->engine = engine_ ? engine_ : deserialized();
-  owner->execution.reset(owner->engine->createExecutionContext());
-  if (!owner->execution) throw engine_error(graph_ + ": TensorRT makes no execution context: " + TensorRtLog::last());
-  return {owner, owner->execution.get()};
+  owner->engine = engine_ ? engine_ : deserialize();
+  owner->context.reset(owner->engine->createExecutionContext());
+  if (!owner->context)
+    throw backend_error(graph_ + ": TensorRT cannot create an execution context: " + RecordingLogger::last_error());
+  return {owner, owner->context.get()};
 }
 
-void set_shape(nvinfer1::IExecutionContext& execution, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {
+void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {
   const Shape shape = tensor.resolve(dims);
   nvinfer1::Dims sizes{};
   sizes.nbDims = static_cast<std::int32_t>(shape.size());
   for (std::size_t i = 0; i < shape.size(); ++i)
     sizes.d[i] = static_cast<std::decay_t<decltype(sizes.d[0])>>(shape[i]);  // 32 bits before TensorRT 10
-  if (!execution.setInputShape(tensor.name.c_str(), sizes))
-    throw request_error(plan.graph() + ": the plan does not take " + tensor.name + " of " + to_string(shape) + rebuild +
-                        " with wider limits");
+  if (!context.setInputShape(tensor.name.c_str(), sizes))
+    throw request_error(plan.graph() + ": the plan does not accept shape " + to_string(shape) + " for " + tensor.name +
+                        rebuild + ", with wider limits");
 }
 
-void set_address(nvinfer1::IExecutionContext& execution, const std::string& tensor, void* address) {
-  if (!execution.setTensorAddress(tensor.c_str(), address))
-    throw engine_error(tensor + ": TensorRT refuses its address: " + TensorRtLog::last());
+void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address) {
+  if (!context.setTensorAddress(tensor.c_str(), address))
+    throw backend_error(tensor + ": TensorRT rejects its address: " + RecordingLogger::last_error());
 }
 
-void enqueue(nvinfer1::IExecutionContext& execution, const Plan& plan, cudaStream_t stream) {
-  if (!execution.enqueueV3(stream))
-    throw engine_error(plan.graph() + ": TensorRT cannot run it: " + TensorRtLog::last());
+void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream) {
+  if (!context.enqueueV3(stream))
+    throw backend_error(plan.graph() + ": TensorRT cannot run this graph: " + RecordingLogger::last_error());
 }
 
-HostExecution::HostExecution(const Plan& plan) : plan_(plan), execution_(plan.execution()) {}
+HostGraphRunner::HostGraphRunner(const Plan& plan) : plan_(plan), context_(plan.create_execution_context()) {}
 
-Tensors HostExecution::run(const Tensors& inputs, const Dims& dims, cudaStream_t stream) {
+Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, cudaStream_t stream) {
   for (const auto& tensor : plan_.spec().inputs) {
     const Tensor& given = inputs.at(tensor.name);
     void* memory = reserve(tensor.name, given.size_bytes());
-    set_shape(*execution_, plan_, tensor, dims);
+    set_shape(*context_, plan_, tensor, dims);
     check_cuda(cudaMemcpyAsync(memory, given.data(), given.size_bytes(), cudaMemcpyHostToDevice, stream), "copy in");
   }
   Tensors outputs;
@@ -124,7 +127,7 @@ Tensors HostExecution::run(const Tensors& inputs, const Dims& dims, cudaStream_t
     const Tensor& output = outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
     reserve(tensor.name, output.size_bytes());
   }
-  enqueue(*execution_, plan_, stream);
+  enqueue(*context_, plan_, stream);
   for (auto& [name, output] : outputs) {
     const void* memory = buffers_.at(name).memory.get();
     check_cuda(cudaMemcpyAsync(output.data(), memory, output.size_bytes(), cudaMemcpyDeviceToHost, stream), "copy out");
@@ -133,13 +136,13 @@ Tensors HostExecution::run(const Tensors& inputs, const Dims& dims, cudaStream_t
   return outputs;
 }
 
-void* HostExecution::reserve(const std::string& tensor, std::size_t bytes) {
+void* HostGraphRunner::reserve(const std::string& tensor, std::size_t bytes) {
   Buffer& buffer = buffers_[tensor];
   if (buffer.bytes < bytes) {
     buffer.memory = device_memory(bytes);
     buffer.bytes = bytes;
   }
-  set_address(*execution_, tensor, buffer.memory.get());
+  set_address(*context_, tensor, buffer.memory.get());
   return buffer.memory.get();
 }
 

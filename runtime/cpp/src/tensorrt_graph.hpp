@@ -1,4 +1,4 @@
-// One TensorRT plan, and its executions. Only what 8.5 to 11 share is called.
+// A TensorRT plan and its execution contexts, with only the API that TensorRT 8.5 to 11 share.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -14,47 +14,47 @@
 
 namespace tacoglow {
 
-// Keeps what TensorRT complains of, for the message of the error that follows. Safe for use from several threads.
-class TensorRtLog : public nvinfer1::ILogger {
+// Records TensorRT's last logged error per thread, for the message of the exception that follows. Thread-safe.
+class RecordingLogger : public nvinfer1::ILogger {
  public:
   void log(Severity severity, const char* message) noexcept override;
-  static std::string last();  // of this thread
+  static std::string last_error();  // of the calling thread
 };
 
-// An execution context, which keeps the engine that it belongs to.
-using Execution = std::shared_ptr<nvinfer1::IExecutionContext>;
+// An execution context, which keeps its engine alive.
+using ExecutionContext = std::shared_ptr<nvinfer1::IExecutionContext>;
 
-// A plan of this machine, shared by all threads.
+// A plan that was built for this GPU and TensorRT version. Shared by all threads.
 class Plan {
  public:
-  // Throws Error (bundle, engine) if the file is no plan for this machine, or its tensors are not the manifest's.
+  // Throws Error (bundle, engine) if the plan cannot be loaded, or its tensors differ from those in the manifest.
   Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const std::string& graph, const GraphSpec& spec);
 
   const std::string& graph() const { return graph_; }
   const GraphSpec& spec() const { return spec_; }
-  Execution execution() const;
+  ExecutionContext create_execution_context() const;
 
  private:
-  std::shared_ptr<nvinfer1::ICudaEngine> deserialized() const;
+  std::shared_ptr<nvinfer1::ICudaEngine> deserialize() const;
   void check_tensors(const nvinfer1::ICudaEngine& engine) const;
 
   nvinfer1::IRuntime& runtime_;
   std::filesystem::path path_;
   std::string graph_;
   const GraphSpec& spec_;
-  std::vector<char> content_;                      // until no further engine is made of it
-  std::shared_ptr<nvinfer1::ICudaEngine> engine_;  // of all executions; none where each has its own
+  std::vector<char> content_;                      // of the file; empty if engine_ is set
+  std::shared_ptr<nvinfer1::ICudaEngine> engine_;  // shared by all execution contexts; null if each loads its own
 };
 
-// Throw Error (engine, request) where TensorRT refuses.
-void set_shape(nvinfer1::IExecutionContext& execution, const Plan& plan, const TensorSpec& tensor, const Dims& dims);
-void set_address(nvinfer1::IExecutionContext& execution, const std::string& tensor, void* address);
-void enqueue(nvinfer1::IExecutionContext& execution, const Plan& plan, cudaStream_t stream);
+// Throw Error (engine, request) if TensorRT rejects the call.
+void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims);
+void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address);
+void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream);
 
-// A plan run over host tensors, copied in and out. Used by one thread.
-class HostExecution {
+// Runs a plan on host tensors, which are copied to and from the GPU. Used by one thread at a time.
+class HostGraphRunner {
  public:
-  explicit HostExecution(const Plan& plan);
+  explicit HostGraphRunner(const Plan& plan);
 
   Tensors run(const Tensors& inputs, const Dims& dims, cudaStream_t stream);
 
@@ -67,8 +67,8 @@ class HostExecution {
   };
 
   const Plan& plan_;
-  Execution execution_;
-  std::map<std::string, Buffer> buffers_;  // they grow, and are kept from run to run
+  ExecutionContext context_;
+  std::map<std::string, Buffer> buffers_;  // by tensor; grown as needed and reused by later runs
 };
 
 }  // namespace tacoglow

@@ -1,6 +1,6 @@
-// Text -> token ids, for voices whose cleaners need no tables: ASCII, lower case, whitespace.
+// Converts ASCII text to token ids, for voices whose cleaners change only case and whitespace.
 //
-// Numbers, abbreviations and transliteration are the Python front end's; a voice that needs them takes ids only.
+// Numbers, abbreviations and transliteration need the Python front end; voices with such cleaners accept only ids.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,10 @@ class TextTable {
  public:
   explicit TextTable(const Manifest& manifest);
 
-  bool takes_text() const { return refusal_.empty(); }
+  bool takes_text() const { return unsupported_reason_.empty(); }
 
-  // The ids that Python's FrontEnd.encode gives. What the voice has no symbol for is left out.
-  // Throws Error (request) if the voice's cleaners are not simple, for a character beyond ASCII, or if nothing of the
-  // text can be spoken.
+  // Returns the same ids as Python's FrontEnd.encode. Characters without a symbol are dropped. Throws Error (request)
+  // if the voice's cleaners are not supported, the text is not ASCII, or no speakable symbol remains.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
  private:
@@ -29,11 +28,11 @@ class TextTable {
   void add_braces(std::string_view text, std::vector<std::int32_t>& ids) const;
   void add_symbol(const std::string& symbol, std::vector<std::int32_t>& ids) const;
 
-  std::map<std::string, std::int32_t> ids_;  // without the marks that are never spoken
-  std::int32_t space_ = -1;                  // id of " ", which alone is no speech; -1: none
-  bool lowers_ = false;                      // letters outside braces
-  bool spells_phones_ = false;               // braces hold ARPAbet, which the symbols mark with "@"
-  std::string refusal_;                      // why the voice takes no text
+  std::map<std::string, std::int32_t> ids_;  // without the padding symbols "_" and "~"
+  std::int32_t space_ = -1;                  // id of " "; -1: none
+  bool lowers_ = false;                      // converts letters outside braces to lower case
+  bool spells_phones_ = false;               // braces contain ARPAbet phones, whose symbols begin with "@"
+  std::string unsupported_reason_;           // why the voice does not accept text; empty if it does
 };
 
 }  // namespace tacoglow

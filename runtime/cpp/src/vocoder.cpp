@@ -6,11 +6,6 @@
 #include "error.hpp"
 
 namespace tacoglow {
-namespace {
-
-constexpr std::int64_t frames_per_window = 768;  // new frames a window; 8.9 s at 22,050 Hz and a hop of 256
-
-}  // namespace
 
 Tensor Mel::window(std::int64_t first, std::int64_t last) const {
   Tensor tensor(DType::float32, {1, n_channels, last - first});
@@ -24,22 +19,23 @@ Tensor Mel::window(std::int64_t first, std::int64_t last) const {
 std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
   const bool denoises = options_.denoise > 0.0;
   const std::int64_t hop = manifest_.hop_length;
-  const std::int64_t margin = denoises ? (manifest_.filter_length + hop - 1) / hop : 0;  // that the transform reaches
+  const std::int64_t margin =
+      denoises ? (manifest_.filter_length + hop - 1) / hop : 0;  // frames of the denoiser's STFT window
   const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
   std::vector<float> samples = run_waveglow(mel, first, last);
   if (denoises) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
-    throw engine_error(std::string("the audio holds NaN or infinity: ") +
-                       (manifest_.precision == "fp16"
-                            ? "fp16 does not suffice for this voice; export it with --precision bf16 or fp32"
-                            : "the voice's weights or its engine are at fault; export it again"));
+    throw backend_error(std::string("the audio contains NaN or Inf: ") +
+                        (manifest_.precision == "fp16"
+                             ? "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
+                             : "the weights or the engine are faulty; export the voice again"));
   return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
 }
 
 std::vector<float> Vocoder::samples(const Mel& mel) const {
   std::vector<float> samples;
-  for (std::int64_t start = 0; start < mel.n_frames; start += frames_per_window) {
-    const auto piece = window(mel, start, std::min(start + frames_per_window, mel.n_frames));
+  for (std::int64_t start = 0; start < mel.n_frames; start += manifest_.synthesis.window_frames) {
+    const auto piece = window(mel, start, std::min(start + manifest_.synthesis.window_frames, mel.n_frames));
     samples.insert(samples.end(), piece.begin(), piece.end());
   }
   return samples;
@@ -55,7 +51,7 @@ std::vector<float> Vocoder::run_waveglow(const Mel& mel, std::int64_t start, std
   Tensor& z = inputs["z"] = Tensor(DType::float32, {1, manifest_.group_size, (last - first) * groups});
   noise_.z(first * groups, (last - first) * groups, manifest_.group_size, static_cast<float>(options_.sigma),
            z.as<float>());
-  const Tensors outputs = context_.run("waveglow", inputs);
+  const Tensors outputs = backend_.run("waveglow", inputs);
   const float* audio = outputs.at("audio").as<float>();
   return {audio + (start - first) * hop, audio + (stop - first) * hop};
 }
@@ -67,7 +63,7 @@ std::vector<float> Vocoder::run_denoiser(const std::vector<float>& samples) cons
   std::copy(samples.begin(), samples.end(), audio.as<float>());
   Tensor& strength = inputs["strength"] = Tensor(DType::float32, {1});
   *strength.as<float>() = static_cast<float>(options_.denoise);
-  const Tensors outputs = context_.run("denoiser", inputs);
+  const Tensors outputs = backend_.run("denoiser", inputs);
   const float* denoised = outputs.at("audio_denoised").as<float>();
   return {denoised, denoised + samples.size()};
 }

@@ -1,47 +1,48 @@
-// Mel -> samples: WaveGlow over windows of bounded size, and the denoiser. As Python's runtime/vocoder.py.
+// Turns a mel spectrogram into samples, with WaveGlow in windows of bounded size and the denoiser. The same algorithm
+// as in Python's runtime/vocoder.py.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "noise.hpp"
 
 namespace tacoglow {
 
-// A plane [n_channels, n_frames].
+// A mel spectrogram [n_channels, n_frames].
 struct Mel {
   std::int64_t n_channels = 0, n_frames = 0;
   std::vector<float> values;
 
-  // Columns first .. last - 1.
+  // Returns frames first .. last - 1 as [1, n_channels, last - first].
   Tensor window(std::int64_t first, std::int64_t last) const;
 };
 
 struct VocoderOptions {
   double sigma;                 // standard deviation of z
-  double denoise;               // how many times WaveGlow's hum is subtracted; 0 leaves the denoiser out
-  std::int64_t context_frames;  // seen to either side, at most WaveGlow's receptive field; below 0: all of it
+  double denoise;               // denoiser strength; 0: off
+  std::int64_t context_frames;  // mel frames on either side, at most WaveGlow's receptive field; negative: all of it
 };
 
 class Vocoder {
  public:
-  // The references must outlive it.
-  Vocoder(Context& context, const Manifest& manifest, const Noise& noise, const VocoderOptions& options)
-      : context_(context), manifest_(manifest), noise_(noise), options_(options) {}
+  // The references must outlive the vocoder.
+  Vocoder(BackendInstance& backend, const Manifest& manifest, const Noise& noise, const VocoderOptions& options)
+      : backend_(backend), manifest_(manifest), noise_(noise), options_(options) {}
 
-  // Samples of frames start .. stop - 1 of a mel that begins at the utterance's first frame.
-  // Throws Error (engine) if they are no numbers.
+  // Returns the samples of frames start .. stop - 1. The mel must begin at the utterance's first frame. Throws Error
+  // (engine) if the audio contains NaN or Inf.
   std::vector<float> window(const Mel& mel, std::int64_t start, std::int64_t stop) const;
 
-  // Samples of the whole mel, window after window.
+  // Returns the samples of all frames, computed window by window.
   std::vector<float> samples(const Mel& mel) const;
 
  private:
   std::vector<float> run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 
-  Context& context_;
+  BackendInstance& backend_;
   const Manifest& manifest_;
   const Noise& noise_;
   VocoderOptions options_;

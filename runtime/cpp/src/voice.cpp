@@ -4,15 +4,15 @@
 
 namespace tacoglow {
 
-Voice::Voice(Manifest read, std::unique_ptr<Engine> opened, std::string engine_chosen)
+Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name)
     : manifest(std::move(read)),
       text(manifest),
-      engine(std::move(opened)),
-      engine_name(std::move(engine_chosen)),
+      backend(std::move(opened)),
+      backend_name(std::move(chosen_name)),
       facts{manifest.name.c_str(),
             manifest.language.c_str(),
             manifest.precision.c_str(),
-            engine_name.c_str(),
+            backend_name.c_str(),
             static_cast<std::int32_t>(manifest.sampling_rate),
             static_cast<std::int32_t>(manifest.hop_length),
             static_cast<std::int32_t>(manifest.n_mel_channels),

@@ -1,29 +1,29 @@
-// A bundle, opened.
+// An open bundle.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 #include <string>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "tacoglow.h"
 #include "text.hpp"
 
 namespace tacoglow {
 
-// Safe for use from several threads.
+// A voice: manifest, text front end and loaded graphs. Thread-safe.
 struct Voice {
-  Voice(Manifest read, std::unique_ptr<Engine> opened, std::string engine_chosen);
+  Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name);
 
   Manifest manifest;
   TextTable text;
-  std::unique_ptr<Engine> engine;
-  std::string engine_name;
-  tacoglow_facts facts;  // points into manifest and engine_name
+  std::unique_ptr<Backend> backend;
+  std::string backend_name;
+  tacoglow_facts facts;  // points into manifest and backend_name
 };
 
-// Throws Error (bundle, engine). engine_name: "" takes the first that is built in.
-std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& engine_name,
-                                        const EngineOptions& options);
+// Opens a bundle with the named backend; "": the first that is built in. Throws Error (bundle, engine).
+std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
+                                        const BackendOptions& options);
 
 }  // namespace tacoglow

@@ -1,5 +1,5 @@
-// The part of TensorRT's runtime that the engine uses, for the simulation in simulated.cpp: no code of NVIDIA's. That the
-// engine agrees with the real headers is checked where these are at hand (tests/cpp/test_tensorrt.py).
+// Declares the part of TensorRT's runtime API that the backend uses, for the simulation in simulated.cpp. Contains no
+// NVIDIA code. tests/cpp/test_tensorrt.py compiles the backend against the real headers if they are available.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "engine.hpp"
+#include "backend.hpp"
 
 extern "C" std::int32_t getInferLibVersion() noexcept;
 
@@ -41,14 +41,14 @@ class IExecutionContext {
   bool enqueueV3(cudaStream_t stream) noexcept;
 
  private:
-  struct Host {  // computes
-    std::unique_ptr<tacoglow::Engine> engine;
-    std::unique_ptr<tacoglow::Context> context;
+  struct Host {  // computes the graph
+    std::unique_ptr<tacoglow::Backend> backend;
+    std::unique_ptr<tacoglow::BackendInstance> instance;
   };
 
   const ICudaEngine& engine_;
   bool has_profile_, is_prepared_ = false;
-  std::shared_ptr<int> n_shapes_set_ = std::make_shared<int>(0);  // what was captured asks whether it has changed since
+  std::shared_ptr<int> n_shapes_set_ = std::make_shared<int>(0);  // captured work checks that it has not changed since
   std::map<std::string, std::vector<std::int64_t>> shapes_;
   std::map<std::string, void*> addresses_;
   std::shared_ptr<Host> host_;
@@ -84,7 +84,7 @@ IRuntime* createInferRuntime(ILogger& log) noexcept;
 
 namespace simulated {
 
-// The TensorRT that getInferLibVersion() names, over the voice whose graphs plans name. n_engines: loaded so far.
+// The simulated TensorRT: its version, the manifest with the graphs that plans name, and the engines loaded so far.
 struct TensorRT {
   std::int32_t version = 0;
   const tacoglow::Manifest* manifest = nullptr;

@@ -1,4 +1,5 @@
-// The part of CUDA's runtime that the TensorRT engine uses, for the simulation in simulated.cpp: no code of NVIDIA's.
+// Declares the part of CUDA's runtime API that the TensorRT backend uses, for the simulation in simulated.cpp. Contains
+// no NVIDIA code.
 #pragma once
 
 #include <cstddef>

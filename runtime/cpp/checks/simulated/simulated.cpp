@@ -1,6 +1,6 @@
-// CUDA and TensorRT by the rules of their documentation, on the host and as lazy as these rules allow: work is done when
-// somebody waits for it, and no sooner. What breaks a rule that leaves the outcome undefined ends the program. Plans hold
-// the name of a graph; the stand-in engine computes.
+// Simulates CUDA and TensorRT on the host. Work runs as late as their documentation allows: only when it is waited on.
+// Anything whose outcome the documentation leaves undefined aborts the program. A plan contains the name of a graph,
+// which the fake backend computes.
 
 #include <algorithm>
 #include <cstdio>
@@ -11,7 +11,7 @@
 #include <mutex>
 
 #include "NvInferRuntime.h"
-#include "stand_in.hpp"
+#include "fake_backend.hpp"
 
 namespace {
 
@@ -34,27 +34,28 @@ void require(bool holds, const std::string& what) {
   std::abort();
 }
 
-// What holds these bytes; nullptr where they are ordinary host memory.
+// Returns the allocation that contains these bytes, or nullptr for ordinary host memory.
 const Allocation* allocation_of(const void* memory, std::size_t bytes) {
   const auto* begin = static_cast<const char*>(memory);
   auto next = allocations.upper_bound(begin);
   if (next == allocations.begin()) return nullptr;
   const auto& [start, allocation] = *std::prev(next);
   if (begin >= start + allocation.bytes) return nullptr;
-  require(begin + bytes <= start + allocation.bytes, "a copy or a tensor runs past its memory");
+  require(begin + bytes <= start + allocation.bytes, "a copy or a tensor exceeds its allocation");
   return &allocation;
 }
 
 void require_device(const void* memory, std::size_t bytes) {
   const Allocation* allocation = allocation_of(memory, bytes);
-  require(allocation != nullptr && allocation->is_device, "an address is of no device memory, or of some given back");
+  require(allocation != nullptr && allocation->is_device,
+          "an address is not in device memory, or its memory was freed");
 }
 
 cudaError_t allocate(void** memory, std::size_t bytes, bool is_device) {
   const std::lock_guard lock(mutex);
   if (current_device != 0) return cudaErrorNoDevice;
   *memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  std::memset(*memory, 0xFF, bytes);  // NaN, where it holds floats
+  std::memset(*memory, 0xFF, bytes);  // NaN as float32
   allocations[static_cast<char*>(*memory)] = {bytes, is_device};
   return cudaSuccess;
 }
@@ -97,9 +98,11 @@ cudaError_t put(SimulatedStream* stream, Work work) {
 
 cudaError_t release(void* memory, bool is_device) {
   const std::lock_guard lock(mutex);
-  for (auto* stream : streams) stream->run_up_to(stream->n_done + stream->pending.size());  // cudaFree waits for all
+  for (auto* stream : streams)
+    stream->run_up_to(stream->n_done + stream->pending.size());  // cudaFree waits for all work
   const auto found = allocations.find(static_cast<char*>(memory));
-  require(found != allocations.end() && found->second.is_device == is_device, "memory is given back twice or wrongly");
+  require(found != allocations.end() && found->second.is_device == is_device,
+          "memory is freed twice, or with the wrong function");
   allocations.erase(found);
   std::free(memory);
   return cudaSuccess;
@@ -117,7 +120,7 @@ void SimulatedStream::run_up_to(std::size_t position) {
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
-  constexpr const char* names[] = {"success", "invalid value", "not permitted while a stream is captured", "no device"};
+  constexpr const char* names[] = {"success", "invalid value", "not permitted during a stream capture", "no device"};
   return names[error];
 }
 
@@ -149,7 +152,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
   return put(stream, [=] {
     require_device(goes_in ? to : from, goes_in ? to_bytes : from_bytes);
     require(!is_pinned || allocation_of(goes_in ? from : to, goes_in ? from_bytes : to_bytes) != nullptr,
-            "pinned memory was given back before its copy");
+            "pinned memory was freed before its copy");
     const char* source = copy ? copy->data() : static_cast<const char*>(from);
     for (std::size_t row = 0; row < height; ++row)
       std::memcpy(static_cast<char*>(to) + row * to_pitch, source + row * from_pitch, width);
@@ -253,7 +256,9 @@ namespace nvinfer1 {
 
 namespace {
 
-const tacoglow::GraphSpec& spec_of(const std::string& graph) { return simulated::tensorrt().manifest->graphs.at(graph); }
+const tacoglow::GraphSpec& spec_of(const std::string& graph) {
+  return simulated::tensorrt().manifest->graphs.at(graph);
+}
 
 }  // namespace
 
@@ -263,7 +268,7 @@ ICudaEngine* IRuntime::deserializeCudaEngine(const void* plan, std::size_t bytes
   const std::lock_guard lock(mutex);
   const std::string graph(static_cast<const char*>(plan), bytes);
   if (simulated::tensorrt().manifest->graphs.count(graph) == 0) {
-    log_.log(ILogger::Severity::kERROR, "the plan was not made here");
+    log_.log(ILogger::Severity::kERROR, "the plan was built elsewhere");
     return nullptr;
   }
   ++simulated::tensorrt().n_engines;
@@ -298,8 +303,8 @@ IExecutionContext* ICudaEngine::createExecutionContext() noexcept {
 
 IExecutionContext::IExecutionContext(const ICudaEngine& engine, bool has_profile)
     : engine_(engine), has_profile_(has_profile), host_(std::make_shared<Host>()) {
-  host_->engine = tacoglow::open_stand_in(*simulated::tensorrt().manifest, 1, 1);
-  host_->context = host_->engine->context();
+  host_->backend = tacoglow::open_fake_backend(*simulated::tensorrt().manifest, 1, 1);
+  host_->instance = host_->backend->create_instance();
 }
 
 bool IExecutionContext::setInputShape(const char* tensor, const Dims& dims) noexcept {
@@ -315,7 +320,8 @@ bool IExecutionContext::setInputShape(const char* tensor, const Dims& dims) noex
 }
 
 bool IExecutionContext::setTensorAddress(const char* tensor, void* address) noexcept {
-  require(reinterpret_cast<std::uintptr_t>(address) % alignment == 0, std::string(tensor) + ": its address is unaligned");
+  require(reinterpret_cast<std::uintptr_t>(address) % alignment == 0,
+          std::string(tensor) + ": its address is not aligned");
   addresses_[tensor] = address;
   return true;
 }
@@ -323,18 +329,19 @@ bool IExecutionContext::setTensorAddress(const char* tensor, void* address) noex
 bool IExecutionContext::enqueueV3(cudaStream_t stream) noexcept {
   const std::lock_guard lock(mutex);
   const bool is_captured = stream->captured != nullptr;
-  require(!is_captured || is_prepared_, "work that is put off after new shapes must not be captured");
+  require(!is_captured || is_prepared_,
+          "the first run after a shape change is deferred work, which must not be captured");
   is_prepared_ = true;
   const auto work = [graph = engine_.graph, shapes = shapes_, addresses = addresses_, host = host_, is_captured,
                      seen = *n_shapes_set_, now = n_shapes_set_] {
-    require(!is_captured || seen == *now, "a captured graph's context has other shapes now");
+    require(!is_captured || seen == *now, "the shapes of a captured graph's context have changed");
     tacoglow::Tensors inputs;
     for (const auto& input : spec_of(graph).inputs) {
       auto& tensor = inputs[input.name] = tacoglow::Tensor(input.dtype, shapes.at(input.name));
       require_device(addresses.at(input.name), tensor.size_bytes());
       std::memcpy(tensor.data(), addresses.at(input.name), tensor.size_bytes());
     }
-    for (const auto& [name, output] : host->context->run(graph, inputs)) {
+    for (const auto& [name, output] : host->instance->run(graph, inputs)) {
       require_device(addresses.at(name), output.size_bytes());
       std::memcpy(addresses.at(name), output.data(), output.size_bytes());
     }

@@ -1,41 +1,41 @@
-#include "tensorrt_step.hpp"
+#include "tensorrt_steps.hpp"
 
 #include <cstring>
 
 namespace tacoglow {
 namespace {
 
-constexpr std::size_t alignment = 256;  // bytes: what TensorRT's kernels may assume of an address
+constexpr std::size_t alignment = 256;  // bytes; TensorRT's kernels may assume this alignment
 
-std::size_t aligned(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+std::size_t align(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 void* offset(const DeviceMemory& memory, std::size_t bytes) { return static_cast<char*>(memory.get()) + bytes; }
 
 }  // namespace
 
-DeviceStep::DeviceStep(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream)
+CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream)
     : plan_(plan),
       manifest_(manifest),
       stream_(stream),
-      execution_(plan.execution()),
+      context_(plan.create_execution_context()),
       dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
       mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
       gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)) {
   allocate(dims);
-  for (const auto& tensor : plan.spec().inputs) set_shape(*execution_, plan, tensor, dims);
-  for (auto& [name, memory] : encoded_) set_address(*execution_, name, memory.get());
-  // TensorRT allocates at a shape's first run, which a capture must not see.
+  for (const auto& tensor : plan.spec().inputs) set_shape(*context_, plan, tensor, dims);
+  for (auto& [name, memory] : encoded_) set_address(*context_, name, memory.get());
+  // The first run of a shape may allocate memory, which is not allowed during a capture.
   enqueue_step(0, 0);
   check_cuda(cudaStreamSynchronize(stream_), "first decoder step");
   for (std::size_t slot = 0; slot < n_slots; ++slot) capture(slot);
 }
 
-void DeviceStep::allocate(const Dims& dims) {
+void CapturedSteps::allocate(const Dims& dims) {
   for (const auto& [source, target] : manifest_.states) {
     const TensorSpec& spec = plan_.spec().tensor(source);
     const std::size_t bytes = element_count(spec.resolve(dims)) * element_bytes(spec.dtype);
     if (target == "mel_frame") {
-      mel_state_ = source;  // it lives in the slots
+      mel_state_ = source;  // stored in the slots
       continue;
     }
     state_bytes_[source] = bytes;
@@ -45,11 +45,11 @@ void DeviceStep::allocate(const Dims& dims) {
     const TensorSpec& spec = plan_.spec().tensor(name);
     encoded_[name] = device_memory(element_count(spec.resolve(dims)) * element_bytes(spec.dtype));
   }
-  constexpr auto n = static_cast<std::size_t>(steps);
+  constexpr auto n = static_cast<std::size_t>(chunk_steps);
   for (auto& slot : slots_) {
-    slot.dropout = device_memory(n * aligned(dropout_bytes_));
-    slot.mel = device_memory(n * aligned(mel_bytes_));
-    slot.gate = device_memory(n * aligned(gate_bytes_));
+    slot.dropout = device_memory(n * align(dropout_bytes_));
+    slot.mel = device_memory(n * align(mel_bytes_));
+    slot.gate = device_memory(n * align(gate_bytes_));
     slot.host_dropout = pinned_memory(n * dropout_bytes_);
     slot.host_mel = pinned_memory(n * mel_bytes_);
     slot.host_gate = pinned_memory(n * gate_bytes_);
@@ -57,8 +57,8 @@ void DeviceStep::allocate(const Dims& dims) {
   }
 }
 
-void DeviceStep::reset(const Tensors& encoded) {
-  check_cuda(cudaStreamSynchronize(stream_), "an earlier utterance");  // one that was abandoned may still be running
+void CapturedSteps::reset(const Tensors& encoded) {
+  check_cuda(cudaStreamSynchronize(stream_), "an earlier utterance");  // an abandoned one may still be running
   for (auto& [name, memory] : encoded_) {
     const Tensor& tensor = encoded.at(name);
     check_cuda(cudaMemcpyAsync(memory.get(), tensor.data(), tensor.size_bytes(), cudaMemcpyHostToDevice, stream_),
@@ -67,61 +67,61 @@ void DeviceStep::reset(const Tensors& encoded) {
   for (auto& [name, memory] : states_[0])
     check_cuda(cudaMemsetAsync(memory.get(), 0, state_bytes_.at(name), stream_), "clear a state");
   check_cuda(cudaMemsetAsync(mel_before(0, 0), 0, mel_bytes_, stream_), "clear a state");
-  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // `encoded` may go now
+  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the caller may free `encoded` now
 }
 
-void DeviceStep::launch(std::size_t slot, const float* dropout) {
-  std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(steps) * dropout_bytes_);
+void CapturedSteps::launch(std::size_t slot, const float* dropout) {
+  std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(chunk_steps) * dropout_bytes_);
   check_cuda(cudaGraphLaunch(slots_[slot].graph.get(), stream_), "launch decoder steps");
   check_cuda(cudaEventRecord(slots_[slot].done.get(), stream_), "record an event");
 }
 
-StepLoop::Steps DeviceStep::read(std::size_t slot) {
+DecoderSteps::Chunk CapturedSteps::read(std::size_t slot) {
   check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "decoder steps");
   return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get())};
 }
 
-// Where the frames of the step before this one stand; before a launch's first, in the other slot.
-void* DeviceStep::mel_before(std::size_t slot, std::int64_t step) const {
+// Returns the address of the previous step's frames. For the first step of a chunk, these are in the other slot.
+void* CapturedSteps::mel_before(std::size_t slot, std::int64_t step) const {
   const Slot& source = slots_[step > 0 ? slot : (slot + n_slots - 1) % n_slots];
-  return offset(source.mel, static_cast<std::size_t>(step > 0 ? step - 1 : steps - 1) * aligned(mel_bytes_));
+  return offset(source.mel, static_cast<std::size_t>(step > 0 ? step - 1 : chunk_steps - 1) * align(mel_bytes_));
 }
 
-void DeviceStep::enqueue_step(std::size_t slot, std::int64_t step) {
+void CapturedSteps::enqueue_step(std::size_t slot, std::int64_t step) {
   const auto index = static_cast<std::size_t>(step);
   const Slot& own = slots_[slot];
   const auto &read = states_[index % 2], &written = states_[(index + 1) % 2];
   for (const auto& [source, target] : manifest_.states) {
     if (source == mel_state_) continue;
-    set_address(*execution_, source, read.at(source).get());
-    set_address(*execution_, target, written.at(source).get());
+    set_address(*context_, source, read.at(source).get());
+    set_address(*context_, target, written.at(source).get());
   }
-  set_address(*execution_, mel_state_, mel_before(slot, step));
-  set_address(*execution_, "mel_frame", offset(own.mel, index * aligned(mel_bytes_)));
-  set_address(*execution_, "gate_logit", offset(own.gate, index * aligned(gate_bytes_)));
-  set_address(*execution_, "prenet_dropout", offset(own.dropout, index * aligned(dropout_bytes_)));
-  enqueue(*execution_, plan_, stream_);
+  set_address(*context_, mel_state_, mel_before(slot, step));
+  set_address(*context_, "mel_frame", offset(own.mel, index * align(mel_bytes_)));
+  set_address(*context_, "gate_logit", offset(own.gate, index * align(gate_bytes_)));
+  set_address(*context_, "prenet_dropout", offset(own.dropout, index * align(dropout_bytes_)));
+  enqueue(*context_, plan_, stream_);
 }
 
-void DeviceStep::enqueue_launch(std::size_t slot) {
+void CapturedSteps::enqueue_chunk(std::size_t slot) {
   const Slot& own = slots_[slot];
-  constexpr auto n = static_cast<std::size_t>(steps);
+  constexpr auto n = static_cast<std::size_t>(chunk_steps);
   const auto copy = [&](void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
                         cudaMemcpyKind kind) {
     check_cuda(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, n, kind, stream_), "copy a chunk of steps");
   };
-  copy(own.dropout.get(), aligned(dropout_bytes_), own.host_dropout.get(), dropout_bytes_, dropout_bytes_,
+  copy(own.dropout.get(), align(dropout_bytes_), own.host_dropout.get(), dropout_bytes_, dropout_bytes_,
        cudaMemcpyHostToDevice);
-  for (std::int64_t step = 0; step < steps; ++step) enqueue_step(slot, step);
-  copy(own.host_mel.get(), mel_bytes_, own.mel.get(), aligned(mel_bytes_), mel_bytes_, cudaMemcpyDeviceToHost);
-  copy(own.host_gate.get(), gate_bytes_, own.gate.get(), aligned(gate_bytes_), gate_bytes_, cudaMemcpyDeviceToHost);
+  for (std::int64_t step = 0; step < chunk_steps; ++step) enqueue_step(slot, step);
+  copy(own.host_mel.get(), mel_bytes_, own.mel.get(), align(mel_bytes_), mel_bytes_, cudaMemcpyDeviceToHost);
+  copy(own.host_gate.get(), gate_bytes_, own.gate.get(), align(gate_bytes_), gate_bytes_, cudaMemcpyDeviceToHost);
 }
 
-void DeviceStep::capture(std::size_t slot) {
+void CapturedSteps::capture(std::size_t slot) {
   check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin a capture");
   cudaGraph_t graph{};
   try {
-    enqueue_launch(slot);
+    enqueue_chunk(slot);
   } catch (...) {
     cudaStreamEndCapture(stream_, &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);

@@ -1,4 +1,4 @@
-// TorchScript modules through LibTorch, on the CPU. Modules are shared by all threads: they hold constants only.
+// Runs TorchScript modules with LibTorch on the CPU. Threads share the modules, which contain only constants.
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>
@@ -8,9 +8,9 @@
 #include <map>
 #include <utility>
 
-#include "engine.hpp"
+#include "backend.hpp"
 #include "error.hpp"
-#include "host_step.hpp"
+#include "host_steps.hpp"
 
 namespace tacoglow {
 namespace {
@@ -29,8 +29,8 @@ torch::ScalarType scalar_type(DType dtype) {
   return torch::kBool;
 }
 
-// A tensor over the same memory, which the graph reads only.
-torch::Tensor shared(const Tensor& tensor) {
+// Returns a tensor that shares the memory; the graph only reads it.
+torch::Tensor share_memory(const Tensor& tensor) {
   return torch::from_blob(const_cast<void*>(tensor.data()), tensor.shape(), scalar_type(tensor.dtype()));
 }
 
@@ -41,48 +41,48 @@ std::vector<torch::Tensor> as_list(const torch::jit::IValue& result) {
   return tensors;
 }
 
-Tensor copied(const std::string& graph, const TensorSpec& spec, const Dims& dims, const torch::Tensor& result) {
+Tensor copy_output(const std::string& graph, const TensorSpec& spec, const Dims& dims, const torch::Tensor& result) {
   Tensor tensor(spec.dtype, spec.resolve(dims));
   if (result.scalar_type() != scalar_type(spec.dtype) || result.sizes().vec() != tensor.shape())
-    throw engine_error(graph + ": " + spec.name + " should be " + to_string(tensor.shape()) + ", the module gives " +
-                       to_string(result.sizes().vec()) + "; run export-torchscript again");
+    throw backend_error(graph + ": " + spec.name + ": expected " + torch::toString(scalar_type(spec.dtype)) + " " +
+                        to_string(tensor.shape()) + ", got " + torch::toString(result.scalar_type()) + " " +
+                        to_string(result.sizes().vec()) + "; run export-torchscript again");
   std::memcpy(tensor.data(), result.contiguous().data_ptr(), tensor.size_bytes());
   return tensor;
 }
 
-class TorchContext : public Context {
+class TorchScriptInstance : public BackendInstance {
  public:
-  TorchContext(Modules& modules, const Manifest& manifest) : modules_(modules), manifest_(manifest) {}
+  TorchScriptInstance(Modules& modules, const Manifest& manifest) : modules_(modules), manifest_(manifest) {}
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, manifest_, inputs);
     const GraphSpec& spec = manifest_.graphs.at(graph);
     std::vector<torch::jit::IValue> arguments;
-    for (const auto& tensor : spec.inputs) arguments.emplace_back(shared(inputs.at(tensor.name)));
+    for (const auto& tensor : spec.inputs) arguments.emplace_back(share_memory(inputs.at(tensor.name)));
     const auto results = forward(graph, std::move(arguments));
     if (results.size() != spec.outputs.size())
-      throw engine_error(graph + ": the module gives " + std::to_string(results.size()) +
-                         " outputs, the manifest says " + std::to_string(spec.outputs.size()) +
-                         "; run export-torchscript again");
+      throw backend_error(graph + ": expected " + std::to_string(spec.outputs.size()) + " outputs (manifest), got " +
+                          std::to_string(results.size()) + "; run export-torchscript again");
     Tensors outputs;
     for (std::size_t i = 0; i < results.size(); ++i)
-      outputs[spec.outputs[i].name] = copied(graph, spec.outputs[i], dims, results[i]);
+      outputs[spec.outputs[i].name] = copy_output(graph, spec.outputs[i], dims, results[i]);
     return outputs;
   }
 
-  std::unique_ptr<StepLoop> start(Tensors encoded) override {
-    return std::make_unique<HostStepLoop>(*this, manifest_, std::move(encoded));
+  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
+    return std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
   }
 
  private:
   std::vector<torch::Tensor> forward(const std::string& graph, std::vector<torch::jit::IValue> arguments) {
     const c10::InferenceMode inference;
-    // Without the executor's optimiser, which compiles anew for every shape that a run brings.
+    // Without the executor's optimizer, which compiles again for every new shape.
     const torch::jit::GraphOptimizerEnabledGuard plain(false);
     try {
       return as_list(modules_.at(graph).forward(std::move(arguments)));
     } catch (const std::exception& error) {
-      throw engine_error(graph + ": LibTorch cannot run it: " + error.what());
+      throw backend_error(graph + ": LibTorch cannot run this module: " + error.what());
     }
   }
 
@@ -90,11 +90,14 @@ class TorchContext : public Context {
   const Manifest& manifest_;
 };
 
-class TorchEngine : public Engine {
+class TorchScriptBackend : public Backend {
  public:
-  TorchEngine(Modules modules, Manifest manifest) : modules_(std::move(modules)), manifest_(std::move(manifest)) {}
+  TorchScriptBackend(Modules modules, Manifest manifest)
+      : modules_(std::move(modules)), manifest_(std::move(manifest)) {}
 
-  std::unique_ptr<Context> context() override { return std::make_unique<TorchContext>(modules_, manifest_); }
+  std::unique_ptr<BackendInstance> create_instance() override {
+    return std::make_unique<TorchScriptInstance>(modules_, manifest_);
+  }
 
  private:
   Modules modules_;
@@ -107,22 +110,23 @@ torch::jit::Module load(const std::filesystem::path& path) {
     module.eval();
     return module;
   } catch (const std::exception& error) {
-    throw engine_error(path.string() + ": LibTorch " TORCH_VERSION " cannot load it: " + error.what());
+    throw backend_error(path.string() + ": LibTorch " TORCH_VERSION " cannot load this module: " + error.what());
   }
 }
 
 }  // namespace
 
-std::unique_ptr<Engine> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
-                                         const EngineOptions& options) {
+std::unique_ptr<Backend> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
+                                          const BackendOptions& options) {
   if (manifest.torchscript.empty())
-    throw bundle_error(bundle.string() + ": holds no TorchScript modules; add them with: tacoglow export-torchscript " +
+    throw bundle_error(bundle.string() +
+                       ": contains no TorchScript modules; add them with: tacoglow export-torchscript " +
                        bundle.string());
   if (options.threads < 0) throw request_error("threads: expected 0 or more, got " + std::to_string(options.threads));
   if (options.threads > 0) at::set_num_threads(options.threads);
   Modules modules;
   for (const auto& [name, file] : manifest.torchscript) modules.emplace(name, load(graph_path(bundle, file)));
-  return std::make_unique<TorchEngine>(std::move(modules), manifest);
+  return std::make_unique<TorchScriptBackend>(std::move(modules), manifest);
 }
 
 }  // namespace tacoglow

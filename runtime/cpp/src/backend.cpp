@@ -1,4 +1,4 @@
-#include "engine.hpp"
+#include "backend.hpp"
 
 #include "error.hpp"
 
@@ -22,16 +22,16 @@ Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tens
   Dims dims;
   for (const auto& spec : manifest.graphs.at(graph).inputs) {
     const auto found = inputs.find(spec.name);
-    if (found == inputs.end()) throw request_error(graph + ": no tensor for '" + spec.name + "'");
+    if (found == inputs.end()) throw request_error(graph + ": input '" + spec.name + "' is missing");
     if (!match(spec, found->second, dims))
-      throw request_error(graph + ": " + spec.name + " has another dtype or shape than the manifest says, got " +
+      throw request_error(graph + ": " + spec.name + ": the dtype or shape does not match the manifest, got " +
                           to_string(found->second.shape()));
   }
   for (const auto& [letter, size] : dims) {
     const DimRange range = manifest.dimensions.at(letter);
     if (size < range.min || size > range.max)
-      throw request_error(graph + ": " + letter + " is " + std::to_string(size) + ", this bundle takes " +
-                          std::to_string(range.min) + " to " + std::to_string(range.max) +
+      throw request_error(graph + ": " + letter + ": expected " + std::to_string(range.min) + " to " +
+                          std::to_string(range.max) + " (this bundle's limits), got " + std::to_string(size) +
                           "; export the voice with other limits, or split the request");
   }
   return dims;

@@ -1,11 +1,11 @@
-#include "stand_in.hpp"
+#include "fake_backend.hpp"
 
 #include <cmath>
 #include <deque>
 #include <numeric>
 #include <utility>
 
-#include "host_step.hpp"
+#include "host_steps.hpp"
 
 namespace tacoglow {
 namespace {
@@ -19,15 +19,15 @@ float sum_of_row(const Tensor& tensor, std::size_t row) {
   return std::accumulate(begin, begin + row_size(tensor), 0.0F);
 }
 
-// Row [frames] at `frame`, 0 beyond its ends.
+// Returns row[frame], or 0 outside the row.
 float at(const float* row, std::int64_t frames, std::int64_t frame) {
   return frame < 0 || frame >= frames ? 0.0F : row[frame];
 }
 
-class StandInContext : public Context {
+class FakeInstance : public BackendInstance {
  public:
-  StandInContext(const Manifest& manifest, std::int64_t steps_per_launch, std::int64_t launches_in_flight)
-      : manifest_(manifest), steps_per_launch_(steps_per_launch), launches_in_flight_(launches_in_flight) {}
+  FakeInstance(const Manifest& manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight)
+      : manifest_(manifest), chunk_steps_(chunk_steps), launches_in_flight_(launches_in_flight) {}
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, manifest_, inputs);
@@ -42,7 +42,7 @@ class StandInContext : public Context {
     return outputs;
   }
 
-  std::unique_ptr<StepLoop> start(Tensors encoded) override;
+  std::unique_ptr<DecoderSteps> start(Tensors encoded) override;
 
  private:
   static void encode(const Tensors& in, Tensors& out) {
@@ -52,7 +52,7 @@ class StandInContext : public Context {
       memory.as<float>()[i] = static_cast<float>(in.at("token_ids").as<std::int32_t>()[i / width]) * 0.01F;
   }
 
-  // Every output remembers the frame before, the text and the dropout; the gate fires by a slow count.
+  // Every output depends on its previous value, the text and the dropout; the gate fires at about one step in fifteen.
   void step(const Tensors& in, Tensors& out) const {
     for (std::int64_t b = 0; b < in.at("memory").shape()[0]; ++b) {
       const auto row = static_cast<std::size_t>(b);
@@ -66,17 +66,17 @@ class StandInContext : public Context {
       }
       const Tensor& cell = out.at(manifest_.states.begin()->second);
       const float first = cell.as<float>()[row * row_size(cell)];
-      out.at("gate_logit").as<float>()[row] = first * 40.0F - 39.0F;  // fires at one step in some fifteen
+      out.at("gate_logit").as<float>()[row] = first * 40.0F - 39.0F;
     }
   }
 
   void postnet(const Tensors& in, Tensors& out) const {
     const Tensor& mel = in.at("mel");
-    const std::int64_t frames = mel.shape()[2], reach = manifest_.postnet_frames;
+    const std::int64_t frames = mel.shape()[2], context_frames = manifest_.postnet_frames;
     for (std::int64_t i = 0; i < mel.shape()[1] * frames; ++i) {
       const float* row = mel.as<float>() + i / frames * frames;
-      out.at("mel_postnet").as<float>()[i] =
-          row[i % frames] + 0.1F * at(row, frames, i % frames - reach) + 0.2F * at(row, frames, i % frames + reach);
+      out.at("mel_postnet").as<float>()[i] = row[i % frames] + 0.1F * at(row, frames, i % frames - context_frames) +
+                                             0.2F * at(row, frames, i % frames + context_frames);
     }
   }
 
@@ -92,78 +92,78 @@ class StandInContext : public Context {
   }
 
   const Manifest& manifest_;
-  std::int64_t steps_per_launch_, launches_in_flight_;
+  std::int64_t chunk_steps_, launches_in_flight_;
 };
 
-// Runs ahead of what is read, as a GPU does.
-class LateLoop : public StepLoop {
+// Steps that run ahead of what is read, as on a GPU.
+class DelayedSteps : public DecoderSteps {
  public:
-  LateLoop(std::unique_ptr<StepLoop> loop, const Manifest& manifest, std::int64_t batch, std::int64_t steps,
-           std::int64_t launches)
-      : loop_(std::move(loop)),
+  DelayedSteps(std::unique_ptr<DecoderSteps> steps, const Manifest& manifest, std::int64_t batch,
+               std::int64_t chunk_steps, std::int64_t launches_in_flight)
+      : steps_(std::move(steps)),
         dropout_size_(batch * manifest.prenet_layers * manifest.prenet_dim),
         mel_size_(batch * manifest.frames_per_step * manifest.n_mel_channels),
         batch_(batch),
-        steps_(steps),
-        launches_(launches) {}
+        chunk_steps_(chunk_steps),
+        launches_in_flight_(launches_in_flight) {}
 
-  std::int64_t steps_per_launch() const override { return steps_; }
-  std::int64_t launches_in_flight() const override { return launches_; }
+  std::int64_t chunk_steps() const override { return chunk_steps_; }
+  std::int64_t launches_in_flight() const override { return launches_in_flight_; }
 
   void launch(const float* dropout) override {
-    Slot slot;
-    for (std::int64_t i = 0; i < steps_; ++i) {
-      loop_->launch(dropout + i * dropout_size_);
-      const Steps step = loop_->read();
-      slot.mel.insert(slot.mel.end(), step.mel, step.mel + mel_size_);
-      slot.gate_logits.insert(slot.gate_logits.end(), step.gate_logits, step.gate_logits + batch_);
+    Launched chunk;
+    for (std::int64_t i = 0; i < chunk_steps_; ++i) {
+      steps_->launch(dropout + i * dropout_size_);
+      const Chunk step = steps_->read();
+      chunk.mel.insert(chunk.mel.end(), step.mel, step.mel + mel_size_);
+      chunk.gate_logits.insert(chunk.gate_logits.end(), step.gate_logits, step.gate_logits + batch_);
     }
-    launched_.push_back(std::move(slot));
+    launched_.push_back(std::move(chunk));
   }
 
-  Steps read() override {
+  Chunk read() override {
     read_ = std::move(launched_.front());
     launched_.pop_front();
     return {read_.mel.data(), read_.gate_logits.data()};
   }
 
  private:
-  struct Slot {
+  struct Launched {
     std::vector<float> mel, gate_logits;
   };
 
-  std::unique_ptr<StepLoop> loop_;
-  std::int64_t dropout_size_, mel_size_;  // of one step
-  std::int64_t batch_, steps_, launches_;
-  std::deque<Slot> launched_;
-  Slot read_;
+  std::unique_ptr<DecoderSteps> steps_;
+  std::int64_t dropout_size_, mel_size_;  // per step
+  std::int64_t batch_, chunk_steps_, launches_in_flight_;
+  std::deque<Launched> launched_;
+  Launched read_;
 };
 
-std::unique_ptr<StepLoop> StandInContext::start(Tensors encoded) {
+std::unique_ptr<DecoderSteps> FakeInstance::start(Tensors encoded) {
   const std::int64_t batch = encoded.at("memory").shape()[0];
-  auto loop = std::make_unique<HostStepLoop>(*this, manifest_, std::move(encoded));
-  return std::make_unique<LateLoop>(std::move(loop), manifest_, batch, steps_per_launch_, launches_in_flight_);
+  auto steps = std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
+  return std::make_unique<DelayedSteps>(std::move(steps), manifest_, batch, chunk_steps_, launches_in_flight_);
 }
 
-class StandIn : public Engine {
+class FakeBackend : public Backend {
  public:
-  StandIn(Manifest manifest, std::int64_t steps_per_launch, std::int64_t launches_in_flight)
-      : manifest_(std::move(manifest)), steps_(steps_per_launch), launches_(launches_in_flight) {}
+  FakeBackend(Manifest manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight)
+      : manifest_(std::move(manifest)), chunk_steps_(chunk_steps), launches_in_flight_(launches_in_flight) {}
 
-  std::unique_ptr<Context> context() override {
-    return std::make_unique<StandInContext>(manifest_, steps_, launches_);
+  std::unique_ptr<BackendInstance> create_instance() override {
+    return std::make_unique<FakeInstance>(manifest_, chunk_steps_, launches_in_flight_);
   }
 
  private:
   Manifest manifest_;
-  std::int64_t steps_, launches_;
+  std::int64_t chunk_steps_, launches_in_flight_;
 };
 
 }  // namespace
 
-std::unique_ptr<Engine> open_stand_in(const Manifest& manifest, std::int64_t steps_per_launch,
-                                      std::int64_t launches_in_flight) {
-  return std::make_unique<StandIn>(manifest, steps_per_launch, launches_in_flight);
+std::unique_ptr<Backend> open_fake_backend(const Manifest& manifest, std::int64_t chunk_steps,
+                                           std::int64_t launches_in_flight) {
+  return std::make_unique<FakeBackend>(manifest, chunk_steps, launches_in_flight);
 }
 
 }  // namespace tacoglow

@@ -1,12 +1,12 @@
-#include "host_step.hpp"
+#include "host_steps.hpp"
 
 #include <cstring>
 #include <utility>
 
 namespace tacoglow {
 
-HostStepLoop::HostStepLoop(Context& context, const Manifest& manifest, Tensors encoded)
-    : context_(context), manifest_(manifest), inputs_(std::move(encoded)) {
+HostSteps::HostSteps(BackendInstance& backend, const Manifest& manifest, Tensors encoded)
+    : backend_(backend), manifest_(manifest), inputs_(std::move(encoded)) {
   const GraphSpec& step = manifest.graphs.at("decoder_step");
   const Shape& memory = inputs_.at("memory").shape();
   const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
@@ -18,17 +18,17 @@ HostStepLoop::HostStepLoop(Context& context, const Manifest& manifest, Tensors e
   allocate("prenet_dropout");
 }
 
-void HostStepLoop::launch(const float* dropout) {
+void HostSteps::launch(const float* dropout) {
   Tensor& slot = inputs_.at("prenet_dropout");
   std::memcpy(slot.data(), dropout, slot.size_bytes());
-  outputs_ = context_.run("decoder_step", inputs_);
+  outputs_ = backend_.run("decoder_step", inputs_);
   for (const auto& [source, target] : manifest_.states) std::swap(inputs_.at(source), outputs_.at(target));
 }
 
-StepLoop::Steps HostStepLoop::read() {
+DecoderSteps::Chunk HostSteps::read() {
   for (const auto& [source, target] : manifest_.states)
     if (target == "mel_frame") return {inputs_.at(source).as<float>(), outputs_.at("gate_logit").as<float>()};
-  return {};  // not reached: the contract has mel_frame among the states
+  return {};  // not reached: check_contract requires mel_frame among the states
 }
 
 }  // namespace tacoglow

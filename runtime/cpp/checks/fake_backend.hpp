@@ -1,0 +1,13 @@
+// A fake backend that computes simple sums instead of networks. Its graphs are fast and deterministic, and have the
+// same receptive fields as the real ones.
+#pragma once
+
+#include "backend.hpp"
+
+namespace tacoglow {
+
+// chunk_steps and launches_in_flight are those of its DecoderSteps, so that it can behave like a GPU that is read late.
+std::unique_ptr<Backend> open_fake_backend(const Manifest& manifest, std::int64_t chunk_steps,
+                                           std::int64_t launches_in_flight);
+
+}  // namespace tacoglow

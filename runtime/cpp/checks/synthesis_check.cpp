@@ -1,0 +1,101 @@
+// Checks that a voice uses the numbers in the manifest's section `synthesis`: token bucket, vocoder windows, segments.
+
+#include <algorithm>
+#include <utility>
+
+#include "fake_backend.hpp"
+#include "same_speech.hpp"
+
+namespace tacoglow::checks {
+namespace {
+
+struct Recorded {
+  std::int64_t tokens = 0;            // padded length of the last batch
+  std::vector<std::int64_t> windows;  // mel frames of each run of WaveGlow
+};
+
+// Records the shapes that it passes on to another instance.
+class RecordingInstance : public BackendInstance {
+ public:
+  RecordingInstance(std::unique_ptr<BackendInstance> instance, Recorded& recorded)
+      : instance_(std::move(instance)), recorded_(recorded) {}
+
+  Tensors run(const std::string& graph, const Tensors& inputs) override {
+    if (graph == "waveglow") recorded_.windows.push_back(inputs.at("mel").shape()[2]);
+    return instance_->run(graph, inputs);
+  }
+
+  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
+    recorded_.tokens = encoded.at("memory").shape()[1];
+    return instance_->start(std::move(encoded));
+  }
+
+ private:
+  std::unique_ptr<BackendInstance> instance_;
+  Recorded& recorded_;
+};
+
+class RecordingBackend : public Backend {
+ public:
+  RecordingBackend(const Manifest& manifest, Recorded& recorded)
+      : backend_(open_fake_backend(manifest, 1, 1)), recorded_(recorded) {}
+
+  std::unique_ptr<BackendInstance> create_instance() override {
+    return std::make_unique<RecordingInstance>(backend_->create_instance(), recorded_);
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  Recorded& recorded_;
+};
+
+// Returns how many mel frames WaveGlow needs for frames start .. stop - 1 of `total`, with at most `context` on either
+// side.
+std::int64_t frames_with_context(const Manifest& manifest, std::int64_t start, std::int64_t stop, std::int64_t total,
+                                 std::int64_t context) {
+  return stop - start + std::min({start, context, manifest.frames_before}) +
+         std::min({total - stop, context, manifest.frames_after});
+}
+
+}  // namespace
+
+void check_synthesis(const Manifest& manifest) {
+  const Synthesis& expected = manifest.synthesis;
+  Recorded recorded;
+  const auto backend_name = "recording";
+  Session session(
+      std::make_shared<const Voice>(manifest, std::make_unique<RecordingBackend>(manifest, recorded), backend_name));
+  const std::vector<std::int32_t> ids = {1};
+  tacoglow_request given{};
+  given.ids = ids.data();
+  given.n_ids = ids.size();
+  given.context_frames = TACOGLOW_BUNDLE_CONTEXT;
+  given.gate_threshold = 0.99;  // not reached by the fake backend, so the utterance has max_frames frames
+  const Request request = resolve_request(session.voice(), given);
+  const std::int64_t total = manifest.max_frames;
+
+  require(session.speak({request}).front().mel.n_frames == total, "the utterance should end at the frame limit");
+  require(recorded.tokens == std::min(expected.smallest_token_bucket, manifest.dimensions.at('T').max),
+          "a token was padded to " + std::to_string(recorded.tokens));
+  std::vector<std::int64_t> windows;
+  for (std::int64_t start = 0; start < total; start += expected.window_frames)
+    windows.push_back(
+        frames_with_context(manifest, start, std::min(start + expected.window_frames, total), total, total));
+  require(recorded.windows == windows, "the vocoder's windows do not follow window_frames");
+
+  recorded.windows.clear();
+  windows.clear();
+  std::int64_t start = 0;
+  session.stream(request, [&](const std::vector<float>& samples) {
+    const std::int64_t size = start == 0 ? expected.first_segment_frames : expected.segment_frames;
+    const std::int64_t stop = std::min(start + size, total);
+    require(static_cast<std::int64_t>(samples.size()) == (stop - start) * manifest.hop_length,
+            "a segment at frame " + std::to_string(start) + " has " + std::to_string(samples.size()) + " samples");
+    windows.push_back(frames_with_context(manifest, start, stop, total, expected.context_frames));
+    start = stop;
+  });
+  require(start == total, "the segments should cover the utterance");
+  require(recorded.windows == windows, "the segments' windows do not follow context_frames");
+}
+
+}  // namespace tacoglow::checks

@@ -1,0 +1,68 @@
+// The interface of a backend: runs a graph on named host tensors, and runs the decoder step by step.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "manifest.hpp"
+#include "tensor.hpp"
+
+namespace tacoglow {
+
+// The decoder of one batch. Its states stay in the backend's memory.
+class DecoderSteps {
+ public:
+  // Outputs of n decoder steps that were launched together.
+  struct Chunk {
+    const float* mel;          // [n, B, frames_per_step, n_mel_channels]
+    const float* gate_logits;  // [n, B]
+  };
+
+  virtual ~DecoderSteps() = default;
+  virtual std::int64_t chunk_steps() const = 0;
+  // Most launches that may be unread at a time. More than one if the device must not wait until the host has read the
+  // gates.
+  virtual std::int64_t launches_in_flight() const = 0;
+  // Starts the next chunk_steps() steps. dropout: [chunk_steps, B, prenet_layers, prenet_dim]
+  virtual void launch(const float* dropout) = 0;
+  // Waits for the oldest unread launch. The chunk is valid until the next launch or read.
+  virtual Chunk read() = 0;
+};
+
+// Per-thread resources of a backend: buffers, streams, execution contexts.
+class BackendInstance {
+ public:
+  virtual ~BackendInstance() = default;
+  // Runs a graph: inputs by name -> outputs by name, in the manifest's dtypes and shapes. Throws Error (request) if
+  // the inputs do not match the manifest.
+  virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
+  // Starts decoding a batch, with all states zero. encoded: the batch's memory, processed_memory and memory_mask.
+  virtual std::unique_ptr<DecoderSteps> start(Tensors encoded) = 0;
+};
+
+// The loaded graphs of a bundle. Thread-safe.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::unique_ptr<BackendInstance> create_instance() = 0;
+};
+
+struct BackendOptions {
+  int threads = 0;              // CPU threads; 0: the backend's default
+  int device = 0;               // index of the GPU
+  std::filesystem::path plans;  // folder with one GRAPH.plan per graph
+};
+
+// Open the graphs with one backend. Throw Error (bundle, engine).
+std::unique_ptr<Backend> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
+                                          const BackendOptions& options);
+std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path& bundle, const Manifest& manifest,
+                                       const BackendOptions& options);
+
+// Returns the values of the dimension letters in a graph's inputs. Throws Error (request) if a tensor is missing, has
+// the wrong dtype or shape, or a size is outside the bundle's range.
+Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tensors& inputs);
+
+}  // namespace tacoglow

@@ -1,0 +1,43 @@
+// The backends that are built into this library, and the choice between them.
+
+#include <utility>
+
+#include "error.hpp"
+#include "voice.hpp"
+
+namespace tacoglow {
+namespace {
+
+using Open = std::unique_ptr<Backend> (*)(const std::filesystem::path&, const Manifest&, const BackendOptions&);
+
+const std::vector<std::pair<std::string, Open>>& backends() {
+  static const std::vector<std::pair<std::string, Open>> built_in = {
+#ifdef TACOGLOW_WITH_TENSORRT
+      {"tensorrt", open_tensorrt},
+#endif
+#ifdef TACOGLOW_WITH_TORCH
+      {"torchscript", open_torchscript},
+#endif
+  };
+  return built_in;
+}
+
+}  // namespace
+
+std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
+                                        const BackendOptions& options) {
+  std::string listing;
+  for (const auto& [name, open] : backends()) {
+    if (backend_name.empty() || backend_name == name) {
+      Manifest manifest = load_manifest(bundle);
+      auto backend = open(bundle, manifest, options);
+      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name);
+    }
+    listing += (listing.empty() ? "" : ", ") + name;
+  }
+  throw backend_error("engine '" + backend_name +
+                      "': not built in; this library has: " + (listing.empty() ? "none" : listing) +
+                      "; see TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
+}
+
+}  // namespace tacoglow

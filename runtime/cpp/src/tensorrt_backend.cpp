@@ -1,0 +1,80 @@
+// Runs plans of TensorRT 8.5 to 11 on one GPU. Threads share the plans; each instance has its own execution contexts.
+
+#include <utility>
+
+#include "backend.hpp"
+#include "error.hpp"
+#include "tensorrt_steps.hpp"
+
+namespace tacoglow {
+namespace {
+
+class TensorRTBackend : public Backend {
+ public:
+  TensorRTBackend(const std::filesystem::path& plans, Manifest manifest, int device)
+      : manifest_(std::move(manifest)), device_(device) {
+    check_cuda(cudaSetDevice(device), "choose the GPU");
+    runtime_.reset(nvinfer1::createInferRuntime(logger_));
+    if (!runtime_) throw backend_error("cannot create a TensorRT runtime: " + RecordingLogger::last_error());
+    for (const auto& [name, spec] : manifest_.graphs)
+      plans_.try_emplace(name, *runtime_, plans / (name + ".plan"), name, spec);
+  }
+
+  std::unique_ptr<BackendInstance> create_instance() override;
+
+  const Manifest& manifest() const { return manifest_; }
+  const Plan& plan(const std::string& graph) const { return plans_.at(graph); }
+  int device() const { return device_; }
+
+ private:
+  Manifest manifest_;
+  int device_;
+  RecordingLogger logger_;
+  std::unique_ptr<nvinfer1::IRuntime> runtime_;
+  std::map<std::string, Plan> plans_;
+};
+
+class TensorRTInstance : public BackendInstance {
+ public:
+  explicit TensorRTInstance(TensorRTBackend& backend) : backend_(backend) {
+    check_cuda(cudaSetDevice(backend.device()), "choose the GPU");
+    stream_ = make_stream();
+    for (const auto& [name, spec] : backend.manifest().graphs)
+      if (name != "decoder_step") runners_.try_emplace(name, backend.plan(name));
+  }
+
+  Tensors run(const std::string& graph, const Tensors& inputs) override {
+    const Dims dims = check_inputs(graph, backend_.manifest(), inputs);
+    check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");  // the session may have moved to a different thread
+    return runners_.at(graph).run(inputs, dims, stream_.get());
+  }
+
+  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
+    check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");
+    const Shape& memory = encoded.at("memory").shape();
+    const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
+    auto& steps = captured_[dims];
+    if (!steps)
+      steps = std::make_unique<CapturedSteps>(backend_.plan("decoder_step"), backend_.manifest(), dims, stream_.get());
+    return std::make_unique<TensorRTSteps>(*steps, encoded);
+  }
+
+ private:
+  TensorRTBackend& backend_;
+  CudaStream stream_;
+  std::map<std::string, HostGraphRunner> runners_;
+  std::map<Dims, std::unique_ptr<CapturedSteps>> captured_;  // by batch size and token bucket
+};
+
+std::unique_ptr<BackendInstance> TensorRTBackend::create_instance() {
+  return std::make_unique<TensorRTInstance>(*this);
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path&, const Manifest& manifest,
+                                       const BackendOptions& options) {
+  return std::make_unique<TensorRTBackend>(options.plans, manifest, options.device);
+}
+
+}  // namespace tacoglow

@@ -1,0 +1,70 @@
+// Decoder steps on the GPU: each chunk of steps is one CUDA graph, and the host reads the gates one chunk late.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "backend.hpp"
+#include "tensorrt_graph.hpp"
+
+namespace tacoglow {
+
+// Buffers, states and captured CUDA graphs for one batch size and token bucket. Reused by later utterances, because
+// capturing enqueues every step of two chunks.
+class CapturedSteps {
+ public:
+  static constexpr std::int64_t chunk_steps = 16;  // even, so that every chunk starts from the same state buffers
+  static constexpr std::size_t n_slots = 2;        // chunks in flight
+
+  CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
+
+  // Prepares for the first step of a batch: zeroes the states and uploads the encoder outputs.
+  void reset(const Tensors& encoded);
+  void launch(std::size_t slot, const float* dropout);
+  DecoderSteps::Chunk read(std::size_t slot);
+
+ private:
+  // Inputs and outputs of one chunk. On the device, each step's part begins at a multiple of `alignment`.
+  struct Slot {
+    DeviceMemory dropout, mel, gate;
+    PinnedMemory host_dropout, host_mel, host_gate;
+    CudaEvent done;
+    CudaGraph graph;
+  };
+
+  void allocate(const Dims& dims);
+  void enqueue_step(std::size_t slot, std::int64_t step);
+  void enqueue_chunk(std::size_t slot);
+  void capture(std::size_t slot);
+  void* mel_before(std::size_t slot, std::int64_t step) const;
+
+  const Plan& plan_;
+  const Manifest& manifest_;
+  cudaStream_t stream_;
+  ExecutionContext context_;
+  std::string mel_state_;                        // input that mel_frame feeds; it is read from the slots
+  std::map<std::string, DeviceMemory> encoded_;  // memory, processed_memory, memory_mask
+  std::array<std::map<std::string, DeviceMemory>, 2>
+      states_;  // without mel_state_; even steps read set 0 and write set 1
+  std::map<std::string, std::size_t> state_bytes_;
+  std::array<Slot, n_slots> slots_;
+  std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // per step
+};
+
+class TensorRTSteps : public DecoderSteps {
+ public:
+  TensorRTSteps(CapturedSteps& captured, const Tensors& encoded) : captured_(captured) { captured_.reset(encoded); }
+
+  std::int64_t chunk_steps() const override { return CapturedSteps::chunk_steps; }
+  std::int64_t launches_in_flight() const override { return static_cast<std::int64_t>(CapturedSteps::n_slots); }
+  void launch(const float* dropout) override { captured_.launch(launched_++ % CapturedSteps::n_slots, dropout); }
+  Chunk read() override { return captured_.read(read_++ % CapturedSteps::n_slots); }
+
+ private:
+  CapturedSteps& captured_;
+  std::size_t launched_ = 0, read_ = 0;
+};
+
+}  // namespace tacoglow
