@@ -8,23 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from tacoglow.runtime.bundle import load_manifest, with_digest
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import GRAPH_NAMES, SynthesisSettings
 from tacoglow.runtime.noise import Noise
 from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
 
 FUZZ_SECONDS = 6
-SYNTHESIS_DEFAULTS = {
-    "window_frames": 768,
-    "smallest_token_bucket": 32,
-    "first_segment_frames": 8,
-    "segment_frames": 64,
-    "context_frames": 12,
-}
+SYNTHESIS_DEFAULTS = msgspec.structs.asdict(SynthesisSettings())  # Python's: C++ has to have the same
 SYNTHESIS_OTHERS = {
     "window_frames": 9,
     "smallest_token_bucket": 3,
