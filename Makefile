@@ -1,30 +1,45 @@
-# Everything from nothing: Python 3.10 or newer and make are all that is needed.
+# Sets up everything from a fresh clone. Only Python 3.10 or newer and make are needed.
 PYTHON ?= python3
 VENV ?= .venv
 TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
+CLANG_FORMAT ?= $(shell PATH="$(CURDIR)/$(BIN):$$PATH" command -v clang-format)
+CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint slow engines clean
+.PHONY: demo test lint format lint-cpp slow engines clean
 
+# Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
 	$(BIN)/export-onnx --demo -o demo/voice
 	$(BIN)/trt-infer demo/voice "Hello world, I missed you." -o demo/hello.wav --plot demo/hello.png
 	@echo "listen to demo/hello.wav, look at demo/hello.png"
 
+# Checks the Python code, then runs the test suite: about ten minutes on two cores.
 test: lint $(TRITON_VENV)/ready
 	$(BIN)/python -m pytest
 
+# mypy needs this folder under the package's name, tacoglow.
 lint: $(VENV)/test.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .tools && ln -sfn .. .tools/tacoglow
 	cd .tools && ../$(BIN)/mypy --config-file ../pyproject.toml -p tacoglow
 
-# Minutes each: intelligibility, and export at NVIDIA's published dimensions.
+# Fixes what ruff can fix and formats Python, and C++ if clang-format is installed.
+format: $(VENV)/test.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) -i $(CPP_SOURCES),@echo "clang-format is not installed: C++ is not formatted")
+
+# Checks the formatting of the C++ code; needs clang-format.
+lint-cpp:
+	$(or $(CLANG_FORMAT),clang-format) --dry-run -Werror $(CPP_SOURCES)
+
+# Runs the slow tests, some minutes each: intelligibility, and export at NVIDIA's published dimensions.
 slow: $(VENV)/test.ready $(TRITON_VENV)/ready
 	$(BIN)/python -m pytest -m slow
 
-# Every graph of the demo voice, and of one of NVIDIA's dimensions, through a real TensorRT builder.
+# Compiles every graph of the demo voice, and of a voice of NVIDIA's dimensions, with a real TensorRT builder.
 engines: $(VENV)/test.ready
 	$(BIN)/python -m pytest -m engines
 
@@ -35,7 +50,7 @@ $(VENV)/%.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-# A real tritonserver for the tests of serving; its Python backend corrupts tensors of NumPy 2.
+# Installs a real tritonserver for the serving tests. Its Python backend corrupts tensors of NumPy 2.
 $(TRITON_VENV)/ready: pyproject.toml constraints.txt
 	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
 	sed 's/^numpy==.*/numpy<2/' constraints.txt > $(TRITON_VENV)/constraints.txt
@@ -46,5 +61,6 @@ $(TRITON_VENV)/ready: pyproject.toml constraints.txt
 $(VENV)/demo.ready: EXTRAS := cpu,export,plot
 $(VENV)/test.ready: EXTRAS := test
 
+# Removes everything that the targets above created.
 clean:
 	rm -rf $(VENV) $(TRITON_VENV) .tools build demo *.egg-info

@@ -1,4 +1,4 @@
-"""Whole and streamed speech from a Triton server, with nothing but tritonclient and NumPy.
+"""Request complete and streamed speech from a Triton server, using only tritonclient and NumPy.
 
 pip install 'tritonclient[grpc]'
 python speak.py 127.0.0.1:8001 "Hello world, I missed you." hello.wav
@@ -17,10 +17,10 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 
 
 def inputs(text: str, seed: int) -> list[InferInput]:
-    made = [InferInput("text", [1, 1], "BYTES"), InferInput("seed", [1, 1], "UINT64")]
-    made[0].set_data_from_numpy(np.array([[text.encode()]], object))
-    made[1].set_data_from_numpy(np.array([[seed]], np.uint64))
-    return made
+    tensors = [InferInput("text", [1, 1], "BYTES"), InferInput("seed", [1, 1], "UINT64")]
+    tensors[0].set_data_from_numpy(np.array([[text.encode()]], object))
+    tensors[1].set_data_from_numpy(np.array([[seed]], np.uint64))
+    return tensors
 
 
 def main() -> None:
@@ -36,17 +36,17 @@ def main() -> None:
         file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
     print(f"{path}: {len(samples) / rate:.2f} s of audio")
 
-    arrivals: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    responses: queue.SimpleQueue[Any] = queue.SimpleQueue()
     start = time.monotonic()
-    client.start_stream(lambda result, error: arrivals.put(error or result))
+    client.start_stream(lambda result, error: responses.put(error or result))
     client.async_stream_infer("tacoglow_stream", inputs(text, seed=7))
     while True:
-        chunk = arrivals.get(timeout=60)
-        if isinstance(chunk, Exception):
-            raise chunk
-        if chunk.as_numpy("stop_reason")[0, 0]:
+        segment = responses.get(timeout=60)
+        if isinstance(segment, Exception):
+            raise segment
+        if segment.as_numpy("stop_reason")[0, 0]:
             break
-        seconds = chunk.as_numpy("audio").size / rate
+        seconds = segment.as_numpy("audio").size / rate
         print(f"after {time.monotonic() - start:.3f} s: {seconds:.3f} s of audio")
     client.stop_stream()
 
