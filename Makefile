@@ -3,10 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
-CLANG_FORMAT ?= $(shell PATH="$(CURDIR)/$(BIN):$$PATH" command -v clang-format)
 CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format lint-cpp slow engines clean
+.PHONY: demo test lint format slow engines clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -14,7 +13,7 @@ demo: $(VENV)/demo.ready
 	$(BIN)/trt-infer demo/voice "Hello world, I missed you." -o demo/hello.wav --plot demo/hello.png
 	@echo "listen to demo/hello.wav, look at demo/hello.png"
 
-# Checks the Python code, then runs the test suite: about ten minutes on two cores.
+# Checks the code, then runs the test suite: about ten minutes on two cores.
 test: lint $(TRITON_VENV)/ready
 	$(BIN)/python -m pytest
 
@@ -22,18 +21,15 @@ test: lint $(TRITON_VENV)/ready
 lint: $(VENV)/test.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
 	mkdir -p .tools && ln -sfn .. .tools/tacoglow
 	cd .tools && ../$(BIN)/mypy --config-file ../pyproject.toml -p tacoglow
 
-# Fixes what ruff can fix and formats Python, and C++ if clang-format is installed.
+# Fixes what ruff can fix, and formats Python and C++.
 format: $(VENV)/test.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(if $(CLANG_FORMAT),$(CLANG_FORMAT) -i $(CPP_SOURCES),@echo "clang-format is not installed: C++ is not formatted")
-
-# Checks the formatting of the C++ code; needs clang-format.
-lint-cpp:
-	$(or $(CLANG_FORMAT),clang-format) --dry-run -Werror $(CPP_SOURCES)
+	$(BIN)/clang-format -i $(CPP_SOURCES)
 
 # Runs the slow tests, some minutes each: intelligibility, and export at NVIDIA's published dimensions.
 slow: $(VENV)/test.ready $(TRITON_VENV)/ready
