@@ -6,18 +6,23 @@ import platform
 import sys
 from importlib import metadata
 
+GPU = "the GPU command below"
 # distribution names that provide a part -> what it is needed for, how to install it
 PARTS = {
     ("numpy",): ("the runtime", "pip install tacoglow"),
-    ("onnxruntime", "onnxruntime-gpu"): ("running on a CPU", "pip install 'tacoglow[cpu]'"),
-    ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"): ("running on an NVIDIA GPU", "pip install 'tacoglow[gpu]'"),
-    ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"): ("running on an RTX GPU", "pip install tensorrt-rtx-cu13"),
-    ("cuda-core",): ("running on an NVIDIA GPU", "pip install 'tacoglow[gpu]'"),
+    ("onnxruntime", "onnxruntime-gpu"): ("running on a CPU, export", "pip install 'tacoglow[cpu]'"),
+    ("cuda-core",): ("running on an NVIDIA GPU", GPU),
+    ("cuda-bindings",): ("running on an NVIDIA GPU", GPU),
+    ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"): ("TensorRT", GPU),
+    ("onnxruntime-gpu",): ("a GPU without TensorRT", GPU),
+    ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"): ("TensorRT for RTX", "pip install tensorrt-rtx-cu13"),
     ("torch",): ("export", "pip install 'tacoglow[export]'"),
     ("onnx",): ("export", "pip install 'tacoglow[export]'"),
     ("tritonclient",): ("tacoglow say", "pip install 'tacoglow[client]'"),
     ("matplotlib",): ("--plot", "pip install 'tacoglow[plot]'"),
 }
+
+GPU_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 
 
 def doctor() -> None:
@@ -28,6 +33,7 @@ def doctor() -> None:
 
     from .. import __version__
     from ..runtime.backends import BACKENDS, backend_class
+    from ..runtime.backends.cuda.driver import find_driver, install_command
     from ..runtime.backends.tensorrt.cache import default_folder
 
     console = Console()
@@ -44,7 +50,24 @@ def doctor() -> None:
     for name, reason in reasons.items():
         backends.add_row(name, escape(reason or "available"))
     console.print(backends)
-    console.print(f"engine cache: {default_folder()}", highlight=False, soft_wrap=True)
+
+    def note(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    driver = find_driver()
+    if driver is None:
+        note("NVIDIA driver: none found, so there is no GPU to run on")
+    else:
+        note(f"NVIDIA driver: CUDA {driver.version // 1000}.{driver.version % 1000 // 10}, {driver.gpus} GPU(s)")
+    note(f"for a GPU: {install_command()}")
+    note(f"engine cache: {default_folder()}")
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+        note(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; keep one: "
+            "pip uninstall onnxruntime onnxruntime-gpu, then install the one that you need again"
+        )
+    if driver is not None and driver.gpus and all(reasons[name] for name in GPU_BACKENDS):
+        note("this machine has a GPU, but no GPU backend is available: --backend auto runs on the CPU")
     if all(reasons.values()):
         console.print("no backend is available: trt-infer cannot run; install one of the parts above")
         sys.exit(1)

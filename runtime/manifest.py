@@ -17,6 +17,7 @@ from .errors import BundleError
 FORMAT_VERSION = 1
 FORMAT_MINOR = 1  # a reader accepts every minor version up to its own
 GRAPH_NAMES = ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
+ALWAYS_USED = GRAPH_NAMES[:-1]  # the denoiser is opened, and its engine built, at its first use
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
 
 Precision = Literal["fp32", "fp16", "bf16"]

@@ -25,8 +25,8 @@ class Vocoder:
         """window_frames: most new frames of a window, the bundle's own if None."""
         self.manifest = manifest
         self.window_frames = window_frames or manifest.synthesis.window_frames
+        self._backend = backend
         self._waveglow = backend.open("waveglow")
-        self._denoiser = backend.open("denoiser")
 
     def samples(self, mel: NDArray[np.float32], noise: Noise, options: ResolvedOptions) -> Samples:
         """Mel [M, F] -> samples [F * hop], nominally in [-1, 1]. Raises Cancelled."""
@@ -95,5 +95,6 @@ class Vocoder:
 
     def _denoise(self, samples: Samples, strength: float) -> Samples:
         padded = np.pad(samples, (0, max(0, self.manifest.range("S").min - len(samples))))
-        out = self._denoiser.run(audio=padded[None], strength=np.array([strength], np.float32))["audio_denoised"]
+        denoiser = self._backend.open("denoiser")
+        out = denoiser.run(audio=padded[None], strength=np.array([strength], np.float32))["audio_denoised"]
         return out[0, : len(samples)]

@@ -656,7 +656,7 @@ class TestLooking:
         monkeypatch.setenv("COLUMNS", "200")
         outcome = run("tacoglow", "doctor")
         assert outcome.code == 0
-        for part in ("onnxruntime", "torch", "tensorrt", "pip install 'tacoglow[gpu]'", "available"):
+        for part in ("onnxruntime", "torch", "tensorrt", "pip install 'tacoglow[gpu-cu13]'", "available"):
             assert part in outcome.out
 
     def test_version_and_help(self, run: Run) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import BackendError
-from ..manifest import Manifest
+from ..errors import BackendError, BundleError
+from ..manifest import ALWAYS_USED, Manifest
 from .base import Backend, BackendOptions
+from .cuda.driver import find_driver
 
 # Name -> module and class, in the order in which "auto" tries them.
 BACKENDS = {
@@ -31,19 +32,46 @@ def backend_class(name: str) -> type[Backend]:
 def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend:
     """The backend of that name, or for "auto" the first available one; `.choice` gives the reason in one line.
 
+    With "auto", a GPU backend that fails to open is passed over, and `.choice` says why.
     Raises BackendError if the name is unknown or the backend cannot run on this machine.
     """
+    if name != "auto":
+        reason = backend_class(name).unavailable_reason()
+        if reason is not None:
+            raise BackendError(f"backend {name!r}: {name} not available: {reason}")
+        backend = backend_class(name)(bundle, manifest, options)
+        backend.choice = f"{name} ({backend.device}): selected"
+        return backend
     reasons: dict[str, list[str]] = {}  # reason -> backends
-    for candidate in [name] if name != "auto" else BACKENDS:
-        kind = backend_class(candidate)
-        reason = kind.unavailable_reason()
-        if reason is None:
-            backend = kind(bundle, manifest, options)
-            why = "selected" if name != "auto" else "; ".join(["first available", *_format_reasons(reasons)])
-            backend.choice = f"{candidate} ({backend.device}): {why}"
-            return backend
-        reasons.setdefault(reason, []).append(candidate)
+    for candidate in BACKENDS:
+        opened = _try_to_open(backend_class(candidate), bundle, manifest, options)
+        if isinstance(opened, Backend):
+            why = "; ".join(["first available", *_format_reasons(reasons)])
+            driver = find_driver()
+            if not opened.runs_asynchronously and driver is not None and driver.gpus:
+                why += "; this machine has a GPU: see tacoglow doctor"
+            opened.choice = f"{candidate} ({opened.device}): {why}"
+            return opened
+        reasons.setdefault(opened, []).append(candidate)
     raise BackendError(f"backend {name!r}: " + "; ".join(_format_reasons(reasons)))
+
+
+def _try_to_open(kind: type[Backend], bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend | str:
+    """The backend with the graphs that every request needs opened, or why it cannot be used."""
+    reason = kind.unavailable_reason()
+    if reason is not None:
+        return reason
+    try:
+        backend = kind(bundle, manifest, options)
+        for graph in ALWAYS_USED:
+            backend.open(graph)
+    except BundleError:
+        raise
+    except Exception as error:  # drivers and engines raise classes of their own
+        if not kind.runs_asynchronously:
+            raise  # on a CPU there is nothing to fall back to
+        return " ".join(str(error).split()) or type(error).__name__
+    return backend
 
 
 def _format_reasons(reasons: dict[str, list[str]]) -> list[str]:

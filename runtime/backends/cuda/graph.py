@@ -40,6 +40,9 @@ class ExecutionContext(Protocol):
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
         """The call that enqueues the graph over these buffers, one for every input and output."""
 
+    def is_capturable(self) -> bool:
+        """False if its work at the shapes of the last run is known not to be capturable."""
+
 
 @dataclass(frozen=True)
 class _Launch:
@@ -79,8 +82,8 @@ class CudaGraphRunner(GraphRunner):
             if not self._idle_chunks[oldest]:
                 del self._idle_chunks[oldest]
 
-    def capture(self, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:
-        """`enqueue` as one CUDA graph, or itself, with one warning, if it cannot be captured.
+    def capture(self, context: ExecutionContext, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:
+        """`enqueue`, which runs the context, as one CUDA graph, or itself, with one warning, if it cannot be captured.
 
         warm_up is called first: an engine prepares itself for a shape on its first run, which cannot be captured.
         """
@@ -88,6 +91,8 @@ class CudaGraphRunner(GraphRunner):
             return enqueue
         warm_up()
         try:
+            if not context.is_capturable():
+                raise CaptureError("the engine reports that it is not capturable at these shapes")
             return self.stream.capture(enqueue)
         except CaptureError as error:
             self.capturable = False
@@ -128,10 +133,11 @@ class CudaGraphRunner(GraphRunner):
         if not (used_before and self.capturable):
             self._context = self._context or self.new_context()
             return _Launch(over, self._context.bind(over))
-        enqueue = self.new_context().bind(over)
+        context = self.new_context()
+        enqueue = context.bind(over)
         for tensor in self.spec.inputs:
             self.stream.upload(over[tensor.name], buffers[tensor.name])
-        return _Launch(over, self.capture(enqueue, warm_up=enqueue))
+        return _Launch(over, self.capture(context, enqueue, warm_up=enqueue))
 
 
 class CudaSteps(DecoderSteps):
@@ -189,7 +195,7 @@ class ChunkBuffers:
             for call in calls:
                 call()
 
-        self._run = step.capture(chunk, warm_up=calls[0])
+        self._run = step.capture(context, chunk, warm_up=calls[0])
 
     def reset(self, encoded: EncoderOutput) -> None:
         """Prepare a batch's first step: zero the states, upload the encoder output."""

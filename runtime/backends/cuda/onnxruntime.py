@@ -11,6 +11,7 @@ from ...bundle import graph_path
 from ...errors import BackendError
 from ...manifest import GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
+from .driver import install_command
 from .graph import CudaGraphRunner
 from .stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
 
@@ -33,11 +34,14 @@ class OnnxRuntimeCudaBackend(Backend):
         if no_gpu is not None:
             return no_gpu
         if importlib.util.find_spec("onnxruntime") is None:
-            return "onnxruntime is not installed (pip install 'tacoglow[gpu]')"
+            return f"onnxruntime-gpu is not installed ({install_command()})"
         import onnxruntime
 
         if PROVIDER not in onnxruntime.get_available_providers():
-            return "this onnxruntime has no CUDA provider (pip uninstall onnxruntime; pip install 'tacoglow[gpu]')"
+            return (
+                "the installed onnxruntime has no CUDA provider: onnxruntime and onnxruntime-gpu overwrite each other "
+                f"(pip uninstall onnxruntime onnxruntime-gpu; {install_command()})"
+            )
         return None
 
     def _open(self, graph: str) -> GraphRunner:
@@ -48,10 +52,13 @@ class OnnxRuntimeCudaBackend(Backend):
         settings = {
             "device_id": self.options.device,
             "user_compute_stream": str(self._stream.handle),  # so that it runs in order with the copies
+            "cudnn_conv_algo_search": "HEURISTIC",  # an exhaustive search at every new shape takes seconds
             "use_tf32": "0",  # it keeps 10 of float32's 23 mantissa bits: utterances would end at a different frame
         }
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on: finds the CUDA and cuDNN of the pip packages
+            onnxruntime.preload_dlls()
         try:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=[(PROVIDER, settings), "CPUExecutionProvider"]
@@ -66,7 +73,7 @@ class OnnxRuntimeCudaBackend(Backend):
 
 
 class OnnxRuntimeCudaGraph(CudaGraphRunner):
-    capturable = False  # some nodes may run on the host
+    capturable = False
 
     def __init__(
         self, name: str, spec: GraphSpec, manifest: Manifest, stream: CudaStream, session: Any, device: int
@@ -82,6 +89,9 @@ class OnnxRuntimeCudaGraph(CudaGraphRunner):
 class OnnxRuntimeCudaContext:
     def __init__(self, spec: GraphSpec, session: Any, device: int) -> None:
         self._spec, self._session, self._device = spec, session, device
+
+    def is_capturable(self) -> bool:
+        return False  # some nodes may run on the host
 
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
         import onnxruntime

@@ -1,11 +1,13 @@
-"""A GPU's memory, stream, events and CUDA graphs, through cuda-core."""
+"""A GPU's memory, stream, events and CUDA graphs, through cuda-core and the driver's bindings."""
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import math
-from collections.abc import Callable
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ...errors import BackendError
+from .driver import install_command
 
 Enqueue = Callable[[], None]  # enqueues work on the stream and returns at once
 ALIGNMENT = 256  # bytes: TensorRT requires every address that it reads or writes to be a multiple of it
@@ -31,8 +34,9 @@ class Gpu:
 
 def gpu_unavailable_reason() -> str | None:
     """Why nothing can run on a GPU of this machine, with the fix; None if it can."""
-    if importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.core") is None:
-        return "cuda-core is not installed (pip install 'tacoglow[gpu]')"
+    for package, module in (("cuda-core", "cuda.core"), ("cuda-bindings", "cuda.bindings")):
+        if importlib.util.find_spec("cuda") is None or importlib.util.find_spec(module) is None:
+            return f"{package} is not installed ({install_command()})"
     try:
         find_gpu(0)
     except BackendError as error:
@@ -55,7 +59,7 @@ def _device(index: int) -> Any:
         device = Device(index)
         device.set_current()
     except ImportError as error:
-        raise BackendError(f"cuda-core cannot be imported: {error} (pip install 'tacoglow[gpu]')") from error
+        raise BackendError(f"cuda-core cannot be imported: {error} ({install_command()})") from error
     except Exception as error:  # a missing driver, driver errors and an index out of range share no base class
         absent = type(error).__name__ == "DynamicLibNotFoundError"
         reason = "no NVIDIA driver is installed" if absent else str(error).splitlines()[0]
@@ -140,23 +144,56 @@ class CudaStream:
 
         Capturing runs nothing. Raises CaptureError.
         """
+        from cuda.bindings import driver
+
         _device(self._index)
-        builder = self._stream.create_graph_builder()
+        stream, mode = driver.CUstream(self.handle), driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        with _garbage_collection_paused():
+            _check(driver.cuStreamBeginCapture(stream, mode))
+            try:
+                enqueue()
+                failure = None
+            except Exception as error:  # errors of the driver, cuda-core and the engines share no base class
+                failure = error
+            # An invalidated capture has no graph to destroy: destroying what it returns crashes the process.
+            status, graph = driver.cuStreamEndCapture(stream)
         try:
-            builder.begin_building()
-            enqueue()
-            graph = builder.end_building().complete()
-        except Exception as error:  # errors of the driver, cuda-core and the engines share no base class
-            raise CaptureError(str(error)) from error
+            if failure is not None:
+                raise CaptureError(str(failure)) from failure
+            _check((status,))
+            executable = _check(driver.cuGraphInstantiate(graph, 0))
         finally:
-            with suppress(Exception):  # closing ends a failed capture, and raises its failure a second time
-                builder.close()
+            if status == driver.CUresult.CUDA_SUCCESS:
+                driver.cuGraphDestroy(graph)
 
         def launch() -> None:
             _device(self._index)
-            graph.launch(self._stream)
+            _check(driver.cuGraphLaunch(executable, stream), BackendError)
 
+        weakref.finalize(launch, driver.cuGraphExecDestroy, executable)
         return launch
+
+
+def _check(results: tuple[Any, ...], error: type[Exception] = CaptureError) -> Any:
+    """The value of a driver call, which returns its status first. Raises `error` if the call failed."""
+    from cuda.bindings import driver
+
+    status, *values = results
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise error(f"{status.name} ({driver.cuGetErrorString(status)[1].decode()})")
+    return values[0] if values else None
+
+
+@contextmanager
+def _garbage_collection_paused() -> Iterator[None]:
+    """A buffer that is collected during a capture frees its memory on the captured stream, which ends the capture."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @dataclass(frozen=True)

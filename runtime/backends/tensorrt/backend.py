@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 
 from ...errors import BackendError
-from ...manifest import DimRange, GraphSpec, Manifest
+from ...manifest import ALWAYS_USED, DimRange, GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
 from ..cuda.graph import CudaGraphRunner
 from ..cuda.stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
 from .builder import TerminalProgress
-from .cache import Engine, EngineRequest, get_or_build_engines, target_of
+from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, target_of
+from .runtime_cache import RuntimeCache
 from .versions import TensorRT, load_tensorrt, tensorrt_unavailable_reason
 
 
@@ -27,18 +28,34 @@ class TensorRTBackend(Backend):
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         gpu = find_gpu(options.device)
         self.device = f"{gpu.name}, GPU {gpu.index}"
-        tensorrt = load_tensorrt(self.name)
-        request = EngineRequest(target_of(gpu, tensorrt), folder=options.engines)
-        engines = get_or_build_engines(bundle, manifest, tensorrt, request, TerminalProgress())
+        self._tensorrt, self._target = load_tensorrt(self.name), target_of(gpu, load_tensorrt(self.name))
+        engines = self._get_engines(bundle, manifest, options, ALWAYS_USED)
         super().__init__(bundle, _limit_to_engines(manifest, engines), options)
         self._stream = CudaStream(options.device)
-        self._engines = LoadedEngines(tensorrt, engines, self.manifest, self._stream)
+        self._engines = LoadedEngines(self._tensorrt, self.manifest, self._stream, self._runtime_cache())
+        for graph, engine in engines.items():
+            self._engines.load(graph, engine)
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
         return gpu_unavailable_reason() or tensorrt_unavailable_reason(cls.name)
 
+    def _get_engines(
+        self, bundle: Path, manifest: Manifest, options: BackendOptions, graphs: Sequence[str]
+    ) -> dict[str, Engine]:
+        request = EngineRequest(self._target, folder=options.engines, graphs=graphs)
+        return get_or_build_engines(bundle, manifest, self._tensorrt, request, TerminalProgress())
+
+    def _runtime_cache(self) -> RuntimeCache | None:
+        """For TensorRT-RTX, which compiles kernels where the engine runs."""
+        if not self._tensorrt.builds_ahead_of_time:
+            return None
+        name = f"kernels-{self._tensorrt.version}-{self._target.capability}.cache"
+        return RuntimeCache(self._tensorrt, EngineCache(self.options.engines).folder / name)
+
     def _open(self, graph: str) -> GraphRunner:
+        if graph not in ALWAYS_USED:
+            self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
         return TensorRTGraph(graph, self.manifest, self._stream, self._engines)
 
 
@@ -74,32 +91,48 @@ class LoadedEngines:
     """A bundle's engines on a GPU, and execution contexts that run them one after the other on one stream."""
 
     def __init__(
-        self, tensorrt: TensorRT, engines: Mapping[str, Engine], manifest: Manifest, stream: CudaStream
+        self, tensorrt: TensorRT, manifest: Manifest, stream: CudaStream, runtime_cache: RuntimeCache | None
     ) -> None:
         self._tensorrt, self._manifest, self._stream = tensorrt, manifest, stream
+        self._runtime_cache = runtime_cache
         self._logger = tensorrt.logger()
         self._runtime = tensorrt.module.Runtime(self._logger)
-        self._engines = {graph: self._deserialize(cached) for graph, cached in engines.items()}
-        self._plans = {} if tensorrt.shares_profiles else engines
-        # Contexts that run one after the other can share their activation memory.
-        largest = max(_activation_bytes(engine) for engine in self._engines.values())
-        self._activations = stream.empty((largest,), np.uint8)
+        self._engines: dict[str, Any] = {}
+        self._plans: dict[str, Engine] = {}  # if contexts cannot share a profile: what each deserializes for itself
+        self._activations = stream.empty((0,), np.uint8)
+
+    def load(self, graph: str, cached: Engine) -> None:
+        self._engines[graph] = self._deserialize(cached)
+        if not self._tensorrt.shares_profiles:
+            self._plans[graph] = cached
+
+    def _activation_memory(self, nbytes: int) -> DeviceArray:
+        """A context's memory: shared, since contexts run one after the other; a larger engine gets a larger block."""
+        if self._activations.nbytes < nbytes:
+            largest = max(_activation_bytes(engine) for engine in self._engines.values())
+            self._activations = self._stream.empty((largest,), np.uint8)
+        return self._activations
 
     def new_context(self, graph: str) -> TensorRTContext:
         engine = self._engine_for_context(graph)
-        user_managed = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
-        if user_managed is None:
-            context = engine.create_execution_context_without_device_memory()
-        else:
-            context = engine.create_execution_context(user_managed)
+        context = self._create_context(engine)
         if context is None:
             raise self._error(graph, "cannot create an execution context")
+        memory = self._activation_memory(_activation_bytes(engine))
         if hasattr(context, "set_device_memory"):
-            context.set_device_memory(self._activations.address, self._activations.nbytes)
+            context.set_device_memory(memory.address, memory.nbytes)
         else:
-            context.device_memory = self._activations.address
+            context.device_memory = memory.address
         spec = self._manifest.graphs[graph]
-        return TensorRTContext(spec, context, self._stream, partial(self._error, graph))
+        return TensorRTContext(spec, context, memory, self._stream, partial(self._error, graph))
+
+    def _create_context(self, engine: Any) -> Any:
+        user_managed = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
+        if user_managed is None:
+            return engine.create_execution_context_without_device_memory()
+        if self._runtime_cache is None:
+            return engine.create_execution_context(user_managed)
+        return engine.create_execution_context(self._runtime_cache.config(engine))
 
     def _engine_for_context(self, graph: str) -> Any:
         """The engine for one more context; if contexts cannot share its profile, a copy of its own."""
@@ -127,8 +160,17 @@ class LoadedEngines:
 class TensorRTContext:
     """Enqueues runs of one engine. error: makes the exception for a problem that TensorRT reports."""
 
-    def __init__(self, spec: GraphSpec, context: Any, stream: CudaStream, error: Callable[[str], BackendError]) -> None:
-        self._spec, self._context, self._stream, self._error = spec, context, stream.handle, error
+    def __init__(
+        self,
+        spec: GraphSpec,
+        context: Any,
+        memory: DeviceArray,
+        stream: CudaStream,
+        error: Callable[[str], BackendError],
+    ) -> None:
+        """memory: the context's activation memory, kept alive as long as the context."""
+        self._spec, self._context, self._memory = spec, context, memory
+        self._stream, self._error = stream.handle, error
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
@@ -144,6 +186,11 @@ class TensorRTContext:
                 raise self._error("could not enqueue the engine")
 
         return enqueue
+
+    def is_capturable(self) -> bool:
+        """False if the engine reports that its work at the present shapes cannot be captured (TensorRT-RTX)."""
+        is_stream_capturable = getattr(self._context, "is_stream_capturable", None)
+        return is_stream_capturable is None or bool(is_stream_capturable(self._stream))
 
     def _set_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Set only shapes that have changed: after new shapes the context has work that cannot be captured."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from ...errors import BackendError
+from ...errors import BackendError, RequestError
 from ...files import atomic_write
 from ...manifest import GraphSpec
 from .engine_key import EngineKey, input_shapes
@@ -135,12 +135,15 @@ class EngineBuilder:
     def _read_timing_cache(self, config: Any, path: Path) -> None:
         if self.tensorrt.builds_ahead_of_time:
             return  # tactics are chosen on the GPU that runs the engine
-        cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-        config.set_timing_cache(cache or config.create_timing_cache(b""), ignore_mismatch=False)
+        stored = config.create_timing_cache(path.read_bytes()) if path.is_file() else None
+        # TensorRT rejects timings of another GPU, driver or version.
+        if stored is None or not config.set_timing_cache(stored, ignore_mismatch=False):
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
     def _write_timing_cache(self, config: Any, path: Path) -> None:
         if not self.tensorrt.builds_ahead_of_time:
-            atomic_write(path, bytes(config.get_timing_cache().serialize()))
+            with suppress(RequestError):  # the next build measures again; the engine is worth more than its timings
+                atomic_write(path, bytes(config.get_timing_cache().serialize()))
 
 
 def _described(error: Any) -> str:

@@ -15,12 +15,9 @@ from typing import Any
 
 from ...errors import BackendError
 from ...manifest import Precision
+from ..cuda.driver import install_command
 
-# Backend name -> the module that it needs, and the command that installs it.
-MODULES = {
-    "tensorrt": ("tensorrt", "pip install 'tacoglow[gpu]'"),
-    "tensorrt-rtx": ("tensorrt_rtx", "pip install tensorrt-rtx-cu13"),
-}
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # backend name -> the module that it needs
 # Tactic sources that call other libraries -> the libraries' file names.
 TACTIC_LIBRARIES = {
     "CUBLAS": ("libcublas.so.12", "libcublas.so.11"),
@@ -110,10 +107,10 @@ class TensorRT:
 
 def tensorrt_unavailable_reason(name: str) -> str | None:
     """Why the TensorRT of that backend name cannot be imported, and the command that installs it; None if it can."""
-    module, command = MODULES[name]
-    if importlib.util.find_spec(module) is None:
-        return f"{module} is not installed ({command})"
-    return None
+    if importlib.util.find_spec(MODULES[name]) is not None:
+        return None
+    command = install_command() if name == "tensorrt" else "pip install tensorrt-rtx-cu13"
+    return f"{MODULES[name]} is not installed ({command})"
 
 
 def load_tensorrt(name: str) -> TensorRT:
@@ -126,9 +123,9 @@ def load_tensorrt(name: str) -> TensorRT:
     if reason is not None:
         raise BackendError(reason)
     try:
-        return TensorRT(name, importlib.import_module(MODULES[name][0]))
+        return TensorRT(name, importlib.import_module(MODULES[name]))
     except (ImportError, OSError, RuntimeError) as error:
-        raise BackendError(f"{MODULES[name][0]} is installed and cannot be imported: {error}") from error
+        raise BackendError(f"{MODULES[name]} is installed and cannot be imported: {error}") from error
 
 
 def _loads(library: str) -> bool:

@@ -8,6 +8,7 @@ so that ONNX Runtime's CPU provider can compute in it.
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 import threading
 import weakref
@@ -43,8 +44,10 @@ class SimulatedCuda:
         core: Any = ModuleType("cuda.core")
         core.Device, core.Buffer = self.device, SimpleNamespace(from_handle=lambda *range_: Buffer(self, *range_))
         core.LegacyPinnedMemoryResource = lambda: SimpleNamespace(allocate=lambda nbytes: self.new(nbytes))
-        monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
-        monkeypatch.setitem(sys.modules, "cuda.core", core)
+        bindings: Any = ModuleType("cuda.bindings")
+        bindings.driver = SimulatedDriver(self)
+        for name, module in (("cuda", ModuleType("cuda")), ("cuda.core", core), ("cuda.bindings", bindings)):
+            monkeypatch.setitem(sys.modules, name, module)
 
     def device(self, index: int) -> Device:
         """A thread's own object for the GPU."""
@@ -156,6 +159,7 @@ class Stream:
         if self.captured is None:
             self._pending.append(work)
             return
+        assert not gc.isenabled(), "a buffer that is collected during a capture would end the capture"
         self.is_invalid = self.is_invalid or self.cuda.refuses_capture
         if self.is_invalid:
             raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: this GPU captures nothing")
@@ -172,43 +176,54 @@ class Stream:
             self._pending.pop(0)()
             self._done += 1
 
-    def create_graph_builder(self) -> GraphBuilder:
-        return GraphBuilder(self)
 
+class SimulatedDriver:
+    """The driver's calls for CUDA graphs, as cuda.bindings.driver has them: each returns its status first.
 
-class GraphBuilder:
-    """Where a capture has become invalid, ending it fails, and so does closing it."""
+    Destroying what an invalidated capture returns crashes the process on some drivers, so that it is an error here.
+    """
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._graph: list[Work] = []
+    CUresult = SimpleNamespace(CUDA_SUCCESS=SimpleNamespace(name="CUDA_SUCCESS"))
+    CUstreamCaptureMode = SimpleNamespace(CU_STREAM_CAPTURE_MODE_RELAXED=2)
+    INVALIDATED = SimpleNamespace(name="CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
 
-    def begin_building(self) -> GraphBuilder:
-        assert self._stream.captured is None
-        self._stream.captured = self._graph
-        return self
+    def __init__(self, cuda: SimulatedCuda) -> None:
+        self._cuda = cuda
 
-    def end_building(self) -> GraphBuilder:
-        if self._stream.is_invalid:
-            raise RuntimeError("Build process encountered an error and has been invalidated")
-        self._stream.captured = None
-        return self
+    def CUstream(self, handle: int) -> Stream:  # noqa: N802
+        assert handle == Stream.handle
+        assert self._cuda.stream is not None
+        return self._cuda.stream
 
-    def complete(self) -> Graph:
-        self._stream.cuda.captures += 1
-        return Graph(self._graph)
+    def cuGetErrorString(self, status: Any) -> tuple[Any, bytes]:  # noqa: N802
+        return self.CUresult.CUDA_SUCCESS, b"operation failed due to a previous error during capture"
 
-    def close(self) -> None:
-        was_invalid, self._stream.is_invalid, self._stream.captured = self._stream.is_invalid, False, None
-        if was_invalid:
-            raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
+    def cuStreamBeginCapture(self, stream: Stream, mode: int) -> tuple[Any]:  # noqa: N802
+        self._cuda.check_current()
+        assert mode == self.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        assert stream.captured is None
+        stream.captured = []
+        return (self.CUresult.CUDA_SUCCESS,)
 
+    def cuStreamEndCapture(self, stream: Stream) -> tuple[Any, list[Work] | None]:  # noqa: N802
+        work, was_invalid = stream.captured, stream.is_invalid
+        stream.captured, stream.is_invalid = None, False
+        return (self.INVALIDATED, None) if was_invalid else (self.CUresult.CUDA_SUCCESS, work)
 
-class Graph:
-    def __init__(self, work: list[Work]) -> None:
-        self._work = work
+    def cuGraphInstantiate(self, graph: list[Work], flags: int) -> tuple[Any, list[Work]]:  # noqa: N802
+        self._cuda.captures += 1
+        return self.CUresult.CUDA_SUCCESS, list(graph)
 
-    def launch(self, stream: Stream) -> None:
-        stream.cuda.launches += 1
-        for work in self._work:
+    def cuGraphDestroy(self, graph: list[Work] | None) -> tuple[Any]:  # noqa: N802
+        assert graph is not None, "the graph of an invalidated capture must not be destroyed"
+        return (self.CUresult.CUDA_SUCCESS,)
+
+    def cuGraphExecDestroy(self, executable: list[Work]) -> tuple[Any]:  # noqa: N802
+        return (self.CUresult.CUDA_SUCCESS,)
+
+    def cuGraphLaunch(self, executable: list[Work], stream: Stream) -> tuple[Any]:  # noqa: N802
+        self._cuda.check_current()
+        self._cuda.launches += 1
+        for work in executable:
             stream.enqueue(work)
+        return (self.CUresult.CUDA_SUCCESS,)

@@ -56,11 +56,11 @@ class SimulatedTensorRT:
         self, bundle: Any, manifest: Manifest, tensorrt: TensorRT, request: EngineRequest, progress: object
     ) -> dict[str, Engine]:
         """A plan is its graph's name."""
-        self.host = OnnxRuntimeBackend(bundle, manifest, BackendOptions(threads=1))
+        self.host = self.host or OnnxRuntimeBackend(bundle, manifest, BackendOptions(threads=1))
         names = tensorrt.name, tensorrt.version
         engine_keys = {
             graph: make_engine_key(manifest, graph, names, request.target, request.limits, request.options)
-            for graph in manifest.graphs
+            for graph in request.graphs
         }
         return {
             graph: Engine(bundle / f"{graph}.plan", engine_key, graph.encode())

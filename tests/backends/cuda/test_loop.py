@@ -30,7 +30,7 @@ from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 
 from .simulated_cuda import SimulatedCuda
-from .simulated_tensorrt import SHARES_PROFILES, SimulatedTensorRT
+from .simulated_tensorrt import SHARES_PROFILES, SimulatedContext, SimulatedTensorRT
 
 TEXT = "I missed you, and the rest."
 FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
@@ -223,3 +223,21 @@ def test_only_shapes_that_come_again_are_captured(device: Synthesizer, tensorrt:
         run(frames)
     run(3)
     assert tensorrt.cuda.captures == 3
+
+
+def test_denoiser_engine_is_built_at_its_first_use(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+    device.say(TEXT)
+    assert "denoiser" not in tensorrt.engines
+    for _ in range(2):
+        device.say(TEXT, options=SpeechOptions(denoise=0.1))
+    assert tensorrt.engines["denoiser"] == 1
+
+
+def test_graph_that_is_not_capturable_is_enqueued(
+    device: Synthesizer, voice: Synthesizer, tensorrt: SimulatedTensorRT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT-RTX reports it; nothing is captured then."""
+    monkeypatch.setattr(SimulatedContext, "is_stream_capturable", lambda context, stream: False, raising=False)
+    with pytest.warns(CaptureWarning, match="decoder_step: .*the engine reports that it is not capturable"):
+        assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
+    assert tensorrt.cuda.captures == 0
