@@ -51,6 +51,22 @@ def find_gpu(index: int) -> Gpu:
     return Gpu(index, device.name, (capability.major, capability.minor))
 
 
+@dataclass(frozen=True)
+class DeviceMemory:
+    free: int  # bytes
+    total: int  # bytes
+
+
+def device_memory(index: int) -> DeviceMemory:
+    """A GPU's memory, whoever uses it."""
+    from cuda.bindings import driver
+
+    _device(index)
+    status, free, total = driver.cuMemGetInfo()
+    _check((status,), BackendError)
+    return DeviceMemory(int(free), int(total))
+
+
 def _device(index: int) -> Any:
     """The GPU, as this thread's current one."""
     try:
@@ -139,6 +155,13 @@ class CudaStream:
         _device(self._index)
         return CudaEvent(self._index, self._stream.record())
 
+    def record_time(self) -> CudaEvent:
+        """An event that also keeps its time, for `CudaEvent.seconds_since`."""
+        from cuda.core import EventOptions
+
+        _device(self._index)
+        return CudaEvent(self._index, self._stream.record(options=EventOptions(enable_timing=True)))
+
     def capture(self, enqueue: Enqueue) -> Enqueue:
         """The work of `enqueue` as one CUDA graph: a call that launches it, over the same addresses each time.
 
@@ -205,6 +228,11 @@ class CudaEvent:
         """Return when all work enqueued before the event is done."""
         _device(self.index)
         self.event.sync()
+
+    def seconds_since(self, earlier: CudaEvent) -> float:
+        """The GPU's time between two events of `record_time`; waits for this one."""
+        self.wait()
+        return float(self.event - earlier.event) / 1e3
 
 
 class Slots:
