@@ -19,7 +19,9 @@ def convert(
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
     hop_length: Annotated[
         Optional[int],
-        typer.Option(min=1, help="Samples per frame, for a WaveGlow that does not state it.", show_default="as published"),
+        typer.Option(
+            min=1, help="Samples per frame, if the WaveGlow does not state them.", show_default="as published"
+        ),
     ] = None,
 ) -> None:
     """Write checkpoints of any family as safetensors and JSON, which every command accepts in their place."""
@@ -45,13 +47,8 @@ def convert(
 
 
 def _write(model: Tacotron2 | WaveGlow, name: str, folder: Path) -> Path:
-<<<<<<< HEAD:cli/convert.py
     from ..models.safetensors_format import SUFFIX, encode_model
     from ..runtime.files import atomic_write
-=======
-    from ..models.safetensors_format import SUFFIX, encode_model
-    from ..runtime.files import write_whole
->>>>>>> recut-text:export/convert.py
 
     weights, description = encode_model(model, name)
     path = folder / f"{name}{SUFFIX}"
