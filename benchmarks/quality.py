@@ -1,4 +1,4 @@
-"""Measures quality and speed of each precision and backend on complete sentences, until the gate fires.
+"""Measures quality and speed of each precision and backend on complete sentences, which end by their gate.
 
 The reference is PyTorch in float32 with the same noise. The decoder feeds on its own output, so rounding grows along a
 sentence; PyTorch in float64 is measured too, to show the effect of rounding alone.
@@ -36,7 +36,7 @@ SENTENCES = (
 )
 SEEDS = (0, 1)
 WINDOW = 1024  # samples per window of the compared spectra
-FLOOR = 1e-8  # least power, relative to the largest: what is 80 dB below it is inaudible
+FLOOR = 1e-8  # least power of a spectrum, relative to the largest: 80 dB below it is inaudible
 
 Array = NDArray[np.float32]
 

@@ -27,13 +27,13 @@ Array = NDArray[np.float32]
 
 def measure(voice: Synthesizer, runs: int) -> dict[str, Any]:
     """Return medians of this many runs, unstreamed and for each context."""
-    whole, _ = _time_whole(voice)
-    whole_seconds = [_time_whole(voice)[1] for _ in range(runs)]
+    unstreamed, _ = _time_unstreamed(voice)
+    unstreamed_seconds = [_time_unstreamed(voice)[1] for _ in range(runs)]
     rows = []
     for context in CONTEXTS:
         streams = [_time_stream(voice, context) for _ in range(runs)]
-        error = streams[0][0] - whole
-        power, noise = float((whole.astype(np.float64) ** 2).mean()), float((error.astype(np.float64) ** 2).mean())
+        error = streams[0][0] - unstreamed
+        power, noise = float((unstreamed.astype(np.float64) ** 2).mean()), float((error.astype(np.float64) ** 2).mean())
         rows.append(
             {
                 "context_frames": context,
@@ -44,14 +44,14 @@ def measure(voice: Synthesizer, runs: int) -> dict[str, Any]:
         )
     settings = voice.manifest.vocoder
     return {
-        "audio_seconds": len(whole) / voice.manifest.audio.sampling_rate,
+        "audio_seconds": len(unstreamed) / voice.manifest.audio.sampling_rate,
         "receptive_field_frames": [settings.frames_before, settings.frames_after],
-        "whole_seconds": statistics.median(whole_seconds),
+        "whole_seconds": statistics.median(unstreamed_seconds),
         "streams": rows,
     }
 
 
-def _time_whole(voice: Synthesizer) -> tuple[Array, float]:
+def _time_unstreamed(voice: Synthesizer) -> tuple[Array, float]:
     """Return unstreamed samples, and the seconds that they took."""
     begin = time.perf_counter()
     samples = voice.say(TEXT).samples
