@@ -1,7 +1,8 @@
-"""On what, with what and when something was measured."""
+"""Describes the conditions of a measurement: date, machine, threads and package versions."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "torchaudio", "t
 
 
 def conditions(threads: int, gpu: int | None) -> dict[str, Any]:
-    """gpu: the index of the one that was used, None if none was."""
+    """Return the conditions as JSON values. gpu: index of the GPU that was used, None if none was."""
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "cpu": _cpu_name(),
@@ -28,11 +29,21 @@ def conditions(threads: int, gpu: int | None) -> dict[str, Any]:
 
 
 def usable_cores() -> int:
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpu_index(device: int) -> int | None:
+    """Return device if PyTorch can use a CUDA GPU, otherwise None."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return device if torch.cuda.is_available() else None
+
+
 def memory_used(gpu: int | None) -> int:
-    """Bytes in use: of the GPU as a whole, or of this process where none is used. 0 where that cannot be told."""
+    """Bytes in use on the GPU by all processes, or resident in this process if gpu is None; 0 if unknown."""
     if gpu is not None:
         import torch
 
@@ -57,10 +68,10 @@ def _gpu(index: int) -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

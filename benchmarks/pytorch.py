@@ -1,8 +1,8 @@
-"""The PyTorch modules run as NVIDIA's published inference scripts run them: the yardstick.
+"""Runs the PyTorch modules the way NVIDIA's published inference scripts do: the reference of the benchmark.
 
-A decoder step at a time from Python, three concatenations that grow with every step, and a look at the gates, which on
-a GPU is a synchronisation, after each. The inverted 1x1 convolutions are computed once, as those scripts do. Noise is
-drawn before the clock starts, as it is none of the modules' own time.
+Python runs one decoder step at a time. Every step has three concatenations that grow with the utterance, and a check of
+the gates, which synchronizes with the GPU. The inverses of the 1x1 convolutions are computed once, as in those scripts.
+Noise is generated before the clock starts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,17 +20,18 @@ from ..models import Tacotron2, WaveGlow
 from ..models.tacotron2 import DecoderState
 from ..models.waveglow import Invertible1x1Conv
 from .clock import clock_for
-from .pipelines import Pipeline
+from .pipelines import Pipeline, PipelineOutput
 from .voices import Models
-from .workload import Spoken, Workload, token_ids
+from .workload import Workload, token_ids
 
 Function = Callable[..., Any]
 Mode = Literal["eager", "TorchScript", "CUDA graphs"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class PyTorchPipeline(Pipeline):
-    """mode: how the functions below are called; "CUDA graphs" needs a CUDA device. device: as PyTorch names it."""
+    """mode: how the modules are called; "CUDA graphs" needs a CUDA device. device: a PyTorch device name."""
 
     def __init__(self, models: Models, mode: Mode = "eager", device: str = "cpu", precision: str = "fp32") -> None:
         self.name, self.precision = f"PyTorch {mode}", precision
@@ -42,7 +43,7 @@ class PyTorchPipeline(Pipeline):
         self._functions: dict[tuple[Workload, str], Function] = {}
 
     @torch.inference_mode()
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         ids, lengths, dropout, z = self._inputs(work)
         self._clock.start()
         encoded = self._call(work, "encoder", self._tacotron2.encode, ids, lengths)
@@ -54,10 +55,10 @@ class PyTorchPipeline(Pipeline):
         audio = self._call(work, "vocoder", self._waveglow, mel, z)
         self._clock.lap("vocoder")
         seconds = self._clock.seconds()
-        return Spoken(mel.float().cpu().numpy(), audio.float().cpu().numpy()), seconds
+        return PipelineOutput(mel.float().cpu().numpy(), audio.float().cpu().numpy()), seconds
 
     def _decode(self, work: Workload, encoded: tuple[Tensor, ...], dropout: Tensor) -> Tensor:
-        """Mel [B, M, F]"""
+        """Return the mel [B, M, F] before the postnet."""
         config = self._tacotron2.config
         frames = encoded[0].new_zeros(work.batch, config.step_mel_size)
         state: tuple[Tensor, ...] = self._tacotron2.decoder.initial_state(encoded[0])
@@ -67,7 +68,7 @@ class PyTorchPipeline(Pipeline):
             mel = torch.cat((mel, frames[:, None]), 1)
             gates = torch.cat((gates, gate), 1)
             alignments = torch.cat((alignments, DecoderState(*state).attention_weights[:, None]), 1)
-            if bool((torch.sigmoid(gate) > 1.0).all()):  # never: the workload states the length
+            if bool((torch.sigmoid(gate) > 1.0).all()):  # never true: the workload sets the length
                 break
         return mel.reshape(work.batch, work.frames, config.n_mel_channels).transpose(1, 2)
 
@@ -78,14 +79,14 @@ class PyTorchPipeline(Pipeline):
 
     def _call(self, work: Workload, name: str, function: Function, *inputs: Tensor) -> Any:
         if self._mode == "eager" or (self._mode == "CUDA graphs" and name == "encoder"):
-            return function(*inputs)  # the encoder packs its sequence on the host, which no graph captures
+            return function(*inputs)  # the encoder packs its sequence on the host, which a CUDA graph cannot capture
         if (work, name) not in self._functions:
-            compiled = _traced(function, inputs) if self._mode == "TorchScript" else _Graphed(function, inputs)
+            compiled = _trace(function, inputs) if self._mode == "TorchScript" else _CudaGraph(function, inputs)
             self._functions[work, name] = compiled
         return self._functions[work, name](*inputs)
 
     def _inputs(self, work: Workload) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Token ids, their lengths, the decoder's dropout and the vocoder's noise."""
+        """Return token ids [B, T], their lengths [B], dropout masks [B, steps, 2, P] and z [B, group, groups]."""
         config, vocoder = self._tacotron2.config, self._waveglow.config
         steps, groups = work.frames // config.n_frames_per_step, work.frames * vocoder.groups_per_frame
         device = self._where["device"]
@@ -101,7 +102,7 @@ class PyTorchPipeline(Pipeline):
 
 
 def _with_inverses(waveglow: WaveGlow) -> WaveGlow:
-    """A copy that applies its inverted 1x1 convolutions without inverting them anew at each call."""
+    """Return a copy whose 1x1 convolutions are replaced by their inverses, computed once."""
     copied = copy.deepcopy(waveglow)
     for k, convolution in enumerate(waveglow.convinv):
         assert isinstance(convolution, Invertible1x1Conv)
@@ -111,24 +112,24 @@ def _with_inverses(waveglow: WaveGlow) -> WaveGlow:
     return copied
 
 
-def _traced(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+def _trace(function: Function, inputs: tuple[Tensor, ...]) -> Function:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer PyTorch announces that TorchScript will not grow further
+        warnings.simplefilter("ignore")  # newer PyTorch warns that TorchScript is deprecated
         traced: Function = torch.jit.trace(lambda *own: function(*own), inputs, check_trace=False)  # type: ignore[no-untyped-call]
     return traced
 
 
-class _Graphed:
-    """A function captured into a CUDA graph over buffers of its own; what it returns holds until its next call."""
+class _CudaGraph:
+    """A function captured as a CUDA graph with its own buffers; its outputs are valid until the next call."""
 
     def __init__(self, function: Function, inputs: tuple[Tensor, ...]) -> None:
         self._inputs = [tensor.clone() for tensor in inputs]
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries allocate and choose kernels at first, which no capture takes
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # first calls allocate memory and select kernels, which cannot be captured
             for _ in range(3):
                 function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._outputs = function(*self._inputs)
