@@ -60,12 +60,8 @@ def plan(out: Path) -> list[Step]:
         Step("export-demo", 150, [*module, "export", "--out", str(out), "--voice", "demo"], uses_torch=True),
         step("engines", 180, "--bundle", demo, needs=("export-demo",)),
         step("layers", 60, "--bundle", demo, needs=("engines",)),
-        step("graphs", 90, "--bundle", demo, needs=("engines",)),
         step("vocoder-engines", 240, "--bundle", demo, needs=("export-demo",)),
-        step("speech", 90, "--bundle", demo, needs=("vocoder-engines",)),
-        Step(
-            "pytest", 300, ["-m", "pytest", "-q", "-m", "gpu", "-x", str(ROOT / "tests" / "gpu")], ("vocoder-engines",)
-        ),
+        Step("pytest", 400, [*PYTEST, str(ROOT / "tests" / "gpu")], ("vocoder-engines",)),
         Step("export-nvidia", 240, [*module, "export", "--out", str(out), "--voice", "nvidia"], uses_torch=True),
         step("nvidia-engines", 400, "--bundle", nvidia, needs=("export-nvidia",)),
         step("times", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
@@ -135,9 +131,8 @@ def main() -> None:
         missing = [name for name in step.needs if name not in passed]
         left = end - time.monotonic()
         if missing or left < 1:
-            outcome = Outcome(
-                step.name, "skipped", line=f"needs {', '.join(missing)}" if missing else "the day is over"
-            )
+            reason = f"needs {', '.join(missing)}" if missing else "no time is left"
+            outcome = Outcome(step.name, "skipped", line=reason)
         else:
             own = arguments.torch_path if step.uses_torch else inherited
             path = os.pathsep.join(filter(None, [str(package), own]))
