@@ -30,6 +30,7 @@ class BenchRequest:
     backends: Sequence[str] | None = None  # None: all that can run the bundle on this machine
     threads: int | None = None  # None: all usable cores
     device: int = 0  # index of the GPU
+    cpu_peers: bool = False  # time PyTorch on the CPU although there is a GPU
 
 
 def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, progress: Progress) -> Report:
@@ -46,8 +47,12 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         import torch
 
         torch.set_num_threads(threads)
+        if gpu is not None:
+            torch.cuda.set_device(gpu)  # streams and events of PyTorch belong to its current GPU
     peers = models if "speed" in request.measures else None
-    pipelines, memory = load_pipelines(bundles, peers, request.backends, request.device, gpu, threads, progress)
+    pipelines, memory = load_pipelines(
+        bundles, peers, request.backends, request.device, gpu, threads, request.cpu_peers, progress
+    )
     ours = [pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)]
     manifest = ours[0].synthesizer.manifest
     report: Report = {
@@ -57,7 +62,7 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         "warmups": request.preset.warmups,
     }
     if "speed" in request.measures:
-        report |= _measure_speed(pipelines, models, request.preset, manifest, progress)
+        report |= _measure_speed(pipelines, models, request.preset, manifest, gpu, progress)
         for row in report["speed"]:
             row["memory_bytes"] = memory[row["pipeline"], row["precision"]]
     if "quality" in request.measures:
@@ -69,7 +74,12 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
 
 
 def _measure_speed(
-    pipelines: Sequence[Pipeline], models: Models | None, preset: Preset, manifest: Manifest, progress: Progress
+    pipelines: Sequence[Pipeline],
+    models: Models | None,
+    preset: Preset,
+    manifest: Manifest,
+    gpu: int | None,
+    progress: Progress,
 ) -> Report:
     works = [Workload(batch, tokens, preset.frames) for batch in preset.batches for tokens in preset.tokens]
     for work in works:
@@ -82,7 +92,7 @@ def _measure_speed(
     audio = manifest.audio
     rows = speed.measure(pipelines, works, reference, preset, audio.hop_length, audio.sampling_rate, progress)
     progress("the machine's ceilings")
-    ceilings = measure_ceilings(rows)
+    ceilings = measure_ceilings(rows, gpu)
     add_achieved(rows, models)
     return {"speed": rows, "ceilings": ceilings}
 

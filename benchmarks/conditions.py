@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
+import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..runtime.backends.cuda.driver import find_driver
+from ..runtime.backends.cuda.stream import device_memory, find_gpu, gpu_unavailable_reason
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "torchaudio", "tensorrt", "tensorrt-cu13")
+MODULES = ("tensorrt", "tensorrt_rtx")  # may be installed without package metadata
 
 
 def conditions(threads: int, gpu: int | None) -> dict[str, Any]:
@@ -34,21 +37,15 @@ def usable_cores() -> int:
 
 
 def gpu_index(device: int) -> int | None:
-    """Return device if PyTorch can use a CUDA GPU, otherwise None."""
-    if importlib.util.find_spec("torch") is None:
-        return None
-    import torch
-
-    return device if torch.cuda.is_available() else None
+    """Return device if there is a GPU that can be used, otherwise None."""
+    return device if gpu_unavailable_reason() is None else None
 
 
 def memory_used(gpu: int | None) -> int:
     """Bytes in use on the GPU by all processes, or resident in this process if gpu is None; 0 if unknown."""
     if gpu is not None:
-        import torch
-
-        free, total = torch.cuda.mem_get_info(gpu)
-        return int(total - free)
+        memory = device_memory(gpu)
+        return memory.total - memory.free
     status = Path("/proc/self/statm")
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
 
@@ -60,11 +57,13 @@ def _cpu_name() -> str:
 
 
 def _gpu(index: int) -> dict[str, str]:
-    import torch
-
-    properties = torch.cuda.get_device_properties(index)
-    capability = f"{properties.major}.{properties.minor}"
-    return {"name": properties.name, "compute_capability": capability, "cuda": str(torch.version.cuda)}
+    gpu, driver = find_gpu(index), find_driver()
+    assert driver is not None
+    return {
+        "name": gpu.name,
+        "compute_capability": "{}.{}".format(*gpu.compute_capability),
+        "driver": f"CUDA {driver.version // 1000}.{driver.version % 1000 // 10}",
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -74,4 +73,8 @@ def _versions() -> dict[str, str]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    for name in MODULES:
+        module = sys.modules.get(name)  # imported only if it was used
+        if module is not None:
+            versions.setdefault(name, str(module.__version__))
     return versions

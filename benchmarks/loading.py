@@ -26,17 +26,18 @@ def load_pipelines(
     device: int,
     gpu: int | None,
     threads: int,
+    cpu_peers: bool,
     progress: Callable[[str], None],
 ) -> tuple[list[Pipeline], dict[tuple[str, str], int]]:
     """Return the pipelines, and for each (name, precision) the bytes that loading it added to the memory in use.
 
     The pipelines of the PyTorch modules come first, if models are given, and the reference is the first of them.
     backends: None for all that can run a bundle. device: index of the GPU of bundles. gpu: index of the GPU of PyTorch,
-    None without one.
+    None without one. cpu_peers: time PyTorch on the CPU although there is a GPU.
     """
     pipelines: list[Pipeline] = []
     memory: dict[tuple[str, str], int] = {}
-    for description, load_pipeline in _loaders(bundles, models, backends, device, gpu, threads):
+    for description, load_pipeline in _loaders(bundles, models, backends, device, gpu, threads, cpu_peers):
         progress(f"loading {description}")
         before = memory_used(gpu)
         pipeline = load_pipeline()
@@ -52,9 +53,10 @@ def _loaders(
     device: int,
     gpu: int | None,
     threads: int,
+    cpu_peers: bool,
 ) -> Iterator[Loader]:
     if models is not None:
-        yield from _pytorch_loaders(models, gpu)
+        yield from _pytorch_loaders(models, gpu, cpu_peers)
     for bundle in bundles:
         for backend in backends or available_backends(bundle):
             yield f"tacoglow {backend}, {bundle}", partial(BundlePipeline, bundle, backend, device, threads)
@@ -70,14 +72,16 @@ def available_backends(bundle: Path) -> list[str]:
     ]
 
 
-def _pytorch_loaders(models: Models, gpu: int | None) -> Iterator[Loader]:
+def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool) -> Iterator[Loader]:
     from .pytorch import MODES, PyTorchPipeline
     from .torchaudio_peer import TorchaudioPipeline
 
-    yield REFERENCE, partial(PyTorchPipeline, models)
-    yield "PyTorch TorchScript", partial(PyTorchPipeline, models, "TorchScript")
-    if importlib.util.find_spec("torchaudio"):
-        yield "torchaudio", partial(TorchaudioPipeline, models)
+    on_cpu = gpu is None or cpu_peers
+    yield REFERENCE, partial(PyTorchPipeline, models, is_timed=on_cpu)
+    if on_cpu:
+        yield "PyTorch TorchScript", partial(PyTorchPipeline, models, "TorchScript")
+        if importlib.util.find_spec("torchaudio"):
+            yield "torchaudio", partial(TorchaudioPipeline, models)
     if gpu is not None:
         for precision in ("fp32", "fp16"):
             for mode in MODES:

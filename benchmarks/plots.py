@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def _roofline(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]
     figure, axis = _pyplot().subplots(figsize=(8, 5))
     intensities = [2.0**i for i in range(-2, 14)]
     for name, limit in ceilings.items():
-        roof = [min(limit["operations_per_second"], x * limit["bytes_per_second"]) for x in intensities]
+        operations = limit.get("operations_per_second", math.inf)
+        roof = [min(operations, x * limit["bytes_per_second"]) for x in intensities]
         axis.loglog(intensities, [value / 1e9 for value in roof], "k-", alpha=0.5)
         axis.annotate(name, (intensities[-1], roof[-1] / 1e9), ha="right", va="bottom")
     colours = {name: f"C{i}" for i, name in enumerate(_names(rows))}

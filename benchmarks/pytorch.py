@@ -2,7 +2,7 @@
 
 Python runs one decoder step at a time. Every step has three concatenations that grow with the utterance, and a check of
 the gates, which synchronizes with the GPU. The inverses of the 1x1 convolutions are computed once, as in those scripts.
-Noise is generated before the clock starts.
+Noise is generated before the clock starts; copies to and from a GPU are part of the time, as they are of a bundle's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,15 @@ DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "
 class PyTorchPipeline(Pipeline):
     """mode: how the modules are called; "CUDA graphs" needs a CUDA device. device: a PyTorch device name."""
 
-    def __init__(self, models: Models, mode: Mode = "eager", device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        models: Models,
+        mode: Mode = "eager",
+        device: str = "cpu",
+        precision: str = "fp32",
+        is_timed: bool = True,
+    ) -> None:
+        self.is_timed = is_timed
         self.name, self.precision = f"PyTorch {mode}", precision
         self.device = "CPU" if device == "cpu" else torch.cuda.get_device_name(device)
         self._where: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
@@ -44,8 +52,9 @@ class PyTorchPipeline(Pipeline):
 
     @torch.inference_mode()
     def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
-        ids, lengths, dropout, z = self._inputs(work)
+        inputs = self._inputs(work)
         self._clock.start()
+        ids, lengths, dropout, z = (tensor.to(self._where["device"]) for tensor in inputs)
         encoded = self._call(work, "encoder", self._tacotron2.encode, ids, lengths)
         self._clock.lap("encoder")
         mel = self._decode(work, encoded, dropout)
@@ -53,9 +62,9 @@ class PyTorchPipeline(Pipeline):
         mel = self._call(work, "postnet", self._tacotron2.postnet, mel, torch.full_like(lengths, work.frames))
         self._clock.lap("postnet")
         audio = self._call(work, "vocoder", self._waveglow, mel, z)
+        output = PipelineOutput(mel.float().cpu().numpy(), audio.float().cpu().numpy())
         self._clock.lap("vocoder")
-        seconds = self._clock.seconds()
-        return PipelineOutput(mel.float().cpu().numpy(), audio.float().cpu().numpy()), seconds
+        return output, self._clock.seconds()
 
     def _decode(self, work: Workload, encoded: tuple[Tensor, ...], dropout: Tensor) -> Tensor:
         """Return the mel [B, M, F] before the postnet."""
@@ -89,15 +98,14 @@ class PyTorchPipeline(Pipeline):
         """Return token ids [B, T], their lengths [B], dropout masks [B, steps, 2, P] and z [B, group, groups]."""
         config, vocoder = self._tacotron2.config, self._waveglow.config
         steps, groups = work.frames // config.n_frames_per_step, work.frames * vocoder.groups_per_frame
-        device = self._where["device"]
-        ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch, device=device)
+        ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch)
         dropout = np.stack([noise.prenet_dropout(0, steps, 2, config.prenet_dim) for noise in work.noises()])
         z = np.stack([noise.z(0, groups, vocoder.n_group) for noise in work.noises()]) * self._models.voice.sigma
         return (
             ids,
-            torch.full((work.batch,), work.tokens, device=device),
-            torch.from_numpy(dropout).to(**self._where),
-            torch.from_numpy(z).to(**self._where),
+            torch.full((work.batch,), work.tokens),
+            torch.from_numpy(dropout).to(self._where["dtype"]),
+            torch.from_numpy(z).to(self._where["dtype"]),
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .ceilings import ceilings
+from .ceilings import cpu_ceilings, gpu_ceilings
 from .workload import Workload
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class StageCost:
     bytes: float
 
 
-def measure_ceilings(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+def measure_ceilings(rows: Sequence[Row], gpu: int | None) -> dict[str, dict[str, float]]:
     """Return the ceilings of each device and precision in rows, by the name that is stored in each row's "ceiling"."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -40,7 +40,7 @@ def measure_ceilings(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
         on_cpu = row["device"] == "CPU"
         name = row["ceiling"] = "CPU, fp32" if on_cpu else f"{row['device']}, {row['precision']}"
         if name not in found:
-            found[name] = ceilings("cpu", "fp32") if on_cpu else ceilings("cuda", row["precision"])
+            found[name] = cpu_ceilings() if on_cpu else gpu_ceilings(gpu or 0, row["precision"])
     return found
 
 

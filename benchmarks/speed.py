@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .figures import summary
-from .parity import BenchReference
 from .pipelines import Pipeline
 from .workload import Preset, Workload
 
+if TYPE_CHECKING:
+    from .parity import BenchReference
+
+GPU_WARMUPS = 3  # a shape is enqueued the first time, captured the second, and launched as a graph the third
 Row = dict[str, Any]
 Progress = Callable[[str], None]
 
@@ -29,9 +32,10 @@ def measure(
     for work in workloads:
         progress(f"{work}: comparing, then {preset.runs} runs")
         accepted, rejected = _check_parity(pipelines, work, reference, preset.warmups)
-        runs, first_audio = _time_in_turn(accepted, work, preset.runs)
+        timed = [pipeline for pipeline in pipelines if pipeline.is_timed]
+        runs, first_audio = _time_in_turn([pipeline for pipeline in timed if pipeline in accepted], work, preset.runs)
         seconds = work.audio_seconds(samples_per_frame, sampling_rate)
-        for pipeline in pipelines:
+        for pipeline in timed:
             row = _describe(pipeline, work)
             if pipeline in rejected:
                 rows.append(row | {"refused": rejected[pipeline]})
@@ -49,7 +53,7 @@ def _check_parity(
     rejected: dict[Pipeline, str] = {}
     for pipeline in pipelines:
         output = pipeline.synthesize(work)[0]
-        for _ in range(warmups - 1):
+        for _ in range((warmups if pipeline.device == "CPU" else max(warmups, GPU_WARMUPS)) - 1):
             pipeline.synthesize(work)
         if reference is None:
             accepted[pipeline] = {"parity": None}

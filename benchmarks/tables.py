@@ -79,7 +79,8 @@ def stages(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) 
                 body.append([*entry, "-", "-", "-", "-"])
                 continue
             for name, unit in (("operations_per_second", 1e9), ("bytes_per_second", 1e9)):
-                entry += [f"{achieved[name] / unit:.1f}", f"{achieved[name] / limits[name]:.0%}"]
+                share = f"{achieved[name] / limits[name]:.0%}" if name in limits else "-"
+                entry += [f"{achieved[name] / unit:.1f}", share]
             body.append(entry)
     return table(["pipeline", "precision", "stage", "p50 ms", "Gop/s", "of ceiling", "GB/s", "of ceiling"], body)
 

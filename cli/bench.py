@@ -81,6 +81,9 @@ def bench(
     ] = None,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
+    cpu_peers: Annotated[
+        bool, typer.Option("--cpu-peers", help="Also time PyTorch on the CPU, although there is a GPU.")
+    ] = False,
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Write the figures to this JSON file.")
     ] = None,
@@ -111,7 +114,9 @@ def bench(
 
     changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
     chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
-    request = BenchRequest([entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device)
+    request = BenchRequest(
+        [entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device, cpu_peers
+    )
     models = _load_models(bundle, demo, dims, tacotron2, waveglow, pretrained, config)
     report = _measure(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
     _print_report(report)

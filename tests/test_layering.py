@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -299,6 +300,15 @@ def test_the_command_line_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp
     done = run_without(COMMAND, "trt-infer", tiny_bundle, "Hello.", "-o", "hello.wav", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert run_without(COMMAND, "tacoglow", "doctor", cwd=tmp_path).returncode == 0
+
+
+def test_bench_of_a_bundle_runs_without_torch(tiny_bundle: Path, tmp_path: Path) -> None:
+    arguments = ["bench", tiny_bundle, "--frames", 8, "--tokens", 10, "--runs", 2, "-o", "figures.json"]
+    done = run_without(COMMAND, "tacoglow", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert [row["pipeline"] for row in report["speed"]] == ["tacoglow onnxruntime"]
+    assert report["ceilings"]["CPU, fp32"]["bytes_per_second"] > 0
 
 
 def test_what_is_missing_is_named(tiny_bundle: Path, tmp_path: Path) -> None:

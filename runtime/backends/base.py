@@ -108,6 +108,10 @@ class Backend(ABC):
     def unavailable_reason() -> str | None:
         """Why this backend cannot run on this machine, and the command that fixes it; None if it can."""
 
+    def synchronize(self) -> None:
+        """Wait for all work that is under way, such as that of an abandoned stream."""
+        return
+
     def open(self, graph: str) -> GraphRunner:
         """The graph's runner; each graph is opened once. Raises BundleError or BackendError."""
         if graph not in self._opened:

@@ -44,6 +44,9 @@ class OnnxRuntimeCudaBackend(Backend):
             )
         return None
 
+    def synchronize(self) -> None:
+        self._stream.record().wait()
+
     def _open(self, graph: str) -> GraphRunner:
         import onnxruntime
 

@@ -136,6 +136,10 @@ class CudaStream:
         """Enqueue a copy; it is done when an event recorded after it has been waited for."""
         self._copy(target.ctypes.data, source.address, source.nbytes)
 
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Enqueue a copy within the GPU's memory."""
+        self._copy(target.address, source.address, source.nbytes)
+
     def _copy(self, target: int, source: int, nbytes: int) -> None:
         from cuda.core import Buffer
 

@@ -53,6 +53,9 @@ class TensorRTBackend(Backend):
         name = f"kernels-{self._tensorrt.version}-{self._target.capability}.cache"
         return RuntimeCache(self._tensorrt, EngineCache(self.options.engines).folder / name)
 
+    def synchronize(self) -> None:
+        self._stream.record().wait()
+
     def _open(self, graph: str) -> GraphRunner:
         if graph not in ALWAYS_USED:
             self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])

@@ -43,6 +43,7 @@ class SimulatedCuda:
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         core: Any = ModuleType("cuda.core")
         core.Device, core.Buffer = self.device, SimpleNamespace(from_handle=lambda *range_: Buffer(self, *range_))
+        core.EventOptions = SimpleNamespace
         core.LegacyPinnedMemoryResource = lambda: SimpleNamespace(allocate=lambda nbytes: self.new(nbytes))
         bindings: Any = ModuleType("cuda.bindings")
         bindings.driver = SimulatedDriver(self)
@@ -165,16 +166,27 @@ class Stream:
             raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: this GPU captures nothing")
         self.captured.append(work)
 
-    def record(self) -> SimpleNamespace:
+    def record(self, options: object = None) -> Event:
         self.cuda.check_current()
-        position = self._done + len(self._pending)
-        return SimpleNamespace(sync=lambda: self._run_up_to(position))
+        return Event(self, self._done + len(self._pending))
 
-    def _run_up_to(self, position: int) -> None:
+    def run_up_to(self, position: int) -> None:
         self.cuda.check_current()
         while self._done < position:
             self._pending.pop(0)()
             self._done += 1
+
+
+class Event:
+    def __init__(self, stream: Stream, position: int) -> None:
+        self._stream, self._position = stream, position
+
+    def sync(self) -> None:
+        self._stream.run_up_to(self._position)
+
+    def __sub__(self, earlier: Event) -> float:
+        """Milliseconds: one per piece of work."""
+        return float(self._position - earlier._position)
 
 
 class SimulatedDriver:
@@ -194,6 +206,9 @@ class SimulatedDriver:
         assert handle == Stream.handle
         assert self._cuda.stream is not None
         return self._cuda.stream
+
+    def cuMemGetInfo(self) -> tuple[Any, int, int]:  # noqa: N802
+        return self.CUresult.CUDA_SUCCESS, 3 << 30, 4 << 30
 
     def cuGetErrorString(self, status: Any) -> tuple[Any, bytes]:  # noqa: N802
         return self.CUresult.CUDA_SUCCESS, b"operation failed due to a previous error during capture"
