@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.backends.cuda.graph import CaptureWarning
+from tacoglow.runtime.backends.cuda.graph import CaptureWarning, CudaGraphRunner
+from tacoglow.runtime.backends.cuda.stream import device_memory
 from tacoglow.runtime.manifest import GRAPH_NAMES, TensorSpec
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests import tolerances
@@ -107,17 +108,18 @@ def test_the_decoder_is_captured_on_tensorrt(device: Synthesizer) -> None:
         warnings.simplefilter("always")
         device.say(SHORT)
     assert not [warning for warning in seen if warning.category is CaptureWarning and "decoder" in str(warning.message)]
+    step = device.backend.open("decoder_step")
+    assert isinstance(step, CudaGraphRunner)
+    assert step.capturable  # false from the first failed capture on, which warned then
 
 
 def test_device_memory_stays_where_it_was(device: Synthesizer) -> None:
     """200 utterances of mixed lengths and batch sizes."""
-    from cuda.bindings import driver
 
     def used() -> int:
         gc.collect()
-        error, free, total = driver.cuMemGetInfo()
-        assert error == driver.CUresult.CUDA_SUCCESS
-        return int(total) - int(free)
+        memory = device_memory(0)
+        return memory.total - memory.free
 
     words = LONG.split()
     rng = np.random.default_rng(0)
