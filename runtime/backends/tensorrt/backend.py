@@ -20,6 +20,8 @@ from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, tar
 from .runtime_cache import RuntimeCache
 from .versions import TensorRT, load_tensorrt, tensorrt_unavailable_reason
 
+Corners = tuple[tuple[int, ...], tuple[int, ...]]  # the smallest and the largest shape
+
 
 class TensorRTBackend(Backend):
     name = "tensorrt"
@@ -127,7 +129,8 @@ class LoadedEngines:
         else:
             context.device_memory = memory.address
         spec = self._manifest.graphs[graph]
-        return TensorRTContext(spec, context, memory, self._stream, partial(self._error, graph))
+        profiles = _profile_shapes(engine, spec)
+        return TensorRTContext(spec, context, profiles, memory, self._stream, partial(self._error, graph))
 
     def _create_context(self, engine: Any) -> Any:
         user_managed = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
@@ -167,12 +170,14 @@ class TensorRTContext:
         self,
         spec: GraphSpec,
         context: Any,
+        profiles: Sequence[Mapping[str, Corners]],
         memory: DeviceArray,
         stream: CudaStream,
         error: Callable[[str], BackendError],
     ) -> None:
-        """memory: the context's activation memory, kept alive as long as the context."""
-        self._spec, self._context, self._memory = spec, context, memory
+        """profiles: the engine's. memory: the context's activation memory, kept alive as long as the context."""
+        self._spec, self._context, self._profiles, self._memory = spec, context, profiles, memory
+        self._profile = 0
         self._stream, self._error = stream.handle, error
         self._shapes: dict[str, tuple[int, ...]] = {}
 
@@ -195,13 +200,40 @@ class TensorRTContext:
         is_stream_capturable = getattr(self._context, "is_stream_capturable", None)
         return is_stream_capturable is None or bool(is_stream_capturable(self._stream))
 
+    def _set_profile(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Select the engine's last profile that admits the shapes: later profiles are for fewer shapes, and faster."""
+        admitted = [i for i, profile in enumerate(self._profiles) if _admits(profile, shapes)]
+        if admitted and admitted[-1] != self._profile:
+            if not self._context.set_optimization_profile_async(admitted[-1], self._stream):
+                raise self._error(f"cannot use profile {admitted[-1]}")
+            self._profile, self._shapes = admitted[-1], {}
+
     def _set_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Set only shapes that have changed: after new shapes the context has work that cannot be captured."""
+        if shapes != self._shapes:
+            self._set_profile(shapes)
         for name, shape in shapes.items():
             if self._shapes.get(name) != shape:
                 if not self._context.set_input_shape(name, shape):
                     raise self._error(f"does not take {name} of {shape}")
                 self._shapes[name] = shape
+
+
+def _profile_shapes(engine: Any, spec: GraphSpec) -> list[dict[str, Corners]]:
+    """The smallest and the largest shape of every input, by profile of the engine."""
+    profiles = []
+    for profile in range(engine.num_optimization_profiles):
+        shapes = {tensor.name: engine.get_tensor_profile_shape(tensor.name, profile) for tensor in spec.inputs}
+        profiles.append({name: (tuple(corners[0]), tuple(corners[2])) for name, corners in shapes.items()})
+    return profiles
+
+
+def _admits(profile: Mapping[str, Corners], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    return all(
+        least <= size <= most
+        for name, shape in shapes.items()
+        for least, size, most in zip(profile[name][0], shape, profile[name][1], strict=True)
+    )
 
 
 def _activation_bytes(engine: Any) -> int:

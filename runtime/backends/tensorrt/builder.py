@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import BackendError, RequestError
 from ...files import atomic_write
 from ...manifest import GraphSpec
-from .engine_key import EngineKey, input_shapes
+from .engine_key import EngineKey, input_shapes, optimization_profiles
 from .versions import TensorRT, set_layer_precisions
 
 # Called with the builder's phase and the fraction done, 0 to 1, or None if TensorRT does not report one.
@@ -107,10 +107,11 @@ class EngineBuilder:
             config.set_tactic_sources(config.get_tactic_sources() & ~absent)
         if self.tensorrt.builds_ahead_of_time:
             self._set_compute_capability(config, engine_key)
-        profile = self._builder.create_optimization_profile()
-        for name, shapes in input_shapes(spec, engine_key.profile).items():
-            profile.set_shape(name, *shapes)
-        config.add_optimization_profile(profile)
+        for ranges in optimization_profiles(engine_key.profile):
+            profile = self._builder.create_optimization_profile()
+            for name, shapes in input_shapes(spec, ranges).items():
+                profile.set_shape(name, *shapes)
+            config.add_optimization_profile(profile)
         return config
 
     def _set_compute_capability(self, config: Any, engine_key: EngineKey) -> None:

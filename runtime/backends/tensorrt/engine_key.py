@@ -121,6 +121,17 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
     return {letter: ranges[letter] for letter in sorted(used)}
 
 
+def optimization_profiles(profile: dict[str, DimRange]) -> list[dict[str, DimRange]]:
+    """The profiles of an engine: its whole range, and batch 1 by itself if it takes larger batches too.
+
+    With a batch of 1, TensorRT fuses a decoder step's matrix products into the kernels around them: 15 kernels, not 18.
+    """
+    batch = profile.get("B")
+    if batch is None or not batch.min == 1 < batch.max:
+        return [profile]
+    return [profile, profile | {"B": DimRange(min=1, typical=1, max=1)}]
+
+
 def input_shapes(spec: GraphSpec, profile: dict[str, DimRange]) -> dict[str, list[tuple[int, ...]]]:
     """Input name -> its smallest, typical and largest shape, for inputs whose shape is not fixed."""
     corners = [{letter: getattr(span, end) for letter, span in profile.items()} for end in ("min", "typical", "max")]

@@ -80,10 +80,21 @@ class SimulatedRuntime:
 
 class SimulatedEngine:
     device_memory_size = 1 << 12
+    num_optimization_profiles = 2  # the whole range, and batch 1 by itself
 
     def __init__(self, tensorrt: SimulatedTensorRT, logger: Any, graph: str) -> None:
         self.tensorrt, self.logger, self.graph = tensorrt, logger, graph
         self._has_profile_in_use = False
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        manifest = self.tensorrt.host.manifest if self.tensorrt.host else None
+        assert manifest is not None
+        tensor = manifest.graphs[self.graph].tensors[name]
+        corners = []
+        for end in ("min", "typical", "max"):
+            dims = {letter: getattr(span, end) for letter, span in manifest.dimensions.items()}
+            corners.append(tensor.resolve(dims | {"B": 1} if profile else dims))
+        return corners
 
     def create_execution_context(self, strategy: int) -> SimulatedContext:
         assert strategy == 2
@@ -107,11 +118,21 @@ class SimulatedContext:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._is_prepared = False
+        self._profile = 0
         self._shapes_version = 0
         assert engine.tensorrt.host is not None
         self._host: GraphRunner = engine.tensorrt.host.open(engine.graph)
 
+    def set_optimization_profile_async(self, profile: int, handle: int) -> bool:
+        assert handle == Stream.handle
+        self._profile = profile
+        self._shapes, self._is_prepared = {}, False
+        self._shapes_version += 1
+        return True
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        least, _, most = self._engine.get_tensor_profile_shape(name, self._profile)
+        assert all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True)), (name, shape)
         if not self._has_profile:
             return self._refuse("profile 0 is in use by another execution context")
         self._shapes[name] = shape
