@@ -25,7 +25,7 @@ from ...runtime.manifest import Manifest
 from ...runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
 from ...runtime.serving.python_backend import ENGINES_FOLDER, VOICE_FOLDER
 from ..errors import ExportError
-from ..folders import temporary_directory
+from ..folders import created_directory, temporary_directory
 from .configs import ServingOptions, graph_config, text_config, warmup_files
 from .pbtxt import to_pbtxt
 
@@ -57,16 +57,16 @@ def export_triton(
         graph_path(bundle, graph, spec)
     models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in GRAPHS)]
     _check_version(repository, models, version, manifest)
+    max_batch = options.batch_limit(manifest)
     engines = _engines(bundle, manifest, options)
     try:
-        repository.mkdir(parents=True, exist_ok=True)
         # Inside the repository, which may be a separate file system: a rename works only within one.
-        with temporary_directory(repository / "export", "new") as folder:
+        with created_directory(repository), temporary_directory(repository / "export", "new") as folder:
             _write_text_models(folder, bundle, engines, manifest, name, version, options)
             voice = folder / name / str(version) / VOICE_FOLDER
             for graph in GRAPHS:
-                file, max_batch = _graph_file(voice, manifest, engines.get(graph), graph, options)
-                config = graph_config(f"{name}_{graph}", manifest.graphs[graph], max_batch, options)
+                file, batch = _graph_file(voice, manifest, engines.get(graph), graph, max_batch)
+                config = graph_config(f"{name}_{graph}", manifest.graphs[graph], batch, options)
                 _write_graph_model(folder / f"{name}_{graph}", file, config, version)
             for model in models:
                 _publish(folder / model, repository / model, str(version))
@@ -137,11 +137,8 @@ def _engines(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[
     return get_or_build_engines(bundle, manifest, tensorrt, EngineRequest(target_of(gpu, tensorrt)), TerminalProgress())
 
 
-def _graph_file(
-    voice: Path, manifest: Manifest, engine: Engine | None, graph: str, options: ServingOptions
-) -> tuple[Path, int]:
+def _graph_file(voice: Path, manifest: Manifest, engine: Engine | None, graph: str, max_batch: int) -> tuple[Path, int]:
     """The file of a graph that is served as a model, and the largest batch that it accepts."""
-    max_batch = options.batch_limit(manifest)
     if engine is None:
         return voice / manifest.graphs[graph].file, max_batch
     return voice.parent / ENGINES_FOLDER / engine.path.name, min(engine.engine_key.profile["B"].max, max_batch)
