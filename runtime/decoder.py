@@ -93,17 +93,18 @@ class DecoderSession:
 
     def advance(self, n_frames: int) -> bool:
         """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
-        end = self.frame + n_frames
-        while self.running and self.frame < end:
+        end = min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
+        while self.running and self.step < end:
             self._options.check_cancelled()
-            self._launch_ahead()
+            self._launch_ahead(end)
             self._record(self._steps.read())
         return self.running
 
-    def _launch_ahead(self) -> None:
-        """Keep as many chunks launched as the device needs to never wait for the host."""
+    def _launch_ahead(self, end: int) -> None:
+        """Keep as many chunks launched as a GPU needs to never wait for the host, and none beyond step `end`: a stream
+        wants its vocoder window next."""
         ahead = self.step + self._steps.chunks_ahead * self._steps.chunk_steps
-        while self._launched <= ahead and self._launched < self._step_limit:
+        while self._launched <= ahead and self._launched < end:
             self._steps.launch(self._launched)
             self._launched += self._steps.chunk_steps
 

@@ -112,7 +112,8 @@ class Synthesizer:
         Noise(seed)  # rejects a seed out of range now, not at the first segment
 
         def open_piece(i: int, piece: Piece) -> UtteranceStream:
-            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, Noise(seed, i), resolved, frames)
+            noise = self._prefetch(Noise(seed, i), resolved)
+            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
 
         pieces = split_into_pieces(self.front_end, text, self.manifest.range("T").max)
         return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_of_ending)

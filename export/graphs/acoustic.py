@@ -152,10 +152,11 @@ class DecoderStepGraph(nn.Module):
         )
         query = self.query(attention_hidden.to(self.compute)).float()[:, None, :]  # [B, 1, A]
         location = self.location(torch.stack((attention_weights, attention_weights_cum), 1)).transpose(1, 2)
-        # As sums of products, and not as matrix products of one row, TensorRT fuses them into the kernels around them.
+        # Sums of products, not matrix products of one row: TensorRT fuses those into the kernels around them. The sums
+        # run over the last axis, where ONNX Runtime adds in the same order for every batch size.
         energies = (torch.tanh(query + location + processed_memory) * self.energy).sum(2)  # [B, T]
         attention_weights = F.softmax(energies.masked_fill(memory_mask, -torch.inf), dim=1)
-        attention_context = (attention_weights[:, :, None] * memory).sum(1)  # [B, E]
+        attention_context = (attention_weights[:, None, :] * memory.transpose(1, 2)).sum(2)  # [B, E]
         decoder_hidden, decoder_cell = self.decoder_rnn(
             torch.cat((attention_hidden, attention_context), 1), decoder_hidden, decoder_cell
         )

@@ -147,6 +147,15 @@ def test_gates_are_read_one_chunk_late(device: Synthesizer, events: list[str]) -
     assert events == ["launch 0", "launch 16", "read", "launch 32", "read", "read"]
 
 
+def test_stream_launches_no_chunk_beyond_its_segment(device: Synthesizer, events: list[str]) -> None:
+    """2 frames and all that they depend on are less than a chunk of 16 steps: the vocoder runs next."""
+    with device.stream(TEXT, 1, 6, 2, 0, FOREVER) as stream:
+        next(stream)
+        assert events == ["launch 0", "read"]
+        list(stream)
+    assert events == ["launch 0", "read", "launch 16", "read", "launch 32", "read"]
+
+
 def test_early_stop_runs_at_most_one_extra_chunk(device: Synthesizer, voice: Synthesizer, events: list[str]) -> None:
     """The gate fires within the first chunk: the second is under way by then, and what it leaves harms nobody."""
     audio = device.say(TEXT, options=SpeechOptions(gate_threshold=1e-6))
