@@ -74,9 +74,9 @@ class CudaGraphRunner(GraphRunner):
         self._idle_chunks.setdefault(key, []).append(buffers)
         self._idle_chunks.move_to_end(key)
         while sum(map(len, self._idle_chunks.values())) > MAX_CACHED_CHUNKS:
-            oldest = next(iter(self._idle_chunks))
-            self._idle_chunks[oldest].pop(0)
-            if not self._idle_chunks[oldest]:
+            oldest, idle = next(iter(self._idle_chunks.items()))
+            del idle[:1]  # idle is empty if all buffers of this key are in use
+            if not idle:
                 del self._idle_chunks[oldest]
 
     def capture(self, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:

@@ -181,6 +181,19 @@ def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
     assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
 
 
+def test_chunk_cache_evicts_while_the_oldest_buffers_are_in_use(device: Synthesizer) -> None:
+    step = device.backend.open("decoder_step")
+    assert isinstance(step, CudaGraphRunner)
+    ids = device.front_end.encode(TEXT)
+    one, two = device.acoustic.encode([ids]), device.acoustic.encode([ids, ids])
+    step.decoder_steps(one, [Noise(0)])  # freed at once, so the next line uses the same buffers
+    in_use = [step.decoder_steps(one, [Noise(0)])]
+    in_use += [step.decoder_steps(two, [Noise(0), Noise(1)]) for _ in range(MAX_CACHED_CHUNKS + 1)]
+    del in_use[1:]
+    gc.collect()
+    assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
+
+
 def captures_refused(seen: pytest.WarningsRecorder) -> list[str]:
     """The graphs that were warned of."""
     return [str(warning.message).split(":")[0] for warning in seen if warning.category is CaptureWarning]
