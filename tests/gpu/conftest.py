@@ -1,6 +1,6 @@
-"""Voices and backends of the tests that need a GPU: python -m pytest -m gpu
+"""Voices and backends for tests that need a GPU; run with: python -m pytest -m gpu
 
-They have the whole of a GPU machine to themselves: the demo voice is exported and its engines are built, once a run.
+Each run exports the demo voice and builds its engines once.
 """
 
 from __future__ import annotations
