@@ -6,7 +6,7 @@ import platform
 import sys
 from importlib import metadata
 
-# distribution names that provide a part -> what it is needed for, how to install it
+# Distributions that provide a part -> the part's purpose, and how to install it.
 PARTS = {
     ("numpy",): ("the runtime", "pip install tacoglow"),
     ("onnxruntime", "onnxruntime-gpu"): ("running on a CPU", "pip install 'tacoglow[cpu]'"),
