@@ -28,7 +28,7 @@ DROPOUT_STEPS = 64  # decoder steps per generated block of dropout masks on the 
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What the decoder attends to. The fields are inputs of decoder_step, by name."""
+    """The encoder's outputs for one batch; the fields are inputs of decoder_step, by name."""
 
     memory: NDArray[np.float32]  # [B, T, E]
     processed_memory: NDArray[np.float32]  # [B, T, A]
@@ -60,7 +60,7 @@ class DecodedItem:
     alignment: NDArray[np.float32]  # [F, T]
     mel_length: int  # frames before the gate fired
     stop_reason: StopReason
-    noise: Noise  # of the attempt that gave this result; the vocoder draws z from it
+    noise: Noise  # noise of this decoding attempt; the vocoder draws z from it
 
 
 class DecoderSession:
@@ -111,7 +111,7 @@ class DecoderSession:
             self._launched += self._steps.chunk_steps
 
     def _record(self, chunk: Chunk) -> None:
-        """Store a chunk's steps; those beyond the frame limit or an item's end do not count."""
+        """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
         n = min(len(chunk.gate_logits), self._step_limit - self.step)
         done = slice(self.step, self.step + n)
         self._step_mels[:, done] = chunk.mel[:n].swapaxes(0, 1)

@@ -109,8 +109,8 @@ class StreamOptions:
 
 @dataclass(frozen=True)
 class SegmentFrames:
-    """A stream's segments, in frames."""
+    """Sizes of a stream's segments, in frames."""
 
     first: int
     later: int
-    context: int | None  # on either side; None: the vocoder's whole receptive field
+    context: int | None  # frames on either side of a segment; None: the vocoder's whole receptive field
