@@ -50,9 +50,7 @@ def expected_speech(model: Tacotron2, ids: list[int], noise: Noise, threshold: f
     gates: list[float] = []
     alignment: list[NDArray[Any]] = []
     while len(gates) < n_steps and not (gates and gates[-1] > threshold):
-        group, gate, state = model.decoder(
-            group, torch.from_numpy(dropout[None, len(gates)]), state, *encoded
-        )
+        group, gate, state = model.decoder(group, torch.from_numpy(dropout[None, len(gates)]), state, *encoded)
         frames += [group[0, k * bands : (k + 1) * bands].numpy() for k in range(r)]
         alignment += [state.attention_weights[0].numpy()] * r
         gates.append(float(torch.sigmoid(gate)))
