@@ -1,4 +1,4 @@
-"""A tiny random voice: two checkpoints in NVIDIA's layout, their voice file, and the bundle exported from them."""
+"""Fixtures of a tiny random voice: two checkpoints in NVIDIA's layout, their voice file, the exported bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tacoglow.models.config import WNConfig
 from tacoglow.text import NVIDIA_SYMBOLS
 
 SEED = 20190427
-# No value is NVIDIA's default where it may differ, so that a default cannot stand in for what the files say.
+# Values differ from NVIDIA's defaults where possible, so that a default used instead of a file's value is noticed.
 TACOTRON2: dict[str, Any] = {
     "n_mel_channels": 16,
     "n_symbols": 148,
@@ -70,7 +70,7 @@ class TinyCheckpoints:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Models this small only wait for each other in threads."""
+    """Use one thread: with models this small, more threads only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -79,7 +79,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoints:
-    """Files that tests read and never change."""
+    """Write the tiny voice's files. Tests must not change them."""
     folder = tmp_path_factory.mktemp("tiny_checkpoints")
     files = TinyCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
     torch.manual_seed(SEED)
@@ -91,7 +91,7 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny voice, exported once: copy it before damaging it."""
+    """Export the tiny voice. Tests must not change it, but may copy it."""
     bundle = tmp_path_factory.mktemp("tiny_bundle") / "voice"
     export_onnx(
         load_tacotron2(tiny_checkpoints.tacotron2),
@@ -103,10 +103,10 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
     return bundle
 
 
-# r and a seed of weights whose utterances end at many different frames, some at the limit
+# The params are r and a seed of weights whose utterances end at many different frames, some at the limit.
 @pytest.fixture(scope="session", params=[(2, 20), (3, 51)], ids=["r=2", "r=3"])
 def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Tacotron 2 of r = 2 or 3 frames a decoder step, as NVIDIA/tacotron2 saves it: the weights alone say r."""
+    """Write a tiny Tacotron 2 with r frames per decoder step, as NVIDIA/tacotron2 does: only the weights show r."""
     path = tmp_path_factory.mktemp("reduced_checkpoint") / "tacotron2.pt"
     r, seed = request.param
     torch.manual_seed(seed)
@@ -118,7 +118,7 @@ def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 def reduced_bundle(
     reduced_checkpoint: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """That voice with TorchScript: copy it before damaging it."""
+    """Export that voice, with TorchScript. Tests must not change it, but may copy it."""
     bundle = tmp_path_factory.mktemp("reduced_bundle") / "voice"
     models = load_tacotron2(reduced_checkpoint), load_waveglow(tiny_checkpoints.waveglow)
     voice = read_voice_file(tiny_checkpoints.voice)
@@ -128,26 +128,26 @@ def reduced_bundle(
 
 
 def tacotron2_state(config: dict[str, Any]) -> dict[str, Tensor]:
-    """Random weights of a voice that ends, under NVIDIA's names; drawn from torch's generator."""
+    """Return random weights under NVIDIA's names, from torch's generator, of a voice whose gate fires."""
     model = Tacotron2(Tacotron2Config(**config))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if any(part in name for part in ("lstm", "_rnn", "prenet", "attention_layer", "projection.weight")):
-                weight.mul_(3.0)  # so that text and noise, and not biases alone, decide
+                weight.mul_(3.0)  # so that text and noise matter as much as the biases
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
                 assert module.running_mean is not None
                 assert module.running_var is not None
                 nn.init.normal_(module.running_mean, 0.0, 0.1)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
-        # Gates that fire within the frame limit on most texts, and not at once.
+        # The gate fires within the frame limit on most texts, but not at the first frames.
         model.decoder.gate_layer.weight.mul_(30.0)
         model.decoder.gate_layer.bias.fill_(-2.8)
     return {_published_name(name): value.clone() for name, value in model.state_dict().items()}
 
 
 def _published_name(name: str) -> str:
-    """NVIDIA's name of a tensor, with the wrappers that this package's modules do without."""
+    """Return NVIDIA's name of a tensor, which includes wrapper modules that this package does not have."""
     stem, kind = name.rsplit(".", 1)
     if stem.startswith(("encoder.convolutions", "postnet.convolutions")) and stem.endswith(".0"):
         return f"{stem}.conv.{kind}"
@@ -158,7 +158,7 @@ def _published_name(name: str) -> str:
 
 
 def _waveglow_state() -> dict[str, Tensor]:
-    """With weight norm on, as training saves it."""
+    """Return random weights with weight norm on, as training saves them."""
     model = WaveGlow(WaveGlowConfig(**{**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"])}))
     state = {}
     for name, value in model.state_dict().items():
