@@ -16,6 +16,7 @@ from tacoglow.export.graphs import build_graphs
 from tacoglow.export.graphs.acoustic import DecoderStepGraph, EncoderGraph, LSTMCell, PostnetGraph
 from tacoglow.export.graphs.fold import fold_batch_norm, fold_location, upsampling_as_convolution
 from tacoglow.export.graphs.vocoder import DenoiserGraph, WaveGlowGraph
+from tacoglow.export.parity import _compare
 from tacoglow.export.to_onnx import write_onnx
 from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.tests.tolerances import FOLDED
@@ -57,9 +58,8 @@ def test_location_dense_is_folded_into_the_convolution() -> None:
     torch.testing.assert_close(folded.transpose(1, 2), dense(convolution(x).transpose(1, 2)))
 
 
-@pytest.mark.parametrize(
-    "kernel", [32, 29, 8]
-)  # a multiple of the stride, not a multiple, and the stride itself (no overlap)
+# Kernels: a multiple of the stride, not a multiple, and the stride itself (no overlap).
+@pytest.mark.parametrize("kernel", [32, 29, 8])
 def test_upsampling_equals_a_convolution_over_frames(kernel: int) -> None:
     upsample = nn.ConvTranspose1d(3, 3, kernel, stride=8).double()
     mel = torch.randn(2, 3, 5, dtype=torch.float64)
@@ -144,9 +144,7 @@ def test_sensitive_nodes_compute_in_float32(
     assert half in products
 
 
-def test_nan_fails_the_parity_check(tacotron2: Tacotron2, waveglow: WaveGlow) -> None:
+def test_nan_fails_the_parity_check() -> None:
     """A weight outside the range of float16 becomes Inf and may lead to NaN, which must not pass the check."""
-    from tacoglow.export.parity import _compare
-
     entry = _compare(np.array([np.nan]), np.array([1.0]), 1.0)
     assert not entry.max_abs_error <= entry.tolerance
