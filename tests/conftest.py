@@ -70,7 +70,7 @@ class TinyCheckpoints:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Use one thread: with models this small, more threads only wait for each other."""
+    """Models this small only wait for each other in threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -91,7 +91,7 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Export the tiny voice. Tests must not change it, but may copy it."""
+    """The tiny voice, exported once: copy it before damaging it."""
     bundle = tmp_path_factory.mktemp("tiny_bundle") / "voice"
     export_onnx(
         load_tacotron2(tiny_checkpoints.tacotron2),
@@ -106,7 +106,7 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
 # The params are r and a seed of weights whose utterances end at many different frames, some at the limit.
 @pytest.fixture(scope="session", params=[(2, 20), (3, 51)], ids=["r=2", "r=3"])
 def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a tiny Tacotron 2 with r frames per decoder step, as NVIDIA/tacotron2 does: only the weights show r."""
+    """A tiny Tacotron 2 of r = 2 or 3 frames a decoder step, as NVIDIA/tacotron2 saves it: the weights alone say r."""
     path = tmp_path_factory.mktemp("reduced_checkpoint") / "tacotron2.pt"
     r, seed = request.param
     torch.manual_seed(seed)
@@ -118,7 +118,7 @@ def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 def reduced_bundle(
     reduced_checkpoint: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Export that voice, with TorchScript. Tests must not change it, but may copy it."""
+    """That voice with TorchScript: copy it before damaging it."""
     bundle = tmp_path_factory.mktemp("reduced_bundle") / "voice"
     models = load_tacotron2(reduced_checkpoint), load_waveglow(tiny_checkpoints.waveglow)
     voice = read_voice_file(tiny_checkpoints.voice)
@@ -128,26 +128,26 @@ def reduced_bundle(
 
 
 def tacotron2_state(config: dict[str, Any]) -> dict[str, Tensor]:
-    """Return random weights under NVIDIA's names, from torch's generator, of a voice whose gate fires."""
+    """Random weights of a voice that ends, under NVIDIA's names; drawn from torch's generator."""
     model = Tacotron2(Tacotron2Config(**config))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if any(part in name for part in ("lstm", "_rnn", "prenet", "attention_layer", "projection.weight")):
-                weight.mul_(3.0)  # so that text and noise matter as much as the biases
+                weight.mul_(3.0)  # so that text and noise, and not biases alone, decide
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
                 assert module.running_mean is not None
                 assert module.running_var is not None
                 nn.init.normal_(module.running_mean, 0.0, 0.1)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
-        # The gate fires within the frame limit on most texts, but not at the first frames.
+        # Gates that fire within the frame limit on most texts, and not at once.
         model.decoder.gate_layer.weight.mul_(30.0)
         model.decoder.gate_layer.bias.fill_(-2.8)
     return {_published_name(name): value.clone() for name, value in model.state_dict().items()}
 
 
 def _published_name(name: str) -> str:
-    """Return NVIDIA's name of a tensor, which includes wrapper modules that this package does not have."""
+    """NVIDIA's name of a tensor, with the wrappers that this package's modules do without."""
     stem, kind = name.rsplit(".", 1)
     if stem.startswith(("encoder.convolutions", "postnet.convolutions")) and stem.endswith(".0"):
         return f"{stem}.conv.{kind}"
@@ -158,7 +158,7 @@ def _published_name(name: str) -> str:
 
 
 def _waveglow_state() -> dict[str, Tensor]:
-    """Return random weights with weight norm on, as training saves them."""
+    """With weight norm on, as training saves it."""
     model = WaveGlow(WaveGlowConfig(**{**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"])}))
     state = {}
     for name, value in model.state_dict().items():

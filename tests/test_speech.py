@@ -47,7 +47,7 @@ def recogniser() -> Recogniser:
     return Recogniser()
 
 
-def test_exported_pipeline_is_as_intelligible_as_pytorch(
+def test_the_exported_pipeline_is_understood_no_worse_than_pytorch(
     voice: Synthesizer, sentences: list[str], recogniser: Recogniser
 ) -> None:
     rate, hop = voice.manifest.audio.sampling_rate, voice.manifest.audio.hop_length
@@ -69,10 +69,10 @@ def test_exported_pipeline_is_as_intelligible_as_pytorch(
     assert errors["exported"] <= errors["pytorch"]
 
 
-def test_vocoder_is_intelligible_on_mels_of_the_source_voice(
+def test_mels_of_the_source_voice_are_understood(
     voice: Synthesizer, golden: Any, sentences: list[str], recogniser: Recogniser
 ) -> None:
-    """The vocoder alone, on mels of Flite's slt (tests/golden/make_flite_mels.py), with a few noise seeds."""
+    """The vocoder alone, on mels of Flite's slt (tests/golden/make_flite_mels.py), over a few seeds of its noise."""
     rate = voice.manifest.audio.sampling_rate
     errors = 0
     for i, sentence in enumerate(sentences):
