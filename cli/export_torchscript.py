@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .options import Published, find_checkpoints, load_models, print_status
+from .options import Force, Published, find_checkpoints, load_models, print_status
 
 
 def export_torchscript(
@@ -19,6 +19,7 @@ def export_torchscript(
     pretrained: Annotated[
         Optional[Published], typer.Option(help="The bundle was exported from published checkpoints.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Add TorchScript modules of the bundle's graphs, for LibTorch and the C++ runtime, checked against PyTorch."""
     tacotron2, waveglow, _ = find_checkpoints(tacotron2, waveglow, demo, pretrained)
@@ -29,7 +30,7 @@ def export_torchscript(
     print_status("loading PyTorch and the checkpoints")
     from ..export.torchscript import export_torchscript as export
 
-    manifest = export(*load_models(tacotron2, waveglow, hop_length), bundle, print_status)
+    manifest = export(*load_models(tacotron2, waveglow, hop_length), bundle, print_status, force)
     assert manifest.torchscript is not None
     assert manifest.torchscript.parity is not None
     stop = manifest.torchscript.parity.stop_frames

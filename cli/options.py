@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from .terminal import escape_control
+
 if TYPE_CHECKING:
     from ..models import Tacotron2, WaveGlow
 
@@ -45,12 +47,16 @@ AttentionStop = Annotated[
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Wav, typer.Option(help="Sample format of the wav file.")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Write into a folder of other files, and replace files of the same names in it."),
+]
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 
 def print_status(line: str) -> None:
-    """Print a line to standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line to standard error, with control characters escaped."""
+    print(escape_control(line), file=sys.stderr, flush=True)
 
 
 def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None) -> tuple[Tacotron2, WaveGlow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,24 @@ from typing import Any
 
 import msgspec
 
+from .contract import check_contract
 from .errors import BundleError
-from .manifest import FORMAT_MINOR, FORMAT_VERSION, GRAPH_NAMES, GraphFile, Manifest, letter_of
+from .external_data import has_external_data
+from .manifest import (
+    COUNT_MAX,
+    FORMAT_MINOR,
+    FORMAT_VERSION,
+    GRAPH_NAMES,
+    RANK_MAX,
+    GraphFile,
+    GraphSpec,
+    Manifest,
+    TensorSpec,
+    is_shape_entry,
+)
 
 MANIFEST_NAME = "manifest.json"
+MANIFEST_BYTES_MAX = 1 << 24
 _DIGEST = re.compile(rb'("digest"\s*:\s*")[^"]*"')
 _PLAIN_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -28,18 +43,76 @@ def load_manifest(bundle: Path) -> Manifest:
         hint = "no such folder" if not bundle.exists() else f"it does not contain {MANIFEST_NAME}"
         raise BundleError(f"{bundle}: not a bundle: {hint}; write one with: export-onnx --demo -o {bundle}")
     try:
-        content = path.read_bytes()
+        content = _read_manifest(path)
         raw = msgspec.json.decode(content)
         _check_version(path, raw)
         manifest = msgspec.convert(raw, Manifest)
+        json.loads(content, object_pairs_hook=_reject_duplicates)
         _check_consistency(manifest)
     except msgspec.ValidationError as error:
         raise BundleError(f"{path}: {error}; export the voice again") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path}: damaged ({error}); export the voice again") from error
     if with_digest(content) != content:
         raise BundleError(f"{path}: was changed after it was written (digest mismatch); export the voice again")
     return manifest
+
+
+def list_bundle_files(manifest: Manifest) -> frozenset[str]:
+    """The names of all files of a bundle: its manifest and its graphs."""
+    graphs = [*manifest.graphs.values(), *(manifest.torchscript.graphs.values() if manifest.torchscript else ())]
+    return frozenset({MANIFEST_NAME, *(graph.file for graph in graphs)})
+
+
+def find_bundle_files(folder: Path) -> frozenset[str] | None:
+    """The names of the files in `folder` that belong to a bundle; None if it does not contain one.
+
+    Also recognizes bundles that `load_manifest` rejects, such as those of a newer format or with a changed number.
+    """
+    try:
+        partial = msgspec.json.decode(_read_manifest(folder / MANIFEST_NAME), type=_PartialManifest)
+    except (OSError, BundleError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    files = partial.graphs | (partial.torchscript.graphs if partial.torchscript else {})
+    names = [graph.file for graph in files.values()]
+    if not partial.graphs or not all(_PLAIN_FILE_NAME.fullmatch(name) for name in names):
+        return None
+    return frozenset({MANIFEST_NAME, *names})
+
+
+class _PartialFile(msgspec.Struct):
+    file: str
+
+
+class _PartialFiles(msgspec.Struct):
+    graphs: dict[str, _PartialFile]
+
+
+class _PartialManifest(msgspec.Struct):
+    """What identifies a manifest of this project, in every version of the format."""
+
+    format_version: int
+    digest: str
+    generator: str
+    graphs: dict[str, _PartialFile]
+    torchscript: _PartialFiles | None = None
+
+
+def _read_manifest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MANIFEST_BYTES_MAX + 1)
+    if len(content) > MANIFEST_BYTES_MAX:
+        raise BundleError(f"{path}: larger than {MANIFEST_BYTES_MAX >> 20} MiB; export the voice again")
+    return content
+
+
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise msgspec.ValidationError(f"Object contains the field `{twice}` twice")
+    return fields
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -58,7 +131,11 @@ def with_digest(content: bytes) -> bytes:
 
 
 def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
-    """The path of the graph's file. Raises BundleError if its SHA-256 is not the one in the manifest."""
+    """The path of the graph's file.
+
+    Raises BundleError if its SHA-256 is not the one in the manifest, or if it refers to weights in other files, which
+    the SHA-256 does not cover.
+    """
     path = bundle / graph.file
     if not path.is_file():
         raise BundleError(f"{path}: the bundle's {name} graph is missing; export the voice again")
@@ -67,6 +144,10 @@ def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
         raise BundleError(
             f"{path}: SHA-256 is {digest[:12]}…, the manifest says {graph.sha256[:12]}…: "
             "the file was changed or truncated; export the voice again"
+        )
+    if isinstance(graph, GraphSpec) and has_external_data(path):
+        raise BundleError(
+            f"{path}: refers to weights in other files, which are not part of a bundle; export the voice again"
         )
     return path
 
@@ -99,25 +180,49 @@ def _check_version(path: Path, raw: Any) -> None:
 
 def _check_consistency(manifest: Manifest) -> None:
     """Check what the types alone cannot. Raises msgspec.ValidationError that names the field, as decoding does."""
-    for letter, span in manifest.dimensions.items():
-        if not 1 <= span.min <= span.typical <= span.max:
-            raise msgspec.ValidationError(f"expected 1 <= min <= typical <= max - at `$.dimensions.{letter}`")
+    _check_dimensions(manifest)
     _check_files(manifest.graphs, "$.graphs")
     if manifest.torchscript is not None:
         _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
     for name, graph in manifest.graphs.items():
-        for tensor in graph.tensors.values():
-            for entry in tensor.shape:
-                if isinstance(entry, str) and letter_of(entry) not in manifest.dimensions:
-                    raise msgspec.ValidationError(
-                        f"shape entry {entry!r} of {tensor.name!r} has no range in `dimensions` - at `$.graphs.{name}`"
-                    )
+        for tensor in (*graph.inputs, *graph.outputs):
+            _check_shape(tensor, manifest, f"$.graphs.{name}")
     _check_decoder(manifest)
     synthesis = manifest.synthesis
     if max(synthesis.first_segment_frames, synthesis.segment_frames) > synthesis.window_frames:
         raise msgspec.ValidationError("a segment should fit into window_frames - at `$.synthesis`")
     if manifest.audio.hop_length % manifest.vocoder.group_size:
         raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
+    check_contract(manifest)
+
+
+def _check_dimensions(manifest: Manifest) -> None:
+    for letter, span in manifest.dimensions.items():
+        if not 1 <= span.min <= span.typical <= span.max <= COUNT_MAX**2:
+            raise msgspec.ValidationError(
+                f"expected 1 <= min <= typical <= max <= {COUNT_MAX**2} - at `$.dimensions.{letter}`"
+            )
+        if not is_shape_entry(letter) or len(letter) != 1:
+            raise msgspec.ValidationError("expected a capital letter as the name - at `$.dimensions`")
+    for letter in "BTFS":
+        if letter not in manifest.dimensions:
+            raise msgspec.ValidationError(f"the range of {letter} is missing - at `$.dimensions`")
+    if max(manifest.range("T").max, manifest.range("S").min) > COUNT_MAX:
+        raise msgspec.ValidationError(
+            f"expected T up to {COUNT_MAX}, and S from at most {COUNT_MAX} - at `$.dimensions`"
+        )
+
+
+def _check_shape(tensor: TensorSpec, manifest: Manifest, place: str) -> None:
+    if not 1 <= len(tensor.shape) <= RANK_MAX:
+        raise msgspec.ValidationError(f"{tensor.name!r}: expected a shape of 1 to {RANK_MAX} dimensions - at `{place}`")
+    for entry in tensor.shape:
+        if isinstance(entry, str) and not (is_shape_entry(entry) and entry[0] in manifest.dimensions):
+            raise msgspec.ValidationError(
+                f"shape entry {entry!r} of {tensor.name!r} has no range in `dimensions` - at `{place}`"
+            )
+        if isinstance(entry, int) and not 1 <= entry <= COUNT_MAX:
+            raise msgspec.ValidationError(f"{tensor.name!r}: expected sizes from 1 to {COUNT_MAX} - at `{place}`")
 
 
 def _check_decoder(manifest: Manifest) -> None:

@@ -32,6 +32,8 @@ RUNTIME_ORDER = [
     "errors",
     "files",
     "manifest",
+    "contract",
+    "external_data",
     "bundle",
     "noise",
     "options",

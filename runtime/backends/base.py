@@ -62,17 +62,20 @@ class GraphRunner(ABC):
 
     def _check(self, buffers: Mapping[str, Array]) -> None:
         dims: dict[str, int] = {}
+        outputs = {tensor.name for tensor in self.spec.outputs}
         for tensor in (*self.spec.inputs, *self.spec.outputs):
             if tensor.name not in buffers:
                 raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
             array = buffers[tensor.name]
-            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous
+            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous and array.flags.aligned
             if not fits or not match_shape(tensor, array.shape, dims):
                 shape = ", ".join(str(entry) for entry in tensor.shape)
                 raise RequestError(
                     f"{self.name}: {tensor.name}: expected a contiguous {tensor.dtype} [{shape}], "
                     f"got {array.dtype} {list(array.shape)}"
                 )
+            if tensor.name in outputs and not array.flags.writeable:
+                raise RequestError(f"{self.name}: {tensor.name}: the buffer is read-only; give an array to write into")
         for letter, size in dims.items():
             limit = self.manifest.range(letter)
             if not limit.min <= size <= limit.max:
