@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..runtime.serving import DEFAULT_MODEL
-from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption
+from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption, print_status
 
 if TYPE_CHECKING:
     from ..runtime.serving.contract import Response
     from ..runtime.vocoder import Samples
+
+WARNING_CHARACTERS_MAX = 1000  # of a server's warning
 
 
 def say(
@@ -38,6 +39,7 @@ def say(
     raw: Raw = False,
     wav: WavOption = Wav.int16,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server's next response.")] = 60.0,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the complete speech.")] = 600.0,
 ) -> None:
     """Synthesize TEXT on a Triton server."""
     from ..runtime.errors import RequestError
@@ -49,7 +51,7 @@ def say(
 
     Noise(seed)
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
-    request, client = SpeechRequest(text, seed, options), connect(url, timeout)
+    request, client = SpeechRequest(text, seed, options), connect(url, timeout, max_seconds)
     if stream:
         _write_stream(client.stream(request, model), output, raw, wav)
         return
@@ -62,7 +64,7 @@ def say(
     _report(response)
     audio = Audio(response.samples, response.sampling_rate, ())
     audio.save(output, wav.value)
-    print(f"{output}: {audio.seconds:.2f} s of audio", file=sys.stderr)
+    print_status(f"{output}: {audio.seconds:.2f} s of audio")
 
 
 def _write_stream(responses: Iterator[Response], output: Path, raw: bool, wav: Wav) -> None:
@@ -81,6 +83,6 @@ def _write_stream(responses: Iterator[Response], output: Path, raw: bool, wav: W
 
 def _report(response: Response) -> None:
     if response.warning:
-        print(f"warning: {response.warning}", file=sys.stderr)
+        print_status(f"warning: {response.warning[:WARNING_CHARACTERS_MAX]}")
     if response.stop_reason == "frame_limit":
-        print("warning: the gate did not fire before the frame limit: the speech may be cut off", file=sys.stderr)
+        print_status("warning: the gate did not fire before the frame limit: the speech may be cut off")

@@ -64,8 +64,8 @@ def export_onnx(
     """Export two loaded models as a bundle, and return its manifest.
 
     An existing bundle is replaced when the new one is complete; other files in its folder stay. force: also accept a
-    folder that is not a bundle, and replace files of the same names in it. progress is called with one line per graph written and
-    one per graph compared.
+    folder that is not a bundle, and replace files of the same names in it. progress is called with one line per graph
+    written and one per graph compared.
     Raises ExportError if the models do not match each other, if the exported graphs differ from them, or if the bundle
     cannot be written.
     """

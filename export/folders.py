@@ -106,7 +106,7 @@ def _keep_other_files(bundle: Path, folder: Path, force: bool) -> None:
                 "folder with -o, or replace it with --force"
             )
         if entry.is_symlink():
-            target.symlink_to(os.readlink(entry))
+            target.symlink_to(entry.readlink())
         elif entry.is_dir():
             shutil.copytree(entry, target, symlinks=True, copy_function=link_or_copy)
         else:

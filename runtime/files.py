@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from .errors import RequestError
 
@@ -52,7 +53,7 @@ def exchange(first: Path, second: Path) -> bool:
     Linux has renameat2 (in glibc since 2.28), macOS has renamex_np.
     """
     names = os.fsencode(first), os.fsencode(second)
-    libc = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None
+    libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
     if sys.platform == "linux" and hasattr(libc, "renameat2"):
         at_fdcwd, rename_exchange = -100, 2
         return bool(libc.renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0)

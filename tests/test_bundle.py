@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from tacoglow import Synthesizer
-from tacoglow.export import ExportError, export_onnx
+from tacoglow.export import ExportError, export_onnx, folders
 from tacoglow.export import bundle as bundle_module
-from tacoglow.export import folders
 from tacoglow.export.bundle import Limits
 from tacoglow.export.folders import atomic_directory
 from tacoglow.export.graphs import Graph, build_graphs
@@ -271,7 +270,7 @@ class TestGraphs:
         document["graphs"]["postnet"]["inputs"][1]["name"] = "lengths"
         (folder / "manifest.json").write_bytes(with_digest(json.dumps(document).encode()))
         with pytest.raises(
-            BundleError, match=r"tensor 'mel_lengths' is missing.*graphs\.postnet\.inputs.*export the voice again"
+            BundleError, match=r"tensor 'mel_lengths' is missing.*graphs\.postnet\.inputs`; export the voice"
         ):
             Synthesizer.load(folder)
 

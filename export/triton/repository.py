@@ -49,8 +49,8 @@ def export_triton(
     """Add a voice to a model repository, which is created if missing; returns the names of the models written.
 
     Existing versions of the voice stay and use the configuration of the newest export. Models of the same names that
-    export_triton has not written are rejected; force: add the voice to them and replace their configurations. With the TensorRT backend,
-    engines are copied from the cache, and missing ones are built first.
+    export_triton has not written are rejected; force: add the voice to them and replace their configurations. With the
+    TensorRT backend, engines are copied from the cache, and missing ones are built first.
     Raises ExportError, BundleError or BackendError; then the repository is unchanged.
     """
     manifest, options = load_manifest(bundle), options or ServingOptions()

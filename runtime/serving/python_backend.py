@@ -48,7 +48,7 @@ class ServedVoice:
             engines=engines if engines.is_dir() else None,
         )
         limits = {
-            limit.name: type(limit.default)(settings[limit.name])
+            limit.name: type(getattr(RequestLimits, limit.name))(settings[limit.name])
             for limit in fields(RequestLimits)
             if limit.name in settings  # repositories of older versions lack some
         }

@@ -51,8 +51,8 @@ def synthesize_batch(
 ) -> list[Audio | Exception]:
     """Synthesize requests with equal options as one batch, which is abandoned once all of them are cancelled.
 
-    cancelled: one function per request. deadline: time.monotonic() at which the batch is abandoned. If the batch fails, each request is synthesized alone, so that only the faulty
-    ones fail.
+    cancelled: one function per request. deadline: time.monotonic() at which the batch is abandoned. If the batch fails,
+    each request is synthesized alone, so that only the faulty ones fail.
     """
     options = replace(
         requests[0].options, cancelled=lambda: all(is_cancelled() for is_cancelled in cancelled), deadline=deadline
