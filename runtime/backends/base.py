@@ -5,6 +5,7 @@ Everything is checked when buffers are bound, against the manifest, and nothing 
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from ..noise import Noise
 
 Array = NDArray[Any]
 Call = Callable[[], None]
+# With many more threads than cores they only wait for each other: 64 on two cores take 100 times as long as two.
+THREADS_MAX = max(16, os.cpu_count() or 1)
 
 
 class GraphRunner(ABC):
@@ -90,6 +93,12 @@ class BackendOptions:
     threads: int | None = None  # CPU threads; None: all usable cores
     device: int = 0  # index of the GPU, for backends that run on one
     engines: Path | None = None  # folder of the engine cache; None: the user's own
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= THREADS_MAX:
+            raise RequestError(f"threads: expected 1 to {THREADS_MAX} on this machine, got {self.threads}")
+        if self.device < 0:
+            raise RequestError(f"device: expected the index of a GPU, 0 or more, got {self.device}")
 
 
 class Backend(ABC):

@@ -17,7 +17,6 @@ from .base import Array, Backend, BackendOptions, Call, GraphRunner
 from .bfloat16 import widen_to_float32
 
 ONNX_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)", "bool": "tensor(bool)"}
-THREADS_MAX = 1024
 
 
 class OnnxRuntimeBackend(Backend):
@@ -26,8 +25,6 @@ class OnnxRuntimeBackend(Backend):
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         super().__init__(bundle, manifest, options)
-        if options.threads is not None and not 1 <= options.threads <= THREADS_MAX:
-            raise BackendError(f"threads: expected 1 to {THREADS_MAX}, got {options.threads}")
         self.threads = options.threads or _usable_cores()
 
     @staticmethod

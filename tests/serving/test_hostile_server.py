@@ -21,7 +21,7 @@ from tacoglow.runtime.serving import client as client_module
 from tacoglow.runtime.serving.client import ServerError, connect
 from tacoglow.runtime.serving.contract import Response, SpeechRequest
 
-GOOD = {"encoded": base64.b64encode(np.zeros(4, "<f4")).decode(), "sampling_rate": 16000, "warning": ""}
+GOOD = {"encoded": base64.b64encode(bytes(16)).decode(), "sampling_rate": 16000, "warning": ""}
 HEAD = b"HTTP/1.1 200 OK\r\n"
 Send = Callable[[bytes], object]
 
@@ -81,7 +81,7 @@ BAD_VALUES: dict[str, tuple[Any, str]] = {
     "a rate of 400 digits": (GOOD | {"stop_reason": "gate", "sampling_rate": 10**400}, "sampling_rate: expected 1 to"),
     "a rate as a list": (GOOD | {"stop_reason": "gate", "sampling_rate": [1, 2]}, "not a response"),
     "NaN": (
-        GOOD | {"stop_reason": "gate", "encoded": base64.b64encode(np.full(4, np.nan, "<f4")).decode()},
+        GOOD | {"stop_reason": "gate", "encoded": base64.b64encode(np.full(4, np.nan, "<f4").tobytes()).decode()},
         "its samples contain NaN or Inf",
     ),
     "a long error": ({"error": "x" * 100_000}, "x" * 100),
@@ -93,8 +93,6 @@ BAD_VALUES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("value", "message"), BAD_VALUES.values(), ids=BAD_VALUES)
 def test_invalid_response_is_one_line(value: Any, message: str, is_stream: bool) -> None:
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
-    if is_stream and not data:
-        pytest.skip("a stream without events is a different error")
     assert message in message_of(json_answer(b"data:" + data + b"\n\n" if is_stream else data), is_stream)
 
 
