@@ -15,6 +15,10 @@ const std::vector<std::pair<std::string, Open>>& backends() {
 #ifdef TACOGLOW_WITH_TENSORRT
       {"tensorrt", open_tensorrt},
 #endif
+#ifdef TACOGLOW_WITH_ONNXRUNTIME
+      {"onnxruntime", open_onnxruntime},
+      {"onnxruntime-cuda", open_onnxruntime_cuda},
+#endif
 #ifdef TACOGLOW_WITH_TORCH
       {"torchscript", open_torchscript},
 #endif
@@ -37,7 +41,7 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
   }
   throw backend_error("engine '" + backend_name +
                       "': not built in; this library has: " + (listing.empty() ? "none" : listing) +
-                      "; see TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
+                      "; see TACOGLOW_ONNXRUNTIME, TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
 }
 
 }  // namespace tacoglow

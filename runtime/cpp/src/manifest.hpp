@@ -46,6 +46,9 @@ struct GraphSpec : GraphFile {
   const TensorSpec& tensor(const std::string& name) const;
 };
 
+// Output of a decoder step: how much the step attends to each token, [B, T].
+constexpr const char* attention_output = "attention_weights_out";
+
 struct DimRange {
   std::int64_t min = 1, max = 1;
 };
