@@ -35,7 +35,11 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
     if (backend_name.empty() || backend_name == name) {
       Manifest manifest = load_manifest(bundle);
       auto backend = open(bundle, manifest, options);
-      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name);
+      std::unique_ptr<const FrontEnd> front_end;
+      if (text_unsupported_reason(manifest).empty())
+        front_end =
+            std::make_unique<const FrontEnd>(manifest, load_text_tables(graph_path(bundle, manifest.text_tables)));
+      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name, std::move(front_end));
     }
     listing += (listing.empty() ? "" : ", ") + name;
   }
