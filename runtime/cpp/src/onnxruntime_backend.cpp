@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #endif
 
+#include <future>
 #include <map>
 #include <thread>
 #include <utility>
@@ -56,8 +57,12 @@ class Graphs {
                                                       &memory);
     memory_.reset(memory);
     const auto settings = session_options(options, cuda);
+    // The digests of all files are computed in parallel, and while graphs whose digest is known are loaded.
+    std::map<std::string, std::future<std::filesystem::path>> paths;
+    for (const auto& [name, graph] : manifest.graphs)
+      paths[name] = std::async(std::launch::async, graph_path, bundle, graph);
     for (const auto& [name, graph] : manifest.graphs) {
-      const std::filesystem::path path = graph_path(bundle, graph);
+      const std::filesystem::path path = paths.at(name).get();
       ort::Session* session = nullptr;
       ort::check<ort::Function::create_session>(path.string() + ": cannot load this graph", env_.get(), path.c_str(),
                                                 settings.get(), &session);
