@@ -1,6 +1,6 @@
-"""Compares the cold start of C++ and Python: a new process per run, in turn, from nothing to a wav file of the first frames.
+"""Compares the cold start of C++ and Python: a new process per run, in turn, up to a wav file of a few frames.
 
-    python tools/cold_start.py voice/ build/cpp/speak --runs 10
+python tools/cold_start.py voice/ build/cpp/speak --runs 10
 """
 
 from __future__ import annotations

@@ -75,10 +75,10 @@ def fixture_names(item: pytest.Item) -> list[str]:
 
 @pytest.fixture(scope="session")
 def programs(request: pytest.FixtureRequest) -> Path:
-    """Folder with `speak` and `server` for ONNX Runtime and LibTorch, and with the test programs in its subfolder `checks`.
+    """Folder with `speak` and `server` for ONNX Runtime and LibTorch, and the test programs in its subfolder `checks`.
 
-    Everything except these two libraries is built with the address and undefined-behaviour sanitizers, so every test here
-    also detects memory errors.
+    Everything except these two libraries is built with the address and undefined-behaviour sanitizers, so every test
+    here also detects memory errors.
     """
     return request.session.stash[BUILD][1].result()
 

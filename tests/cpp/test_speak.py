@@ -164,7 +164,8 @@ def test_attention_stop_equals_python(programs: Path, tiny_torchscript: Path, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["Dr. Smith paid $5.", "One, two. Three four five six seven! Eight nine ten, eleven twelve thirteen fourteen."]
+    "text",
+    ["Dr. Smith paid $5.", "One, two. Three four five six seven! Eight nine ten, eleven twelve thirteen fourteen."],
 )
 @pytest.mark.parametrize("cleaners", [["english_cleaners"], ["basic_cleaners"]])
 def test_text_equals_python(
@@ -300,7 +301,10 @@ def test_damaged_bundle_is_rejected(
             ("--ids", "12", "--engine", "onnxruntime-cuda"),
             "engine 'onnxruntime-cuda': ONNX Runtime",
         ),
-        (("--ids", "12", "--engine", "onnx"), "engine 'onnx': not built in; this library has: onnxruntime, onnxruntime-cuda, torchscript"),
+        (
+            ("--ids", "12", "--engine", "onnx"),
+            "engine 'onnx': not built in; this library has: onnxruntime, onnxruntime-cuda, torchscript",
+        ),
     ],
 )
 def test_invalid_request_is_rejected(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from string import ascii_letters
 
-WORDS = "the a cat sat Mr. Mrs. Dr. St. Co. No. Nos. e.g. a.m. p.m. U.S. Inc. etc. said Ltd. STREET über naïve I J. K".split()
+WORDS = (
+    "the a cat sat Mr. Mrs. Dr. St. Co. No. Nos. e.g. a.m. p.m. U.S. Inc. etc. said Ltd. STREET über naïve I J. K".split()
+)
+LETTERS = ascii_letters + " "
 NUMBERS = ["0", "7", "12", "100", "1000", "1,234", "1,000,000", "1905", "2000", "2007", "2010", "2999", "3000", "12345"]
 MARKS = [".", "!", "?", "…", ",", ";", ":", "—", "–", "--", "-", "...", "?!", ")", "(", '"', "'", "”", "’", "»", "]"]
 PHONES = ["{HH AW1 S}", "{AH0}", "{}", "{x", "y}", "{HH  AW1}", "{ZZ9 T}", "{}x}"]
@@ -35,8 +39,9 @@ def _part(draw: random.Random) -> str:
     if kind < 0.85:
         return "".join(draw.choice(UNUSUAL) for _ in range(draw.randint(1, 4)))
     if kind < 0.9:
-        return chr(draw.choice((draw.randint(1, 0x2FFF), draw.randint(0x3000, 0xD7FF), draw.randint(0xE000, 0x10FFFF))))
-    return "".join(draw.choice("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ") for _ in range(draw.randint(1, 9)))
+        first, last = draw.choice(((1, 0x2FFF), (0x3000, 0xD7FF), (0xE000, 0x10FFFF)))
+        return chr(draw.randint(first, last))
+    return "".join(draw.choice(LETTERS) for _ in range(draw.randint(1, 9)))
 
 
 def _number(draw: random.Random) -> str:
