@@ -1,4 +1,4 @@
-"""Voices and backends of the tests that need a GPU: python -m pytest -m gpu tests/gpu
+"""Voices and backends for tests that need a GPU; run with: python -m pytest -m gpu tests/gpu
 
 The bundles are those of the folder TACOGLOW_GPU_BUNDLES (demo-fp32 and demo-fp16), for machines without PyTorch;
 without it the demo voice is exported, once per run. Engines are built into the user's cache.
