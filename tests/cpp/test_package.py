@@ -29,7 +29,8 @@ def run(*command: object) -> str:
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package") / "build"
-    return configure_and_build(folder, ["tacoglow"], "-DTACOGLOW_EXAMPLES=OFF", "-DTACOGLOW_CHECKS=OFF")
+    options = ("-DTACOGLOW_EXAMPLES=OFF", "-DTACOGLOW_CHECKS=OFF")
+    return Path(configure_and_build(folder, ["tacoglow"], *options))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def installed(build: Path) -> Path:
     """The installed package, moved to another folder afterwards, because a package is relocatable."""
     prefix = build.parent / "first"
     run("cmake", "--install", build, "--prefix", prefix)
-    return prefix.rename(build.parent / "moved")
+    return Path(prefix.rename(build.parent / "moved"))
 
 
 @pytest.fixture(scope="module", params=["find_package", "pkg-config"])
@@ -119,7 +120,7 @@ def test_memory_does_not_grow(installed: Path, tiny_bundle: Path) -> None:
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="g++-aarch64-linux-gnu is not installed")
 def test_cross_compiles_for_aarch64(tmp_path: Path) -> None:
     """Only the library is built: its undefined symbols are ONNX Runtime's, of which this machine has no such build."""
-    preset = ["cmake", "--preset", "aarch64", "-B", tmp_path / "build", "-DTACOGLOW_EXAMPLES=OFF"]
+    preset = ["cmake", "--preset", "aarch64", "-B", tmp_path / "build", "-DTACOGLOW_EXAMPLES=OFF", "-DCMAKE_BUILD_TYPE=None"]
     stub = tmp_path / "libonnxruntime.so.1"
     code = "const void* OrtGetApiBase(void) { return 0; }"
     (tmp_path / "stub.c").write_text(code)
