@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from string import ascii_letters
 
-WORDS = "the a cat sat Mr. Mrs. Dr. St. Co. No. Nos. e.g. a.m. p.m. U.S. Inc. etc. said Ltd. STREET über naïve I".split()
+WORDS = "the a cat sat Mr. Mrs. Dr. St. Co. No. Nos. e.g. a.m. p.m. U.S. Inc. etc. said Ltd. STREET über naïve".split()
 LETTERS = ascii_letters + " "
 NUMBERS = ["0", "7", "12", "100", "1000", "1,234", "1,000,000", "1905", "2000", "2007", "2010", "2999", "3000", "12345"]
 MARKS = [".", "!", "?", "…", ",", ";", ":", "—", "–", "--", "-", "...", "?!", ")", "(", '"', "'", "”", "’", "»", "]"]
