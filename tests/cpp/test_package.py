@@ -43,7 +43,7 @@ def installed(build: Path) -> Path:
 
 @pytest.fixture(scope="module", params=["find_package", "pkg-config"])
 def program(request: pytest.FixtureRequest, installed: Path) -> Path:
-    folder = installed.parent / request.param
+    folder = installed.parent / str(request.param)
     if request.param == "find_package":
         run("cmake", "-S", CONSUMER, "-B", folder, f"-DCMAKE_PREFIX_PATH={installed}")
         run("cmake", "--build", folder)
