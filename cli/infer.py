@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import AttentionStop, Denoise, Engines, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption
+from .options import (
+    AttentionStop,
+    DecoderChoice,
+    DecoderOption,
+    Denoise,
+    Engines,
+    GateThreshold,
+    MaxFrames,
+    Raw,
+    Retries,
+    Sigma,
+    Wav,
+    WavOption,
+)
 
 if TYPE_CHECKING:
     from ..runtime.audio import Audio
@@ -43,6 +56,7 @@ def infer(
     ] = "auto",
     device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
     engines: Engines = None,
+    decoder: DecoderOption = DecoderChoice.auto,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Sigma = None,
     denoise: Denoise = 0.0,
@@ -71,7 +85,7 @@ def infer(
     if stream:
         from ..runtime.wav_writer import open_output, write_stream
 
-        synthesizer = _load(bundle, backend, device, threads, engines)
+        synthesizer = _load(bundle, backend, device, threads, engines, decoder)
         # Create the streams before opening the output, so that an invalid request cannot truncate an existing file.
         streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
         with open_output(output) as sink:
@@ -82,7 +96,7 @@ def infer(
         from ..runtime.plot import check_plot, save_plot
 
         check_plot(outputs[0][1] or plot)  # all paths have the same suffix
-    synthesizer = _load(bundle, backend, device, threads, engines)
+    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
     reports = []
     audios = _synthesize(synthesizer, phrases, seed, options)
     for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
@@ -133,11 +147,15 @@ def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) 
     return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
 
 
-def _load(bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None) -> Synthesizer:
+def _load(
+    bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None, decoder: DecoderChoice
+) -> Synthesizer:
     from ..runtime.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines)
+    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines, decoder.value)
     print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
+    if synthesizer.backend.decoder:
+        print(f"decoder: {synthesizer.backend.decoder}", file=sys.stderr)
     return synthesizer
 
 

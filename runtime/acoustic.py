@@ -42,7 +42,7 @@ class AcousticModel:
         )
 
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
-        steps = self._decoder_step.decoder_steps(encoded, noises)
+        steps = self._decoder_step.decoder_steps(encoded, noises, options.gate_logit)
         return DecoderSession(steps, self.manifest, encoded.memory_mask, noises, options)
 
     def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> list[DecodedItem]:

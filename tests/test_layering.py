@@ -55,6 +55,8 @@ LAZY = {
     "runtime/serving/client.py": {"tritonclient"},
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
     "runtime/backends/cuda/stream.py": {"cuda"},
+    "runtime/backends/cuda/fused/kernel.py": {"cuda"},
+    "runtime/backends/cuda/fused/weights.py": {"onnx"},
 }
 # Distributions whose import name is another.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}

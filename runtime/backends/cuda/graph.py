@@ -7,11 +7,12 @@ waits for the host. Reading late only means that some surplus steps run; their f
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,9 @@ COPIED_OUTPUTS = ("mel_frame", "attention_weights_out")  # states whose every st
 
 class CaptureWarning(UserWarning):
     """A graph cannot be captured, so its work is enqueued piece by piece: slower, with the same result."""
+
+
+NewSteps = Callable[[EncoderOutput, Sequence[Noise], float], DecoderSteps]  # as GraphRunner.decoder_steps
 
 
 class ExecutionContext(Protocol):
@@ -59,12 +63,17 @@ class CudaGraphRunner(GraphRunner):
         self._context: ExecutionContext | None = None  # for shapes used once so far
         self._launches: OrderedDict[tuple[tuple[int, ...], ...], _Launch | None] = OrderedDict()
         self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
+        self.fused_steps: NewSteps | None = None  # of the fused decoder, where that is what runs the steps
 
     @abstractmethod
     def new_context(self) -> ExecutionContext: ...
 
-    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
+    def decoder_steps(
+        self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf
+    ) -> DecoderSteps:
         """Reuses the buffers and the CUDA graph of an earlier batch of the same size and token bucket, if idle."""
+        if self.fused_steps is not None:
+            return self.fused_steps(encoded, noises, gate_logit)
         batch, tokens, _ = encoded.memory.shape
         idle = self._idle_chunks.get((batch, tokens))
         buffers = idle.pop() if idle else ChunkBuffers(self, batch, tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,14 +96,16 @@ def _pack_share(plan: Plan, share: str, matrix: Array) -> Array:
     tiles = tiles.transpose(0, 3, 4, 2, 5, 6, 1, 7)  # [unit tile, warp, k tile, group, quad, column half, row half, 2]
     starts = [plan.first_unit_tile(share, block) for block in range(plan.blocks + 1)]
     most = plan.unit_tiles(share)
-    blocks = [_pad(tiles[start:end], most) for start, end in zip(starts[:-1], starts[1:], strict=True)]
-    return np.stack(blocks).transpose(0, 2, 3, 1, 4, 5, 6, 7, 8)
+    blocks = [_pad(tiles[start:end], most) for start, end in pairwise(starts)]
+    packed: Array = np.stack(blocks).transpose(0, 2, 3, 1, 4, 5, 6, 7, 8)
+    return packed
 
 
 def _pack_rows(plan: Plan, matrix: Array, rows: int, width: int) -> Array:
     """[rows, K] -> [group of eight rows, warp, k tile, lane, 4 halves]."""
     groups = _halves(_pad(matrix, rows)).reshape(rows // 8, 8, -1)
-    return _by_warp(plan, groups, width).transpose(0, 2, 3, 1, 4, 5)
+    packed: Array = _by_warp(plan, groups, width).transpose(0, 2, 3, 1, 4, 5)
+    return packed
 
 
 def _pack_location(plan: Plan, location: Array) -> Array:
@@ -112,4 +115,5 @@ def _pack_location(plan: Plan, location: Array) -> Array:
     high = _halves(matrix)
     low = _halves(matrix - high.astype(np.float32))
     both = np.stack((high, low))  # [part, 16 of A, row half, group, k tile, quad, column half, pair]
-    return both.transpose(1, 4, 0, 3, 5, 6, 2, 7)
+    packed: Array = both.transpose(1, 4, 0, 3, 5, 6, 2, 7)
+    return packed

@@ -1,4 +1,4 @@
-"""How the fused decoder lies on a GPU: blocks, where the weights live, and every size that the kernel and the host share.
+"""How the fused decoder lies on a GPU: its blocks, where the weights live, and every size that both sides know.
 
 Dimension letters as in fused_decoder.cu. A k tile is 16 columns of a matrix; a unit tile is the four gates of four LSTM
 units; a share is the part of an LSTM's matrix that meets one vector.
@@ -14,6 +14,7 @@ import numpy as np
 from ....errors import BackendError
 from .weights import DecoderWeights
 
+WARPS = 16  # of a block
 MAX_BATCH = 8  # columns of a tensor core's product
 TOKEN_BLOCK = 128  # a warp takes 128 energies at a time
 MAX_BOUNDED_ENERGY = 80.0  # exp(-80) and 512 exp(80) are float32 numbers far from its ends
@@ -196,7 +197,7 @@ def _struct_size(*members: tuple[int, int]) -> int:
 
 
 def make_plan(
-    weights: DecoderWeights, gpu: GpuLimits, batch: int, tokens: int, warps: int = 16, held_registers: int = 40
+    weights: DecoderWeights, gpu: GpuLimits, batch: int, tokens: int, warps: int = WARPS, held_registers: int = 40
 ) -> Plan:
     """The plan with as few registers of each thread for weights, up to held_registers, as let no weights be streamed.
 

@@ -75,9 +75,7 @@ class EmulatedDecoder:
         self.state = {name: np.ascontiguousarray(state[name], np.float32).copy() for name in STATES}
         self._mel_width = plan.dims["MEL"]
 
-    def launch(
-        self, dropout: Array | int, first_step: int = 0, gate_threshold: float = 1e30, seed: int = 0
-    ) -> Decoded:
+    def launch(self, dropout: Array | int, first_step: int = 0, gate_threshold: float = 1e30, seed: int = 0) -> Decoded:
         """The steps that were done; with NaN where the kernel should have written and did not.
 
         dropout: factors, or the number of steps whose dropout the kernel draws. seed: of the scheduler.
