@@ -14,6 +14,7 @@ from ...errors import BackendError
 from ...manifest import ALWAYS_USED, DimRange, GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
 from ..cuda.fused.choice import choose_decoder
+from ..cuda.fused.proof import run_in_process
 from ..cuda.graph import CudaGraphRunner, NewSteps
 from ..cuda.stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
 from .builder import TerminalProgress
@@ -69,7 +70,14 @@ class TensorRTBackend(Backend):
     def _fused_steps(self) -> NewSteps | None:
         gpu, engines = find_gpu(self.options.device), EngineCache(self.options.engines).folder
         fused, self.decoder = choose_decoder(
-            self.bundle, self.manifest, self.name, gpu, self._stream, self.options, engines
+            self.bundle,
+            self.manifest,
+            self.name,
+            gpu,
+            self._stream,
+            self.options,
+            engines,
+            run_in_process(f"{__package__}.decoder_proof"),
         )
         return None if fused is None else fused.steps
 

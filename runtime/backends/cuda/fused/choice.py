@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ....errors import BackendError
@@ -9,15 +10,24 @@ from ....manifest import Manifest
 from ...base import BackendOptions
 from ..stream import CudaStream, Gpu
 from .kernel import CubinCache, Exchange, cubin_folder
-from .proof import verdict_of
+from .proof import ProofRequest, verdict_of
 from .steps import FusedDecoder
 from .weights import DecoderWeights, load_weights
 
 
 def choose_decoder(
-    bundle: Path, manifest: Manifest, backend: str, gpu: Gpu, stream: CudaStream, options: BackendOptions, engines: Path
+    bundle: Path,
+    manifest: Manifest,
+    backend: str,
+    gpu: Gpu,
+    stream: CudaStream,
+    options: BackendOptions,
+    engines: Path,
+    run_proof: Callable[[ProofRequest], str],
 ) -> tuple[FusedDecoder | None, str]:
-    """The fused decoder, or None for the engine, and the reason. engines: folder of the engine cache.
+    """The fused decoder, or None for the engine, and the reason.
+
+    engines: folder of the engine cache. run_proof: returns the finding of a proof.
 
     "auto" takes the fused decoder where it has proved itself on this GPU, and never fails. Raises BackendError if
     options.decoder is "fused" and it cannot run.
@@ -31,7 +41,7 @@ def choose_decoder(
             return _open(weights, gpu, stream, folder, "tagged"), "fused, tagged exchange: selected, not proved"
         # Opened before the proof: what can be said without running the kernel is said here, and is not a verdict.
         _open(weights, gpu, stream, folder, "tagged")
-        verdict = verdict_of(bundle, manifest, backend, gpu, options, folder)
+        verdict = verdict_of(bundle, manifest, backend, gpu, options, folder, run_proof)
         if verdict.exchange is None:
             return None, verdict.line
         return _open(weights, gpu, stream, folder, verdict.exchange), verdict.line

@@ -17,20 +17,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ....bundle import load_manifest
 from ....decoder import Chunk, DecoderSteps, EncoderOutput
-from ....errors import BackendError
 from ....files import replace_file
 from ....manifest import Manifest
 from ....noise import Noise
-from ... import open_backend
 from ...base import BackendOptions, GraphRunner
 from ..driver import find_driver
-from ..graph import CudaGraphRunner
-from ..stream import Gpu, find_gpu
-from .kernel import EXCHANGES, CubinCache, Exchange, cubin_folder, source_sha256
+from ..stream import Gpu
+from .kernel import EXCHANGES, Exchange, cubin_folder, source_sha256
 from .steps import FusedDecoder
-from .weights import load_weights
 
 TIMEOUT = 600  # seconds; the first proof of a voice may have to load engines and compile kernels
 COMPARED_STEPS = 24  # afterwards a trained voice amplifies the rounding of either decoder
@@ -83,7 +78,7 @@ def verdict_of(
     gpu: Gpu,
     options: BackendOptions,
     folder: Path,
-    run: Callable[[ProofRequest], str] | None = None,
+    run: Callable[[ProofRequest], str],
 ) -> Verdict:
     """The verdict that is kept in the folder, or that of a proof which runs now. run: returns a finding."""
     path = _verdict_path(folder, gpu, manifest)
@@ -101,7 +96,7 @@ def verdict_of(
             cubins=str(folder),
             exchange=exchange,
         )
-        findings[exchange] = (run or _run_in_process)(request)
+        findings[exchange] = run(request)
         if findings[exchange].startswith(PASSED):
             chosen = exchange
             break
@@ -145,16 +140,20 @@ def _verdict_path(folder: Path, gpu: Gpu, manifest: Manifest) -> Path:
     return folder / f"verdict-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}.json"
 
 
-def _run_in_process(request: ProofRequest) -> str:
-    """The finding of a process that runs this module."""
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(request).decode()]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    except subprocess.TimeoutExpired:
-        return f"{NOT_RUN}: no end within {TIMEOUT} s"
-    except OSError as error:
-        return f"{NOT_RUN}: {sys.executable} cannot be started: {error.strerror}"
-    return finding_of(done.stdout, done.stderr, done.returncode)
+def run_in_process(module: str) -> Callable[[ProofRequest], str]:
+    """What runs a proof in a process of its own, whose main is the module's; returns the finding."""
+
+    def run(request: ProofRequest) -> str:
+        command = [sys.executable, "-m", module, msgspec.json.encode(request).decode()]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            return f"{NOT_RUN}: no end within {TIMEOUT} s"
+        except OSError as error:
+            return f"{NOT_RUN}: {sys.executable} cannot be started: {error.strerror}"
+        return finding_of(done.stdout, done.stderr, done.returncode)
+
+    return run
 
 
 def finding_of(stdout: str, stderr: str, returncode: int) -> str:
@@ -213,38 +212,3 @@ def workload(encoder: GraphRunner, manifest: Manifest) -> EncoderOutput:
         processed.append(np.pad(made["processed_memory"][0], missing))
         masks.append(np.arange(longest) >= length)
     return EncoderOutput(np.stack(memories), np.stack(processed), np.stack(masks))
-
-
-def main() -> None:
-    """Run the proof that the first argument asks for, and print the finding as the last line."""
-    request = msgspec.json.decode(sys.argv[1], type=ProofRequest)
-    try:
-        print(_find(request), flush=True)
-    except Mismatch as error:
-        print(f"{FAILED}: {error}", flush=True)
-
-
-def _find(request: ProofRequest) -> str:
-    bundle = Path(request.bundle)
-    try:
-        manifest = load_manifest(bundle)
-        engines = None if request.engines is None else Path(request.engines)
-        options = BackendOptions(device=request.device, engines=engines, decoder="engine")
-        backend = open_backend(request.backend, bundle, manifest, options)
-        runner = backend.open("decoder_step")
-        assert isinstance(runner, CudaGraphRunner)
-        encoded = workload(backend.open("encoder"), backend.manifest)
-        weights = load_weights(bundle, manifest)
-        cache = CubinCache(Path(request.cubins), find_gpu(request.device).compute_capability)
-        fused = FusedDecoder(runner.stream, request.device, weights, cache, request.exchange)
-    except Exception as error:  # of any kind: the kernel has not run
-        return f"{NOT_RUN}: {' '.join(str(error).split())}"
-    print(PROVING, flush=True)
-    try:
-        return prove(runner.decoder_steps, fused, encoded)
-    except BackendError as error:
-        return f"{FAILED}: {error}"
-
-
-if __name__ == "__main__":
-    main()

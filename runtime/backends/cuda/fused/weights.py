@@ -7,7 +7,7 @@ LSTM's gates, the projection to mel and gate. A layer may be written as a MatMul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ....bundle import graph_path
 from ....errors import BackendError
-from ....manifest import Manifest
+from ....manifest import Manifest, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -71,16 +71,18 @@ def load_weights(bundle: Path, manifest: Manifest) -> DecoderWeights:
         ) from error
     path = graph_path(bundle, "decoder_step", manifest.graphs["decoder_step"])
     try:
-        return read_weights(onnx.load(path), manifest)
+        return read_weights(onnx.load(path), manifest.graphs["decoder_step"].tensors)
     except UnknownStructure as error:
         raise BackendError(
             f"{path}: not a structure that the fused decoder knows: {error}; use --decoder engine"
         ) from error
 
 
-def read_weights(model: onnx.ModelProto, manifest: Manifest) -> DecoderWeights:
-    """Raises UnknownStructure that says what was expected and what was found."""
-    tensors = manifest.graphs["decoder_step"].tensors
+def read_weights(model: onnx.ModelProto, tensors: Mapping[str, TensorSpec]) -> DecoderWeights:
+    """tensors: decoder_step's inputs and outputs, by name.
+
+    Raises UnknownStructure, which says what was expected and what was found.
+    """
 
     def width(name: str) -> int:
         return int(tensors[name].shape[-1])

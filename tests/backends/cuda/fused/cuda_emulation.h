@@ -72,6 +72,8 @@ namespace emulation {
 constexpr int LANES = 32;
 constexpr std::size_t STACK_BYTES = 64 << 10;
 
+inline int missing_line = 0;
+
 struct Index { unsigned x; };
 
 struct Fiber {
@@ -184,7 +186,8 @@ class Machine {
     return parity;
   }
 
-  void synchronize_block() {
+  void synchronize_block(int line) {
+    if (line == missing_line) return;
     Block& block = blocks_[running_->block];
     if (++block.arrived < threads_) return wait();
     block.arrived = 0;
@@ -403,7 +406,8 @@ inline void multiply_tiles(Warp& warp, int parity) {
 #define threadIdx (emulation::thread_index())
 #define blockIdx (emulation::block_index())
 
-inline void __syncthreads() { emulation::machine().synchronize_block(); }
+// Where emulation::missing_line is this line, the barrier is missing: a planted fault.
+#define __syncthreads() emulation::machine().synchronize_block(__LINE__)
 inline void __syncwarp() {
   emulation::machine().collect("__syncwarp", nullptr, 0, [](emulation::Warp&, int) {});
 }

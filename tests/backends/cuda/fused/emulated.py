@@ -22,28 +22,32 @@ from .model import STATES, Array, Decoded, Encoded
 HERE = Path(__file__).resolve().parent
 KERNEL = HERE.parents[3] / "runtime/backends/cuda/fused_decoder.cu"
 BUILT = Path(tempfile.gettempdir()) / "tacoglow-emulation"
-FLAGS = "-std=c++17 -O1 -mavx2 -mfma -mf16c -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC".split()
+FLAGS = "-std=c++17 -mavx2 -mfma -mf16c -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC".split()
 
 
 class EmulationError(Exception):
     """The threads wait for each other for ever, or disagree about what they wait for."""
 
 
-def build(plan: Plan, grid_barriers: bool = False, source: str | None = None) -> ctypes.CDLL:
-    """The kernel for this plan; source: another text in its place, such as one with a fault in it."""
+def build(plan: Plan, grid_barriers: bool = False, source: str | None = None, optimize: str = "-O1") -> ctypes.CDLL:
+    """The kernel for this plan; source: another text in its place, such as one with a fault in it.
+
+    optimize: -O2 compiles for seconds longer, and pays for itself in long runs of large decoders.
+    """
+    flags = [*FLAGS, optimize]
     texts = {
         "plan.h": f"{plan.header}#define GRID_BARRIERS {int(grid_barriers)}\n",
         "fused_decoder.cu": KERNEL.read_text() if source is None else source,
         **{name: (HERE / name).read_text() for name in ("cuda_emulation.h", "launch.cpp")},
     }
-    digest = hashlib.sha256("\0".join([*FLAGS, *texts.values()]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\0".join([*flags, *texts.values()]).encode()).hexdigest()[:16]
     library = BUILT / digest / "decoder.so"
     if not library.exists():
         BUILT.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILT) as folder:
             for name, text in texts.items():
                 (Path(folder) / name).write_text(text)
-            command = ["g++", *FLAGS, "-include", "plan.h", "launch.cpp", "-o", "decoder.so"]
+            command = ["g++", *flags, "-include", "plan.h", "launch.cpp", "-o", "decoder.so"]
             subprocess.run(command, cwd=folder, check=True)
             library.parent.mkdir(exist_ok=True)
             (Path(folder) / "decoder.so").replace(library)

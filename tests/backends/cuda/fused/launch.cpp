@@ -4,6 +4,8 @@
 
 #include "fused_decoder.cu"
 
+extern "C" void remove_line(int line) { emulation::missing_line = line; }
+
 extern "C" const char* emulate_launch(unsigned long long seed, const unsigned char* packed, const float* memory,
                                       const float* processed_memory, const int* lengths, int tokens,
                                       const unsigned long long* noise_keys, const float* prenet_dropout, int steps,
