@@ -159,7 +159,8 @@ def onnx_decode(path: Path, encoded: Encoded, mask: Array, dropout: Array, state
         made = dict(zip(names, step.run(None, feeds), strict=True))
         s, frame = {name: made[f"{name}_out"] for name in STATES}, made["mel_frame"]
         steps.append((frame, made["gate_logit"][:, 0], made["attention_weights_out"]))
-    return Decoded(*(np.stack(arrays) for arrays in zip(*steps, strict=True)), s)
+    mel, gate_logits, alignments = (np.stack(arrays) for arrays in zip(*steps, strict=True))
+    return Decoded(mel, gate_logits, alignments, s)
 
 
 @pytest.mark.parametrize("lengths", [[24], [24, 9, 17]], ids=["1", "3"])

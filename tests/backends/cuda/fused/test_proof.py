@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
+from tacoglow.cli.doctor import doctor
+from tacoglow.cli.inspect import inspect
 from tacoglow.runtime.backends import open_backend
 from tacoglow.runtime.backends.base import BackendOptions
 from tacoglow.runtime.backends.cuda.fused import proof, steps
@@ -20,6 +24,7 @@ from tacoglow.runtime.backends.tensorrt.cache import default_folder
 from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.errors import BackendError
 from tacoglow.tests.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tools.gpu import fused as gpu_day
 
 from .conftest import EmulatedKernel, on_device
 from .test_steps import FOREVER, TEXT
@@ -57,11 +62,10 @@ class FaultyKernel(EmulatedKernel):
         self._is_faulty = cubin.endswith(b"0")
 
     def launch(self, stream: object, *arguments: object) -> None:
-        steps_of_another_chunk = 8
-        first_step = 8  # position of the argument
         changed = list(arguments)
         if self._is_faulty:
-            changed[first_step] = type(changed[first_step])(changed[first_step] + steps_of_another_chunk)  # type: ignore[operator]
+            position = 8  # of first_step: the noise of other steps is drawn
+            changed[position] = np.int32(int(str(changed[position])) + 8)
         super().launch(stream, *changed)  # type: ignore[arg-type]
 
 
@@ -182,3 +186,27 @@ def test_the_process_is_real(half_bundle: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert run_in_process(decoder_proof.__name__)(request).startswith("not run: /nowhere/python cannot be started")
     assert msgspec.json.decode(msgspec.json.encode(request), type=ProofRequest) == request
+
+
+def test_doctor_and_inspect_show_the_verdict(
+    half_bundle: Path, proofs: Proofs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tacoglow.runtime.backends.BACKENDS", {})
+    on_device(half_bundle, "auto")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):  # no backend at all
+        doctor()
+    assert "decoder on Simulated GPU, graph " in (output := capsys.readouterr().out)
+    assert ": fused, tagged exchange passed: differs from the engine by at most " in output
+    inspect(half_bundle)
+    assert "decoder on Simulated GPU: fused, tagged exchange passed: " in capsys.readouterr().out
+
+
+def test_the_gpu_days_own_code(cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch, half_bundle: Path) -> None:
+    monkeypatch.setattr(gpu_day, "STEPS", 48)
+    monkeypatch.setattr(gpu_day, "CHUNK_STEPS", 16)
+    assert gpu_day.fused_alone(argparse.Namespace()) == {"frames": 3}
+    voice = on_device(half_bundle)
+    runner = voice.backend.open("decoder_step")
+    found = gpu_day.compare(runner.fused_steps.__self__, voice, half_bundle)  # type: ignore[attr-defined]
+    assert max(found.values()) < 1e-2
