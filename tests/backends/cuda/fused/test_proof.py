@@ -205,7 +205,7 @@ def test_doctor_and_inspect_show_the_verdict(
 def test_the_gpu_days_own_code(cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch, half_bundle: Path) -> None:
     monkeypatch.setattr(gpu_day, "STEPS", 48)
     monkeypatch.setattr(gpu_day, "CHUNK_STEPS", 16)
-    assert gpu_day.fused_alone(argparse.Namespace()) == {"frames": 3}
+    assert gpu_day.fused_alone(argparse.Namespace()) == {"frames": 48}
     voice = on_device(half_bundle)
     runner = voice.backend.open("decoder_step")
     found = gpu_day.compare(runner.fused_steps.__self__, voice, half_bundle)  # type: ignore[attr-defined]
