@@ -59,11 +59,12 @@ Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cach
 
 
 def print_status(line: str) -> None:
+    """Print a line to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
 def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None) -> tuple[Tacotron2, WaveGlow]:
-    """Load both models and print their families. hop_length (samples): for a WaveGlow that does not state it."""
+    """Load both models and print their families. hop_length (samples): used if the WaveGlow does not state it."""
     from ..models import load_tacotron2, load_waveglow
 
     acoustic = load_tacotron2(tacotron2)
@@ -76,7 +77,7 @@ def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None
 def find_checkpoints(
     tacotron2: Path | None, waveglow: Path | None, demo: bool, pretrained: Published | None
 ) -> tuple[Path, Path, Path | None]:
-    """Paths of the two checkpoints, and of the voice file that belongs to them, if any."""
+    """Paths of both checkpoints, and of the demo voice's file with --demo. Raises ExportError for bad options."""
     from ..export.errors import ExportError
     from ..export.voice import DEMO_FOLDER
 

@@ -1,4 +1,4 @@
-"""Speech checked as speech: pocketsphinx transcribes what the exported pipeline says. Minutes long: make slow."""
+"""Intelligibility: pocketsphinx transcribes the speech of the exported pipeline. Takes minutes: make slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tacoglow import Synthesizer
 from tacoglow.benchmarks.recognizer import Recognizer, word_errors, words
 from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
-from tacoglow.export.parity import Reference
+from tacoglow.export.parity import ParityReference
 from tacoglow.models import Denoiser
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
@@ -52,7 +52,7 @@ def test_the_exported_pipeline_is_understood_no_worse_than_pytorch(
 ) -> None:
     rate, hop = voice.manifest.audio.sampling_rate, voice.manifest.audio.hop_length
     demo = demo_models()
-    reference = Reference(demo.tacotron2, demo.waveglow, Denoiser(demo.waveglow))
+    reference = ParityReference(demo.tacotron2, demo.waveglow, Denoiser(demo.waveglow))
     errors = {"exported": 0, "pytorch": 0}
     with torch.inference_mode():
         for seed, sentence in enumerate(sentences):
@@ -64,7 +64,7 @@ def test_the_exported_pipeline_is_understood_no_worse_than_pytorch(
                 words(sentence), recogniser.words_of(voice.say(sentence, seed).samples, rate)
             )
     count = sum(len(words(sentence)) for sentence in sentences)
-    rates = {who: f"{number / count:.1%}" for who, number in errors.items()}
+    rates = {pipeline: f"{number / count:.1%}" for pipeline, number in errors.items()}
     print(f"word error rate over {len(sentences)} sentences, {count} words: {rates}")
     assert errors["exported"] <= errors["pytorch"]
 

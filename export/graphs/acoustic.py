@@ -1,8 +1,8 @@
-"""Tacotron 2's three graphs: encoder, decoder_step, postnet; folded, and with their precision written into them.
+"""Tacotron 2's three graphs (encoder, decoder_step, postnet), with folded weights and explicit precision.
 
 `compute` is the dtype of the heavy products. Everything that half precision is known to break stays float32: the
 encoder's LSTM (its cell states), attention energies, softmax and cumulative weights, LSTM cell states, the projection
-to mel and gate. Inputs and outputs are float32, so casts stand where the arithmetic changes and nowhere else.
+to mel and gate. Floating-point inputs and outputs are float32, so there are casts only where the precision changes.
 
 Dimension letters: B batch, T tokens, F frames, M mel bands, E encoder width, A attention width, R LSTM width.
 """
@@ -18,7 +18,7 @@ from .fold import children, fold_batch_norm, fold_location, merge_lstm_cell
 
 
 class Conv(nn.Module):
-    """A convolution over fixed weights in `compute`, "same" padding unless told."""
+    """A convolution with constant weights in `compute`; "same" padding unless `padding` is given."""
 
     weight: Tensor
     bias: Tensor | None
@@ -50,8 +50,10 @@ class Linear(nn.Module):
 
 
 class EncoderGraph(nn.Module):
-    """The bidirectional LSTM runs as two forward ones, the second over each item reversed within its length: no
-    packed sequences, so that one graph serves ONNX, TorchScript and every batch order."""
+    """Encoder whose bidirectional LSTM is two forward LSTMs, the second over each item reversed within its length.
+
+    This avoids packed sequences, so one graph works in ONNX and TorchScript and with items in any order.
+    """
 
     def __init__(self, tacotron2: Tacotron2, compute: torch.dtype) -> None:
         super().__init__()
@@ -71,10 +73,10 @@ class EncoderGraph(nn.Module):
             x = F.relu(convolution(x * valid))
         x = x.transpose(1, 2).float()  # [B, T, E]
         reverse = _reversed_positions(token_lengths, token_ids.shape[1])[:, :, None]
-        ahead, _ = self.forward_lstm(x)
-        back, _ = self.backward_lstm(torch.gather(x, 1, reverse.expand(-1, -1, x.shape[2])))
-        back = torch.gather(back, 1, reverse.expand(-1, -1, back.shape[2]))
-        memory = torch.cat((ahead, back), 2) * (~mask)[:, :, None].float()
+        forward, _ = self.forward_lstm(x)
+        backward, _ = self.backward_lstm(torch.gather(x, 1, reverse.expand(-1, -1, x.shape[2])))
+        backward = torch.gather(backward, 1, reverse.expand(-1, -1, backward.shape[2]))
+        memory = torch.cat((forward, backward), 2) * (~mask)[:, :, None].float()
         return memory, self.memory_layer(memory.to(self.compute)).float(), mask
 
 
@@ -88,13 +90,13 @@ def _split_directions(lstm: nn.LSTM) -> tuple[nn.LSTM, nn.LSTM]:
 
 
 def _reversed_positions(lengths: Tensor, size: int) -> Tensor:
-    """int64 [B, size]: where position t of an item reversed within its length comes from (padding: position 0)."""
+    """Return int64 [B, size]: the source of each position of an item reversed within its length; 0 for padding."""
     positions = lengths[:, None].long() - 1 - torch.arange(size, device=lengths.device)[None, :]
     return positions.clamp(min=0)
 
 
 class LSTMCell(nn.Module):
-    """One matrix product for input and hidden state together; the cell state stays float32."""
+    """An LSTM cell with one matrix product for input and hidden state; the cell state stays float32."""
 
     def __init__(self, cell: nn.LSTMCell, compute: torch.dtype) -> None:
         super().__init__()
@@ -109,6 +111,8 @@ class LSTMCell(nn.Module):
 
 
 class DecoderStepGraph(nn.Module):
+    energy: Tensor
+
     def __init__(self, decoder: Decoder, compute: torch.dtype) -> None:
         super().__init__()
         self.compute = compute
@@ -120,7 +124,7 @@ class DecoderStepGraph(nn.Module):
         self.attention_rnn = LSTMCell(decoder.attention_rnn, compute)
         self.query = Linear(attention.query_layer.weight, None, compute)
         self.location = Conv(fold_location(location.location_conv, location.location_dense), None, torch.float32)
-        self.energy = Linear(attention.v.weight, None, torch.float32)
+        self.register_buffer("energy", attention.v.weight[0].clone())  # [A]
         self.decoder_rnn = LSTMCell(decoder.decoder_rnn, compute)
         projection, gate = decoder.linear_projection, decoder.gate_layer
         self.projection = Linear(
@@ -150,10 +154,11 @@ class DecoderStepGraph(nn.Module):
         )
         query = self.query(attention_hidden.to(self.compute)).float()[:, None, :]  # [B, 1, A]
         location = self.location(torch.stack((attention_weights, attention_weights_cum), 1)).transpose(1, 2)
-        energies = self.energy(torch.tanh(query + location + processed_memory))[:, :, 0]  # [B, T]
+        # Sums of products, not matrix products of one row: TensorRT fuses those into the kernels around them. The sums
+        # run over the last axis, where ONNX Runtime adds in the same order for every batch size.
+        energies = (torch.tanh(query + location + processed_memory) * self.energy).sum(2)  # [B, T]
         attention_weights = F.softmax(energies.masked_fill(memory_mask, -torch.inf), dim=1)
-        attention_context = torch.bmm(attention_weights.to(self.compute)[:, None, :], memory.to(self.compute))
-        attention_context = attention_context.float()[:, 0]
+        attention_context = (attention_weights[:, None, :] * memory.transpose(1, 2)).sum(2)  # [B, E]
         decoder_hidden, decoder_cell = self.decoder_rnn(
             torch.cat((attention_hidden, attention_context), 1), decoder_hidden, decoder_cell
         )

@@ -1,7 +1,7 @@
-"""The vocoder's two graphs: waveglow and denoiser; folded, and with their precision written into them.
+"""The vocoder's two graphs (waveglow, denoiser), with folded weights and explicit precision.
 
-`compute` is the dtype of the convolutions. The flow's own signal, exp(s), the inverted 1x1 convolutions, each
-coupling's output sum and the whole denoiser stay float32.
+`compute` is the dtype of the convolutions. The signal that flows transform, exp(s), the inverted 1x1 convolutions, the
+sum of each coupling's outputs and the denoiser stay float32.
 
 Dimension letters: B batch, F frames, M mel bands, G groups (of n_group samples), C channels, S samples.
 """
@@ -21,10 +21,10 @@ from .fold import bias_of, children, fold_skip_and_end, upsampling_as_convolutio
 
 
 class FlatConv(nn.Module):
-    """A convolution over fixed weights along G of [B, C, 1, G], "same" padding.
+    """A convolution with constant weights along G of [B, C, 1, G], with "same" padding.
 
-    Two-dimensional, because ONNX Runtime's blocked layouts, in which a CPU is fastest, know no other kind; TensorRT
-    makes every convolution one.
+    It is two-dimensional because ONNX Runtime's blocked layouts, the fastest on a CPU, support nothing else; TensorRT
+    converts every convolution to two dimensions anyway.
     """
 
     weight: Tensor
@@ -44,8 +44,8 @@ class FlatConv(nn.Module):
 class WNGraph(nn.Module):
     """A coupling's network with the skips folded into the end layer.
 
-    Each layer has its own condition, residual and output convolutions: merged ones would have to be split again, which
-    copies tensors that are larger than a CPU's cache.
+    Each layer has separate condition, residual and output convolutions: the outputs of merged ones would have to be
+    split, which copies tensors larger than a CPU's cache.
     """
 
     def __init__(self, wn: WN, compute: torch.dtype) -> None:
@@ -68,7 +68,7 @@ class WNGraph(nn.Module):
             self.outputs.append(FlatConv(weight[rows:], bias[rows:], compute))
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """x [B, n, 1, G] and conditions [B, M * n_group, 1, G] -> shift and log scale, float32 [B, 2 n, 1, G]"""
+        """Map x [B, n, 1, G] and conditions [B, M * n_group, 1, G] to shift and log scale, float32 [B, 2 n, 1, G]."""
         x = self.start(x)
         total: Tensor | None = None
         for i, (in_layer, condition, output) in enumerate(
@@ -98,9 +98,10 @@ class WaveGlowGraph(nn.Module):
         )
 
     def conditions(self, mel: Tensor) -> Tensor:
-        """Mel [B, M, F] -> [B, M * n_group, 1, G]"""
+        """Upsample mel [B, M, F] to the conditions [B, M * n_group, 1, G] of every flow."""
         x: Tensor = self.upsample(F.pad(mel.to(self.compute), (self.frames_before, 0)))
-        x = x.reshape(x.shape[0], -1, self.config.groups_per_frame, mel.shape[2])  # [B, M * n_group, groups a frame, F]
+        # [B, M * n_group, groups per frame, F]
+        x = x.reshape(x.shape[0], -1, self.config.groups_per_frame, mel.shape[2])
         return x.transpose(2, 3).flatten(2)[:, :, None]
 
     def forward(self, mel: Tensor, z: Tensor) -> Tensor:
@@ -121,12 +122,12 @@ class WaveGlowGraph(nn.Module):
 
 
 class DenoiserGraph(nn.Module):
-    """The short-time Fourier transform as convolutions with a windowed basis, which every engine has.
+    """The denoiser; its short-time Fourier transform is a convolution, which every backend supports.
 
-    The phase is kept by scaling real and imaginary part alike, so no angle is ever computed.
+    Real and imaginary part are scaled alike, which keeps the phase without computing an angle.
     """
 
-    TINY = 1e-12  # keeps 0 / 0 out where a bin is silent; far below the square of a float32 audio step
+    TINY = 1e-12  # avoids 0 / 0 in silent bins; far below any audible magnitude
 
     basis: Tensor
     inverse_basis: Tensor
@@ -141,7 +142,7 @@ class DenoiserGraph(nn.Module):
         turns = torch.outer(torch.arange(self.size // 2 + 1), torch.arange(self.size)).double() / self.size
         angles = 2 * math.pi * turns
         fourier = torch.cat((torch.cos(angles), -torch.sin(angles)))  # [2 bins, size]
-        # A real signal's inverse counts every bin but the first and the last twice.
+        # The inverse transform of a real signal counts every bin twice, except the first and the last.
         counts = torch.full((self.size // 2 + 1, 1), 2.0, dtype=torch.float64)
         counts[0] = counts[-1] = 1.0
         self.register_buffer("basis", (fourier * window)[:, None, :].float())
@@ -155,8 +156,8 @@ class DenoiserGraph(nn.Module):
         spectrum = F.conv1d(padded, self.basis, stride=self.hop)  # [B, 2 bins, frames]
         real, imaginary = spectrum[:, : half + 1], spectrum[:, half + 1 :]
         magnitude = torch.sqrt(real * real + imaginary * imaginary)
-        kept = torch.relu(magnitude - self.bias_magnitude * strength) / (magnitude + self.TINY)
-        spectrum = torch.cat((real * kept, imaginary * kept), 1)
+        gain = torch.relu(magnitude - self.bias_magnitude * strength) / (magnitude + self.TINY)
+        spectrum = torch.cat((real * gain, imaginary * gain), 1)
         signal = F.conv_transpose1d(spectrum, self.inverse_basis, stride=self.hop)
         overlap = F.conv_transpose1d(torch.ones_like(spectrum[:, :1]), self.squared_window, stride=self.hop)
         return (signal[:, :, half:-half] / overlap[:, :, half:-half])[:, 0]
