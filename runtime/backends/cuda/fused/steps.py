@@ -81,7 +81,7 @@ class FusedSteps(DecoderSteps):
     """Groups of at most eight items, launched one after the other: an item's bits do not depend on its group."""
 
     chunk_steps = CHUNK_STEPS
-    chunks_ahead = 1
+    launches_in_flight = 2
 
     def __init__(self, groups: Sequence[FusedBuffers], gate_logit: float) -> None:
         self._groups, self._gate_logit = groups, gate_logit
