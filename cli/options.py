@@ -23,6 +23,12 @@ class Published(str, Enum):
     nvidia = "nvidia"
 
 
+class DecoderChoice(str, Enum):
+    auto = "auto"
+    fused = "fused"
+    engine = "engine"
+
+
 class Wav(str, Enum):
     int16 = "int16"
     float32 = "float32"
@@ -45,6 +51,10 @@ AttentionStop = Annotated[
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Wav, typer.Option(help="Sample format of the wav file.")]
+DecoderOption = Annotated[
+    DecoderChoice,
+    typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
+]
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 
