@@ -131,9 +131,7 @@ class _StorageType:
     dtype: torch.dtype
 
 
-def load_pickle(
-    file: BinaryIO, storages: dict[str, torch.dtype] | None = None, *, max_reads: int = MAX_READS
-) -> Any:
+def load_pickle(file: BinaryIO, storages: dict[str, torch.dtype] | None = None, *, max_reads: int = MAX_READS) -> Any:
     """Read the pickle at the file's position; the position is then at the pickle's end.
 
     storages, if given, is filled with the key and dtype of every storage.
