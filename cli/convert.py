@@ -32,7 +32,7 @@ def convert(
         raise ExportError("give --tacotron2 T.pt, --waveglow W.pt, or both")
     check_writable(output, "-o", is_folder=True)
     from ..export.folders import created_directory
-    from ..models import load_tacotron2, load_waveglow
+    from ..models.isolated import load_tacotron2, load_waveglow
 
     # Load both before writing either, so that an invalid checkpoint leaves the folder unchanged.
     models = {

@@ -65,7 +65,7 @@ def print_status(line: str) -> None:
 
 def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None) -> tuple[Tacotron2, WaveGlow]:
     """Load both models and print their families. hop_length (samples): used if the WaveGlow does not state it."""
-    from ..models import load_tacotron2, load_waveglow
+    from ..models.isolated import load_tacotron2, load_waveglow
 
     acoustic = load_tacotron2(tacotron2)
     print_status(f"tacotron2     {acoustic.family}")
