@@ -37,7 +37,7 @@ def convert(
     if not force:
         _check_replaceable(output, [name for name, path in given.items() if path is not None])
     from ..export.folders import created_directory
-    from ..models import load_tacotron2, load_waveglow
+    from ..models.isolated import load_tacotron2, load_waveglow
 
     # Load both before writing either, so that an invalid checkpoint leaves the folder unchanged.
     models = {

@@ -25,6 +25,12 @@ class Published(str, Enum):
     nvidia = "nvidia"
 
 
+class DecoderChoice(str, Enum):
+    auto = "auto"
+    fused = "fused"
+    engine = "engine"
+
+
 class Wav(str, Enum):
     int16 = "int16"
     float32 = "float32"
@@ -51,6 +57,10 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="Write into a folder of other files, and replace files of the same names in it."),
 ]
+DecoderOption = Annotated[
+    DecoderChoice,
+    typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
+]
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 
@@ -61,7 +71,7 @@ def print_status(line: str) -> None:
 
 def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None) -> tuple[Tacotron2, WaveGlow]:
     """Load both models and print their families. hop_length (samples): used if the WaveGlow does not state it."""
-    from ..models import load_tacotron2, load_waveglow
+    from ..models.isolated import load_tacotron2, load_waveglow
 
     acoustic = load_tacotron2(tacotron2)
     print_status(f"tacotron2     {acoustic.family}")

@@ -16,7 +16,7 @@ import torch
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.waveglow import WaveGlow
-from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
+from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, list_bundle_files, load_manifest
 from ..runtime.manifest import GraphFile, Manifest, TorchScript
 from ..runtime.synthesizer import Synthesizer
 from .bundle import Progress
@@ -49,8 +49,8 @@ def export_torchscript(
     graphs = build_graphs(tacotron2, waveglow, denoiser, manifest.precision)
     _check_same_models(bundle, manifest, graphs, reference)
     with atomic_directory(bundle, force) as folder:
-        for spec in manifest.graphs.values():
-            link_or_copy(bundle / spec.file, folder / spec.file)
+        for file in list_bundle_files(msgspec.structs.replace(manifest, torchscript=None)) - {MANIFEST_NAME}:
+            link_or_copy(bundle / file, folder / file)
         files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
         manifest = _write_manifest(folder, manifest, TorchScript(graphs=files))
         parity = measure_parity(Synthesizer.load(folder, "torchscript"), reference, _reporter(progress))

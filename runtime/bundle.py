@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,8 @@ def load_manifest(bundle: Path) -> Manifest:
 
 
 def list_bundle_files(manifest: Manifest) -> frozenset[str]:
-    """The names of all files of a bundle: its manifest and its graphs."""
-    graphs = [*manifest.graphs.values(), *(manifest.torchscript.graphs.values() if manifest.torchscript else ())]
-    return frozenset({MANIFEST_NAME, *(graph.file for graph in graphs)})
+    """The names of all files of a bundle, the manifest included."""
+    return frozenset({MANIFEST_NAME, *_files_in(msgspec.to_builtins(manifest))})
 
 
 def find_bundle_files(folder: Path) -> frozenset[str] | None:
@@ -70,32 +69,30 @@ def find_bundle_files(folder: Path) -> frozenset[str] | None:
     Also recognizes bundles that `load_manifest` rejects, such as those of a newer format or with a changed number.
     """
     try:
-        partial = msgspec.json.decode(_read_manifest(folder / MANIFEST_NAME), type=_PartialManifest)
-    except (OSError, BundleError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = msgspec.json.decode(_read_manifest(folder / MANIFEST_NAME))
+        msgspec.convert(raw, _Identity)
+        names = frozenset({MANIFEST_NAME, *_files_in(raw)})
+    except (OSError, BundleError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    files = partial.graphs | (partial.torchscript.graphs if partial.torchscript else {})
-    names = [graph.file for graph in files.values()]
-    if not partial.graphs or not all(_PLAIN_FILE_NAME.fullmatch(name) for name in names):
-        return None
-    return frozenset({MANIFEST_NAME, *names})
+    is_bundle = len(names) > 1 and all(_PLAIN_FILE_NAME.fullmatch(name) for name in names)
+    return names if is_bundle else None
 
 
-class _PartialFile(msgspec.Struct):
-    file: str
-
-
-class _PartialFiles(msgspec.Struct):
-    graphs: dict[str, _PartialFile]
-
-
-class _PartialManifest(msgspec.Struct):
+class _Identity(msgspec.Struct):
     """What identifies a manifest of this project, in every version of the format."""
 
     format_version: int
     digest: str
     generator: str
-    graphs: dict[str, _PartialFile]
-    torchscript: _PartialFiles | None = None
+    graphs: dict[str, Any]
+
+
+def _files_in(value: Any) -> Iterator[str]:
+    """Yield the names of all files that a part of a manifest lists: each is in an object with its SHA-256."""
+    if isinstance(value, dict) and isinstance(value.get("file"), str) and "sha256" in value:
+        yield value["file"]
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
+        yield from _files_in(entry)
 
 
 def _read_manifest(path: Path) -> bytes:
@@ -184,6 +181,10 @@ def _check_consistency(manifest: Manifest) -> None:
     _check_files(manifest.graphs, "$.graphs")
     if manifest.torchscript is not None:
         _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
+    if manifest.text.tables is not None and not _PLAIN_FILE_NAME.fullmatch(manifest.text.tables.file):
+        raise msgspec.ValidationError(
+            f"{manifest.text.tables.file!r} is not a plain file name - at `$.text.tables.file`"
+        )
     for name, graph in manifest.graphs.items():
         for tensor in (*graph.inputs, *graph.outputs):
             _check_shape(tensor, manifest, f"$.graphs.{name}")
