@@ -616,7 +616,7 @@ class TestExport:
             words = [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)]
             assert [word for word in words if word in ("written:", "checked")] == ["written:", "checked"]
         assert sorted(path.name for path in (checkpoints / "voice").iterdir()) == sorted(
-            [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json"]
+            [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json", "text_tables.json"]
         )
         assert not list(checkpoints.glob(".*"))
         assert "trt-infer voice" in outcome.last
@@ -637,7 +637,7 @@ class TestExport:
         (checkpoints / "voice/mine.txt").touch()
         for output in ("empty", "voice"):
             assert run("export-onnx", *CONFIG, "-o", output).code == 0
-            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + (2 if output == "voice" else 1)
+            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + (3 if output == "voice" else 2)
         assert (checkpoints / "voice/mine.txt").exists()
         assert not list(checkpoints.glob(".*"))
 
