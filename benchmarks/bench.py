@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,8 @@ def _peers(models: Models, gpu: int | None) -> Iterator[tuple[str, Callable[[], 
 
     yield "PyTorch eager", lambda: PyTorchPipeline(models)
     yield "PyTorch TorchScript", lambda: PyTorchPipeline(models, "TorchScript")
+    if shutil.which("c++"):  # what it compiles with on a CPU
+        yield "PyTorch torch.compile", lambda: PyTorchPipeline(models, "torch.compile")
     if importlib.util.find_spec("torchaudio"):
         yield "torchaudio", lambda: TorchaudioPipeline(models)
     if gpu is not None:

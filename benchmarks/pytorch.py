@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models import Tacotron2, WaveGlow
+from ..models import Tacotron2, Vocoder
 from ..models.tacotron2 import DecoderState
 from ..models.waveglow import Invertible1x1Conv
 from .clock import clock_for
@@ -25,7 +25,7 @@ from .voices import Models
 from .workload import Spoken, Workload, token_ids
 
 Function = Callable[..., Any]
-Mode = Literal["eager", "TorchScript", "CUDA graphs"]
+Mode = Literal["eager", "TorchScript", "torch.compile", "CUDA graphs"]
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -38,12 +38,12 @@ class PyTorchPipeline(Pipeline):
         self._where: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
         self._models, self._mode, self._clock = models, mode, clock_for(device)
         self._tacotron2: Tacotron2 = copy.deepcopy(models.tacotron2).to(**self._where).requires_grad_(False)
-        self._waveglow = _with_inverses(models.waveglow).to(**self._where).requires_grad_(False)
+        self._vocoder = _with_inverses(models.vocoder).to(**self._where).requires_grad_(False)
         self._functions: dict[tuple[Workload, str], Function] = {}
 
     @torch.inference_mode()
     def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
-        ids, lengths, dropout, z = self._inputs(work)
+        ids, lengths, dropout, *z = self._inputs(work)
         self._clock.start()
         encoded = self._call(work, "encoder", self._tacotron2.encode, ids, lengths)
         self._clock.lap("encoder")
@@ -51,7 +51,7 @@ class PyTorchPipeline(Pipeline):
         self._clock.lap("decoder")
         mel = self._call(work, "postnet", self._tacotron2.postnet, mel, torch.full_like(lengths, work.frames))
         self._clock.lap("postnet")
-        audio = self._call(work, "vocoder", self._waveglow, mel, z)
+        audio = self._call(work, "vocoder", self._vocoder.generate, mel, *z)
         self._clock.lap("vocoder")
         seconds = self._clock.seconds()
         return Spoken(mel.float().cpu().numpy(), audio.float().cpu().numpy()), seconds
@@ -77,37 +77,35 @@ class PyTorchPipeline(Pipeline):
         return frames, gate, *state
 
     def _call(self, work: Workload, name: str, function: Function, *inputs: Tensor) -> Any:
-        if self._mode == "eager" or (self._mode == "CUDA graphs" and name == "encoder"):
+        if self._mode == "eager" or (self._mode in ("CUDA graphs", "torch.compile") and name == "encoder"):
             return function(*inputs)  # the encoder packs its sequence on the host, which no graph captures
         if (work, name) not in self._functions:
-            compiled = _traced(function, inputs) if self._mode == "TorchScript" else _Graphed(function, inputs)
-            self._functions[work, name] = compiled
+            self._functions[work, name] = _COMPILERS[self._mode](function, inputs)
         return self._functions[work, name](*inputs)
 
-    def _inputs(self, work: Workload) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Token ids, their lengths, the decoder's dropout and the vocoder's noise."""
-        config, vocoder = self._tacotron2.config, self._waveglow.config
-        steps, groups = work.frames // config.n_frames_per_step, work.frames * vocoder.groups_per_frame
+    def _inputs(self, work: Workload) -> tuple[Tensor, ...]:
+        """Token ids, their lengths, the decoder's dropout, and the vocoder's noise if it takes any."""
+        config, vocoder = self._tacotron2.config, self._vocoder
+        steps = work.frames // config.n_frames_per_step
         device = self._where["device"]
         ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch, device=device)
         dropout = np.stack([noise.prenet_dropout(0, steps, 2, config.prenet_dim) for noise in work.noises()])
-        z = np.stack([noise.z(0, groups, vocoder.n_group) for noise in work.noises()]) * self._models.voice.sigma
-        return (
-            ids,
-            torch.full((work.batch,), work.tokens, device=device),
-            torch.from_numpy(dropout).to(**self._where),
-            torch.from_numpy(z).to(**self._where),
-        )
+        inputs = ids, torch.full((work.batch,), work.tokens, device=device), torch.from_numpy(dropout).to(**self._where)
+        if not vocoder.takes_noise:
+            return inputs
+        n_group, groups = vocoder.noise_shape(work.frames)
+        z = np.stack([noise.z(0, groups, n_group) for noise in work.noises()]) * self._models.voice.sigma
+        return *inputs, torch.from_numpy(z).to(**self._where)
 
 
-def _with_inverses(waveglow: WaveGlow) -> WaveGlow:
-    """A copy that applies its inverted 1x1 convolutions without inverting them anew at each call."""
-    copied = copy.deepcopy(waveglow)
-    for k, convolution in enumerate(waveglow.convinv):
-        assert isinstance(convolution, Invertible1x1Conv)
-        inverse = nn.Conv1d(convolution.weight.shape[1], convolution.weight.shape[0], 1, bias=False)
-        inverse.weight = nn.Parameter(convolution.inverse())
-        copied.convinv[k] = inverse
+def _with_inverses(vocoder: Vocoder) -> Vocoder:
+    """A copy that applies its inverted 1x1 convolutions, if any, without inverting them anew at each call."""
+    copied = copy.deepcopy(vocoder)
+    for name, convolution in vocoder.named_modules():
+        if isinstance(convolution, Invertible1x1Conv):
+            inverse = nn.Conv1d(convolution.weight.shape[1], convolution.weight.shape[0], 1, bias=False)
+            inverse.weight = nn.Parameter(convolution.inverse())
+            copied.set_submodule(name, inverse)
     return copied
 
 
@@ -138,3 +136,15 @@ class _Graphed:
             own.copy_(given)
         self._graph.replay()
         return self._outputs
+
+
+def _compiled(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+    compiled: Function = torch.compile(function, dynamic=False)
+    return compiled
+
+
+_COMPILERS: dict[str, Callable[[Function, tuple[Tensor, ...]], Function]] = {
+    "TorchScript": _traced,
+    "torch.compile": _compiled,
+    "CUDA graphs": _Graphed,
+}

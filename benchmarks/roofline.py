@@ -38,25 +38,24 @@ class Work:
 
 def work_of(models: Models, work: Workload, precision: str) -> dict[str, Work]:
     """By stage, for the whole batch."""
-    tacotron2, decoder, waveglow = models.tacotron2, models.tacotron2.decoder, models.waveglow
+    tacotron2, decoder, vocoder = models.tacotron2, models.tacotron2.decoder, models.vocoder
     config, attention, size = tacotron2.config, models.tacotron2.decoder.attention_layer, WEIGHT_BYTES[precision]
     batch, tokens, frames = work.batch, work.tokens, work.frames
-    steps, groups = frames // config.n_frames_per_step, frames * waveglow.config.groups_per_frame
+    steps = frames // config.n_frames_per_step
     encoder = _weights(tacotron2.encoder) + _weights(attention.memory_layer)
     memory = batch * tokens * (config.encoder_embedding_dim + config.attention_dim)
     a_token = _weights(attention.location_layer) + _weights(attention.v)
     a_step = _weights(decoder) - _weights(attention.memory_layer) - a_token
     products = a_step + tokens * (a_token + config.encoder_embedding_dim)  # the last one makes the context
     postnet, mel = _weights(tacotron2.postnet), batch * frames * config.n_mel_channels
-    flows = _weights(waveglow.WN) + _weights(waveglow.convinv)
-    vocoder = frames * _weights(waveglow.upsample) + groups * flows
-    samples = batch * frames * waveglow.config.upsample_stride
-    weights = flows + _weights(waveglow.upsample)
+    samples = batch * frames * vocoder.hop_length
     return {
         "encoder": Work(2.0 * batch * tokens * encoder, size * encoder + 4.0 * memory),
         "decoder": Work(2.0 * batch * steps * products, steps * (size * (a_step + a_token) + 4.0 * memory)),
         "postnet": Work(2.0 * batch * frames * postnet, size * postnet + 8.0 * mel),
-        "vocoder": Work(2.0 * batch * vocoder, size * weights + 4.0 * (mel + 2 * samples)),
+        "vocoder": Work(
+            2.0 * batch * frames * vocoder.products_per_frame, size * _weights(vocoder) + 4.0 * (mel + 2 * samples)
+        ),
     }
 
 

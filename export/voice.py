@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.tacotron2 import Tacotron2
-from ..models.waveglow import WaveGlow
+from ..models.vocoder import Vocoder
 from ..runtime.manifest import AudioFormat, Text, Voice
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
@@ -128,7 +128,7 @@ def voice_entry(voice: VoiceFile) -> Voice:
     return Voice(name=voice.name, language=voice.language, provenance=voice.provenance)
 
 
-def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> AudioFormat:
+def audio_format(voice: VoiceFile, tacotron2: Tacotron2, vocoder: Vocoder) -> AudioFormat:
     """The audio settings that both models and the voice file agree on.
 
     Raises ExportError where two of them differ: such a pair would speak at the wrong pitch, or noise.
@@ -136,10 +136,10 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> 
     bands = {"n_mel_channels": tacotron2.config.n_mel_channels}
     stated = {
         "tacotron2": {**tacotron2.audio, **bands},
-        "waveglow": {
-            **waveglow.audio,
-            "n_mel_channels": waveglow.config.n_mel_channels,
-            "hop_length": waveglow.config.upsample_stride,
+        vocoder.kind: {
+            **vocoder.audio,
+            "n_mel_channels": vocoder.n_mel_channels,
+            "hop_length": vocoder.hop_length,
         },
         "the voice file": voice.audio,
     }

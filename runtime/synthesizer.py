@@ -101,8 +101,8 @@ class Synthesizer:
         still being synthesized.
 
         chunk_frames, first_chunk_frames: frames of a segment, the bundle's if None. context_frames: mel frames that
-        WaveGlow sees on either side of a segment; None is its whole receptive field, with which the segments together
-        equal what `say` returns. Retries are rejected: what has been heard cannot be taken back.
+        the vocoder sees on either side of a segment; None is its whole receptive field, with which the segments
+        together equal what `say` returns. Retries are rejected: what has been heard cannot be taken back.
         """
         options = options or SpeechOptions()
         if options.retries:

@@ -24,7 +24,9 @@ from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.runtime.bundle import encode_manifest, file_sha256, graph_path, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import GRAPH_NAMES, DecoderSettings, Manifest
+from tacoglow.runtime.manifest import DecoderSettings, Manifest, graph_names
+
+GRAPH_NAMES = graph_names("waveglow")
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints

@@ -5,7 +5,7 @@ ONNX, TorchScript, the manifest and the parity report all take these from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from ...models.denoiser import Denoiser
 from ...models.tacotron2 import DecoderState, Tacotron2
-from ...models.waveglow import WaveGlow
+from ...models.vocoder import Vocoder
 from ...runtime.manifest import DType, TensorSpec
 from .acoustic import DecoderStepGraph, EncoderGraph, PostnetGraph
-from .vocoder import DenoiserGraph, WaveGlowGraph
+from .denoiser import DenoiserGraph
+from .hifigan import HiFiGANGraph
+from .waveglow import WaveGlowGraph
 
 COMPUTE_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TORCH_DTYPES: dict[DType, torch.dtype] = {"float32": torch.float32, "int32": torch.int32, "bool": torch.bool}
+VOCODER_GRAPHS: dict[str, Callable[..., nn.Module]] = {"waveglow": WaveGlowGraph, "hifigan": HiFiGANGraph}  # by kind
 DECODER_STATES = {"decoder_input": "mel_frame"} | {name: f"{name}_out" for name in DecoderState._fields}
 
 
@@ -41,15 +44,15 @@ class Graph:
         return tuple(examples)
 
 
-def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, precision: str) -> list[Graph]:
+def build_graphs(tacotron2: Tacotron2, vocoder: Vocoder, denoiser: Denoiser, precision: str) -> list[Graph]:
     compute = COMPUTE_DTYPES[precision]
-    acoustic, vocoder = tacotron2.config, waveglow.config
+    acoustic = tacotron2.config
     M, E, A = acoustic.n_mel_channels, acoustic.encoder_embedding_dim, acoustic.attention_dim  # noqa: N806
     memory = _specs("float32", memory=("B", "T", E), processed_memory=("B", "T", A))
     memory += _specs("bool", memory_mask=("B", "T"))
     ids = _specs("int32", token_ids=("B", "T"), token_lengths=("B",))
     mel = _specs("float32", mel=("B", M, "F"))
-    z = _specs("float32", z=("B", vocoder.n_group, f"F*{vocoder.groups_per_frame}"))
+    z = _noise_specs(vocoder) if vocoder.takes_noise else ()
     states = _state_shapes(tacotron2)
     # A step's r frames lie one after the other in decoder_input and mel_frame, as NVIDIA's projection gives them.
     frames: tuple[int | str, ...] = ("B", acoustic.step_mel_size)
@@ -66,10 +69,10 @@ def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, p
             _specs("float32", mel_postnet=("B", M, "F")),
         ),
         Graph(
-            "waveglow",
-            WaveGlowGraph(waveglow, compute),
+            vocoder.kind,
+            VOCODER_GRAPHS[vocoder.kind](vocoder, compute),
             mel + z,
-            _specs("float32", audio=("B", f"F*{vocoder.upsample_stride}")),
+            _specs("float32", audio=("B", f"F*{vocoder.hop_length}")),
         ),
         Graph(
             "denoiser",
@@ -78,6 +81,11 @@ def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, p
             _specs("float32", audio_denoised=("B", "S")),
         ),
     ]
+
+
+def _noise_specs(vocoder: Vocoder) -> tuple[TensorSpec, ...]:
+    n_group, groups_per_frame = vocoder.noise_shape(1)
+    return _specs("float32", z=("B", n_group, f"F*{groups_per_frame}"))
 
 
 def _state_shapes(tacotron2: Tacotron2) -> dict[str, tuple[int | str, ...]]:

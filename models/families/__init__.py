@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from . import coqui, nemo, tacotron2, waveglow
+from . import coqui, hifigan, nemo, tacotron2, waveglow
 from .layout import Layout
 from .state import find_state
 
@@ -21,12 +21,18 @@ def recognize(content: Any, adjacent_config: Mapping[str, Any]) -> Layout:
     content: the file's content, from models/archives.py. adjacent_config: config.json of its folder, empty if missing.
     """
     state = find_state(content)
-    # NeMo and Coqui come first, because their names include some of NVIDIA's.
-    layout = nemo.read(state) or coqui.read(state, adjacent_config) or tacotron2.read(state) or waveglow.read(state)
+    # HiFi-GAN, NeMo and Coqui come first, because their names include some of NVIDIA's.
+    layout = (
+        hifigan.read(state, adjacent_config)
+        or nemo.read(state)
+        or coqui.read(state, adjacent_config)
+        or tacotron2.read(state)
+        or waveglow.read(state)
+    )
     if layout is None:
         names = ", ".join(list(state.keys.values())[:3])
         raise CheckpointError(
-            f"not a Tacotron 2 or WaveGlow of a known family, got tensors {names}, …; "
+            f"not a Tacotron 2, WaveGlow or HiFi-GAN of a known family, got tensors {names}, …; "
             "docs/checkpoints.md lists the families"
         )
     return layout

@@ -16,6 +16,7 @@ from tacoglow.benchmarks.pipelines import BundlePipeline, Pipeline
 from tacoglow.benchmarks.pytorch import PyTorchPipeline
 from tacoglow.benchmarks.voices import Models
 from tacoglow.benchmarks.workload import Spoken, Workload, token_ids
+from tacoglow.models import WaveGlow
 from tacoglow.runtime.noise import Noise
 from tacoglow.tests.tolerances import FOLDED, PUBLISHED
 
@@ -25,7 +26,8 @@ WORK = Workload(batch=2, tokens=11, frames=14)
 @pytest.fixture(scope="module")
 def expected(models: Models) -> Spoken:
     """From the modules' own methods, the gate held back by its bias."""
-    tacotron2, waveglow = models.tacotron2, models.waveglow
+    tacotron2, waveglow = models.tacotron2, models.vocoder
+    assert isinstance(waveglow, WaveGlow)
     ids = torch.tensor([token_ids(models.front_end, WORK.tokens)] * WORK.batch)
     gate = tacotron2.decoder.gate_layer.bias
     before = gate.detach().clone()
@@ -78,7 +80,8 @@ def test_torchaudio(models: Models, expected: Spoken) -> None:
 
 def test_operations_are_those_that_pytorch_counts(models: Models) -> None:
     """FlopCounterMode sees no LSTM of the CPU's: the encoder's is left out on both sides."""
-    tacotron2, waveglow, config = models.tacotron2, models.waveglow, models.tacotron2.config
+    tacotron2, waveglow, config = models.tacotron2, models.vocoder, models.tacotron2.config
+    assert isinstance(waveglow, WaveGlow)
     work = roofline.work_of(models, WORK, "fp32")
     B, T, F, M = WORK.batch, WORK.tokens, WORK.frames, config.n_mel_channels  # noqa: N806
 

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from tacoglow.runtime.bundle import load_manifest, with_digest
-from tacoglow.runtime.manifest import GRAPH_NAMES, SynthesisSettings
+from tacoglow.runtime.manifest import SynthesisSettings, graph_names
 from tacoglow.runtime.noise import Noise
 from tacoglow.text import FrontEnd
 from tacoglow.text.errors import TextError
+
+GRAPH_NAMES = graph_names("waveglow")
 
 FUZZ_SECONDS = 6
 SYNTHESIS_DEFAULTS = msgspec.structs.asdict(SynthesisSettings())  # Python's: C++ has to have the same

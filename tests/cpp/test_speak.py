@@ -118,8 +118,8 @@ def test_several_frames_per_step(programs: Path, reduced_bundle: Path, tmp_path:
 def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "voice"
     demo = demo_models()
-    export_onnx(demo.tacotron2, demo.waveglow, folder, voice=demo.voice)
-    export_torchscript(demo.tacotron2, demo.waveglow, folder)
+    export_onnx(demo.tacotron2, demo.vocoder, folder, voice=demo.voice)
+    export_torchscript(demo.tacotron2, demo.vocoder, folder)
     return folder
 
 

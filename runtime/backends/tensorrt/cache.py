@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from ...bundle import graph_path
 from ...errors import BackendError
 from ...files import clear_partial_files, replace_file
-from ...manifest import GRAPH_NAMES, Manifest
+from ...manifest import Manifest
 from ..cuda.stream import Gpu
 from .builder import EngineBuilder, TerminalProgress
 from .engine_key import ANY_GPU, BuildOptions, EngineKey, ProfileLimits, Target, is_compatible, make_engine_key
@@ -177,7 +177,7 @@ class EngineRequest:
     limits: ProfileLimits = field(default_factory=ProfileLimits)
     options: BuildOptions = field(default_factory=BuildOptions)
     folder: Path | None = None  # of the cache; the user's own if None
-    graphs: Sequence[str] = GRAPH_NAMES
+    graphs: Sequence[str] | None = None  # all if None
     exact: bool = False  # True: only an engine of exactly this key; False: any that runs on the target's GPU
 
 
@@ -197,7 +197,7 @@ def get_or_build_engines(
     new_builder = functools.cache(lambda: EngineBuilder(tensorrt))
     version = tensorrt.name, tensorrt.version
     engines = {}
-    for graph in request.graphs:
+    for graph in request.graphs or manifest.graph_names:
         key = make_engine_key(manifest, graph, version, request.target, request.limits, request.options)
 
         def accepts(other: EngineKey, key: EngineKey = key) -> bool:

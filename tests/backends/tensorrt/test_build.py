@@ -26,8 +26,10 @@ from tacoglow.runtime.backends.tensorrt.engine_key import (
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.errors import BackendError
-from tacoglow.runtime.manifest import GRAPH_NAMES, Manifest
+from tacoglow.runtime.manifest import Manifest, graph_names
 from tacoglow.tests.backends.tensorrt.conftest import Silence
+
+GRAPH_NAMES = graph_names("waveglow")
 
 ADA = Target(gpu=ANY_GPU, compute_capability=(8, 9))
 STEP = ("decoder_step",)
