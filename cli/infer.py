@@ -55,6 +55,10 @@ def infer(
         typer.Option("--stream", help="Write one wav while it is synthesized; -o - writes to standard output."),
     ] = False,
     raw: Raw = False,
+    vocoder_only: Annotated[
+        Optional[Path],
+        typer.Option(help="Vocode this mel spectrogram [bands, frames] (.npy, .pt) instead of synthesizing a text."),
+    ] = None,
     wav: WavOption = Wav.int16,
     plot: Annotated[
         Optional[Path], typer.Option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
@@ -62,8 +66,15 @@ def infer(
     as_json: Annotated[bool, typer.Option("--json", help="Print timings and facts as JSON on stdout.")] = False,
 ) -> None:
     """Synthesize TEXT, or every line of a file, with a bundle."""
+    from ..runtime.errors import RequestError
     from ..runtime.options import SpeechOptions
 
+    if vocoder_only is not None:
+        if text is not None or input_file is not None or stream or plot is not None or as_json:
+            raise RequestError("--vocoder-only: takes the place of a text; leave out TEXT, -i, --stream, --plot, --json")
+        synthesizer = _load(bundle, backend, device, threads, engines)
+        _vocode(synthesizer, vocoder_only, output or Path("speech.wav"), seed, SpeechOptions(sigma, denoise), wav)
+        return
     phrases = _phrases(text, input_file)
     is_folder = input_file is not None and not stream
     output = output or Path("speech" if is_folder else "speech.wav")
@@ -96,6 +107,18 @@ def infer(
         print(f"{wav_path}: {audio.seconds:.2f} s of audio in {compute:.2f} s", file=sys.stderr)
     if as_json:
         print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports}, indent=1))
+
+
+def _vocode(
+    synthesizer: Synthesizer, mel_file: Path, output: Path, seed: int, options: SpeechOptions, wav: Wav
+) -> None:
+    from .mel_file import read_mel
+
+    [(wav_path, _)] = _output_paths(output, None, 1, is_folder=False)
+    audio = synthesizer.vocode(read_mel(mel_file), seed, options)
+    wav_path.parent.mkdir(parents=True, exist_ok=True)
+    audio.save(wav_path, wav.value)
+    print(f"{wav_path}: {audio.seconds:.2f} s of audio in {audio.timings['vocoder']:.2f} s", file=sys.stderr)
 
 
 def _phrases(text: str | None, input_file: Path | None) -> list[str]:

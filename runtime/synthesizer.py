@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..text import FrontEnd
 from .acoustic import AcousticModel, group_into_batches
@@ -116,6 +117,24 @@ class Synthesizer:
 
         pieces = split_into_pieces(self.front_end, text, self.manifest.range("T").max)
         return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_of_ending)
+
+    def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
+        """Generate the audio of a mel spectrogram [M, F] with the vocoder alone.
+
+        The mel is one of this voice's: natural log of magnitudes, with the settings in manifest.audio.
+        Raises RequestError for a mel of another shape, or one that contains NaN or Inf.
+        """
+        bands = self.manifest.audio.n_mel_channels
+        if mel.ndim != 2 or mel.shape[0] != bands or not mel.shape[1]:
+            raise RequestError(f"mel: expected [{bands}, frames] with at least 1 frame, got {list(mel.shape)}")
+        if not np.isfinite(mel).all():
+            raise RequestError("mel: contains NaN or Inf")
+        timings: dict[str, float] = {}
+        with _timed(timings, "vocoder"):
+            samples = self.vocoder.samples(
+                np.asarray(mel, np.float32), Noise(seed), (options or SpeechOptions()).resolve(self.manifest)
+            )
+        return Audio(samples, self.manifest.audio.sampling_rate, (), timings)
 
     def speak_ids(
         self,
