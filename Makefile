@@ -5,7 +5,7 @@ TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
 CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format slow engines clean
+.PHONY: demo test lint format slow engines gpu clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -30,6 +30,10 @@ format: $(VENV)/test.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP_SOURCES)
+
+# Everything that a machine with an NVIDIA GPU can tell, in under twenty minutes: logs and figures in gpu-day/.
+gpu: $(VENV)/test.ready
+	$(BIN)/python tools/gpu/day.py --out gpu-day
 
 # Runs the slow tests, some minutes each: intelligibility, and export at NVIDIA's published dimensions.
 slow: $(VENV)/test.ready $(TRITON_VENV)/ready

@@ -1,7 +1,7 @@
-"""tacoglow: from a trained Tacotron 2 + WaveGlow voice to production.
+"""tacoglow: deploys a trained Tacotron 2 + WaveGlow voice.
 
-`Synthesizer` speaks from an exported bundle; `tacoglow.text`, `tacoglow.models` and `tacoglow.export` are imported
-by name. Nothing heavy is imported until it is used.
+`Synthesizer` synthesizes speech from an exported bundle; import `tacoglow.text`, `tacoglow.models` and
+`tacoglow.export` by name. NumPy and everything larger is imported on first use.
 """
 
 from __future__ import annotations

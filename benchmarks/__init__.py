@@ -1,1 +1,1 @@
-"""`tacoglow bench`: speed and quality on this machine, side by side with PyTorch, from one command."""
+"""Implements `tacoglow bench`: speed and quality of a voice on this machine, compared with PyTorch."""

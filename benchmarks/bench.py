@@ -1,20 +1,20 @@
-"""One run of the benchmark: the pipelines that can run here, what is asked of them, one report."""
+"""Runs one benchmark: loads every pipeline that can run here, measures what was requested, returns one report."""
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import RequestError
 from ..runtime.manifest import Manifest
-from . import speed
-from .conditions import conditions, memory_used, usable_cores
-from .pipelines import BundlePipeline, Pipeline, backends_of
-from .workload import PRESETS, Preset, Workload, check
+from . import speed, streaming
+from .conditions import conditions, gpu_index, usable_cores
+from .loading import load_pipelines
+from .pipelines import REFERENCE, BundlePipeline, Pipeline
+from .roofline import add_achieved, measure_ceilings
+from .workload import PRESETS, Preset, Workload, check_limits
 
 if TYPE_CHECKING:
     from .voices import Models
@@ -25,27 +25,34 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BenchRequest:
-    measures: Sequence[str] = ("speed",)  # of speed, quality, streaming
+    measures: Sequence[str] = ("speed",)  # any of speed, quality, streaming
     preset: Preset = field(default_factory=lambda: PRESETS["default"])
-    backends: Sequence[str] | None = None  # all that can run the bundle here, if None
-    threads: int | None = None  # all usable cores if None
+    backends: Sequence[str] | None = None  # None: all that can run the bundle on this machine
+    threads: int | None = None  # None: all usable cores
     device: int = 0  # index of the GPU
+    cpu_peers: bool = False  # time PyTorch on the CPU although there is a GPU
 
 
 def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, progress: Progress) -> Report:
-    """bundles: of one voice, one a precision. models: the PyTorch modules that they were exported from, for the
-    comparison with PyTorch; the bundles are timed alone without them.
+    """Measure the bundles and return a report that can be written as JSON.
 
-    Raises BackendError where a backend that was asked for cannot run, RequestError for a workload beyond the voice.
+    bundles: of one voice, one per precision. models: the PyTorch modules that the bundles were exported from, to
+    compare with; None: the bundles are timed alone.
+
+    Raises BackendError if a selected backend cannot run, RequestError if a workload exceeds the voice's limits.
     """
     threads = request.threads or usable_cores()
-    gpu = _gpu_index(request.device)
+    gpu = gpu_index(request.device)
     if models is not None:
         import torch
 
         torch.set_num_threads(threads)
-    timed = models if "speed" in request.measures else None
-    pipelines, memory = _loaded(_loaders(bundles, timed, request, gpu, threads), gpu, progress)
+        if gpu is not None:
+            torch.cuda.set_device(gpu)  # streams and events of PyTorch belong to its current GPU
+    peers = models if "speed" in request.measures else None
+    pipelines, memory = load_pipelines(
+        bundles, peers, request.backends, request.device, gpu, threads, request.cpu_peers, progress
+    )
     ours = [pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)]
     manifest = ours[0].synthesizer.manifest
     report: Report = {
@@ -55,115 +62,44 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         "warmups": request.preset.warmups,
     }
     if "speed" in request.measures:
-        report |= _speed(pipelines, models, request.preset, manifest, progress)
+        report |= _measure_speed(pipelines, models, request.preset, manifest, gpu, progress)
         for row in report["speed"]:
             row["memory_bytes"] = memory[row["pipeline"], row["precision"]]
     if "quality" in request.measures:
-        if models is None:
-            raise RequestError("--measure quality needs the PyTorch modules: add --demo, or the checkpoints' options")
-        from .quality import SENTENCES, measure
-
-        report["quality"] = measure(models, ours, SENTENCES, progress)
+        report["quality"] = _measure_quality(models, ours, progress)
     if "streaming" in request.measures:
-        from . import streaming
-
         progress("streaming")
         report["streaming"] = streaming.measure(ours[0].synthesizer, request.preset.runs)
     return report
 
 
-def _speed(
-    pipelines: Sequence[Pipeline], models: Models | None, preset: Preset, manifest: Manifest, progress: Progress
+def _measure_speed(
+    pipelines: Sequence[Pipeline],
+    models: Models | None,
+    preset: Preset,
+    manifest: Manifest,
+    gpu: int | None,
+    progress: Progress,
 ) -> Report:
     works = [Workload(batch, tokens, preset.frames) for batch in preset.batches for tokens in preset.tokens]
     for work in works:
-        check(work, manifest)
+        check_limits(work, manifest)
     reference = None
     if models is not None:
-        from .parity import Reference
+        from .parity import BenchReference
 
-        reference = Reference(next(p for p in pipelines if p.name == "PyTorch eager"), models)
+        reference = BenchReference(next(p for p in pipelines if p.name == REFERENCE), models)
     audio = manifest.audio
     rows = speed.measure(pipelines, works, reference, preset, audio.hop_length, audio.sampling_rate, progress)
     progress("the machine's ceilings")
-    return {"speed": rows, "ceilings": _with_ceilings(rows, models)}
+    ceilings = measure_ceilings(rows, gpu)
+    add_achieved(rows, models)
+    return {"speed": rows, "ceilings": ceilings}
 
 
-def _with_ceilings(rows: Sequence[Report], models: Models | None) -> dict[str, dict[str, float]]:
-    """The ceilings of each device and precision; every row gets what its stages achieved, if the models are known."""
-    from .roofline import ceilings, work_of
+def _measure_quality(models: Models | None, ours: Sequence[BundlePipeline], progress: Progress) -> list[Report]:
+    if models is None:
+        raise RequestError("--measure quality needs the PyTorch modules: add --demo, or the checkpoints' options")
+    from .quality import SENTENCES, measure
 
-    found: dict[str, dict[str, float]] = {}
-    for row in rows:
-        # A CPU computes both half precisions in float32.
-        on_cpu = row["device"] == "CPU"
-        name = row["ceiling"] = "CPU, fp32" if on_cpu else f"{row['device']}, {row['precision']}"
-        if name not in found:
-            found[name] = ceilings("cpu", "fp32") if on_cpu else ceilings("cuda", row["precision"])
-        if models is None:
-            row["achieved"] = {}
-            continue
-        works = work_of(models, Workload(row["batch"], row["tokens"], row["frames"]), row["precision"])
-        row["achieved"] = {
-            stage: {
-                "operations_per_second": works[stage].operations / seconds,
-                "bytes_per_second": works[stage].bytes / seconds,
-            }
-            for stage, seconds in row.get("stages", {}).items()
-            if stage in works
-        }
-    return found
-
-
-def _loaders(
-    bundles: Sequence[Path], models: Models | None, request: BenchRequest, gpu: int | None, threads: int
-) -> Iterator[tuple[str, Callable[[], Pipeline]]]:
-    """A description and what loads the pipeline, PyTorch first: it is the reference."""
-    if models is not None:
-        yield from _peers(models, gpu)
-    for bundle in bundles:
-        for backend in request.backends or backends_of(bundle):
-            yield (
-                f"tacoglow {backend}, {bundle}",
-                lambda bundle=bundle, backend=backend: BundlePipeline(bundle, backend, request.device, threads),  # type: ignore[misc]
-            )
-
-
-def _peers(models: Models, gpu: int | None) -> Iterator[tuple[str, Callable[[], Pipeline]]]:
-    from .peer import TorchaudioPipeline
-    from .pytorch import PyTorchPipeline
-
-    yield "PyTorch eager", lambda: PyTorchPipeline(models)
-    yield "PyTorch TorchScript", lambda: PyTorchPipeline(models, "TorchScript")
-    if shutil.which("c++"):  # what it compiles with on a CPU
-        yield "PyTorch torch.compile", lambda: PyTorchPipeline(models, "torch.compile")
-    if importlib.util.find_spec("torchaudio"):
-        yield "torchaudio", lambda: TorchaudioPipeline(models)
-    if gpu is not None:
-        for precision in ("fp32", "fp16"):
-            for mode in ("eager", "TorchScript", "CUDA graphs"):
-                yield (
-                    f"PyTorch {mode}, {precision}, GPU",
-                    lambda mode=mode, precision=precision: PyTorchPipeline(models, mode, f"cuda:{gpu}", precision),  # type: ignore[misc]
-                )
-
-
-def _loaded(
-    loaders: Iterator[tuple[str, Callable[[], Pipeline]]], gpu: int | None, progress: Progress
-) -> tuple[list[Pipeline], dict[tuple[str, str], int]]:
-    """The pipelines, and the bytes of memory that each has taken for its weights and engines."""
-    pipelines, memory = [], {}
-    for description, load in loaders:
-        progress(f"loading {description}")
-        before = memory_used(gpu)
-        pipelines.append(load())
-        memory[pipelines[-1].name, pipelines[-1].precision] = memory_used(gpu) - before
-    return pipelines, memory
-
-
-def _gpu_index(device: int) -> int | None:
-    if importlib.util.find_spec("torch") is None:
-        return None
-    import torch
-
-    return device if torch.cuda.is_available() else None
+    return measure(models, ours, SENTENCES, progress)

@@ -1,7 +1,7 @@
-"""Laps of a run, one a stage: by the wall clock, or by events on a CUDA stream.
+"""Times the stages of a run, by the wall clock or by events on a CUDA stream.
 
-Work on a GPU is only queued when a call returns. Events are queued with it, and are read after one synchronisation at
-the end of the run, so that timing adds no wait between two stages.
+Calls that run on a GPU return before the work is done. Events are enqueued with the work and are read after one
+synchronization at the end of the run, so that timing adds no synchronization between two stages.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ class Clock(Protocol):
     def start(self) -> None: ...
 
     def lap(self, stage: str) -> None:
-        """The stage that began at the last lap, or at the start, ends here."""
+        """End the stage that began at the previous lap, or at the start."""
 
     def seconds(self) -> dict[str, float]:
-        """Of every stage since the start; waits until all of it has been done."""
+        """Seconds per stage since the start; waits until all stages are done."""
 
 
 class WallClock:
@@ -39,7 +39,8 @@ class WallClock:
 
 
 class EventClock:
-    """new_event makes what torch.cuda.Event(enable_timing=True) is: record(), synchronize(), elapsed_time() in ms."""
+    """Times with events of the interface of torch.cuda.Event(enable_timing=True), which new_event creates:
+    record(), synchronize() and elapsed_time() in milliseconds."""
 
     def __init__(self, new_event: Callable[[], Any]) -> None:
         self._new_event = new_event
@@ -67,7 +68,7 @@ class EventClock:
 
 
 def clock_for(device: str) -> Clock:
-    """device: "cpu" or a CUDA device, as PyTorch names them."""
+    """Return a clock for "cpu" or a CUDA device, as PyTorch names devices."""
     if device == "cpu":
         return WallClock()
     import torch

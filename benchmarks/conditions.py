@@ -1,21 +1,25 @@
-"""On what, with what and when something was measured."""
+"""Describes the conditions of a measurement: date, machine, threads and package versions."""
 
 from __future__ import annotations
 
 import os
 import platform
+import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..runtime.backends.cuda.driver import find_driver
+from ..runtime.backends.cuda.stream import device_memory, find_gpu, gpu_unavailable_reason
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "torch", "torchaudio", "tensorrt", "tensorrt-cu13")
+MODULES = ("tensorrt", "tensorrt_rtx")  # may be installed without package metadata
 
 
 def conditions(threads: int, gpu: int | None) -> dict[str, Any]:
-    """gpu: the index of the one that was used, None if none was."""
+    """Return the conditions as JSON values. gpu: index of the GPU that was used, None if none was."""
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "cpu": _cpu_name(),
@@ -28,16 +32,20 @@ def conditions(threads: int, gpu: int | None) -> dict[str, Any]:
 
 
 def usable_cores() -> int:
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_used(gpu: int | None) -> int:
-    """Bytes in use: of the GPU as a whole, or of this process where none is used. 0 where that cannot be told."""
-    if gpu is not None:
-        import torch
+def gpu_index(device: int) -> int | None:
+    """Return device if there is a GPU that can be used, otherwise None."""
+    return device if gpu_unavailable_reason() is None else None
 
-        free, total = torch.cuda.mem_get_info(gpu)
-        return int(total - free)
+
+def memory_used(gpu: int | None) -> int:
+    """Bytes in use on the GPU by all processes, or resident in this process if gpu is None; 0 if unknown."""
+    if gpu is not None:
+        memory = device_memory(gpu)
+        return memory.total - memory.free
     status = Path("/proc/self/statm")
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if status.exists() else 0
 
@@ -49,18 +57,24 @@ def _cpu_name() -> str:
 
 
 def _gpu(index: int) -> dict[str, str]:
-    import torch
-
-    properties = torch.cuda.get_device_properties(index)
-    capability = f"{properties.major}.{properties.minor}"
-    return {"name": properties.name, "compute_capability": capability, "cuda": str(torch.version.cuda)}
+    gpu, driver = find_gpu(index), find_driver()
+    assert driver is not None
+    return {
+        "name": gpu.name,
+        "compute_capability": "{}.{}".format(*gpu.compute_capability),
+        "driver": f"CUDA {driver.version // 1000}.{driver.version % 1000 // 10}",
+    }
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    for name in MODULES:
+        module = sys.modules.get(name)  # imported only if it was used
+        if module is not None:
+            versions.setdefault(name, str(module.__version__))
+    return versions

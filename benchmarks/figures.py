@@ -1,4 +1,4 @@
-"""Figures of repeated runs."""
+"""Summarizes repeated measurements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Mean, standard deviation and percentiles, interpolated between the runs there are."""
+    """Return mean, sample standard deviation, minimum, and percentiles interpolated linearly between the runs."""
     values = np.asarray(seconds, np.float64)
     spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
     figures = {"mean": float(values.mean()), "std": spread, "min": float(values.min())}

@@ -1,4 +1,4 @@
-"""What is timed: a pipeline speaks a workload and says how long each stage took. Here: a bundle on one backend."""
+"""The interface that every timed pipeline implements, and its implementation for a bundle on one backend."""
 
 from __future__ import annotations
 
@@ -6,31 +6,39 @@ import math
 import time
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..runtime.backends import BACKENDS, backend_class
-from ..runtime.bundle import load_manifest
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.stream import UtteranceStream
 from ..runtime.synthesizer import Synthesizer
-from .workload import Spoken, Workload, token_ids
+from .workload import Workload, token_ids
 
-NEVER = math.nextafter(1.0, 0.0)  # a gate threshold that no gate reaches
+REFERENCE = "PyTorch eager"  # name of the pipeline that the others are compared with, in fp32
+GATE_OFF = math.nextafter(1.0, 0.0)  # highest valid gate threshold: a logit of 36.7, which no gate reaches
+
+
+@dataclass(frozen=True)
+class PipelineOutput:
+    mel: NDArray[np.float32]  # [B, M, F], after the postnet
+    audio: NDArray[np.float32] | None  # [B, F * hop]; None if the pipeline ends with the mel
 
 
 class Pipeline(ABC):
     name: str
     precision: str
-    device: str  # what it runs on, in a word or two
+    device: str  # "CPU", or a short description of the GPU
+    is_timed = True  # False: it only gives the output that others are compared with
 
     @abstractmethod
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
-        """What was spoken, and the seconds of each stage, loading and compiling aside."""
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
+        """Return the output, and the seconds of each stage without loading and compiling."""
 
     def first_audio(self, work: Workload) -> float | None:
-        """Seconds until the first samples of a stream of the first item; None where there is no stream."""
+        """Seconds until the first samples of a stream of the first item; None if the pipeline cannot stream."""
         return None
 
 
@@ -41,13 +49,14 @@ class BundlePipeline(Pipeline):
         self.precision = self.synthesizer.manifest.precision
         self.device = self.synthesizer.backend.device
 
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         stages: dict[str, float] = {}
         ids = [token_ids(self.synthesizer.front_end, work.tokens)] * work.batch
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the gate has not fired
+            warnings.simplefilter("ignore")  # every utterance reaches the frame limit
             items = self.synthesizer.speak_ids(ids, work.noises(), self._options(work), stages)
-        return Spoken(np.stack([item.mel for item in items]), np.stack([item.samples for item in items])), stages
+        output = PipelineOutput(np.stack([item.mel for item in items]), np.stack([item.samples for item in items]))
+        return output, stages
 
     def first_audio(self, work: Workload) -> float | None:
         voice = self.synthesizer
@@ -62,17 +71,9 @@ class BundlePipeline(Pipeline):
             StreamOptions().resolve(voice.manifest),
         )
         next(stream.segments())
-        return time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
+        voice.backend.synchronize()  # chunks that were launched ahead must not slow the next measurement down
+        return seconds
 
     def _options(self, work: Workload) -> SpeechOptions:
-        return SpeechOptions(gate_threshold=NEVER, max_frames=work.frames)
-
-
-def backends_of(bundle: Path) -> list[str]:
-    """The backends that can run this bundle here."""
-    has_modules = load_manifest(bundle).torchscript is not None
-    return [
-        name
-        for name in BACKENDS
-        if backend_class(name).unavailable_reason() is None and (name != "torchscript" or has_modules)
-    ]
+        return SpeechOptions(gate_threshold=GATE_OFF, max_frames=work.frames)

@@ -1,8 +1,8 @@
-"""Pictures of a result: latency against batch and length, stage by stage, the roofline; a stream's context. Needs
-matplotlib."""
+"""Plots a result with matplotlib: latency by batch and length, stages, roofline, and a stream's context."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,26 @@ from typing import Any
 from ..runtime.errors import RequestError
 
 Report = Mapping[str, Any]
+MARKERS = dict(zip(("encoder", "decoder", "postnet", "vocoder"), "so^D", strict=True))
 
 
 def save_plots(report: Report, folder: Path) -> list[Path]:
-    """Those that the report has figures for. Raises RequestError if matplotlib is missing."""
+    """Write the plots that the report has figures for and return their paths.
+
+    Raises RequestError if matplotlib is missing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     rows = [row for row in report.get("speed", []) if "seconds" in row]
     full = [row for row in rows if "vocoder" in row["stages"]]
     if full:
-        drawn |= {"latency": _latency(full), "stages": _stages(rows)}
+        figures |= {"latency": _latency(full), "stages": _stages(rows)}
         if report["ceilings"]:
-            drawn["roofline"] = _roofline(full, report["ceilings"])
+            figures["roofline"] = _roofline(full, report["ceilings"])
     if "streaming" in report:
-        drawn["streaming"] = _streaming(report["streaming"])
+        figures["streaming"] = _streaming(report["streaming"])
     paths = []
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         figure.tight_layout()
         paths.append(folder / f"{name}.png")
         figure.savefig(paths[-1], dpi=110)
@@ -53,15 +57,15 @@ def _name(row: Report) -> str:
 
 
 def _latency(rows: Sequence[Report]) -> Any:
-    """Left over the batch at the fewest tokens, right over tokens at the smallest batch; from p50 to p99."""
+    """Plot p50 to p99, on the left over batch at the fewest tokens, on the right over tokens at the smallest batch."""
     figure, axes = _pyplot().subplots(1, 2, figsize=(12, 4), sharey=True)
     for axis, over, fixed in ((axes[0], "batch", "tokens"), (axes[1], "tokens", "batch")):
         least = min(row[fixed] for row in rows)
         for name in _names(rows):
             points = sorted((row[over], row["seconds"]) for row in rows if _name(row) == name and row[fixed] == least)
-            places, middles = [place for place, _ in points], [seconds["p50"] for _, seconds in points]
+            values, medians = [value for value, _ in points], [seconds["p50"] for _, seconds in points]
             spread = [seconds["p99"] - seconds["p50"] for _, seconds in points]
-            axis.errorbar(places, middles, yerr=[[0.0] * len(spread), spread], fmt="o-", capsize=3, label=name)
+            axis.errorbar(values, medians, yerr=[[0.0] * len(spread), spread], fmt="o-", capsize=3, label=name)
         axis.set(xlabel=f"{over}, at {fixed} {least}", xticks=sorted({row[over] for row in rows}), ylim=(0, None))
         axis.grid(alpha=0.3)
     axes[0].set(ylabel="seconds end to end, p50 to p99")
@@ -70,7 +74,7 @@ def _latency(rows: Sequence[Report]) -> Any:
 
 
 def _stages(rows: Sequence[Report]) -> Any:
-    """A bar a pipeline, for the first workload."""
+    """Plot one bar per pipeline for the first workload."""
     first = [row for row in rows if all(row[key] == rows[0][key] for key in ("batch", "tokens", "frames"))]
     figure, axis = _pyplot().subplots(figsize=(9, 1.2 + 0.5 * len(first)))
     left = [0.0] * len(first)
@@ -85,14 +89,12 @@ def _stages(rows: Sequence[Report]) -> Any:
     return figure
 
 
-MARKERS = dict(zip(("encoder", "decoder", "postnet", "vocoder"), "so^D", strict=True))
-
-
 def _roofline(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) -> Any:
     figure, axis = _pyplot().subplots(figsize=(8, 5))
     intensities = [2.0**i for i in range(-2, 14)]
     for name, limit in ceilings.items():
-        roof = [min(limit["operations_per_second"], x * limit["bytes_per_second"]) for x in intensities]
+        operations = limit.get("operations_per_second", math.inf)
+        roof = [min(operations, x * limit["bytes_per_second"]) for x in intensities]
         axis.loglog(intensities, [value / 1e9 for value in roof], "k-", alpha=0.5)
         axis.annotate(name, (intensities[-1], roof[-1] / 1e9), ha="right", va="bottom")
     colours = {name: f"C{i}" for i, name in enumerate(_names(rows))}
@@ -105,15 +107,15 @@ def _roofline(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]
         axis.plot([], [], marker, color="grey", label=stage)
     for name, colour in colours.items():
         axis.plot([], [], "-", color=colour, linewidth=4, label=name)
-    axis.set(xlabel="operations a byte", ylabel="Gop/s")
+    axis.set(xlabel="operations per byte", ylabel="Gop/s")
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize="small")
     return figure
 
 
 def _streaming(report: Report) -> Any:
-    rows, reach = report["streams"], max(report["receptive_field_frames"])
-    contexts = [reach if row["context_frames"] is None else row["context_frames"] for row in rows]
+    rows, receptive_field = report["streams"], max(report["receptive_field_frames"])
+    contexts = [receptive_field if row["context_frames"] is None else row["context_frames"] for row in rows]
     figure, axes = _pyplot().subplots(1, 3, figsize=(12, 3.6))
     axes[0].plot(contexts, [row["signal_to_error_db"] for row in rows], "o-")
     axes[0].set(ylabel="signal to error, dB")
@@ -121,10 +123,10 @@ def _streaming(report: Report) -> Any:
     axes[1].set(ylabel="time to first audio, ms", ylim=(0, None))
     axes[2].plot(contexts, [row["seconds"] for row in rows], "o-", label="streamed")
     axes[2].axhline(report["whole_seconds"], linestyle="--", color="grey", label="not streamed")
-    axes[2].axhline(report["audio_seconds"], linestyle=":", color="black", label="the audio's own length")
-    axes[2].set(ylabel="time to the whole, s", ylim=(0, None))
+    axes[2].axhline(report["audio_seconds"], linestyle=":", color="black", label="length of the audio")
+    axes[2].set(ylabel="total time, s", ylim=(0, None))
     axes[2].legend()
     for axis in axes:
-        axis.set(xlabel="context, mel frames to either side")
+        axis.set(xlabel="context, mel frames on each side")
         axis.grid(alpha=0.3)
     return figure

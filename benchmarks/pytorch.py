@@ -1,8 +1,8 @@
-"""The PyTorch modules run as NVIDIA's published inference scripts run them: the yardstick.
+"""Runs the PyTorch modules the way NVIDIA's published inference scripts do: the reference of the benchmark.
 
-A decoder step at a time from Python, three concatenations that grow with every step, and a look at the gates, which on
-a GPU is a synchronisation, after each. The inverted 1x1 convolutions are computed once, as those scripts do. Noise is
-drawn before the clock starts, as it is none of the modules' own time.
+Python runs one decoder step at a time. Every step has three concatenations that grow with the utterance, and a check of
+the gates, which synchronizes with the GPU. The inverses of the 1x1 convolutions are computed once, as in those scripts.
+Noise is generated before the clock starts; copies to and from a GPU are part of the time, as they are of a bundle's.
 """
 
 from __future__ import annotations
@@ -20,19 +20,28 @@ from ..models import Tacotron2, Vocoder
 from ..models.tacotron2 import DecoderState
 from ..models.waveglow import Invertible1x1Conv
 from .clock import clock_for
-from .pipelines import Pipeline
+from .pipelines import Pipeline, PipelineOutput
 from .voices import Models
-from .workload import Spoken, Workload, token_ids
+from .workload import Workload, token_ids
 
 Function = Callable[..., Any]
 Mode = Literal["eager", "TorchScript", "torch.compile", "CUDA graphs"]
+GPU_MODES: tuple[Mode, ...] = ("eager", "TorchScript", "CUDA graphs")  # what is timed on a GPU
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class PyTorchPipeline(Pipeline):
-    """mode: how the functions below are called; "CUDA graphs" needs a CUDA device. device: as PyTorch names it."""
+    """mode: how the modules are called; "CUDA graphs" needs a CUDA device. device: a PyTorch device name."""
 
-    def __init__(self, models: Models, mode: Mode = "eager", device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        models: Models,
+        mode: Mode = "eager",
+        device: str = "cpu",
+        precision: str = "fp32",
+        is_timed: bool = True,
+    ) -> None:
+        self.is_timed = is_timed
         self.name, self.precision = f"PyTorch {mode}", precision
         self.device = "CPU" if device == "cpu" else torch.cuda.get_device_name(device)
         self._where: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
@@ -42,9 +51,10 @@ class PyTorchPipeline(Pipeline):
         self._functions: dict[tuple[Workload, str], Function] = {}
 
     @torch.inference_mode()
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
-        ids, lengths, dropout, *z = self._inputs(work)
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
+        inputs = self._inputs(work)
         self._clock.start()
+        ids, lengths, dropout, *z = (tensor.to(self._where["device"]) for tensor in inputs)
         encoded = self._call(work, "encoder", self._tacotron2.encode, ids, lengths)
         self._clock.lap("encoder")
         mel = self._decode(work, encoded, dropout)
@@ -52,12 +62,12 @@ class PyTorchPipeline(Pipeline):
         mel = self._call(work, "postnet", self._tacotron2.postnet, mel, torch.full_like(lengths, work.frames))
         self._clock.lap("postnet")
         audio = self._call(work, "vocoder", self._vocoder.generate, mel, *z)
+        output = PipelineOutput(mel.float().cpu().numpy(), audio.float().cpu().numpy())
         self._clock.lap("vocoder")
-        seconds = self._clock.seconds()
-        return Spoken(mel.float().cpu().numpy(), audio.float().cpu().numpy()), seconds
+        return output, self._clock.seconds()
 
     def _decode(self, work: Workload, encoded: tuple[Tensor, ...], dropout: Tensor) -> Tensor:
-        """Mel [B, M, F]"""
+        """Return the mel [B, M, F] before the postnet."""
         config = self._tacotron2.config
         frames = encoded[0].new_zeros(work.batch, config.step_mel_size)
         state: tuple[Tensor, ...] = self._tacotron2.decoder.initial_state(encoded[0])
@@ -67,7 +77,7 @@ class PyTorchPipeline(Pipeline):
             mel = torch.cat((mel, frames[:, None]), 1)
             gates = torch.cat((gates, gate), 1)
             alignments = torch.cat((alignments, DecoderState(*state).attention_weights[:, None]), 1)
-            if bool((torch.sigmoid(gate) > 1.0).all()):  # never: the workload states the length
+            if bool((torch.sigmoid(gate) > 1.0).all()):  # never true: the workload sets the length
                 break
         return mel.reshape(work.batch, work.frames, config.n_mel_channels).transpose(1, 2)
 
@@ -77,29 +87,28 @@ class PyTorchPipeline(Pipeline):
         return frames, gate, *state
 
     def _call(self, work: Workload, name: str, function: Function, *inputs: Tensor) -> Any:
-        if self._mode == "eager" or (self._mode in ("CUDA graphs", "torch.compile") and name == "encoder"):
-            return function(*inputs)  # the encoder packs its sequence on the host, which no graph captures
+        if self._mode == "eager" or (self._mode in ("torch.compile", "CUDA graphs") and name == "encoder"):
+            return function(*inputs)  # the encoder packs its sequence on the host, which neither can capture
         if (work, name) not in self._functions:
             self._functions[work, name] = _COMPILERS[self._mode](function, inputs)
         return self._functions[work, name](*inputs)
 
     def _inputs(self, work: Workload) -> tuple[Tensor, ...]:
-        """Token ids, their lengths, the decoder's dropout, and the vocoder's noise if it takes any."""
-        config, vocoder = self._tacotron2.config, self._vocoder
+        """Return token ids [B, T], their lengths [B], dropout masks [B, steps, 2, P], and z [B, group, groups] if used."""
+        config, dtype = self._tacotron2.config, self._where["dtype"]
         steps = work.frames // config.n_frames_per_step
-        device = self._where["device"]
-        ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch, device=device)
+        ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch)
         dropout = np.stack([noise.prenet_dropout(0, steps, 2, config.prenet_dim) for noise in work.noises()])
-        inputs = ids, torch.full((work.batch,), work.tokens, device=device), torch.from_numpy(dropout).to(**self._where)
-        if not vocoder.takes_noise:
+        inputs = ids, torch.full((work.batch,), work.tokens), torch.from_numpy(dropout).to(dtype)
+        if not self._vocoder.takes_noise:
             return inputs
-        n_group, groups = vocoder.noise_shape(work.frames)
+        n_group, groups = self._vocoder.noise_shape(work.frames)
         z = np.stack([noise.z(0, groups, n_group) for noise in work.noises()]) * self._models.voice.sigma
-        return *inputs, torch.from_numpy(z).to(**self._where)
+        return *inputs, torch.from_numpy(z).to(dtype)
 
 
 def _with_inverses(vocoder: Vocoder) -> Vocoder:
-    """A copy that applies its inverted 1x1 convolutions, if any, without inverting them anew at each call."""
+    """Return a copy whose invertible 1x1 convolutions, if any, are replaced by their inverses, computed once."""
     copied = copy.deepcopy(vocoder)
     for name, convolution in vocoder.named_modules():
         if isinstance(convolution, Invertible1x1Conv):
@@ -109,24 +118,24 @@ def _with_inverses(vocoder: Vocoder) -> Vocoder:
     return copied
 
 
-def _traced(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+def _trace(function: Function, inputs: tuple[Tensor, ...]) -> Function:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer PyTorch announces that TorchScript will not grow further
+        warnings.simplefilter("ignore")  # newer PyTorch warns that TorchScript is deprecated
         traced: Function = torch.jit.trace(lambda *own: function(*own), inputs, check_trace=False)  # type: ignore[no-untyped-call]
     return traced
 
 
-class _Graphed:
-    """A function captured into a CUDA graph over buffers of its own; what it returns holds until its next call."""
+class _CudaGraph:
+    """A function captured as a CUDA graph with its own buffers; its outputs are valid until the next call."""
 
     def __init__(self, function: Function, inputs: tuple[Tensor, ...]) -> None:
         self._inputs = [tensor.clone() for tensor in inputs]
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries allocate and choose kernels at first, which no capture takes
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # first calls allocate memory and select kernels, which cannot be captured
             for _ in range(3):
                 function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._outputs = function(*self._inputs)
@@ -138,13 +147,13 @@ class _Graphed:
         return self._outputs
 
 
-def _compiled(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+def _compile(function: Function, inputs: tuple[Tensor, ...]) -> Function:
     compiled: Function = torch.compile(function, dynamic=False)
     return compiled
 
 
 _COMPILERS: dict[str, Callable[[Function, tuple[Tensor, ...]], Function]] = {
-    "TorchScript": _traced,
-    "torch.compile": _compiled,
-    "CUDA graphs": _Graphed,
+    "TorchScript": _trace,
+    "torch.compile": _compile,
+    "CUDA graphs": _CudaGraph,
 }

@@ -1,7 +1,7 @@
-"""What each precision and backend costs in quality, and what it brings in speed, on real sentences spoken to their end.
+"""Measures quality and speed of each precision and backend on complete sentences, which end by their gate.
 
-The yardstick is PyTorch in float32 on the same noise. The decoder feeds on itself, so rounding grows along a sentence;
-PyTorch in float64 stands beside the others, for what rounding alone does to it.
+The reference is PyTorch in float32 with the same noise. The decoder feeds on its own output, so rounding grows along a
+sentence; PyTorch in float64 is measured too, to show the effect of rounding alone.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from ..export.parity import Reference
 from ..models import Denoiser
 from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
-from .pipelines import BundlePipeline
-from .recogniser import Recogniser, word_errors, words
+from .pipelines import REFERENCE, BundlePipeline
+from .recognizer import Recognizer, word_errors, words
 from .voices import Models
 
 SENTENCES = (
@@ -35,8 +35,8 @@ SENTENCES = (
     "Under these circumstances, unnatural as they are, the bean will thrust forth its radicle.",
 )
 SEEDS = (0, 1)
-WINDOW = 1024  # samples of the spectra that are compared
-FLOOR = 1e-8  # of a spectrum's power, relative to its largest: 80 dB below it nothing is heard
+WINDOW = 1024  # samples per window of the compared spectra
+FLOOR = 1e-8  # least power of a spectrum, relative to the largest: 80 dB below it is inaudible
 
 Array = NDArray[np.float32]
 
@@ -45,29 +45,32 @@ Array = NDArray[np.float32]
 class Rendering:
     mel: Array  # [M, F]
     samples: Array  # [F * hop]
-    vocoded: Array  # what its vocoder alone makes of the yardstick's mel
-    seconds: float
+    vocoded: Array  # audio that its vocoder generates from the reference's mel
+    seconds: float  # to compute mel and samples
 
 
 def measure(
     models: Models, pipelines: Sequence[BundlePipeline], sentences: Sequence[str], progress: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """A row for PyTorch's two precisions and for each pipeline, with an entry a sentence and seed."""
-    yardstick, manifest = PyTorchVoice(models, pipelines[0], torch.float32), pipelines[0].synthesizer.manifest
-    speakers: dict[tuple[str, str], Callable[[str, Noise, Array], Rendering]] = {
-        ("PyTorch eager", "fp32"): yardstick,
-        ("PyTorch eager", "fp64"): PyTorchVoice(models, pipelines[0], torch.float64),
+    """Return a row for PyTorch in float32, PyTorch in float64 and each pipeline, with one entry per sentence and seed.
+
+    Word errors are None if pocketsphinx is not installed.
+    """
+    reference, manifest = PyTorchVoice(models, pipelines[0], torch.float32), pipelines[0].synthesizer.manifest
+    voices: dict[tuple[str, str], Callable[[str, Noise, Array], Rendering]] = {
+        (REFERENCE, "fp32"): reference,
+        (REFERENCE, "fp64"): PyTorchVoice(models, pipelines[0], torch.float64),
         **{(pipeline.name, pipeline.precision): BundleVoice(pipeline) for pipeline in pipelines},
     }
-    entries: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in speakers}
-    ear = Recogniser() if importlib.util.find_spec("pocketsphinx") else None
+    entries: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in voices}
+    recognizer = Recognizer() if importlib.util.find_spec("pocketsphinx") else None
     for text in sentences:
         progress(f"quality: {text}")
         for seed in SEEDS:
-            expected = yardstick(text, Noise(seed), yardstick.mel(text, Noise(seed)))
-            for key, speaker in speakers.items():
-                got = speaker(text, Noise(seed), expected.mel)
-                heard = ear.words_of(got.samples, manifest.audio.sampling_rate) if ear else None
+            expected = reference(text, Noise(seed), reference.mel(text, Noise(seed)))
+            for key, voice in voices.items():
+                got = voice(text, Noise(seed), expected.mel)
+                heard = recognizer.words_of(got.samples, manifest.audio.sampling_rate) if recognizer else None
                 entries[key].append({"text": text, "seed": seed} | _differences(got, expected, text, heard))
                 entries[key][-1]["audio_seconds"] = len(got.samples) / manifest.audio.sampling_rate
     return [
@@ -77,41 +80,49 @@ def measure(
 
 
 class PyTorchVoice:
+    """Renders texts with the PyTorch modules, Tacotron 2 in this dtype and WaveGlow in float32.
+
+    pipeline: gives the text front end, frame limit and sigma.
+    """
+
     def __init__(self, models: Models, pipeline: BundlePipeline, dtype: torch.dtype) -> None:
         self._reference = Reference(models.tacotron2, models.vocoder, Denoiser(models.vocoder))
         self._voice, self._dtype = pipeline.synthesizer, dtype
 
     @torch.inference_mode()
     def mel(self, text: str, noise: Noise) -> Array:
+        """Return the mel [M, F]."""
         ids, limit = self._voice.front_end.encode(text), self._voice.manifest.decoder.max_frames
         mel, frames = self._reference.mel(ids, noise, limit, self._dtype)
         return np.ascontiguousarray(mel[0, :, :frames].numpy())
 
     @torch.inference_mode()
-    def __call__(self, text: str, noise: Noise, other_mel: Array) -> Rendering:
+    def __call__(self, text: str, noise: Noise, reference_mel: Array) -> Rendering:
         begin = time.perf_counter()
         mel = self.mel(text, noise)
-        samples = self._vocoded(mel, noise)
+        samples = self._vocode(mel, noise)
         seconds = time.perf_counter() - begin
-        return Rendering(mel, samples, self._vocoded(other_mel, noise), seconds)
+        return Rendering(mel, samples, self._vocode(reference_mel, noise), seconds)
 
-    def _vocoded(self, mel: Array, noise: Noise) -> Array:
+    def _vocode(self, mel: Array, noise: Noise) -> Array:
         sigma = self._voice.manifest.vocoder.sigma
         samples: Array = self._reference.audio(torch.from_numpy(mel)[None], noise, sigma)[0].numpy()
         return samples
 
 
 class BundleVoice:
+    """Renders texts with a bundle on one backend."""
+
     def __init__(self, pipeline: BundlePipeline) -> None:
         self._voice = pipeline.synthesizer
 
-    def __call__(self, text: str, noise: Noise, other_mel: Array) -> Rendering:
+    def __call__(self, text: str, noise: Noise, reference_mel: Array) -> Rendering:
         voice, timings = self._voice, dict[str, float]()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the frame limit is a result here
-            spoken = voice.speak_ids([voice.front_end.encode(text)], [noise], SpeechOptions(), timings)[0]
-        vocoded = voice.vocoder.samples(other_mel, noise, SpeechOptions().resolve(voice.manifest))
-        return Rendering(spoken.mel, spoken.samples, vocoded, sum(timings.values()))
+            warnings.simplefilter("ignore")  # reaching the frame limit is part of the result
+            utterance = voice.speak_ids([voice.front_end.encode(text)], [noise], SpeechOptions(), timings)[0]
+        vocoded = voice.vocoder.samples(reference_mel, noise, SpeechOptions().resolve(voice.manifest))
+        return Rendering(utterance.mel, utterance.samples, vocoded, sum(timings.values()))
 
 
 def _differences(got: Rendering, expected: Rendering, text: str, heard: list[str] | None) -> dict[str, Any]:
@@ -131,7 +142,10 @@ def _differences(got: Rendering, expected: Rendering, text: str, heard: list[str
 
 
 def log_spectral_distance(samples: Array, expected: Array) -> float:
-    """In dB, over what both have: the root mean square over frequencies, the mean over time."""
+    """Return the log-spectral distance in dB over the length that both signals have.
+
+    It is the root mean square over frequencies, averaged over time; 0 if a signal is shorter than one window.
+    """
     length = min(len(samples), len(expected))
     if length < WINDOW:
         return 0.0

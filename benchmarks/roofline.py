@@ -1,107 +1,113 @@
-"""What a workload needs at least, and what this machine can do at most, measured in the same run.
+"""Compares the work of each stage with the machine's ceilings, which are measured in the same run.
 
-Operations are those of the plain modules: two for every weight at every position where it is used. Bytes are the
-weights, once for each pass over them (the decoder passes over its own at every step), with the stage's inputs and
-outputs. Folding makes a graph do fewer operations, and a cache spares reading weights anew, so that a share of a
-ceiling may exceed one.
+Operations are those of the PyTorch modules: two for every weight at every position where it is used. Bytes are the
+weights, once per pass over them (the decoder reads its weights at every step), plus the stage's inputs and outputs.
+Folding reduces the operations of a graph, and a cache avoids reading weights again, so a share of a ceiling may
+exceed one.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from .clock import clock_for
+from .ceilings import cpu_ceilings, gpu_ceilings
 from .workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from ..models import Tacotron2, Vocoder
     from .voices import Models
 
-REPEATS = 5
-CPU_SIZE = 2048  # rows of the square matrices
-GPU_SIZE = 8192
-COPIED_BYTES = 256 << 20  # beyond any cache
+Row = dict[str, Any]
 WEIGHT_BYTES = {"fp64": 8, "fp32": 4, "fp16": 2, "bf16": 2}
+ACTIVATION_BYTES = 4  # stages exchange float32
 
 
 @dataclass(frozen=True)
-class Work:
+class StageCost:
     operations: float
     bytes: float
 
 
-def work_of(models: Models, work: Workload, precision: str) -> dict[str, Work]:
-    """By stage, for the whole batch."""
-    tacotron2, decoder, vocoder = models.tacotron2, models.tacotron2.decoder, models.vocoder
-    config, attention, size = tacotron2.config, models.tacotron2.decoder.attention_layer, WEIGHT_BYTES[precision]
-    batch, tokens, frames = work.batch, work.tokens, work.frames
-    steps = frames // config.n_frames_per_step
-    encoder = _weights(tacotron2.encoder) + _weights(attention.memory_layer)
-    memory = batch * tokens * (config.encoder_embedding_dim + config.attention_dim)
-    a_token = _weights(attention.location_layer) + _weights(attention.v)
-    a_step = _weights(decoder) - _weights(attention.memory_layer) - a_token
-    products = a_step + tokens * (a_token + config.encoder_embedding_dim)  # the last one makes the context
-    postnet, mel = _weights(tacotron2.postnet), batch * frames * config.n_mel_channels
-    samples = batch * frames * vocoder.hop_length
+def measure_ceilings(rows: Sequence[Row], gpu: int | None) -> dict[str, dict[str, float]]:
+    """Return the ceilings of each device and precision in rows, by the name that is stored in each row's "ceiling"."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        # A CPU computes fp16 and bf16 in float32.
+        on_cpu = row["device"] == "CPU"
+        name = row["ceiling"] = "CPU, fp32" if on_cpu else f"{row['device']}, {row['precision']}"
+        if name not in found:
+            found[name] = cpu_ceilings() if on_cpu else gpu_ceilings(gpu or 0, row["precision"])
+    return found
+
+
+def add_achieved(rows: Sequence[Row], models: Models | None) -> None:
+    """Store in each row's "achieved" the rates of its stages, or nothing if the models are unknown."""
+    for row in rows:
+        if models is None:
+            row["achieved"] = {}
+            continue
+        costs = stage_costs(models, Workload(row["batch"], row["tokens"], row["frames"]), row["precision"])
+        row["achieved"] = {
+            stage: {
+                "operations_per_second": costs[stage].operations / seconds,
+                "bytes_per_second": costs[stage].bytes / seconds,
+            }
+            for stage, seconds in row.get("stages", {}).items()
+            if stage in costs
+        }
+
+
+def stage_costs(models: Models, work: Workload, precision: str) -> dict[str, StageCost]:
+    """Return the cost of each stage for the whole batch."""
+    size = WEIGHT_BYTES[precision]
     return {
-        "encoder": Work(2.0 * batch * tokens * encoder, size * encoder + 4.0 * memory),
-        "decoder": Work(2.0 * batch * steps * products, steps * (size * (a_step + a_token) + 4.0 * memory)),
-        "postnet": Work(2.0 * batch * frames * postnet, size * postnet + 8.0 * mel),
-        "vocoder": Work(
-            2.0 * batch * frames * vocoder.products_per_frame, size * _weights(vocoder) + 4.0 * (mel + 2 * samples)
-        ),
+        "encoder": _encoder_cost(models.tacotron2, work, size),
+        "decoder": _decoder_cost(models.tacotron2, work, size),
+        "postnet": _postnet_cost(models.tacotron2, work, size),
+        "vocoder": _vocoder_cost(models.vocoder, work, size, models.tacotron2.config.n_mel_channels),
     }
+
+
+def _encoder_cost(tacotron2: Tacotron2, work: Workload, size: int) -> StageCost:
+    weights = _weights(tacotron2.encoder) + _weights(tacotron2.decoder.attention_layer.memory_layer)
+    operations = 2.0 * work.batch * work.tokens * weights
+    return StageCost(operations, size * weights + ACTIVATION_BYTES * _memory_values(tacotron2, work))
+
+
+def _decoder_cost(tacotron2: Tacotron2, work: Workload, size: int) -> StageCost:
+    config, attention = tacotron2.config, tacotron2.decoder.attention_layer
+    steps = work.frames // config.n_frames_per_step
+    per_token = _weights(attention.location_layer) + _weights(attention.v)
+    per_step = _weights(tacotron2.decoder) - _weights(attention.memory_layer) - per_token
+    # The last summand is the attention context, a weighted sum over the memory.
+    products = per_step + work.tokens * (per_token + config.encoder_embedding_dim)
+    step_bytes = size * (per_step + per_token) + ACTIVATION_BYTES * _memory_values(tacotron2, work)
+    return StageCost(2.0 * work.batch * steps * products, steps * step_bytes)
+
+
+def _postnet_cost(tacotron2: Tacotron2, work: Workload, size: int) -> StageCost:
+    weights, frames = _weights(tacotron2.postnet), work.batch * work.frames
+    mel_values = frames * tacotron2.config.n_mel_channels
+    return StageCost(2.0 * frames * weights, size * weights + ACTIVATION_BYTES * 2 * mel_values)
+
+
+def _vocoder_cost(vocoder: Vocoder, work: Workload, size: int, mel_channels: int) -> StageCost:
+    frames = work.batch * work.frames
+    values = frames * (mel_channels + vocoder.hop_length)
+    if vocoder.takes_noise:
+        values += frames * vocoder.hop_length
+    operations = 2.0 * frames * vocoder.products_per_frame
+    return StageCost(operations, size * _weights(vocoder) + ACTIVATION_BYTES * values)
+
+
+def _memory_values(tacotron2: Tacotron2, work: Workload) -> int:
+    """Values of memory and processed memory."""
+    return work.batch * work.tokens * (tacotron2.config.encoder_embedding_dim + tacotron2.config.attention_dim)
 
 
 def _weights(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() > 1)
-
-
-def ceilings(device: str, precision: str) -> dict[str, float]:
-    """The best of some matrix products, in operations a second, and of some copies, in bytes read and written."""
-    product, copy = _cpu_jobs() if device == "cpu" else _gpu_jobs(device, precision)
-    size = CPU_SIZE if device == "cpu" else GPU_SIZE
-    return {"operations_per_second": 2.0 * size**3 / product(), "bytes_per_second": 2.0 * COPIED_BYTES / copy()}
-
-
-def _cpu_jobs() -> tuple[Callable[[], float], Callable[[], float]]:
-    a = np.random.default_rng(0).standard_normal((CPU_SIZE, CPU_SIZE), np.float32)
-    out, source = np.empty_like(a), np.ones(COPIED_BYTES, np.uint8)
-    target = np.empty_like(source)
-
-    def best(job: Callable[[], object]) -> float:
-        seconds = []
-        for _ in range(REPEATS):
-            begin = time.perf_counter()
-            job()
-            seconds.append(time.perf_counter() - begin)
-        return min(seconds)
-
-    return lambda: best(lambda: np.matmul(a, a, out=out)), lambda: best(lambda: np.copyto(target, source))
-
-
-def _gpu_jobs(device: str, precision: str) -> tuple[Callable[[], float], Callable[[], float]]:
-    import torch
-
-    from .pytorch import DTYPES
-
-    a = torch.randn(GPU_SIZE, GPU_SIZE, device=device).to(DTYPES[precision])
-    source = torch.ones(COPIED_BYTES, dtype=torch.uint8, device=device)
-    target, clock = torch.empty_like(source), clock_for(device)
-
-    def best(job: Callable[[], object]) -> float:
-        seconds = []
-        for _ in range(REPEATS):
-            clock.start()
-            job()
-            clock.lap("job")
-            seconds.append(clock.seconds()["job"])
-        return min(seconds)
-
-    return lambda: best(lambda: a @ a), lambda: best(lambda: target.copy_(source))

@@ -1,8 +1,8 @@
-"""What a stream's context costs and brings: signal-to-error ratio, time to first audio, time to the whole.
+"""Measures how a stream's context affects signal-to-error ratio, time to first audio and total time.
 
-One long utterance, spoken whole and as a stream with ever more context, in turn. The error is the stream against the
-whole on the same noise, in decibels; 60 dB is below what int16 speech lets one hear. With WaveGlow's whole receptive
-field it is float32's rounding.
+One long utterance is synthesized unstreamed, and then as a stream with more and more context. The error is the
+difference between streamed and unstreamed audio with the same noise, and is reported as a ratio in decibels. At 60 dB
+the error is inaudible in int16 speech. With WaveGlow's full receptive field as context, only float32 rounding is left.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ TEXT = (
     "The passage of the crowd, and the long delay at the gate, had made the old man tired and cold; he sat down upon "
     "the step, and waited there for the morning, while the lamps went out one by one."
 )
-CONTEXTS = (0, 2, 4, 8, 12, 16, 24, None)  # frames to either side; None is all of the receptive field
+CONTEXTS = (0, 2, 4, 8, 12, 16, 24, None)  # mel frames on each side; None: the full receptive field
 
 Array = NDArray[np.float32]
 
 
 def measure(voice: Synthesizer, runs: int) -> dict[str, Any]:
-    whole, _ = _timed_whole(voice)
-    whole_seconds = [_timed_whole(voice)[1] for _ in range(runs)]
+    """Return medians of this many runs, unstreamed and for each context."""
+    unstreamed, _ = _time_unstreamed(voice)
+    unstreamed_seconds = [_time_unstreamed(voice)[1] for _ in range(runs)]
     rows = []
     for context in CONTEXTS:
-        streams = [_timed_stream(voice, context) for _ in range(runs)]
-        error = streams[0][0] - whole
-        power, noise = float((whole.astype(np.float64) ** 2).mean()), float((error.astype(np.float64) ** 2).mean())
+        streams = [_time_stream(voice, context) for _ in range(runs)]
+        error = streams[0][0] - unstreamed
+        power, noise = float((unstreamed.astype(np.float64) ** 2).mean()), float((error.astype(np.float64) ** 2).mean())
         rows.append(
             {
                 "context_frames": context,
@@ -43,24 +44,25 @@ def measure(voice: Synthesizer, runs: int) -> dict[str, Any]:
         )
     settings = voice.manifest.vocoder
     return {
-        "audio_seconds": len(whole) / voice.manifest.audio.sampling_rate,
+        "audio_seconds": len(unstreamed) / voice.manifest.audio.sampling_rate,
         "receptive_field_frames": [settings.frames_before, settings.frames_after],
-        "whole_seconds": statistics.median(whole_seconds),
+        "whole_seconds": statistics.median(unstreamed_seconds),
         "streams": rows,
     }
 
 
-def _timed_whole(voice: Synthesizer) -> tuple[Array, float]:
+def _time_unstreamed(voice: Synthesizer) -> tuple[Array, float]:
+    """Return unstreamed samples, and the seconds that they took."""
     begin = time.perf_counter()
     samples = voice.say(TEXT).samples
     return samples, time.perf_counter() - begin
 
 
-def _timed_stream(voice: Synthesizer, context: int | None) -> tuple[Array, float, float]:
-    """Samples, seconds to the first chunk, seconds to the last."""
+def _time_stream(voice: Synthesizer, context: int | None) -> tuple[Array, float, float]:
+    """Return samples, seconds to the first segment, seconds to the last."""
     begin = time.perf_counter()
     stream = voice.stream(TEXT, context_frames=context)
-    chunks = [next(stream)]
+    segments = [next(stream)]
     first = time.perf_counter() - begin
-    chunks += stream
-    return np.concatenate(chunks), first, time.perf_counter() - begin
+    segments += stream
+    return np.concatenate(segments), first, time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""Results as tables, in Markdown: the terminal's, the README's and the documentation's."""
+"""Formats results as Markdown tables, for the terminal, the README and the documentation."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from .compare import Change
-from .speed import acoustic_seconds
+from .pipelines import REFERENCE
 
 Report = Mapping[str, Any]
-REFERENCE = "PyTorch eager"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In columns as wide as their widest entry."""
+    """Format a table whose columns are as wide as their widest entry."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     lines = [[entry.ljust(width) for entry, width in zip(row, widths, strict=True)] for row in (header, *rows)]
     lines.insert(1, ["-" * width for width in widths])
@@ -22,11 +21,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def place(report: Report) -> str:
-    """Where and when it was measured, in a line."""
-    where = report["conditions"]
-    gpu = f"{where['gpu']['name']}, " if where["gpu"] else ""
-    load = f"load average {where['load_average_before']:.1f} before"
-    return f"{gpu}{where['threads']} threads on {where['cores']} cores of {where['cpu']}, {load}, {where['date']}"
+    """Describe machine and date of the measurement in one line."""
+    conditions = report["conditions"]
+    gpu = f"{conditions['gpu']['name']}, " if conditions["gpu"] else ""
+    cpu = f"{conditions['threads']} threads on {conditions['cores']} cores of {conditions['cpu']}"
+    return f"{gpu}{cpu}, load average {conditions['load_average_before']:.1f} before, {conditions['date']}"
 
 
 def workload(row: Report) -> str:
@@ -34,7 +33,7 @@ def workload(row: Report) -> str:
 
 
 def latency(rows: Sequence[Report]) -> str:
-    """One workload, end to end, in the columns of the tables that NVIDIA publishes, in milliseconds."""
+    """Format one workload end to end, in milliseconds, with the columns of NVIDIA's published tables."""
     header = "pipeline|precision|device|mean|std|p50|p90|p95|p99|samples/s|RTF|x eager|first audio"
     body = []
     for row in rows:
@@ -50,8 +49,10 @@ def latency(rows: Sequence[Report]) -> str:
 
 
 def _ratio(rows: Sequence[Report], row: Report) -> str:
-    """How many times faster than PyTorch eager in float32 on the same kind of device, CPU or GPU; over the stages up to
-    the mel where a pipeline ends there."""
+    """Return the speed-up over PyTorch eager in float32 on the same kind of device, CPU or GPU.
+
+    A pipeline that ends with the mel is compared over the stages up to the mel.
+    """
     sought = (REFERENCE, "fp32", row["device"] == "CPU", workload(row))
     keys = [(other["pipeline"], other["precision"], other["device"] == "CPU", workload(other)) for other in rows]
     reference = rows[keys.index(sought)] if sought in keys else None
@@ -59,11 +60,16 @@ def _ratio(rows: Sequence[Report], row: Report) -> str:
         return "-"
     if "vocoder" in row["stages"]:
         return f"{reference['seconds']['p50'] / row['seconds']['p50']:.2f}"
-    return f"{acoustic_seconds(reference) / acoustic_seconds(row):.2f} to the mel"
+    return f"{_acoustic_seconds(reference) / _acoustic_seconds(row):.2f} to the mel"
+
+
+def _acoustic_seconds(row: Report) -> float:
+    """Median seconds from token ids to the mel, the part that every pipeline has."""
+    return float(sum(seconds for stage, seconds in row["stages"].items() if stage != "vocoder"))
 
 
 def stages(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) -> str:
-    """One workload by stage: medians, and what was achieved of the ceilings that the same run measured."""
+    """Format one workload by stage: medians, rates, and shares of the ceilings that the same run measured."""
     body = []
     for row in rows:
         for stage, seconds in row.get("stages", {}).items():
@@ -73,12 +79,14 @@ def stages(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) 
                 body.append([*entry, "-", "-", "-", "-"])
                 continue
             for name, unit in (("operations_per_second", 1e9), ("bytes_per_second", 1e9)):
-                entry += [f"{achieved[name] / unit:.1f}", f"{achieved[name] / limits[name]:.0%}"]
+                share = f"{achieved[name] / limits[name]:.0%}" if name in limits else "-"
+                entry += [f"{achieved[name] / unit:.1f}", share]
             body.append(entry)
     return table(["pipeline", "precision", "stage", "p50 ms", "Gop/s", "of ceiling", "GB/s", "of ceiling"], body)
 
 
 def speed(report: Report) -> str:
+    """Format all workloads, each end to end and by stage."""
     parts = []
     for name in dict.fromkeys(workload(row) for row in report["speed"]):
         rows = [row for row in report["speed"] if workload(row) == name]
@@ -91,7 +99,7 @@ def speed(report: Report) -> str:
 
 
 def quality(rows: Sequence[Report]) -> str:
-    """Precision against quality against speed."""
+    """Format quality and speed of every pipeline and precision."""
     header = "pipeline|precision|same stop|mel, first quarter|mel, whole|vocoder's audio|log-spectral|words wrong|RTF"
     body = []
     for row in rows:
@@ -114,7 +122,7 @@ def quality(rows: Sequence[Report]) -> str:
 
 
 def sentences(rows: Sequence[Report]) -> str:
-    """Every sentence: the stop frame's difference, the mel's mean error over its first quarter, over the whole."""
+    """Format every sentence: difference in frames, mean errors of the mel's first quarter and of the full mel."""
     rows = [row for row in rows if (row["pipeline"], row["precision"]) != (REFERENCE, "fp32")]
     body = []
     for entries in zip(*(row["sentences"] for row in rows), strict=True):
@@ -127,6 +135,7 @@ def sentences(rows: Sequence[Report]) -> str:
 
 
 def streaming(report: Report) -> str:
+    """Format a stream's error and times by context, with unstreamed speech as the last row."""
     before, after = report["receptive_field_frames"]
     body = []
     for row in report["streams"]:
@@ -140,7 +149,7 @@ def streaming(report: Report) -> str:
 
 
 def readme(reports: Mapping[Path, Report]) -> str:
-    """A line a pipeline and result, end to end; each names the file that it comes from."""
+    """Format one row per pipeline and result, end to end, with the file that it comes from."""
     body = []
     for path, report in reports.items():
         for row in report["speed"]:
@@ -149,18 +158,18 @@ def readme(reports: Mapping[Path, Report]) -> str:
                 time, rate = f"{median:.2f} s", f"{row['audio_seconds'] / median:.2f}"
                 body.append([report["voice"], row["pipeline"], time, rate, _ratio(report["speed"], row), path.name])
     header = ["voice", "pipeline", "median", "RTF", "times eager", "result"]
-    reports_of = list(dict.fromkeys(place(report) for report in reports.values()))
+    places = list(dict.fromkeys(place(report) for report in reports.values()))
     versions = next(iter(reports.values()))["conditions"]["versions"]
-    loads = list(dict.fromkeys(workload(row) for report in reports.values() for row in report["speed"]))
+    workloads = list(dict.fromkeys(workload(row) for report in reports.values() for row in report["speed"]))
     facts = (
-        f"Measured on {'; '.join(reports_of)}, with ONNX Runtime {versions['onnxruntime']} and PyTorch "
-        f"{versions['torch']}, float32: {'; '.join(loads)}."
+        f"Measured on {'; '.join(places)}, with ONNX Runtime {versions['onnxruntime']} and PyTorch "
+        f"{versions['torch']}, float32: {'; '.join(workloads)}."
     )
     return f"{facts}\n\n{table(header, body)}"
 
 
 def comparison(found: Sequence[Change], differing: Sequence[str], machine: float) -> str:
-    """The verdicts, and what else differs between the two results."""
+    """Format the verdicts, and below them how machine and conditions differ between the two results."""
     body = [
         [
             *(str(part) for part in change.key),
@@ -175,5 +184,5 @@ def comparison(found: Sequence[Change], differing: Sequence[str], machine: float
     header = "pipeline|precision|device|batch|tokens|frames|old p50 ms|new p50 ms|change|p|verdict".split("|")
     notes = f"the machine's own ceilings differ by {machine:.1%}"
     if differing:
-        notes += f"; measured under other conditions: {', '.join(differing)}"
+        notes += f"; measured under different conditions: {', '.join(differing)}"
     return f"{table(header, body)}\n\n{notes}"

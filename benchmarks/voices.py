@@ -1,4 +1,4 @@
-"""The models to measure, and the bundles that are exported from them."""
+"""Loads the models to measure and exports bundles from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..runtime.manifest import Precision
 from ..text import FrontEnd
 
 SEED = 20181031
-# The published generators that are measured.
+# Published generators, by name.
 HIFIGANS = {
     "hifigan-v1": HiFiGANConfig(),
     "hifigan-v3": HiFiGANConfig(
@@ -45,6 +45,7 @@ class Models:
 
 
 def load_models(tacotron2: Path, vocoder: Path, voice: Path | None, vocoder_kind: str = "waveglow") -> Models:
+    """Load both checkpoints. voice: path of the voice file; None: the exporter's defaults."""
     voice_file = VoiceFile(name=tacotron2.stem) if voice is None else read_voice_file(voice)
     hop = voice_file.audio.get("hop_length")
     if vocoder_kind == "hifigan":
@@ -53,13 +54,13 @@ def load_models(tacotron2: Path, vocoder: Path, voice: Path | None, vocoder_kind
 
 
 def demo_models() -> Models:
-    """The small voice that ships with the project."""
+    """Load the small voice that ships with the project."""
     return load_models(DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", DEMO_FOLDER / "voice.json")
 
 
 @torch.no_grad()
 def random_models(vocoder: str = "waveglow") -> Models:
-    """Random weights of NVIDIA's published dimensions: they babble, at the published models' cost.
+    """Return models with random weights and NVIDIA's published dimensions: babble, at the published models' cost.
 
     vocoder: "waveglow", or a name in HIFIGANS.
     """
@@ -67,13 +68,13 @@ def random_models(vocoder: str = "waveglow") -> Models:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         tacotron2 = Tacotron2()
-        tacotron2.decoder.gate_layer.bias.fill_(-10.0)  # never the end
+        tacotron2.decoder.gate_layer.bias.fill_(-10.0)  # the gate never fires
         if vocoder != "waveglow":
             return Models(tacotron2, HiFiGAN(HIFIGANS[vocoder]), VoiceFile(name=f"{name}, {vocoder}"))
         waveglow = WaveGlow()
         for network in waveglow.WN:
             assert isinstance(network, WN)
-            nn.init.normal_(network.end.weight, 0.0, 0.01)  # so that exp(log scale) stays near 1, as in a trained one
+            nn.init.normal_(network.end.weight, 0.0, 0.01)  # keeps exp(log scale) near 1, as in a trained model
     return Models(tacotron2, waveglow, VoiceFile(name=name))
 
 
@@ -85,7 +86,7 @@ def export_bundle(
     with_torchscript: bool,
     progress: Callable[[str], None],
 ) -> Path:
-    """The models as a bundle; with_torchscript: with TorchScript modules beside its graphs."""
+    """Export the models as a bundle and return its path. with_torchscript: also write TorchScript modules."""
     progress(f"exporting {models.voice.name}, {precision}")
     export_onnx(models.tacotron2, models.vocoder, bundle, precision, models.voice, limits)
     if with_torchscript:

@@ -1,4 +1,4 @@
-"""The command line: `tacoglow COMMAND`, with `export-onnx` and `trt-infer` as commands of their own."""
+"""The command line: `tacoglow COMMAND`, also installed as `export-onnx` and `trt-infer`."""
 
 from __future__ import annotations
 

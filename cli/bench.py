@@ -1,4 +1,4 @@
-"""`tacoglow bench`: a bundle or a voice in, figures of this machine out."""
+"""`tacoglow bench`: measures a bundle, or a voice exported for the run, on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..benchmarks.workload import Preset
 
 
-PRESETS_OWN = "the preset's"
+PRESET_DEFAULT = "from the preset"
 
 
 class Dimensions(str, Enum):
@@ -44,9 +44,10 @@ def bench(
     bundle: Annotated[
         Optional[Path], typer.Argument(help="Folder written by export-onnx.", show_default="exported for the run")
     ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="The voice that ships with the project.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Measure the voice that ships with the project.")] = False,
     dims: Annotated[
-        Optional[Dimensions], typer.Option(help="Random weights of these published dimensions: no download.")
+        Optional[Dimensions],
+        typer.Option(help="Measure random weights with these published dimensions; needs no download."),
     ] = None,
     tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
@@ -54,52 +55,59 @@ def bench(
         Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
     ] = None,
     pretrained: Annotated[
-        Optional[Published], typer.Option(help="Published checkpoints, fetched into a cache.")
+        Optional[Published], typer.Option(help="Published checkpoints, downloaded into a cache.")
     ] = None,
     config: Annotated[Optional[Path], typer.Option(help="Voice file (JSON) of the checkpoints.")] = None,
     measure: Annotated[
-        Optional[list[Measure]], typer.Option(help="What to measure; again for more.", show_default="speed")
+        Optional[list[Measure]], typer.Option(help="What to measure; repeatable.", show_default="speed")
     ] = None,
     preset: Annotated[
-        PresetChoice, typer.Option(help="Protocol: nvidia is that of the tables published with NVIDIA's example.")
+        PresetChoice, typer.Option(help="Protocol; nvidia: that of the tables published with NVIDIA's example.")
     ] = PresetChoice.default,
     batch: Annotated[
-        Optional[list[int]], typer.Option(min=1, help="Items at once; again for more.", show_default=PRESETS_OWN)
+        Optional[list[int]], typer.Option(min=1, help="Items per batch; repeatable.", show_default=PRESET_DEFAULT)
     ] = None,
     tokens: Annotated[
-        Optional[list[int]], typer.Option(min=1, help="Tokens of an item; again for more.", show_default=PRESETS_OWN)
+        Optional[list[int]], typer.Option(min=1, help="Tokens per item; repeatable.", show_default=PRESET_DEFAULT)
     ] = None,
     frames: Annotated[
         Optional[int],
-        typer.Option(min=1, help="Frames of an item: the gate is switched off.", show_default=PRESETS_OWN),
+        typer.Option(min=1, help="Frames per item; the gate is switched off.", show_default=PRESET_DEFAULT),
     ] = None,
     runs: Annotated[
-        Optional[int], typer.Option(min=2, help="Timed runs of each pipeline.", show_default=PRESETS_OWN)
+        Optional[int], typer.Option(min=2, help="Timed runs per pipeline.", show_default=PRESET_DEFAULT)
     ] = None,
     backend: Annotated[
-        Optional[list[str]], typer.Option(help="Backend; again for more.", show_default="all that can run here")
+        Optional[list[str]], typer.Option(help="Backend; repeatable.", show_default="all available")
     ] = None,
     precision: Annotated[
         Optional[list[PrecisionChoice]],
-        typer.Option(help="Precision to export without a BUNDLE; again for more.", show_default="fp32"),
+        typer.Option(help="Precision to export if no BUNDLE is given; repeatable.", show_default="fp32"),
     ] = None,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
-    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="JSON file for the figures.")] = None,
-    plots: Annotated[Optional[Path], typer.Option(help="Folder for pictures of the figures.")] = None,
+    cpu_peers: Annotated[
+        bool, typer.Option("--cpu-peers", help="Also time PyTorch on the CPU, although there is a GPU.")
+    ] = False,
+    output: Annotated[
+        Optional[Path], typer.Option("-o", "--output", help="Write the figures to this JSON file.")
+    ] = None,
+    plots: Annotated[Optional[Path], typer.Option(help="Write plots of the figures to this folder.")] = None,
     compare: Annotated[
         Optional[tuple[Path, Path]],
-        typer.Option(metavar="OLD NEW", help="Compare two JSON files; exit code 1 if NEW is slower beyond the noise."),
+        typer.Option(
+            metavar="OLD NEW", help="Compare two JSON files; exit code 1 if NEW is slower by more than noise."
+        ),
     ] = None,
 ) -> None:
-    """Time a voice on every backend that is here, beside PyTorch over the same modules, and say what quality it has.
+    """Measure speed and quality of a voice on every available backend, compared with PyTorch.
 
-    A BUNDLE alone is timed alone; with its checkpoints (or --demo, if it is of the demo voice) PyTorch runs beside it.
-    Without a BUNDLE, the models are exported for the run. A pipeline whose output is not PyTorch's is not timed: exit
-    code 1.
+    A BUNDLE alone is timed alone; give its checkpoints too (or --demo, for the demo voice) to compare it with PyTorch.
+    Without a BUNDLE, the models are exported for the run. A pipeline whose output differs from PyTorch's is not timed,
+    and the exit code is 1.
     """
     if compare is not None:
-        _compare(*compare)
+        _print_comparison(*compare)
         return
     from ..runtime.files import check_writable
 
@@ -111,10 +119,12 @@ def bench(
 
     changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
     chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
-    request = BenchRequest([entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device)
-    models = _models(bundle, demo, dims, tacotron2, waveglow, hifigan, pretrained, config)
-    report = _report(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
-    _print(report)
+    request = BenchRequest(
+        [entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device, cpu_peers
+    )
+    models = _load_models(bundle, demo, dims, tacotron2, waveglow, hifigan, pretrained, config)
+    report = _measure(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
+    _print_report(report)
     if output is not None:
         from ..runtime.files import atomic_write
 
@@ -123,14 +133,14 @@ def bench(
         from ..benchmarks.plots import save_plots
 
         for path in save_plots(report, plots):
-            print_status(f"{path}: drawn")
-    refused = [row["pipeline"] for row in report.get("speed", []) if "refused" in row]
-    if refused:
-        print_status(f"not timed, because their output differs from PyTorch's: {', '.join(dict.fromkeys(refused))}")
+            print_status(f"{path}: written")
+    rejected = [row["pipeline"] for row in report.get("speed", []) if "refused" in row]
+    if rejected:
+        print_status(f"not timed, because their output differs from PyTorch's: {', '.join(dict.fromkeys(rejected))}")
         sys.exit(1)
 
 
-def _models(
+def _load_models(
     bundle: Path | None,
     demo: bool,
     dims: Dimensions | None,
@@ -144,7 +154,7 @@ def _models(
 
     if dims is not None:
         if bundle or demo or tacotron2 or waveglow or hifigan or pretrained:
-            raise RequestError("--dims: random weights have no bundle or checkpoints; give --dims alone")
+            raise RequestError("--dims: random weights have no bundle or checkpoints; give --dims without them")
         from ..benchmarks.voices import random_models
 
         return random_models(dims.value.removeprefix("nvidia-").replace("nvidia", "waveglow"))
@@ -160,7 +170,9 @@ def _models(
     )
 
 
-def _report(bundle: Path | None, models: Models | None, precisions: list[Any], request: BenchRequest) -> dict[str, Any]:
+def _measure(
+    bundle: Path | None, models: Models | None, precisions: list[Any], request: BenchRequest
+) -> dict[str, Any]:
     from ..benchmarks.bench import run
 
     if bundle is not None:
@@ -180,46 +192,47 @@ def _report(bundle: Path | None, models: Models | None, precisions: list[Any], r
 
 
 def _limits(preset: Preset) -> Any:
-    """The exporter's usual ones, or the workload's where it needs more."""
+    """Return the exporter's default limits, raised to those of the workloads."""
     from ..export.bundle import Limits
 
-    usual = Limits()
-    return Limits(max(usual.batch, *preset.batches), max(usual.tokens, *preset.tokens))
+    defaults = Limits()
+    return Limits(max(defaults.batch, *preset.batches), max(defaults.tokens, *preset.tokens))
 
 
-def _print(report: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     from ..benchmarks import tables
 
     print(f"{report['voice']}: {tables.place(report)}\n")
     if "speed" in report:
         print(tables.speed(report))
     if "quality" in report:
-        print(f"\nagainst PyTorch in float32:\n\n{tables.quality(report['quality'])}")
+        print(f"\ncompared with PyTorch in float32:\n\n{tables.quality(report['quality'])}")
     if "streaming" in report:
         print(f"\none utterance of {report['streaming']['audio_seconds']:.1f} s:\n")
         print(tables.streaming(report["streaming"]))
 
 
-def _compare(old: Path, new: Path) -> None:
+def _print_comparison(old: Path, new: Path) -> None:
     from ..benchmarks import tables
     from ..benchmarks.compare import changes, differing_conditions, machine_change
 
-    before, after = _result(old), _result(new)
+    before, after = _read_result(old), _read_result(new)
     found = changes(before, after)
     print(tables.comparison(found, differing_conditions(before, after), machine_change(before, after)))
     if any(change.verdict == "slower" for change in found):
         sys.exit(1)
 
 
-def _result(path: Path) -> dict[str, Any]:
+def _read_result(path: Path) -> dict[str, Any]:
+    """Read a file written by `tacoglow bench -o`. Raises RequestError if it is not a result that contains speed."""
     from ..runtime.errors import RequestError
 
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RequestError(f"{path}: is no result of tacoglow bench -o: it is not JSON ({error})") from error
+        raise RequestError(f"{path}: is not a result of tacoglow bench -o: not JSON ({error})") from error
     if not isinstance(report, dict) or not {"speed", "ceilings", "conditions"} <= report.keys():
         raise RequestError(
-            f"{path}: is no result of tacoglow bench -o with speed in it; measure with: tacoglow bench -o"
+            f"{path}: is not a result of tacoglow bench with speed in it; write one with: tacoglow bench BUNDLE -o FILE"
         )
     return report

@@ -68,11 +68,11 @@ def build_engines(
     graphs = graph or list(manifest.graphs)
     unknown = [name for name in graphs if name not in manifest.graphs]
     if unknown:
-        raise RequestError(f"graph {unknown[0]!r}: this bundle has {', '.join(manifest.graphs)}")
+        raise RequestError(f"graph {unknown[0]!r}: unknown; choose from {', '.join(manifest.graphs)}")
     tensorrt = load_tensorrt(builder)
     targets = _targets(tensorrt, compute_capability, device)
     if copy_to is not None and len(targets) > 1:
-        raise RequestError("--copy-to: accepts one compute capability; give one")
+        raise RequestError(f"--copy-to: expected one --compute-capability, got {len(targets)}")
     options = BuildOptions(
         optimization_level=optimization_level,
         workspace_mib=workspace,
@@ -93,7 +93,7 @@ def build_engines(
 
 
 def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) -> list[Target]:
-    """The build targets: the given compute capabilities, else the local GPU."""
+    """The build targets: the given compute capabilities, or the local GPU if there are none."""
     from ..runtime.backends.cuda.stream import find_gpu
     from ..runtime.backends.tensorrt.cache import target_of
     from ..runtime.backends.tensorrt.engine_key import ANY_GPU, Target
@@ -103,8 +103,8 @@ def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) ->
         return [target_of(find_gpu(device), tensorrt)]
     if not tensorrt.builds_ahead_of_time:
         raise RequestError(
-            f"--compute-capability: {tensorrt.name} builds on the GPU that the engine is for; "
-            "leave it out, or use --builder tensorrt-rtx"
+            f"--compute-capability: {tensorrt.name} builds only for the GPU that it runs on; omit the option, or use "
+            "--builder tensorrt-rtx"
         )
     targets = []
     for text in capabilities:

@@ -1,4 +1,4 @@
-"""`tacoglow convert`: any accepted checkpoint in, safetensors and JSON out."""
+"""`tacoglow convert`: any accepted checkpoint -> safetensors and JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def convert(
     from ..export.folders import created_directory
     from ..models import load_hifigan, load_tacotron2, load_waveglow
 
-    # All are read before any is written, so that a bad one leaves the folder as it was.
+    # Load all before writing any, so that an invalid checkpoint leaves the folder unchanged.
     models = {
         "tacotron2": None if tacotron2 is None else load_tacotron2(tacotron2),
         "waveglow": None if waveglow is None else load_waveglow(waveglow, hop_length),
@@ -51,6 +51,7 @@ def convert(
 
 
 def _write(model: Tacotron2 | Vocoder, name: str, folder: Path) -> Path:
+    """Write NAME.safetensors and NAME.json; returns the path of the former."""
     from ..models.safetensors_format import SUFFIX, encode_model
     from ..runtime.files import atomic_write
 

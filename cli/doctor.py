@@ -7,7 +7,7 @@ import sys
 from importlib import metadata
 
 GPU = "the GPU command below"
-# distribution names that provide a part -> what it is needed for, how to install it
+# Distributions that provide a part -> the part's purpose, and how to install it.
 PARTS = {
     ("numpy",): ("the runtime", "pip install tacoglow"),
     ("onnxruntime", "onnxruntime-gpu"): ("running on a CPU, export", "pip install 'tacoglow[cpu]'"),

@@ -1,4 +1,4 @@
-"""`export-onnx`: checkpoints in, a bundle out."""
+"""`export-onnx`: checkpoints -> a bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tacoglow export-torchscript`: a bundle and its checkpoints in, the bundle with TorchScript modules out."""
+"""`tacoglow export-torchscript`: adds TorchScript modules to a bundle."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .options import Published, find_checkpoints, print_status
 
 def export_torchscript(
     bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx; the modules are added to it.")],
-    tacotron2: Annotated[Optional[Path], typer.Option(help="The Tacotron 2 checkpoint it was exported from.")] = None,
-    waveglow: Annotated[Optional[Path], typer.Option(help="The WaveGlow checkpoint it was exported from.")] = None,
-    hifigan: Annotated[Optional[Path], typer.Option(help="The HiFi-GAN generator it was exported from.")] = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="The bundle is of the voice that ships with the project.")
-    ] = False,
-    pretrained: Annotated[Optional[Published], typer.Option(help="The bundle is of the published checkpoints.")] = None,
+    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint of the bundle.")] = None,
+    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint of the bundle.")] = None,
+    hifigan: Annotated[Optional[Path], typer.Option(help="HiFi-GAN generator of the bundle.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="The bundle is the voice that ships with the project.")] = False,
+    pretrained: Annotated[
+        Optional[Published], typer.Option(help="The bundle was exported from published checkpoints.")
+    ] = None,
 ) -> None:
-    """Add the bundle's graphs as TorchScript modules, for LibTorch and the C++ runtime, checked against PyTorch."""
+    """Add TorchScript modules of the bundle's graphs, for LibTorch and the C++ runtime, checked against PyTorch."""
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     from ..runtime.bundle import load_manifest
 

@@ -1,16 +1,27 @@
-"""`trt-infer` and `tacoglow infer`: a bundle and text in, wav files out."""
+"""`trt-infer` and `tacoglow infer`: a bundle and text -> wav files."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import AttentionStop, Denoise, Engines, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption
+from .options import (
+    AttentionStop,
+    Denoise,
+    Engines,
+    GateThreshold,
+    MaxFrames,
+    Raw,
+    Retries,
+    Sigma,
+    Wav,
+    WavOption,
+    print_status,
+)
 
 if TYPE_CHECKING:
     from ..runtime.audio import Audio
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from ..runtime.synthesizer import Synthesizer
 
 
-BATCHES_AT_A_TIME = 8
+BATCHES_AT_A_TIME = 8  # bounds memory for long input files
 
 
 def infer(
@@ -63,7 +74,9 @@ def infer(
     plot: Annotated[
         Optional[Path], typer.Option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print timings and facts as JSON on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print timings and facts as JSON to standard output.")
+    ] = False,
 ) -> None:
     """Synthesize TEXT, or every line of a file, with a bundle."""
     from ..runtime.errors import RequestError
@@ -71,7 +84,7 @@ def infer(
 
     if vocoder_only is not None:
         if text is not None or input_file is not None or stream or plot is not None or as_json:
-            raise RequestError("--vocoder-only: takes the place of a text; leave out TEXT, -i, --stream, --plot, --json")
+            raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
         synthesizer = _load(bundle, backend, device, threads, engines)
         _vocode(synthesizer, vocoder_only, output or Path("speech.wav"), seed, SpeechOptions(sigma, denoise), wav)
         return
@@ -80,31 +93,20 @@ def infer(
     output = output or Path("speech" if is_folder else "speech.wav")
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
     if stream:
-        from ..runtime.wav_writer import open_output, write_stream
-
         synthesizer = _load(bundle, backend, device, threads, engines)
-        # Create the streams before opening the output, so that an invalid request cannot truncate an existing file.
-        streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
-        with open_output(output) as sink:
-            write_stream(streams, None if raw else synthesizer.manifest.audio.sampling_rate, wav.value, sink)
+        _write_stream(synthesizer, phrases, seed, options, output, raw, wav)
         return
     outputs = _output_paths(output, plot, len(phrases), is_folder)
     if plot is not None:
-        from ..runtime.plot import check_plot, save_plot
+        from ..runtime.plot import check_plot
 
         check_plot(outputs[0][1] or plot)  # all paths have the same suffix
     synthesizer = _load(bundle, backend, device, threads, engines)
-    reports = []
     audios = _synthesize(synthesizer, phrases, seed, options)
+    reports = []
     for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
-        wav_path.parent.mkdir(parents=True, exist_ok=True)
-        audio.save(wav_path, wav.value)
-        if plot_path is not None:
-            plot_path.parent.mkdir(parents=True, exist_ok=True)
-            save_plot(audio, plot_path, synthesizer.manifest.audio.hop_length)
+        _save(audio, wav_path, wav, plot_path, synthesizer.manifest.audio.hop_length)
         reports.append(_report(phrase, wav_path, audio, seed))
-        compute = sum(audio.timings.values())
-        print(f"{wav_path}: {audio.seconds:.2f} s of audio in {compute:.2f} s", file=sys.stderr)
     if as_json:
         print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports}, indent=1))
 
@@ -118,7 +120,7 @@ def _vocode(
     audio = synthesizer.vocode(read_mel(mel_file), seed, options)
     wav_path.parent.mkdir(parents=True, exist_ok=True)
     audio.save(wav_path, wav.value)
-    print(f"{wav_path}: {audio.seconds:.2f} s of audio in {audio.timings['vocoder']:.2f} s", file=sys.stderr)
+    print_status(f"{wav_path}: {audio.seconds:.2f} s of audio in {audio.timings['vocoder']:.2f} s")
 
 
 def _phrases(text: str | None, input_file: Path | None) -> list[str]:
@@ -132,7 +134,7 @@ def _phrases(text: str | None, input_file: Path | None) -> list[str]:
         lines = input_file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{input_file}: is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+            f"{input_file}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
         ) from error
     phrases = [line for line in lines if line.strip()]
     if not phrases:
@@ -141,7 +143,7 @@ def _phrases(text: str | None, input_file: Path | None) -> list[str]:
 
 
 def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) -> list[tuple[Path, Path | None]]:
-    """(wav, plot) paths of every phrase, checked to be writable before anything is computed."""
+    """(wav, plot) paths of every phrase. Raises RequestError, before anything is computed, if one cannot be written."""
     from ..runtime.errors import RequestError
     from ..runtime.files import check_writable
 
@@ -160,16 +162,45 @@ def _load(bundle: Path, backend: str, device: int, threads: int | None, engines:
     from ..runtime.synthesizer import Synthesizer
 
     synthesizer = Synthesizer.load(bundle, backend, device, threads, engines)
-    print(f"backend: {synthesizer.backend.choice}", file=sys.stderr)
+    print_status(f"backend: {synthesizer.backend.choice}")
     return synthesizer
 
 
+def _write_stream(
+    synthesizer: Synthesizer,
+    phrases: list[str],
+    seed: int,
+    options: SpeechOptions,
+    output: Path,
+    raw: bool,
+    wav: Wav,
+) -> None:
+    from ..runtime.wav_writer import open_output, write_stream
+
+    # Create the streams before opening the output, so that an invalid request cannot truncate an existing file.
+    streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
+    with open_output(output) as sink:
+        write_stream(streams, None if raw else synthesizer.manifest.audio.sampling_rate, wav.value, sink)
+
+
 def _synthesize(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> Iterator[Audio]:
-    """Synthesize the phrases in order, a few batches at a time, so that memory does not grow with the file."""
+    """Synthesize the phrases in order, a few batches at a time, so that memory does not grow with their number."""
     size = BATCHES_AT_A_TIME * synthesizer.manifest.range("B").max
     for start in range(0, len(phrases), size):
         group = phrases[start : start + size]
         yield from synthesizer.say_batch(group, [seed] * len(group), options)
+
+
+def _save(audio: Audio, path: Path, wav: Wav, plot: Path | None, hop_length: int) -> None:
+    """Write the wav file, and the plot if there is a path for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio.save(path, wav.value)
+    if plot is not None:
+        from ..runtime.plot import save_plot
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        save_plot(audio, plot, hop_length)
+    print_status(f"{path}: {audio.seconds:.2f} s of audio in {sum(audio.timings.values()):.2f} s")
 
 
 def _report(phrase: str, path: Path, audio: Audio, seed: int) -> dict[str, object]:

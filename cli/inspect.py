@@ -1,4 +1,4 @@
-"""`tacoglow inspect`: what a bundle contains."""
+"""`tacoglow inspect`: shows what a bundle contains."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def inspect(
         console.print(f"TorchScript modules of the same graphs: {script_bytes / 1e6:.1f} MB")
     if manifest.parity is not None:
         console.print(_parity(manifest))
-    entries = [entry for entry in EngineCache(engines).entries() if _is_of(entry, manifest)]
+    entries = [entry for entry in EngineCache(engines).entries() if _is_built_from(entry, manifest)]
     if entries:
         console.print(_engines(entries))
 
@@ -55,7 +55,7 @@ def _facts(manifest: Manifest) -> object:
         f"{audio.n_mel_channels} mel bands {audio.mel_fmin:g} to {audio.mel_fmax:g} Hz",
         "text": f"{len(manifest.text.symbols)} symbols, {', '.join(manifest.text.cleaners) or 'no cleaners'}",
         "decoder": f"gate threshold {decoder.gate_threshold:g}, at most {decoder.max_frames} frames "
-        f"({decoder.max_frames * frame / 1000:.1f} s), {decoder.frames_per_step} a step",
+        f"({decoder.max_frames * frame / 1000:.1f} s), {decoder.frames_per_step} per step",
         "vocoder": f"{vocoder.title}, "
         + (f"sigma {vocoder.sigma:g}, " if vocoder.group_size else "")
         + f"receptive field {vocoder.frames_before} frames before, "
@@ -86,8 +86,8 @@ def _tensors(tensors: tuple[TensorSpec, ...]) -> str:
     return "\n".join(lines)
 
 
-def _is_of(entry: Entry, manifest: Manifest) -> bool:
-    """True if the engine was built from one of the bundle's graphs; the cache holds those of other bundles too."""
+def _is_built_from(entry: Entry, manifest: Manifest) -> bool:
+    """True if the engine was built from one of the bundle's graphs; the cache also contains other bundles' engines."""
     key = entry.engine_key
     return key is not None and key.graph_sha256 in {graph.sha256 for graph in manifest.graphs.values()}
 
@@ -96,7 +96,7 @@ def _engines(entries: list[Entry]) -> object:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("engine", "for", "by", "takes", "MB", "state")
+    table = Table("engine", "GPU", "built by", "limits", "MB", "state")
     for entry in entries:
         key = entry.engine_key
         assert key is not None

@@ -1,7 +1,7 @@
 """Dispatches `tacoglow COMMAND`, `export-onnx` and `trt-infer`.
 
-Each command is a module of this package, named after it and imported only when it is called. A user's mistake ends here
-in one line and exit code 2.
+Each command is a module of this package, named after the command and imported only when the command is called. User
+errors are printed here in one line, with exit code 2.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ COMMANDS = (
     "doctor",
     "bench",
 )
-DEBUG_HINT = "Add --debug to any command to see the traceback behind an error."
-# The exception that typer raises for an invalid command line. Typer does not export it, and its module changes.
+DEBUG_HINT = "Add --debug to any command to see the traceback of an error."
+# The exception that typer raises for an invalid command line. Typer does not export it, and its module varies.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 
 def main() -> None:
+    """The console script `tacoglow`."""
     app = _app("Deploy a trained Tacotron 2 + WaveGlow voice.")
 
     @app.callback()
@@ -49,10 +50,12 @@ def main() -> None:
 
 
 def export_onnx_main() -> None:
+    """The console script `export-onnx`."""
     _run_alone("export-onnx")
 
 
 def trt_infer_main() -> None:
+    """The console script `trt-infer`."""
     _run_alone("infer")
 
 
@@ -63,7 +66,7 @@ def _run_alone(name: str) -> None:
 
 
 def _command(name: str) -> Callable[..., Any]:
-    """The function of a command; its module and the function bear the command's name."""
+    """Import the function of a command; the module and the function are named after the command."""
     identifier = name.replace("-", "_")
     command: Callable[..., Any] = getattr(import_module(f".{identifier}", __package__), identifier)
     return command
@@ -91,7 +94,7 @@ def _run(app: typer.Typer) -> None:
         _reject_usage(error)
     except typer.Abort:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)  # as shells report an end by SIGINT
+        sys.exit(130)  # a shell's exit code for SIGINT
     except (ValueError, OSError) as error:
         if debug:
             raise
@@ -106,7 +109,7 @@ def _run(app: typer.Typer) -> None:
 
 def _reject_usage(error: typer.BadParameter) -> NoReturn:
     if not sys.argv[1:]:
-        error.show()  # the help
+        error.show()  # prints the help
     else:
         command = error.ctx.command_path if error.ctx else sys.argv[0]
         print(f"error: {_one_line(error)}; see: {command} --help", file=sys.stderr)

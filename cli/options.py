@@ -30,10 +30,9 @@ class Wav(str, Enum):
 
 
 Sigma = Annotated[
-    Optional[float],
-    typer.Option(help="Standard deviation of WaveGlow's noise; HiFi-GAN takes none.", show_default="the voice's"),
+    Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
 ]
-Denoise = Annotated[float, typer.Option(help="Denoiser strength, e.g. 0.01 (WaveGlow) or 0.005 (HiFi-GAN); 0: off.")]
+Denoise = Annotated[float, typer.Option(help="Denoiser strength, e.g. 0.01; 0: off.")]
 GateThreshold = Annotated[
     Optional[float],
     typer.Option(help="Gate probability above which the utterance ends.", show_default="the voice's"),
@@ -51,6 +50,7 @@ Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cach
 
 
 def print_status(line: str) -> None:
+    """Print a line to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 def say(
     text: Annotated[str, typer.Argument(help="Text to synthesize.")],
-    url: Annotated[str, typer.Option(help="The server: http://HOST:8000 or grpc://HOST:8001.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Wav file; with --stream - is standard output.")
-    ] = Path("speech.wav"),
-    model: Annotated[str, typer.Option(help="The voice's name on the server: export-triton's --name.")] = DEFAULT_MODEL,
+    url: Annotated[str, typer.Option(help="Address of the server: http://HOST:8000 or grpc://HOST:8001.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Wav file; - with --stream: standard output.")] = Path(
+        "speech.wav"
+    ),
+    model: Annotated[
+        str, typer.Option(help="Name of the voice on the server: export-triton's --name.")
+    ] = DEFAULT_MODEL,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same speech.")] = 0,
     denoise: Denoise = 0.0,
     sigma: Sigma = None,
@@ -81,4 +83,4 @@ def _report(response: Response) -> None:
     if response.warning:
         print(f"warning: {response.warning}", file=sys.stderr)
     if response.stop_reason == "frame_limit":
-        print("warning: the gate has not fired within the frame limit: the speech may be cut", file=sys.stderr)
+        print("warning: the gate did not fire before the frame limit: the speech may be cut off", file=sys.stderr)

@@ -6,6 +6,7 @@ weight norm folded. Dimensions are inferred from the weights; a config stored in
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -135,7 +136,7 @@ def _prefix_errors(path: Path) -> Iterator[None]:
 
 def _read_archive(path: Path) -> Checkpoint:
     with open_archive(path) as archive:
-        layout = recognize(archive.content, read_adjacent_config(path))
+        layout = recognize(archive.content, functools.partial(read_adjacent_config, path))
         tensors = {name: read_tensor(archive, record) for name, record in layout.tensors.items()}
     keys = dict(layout.keys)
     check_finite(tensors, keys)

@@ -1,4 +1,5 @@
-"""Bundle -> speech: manifest, backends, decoder loop, vocoder, synthesizer and the commands over them.
+"""Bundle -> speech: manifest, backends, decoder loop, vocoder, synthesizer, and models for Triton servers.
 
-Nothing in here imports torch, onnx, models or export: an inference machine needs NumPy and a backend.
+No module of this package imports models or export, and none imports torch or onnx when it is loaded: an inference
+machine needs NumPy and a backend.
 """

@@ -16,6 +16,8 @@ from .options import ResolvedOptions
 
 
 class AcousticModel:
+    """Encodes and decodes batches of token ids, and applies the postnet."""
+
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.manifest = manifest
         self._encoder = backend.open("encoder")
@@ -25,8 +27,8 @@ class AcousticModel:
     def encode(self, ids: Sequence[Sequence[int]]) -> EncoderOutput:
         """Token ids of each item -> the encoder output that the decoder attends to.
 
-        Items go through the encoder one by one, and are padded after it: its kernels round differently for another
-        padded length, and the decoder loop would amplify that until an item speaks differently in another batch.
+        Items are encoded one by one and padded afterwards: the encoder's kernels round differently at a different
+        padded length, and the decoder loop would amplify that until an item's speech depends on its batch.
         """
         singles = [
             EncoderOutput(
@@ -42,11 +44,12 @@ class AcousticModel:
         )
 
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
+        """Start decoding a batch; noises: one per item."""
         steps = self._decoder_step.decoder_steps(encoded, noises)
         return DecoderSession(steps, self.manifest, encoded.memory_mask, noises, options)
 
     def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> list[DecodedItem]:
-        """Decode a batch to its end.
+        """Decode a batch to its end; noises: one per item.
 
         Items that reach the frame limit are decoded again with new noise, up to options.retries times.
         """
@@ -66,15 +69,15 @@ class AcousticModel:
         """Mel [M, F] -> mel with the residual added [M, F]."""
         lengths = np.array([mel.shape[1]], np.int32)
         outputs = self._postnet.run(mel=np.ascontiguousarray(mel[None]), mel_lengths=lengths)
-        residual_added: NDArray[np.float32] = outputs["mel_postnet"][0]
-        return residual_added
+        mel_postnet: NDArray[np.float32] = outputs["mel_postnet"][0]
+        return mel_postnet
 
 
 def token_bucket(length: int, manifest: Manifest) -> int:
     """The padded length at which an item of `length` tokens is decoded, alone or in a batch.
 
-    An engine's softmax sums a longer row in another order, and the decoder loop amplifies that rounding. An item
-    therefore always runs at the padding of its own bucket, and shares a batch with items of that bucket only.
+    An engine's softmax sums a longer row in a different order, and the decoder loop amplifies that rounding. An item is
+    therefore always padded to its own token bucket, and shares a batch only with items of that bucket.
     """
     bucket = manifest.synthesis.smallest_token_bucket
     while bucket < length:
@@ -83,7 +86,7 @@ def token_bucket(length: int, manifest: Manifest) -> int:
 
 
 def group_into_batches(lengths: Mapping[int, int], manifest: Manifest) -> list[list[int]]:
-    """Items by their token counts -> batches of one token bucket each, within the bundle's batch limit."""
+    """Token count of each item, by its index -> batches of indices: one token bucket each, within the batch limit."""
     max_batch = manifest.range("B").max
     buckets: dict[int, list[int]] = {}
     for i, length in lengths.items():
@@ -92,7 +95,7 @@ def group_into_batches(lengths: Mapping[int, int], manifest: Manifest) -> list[l
 
 
 def _pad_and_stack(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:
-    """Arrays [1, T, ...] of different T -> one [B, tokens, ...]."""
+    """Arrays [1, T, ...] of different T -> one array [B, tokens, ...]."""
     stacked = np.full((len(items), tokens, *items[0].shape[2:]), padding, items[0].dtype)
     for row, item in zip(stacked, items, strict=True):
         row[: item.shape[1]] = item[0]

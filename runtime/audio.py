@@ -1,4 +1,4 @@
-"""What was said: samples, what they were made from, and wav files of them."""
+"""Synthesized speech: samples, the intermediate results behind them, and wav files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ StopReason = Literal["gate", "attention_end", "frame_limit"]
 
 @dataclass(frozen=True)
 class Utterance:
-    """One pass through the models, with its intermediate results."""
+    """One pass through the models: samples and intermediate results."""
 
     text: str
     token_ids: tuple[int, ...]
@@ -33,14 +33,16 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Audio:
-    samples: NDArray[np.float32]  # nominally in -1..1
+    """A synthesized text: the samples of its utterances, joined with pauses."""
+
+    samples: NDArray[np.float32]  # nominally in [-1, 1]
     sampling_rate: int  # Hz
-    utterances: tuple[Utterance, ...]  # one, or one per piece where the text was longer than the voice's token limit
-    timings: dict[str, float] = field(default_factory=dict)  # seconds spent per stage, model loading aside
+    utterances: tuple[Utterance, ...]  # one per piece; more than one if the text exceeded the voice's token limit
+    timings: dict[str, float] = field(default_factory=dict)  # seconds per stage, without loading the models
 
     @property
     def stop_reason(self) -> StopReason:
-        """How the text ended: "gate" where every utterance did, else the first other reason."""
+        """How the text ended: "gate" if every utterance ended at its gate, otherwise the first other reason."""
         return next((u.stop_reason for u in self.utterances if u.stop_reason != "gate"), "gate")
 
     @property
@@ -48,7 +50,7 @@ class Audio:
         return len(self.samples) / self.sampling_rate
 
     def save(self, path: str | Path, wav_format: WavFormat = "int16") -> None:
-        """Write a mono wav file; int16 clips what lies beyond -1..1. The file appears whole or not at all."""
+        """Write a mono wav file atomically; int16 clips samples outside [-1, 1]. Raises RequestError."""
         if wav_format not in ("int16", "float32"):
             raise RequestError(f"wav format: expected int16 or float32, got {wav_format!r}")
         samples = self.samples if wav_format == "float32" else to_int16(self.samples)

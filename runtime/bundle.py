@@ -19,9 +19,9 @@ _PLAIN_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def load_manifest(bundle: Path) -> Manifest:
-    """Read and check a bundle's manifest; the graphs' files are checked when they are opened (`graph_path`).
+    """Read and check a bundle's manifest; the graph files are checked when they are opened (`graph_path`).
 
-    Raises BundleError in one line that names the field.
+    Raises BundleError, whose one line names the field.
     """
     path = bundle / MANIFEST_NAME
     if not path.is_file():
@@ -38,18 +38,19 @@ def load_manifest(bundle: Path) -> Manifest:
     except msgspec.ValidationError as error:
         raise BundleError(f"{path}: {error}; export the voice again") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}: is damaged ({error}); export the voice again") from error
+        raise BundleError(f"{path}: damaged ({error}); export the voice again") from error
     if with_digest(content) != content:
-        raise BundleError(f"{path}: was changed after it was written: its digest does not fit; export the voice again")
+        raise BundleError(f"{path}: was changed after it was written (digest mismatch); export the voice again")
     return manifest
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as JSON with its digest filled in."""
     return with_digest(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
 def with_digest(content: bytes) -> bytes:
-    """A manifest's content with the digest that fits the rest; an unchanged manifest is returned as it is.
+    """Return a manifest's content with a correct digest; content whose digest is correct is returned unchanged.
 
     The digest is the SHA-256 of the content with 64 zeros in place of the digest.
     """
@@ -59,7 +60,7 @@ def with_digest(content: bytes) -> bytes:
 
 
 def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
-    """The graph's file, after checking that it is the one that the manifest was written for."""
+    """The path of the graph's file. Raises BundleError if its SHA-256 is not the one in the manifest."""
     path = bundle / graph.file
     if not path.is_file():
         raise BundleError(f"{path}: the bundle's {name} graph is missing; export the voice again")
@@ -67,12 +68,13 @@ def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
     if digest != graph.sha256:
         raise BundleError(
             f"{path}: SHA-256 is {digest[:12]}…, the manifest says {graph.sha256[:12]}…: "
-            "the file was changed or cut short; export the voice again"
+            "the file was changed or truncated; export the voice again"
         )
     return path
 
 
 def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in lower-case hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -98,7 +100,7 @@ def _check_version(path: Path, raw: Any) -> None:
 
 
 def _check_consistency(manifest: Manifest) -> None:
-    """Check what the types alone do not say. Raises msgspec.ValidationError with the place, as decoding does."""
+    """Check what the types alone cannot. Raises msgspec.ValidationError that names the field, as decoding does."""
     for letter, span in manifest.dimensions.items():
         if not 1 <= span.min <= span.typical <= span.max:
             raise msgspec.ValidationError(f"expected 1 <= min <= typical <= max - at `$.dimensions.{letter}`")
@@ -113,10 +115,8 @@ def _check_consistency(manifest: Manifest) -> None:
                         f"shape entry {entry!r} of {tensor.name!r} has no range in `dimensions` - at `$.graphs.{name}`"
                     )
     _check_decoder(manifest)
-    if (
-        max(manifest.synthesis.first_segment_frames, manifest.synthesis.segment_frames)
-        > manifest.synthesis.window_frames
-    ):
+    synthesis = manifest.synthesis
+    if max(synthesis.first_segment_frames, synthesis.segment_frames) > synthesis.window_frames:
         raise msgspec.ValidationError("a segment should fit into window_frames - at `$.synthesis`")
     group_size = manifest.vocoder.group_size
     if group_size is not None and manifest.audio.hop_length % group_size:
@@ -127,7 +127,10 @@ def _check_decoder(manifest: Manifest) -> None:
     step = manifest.graphs["decoder_step"].tensors
     for source, target in manifest.decoder.states.items():
         if source not in step or target not in step or step[source].shape != step[target].shape:
-            raise msgspec.ValidationError(f"state {source!r} -> {target!r} is not a pair - at `$.decoder.states`")
+            raise msgspec.ValidationError(
+                f"state {source!r} -> {target!r}: expected two decoder_step tensors with the same shape "
+                "- at `$.decoder.states`"
+            )
     decoder, bands = manifest.decoder, manifest.audio.n_mel_channels
     if decoder.max_frames % decoder.frames_per_step:
         raise msgspec.ValidationError("max_frames should be a multiple of frames_per_step - at `$.decoder.max_frames`")

@@ -1,8 +1,8 @@
 """The autoregressive decoder loop: chunk after chunk of steps, until every item's gate has fired.
 
-A step decodes the voice's `frames_per_step` frames with one gate and one row of the alignment; lengths and limits count
-frames and are whole steps. Frames are written in place, into memory allocated before the first step. An item's result
-does not depend on what else is in its batch: if the loop goes on for other items, an ended item's frames are dropped.
+A step decodes the voice's `frames_per_step` frames with one gate and one row of the alignment. Lengths and limits count
+frames and are multiples of frames_per_step. Frames are written in place, into memory allocated before the first step.
+An item's result does not depend on its batch: frames decoded after an item's end, for other items, are dropped.
 
 Dimension letters: B batch, T tokens, F frames, M mel bands, E encoder width, A attention width, r frames per step.
 """
@@ -28,12 +28,14 @@ DROPOUT_STEPS = 64  # decoder steps per generated block of dropout masks on the 
 
 @dataclass(frozen=True)
 class EncoderOutput:
+    """The encoder's outputs for one batch; the fields are inputs of decoder_step, by name."""
+
     memory: NDArray[np.float32]  # [B, T, E]
     processed_memory: NDArray[np.float32]  # [B, T, A]
     memory_mask: NDArray[np.bool_]  # [B, T], true at padding
 
     def rows(self, rows: Sequence[int]) -> EncoderOutput:
-        """The batch of these rows alone, at the same padding."""
+        """A batch of these rows, at the same padding."""
         return EncoderOutput(*(np.ascontiguousarray(array[list(rows)]) for array in vars(self).values()))
 
 
@@ -50,7 +52,7 @@ class Chunk:
 class DecodedItem:
     """One item's result; F includes the frames of the step whose gate fired, if it did.
 
-    A step's gate and attention hold for each of its frames.
+    The gate logit and the attention of a step are repeated for each of its frames.
     """
 
     mel: NDArray[np.float32]  # [M, F], before the postnet
@@ -58,7 +60,7 @@ class DecodedItem:
     alignment: NDArray[np.float32]  # [F, T]
     mel_length: int  # frames before the gate fired
     stop_reason: StopReason
-    noise: Noise  # of the attempt that gave this result; the vocoder draws z from it
+    noise: Noise  # noise of this decoding attempt; the vocoder draws z from it
 
 
 class DecoderSession:
@@ -72,7 +74,8 @@ class DecoderSession:
         noises: Sequence[Noise],
         options: ResolvedOptions,
     ) -> None:
-        """steps: the batch's, none launched yet. memory_mask [B, T]: true at padding. noises: one per item."""
+        """steps: the decoder steps of the batch, none launched yet. memory_mask [B, T]: true at padding. noises: one
+        per item."""
         self.step = 0  # steps read
         self._launched = 0  # steps launched, read or not
         self._steps, self._noises, self._options = steps, noises, options
@@ -93,22 +96,23 @@ class DecoderSession:
 
     def advance(self, n_frames: int) -> bool:
         """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
-        end = self.frame + n_frames
-        while self.running and self.frame < end:
+        end = min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
+        while self.running and self.step < end:
             self._options.check_cancelled()
-            self._launch_ahead()
+            self._launch_ahead(end)
             self._record(self._steps.read())
         return self.running
 
-    def _launch_ahead(self) -> None:
-        """Keep as many chunks launched as the device needs to never wait for the host."""
-        ahead = self.step + self._steps.chunks_ahead * self._steps.chunk_steps
-        while self._launched <= ahead and self._launched < self._step_limit:
+    def _launch_ahead(self, end: int) -> None:
+        """Keep launches_in_flight chunks launched, so that a GPU never waits for the host, and none beyond step `end`:
+        a stream runs its vocoder next."""
+        ahead = self.step + self._steps.launches_in_flight * self._steps.chunk_steps
+        while self._launched < min(ahead, end):
             self._steps.launch(self._launched)
             self._launched += self._steps.chunk_steps
 
     def _record(self, chunk: Chunk) -> None:
-        """Store a chunk's steps; those beyond the frame limit or an item's end do not count."""
+        """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
         n = min(len(chunk.gate_logits), self._step_limit - self.step)
         done = slice(self.step, self.step + n)
         self._step_mels[:, done] = chunk.mel[:n].swapaxes(0, 1)
@@ -154,10 +158,10 @@ class DecoderSession:
 
 
 class DecoderSteps(ABC):
-    """Runs the decoder steps of one batch in chunks of equal size: launched ahead, read in order."""
+    """Runs the decoder steps of one batch in chunks of equal size, which are launched ahead and read in order."""
 
     chunk_steps: ClassVar[int]  # decoder steps per chunk
-    chunks_ahead: ClassVar[int]  # chunks launched before the oldest is read
+    launches_in_flight: ClassVar[int]  # chunks launched before the oldest is read
 
     @abstractmethod
     def launch(self, first_step: int) -> None:
@@ -165,14 +169,15 @@ class DecoderSteps(ABC):
 
     @abstractmethod
     def read(self) -> Chunk:
-        """The oldest chunk launched and not yet read; its arrays are valid until the next launch or read."""
+        """Return the oldest chunk that is not read yet; its arrays are valid until the next launch or read."""
 
 
 class HostSteps(DecoderSteps):
-    """Steps on the host, one per chunk, over two sets of states: even steps read set 0 and write set 1."""
+    """Steps on the host, one per chunk, over two sets of states: even steps read set 0 and write set 1, odd steps the
+    reverse."""
 
     chunk_steps = 1
-    chunks_ahead = 0
+    launches_in_flight = 1
 
     def __init__(
         self,
@@ -181,7 +186,7 @@ class HostSteps(DecoderSteps):
         encoded: EncoderOutput,
         noises: Sequence[Noise],
     ) -> None:
-        """bind: takes buffers of decoder_step by name; returns the call that runs it over them."""
+        """bind: accepts buffers of decoder_step by name and returns the call that runs it over them."""
         self._noises = noises
         batch, tokens, _ = encoded.memory.shape
         tensors, states = manifest.graphs["decoder_step"].tensors, manifest.decoder.states

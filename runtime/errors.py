@@ -1,10 +1,10 @@
-"""What can go wrong between a bundle and speech. Every message is one line: name, got, expected, way out."""
+"""Exceptions of the runtime. Every message is one line: name, got, expected, way out."""
 
 from __future__ import annotations
 
 
 class BundleError(ValueError):
-    """A bundle that is missing, incomplete, damaged, or of another format."""
+    """A bundle that is missing, incomplete, damaged, or of an unsupported format."""
 
 
 class BackendError(ValueError):
@@ -12,8 +12,8 @@ class BackendError(ValueError):
 
 
 class RequestError(ValueError):
-    """A request that the voice cannot fulfil: an option or a tensor out of its range."""
+    """An invalid request: an option or a tensor out of range."""
 
 
-class Cancelled(RuntimeError):  # noqa: N818 - it is no error
-    """The caller's own `cancelled` said so: nothing is wrong, and the synthesizer can be used at once."""
+class Cancelled(RuntimeError):  # noqa: N818 - not an error
+    """The request's `cancelled` function returned true. The synthesizer remains usable."""

@@ -1,4 +1,4 @@
-"""Atomic file writes, and checks of where output may go."""
+"""Atomic file writes, and checks that output paths can be written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from .errors import RequestError
 
-PARTIAL_SUFFIX = ".partial"  # of the temporary file; a killed process may leave one behind
+PARTIAL_SUFFIX = ".partial"  # suffix of temporary files; a killed process may leave one behind
 
 
 def atomic_write(path: Path, content: bytes) -> None:
     """Write a file under a temporary name and rename it; a device or a pipe is written directly.
 
-    Raises RequestError if that fails, and then nothing has changed.
+    Raises RequestError if the file cannot be written; an existing file is then unchanged.
     """
     try:
         if path.exists() and not path.is_file():
@@ -45,13 +45,13 @@ def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
 
 
 def clear_partial_files(folder: Path) -> None:
-    """Remove what killed processes left in a folder that no other process writes to at the moment."""
+    """Remove the temporary files of killed processes from a folder that no other process is writing to."""
     for partial in folder.glob(f".*{PARTIAL_SUFFIX}"):
         partial.unlink(missing_ok=True)
 
 
 def check_writable(path: Path, option: str, is_folder: bool) -> None:
-    """Raises RequestError, naming the option, unless `path` can be written, or created if it is to be a folder."""
+    """Check that `path` can be written, or created if it is a folder. Raises RequestError that names the option."""
     folder = path if is_folder else path.parent
     while is_folder and not folder.exists() and folder != folder.parent:
         folder = folder.parent  # the nearest existing folder; the missing ones below it will be created
@@ -67,7 +67,7 @@ def check_writable(path: Path, option: str, is_folder: bool) -> None:
 
 
 def _umask() -> int:
-    """Temporary files are private; the final file should have the permissions of any new file."""
+    """The process's umask. Temporary files are private; the final file should have the permissions of any new file."""
     umask = os.umask(0)
     os.umask(umask)
     return umask

@@ -15,7 +15,7 @@ import msgspec
 from .errors import BundleError
 
 FORMAT_VERSION = 1
-FORMAT_MINOR = 2  # a reader accepts every minor version up to its own
+FORMAT_MINOR = 2  # every minor version up to this one can be read
 ACOUSTIC_GRAPHS = ("encoder", "decoder_step", "postnet")
 DENOISER = "denoiser"
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
@@ -33,8 +33,8 @@ class Voice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sampling_rate: Count  # Hz
-    hop_length: Count  # samples a frame
-    filter_length: Count  # samples of the STFT that the mels were made with, and of the denoiser's
+    hop_length: Count  # samples per frame
+    filter_length: Count  # STFT length of the mels and of the denoiser, in samples
     win_length: Count  # samples
     n_mel_channels: Count
     mel_fmin: float  # Hz
@@ -47,12 +47,12 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    gate_threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # probability
-    frames_per_step: Count = 1  # what one decoder step makes; its gate and its attention are one for all of them
+    gate_threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # probability above which an utterance ends
+    frames_per_step: Count = 1  # frames per decoder step; they share one gate and one row of the alignment
     max_frames: Count  # the frame limit of one utterance, a multiple of frames_per_step
     prenet_layers: Count
     prenet_dim: Count
-    postnet_frames: int  # frames to either side of a frame that its postnet output depends on
+    postnet_frames: int  # frames on either side of a frame that its postnet output depends on
     states: dict[str, str]  # input of one step -> output of the step before it
 
 
@@ -87,12 +87,12 @@ VocoderSettings = WaveGlowSettings | HiFiGANSettings
 
 
 class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How every runtime pads, cuts and streams; the defaults are those of bundles of format 1.0, which lack them."""
+    """How every runtime pads, splits and streams; bundles of format 1.0 lack these settings and use the defaults."""
 
     window_frames: Count = 768  # most new frames of a vocoder window: 8.9 s at 22,050 Hz and a hop of 256
     smallest_token_bucket: Count = 32  # tokens; buckets double from here to the token limit
-    first_segment_frames: Count = 8  # of a stream: few, for an early first sound
-    segment_frames: Count = 64  # of every later segment of a stream
+    first_segment_frames: Count = 8  # frames of a stream's first segment: few, so that it is ready early
+    segment_frames: Count = 64  # frames of every later segment of a stream
     context_frames: Annotated[int, msgspec.Meta(ge=0)] = 12  # mel frames that the vocoder sees around a segment
 
 
@@ -102,7 +102,7 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     shape: tuple[int | str, ...]
 
     def resolve(self, dims: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape in numbers, each letter replaced by its value in dims."""
+        """The shape with every letter replaced by its value in dims. Raises BundleError if dims lacks a letter."""
         return tuple(entry if isinstance(entry, int) else _evaluate(entry, dims) for entry in self.shape)
 
     @property
@@ -137,11 +137,11 @@ class TensorParity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the exported graphs differ from the PyTorch modules on the same inputs."""
+    """Differences between the exported graphs and the PyTorch modules on the same inputs."""
 
     graphs: dict[str, dict[str, TensorParity]]  # graph -> output -> error
     pipeline: dict[str, TensorParity]  # mel, audio
-    stop_frames: tuple[int, int]  # PyTorch's, the exported graphs'
+    stop_frames: tuple[int, int]  # stop frame of the PyTorch modules, stop frame of the exported graphs
 
 
 class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -154,8 +154,8 @@ class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_version: int
     format_minor: int = 0
-    digest: str  # SHA-256 of this file with 64 zeros in place of the digest: a flipped bit must not change a voice
-    generator: str  # what wrote it, with its version
+    digest: str  # SHA-256 of this file with 64 zeros in place of the digest, so that every changed bit is noticed
+    generator: str  # program that wrote the bundle, with its version
     voice: Voice
     audio: AudioFormat
     text: Text
@@ -189,7 +189,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def vocoder_input_frames(self) -> int:
-        """Most frames that the vocoder's graphs receive at once: a window with all its context."""
+        """Most frames that the vocoder's graphs receive at once: a window with its context."""
         context = self.vocoder.frames_before + self.vocoder.frames_after
         return self.synthesis.window_frames + 2 * self.denoiser_frames + context
 

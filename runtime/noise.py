@@ -1,13 +1,13 @@
-"""The randomness of speech as a pure function of (seed, utterance, position).
+"""Random numbers for synthesis, as a pure function of (seed, utterance, position).
 
 Every word comes from Philox 4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11) with
 key = (seed, utterance) and counter = (block + 1, stream, 0, 0): the counter that NumPy's bit generator reaches for
 `block` when it starts at (0, stream, 0, 0), because NumPy increments the counter before it draws. Any window can
-therefore be drawn by itself, in any order, and C++ draws the same words.
+therefore be drawn alone and in any order, and C++ draws the same words.
 
-    stream 0: prenet dropout. Decoder step s owns ceil(layers * width / 256) blocks; bit i of its words (little endian)
-              is unit i, layers first; a set bit keeps the unit.
-    stream 1: z. Group g owns ceil(group_size / 4) blocks; words 2j and 2j + 1 give channels 2j and 2j + 1.
+    stream 0: prenet dropout. Each decoder step has ceil(layers * width / 256) blocks; bit i of its words (little
+              endian) is unit i, layer by layer; a set bit keeps the unit.
+    stream 1: z. Each group has ceil(group_size / 4) blocks; words 2j and 2j + 1 give channels 2j and 2j + 1.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .errors import RequestError
 WORDS_PER_BLOCK = 4
 DROPOUT_STREAM = 0
 Z_STREAM = 1
-KEEP_SCALE = 2.0  # 1 / (1 - p): dropout with p = 0.5 doubles the units that it keeps
+KEEP_SCALE = 2.0  # 1 / (1 - p): dropout with p = 0.5 doubles the kept units
 
 
 class Noise:
-    """The noise of one utterance: dropout masks of the prenet and WaveGlow's z."""
+    """The noise of one utterance: the prenet's dropout masks and WaveGlow's z."""
 
     def __init__(self, seed: int, utterance: int = 0) -> None:
         if not 0 <= seed < 2**64:
@@ -42,6 +42,7 @@ class Noise:
         return Noise(seed, utterance + (attempt << 32))
 
     def words(self, stream: int, first_block: int, n_blocks: int) -> NDArray[np.uint64]:
+        """uint64 [4 * n_blocks]: raw words of a stream."""
         generator = np.random.Philox(
             key=np.array(self.key, np.uint64), counter=np.array([first_block, stream, 0, 0], np.uint64)
         )
@@ -71,7 +72,7 @@ class Noise:
 class PrefetchedNoise(Noise):
     """Noise whose z is drawn in another thread, from the start of the utterance until z is first requested.
 
-    Drawing a second of speech takes a millisecond, as long as WaveGlow takes on a GPU; meanwhile the decoder runs.
+    Drawing z takes a millisecond per second of speech, as long as WaveGlow takes on a GPU; the decoder runs meanwhile.
     """
 
     BLOCK = 2048  # groups drawn at a time

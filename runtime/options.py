@@ -13,7 +13,7 @@ from .manifest import Manifest
 
 @dataclass(frozen=True)
 class SpeechOptions:
-    """Options of one request; None takes the bundle's own value."""
+    """Options of one request; None: the bundle's value."""
 
     sigma: float | None = None  # standard deviation of WaveGlow's noise: lower is smoother, higher livelier
     denoise: float = 0.0  # denoiser strength; 0: off
@@ -65,7 +65,7 @@ class SpeechOptions:
 
 @dataclass(frozen=True)
 class ResolvedOptions:
-    """The options of one request with the bundle's values filled in: what the decoder and the vocoder read."""
+    """The options of one request, with the bundle's values filled in, for the decoder and the vocoder."""
 
     sigma: float  # standard deviation of WaveGlow's noise; 0 if the vocoder takes none
     denoise: float  # denoiser strength; 0: off
@@ -76,7 +76,7 @@ class ResolvedOptions:
     cancelled: Callable[[], bool] | None
 
     def check_cancelled(self) -> None:
-        """Raises Cancelled if the caller has cancelled the request."""
+        """Raise Cancelled if the request's `cancelled` function returns true."""
         if self.cancelled is not None and self.cancelled():
             raise Cancelled("the request was cancelled")
 
@@ -85,8 +85,8 @@ class ResolvedOptions:
 class StreamOptions:
     """How a stream is cut into segments; docs/streaming.md has the measurements behind the bundle's defaults."""
 
-    first_chunk_frames: int | None = None  # frames of the first segment: few, for an early first sound
-    chunk_frames: int | None = None  # frames of every later segment
+    first_chunk_frames: int | None = None  # frames of the first segment; None: the bundle's value
+    chunk_frames: int | None = None  # frames of every later segment; None: the bundle's value
     # Mel frames that the vocoder sees on either side of a segment; None: its whole receptive field.
     context_frames: int | Literal["bundle"] | None = "bundle"
 
@@ -114,8 +114,8 @@ class StreamOptions:
 
 @dataclass(frozen=True)
 class SegmentFrames:
-    """A stream's segments, in frames."""
+    """Sizes of a stream's segments, in frames."""
 
     first: int
     later: int
-    context: int | None  # on either side; None: the vocoder's whole receptive field
+    context: int | None  # frames on either side of a segment; None: the vocoder's whole receptive field

@@ -1,4 +1,4 @@
-"""Long texts as pieces that fit the token limit, and their audio joined again with pauses."""
+"""Splits long texts into pieces that fit the token limit, and joins the pieces' audio with pauses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..text import DroppedSymbolWarning, FrontEnd, split_text
 
 # Seconds of silence after a piece that ends with one of these marks; searched in this order.
 PAUSES = ((".!?…", 0.35), (";:—–", 0.25), (",", 0.15))
-PAUSE_WITHIN_CLAUSE = 0.05
-CLOSING = "\"'”’)]}»"
-FADE_SECONDS = 0.005  # at a seam, so that no sample jumps
+PAUSE_WITHIN_CLAUSE = 0.05  # seconds, after a piece that ends with none of these marks
+CLOSING = "\"'”’)]}»"  # characters that may follow a mark at the end of a piece
+FADE_SECONDS = 0.005  # length of a fade next to a pause, which prevents a click
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,28 @@ class Piece:
     """A part of a text that fits the voice's token limit."""
 
     text: str
-    pause: float  # seconds of silence after it; 0 for the last
+    pause: float  # seconds of silence after the piece; 0 for the last one
     ids: tuple[int, ...]
 
 
 def split_into_pieces(front_end: FrontEnd, text: str, max_tokens: int) -> list[Piece]:
-    """The text in one piece if it fits, else split at sentence ends, clauses, words; silent pieces are dropped.
+    """Split a text that exceeds max_tokens at sentence ends, clauses or words; a shorter text is one piece.
 
-    Warns of characters that are dropped. Raises TextError if nothing of the text can be spoken.
+    Pieces without tokens are dropped. Warns about dropped characters. Raises TextError if the text has no token.
     """
     ids = front_end.encode(text)
     if len(ids) <= max_tokens:
         return [Piece(text, 0.0, tuple(ids))]
     parts = [part for part in split_text(text, max_tokens, front_end.count_tokens) if front_end.count_tokens(part)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DroppedSymbolWarning)  # the complete text has been warned about already
+        warnings.simplefilter("ignore", DroppedSymbolWarning)  # encoding the full text has warned already
         encoded = [tuple(front_end.encode(part)) for part in parts]
     pauses = [pause_after(part) for part in parts[:-1]] + [0.0]
     return [Piece(*piece) for piece in zip(parts, pauses, encoded, strict=True)]
 
 
 def pause_after(piece: str) -> float:
-    """Seconds of silence that fit the punctuation at the end of a piece."""
+    """Seconds of silence after a piece, by the punctuation at its end."""
     end = piece.rstrip(CLOSING)[-1:] or piece[-1:]
     return next((seconds for marks, seconds in PAUSES if end in marks), PAUSE_WITHIN_CLAUSE)
 
@@ -56,7 +56,7 @@ def silence_after(piece: Piece, sampling_rate: int) -> NDArray[np.float32]:
 def join_pieces(
     pieces: Sequence[Piece], samples: Sequence[NDArray[np.float32]], sampling_rate: int
 ) -> NDArray[np.float32]:
-    """The samples of all pieces in order, apply_fades at the seams, with the pauses between them."""
+    """Concatenate the samples of all pieces, with fades and pauses between them."""
     parts = []
     for i, (piece, own) in enumerate(zip(pieces, samples, strict=True)):
         parts.append(apply_fades(own, sampling_rate, fade_in=i > 0, fade_out=i < len(pieces) - 1))
@@ -65,7 +65,7 @@ def join_pieces(
 
 
 def apply_fades(samples: NDArray[np.float32], sampling_rate: int, fade_in: bool, fade_out: bool) -> NDArray[np.float32]:
-    """A copy of the samples that rises from silence or falls to it, over FADE_SECONDS, next to a pause."""
+    """Return a copy of the samples that fades in, out or both over FADE_SECONDS."""
     length = min(int(FADE_SECONDS * sampling_rate), len(samples))
     ramp = np.linspace(0.0, 1.0, length, endpoint=False, dtype=np.float32)
     samples = samples.copy()

@@ -1,4 +1,4 @@
-"""One picture of an utterance: mel spectrogram, alignment and gate, over the same time axis. Needs matplotlib."""
+"""Plots utterances: mel spectrogram, alignment and gate over one time axis. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .files import atomic_write
 
 
 def check_plot(path: Path) -> None:
-    """Raises RequestError if matplotlib is missing or has no such format."""
+    """Raises RequestError if matplotlib is not installed or cannot write the path's format."""
     formats = _pyplot().Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
-        raise RequestError(f"{path}: no picture format {path.suffix!r}; choose from .png, .svg, .pdf")
+        raise RequestError(f"{path}: unsupported plot format {path.suffix!r}; use .png, .svg or .pdf")
 
 
 def _pyplot() -> Any:
@@ -32,7 +32,7 @@ def _pyplot() -> Any:
 
 
 def save_plot(audio: Audio, path: Path, hop_length: int) -> None:
-    """Draw the utterances of `audio` side by side into a picture whose format is the path's suffix."""
+    """Plot the utterances of `audio` side by side; the path's suffix selects the file format."""
     check_plot(path)
     pyplot = _pyplot()
     columns = len(audio.utterances)

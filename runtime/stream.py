@@ -1,6 +1,6 @@
-"""Speech while it is being synthesized: frames -> postnet with context -> vocoder windows with context -> samples.
+"""Streamed synthesis: frames -> postnet with context -> vocoder windows with context -> samples.
 
-A segment is handed on as soon as the frames that it depends on have been decoded. With the vocoder's whole receptive
+A segment is yielded as soon as the frames that it depends on have been decoded. With the vocoder's whole receptive
 field as context, the segments together equal what `say` returns, up to rounding.
 """
 
@@ -21,7 +21,7 @@ from .vocoder import Samples, Vocoder
 
 
 class UtteranceStream:
-    """One utterance, segment by segment."""
+    """Synthesizes one utterance segment by segment."""
 
     def __init__(
         self,
@@ -38,11 +38,12 @@ class UtteranceStream:
         manifest = acoustic.manifest
         self._postnet_context = manifest.decoder.postnet_frames
         self._lookahead = vocoder.lookahead_frames(options, frames.context)
+        # The mel after the postnet, [M, F].
         self._mel = np.empty((manifest.audio.n_mel_channels, options.frame_limit), np.float32)
-        self._mel_done = 0  # frames of the mel after the postnet
+        self._mel_done = 0  # frames of self._mel that are computed
 
     def segments(self) -> Iterator[tuple[Samples, bool]]:
-        """(samples, true for the last segment), at least once; the last segment of an empty utterance is empty."""
+        """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment."""
         start, size = 0, self._frames.first
         while True:
             self._options.check_cancelled()
@@ -61,7 +62,7 @@ class UtteranceStream:
         return self._session.item(0)
 
     def _apply_postnet(self) -> None:
-        """Bring the postnet's output up to the last frame whose whole context has been decoded."""
+        """Apply the postnet up to the last frame whose context is completely decoded."""
         decoded = int(self._session.frames_decoded[0])
         ready = decoded - self._postnet_context if self._session.running else decoded
         if ready > self._mel_done:
@@ -78,7 +79,7 @@ class UtteranceStream:
 
 
 class SpeechStream:
-    """Iterates over a text's float32 samples, nominally in [-1, 1], segment by segment; close or drop it to stop."""
+    """Iterates over a text's float32 samples, nominally in [-1, 1], segment by segment. Close or drop it to stop."""
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class SpeechStream:
         return next(self._segments)
 
     def close(self) -> None:
-        """Abandon the rest; the synthesizer can be used again at once."""
+        """Abandon the rest of the text; the synthesizer remains usable."""
         self._segments.close()  # type: ignore[attr-defined]
 
     def __enter__(self) -> SpeechStream:

@@ -1,4 +1,4 @@
-"""Text -> speech over a bundle: the front end, the acoustic model and the vocoder together."""
+"""Text -> speech with a bundle: the front end, the acoustic model and the vocoder."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Synthesizer:
     ) -> Synthesizer:
         """Open a bundle written by export-onnx.
 
-        backend: "auto" takes the first available one. device: index of the GPU, for backends that run on one.
-        threads: CPU threads, all usable cores if None. engines: folder of the engine cache, the user's own if None;
-        missing engines are built, which takes minutes.
+        backend: "auto" selects the first available one. device: index of the GPU, for backends that run on one.
+        threads: CPU threads; None: all usable cores. engines: folder of the engine cache; None: the user's own. Missing
+        engines are built, which takes minutes.
         Raises BundleError or BackendError.
         """
         options = BackendOptions(threads, device, None if engines is None else Path(engines))
@@ -66,7 +66,7 @@ class Synthesizer:
         """Synthesize a text; the same seed gives the same speech on every backend and in any batch.
 
         A text longer than the voice's token limit is split at sentence ends, clauses or words and joined with pauses.
-        Raises text.TextError if nothing of the text can be spoken, RequestError for an option out of range.
+        Raises text.TextError if the text contains nothing to speak, RequestError for an option out of range.
         """
         return self.say_batch([text], [seed], options)[0]
 
@@ -75,14 +75,14 @@ class Synthesizer:
     ) -> list[Audio]:
         """Synthesize several texts, batching those in the same token bucket; each result equals that of `say`.
 
-        seeds: one per text, all 0 if None. An Audio's timings are those of the batches that its pieces were in.
+        seeds: one per text; None: all 0. An Audio's timings are those of the batches that its pieces were in.
         """
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
             raise RequestError(f"seeds: expected one per text ({len(texts)}), got {len(seeds)}")
         max_tokens = self.manifest.range("T").max
         split_texts = [split_into_pieces(self.front_end, text, max_tokens) for text in texts]
-        # Every piece of every text, with the noise that it has in any batch.
+        # A piece's noise depends on its seed and its index in its text, not on its batch.
         pieces = [piece for text in split_texts for piece in text]
         noises = [Noise(seed, i) for seed, text in zip(seeds, split_texts, strict=True) for i in range(len(text))]
         utterances = self._synthesize_pieces(pieces, noises, options or SpeechOptions())
@@ -101,9 +101,9 @@ class Synthesizer:
         """Synthesize a text segment by segment; returns an iterator that yields float32 samples while the rest is
         still being synthesized.
 
-        chunk_frames, first_chunk_frames: frames of a segment, the bundle's if None. context_frames: mel frames that
-        the vocoder sees on either side of a segment; None is its whole receptive field, with which the segments
-        together equal what `say` returns. Retries are rejected: what has been heard cannot be taken back.
+        chunk_frames, first_chunk_frames: frames per segment; None: the bundle's value. context_frames: mel frames that
+        the vocoder sees on either side of a segment; None: its whole receptive field, with which the segments
+        together equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
         """
         options = options or SpeechOptions()
         if options.retries:
@@ -113,10 +113,11 @@ class Synthesizer:
         Noise(seed)  # rejects a seed out of range now, not at the first segment
 
         def open_piece(i: int, piece: Piece) -> UtteranceStream:
-            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, Noise(seed, i), resolved, frames)
+            noise = self._prefetch(Noise(seed, i), resolved)
+            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
 
         pieces = split_into_pieces(self.front_end, text, self.manifest.range("T").max)
-        return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_of_ending)
+        return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_about_ending)
 
     def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
         """Generate the audio of a mel spectrogram [M, F] with the vocoder alone.
@@ -130,7 +131,7 @@ class Synthesizer:
         if not np.isfinite(mel).all():
             raise RequestError("mel: contains NaN or Inf")
         timings: dict[str, float] = {}
-        with _timed(timings, "vocoder"):
+        with _add_time(timings, "vocoder"):
             samples = self.vocoder.samples(
                 np.asarray(mel, np.float32), Noise(seed), (options or SpeechOptions()).resolve(self.manifest)
             )
@@ -144,25 +145,25 @@ class Synthesizer:
         timings: dict[str, float] | None = None,
         texts: Sequence[str] | None = None,
     ) -> list[Utterance]:
-        """Synthesize one batch of token ids.
+        """Synthesize one batch of token ids; noises: one per item.
 
-        timings: seconds per stage are added to it. texts: for the results and messages only.
+        timings: seconds per stage are added to this dict. texts: used in results and warnings only.
         """
         timings = {} if timings is None else timings
         texts = [""] * len(ids) if texts is None else texts
         resolved = options.resolve(self.manifest)
         noises = [self._prefetch(noise, resolved) for noise in noises]
-        with _timed(timings, "encoder"):
+        with _add_time(timings, "encoder"):
             encoded = self.acoustic.encode(ids)
-        with _timed(timings, "decoder"):
+        with _add_time(timings, "decoder"):
             decoded = self.acoustic.decode(encoded, noises, resolved)
         utterances = []
         for text, item_ids, item in zip(texts, ids, decoded, strict=True):
-            with _timed(timings, "postnet"):
+            with _add_time(timings, "postnet"):
                 mel = self.acoustic.postnet(item.mel)
-            with _timed(timings, "vocoder"):
+            with _add_time(timings, "vocoder"):
                 samples = self.vocoder.samples(mel, item.noise, resolved)
-            self._warn_of_ending(text, item)
+            self._warn_about_ending(text, item)
             length = item.mel_length
             utterances.append(
                 Utterance(
@@ -180,7 +181,7 @@ class Synthesizer:
     def _synthesize_pieces(
         self, pieces: Sequence[Piece], noises: Sequence[Noise], options: SpeechOptions
     ) -> list[tuple[Utterance, dict[str, float]]]:
-        """Each piece's utterance, and the timings of the batch that it was in."""
+        """Return each piece's utterance, and the timings of the batch that it was in."""
         results: dict[int, tuple[Utterance, dict[str, float]]] = {}
         lengths = {i: len(piece.ids) for i, piece in enumerate(pieces)}
         for batch in group_into_batches(lengths, self.manifest):
@@ -203,21 +204,26 @@ class Synthesizer:
             return noise
         return self.vocoder.prefetch(noise, options.frame_limit, self._noise_executor)
 
-    def _warn_of_ending(self, text: str, item: DecodedItem) -> None:
+    def _warn_about_ending(self, text: str, item: DecodedItem) -> None:
         if item.mel_length == 0:
-            warnings.warn(f"the gate fired at the first frame: nothing is spoken of {text!r}", stacklevel=3)
+            warnings.warn(
+                f"the gate fired at the first frame, so {text!r} has no audio; try another --seed or a higher "
+                "--gate-threshold",
+                stacklevel=3,
+            )
         if item.stop_reason == "frame_limit":
             warnings.warn(
-                f"the gate has not fired within {item.mel_length} frames, so the speech may be cut or end in babble: "
-                f"{text!r}; end the text with . ? or !, try another --seed, a lower --gate-threshold, --retries, or "
-                "shorter sentences",
+                f"the gate has not fired within {item.mel_length} frames, so the speech may be cut off or end in "
+                f"babble: {text!r}; end the text with . ? or !, try another --seed, a lower --gate-threshold, "
+                "--retries, or shorter sentences",
                 FrameLimitWarning,
                 stacklevel=3,
             )
 
 
 @contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+def _add_time(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that the block takes to its stage."""
     start = time.perf_counter()
     yield
     timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start

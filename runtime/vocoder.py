@@ -1,7 +1,7 @@
 """The vocoder, mel -> samples: WaveGlow or HiFi-GAN over windows of bounded size, and the denoiser.
 
 z is drawn by absolute position, and a window sees mel frames on both sides, by default the vocoder's whole receptive
-field. A long mel therefore gives the samples that it would give in one piece, in memory that does not grow with it.
+field. A long mel therefore gives the same samples as in one window, in bounded memory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ Samples = NDArray[np.float32]
 
 
 class Vocoder:
+    """Runs WaveGlow, and optionally the denoiser, over windows of a mel."""
+
     def __init__(self, backend: Backend, manifest: Manifest, window_frames: int | None = None) -> None:
-        """window_frames: most new frames of a window, the bundle's own if None."""
+        """window_frames: most new frames of a window; None: the bundle's value."""
         self.manifest = manifest
         self.window_frames = window_frames or manifest.synthesis.window_frames
         self._backend = backend
@@ -48,8 +50,8 @@ class Vocoder:
     ) -> Samples:
         """Samples of frames start to stop of a mel [M, F] that begins at the utterance's first frame.
 
-        context_frames: frames that the vocoder sees on either side, as far as the mel has them; None: its whole
-        receptive field, which is also the most that it sees. Raises RequestError if the audio contains NaN or Inf.
+        context_frames: frames that the vocoder sees on either side, limited to the mel and to its receptive field;
+        None: its whole receptive field. Raises RequestError if the audio contains NaN or Inf.
         """
         margin = self._denoiser_frames(options)
         first, last = max(0, start - margin), min(mel.shape[1], stop + margin)
@@ -65,11 +67,11 @@ class Vocoder:
         return samples[(start - first) * hop : (stop - first) * hop]
 
     def lookahead_frames(self, options: ResolvedOptions, context_frames: int | None) -> int:
-        """Frames of mel after a window that its samples depend on."""
+        """Mel frames after a window that the window's samples depend on."""
         return self._denoiser_frames(options) + self._context(context_frames)[1]
 
     def prefetch(self, noise: Noise, frames: int, executor: Executor) -> Noise:
-        """The same noise, with the z of an utterance of up to so many frames being drawn by the executor."""
+        """The same noise, with z for up to `frames` frames drawn by the executor in the background."""
         group_size = self.manifest.vocoder.group_size
         if group_size is None:
             return noise
@@ -92,7 +94,7 @@ class Vocoder:
         return audio[0, (start - first) * hop : (stop - first) * hop]
 
     def _context(self, context_frames: int | None) -> tuple[int, int]:
-        """Frames that the vocoder sees before and after a window."""
+        """Mel frames that the vocoder sees before and after a window."""
         field = self.manifest.vocoder.frames_before, self.manifest.vocoder.frames_after
         return field if context_frames is None else (min(field[0], context_frames), min(field[1], context_frames))
 

@@ -1,4 +1,4 @@
-"""`trt-infer --stream`: samples into a pipe or a file as they are made."""
+"""Writes samples to a file or a pipe while they are being synthesized: `--stream` of trt-infer and tacoglow say."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .errors import RequestError
 from .files import check_writable
 from .vocoder import Samples
 
-UNKNOWN_SIZE = 0xFFFFFFFF  # what players take for "until the stream ends"
+UNKNOWN_SIZE = 0xFFFFFFFF  # length in the header of a stream; players then read until the end
 PCM, IEEE_FLOAT = 1, 3  # wav's format codes
 SAMPLE_BYTES = {"int16": 2, "float32": 4}
 
 
 @contextmanager
 def open_output(path: Path) -> Iterator[BinaryIO]:
-    """Standard output for "-", else the file."""
+    """Open the file, or standard output for "-". Raises RequestError for a terminal or an unwritable path."""
     if str(path) == "-":
         if sys.stdout.isatty():
-            raise RequestError("-o -: standard output is a terminal; pipe it into a player, or give a file with -o")
+            raise RequestError("-o -: standard output is a terminal; pipe it into a player, or name a file with -o")
         yield sys.stdout.buffer
         return
     check_writable(path, "-o", is_folder=False)
@@ -36,9 +36,10 @@ def open_output(path: Path) -> Iterator[BinaryIO]:
 def write_stream(
     streams: Iterable[Iterable[Samples]], header_rate: int | None, wav_format: WavFormat, sink: BinaryIO
 ) -> None:
-    """Write the streams one after the other, behind a wav header where header_rate (Hz) is given.
+    """Write the streams one after the other, with a wav header in front unless header_rate (Hz) is None.
 
-    A reader that closes its end stops the work, quietly.
+    A seekable sink gets the final length in its header at the end. If the reader closes the pipe, synthesis stops
+    without an error.
     """
     size = 0
     try:
@@ -52,16 +53,17 @@ def write_stream(
             sink.seek(0)
             sink.write(wav_header(header_rate, wav_format, size))
     except BrokenPipeError:
-        # Python flushes standard output once more at exit, which would complain about the closed pipe.
+        # Python flushes standard output at exit, which would report the closed pipe as an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
 
 
 def encode(samples: Samples, wav_format: WavFormat) -> bytes:
+    """The little-endian sample data of a wav file; int16 clips samples outside [-1, 1]."""
     return to_int16(samples).astype("<i2").tobytes() if wav_format == "int16" else samples.astype("<f4").tobytes()
 
 
 def wav_header(sampling_rate: int, wav_format: WavFormat, data_bytes: int | None) -> bytes:
-    """The 44 bytes before a mono wav's samples; data_bytes is None while the length is unknown."""
+    """The 44-byte header of a mono wav file. data_bytes: size of the samples, None if it is not known yet."""
     width = SAMPLE_BYTES[wav_format]
     code = PCM if wav_format == "int16" else IEEE_FLOAT
     data = UNKNOWN_SIZE if data_bytes is None else data_bytes

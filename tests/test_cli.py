@@ -1,4 +1,4 @@
-"""The commands as users meet them: what they write, what they say, and how they refuse."""
+"""The commands as users call them: output files, messages, and rejected input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {"tacoglow": cli.main, "export-onnx": cli.export_onnx_main, "trt-infer": cli.trt_infer_main}
 TEXT = "Hello world, I missed you."
-MAX_FRAMES = 40  # of the tiny voice
+MAX_FRAMES = 40  # frame limit of the tiny voice
 Damage = Callable[[Path], object]
 
 
@@ -54,30 +54,30 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Call a command in this process, as its console script does."""
+    """Calls a command in this process, as its console script does."""
 
     def call(command: str, *arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
         capsys.readouterr()
         with warnings.catch_warnings():
             warnings.simplefilter("default")
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as exit_info:
                 COMMANDS[command]()
-        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+        return Outcome(int(exit_info.value.code or 0), *capsys.readouterr())
 
     return call
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> Path:
-    """The working directory, with a copy of the tiny bundle in it under the name `voice`."""
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> Path:
+    """The working directory, which contains a copy of the tiny bundle named `voice`."""
     shutil.copytree(tiny_bundle, tmp_path / "voice")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def listing(folder: Path) -> dict[str, bytes]:
-    """Everything below a folder, hidden files included, by content."""
+    """Relative path -> digest of the content, for everything in a folder, including hidden files."""
     return {
         str(path.relative_to(folder)): sha256(path.read_bytes()).digest() if path.is_file() else b""
         for path in folder.rglob("*")
@@ -91,8 +91,8 @@ def unchanged(folder: Path) -> Iterator[None]:
     assert listing(folder) == before
 
 
-def assert_refused(outcome: Outcome, *parts: str) -> None:
-    """One line `error: …` that holds the parts, exit code 2, no traceback."""
+def assert_rejected(outcome: Outcome, *parts: str) -> None:
+    """One line `error: …` that contains the parts, exit code 2, no traceback."""
     assert outcome.code == 2, outcome.err
     assert "Traceback" not in outcome.err
     assert [line for line in outcome.err.splitlines() if "rror" in line] == [outcome.last]
@@ -102,7 +102,7 @@ def assert_refused(outcome: Outcome, *parts: str) -> None:
         assert part in outcome.last
 
 
-# Requests that are refused: the arguments after the bundle, and what the line has to name.
+# Invalid requests: the arguments after the bundle, and the parts of the error message.
 REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "empty text": ([""], ("text", "empty", "give")),
     "whitespace": ([" \n\t "], ("text", "empty", "give")),
@@ -116,29 +116,29 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "blank lines": (["-i", "blank.txt"], ("blank.txt", "no phrase", "write one")),
     "not UTF-8": (["-i", "latin1.txt"], ("latin1.txt", "UTF-8", "byte 3")),
     "a phrase of unknown characters": (["-i", "one_bad.txt", "-o", "out"], ("text", "no symbol for")),
-    "output in no folder": ([TEXT, "-o", "none/hello.wav"], ("none/hello.wav", "folder does not exist", "-o")),
+    "output in a missing folder": ([TEXT, "-o", "none/hello.wav"], ("none/hello.wav", "folder does not exist", "-o")),
     "output is a folder": ([TEXT, "-o", "voice"], ("voice", "is a folder", "-o")),
     "output below a file": ([TEXT, "-o", "phrases.txt/hello.wav"], ("phrases.txt/hello.wav", "not a folder", "-o")),
     "folder is a file": (["-i", "phrases.txt", "-o", "blank.txt"], ("blank.txt", "not a folder", "-o")),
     "folder below a file": (["-i", "phrases.txt", "-o", "blank.txt/out"], ("blank.txt/out", "not a folder", "-o")),
-    "plot in no folder": ([TEXT, "--plot", "none/p.png"], ("none/p.png", "folder does not exist", "--plot")),
-    "plot of no format": ([TEXT, "--plot", "plot.xyz"], ("plot.xyz", ".xyz", ".png")),
-    "plot without a format": ([TEXT, "--plot", "plot"], ("plot", ".png")),
+    "plot in a missing folder": ([TEXT, "--plot", "none/p.png"], ("none/p.png", "folder does not exist", "--plot")),
+    "plot with an unknown suffix": ([TEXT, "--plot", "plot.xyz"], ("plot.xyz", ".xyz", ".png")),
+    "plot without a suffix": ([TEXT, "--plot", "plot"], ("plot", ".png")),
     "unknown backend": ([TEXT, "--backend", "cray"], ("backend", "cray", "onnxruntime")),
     "negative sigma": ([TEXT, "--sigma=-0.1"], ("sigma", "-0.1", ">= 0")),
     "sigma nan": ([TEXT, "--sigma", "nan"], ("sigma", "nan", ">= 0")),
-    "sigma no number": ([TEXT, "--sigma", "low"], ("--sigma", "number", "--help")),
+    "sigma is not a number": ([TEXT, "--sigma", "low"], ("--sigma", "number", "--help")),
     "negative denoise": ([TEXT, "--denoise=-1"], ("denoise", "-1", ">= 0")),
     "denoise infinite": ([TEXT, "--denoise", "inf"], ("denoise", "inf", ">= 0")),
     "gate threshold 0": ([TEXT, "--gate-threshold", "0"], ("gate threshold", "between 0 and 1", "0.0")),
     "gate threshold 1": ([TEXT, "--gate-threshold", "1"], ("gate threshold", "between 0 and 1", "1.0")),
     "gate threshold nan": ([TEXT, "--gate-threshold", "nan"], ("gate threshold", "between 0 and 1", "nan")),
-    "no frames": ([TEXT, "--max-frames", "0"], ("max frames", f"1 to {MAX_FRAMES}", "got 0")),
+    "zero frames": ([TEXT, "--max-frames", "0"], ("max frames", f"1 to {MAX_FRAMES}", "got 0")),
     "too many frames": ([TEXT, "--max-frames", "41"], ("max frames", f"1 to {MAX_FRAMES}", "41", "--max-frames")),
     "negative seed": ([TEXT, "--seed=-1"], ("seed", "0 to 2**64 - 1", "-1")),
     "seed too large": ([TEXT, "--seed", str(2**64)], ("seed", "0 to 2**64 - 1", str(2**64))),
-    "seed no number": ([TEXT, "--seed", "abc"], ("--seed", "integer", "--help")),
-    "no threads": ([TEXT, "--threads", "0"], ("--threads", "1", "--help")),
+    "seed is not a number": ([TEXT, "--seed", "abc"], ("--seed", "integer", "--help")),
+    "zero threads": ([TEXT, "--threads", "0"], ("--threads", "1", "--help")),
     "unknown wav format": ([TEXT, "--wav", "mp3"], ("--wav", "mp3", "int16", "float32")),
     "unknown option": ([TEXT, "--loud"], ("--loud", "--help")),
     "too many arguments": ([TEXT, "again"], ("again", "--help")),
@@ -146,7 +146,7 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("arguments", "parts"), REQUESTS.values(), ids=REQUESTS)
-def test_refused_requests(run: Run, here: Path, arguments: list[str], parts: tuple[str, ...]) -> None:
+def test_invalid_requests_are_rejected(run: Run, workdir: Path, arguments: list[str], parts: tuple[str, ...]) -> None:
     for name, content in {
         "phrases.txt": b"One.\nTwo.\n",
         "empty.txt": b"",
@@ -154,26 +154,26 @@ def test_refused_requests(run: Run, here: Path, arguments: list[str], parts: tup
         "latin1.txt": "caf\xe9.".encode("latin-1"),
         "one_bad.txt": "Fine.\n\N{SNOWMAN}\n".encode(),
     }.items():
-        (here / name).write_bytes(content)
-    with unchanged(here):
-        assert_refused(run("trt-infer", "voice", *arguments), *parts)
+        (workdir / name).write_bytes(content)
+    with unchanged(workdir):
+        assert_rejected(run("trt-infer", "voice", *arguments), *parts)
 
 
-def test_a_place_that_refuses_files(run: Run, here: Path) -> None:
-    """Known only when the file is written: /proc lets nobody make one, root included."""
+def test_unwritable_output(run: Run, workdir: Path) -> None:
+    """This is noticed only when the file is written: nobody can create a file in /proc, not even root."""
     if not Path("/proc/self").is_dir():
         pytest.skip("needs /proc")
-    with unchanged(here):
-        assert_refused(run("trt-infer", "voice", TEXT, "-o", "/proc/hello.wav"), "/proc/hello.wav", "written")
-        assert_refused(run("trt-infer", "voice", TEXT, "-o", "h.wav", "--plot", "/proc/p.png"), "/proc/p.png")
-        (here / "h.wav").unlink()  # whole, and written before the picture
+    with unchanged(workdir):
+        assert_rejected(run("trt-infer", "voice", TEXT, "-o", "/proc/hello.wav"), "/proc/hello.wav", "written")
+        assert_rejected(run("trt-infer", "voice", TEXT, "-o", "h.wav", "--plot", "/proc/p.png"), "/proc/p.png")
+        (workdir / "h.wav").unlink()  # complete, because it is written before the plot
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_folder(run: Run, here: Path) -> None:
-    (here / "locked").mkdir(mode=0o555)
-    assert_refused(run("trt-infer", "voice", TEXT, "-o", "locked/hello.wav"), "locked/hello.wav", "permission", "-o")
-    assert_refused(run("export-onnx", "--demo", "-o", "locked/voice"), "locked/voice", "-o")
+def test_read_only_folder(run: Run, workdir: Path) -> None:
+    (workdir / "locked").mkdir(mode=0o555)
+    assert_rejected(run("trt-infer", "voice", TEXT, "-o", "locked/hello.wav"), "locked/hello.wav", "permission", "-o")
+    assert_rejected(run("export-onnx", "--demo", "-o", "locked/voice"), "locked/voice", "-o")
 
 
 def edit_manifest(bundle: Path, *keys: str, value: Any) -> None:
@@ -199,8 +199,8 @@ def cut(name: str, keep: float = 0.5) -> Damage:
     return damage
 
 
-def cut_unnoticed(bundle: Path) -> None:
-    """A graph that was cut before its hash was taken."""
+def cut_with_valid_hash(bundle: Path) -> None:
+    """Truncate a graph and store the SHA-256 of the truncated file."""
     cut("postnet.onnx")(bundle)
     digest = sha256((bundle / "postnet.onnx").read_bytes()).hexdigest()
     edit_manifest(bundle, "graphs", "postnet", "sha256", value=digest)
@@ -220,13 +220,13 @@ DAMAGES: dict[str, tuple[Damage, tuple[str, ...]]] = {
     },
     "graph empty": (cut("encoder.onnx", keep=0.0), ("voice/encoder.onnx", "SHA-256", "export the voice again")),
     "graph changed": (flip_a_bit, ("voice/waveglow.onnx", "SHA-256", "export the voice again")),
-    "graph cut before it was hashed": (cut_unnoticed, ("voice/postnet.onnx", "export the voice again")),
+    "graph cut before it was hashed": (cut_with_valid_hash, ("voice/postnet.onnx", "export the voice again")),
     "graph missing": (
         lambda bundle: (bundle / "decoder_step.onnx").unlink(),
         ("voice/decoder_step.onnx", "missing", "export the voice again"),
     ),
     "graph not listed": (edited("graphs", value={}), ("graphs", "encoder", "export the voice again")),
-    "graph elsewhere": (
+    "graph in another folder": (
         edited("graphs", "postnet", "file", value="../postnet.onnx"),
         ("../postnet.onnx", "graphs.postnet.file", "export the voice again"),
     ),
@@ -244,7 +244,7 @@ DAMAGES: dict[str, tuple[Damage, tuple[str, ...]]] = {
         lambda bundle: (bundle / "manifest.json").write_bytes(b"\xff\xfe\x00"),
         ("voice/manifest.json", "damaged", "export the voice again"),
     ),
-    "manifest of another shape": (
+    "manifest is not an object": (
         lambda bundle: (bundle / "manifest.json").write_text("[1, 2]"),
         ("voice/manifest.json", "format_version", "export the voice again"),
     ),
@@ -252,7 +252,10 @@ DAMAGES: dict[str, tuple[Damage, tuple[str, ...]]] = {
         edited("format_version", value=99),
         ("voice/manifest.json", "format_version 99", "newer", "pip install -U tacoglow"),
     ),
-    "format no number": (edited("format_version", value="1"), ("format_version", "'1'", "export the voice again")),
+    "format is not a number": (
+        edited("format_version", value="1"),
+        ("format_version", "'1'", "export the voice again"),
+    ),
     "wrong type": (
         edited("audio", "sampling_rate", value="16 kHz"),
         ("voice/manifest.json", "audio.sampling_rate", "int", "str", "export the voice again"),
@@ -264,41 +267,41 @@ DAMAGES: dict[str, tuple[Damage, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("damage", "parts"), DAMAGES.values(), ids=DAMAGES)
-def test_damaged_bundles(run: Run, here: Path, damage: Damage, parts: tuple[str, ...]) -> None:
-    damage(here / "voice")
-    with unchanged(here):
-        assert_refused(run("trt-infer", "voice", TEXT, "-o", "hello.wav"), *parts)
+def test_damaged_bundles_are_rejected(run: Run, workdir: Path, damage: Damage, parts: tuple[str, ...]) -> None:
+    damage(workdir / "voice")
+    with unchanged(workdir):
+        assert_rejected(run("trt-infer", "voice", TEXT, "-o", "hello.wav"), *parts)
 
 
 @pytest.mark.parametrize("damage", ["waveglow cut", "graph missing", "manifest cut", "newer format"])
-def test_inspect_refuses_damaged_bundles(run: Run, here: Path, damage: str) -> None:
+def test_inspect_rejects_damaged_bundles(run: Run, workdir: Path, damage: str) -> None:
     change, parts = DAMAGES[damage]
-    change(here / "voice")
-    assert_refused(run("tacoglow", "inspect", "voice"), *parts)
+    change(workdir / "voice")
+    assert_rejected(run("tacoglow", "inspect", "voice"), *parts)
 
 
-def test_bundles_that_are_none(run: Run, here: Path) -> None:
-    (here / "phrases.txt").write_text("Hi.\n")
-    with unchanged(here):
+def test_not_a_bundle(run: Run, workdir: Path) -> None:
+    (workdir / "phrases.txt").write_text("Hi.\n")
+    with unchanged(workdir):
         for bundle in ("nowhere", "phrases.txt", "."):
-            assert_refused(run("trt-infer", bundle, TEXT), bundle, "not a bundle", "export-onnx")
-            assert_refused(run("tacoglow", "inspect", bundle), bundle, "not a bundle", "export-onnx")
-        assert_refused(run("trt-infer", "nowhere", "-i", "phrases.txt", "-o", "out"), "nowhere", "not a bundle")
+            assert_rejected(run("trt-infer", bundle, TEXT), bundle, "not a bundle", "export-onnx")
+            assert_rejected(run("tacoglow", "inspect", bundle), bundle, "not a bundle", "export-onnx")
+        assert_rejected(run("trt-infer", "nowhere", "-i", "phrases.txt", "-o", "out"), "nowhere", "not a bundle")
 
 
 @pytest.fixture
-def checkpoints(here: Path, tiny_checkpoints: TinyCheckpoints) -> Path:
-    """The working directory, with the tiny voice's checkpoints as t.pt, w.pt and voice.json."""
+def checkpoints(workdir: Path, tiny_checkpoints: TinyCheckpoints) -> Path:
+    """The working directory, with the tiny voice's checkpoints added as t.pt, w.pt and voice.json."""
     for name, source in (("t.pt", "tacotron2"), ("w.pt", "waveglow"), ("voice.json", "voice")):
-        shutil.copy(getattr(tiny_checkpoints, source), here / name)
-    return here
+        shutil.copy(getattr(tiny_checkpoints, source), workdir / name)
+    return workdir
 
 
 OWN = ("--tacotron2", "t.pt", "--waveglow", "w.pt")
 
 
 def change_config(name: str, **changes: Any) -> Damage:
-    """Rewrite a checkpoint with other entries in its config."""
+    """Rewrite a checkpoint with changed entries in its config."""
 
     def damage(folder: Path) -> None:
         content = torch.load(folder / name, weights_only=True)
@@ -307,7 +310,7 @@ def change_config(name: str, **changes: Any) -> Damage:
     return damage
 
 
-def other_bands(folder: Path) -> None:
+def fewer_mel_bands(folder: Path) -> None:
     content = torch.load(folder / "w.pt", weights_only=True)
     state = content["state_dict"]
     bands = content["config"]["n_mel_channels"] = 8
@@ -347,7 +350,7 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "truncated second checkpoint": (cut("w.pt", keep=0.9), [*OWN], ("w.pt", "truncated")),
     "empty checkpoint": (cut("t.pt", keep=0.0), [*OWN], ("t.pt", "truncated")),
     "text as checkpoint": (write("t.pt", b"hello\n"), [*OWN], ("t.pt", "not a PyTorch checkpoint")),
-    "other things in a checkpoint": (
+    "list as checkpoint": (
         lambda folder: torch.save([1, 2, 3], folder / "t.pt"),
         [*OWN],
         ("t.pt", "list"),
@@ -358,19 +361,23 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "two sources": (nothing, [*OWN, "--demo"], ("--tacotron2", "--demo", "one of")),
     "unknown source": (nothing, ["--pretrained", "acme"], ("--pretrained", "acme", "nvidia")),
     "unknown precision": (nothing, [*OWN, "--precision", "int4"], ("--precision", "int4", "fp16")),
-    "no tokens": (nothing, [*OWN, "--max-tokens", "0"], ("--max-tokens", "--help")),
+    "zero tokens": (nothing, [*OWN, "--max-tokens", "0"], ("--max-tokens", "--help")),
     "sampling rates differ": (
         different_rates,
         [*OWN],
         ("sampling_rate does not match", "tacotron2 says 22050", "waveglow says 16000", "trained on the same"),
     ),
-    "mel bands differ": (other_bands, [*OWN], ("n_mel_channels does not match", "16", "8", "trained on the same")),
+    "mel bands differ": (fewer_mel_bands, [*OWN], ("n_mel_channels does not match", "16", "8", "trained on the same")),
     "voice file missing": (nothing, [*OWN, "--config", "no.json"], ("no.json", "no such")),
     "voice file empty": (write("voice.json", b""), CONFIG, ("voice.json", "not JSON")),
     "voice file binary": (write("voice.json", b"\xff\xfe"), CONFIG, ("voice.json", "not JSON")),
-    "voice file a list": (write("voice.json", b"[]"), CONFIG, ("voice.json", "object", "list")),
-    "audio a list": (voice_file(audio=[]), CONFIG, ("voice.json", "'audio'", "object", "list")),
-    "rate no number": (voice_file(audio={"sampling_rate": "16k"}), CONFIG, ("audio.sampling_rate", "number", "16k")),
+    "voice file is a list": (write("voice.json", b"[]"), CONFIG, ("voice.json", "object", "list")),
+    "audio is a list": (voice_file(audio=[]), CONFIG, ("voice.json", "'audio'", "object", "list")),
+    "rate is not a number": (
+        voice_file(audio={"sampling_rate": "16k"}),
+        CONFIG,
+        ("audio.sampling_rate", "number", "16k"),
+    ),
     "rate of 0": (voice_file(audio={"sampling_rate": 0}), CONFIG, ("sampling_rate", "voice file says 0")),
     "window of 0": (voice_file(audio={"filter_length": 0}), CONFIG, ("filter_length", "voice file says 0")),
     "window of half a sample": (
@@ -380,7 +387,11 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     ),
     "window too long": (voice_file(audio={"filter_length": 10**6}), CONFIG, ("filter_length", "1000000")),
     "hop differs": (voice_file(audio={"hop_length": 300}), CONFIG, ("hop", "300")),
-    "symbols no list": (voice_file(text={"symbols": "abc"}), CONFIG, ("voice.json", "text.symbols", "list of strings")),
+    "symbols are not a list": (
+        voice_file(text={"symbols": "abc"}),
+        CONFIG,
+        ("voice.json", "text.symbols", "list of strings"),
+    ),
     "wrong number of symbols": (
         voice_file(text={"symbols": list("abc")}),
         CONFIG,
@@ -388,43 +399,41 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     ),
     "symbols twice": (voice_file(text={"symbols": ["a"] * 148}), CONFIG, ("symbol", "'a'")),
     "unknown cleaner": (voice_file(text={"cleaners": ["soap"]}), CONFIG, ("soap", "english_cleaners")),
-    "sigma no number": (voice_file(waveglow={"sigma": None}), CONFIG, ("waveglow.sigma", "number", "None")),
-    "sigma not finite": (voice_file(waveglow={"sigma": float("nan")}), CONFIG, ("waveglow.sigma", "number", "nan")),
+    "sigma is not a number": (voice_file(waveglow={"sigma": None}), CONFIG, ("waveglow.sigma", "number", "None")),
+    "sigma is not finite": (voice_file(waveglow={"sigma": float("nan")}), CONFIG, ("waveglow.sigma", "number", "nan")),
     "output is a file": (nothing, [*OWN, "-o", "t.pt"], ("t.pt", "not a bundle", "-o")),
     "output below a file": (nothing, [*OWN, "-o", "t.pt/out"], ("t.pt/out", "cannot be written", "-o")),
-    "output is a folder of other things": (nothing, [*OWN, "-o", "full"], ("full", "not a bundle", "-o")),
-    "output is where we are": (nothing, [*OWN, "-o", "."], (".", "not a bundle", "-o")),
+    "output is a folder without a bundle": (nothing, [*OWN, "-o", "full"], ("full", "not a bundle", "-o")),
+    "output is the working directory": (nothing, [*OWN, "-o", "."], (".", "not a bundle", "-o")),
 }
 
 
 @pytest.mark.parametrize(("damage", "arguments", "parts"), EXPORTS.values(), ids=EXPORTS)
-def test_refused_exports(
+def test_invalid_exports_are_rejected(
     run: Run, checkpoints: Path, damage: Damage, arguments: list[str], parts: tuple[str, ...]
 ) -> None:
     (checkpoints / "full").mkdir()
-    (checkpoints / "full" / "thesis.txt").write_text("do not lose me")
+    (checkpoints / "full" / "thesis.txt").write_text("must not be lost")
     damage(checkpoints)
     with unchanged(checkpoints):
-        # Over an existing bundle unless the case is about the output: it must stay as it is.
+        # By default the output is an existing bundle, which must not change.
         output = [] if "-o" in arguments else ["-o", "voice"]
-        assert_refused(run("export-onnx", *arguments, *output), *parts)
+        assert_rejected(run("export-onnx", *arguments, *output), *parts)
 
 
-def test_an_export_that_fails_late_leaves_everything(
-    run: Run, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_export_that_fails_late_changes_nothing(run: Run, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ExportError("parity: waveglow: audio differs")
 
     monkeypatch.setattr(bundle_module, "measure_parity", fail)
     with unchanged(checkpoints):
-        assert_refused(run("export-onnx", *OWN, "-o", "voice"), "parity: waveglow")
-        assert_refused(run("export-onnx", *OWN, "-o", "new"), "parity: waveglow")
+        assert_rejected(run("export-onnx", *OWN, "-o", "voice"), "parity: waveglow")
+        assert_rejected(run("export-onnx", *OWN, "-o", "new"), "parity: waveglow")
 
 
 @contextmanager
 def full_disk(free: int) -> Iterator[None]:
-    """No file may grow beyond `free` bytes: a write past that fails as it does on a full disk."""
+    """Limit every file to `free` bytes: longer writes fail as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
     try:
@@ -437,46 +446,46 @@ def test_full_disk(run: Run, checkpoints: Path) -> None:
     with unchanged(checkpoints):
         with full_disk(1000):
             spoken = run("trt-infer", "voice", TEXT, "-o", "hello.wav")
-        assert_refused(spoken, "hello.wav", "cannot be written", "too large")
-        for free in (1000, 50_000):  # in the first graph, and in a later one
+        assert_rejected(spoken, "hello.wav", "cannot be written", "too large")
+        for free in (1000, 50_000):  # the first graph fails, and a later one
             with full_disk(free):
                 exported = run("export-onnx", *OWN, "-o", "voice")
-            assert_refused(exported, "voice", "cannot be written", "too large")
+            assert_rejected(exported, "voice", "cannot be written", "too large")
 
 
-def test_debug_shows_the_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_shows_the_traceback(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["trt-infer", "voice", "", "--debug"])
     with pytest.raises(ValueError, match="text is empty"):
         cli.trt_infer_main()
 
 
-class TestSpeaking:
-    def test_a_wav(self, run: Run, here: Path) -> None:
+class TestInfer:
+    def test_wav_file(self, run: Run, workdir: Path) -> None:
         outcome = run("trt-infer", "voice", TEXT, "-o", "hello.wav")
         assert outcome.code == 0, outcome.err
         assert outcome.out == ""
         assert outcome.err.splitlines()[0].startswith("backend: onnxruntime (CPU): ")
         assert outcome.last.startswith("hello.wav: ")
-        rate, samples = wavfile.read(here / "hello.wav")
+        rate, samples = wavfile.read(workdir / "hello.wav")
         assert rate == 16000
         assert samples.dtype == np.int16
         assert len(samples) > 0
         assert len(samples) % 256 == 0
         assert np.abs(samples).max() > 1000
 
-    def test_the_umbrella_speaks_the_same(self, run: Run, here: Path) -> None:
+    def test_tacoglow_infer_equals_trt_infer(self, run: Run, workdir: Path) -> None:
         run("trt-infer", "voice", TEXT, "-o", "a.wav")
         assert run("tacoglow", "infer", "voice", TEXT, "-o", "b.wav").code == 0
-        assert (here / "a.wav").read_bytes() == (here / "b.wav").read_bytes()
+        assert (workdir / "a.wav").read_bytes() == (workdir / "b.wav").read_bytes()
 
-    def test_seeds(self, run: Run, here: Path) -> None:
+    def test_speech_depends_on_the_seed(self, run: Run, workdir: Path) -> None:
         for name, seed in (("a", 7), ("b", 7), ("c", 8), ("d", 2**64 - 1)):
             assert run("trt-infer", "voice", TEXT, "-o", f"{name}.wav", "--seed", seed).code == 0
-        a, b, c, d = ((here / f"{name}.wav").read_bytes() for name in "abcd")
+        a, b, c, d = ((workdir / f"{name}.wav").read_bytes() for name in "abcd")
         assert a == b
         assert len({a, c, d}) == 3
 
-    def test_options_reach_the_audio(self, run: Run, here: Path) -> None:
+    def test_options_change_the_audio(self, run: Run, workdir: Path) -> None:
         options = {
             "plain": [],
             "sigma": ["--sigma", "0.4"],
@@ -486,19 +495,19 @@ class TestSpeaking:
         spoken = {}
         for name, arguments in options.items():
             assert run("trt-infer", "voice", TEXT, "-o", "x.wav", *arguments).code == 0
-            spoken[name] = wavfile.read(here / "x.wav")[1].astype(float)
+            spoken[name] = wavfile.read(workdir / "x.wav")[1].astype(float)
         assert np.abs(spoken["sigma"] - 2 * spoken["plain"]).mean() < np.abs(spoken["plain"]).mean()
         assert not np.array_equal(spoken["denoise"], spoken["plain"])
         assert np.array_equal(spoken["threads"], spoken["plain"])
 
-    def test_float32(self, run: Run, here: Path) -> None:
+    def test_float32(self, run: Run, workdir: Path) -> None:
         run("trt-infer", "voice", TEXT, "-o", "short.wav")
         assert run("trt-infer", "voice", TEXT, "-o", "float.wav", "--wav", "float32").code == 0
-        floats, shorts = (wavfile.read(here / f"{name}.wav")[1] for name in ("float", "short"))
+        floats, shorts = (wavfile.read(workdir / f"{name}.wav")[1] for name in ("float", "short"))
         assert floats.dtype == np.float32
         assert np.abs(np.clip(floats, -1, 1) * 32767 - shorts).max() <= 0.5 + 1e-3
 
-    def test_json(self, run: Run, here: Path) -> None:
+    def test_json(self, run: Run, workdir: Path) -> None:
         report = json.loads(run("trt-infer", "voice", TEXT, "-o", "hello.wav", "--seed", "3", "--json").out)
         assert report["backend"] == "onnxruntime"
         (spoken,) = report["utterances"]
@@ -506,19 +515,19 @@ class TestSpeaking:
         assert spoken["file"] == "hello.wav"
         assert spoken["seed"] == 3
         assert spoken["sampling_rate"] == 16000
-        samples = wavfile.read(here / "hello.wav")[1]
+        samples = wavfile.read(workdir / "hello.wav")[1]
         assert spoken["audio_seconds"] == len(samples) / 16000
         assert [256 * frames for frames in spoken["frames"]] == [len(samples)]
         assert set(spoken["stop_reasons"]) <= {"gate", "frame_limit"}
         assert set(spoken["seconds"]) == {"encoder", "decoder", "postnet", "vocoder"}
         assert spoken["rtf"] == pytest.approx(spoken["audio_seconds"] / sum(spoken["seconds"].values()), rel=1e-3)
 
-    def test_stopping_at_the_gate(self, run: Run, here: Path) -> None:
+    def test_gate_stop(self, run: Run, workdir: Path) -> None:
         outcome = run("trt-infer", "voice", TEXT, "-o", "x.wav", "--gate-threshold", "0.0001", "--json")
         assert json.loads(outcome.out)["utterances"][0]["stop_reasons"] == ["gate"]
         assert "frames, so" not in outcome.err
 
-    def test_stopping_at_the_frame_limit(self, run: Run, here: Path) -> None:
+    def test_frame_limit_stop(self, run: Run, workdir: Path) -> None:
         limit = ["--max-frames", "5", "--gate-threshold", "0.999999"]
         outcome = run("trt-infer", "voice", TEXT, "-o", "x.wav", *limit, "--json")
         assert outcome.code == 0
@@ -530,12 +539,12 @@ class TestSpeaking:
         assert "within 5 frames" in warned[0]
         assert "--gate-threshold" in warned[0]
 
-    def test_dropped_characters_are_named_once(self, run: Run, here: Path) -> None:
+    def test_dropped_characters_warn_once(self, run: Run, workdir: Path) -> None:
         outcome = run("trt-infer", "voice", "Hello \N{SNOWMAN} world % \N{SNOWMAN}.", "-o", "x.wav")
         assert outcome.code == 0
         assert len([line for line in outcome.err.splitlines() if line.startswith("warning: not spoken")]) == 1
 
-    def test_long_text_is_split_and_spoken_whole(self, run: Run, here: Path) -> None:
+    def test_long_text_is_split(self, run: Run, workdir: Path) -> None:
         sentences = [
             "One is first.",
             "Two is next.",
@@ -545,66 +554,66 @@ class TestSpeaking:
         assert outcome.code == 0
         spoken = json.loads(outcome.out)["utterances"][0]
         frames = spoken["frames"]
-        assert len(frames) > len(sentences)  # the last is longer than the voice's limit of tokens
+        assert len(frames) > len(sentences)  # the last one exceeds the token limit
         assert min(frames) > 0
-        pauses = len(wavfile.read(here / "long.wav")[1]) - sum(frames) * 256
+        pauses = len(wavfile.read(workdir / "long.wav")[1]) - sum(frames) * 256
         assert 0 < pauses <= (len(frames) - 1) * 0.5 * 16000
 
-    def test_phrases(self, run: Run, here: Path) -> None:
+    def test_phrases(self, run: Run, workdir: Path) -> None:
         phrases = ["Hello.", "I missed you.", "Hello.", "Good bye."]
-        (here / "phrases.txt").write_text("\ufeff" + "\n\n".join(phrases) + "\r\n", encoding="utf-8")
+        (workdir / "phrases.txt").write_text("\ufeff" + "\n\n".join(phrases) + "\r\n", encoding="utf-8")
         outcome = run("trt-infer", "voice", "-i", "phrases.txt", "-o", "deep/out", "--plot", "plots", "--json")
         assert outcome.code == 0, outcome.err
         names = ["0001", "0002", "0003", "0004"]
-        assert sorted(path.name for path in (here / "deep/out").iterdir()) == [f"{name}.wav" for name in names]
-        assert sorted(path.name for path in (here / "plots").iterdir()) == [f"{name}.png" for name in names]
+        assert sorted(path.name for path in (workdir / "deep/out").iterdir()) == [f"{name}.wav" for name in names]
+        assert sorted(path.name for path in (workdir / "plots").iterdir()) == [f"{name}.png" for name in names]
         reports = json.loads(outcome.out)["utterances"]
         assert [report["text"] for report in reports] == phrases
         assert [report["file"] for report in reports] == [f"deep/out/{name}.wav" for name in names]
         for phrase, name in zip(phrases, names, strict=True):
             run("trt-infer", "voice", phrase, "-o", "alone.wav")
-            assert (here / "alone.wav").read_bytes() == (here / f"deep/out/{name}.wav").read_bytes()
+            assert (workdir / "alone.wav").read_bytes() == (workdir / f"deep/out/{name}.wav").read_bytes()
 
-    def test_one_phrase_makes_a_folder_too(self, run: Run, here: Path) -> None:
-        (here / "phrases.txt").write_text("Hello.")
+    def test_input_file_of_one_phrase_writes_a_folder(self, run: Run, workdir: Path) -> None:
+        (workdir / "phrases.txt").write_text("Hello.")
         assert run("trt-infer", "voice", "-i", "phrases.txt").code == 0
-        assert [path.name for path in (here / "speech").iterdir()] == ["0001.wav"]
+        assert [path.name for path in (workdir / "speech").iterdir()] == ["0001.wav"]
 
-    def test_default_output(self, run: Run, here: Path) -> None:
+    def test_default_output(self, run: Run, workdir: Path) -> None:
         assert run("trt-infer", "voice", TEXT).code == 0
-        assert (here / "speech.wav").is_file()
+        assert (workdir / "speech.wav").is_file()
 
     @pytest.mark.parametrize("text", [TEXT, "A first sentence, which is long enough. And then there is a second one."])
-    def test_plot(self, run: Run, here: Path, text: str) -> None:
+    def test_plot(self, run: Run, workdir: Path, text: str) -> None:
         assert run("trt-infer", "voice", text, "-o", "x.wav", "--plot", "x.png").code == 0
-        assert (here / "x.png").read_bytes().startswith(b"\x89PNG\r\n")
+        assert (workdir / "x.png").read_bytes().startswith(b"\x89PNG\r\n")
 
-    def test_a_wav_is_replaced_with_the_permissions_of_any_file(self, run: Run, here: Path) -> None:
-        (here / "hello.wav").write_text("old")
-        (here / "new").touch()
+    def test_replaced_wav_has_default_permissions(self, run: Run, workdir: Path) -> None:
+        (workdir / "hello.wav").write_text("old")
+        (workdir / "new").touch()
         assert run("trt-infer", "voice", TEXT, "-o", "hello.wav").code == 0
-        assert wavfile.read(here / "hello.wav")[0] == 16000
-        assert (here / "hello.wav").stat().st_mode == (here / "new").stat().st_mode
+        assert wavfile.read(workdir / "hello.wav")[0] == 16000
+        assert (workdir / "hello.wav").stat().st_mode == (workdir / "new").stat().st_mode
 
-    def test_a_device_is_written_to_and_stays_one(self, run: Run, here: Path) -> None:
-        os.mkfifo(here / "pipe")
+    def test_pipe_is_written_directly(self, run: Run, workdir: Path) -> None:
+        os.mkfifo(workdir / "pipe")
         reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE)
         assert run("trt-infer", "voice", TEXT, "-o", "pipe").code == 0
         content, _ = reader.communicate()
         run("trt-infer", "voice", TEXT, "-o", "hello.wav")
-        assert content == (here / "hello.wav").read_bytes()
-        assert (here / "pipe").is_fifo()
+        assert content == (workdir / "hello.wav").read_bytes()
+        assert (workdir / "pipe").is_fifo()
 
 
-class TestExporting:
-    def test_export_speaks(self, run: Run, checkpoints: Path) -> None:
+class TestExport:
+    def test_exported_bundle_is_usable(self, run: Run, checkpoints: Path) -> None:
         shutil.rmtree("voice")
         outcome = run("export-onnx", *CONFIG, "-o", "voice")
         assert outcome.code == 0, outcome.err
         assert outcome.out == ""
         for name in GRAPH_NAMES:
-            said = [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)]
-            assert [word for word in said if word in ("written:", "checked")] == ["written:", "checked"]
+            words = [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)]
+            assert [word for word in words if word in ("written:", "checked")] == ["written:", "checked"]
         assert sorted(path.name for path in (checkpoints / "voice").iterdir()) == sorted(
             [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json"]
         )
@@ -612,7 +621,7 @@ class TestExporting:
         assert "trt-infer voice" in outcome.last
         assert run("trt-infer", "voice", TEXT, "-o", "hello.wav").code == 0
 
-    def test_limits_reach_the_bundle(self, run: Run, checkpoints: Path) -> None:
+    def test_limits_are_in_the_manifest(self, run: Run, checkpoints: Path) -> None:
         limits = ["--max-batch", "1", "--max-tokens", "9", "--max-frames", "6"]
         outcome = run("export-onnx", *CONFIG, "-o", "voice", *limits)
         assert outcome.code == 0, outcome.err
@@ -622,23 +631,23 @@ class TestExporting:
         assert run("trt-infer", "voice", "-i", "phrases.txt", "-o", "out").code == 0
         assert len(list((checkpoints / "out").iterdir())) == 3
 
-    def test_an_empty_folder_and_an_old_bundle_are_replaced(self, run: Run, checkpoints: Path) -> None:
+    def test_empty_folder_and_old_bundle_are_replaced(self, run: Run, checkpoints: Path) -> None:
         (checkpoints / "empty").mkdir()
-        (checkpoints / "voice/left_over").touch()
+        (checkpoints / "voice/stale").touch()
         for output in ("empty", "voice"):
             assert run("export-onnx", *CONFIG, "-o", output).code == 0
             assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + 1
         assert not list(checkpoints.glob(".*"))
 
-    def test_name_without_a_voice_file(self, run: Run, checkpoints: Path) -> None:
+    def test_default_name_without_a_voice_file(self, run: Run, checkpoints: Path) -> None:
         assert run("export-onnx", *OWN, "-o", "new/deep").code == 0
         manifest = json.loads((checkpoints / "new/deep/manifest.json").read_bytes())
         assert manifest["voice"]["name"] == "t"
         assert manifest["audio"]["sampling_rate"] == 22050
 
 
-class TestLooking:
-    def test_inspect(self, run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class TestInspectAndDoctor:
+    def test_inspect(self, run: Run, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
         outcome = run("tacoglow", "inspect", "voice")
         assert outcome.code == 0
@@ -666,23 +675,23 @@ class TestLooking:
         assert "inspect" in run("tacoglow", "--help").out
         for command in COMMANDS:
             outcome = run(command)
-            assert outcome.code in (0, 2)  # older versions of typer end the help with 0
+            assert outcome.code in (0, 2)  # older versions of typer exit with 0 after the help
             assert "Usage" in outcome.out + outcome.err
-        assert_refused(run("tacoglow", "frobnicate"), "frobnicate", "tacoglow --help")
+        assert_rejected(run("tacoglow", "frobnicate"), "frobnicate", "tacoglow --help")
 
 
 SCRIPT = "import sys; from tacoglow import cli; cli.trt_infer_main()"
 
 
-def test_as_a_process(here: Path) -> None:
+def test_command_in_its_own_process(workdir: Path) -> None:
     def speak(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", SCRIPT, "voice", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = speak(TEXT, "-o", "hello.wav")
     assert done.returncode == 0, done.stderr
-    with unchanged(here):
-        assert_refused(Outcome(*(lambda p: (p.returncode, p.stdout, p.stderr))(speak(""))), "text", "empty")
+    with unchanged(workdir):
+        assert_rejected(Outcome(*(lambda p: (p.returncode, p.stdout, p.stderr))(speak(""))), "text", "empty")
     done = speak("", "--debug")
     assert done.returncode != 0
     assert "Traceback" in done.stderr

@@ -1,4 +1,4 @@
-"""`trt-infer --stream` as a player and a pipe see it."""
+"""Output of `trt-infer --stream` to a pipe and to a file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_raw_samples_on_standard_output(tiny_bundle: Path, expected: np.ndarray)
     assert done.stderr.startswith(b"backend: ")
 
 
-def test_a_wav_on_standard_output_runs_until_it_ends(tiny_bundle: Path, expected: np.ndarray) -> None:
+def test_wav_on_standard_output_has_an_unknown_length(tiny_bundle: Path, expected: np.ndarray) -> None:
     done = subprocess.run(
         command(tiny_bundle, TEXT, "--seed", "4", "--stream", "-o", "-", "--threads", "1"),
         capture_output=True,
@@ -53,7 +53,7 @@ def test_a_wav_on_standard_output_runs_until_it_ends(tiny_bundle: Path, expected
 
 
 @pytest.mark.parametrize("wav", ["int16", "float32"])
-def test_a_file_is_a_whole_wav_at_the_end(tiny_bundle: Path, tmp_path: Path, expected: np.ndarray, wav: str) -> None:
+def test_wav_file_has_its_length_at_the_end(tiny_bundle: Path, tmp_path: Path, expected: np.ndarray, wav: str) -> None:
     path = tmp_path / "out.wav"
     arguments = [TEXT, "--seed", "4", "--stream", "-o", str(path), "--wav", wav, "--threads", "1"]
     subprocess.run(command(tiny_bundle, *arguments), capture_output=True, check=True)
@@ -62,8 +62,8 @@ def test_a_file_is_a_whole_wav_at_the_end(tiny_bundle: Path, tmp_path: Path, exp
     np.testing.assert_array_equal(samples if wav == "int16" else to_int16(samples), expected)
 
 
-def test_closing_the_pipe_stops_the_work(tiny_bundle: Path) -> None:
-    """A text of an hour's work: the process ends, quietly, when its reader goes."""
+def test_closing_the_pipe_stops_synthesis(tiny_bundle: Path) -> None:
+    """The text would take an hour; the process ends without an error once its reader closes the pipe."""
     text = " ".join([TEXT] * 20_000)
     phrases = "\n".join(text[start : start + 100_000] for start in range(0, len(text), 100_000))
     source = tiny_bundle.parent / "long.txt"

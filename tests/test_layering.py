@@ -1,19 +1,23 @@
-"""Imports go downward only, and an inference machine needs neither PyTorch nor ONNX."""
+"""Imports run downward only and without cycles, and an inference machine needs neither PyTorch nor ONNX."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# Package -> the packages that it may import.
 LAYERS = {
     "text": {"text"},
     "models": {"models"},
@@ -23,7 +27,7 @@ LAYERS = {
     "cli": {"cli", "benchmarks", "export", "models", "runtime", "text"},
     "tools": {"tools", "benchmarks", "export", "models", "runtime", "text"},
 }
-# The order of the modules and folders of runtime: each imports only from those before it.
+# The modules and packages directly in runtime: each may import only those before it.
 RUNTIME_ORDER = [
     "errors",
     "files",
@@ -44,7 +48,7 @@ RUNTIME_ORDER = [
     "serving",
 ]
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
-# Inside functions of these files alone may the runtime import what an inference machine may lack.
+# File -> what it may import inside functions although an inference machine may lack it.
 LAZY = {
     "runtime/plot.py": {"matplotlib"},
     "runtime/backends/onnxruntime.py": {"onnxruntime"},
@@ -55,7 +59,7 @@ LAZY = {
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
     "runtime/backends/cuda/stream.py": {"cuda"},
 }
-# Distributions whose import name is another.
+# Distribution -> its import name, if that is not the distribution's name.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}
 
 Scope = Literal["module", "function", "typing"]
@@ -65,7 +69,7 @@ Scope = Literal["module", "function", "typing"]
 class Import:
     file: str  # relative to the root
     line: int
-    name: str  # absolute, the imported name included: it may be a module
+    name: str  # absolute and including the imported name, which may be a module: tacoglow.text.FrontEnd
     scope: Scope
 
     @property
@@ -73,12 +77,17 @@ class Import:
         return f"{self.file}:{self.line}: {self.name}"
 
     @property
+    def source(self) -> str:
+        """The importing module."""
+        return module_name(ROOT / self.file)
+
+    @property
     def top(self) -> str:
         return self.name.split(".")[0]
 
     @property
     def layer(self) -> str | None:
-        """Which part of ours it names: a layer, "" for the root package, None if it is not ours."""
+        """The layer that is imported; "" for the root package, None for a package that is not tacoglow's."""
         parts = self.name.split(".")
         if parts[0] != "tacoglow":
             return None
@@ -86,6 +95,7 @@ class Import:
 
 
 def imports_of(path: Path) -> Iterator[Import]:
+    """Every import of a file, wherever it is in the file."""
     file = path.relative_to(ROOT)
     package = ["tacoglow", *file.parent.parts]
 
@@ -116,15 +126,20 @@ def imports_in(layer: str) -> list[Import]:
     return [found for file in files for found in imports_of(file)]
 
 
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(["tacoglow", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
 def core_dependencies() -> set[str]:
-    """The import names of what `pip install tacoglow` brings."""
+    """The import names of the packages that `pip install tacoglow` installs."""
     listing = re.search(r"^dependencies = \[(.*?)^\]", (ROOT / "pyproject.toml").read_text("utf-8"), re.M | re.S)
     assert listing is not None
     names = re.findall(r'"([A-Za-z0-9_.-]+)', listing[1])
     return {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in names}
 
 
-def test_the_walk_sees_every_kind_of_import() -> None:
+def test_import_walk_finds_every_scope() -> None:
     found = {(entry.name, entry.scope) for entry in [*imports_in("runtime"), *imports_in("cli")]}
     assert ("tacoglow.text.FrontEnd", "module") in found  # from ..text import FrontEnd
     assert ("tacoglow.runtime.bundle.load_manifest", "function") in found  # from ..runtime.bundle, inside a function
@@ -134,7 +149,7 @@ def test_the_walk_sees_every_kind_of_import() -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_imports_only_what_lies_below(layer: str) -> None:
+def test_layers_import_downward(layer: str) -> None:
     upward = [
         entry.where
         for entry in imports_in(layer)
@@ -144,124 +159,111 @@ def test_a_layer_imports_only_what_lies_below(layer: str) -> None:
 
 
 def test_runtime_imports_downward() -> None:
-    """Within runtime too: a module or folder of it imports only from those before it in RUNTIME_ORDER."""
-    places = {path.stem for path in (ROOT / "runtime").iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
-    assert places - {"__init__", "__pycache__"} == set(RUNTIME_ORDER)
-    rank = {name: i for i, name in enumerate(RUNTIME_ORDER)}
-    upward = []
-    for entry in imports_in("runtime"):
-        source, target = Path(entry.file).parts[1].removesuffix(".py"), entry.name.split(".")[2:3]
-        if entry.name.startswith("tacoglow.runtime.") and source in rank and target[0] in rank:
-            upward += [entry.where] if rank[target[0]] > rank[source] else []
+    modules = [path.stem for path in (ROOT / "runtime").glob("*.py") if path.stem != "__init__"]
+    packages = [path.parent.name for path in (ROOT / "runtime").glob("*/__init__.py")]
+    assert sorted(RUNTIME_ORDER) == sorted(modules + packages)
+    upward = [
+        entry.where
+        for entry in imports_in("runtime")
+        if (target := runtime_part(entry.name)) in RUNTIME_ORDER
+        and (source := runtime_part(entry.source)) in RUNTIME_ORDER
+        and RUNTIME_ORDER.index(target) > RUNTIME_ORDER.index(source)
+    ]
     assert not upward
 
 
-def test_no_cycles_between_modules_or_packages() -> None:
+def runtime_part(name: str) -> str:
+    """The part of runtime that a module belongs to: "decoder", "backends"; "" outside of runtime and for its root."""
+    parts = name.split(".")
+    return parts[2] if parts[:2] == ["tacoglow", "runtime"] and len(parts) > 2 else ""
+
+
+def test_no_import_cycles() -> None:
+    entries = [entry for layer in LAYERS for entry in imports_in(layer)]
     modules = {module_name(path) for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
-    edges: dict[str, set[str]] = {module: set() for module in modules}
-    for entry in (entry for layer in LAYERS for entry in imports_in(layer)):
-        source = module_name(ROOT / entry.file)
-        target = entry.name if entry.name in modules else entry.name.rpartition(".")[0]
-        if target in modules and target != source:
-            edges[source].add(target)
-    assert not cycle_in(edges)
-    packages: dict[str, set[str]] = {}
-    for source, targets in edges.items():
-        for target in targets:
-            ours, theirs = diverging_packages(source, target)
-            if ours != theirs:
-                packages.setdefault(ours, set()).add(theirs)
-                packages.setdefault(theirs, set())
-    assert ("tacoglow.runtime.backends.tensorrt", "tacoglow.runtime.backends.cuda") in {
-        (source, target) for source, targets in packages.items() for target in targets
-    }
-    assert not cycle_in(packages)
+    edges = []
+    for entry in entries:
+        target = entry.name if entry.name in modules else entry.name.rpartition(".")[0]  # the name may be in a module
+        if target in modules - {entry.source}:
+            edges.append((entry.source, target))
+    assert ("tacoglow.runtime.stream", "tacoglow.runtime.decoder") in edges
+    check_no_cycle(edges)
 
 
-def test_cycles_are_found() -> None:
-    assert cycle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
-    assert not cycle_in({"a": {"b", "c"}, "b": {"c"}, "c": set()})
-    assert diverging_packages("tacoglow.runtime.stream", "tacoglow.text.split") == ("tacoglow.runtime", "tacoglow.text")
-    assert diverging_packages("tacoglow.a.b.x", "tacoglow.a.c.y") == ("tacoglow.a.b", "tacoglow.a.c")
+@pytest.mark.parametrize(
+    "edges",
+    [
+        [("a.x", "a.y"), ("a.y", "a.x")],  # two modules
+        [("a.x", "b.x"), ("b.y", "a.y")],  # two packages, but no two modules
+        [("a.b.x", "a.c.x"), ("a.c.y", "a.d"), ("a.d", "a.b.y")],  # nested packages and a module
+        [("a", "a.x"), ("a.x", "a")],  # a package's __init__ and its module
+    ],
+)
+def test_cycle_check_finds_cycles(edges: list[tuple[str, str]]) -> None:
+    check_no_cycle(edges[:-1])
+    with pytest.raises(CycleError):
+        check_no_cycle(edges)
 
 
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(["tacoglow", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+def check_no_cycle(edges: Iterable[tuple[str, str]]) -> None:
+    """Raises CycleError if modules or packages import each other in a circle.
 
-
-def diverging_packages(source: str, target: str) -> tuple[str, str]:
-    """The two siblings under the closest common package: packages, or a package and a module beside it."""
-    ours, theirs = source.split("."), target.split(".")
-    common = next(
-        (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
-    )
-    return ".".join(ours[: common + 1]), ".".join(theirs[: common + 1])
-
-
-def cycle_in(edges: dict[str, set[str]]) -> list[str]:
-    """A cycle of the graph, or nothing."""
-    state: dict[str, Literal["open", "done"]] = {}
-
-    def search(node: str, path: list[str]) -> list[str]:
-        state[node] = "open"
-        for successor in sorted(edges[node]):
-            if state.get(successor) == "open":
-                return [*path, node][[*path, node].index(successor) :]
-            if successor not in state and (found := search(successor, [*path, node])):
-                return found
-        state[node] = "done"
-        return []
-
-    return next((found for node in sorted(edges) if node not in state and (found := search(node, []))), [])
+    An import of b.y in b.x is an edge x -> y; an import of c.y in b.x is an edge b -> c between their packages.
+    """
+    graph = TopologicalSorter[str]()
+    for source, target in edges:
+        ours, theirs = source.split("."), target.split(".")
+        depth = next(i for i in count(1) if ours[:i] != theirs[:i])
+        graph.add(".".join(ours[:depth]), ".".join(theirs[:depth]))
+    graph.prepare()
 
 
 @pytest.mark.parametrize("layer", ["", *LAYERS])
-def test_our_modules_are_imported_relatively(layer: str) -> None:
-    """A bare `import text` would find someone else's package."""
+def test_own_modules_are_imported_relatively(layer: str) -> None:
+    """A bare `import text` would import a different package of that name."""
     bare = [entry.where for entry in imports_in(layer) if entry.top in LAYERS]
     assert not bare
 
 
 @pytest.mark.parametrize("layer", ["text", "runtime"])
-def test_speaking_needs_the_core_dependencies_only(layer: str) -> None:
+def test_synthesis_needs_only_core_dependencies(layer: str) -> None:
     allowed = core_dependencies() | set(sys.stdlib_module_names) | {"tacoglow"}
-    beyond = [
+    others = [
         entry.where
         for entry in imports_in(layer)
         if entry.scope != "typing"
         and entry.top not in allowed
         and not (entry.scope == "function" and entry.top in LAZY.get(entry.file, set()))
     ]
-    assert not beyond
+    assert not others
 
 
-def test_nothing_heavy_at_the_root() -> None:
+def test_root_modules_import_nothing_heavy() -> None:
     heavy = [entry.where for entry in imports_in("") if entry.top in HEAVY and entry.file != "hubconf.py"]
     assert not heavy
 
 
-# Run where nothing but the core dependencies and ONNX Runtime can be imported.
-WITHOUT = """
+# Makes these packages impossible to import, as on a machine with only the core dependencies and ONNX Runtime.
+HIDE_PACKAGES = """
 import sys
 
 ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib"}
 
-class WithoutThem:
+class HidingFinder:
     def __init__(self, finder):
         self.finder = finder
     def find_spec(self, name, *arguments):
         return None if name.split(".")[0] in ABSENT else self.finder.find_spec(name, *arguments)
 
-sys.meta_path[:] = map(WithoutThem, sys.meta_path)
+sys.meta_path[:] = map(HidingFinder, sys.meta_path)
 try:
     import torch
 except ModuleNotFoundError:
     pass
 else:
-    raise SystemExit("torch is still there")
+    raise SystemExit("torch can still be imported")
 """
-EVERYTHING = """
+IMPORT_ALL_AND_SYNTHESIZE = """
 import importlib, pkgutil
 import tacoglow, tacoglow.cli, tacoglow.export, tacoglow.models, tacoglow.runtime, tacoglow.text
 
@@ -277,35 +279,44 @@ audio.save("hello.wav")
 assert len(audio.samples) > 0
 assert not ABSENT & set(sys.modules)
 """
-COMMAND = """
+RUN_COMMAND = """
 from tacoglow import cli
 sys.argv[0] = sys.argv.pop(1)
 getattr(cli, sys.argv[0].replace("-", "_") + "_main" if "-" in sys.argv[0] else "main")()
 """
 
 
-def run_without(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT + script, *map(str, arguments)]
+def run_hidden(script: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", HIDE_PACKAGES + script, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_speaks_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_path: Path) -> None:
-    done = run_without(EVERYTHING, tiny_bundle, cwd=tmp_path)
+def test_synthesis_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_path: Path) -> None:
+    done = run_hidden(IMPORT_ALL_AND_SYNTHESIZE, tiny_bundle, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "hello.wav").stat().st_size > 44
 
 
-def test_the_command_line_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_path: Path) -> None:
-    done = run_without(COMMAND, "trt-infer", tiny_bundle, "Hello.", "-o", "hello.wav", cwd=tmp_path)
+def test_command_line_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_path: Path) -> None:
+    done = run_hidden(RUN_COMMAND, "trt-infer", tiny_bundle, "Hello.", "-o", "hello.wav", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert run_without(COMMAND, "tacoglow", "doctor", cwd=tmp_path).returncode == 0
+    assert run_hidden(RUN_COMMAND, "tacoglow", "doctor", cwd=tmp_path).returncode == 0
 
 
-def test_what_is_missing_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
-    done = run_without(COMMAND, "export-onnx", "--demo", "-o", "voice", cwd=tmp_path)
+def test_bench_of_a_bundle_runs_without_torch(tiny_bundle: Path, tmp_path: Path) -> None:
+    arguments = ["bench", tiny_bundle, "--frames", 8, "--tokens", 10, "--runs", 2, "-o", "figures.json"]
+    done = run_hidden(RUN_COMMAND, "tacoglow", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "figures.json").read_text())
+    assert [row["pipeline"] for row in report["speed"]] == ["tacoglow onnxruntime"]
+    assert report["ceilings"]["CPU, fp32"]["bytes_per_second"] > 0
+
+
+def test_missing_package_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    done = run_hidden(RUN_COMMAND, "export-onnx", "--demo", "-o", "voice", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: torch is not installed; ")
-    done = run_without(COMMAND, "trt-infer", tiny_bundle, "Hi.", "-o", "hi.wav", "--plot", "hi.png", cwd=tmp_path)
+    done = run_hidden(RUN_COMMAND, "trt-infer", tiny_bundle, "Hi.", "-o", "hi.wav", "--plot", "hi.png", cwd=tmp_path)
     assert done.returncode == 2
     assert "error: --plot needs matplotlib" in done.stderr
     assert not list(tmp_path.iterdir())

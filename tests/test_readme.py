@@ -1,8 +1,8 @@
-"""The README's and the docs' shell and Python blocks run as they stand.
+"""Runs the shell and Python blocks of the README and of docs/ unchanged.
 
-The blocks of a page are one bash session: files, variables and the working directory last from block to block.
-README.md runs first, from an empty folder; every page of docs/ then starts from a copy of what README.md left behind,
-so that the demo voice is exported once. A block marked `no-run` (```sh no-run) is skipped.
+The blocks of a page are one bash session: files, variables and the working directory persist from block to block.
+README.md runs first, in an empty folder; every page of docs/ then starts with a copy of that folder, so that the demo
+voice is exported once. A block marked `no-run` (```sh no-run) is skipped.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ TIMEOUT = 600  # seconds
 
 @dataclass(frozen=True)
 class Block:
-    line: int  # of its first line in the page
+    line: int  # line number in the page of the content's first line
     language: str
     is_run: bool
     content: str
 
 
-def blocks_of(page: Path) -> list[Block]:
+def parse_blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0, f"{page.name}: a block is not closed"
     blocks = []
@@ -47,10 +47,10 @@ def blocks_of(page: Path) -> list[Block]:
     return blocks
 
 
-def session_of(page: Path) -> str:
-    """One bash script that says on stderr which block it is at."""
+def session_script(page: Path) -> str:
+    """A bash script that runs the page's blocks and prints each block's position on stderr."""
     parts = ["set -euo pipefail"]
-    for block in blocks_of(page):
+    for block in parse_blocks(page):
         if block.is_run and block.language in ("sh", "python"):
             parts.append(f"echo '### {page.name}:{block.line}' >&2")
             end = f"END_OF_BLOCK_{block.line}"
@@ -61,22 +61,22 @@ def session_of(page: Path) -> str:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """PATH with this interpreter's commands first, and then with stand-ins in case tacoglow is not installed there."""
-    stand_ins = tmp_path_factory.mktemp("bin")
+    """Environment variables: PATH has this interpreter's commands, then launchers in case tacoglow is not installed."""
+    launchers = tmp_path_factory.mktemp("bin")
     for name, entry in SCRIPTS.items():
-        path = stand_ins / name
+        path = launchers / name
         path.write_text(f"#!{sys.executable}\nfrom tacoglow import cli\ncli.{entry}()\n")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    search = [str(Path(sys.executable).parent), str(stand_ins), os.environ.get("PATH", "")]
-    package = str(Path(tacoglow.__file__).parents[1])  # the folder from which this very package is imported
-    is_found = (Path(package) / "tacoglow").exists()  # not so where an editable install maps the name
+    search = [str(Path(sys.executable).parent), str(launchers), os.environ.get("PATH", "")]
+    package = str(Path(tacoglow.__file__).parents[1])  # the folder that this package is imported from
+    is_found = (Path(package) / "tacoglow").exists()  # false if an editable install maps the name
     python_path = [*([package] if is_found else []), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PATH": os.pathsep.join(search), "PYTHONPATH": os.pathsep.join(python_path)}
 
 
 def run_page(page: Path, folder: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
-        ["bash", "-c", session_of(page)],
+        ["bash", "-c", session_script(page)],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -91,24 +91,24 @@ def run_page(page: Path, folder: Path, environment: dict[str, str]) -> None:
 
 @pytest.fixture(scope="session")
 def after_readme(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
-    """The folder that the README's blocks were run in."""
+    """The folder in which the README's blocks have run."""
     folder = tmp_path_factory.mktemp("readme")
     run_page(README, folder, environment)
     return folder
 
 
-def test_readme_has_both_kinds() -> None:
-    run = {block.language for block in blocks_of(README) if block.is_run}
+def test_readme_runs_shell_and_python() -> None:
+    run = {block.language for block in parse_blocks(README) if block.is_run}
     assert {"sh", "python"} <= run
 
 
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
-def test_no_block_escapes_by_its_name(page: Path) -> None:
+def test_block_languages_are_spelled_sh_and_python(page: Path) -> None:
     aliases = {"", "bash", "shell", "console", "zsh", "py", "python3", "pycon"}
-    escaped = [
-        f"{page.name}:{block.line}: {block.language!r}" for block in blocks_of(page) if block.language in aliases
+    misnamed = [
+        f"{page.name}:{block.line}: {block.language!r}" for block in parse_blocks(page) if block.language in aliases
     ]
-    assert not escaped
+    assert not misnamed
 
 
 def test_readme_runs(after_readme: Path) -> None:
@@ -122,7 +122,7 @@ def test_page_runs(page: Path, after_readme: Path, tmp_path: Path, environment: 
     run_page(page, folder, environment)
 
 
-def test_a_session_keeps_its_state_and_stops_at_the_first_failure(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_session_keeps_state_and_stops_at_first_failure(tmp_path: Path, environment: dict[str, str]) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "```sh\nmkdir deep\ncd deep\nexport GREETING=hello\n```\n"

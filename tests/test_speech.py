@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tacoglow import Synthesizer
-from tacoglow.benchmarks.recogniser import Recogniser, word_errors, words
+from tacoglow.benchmarks.recognizer import Recognizer, word_errors, words
 from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.parity import Reference
@@ -43,12 +43,12 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return Recogniser()
+def recogniser() -> Recognizer:
+    return Recognizer()
 
 
 def test_the_exported_pipeline_is_understood_no_worse_than_pytorch(
-    voice: Synthesizer, sentences: list[str], recogniser: Recogniser
+    voice: Synthesizer, sentences: list[str], recogniser: Recognizer
 ) -> None:
     rate, hop = voice.manifest.audio.sampling_rate, voice.manifest.audio.hop_length
     demo = demo_models()
@@ -70,7 +70,7 @@ def test_the_exported_pipeline_is_understood_no_worse_than_pytorch(
 
 
 def test_mels_of_the_source_voice_are_understood(
-    voice: Synthesizer, golden: Any, sentences: list[str], recogniser: Recogniser
+    voice: Synthesizer, golden: Any, sentences: list[str], recogniser: Recognizer
 ) -> None:
     """The vocoder alone, on mels of Flite's slt (tests/golden/make_flite_mels.py), over a few seeds of its noise."""
     rate = voice.manifest.audio.sampling_rate

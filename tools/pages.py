@@ -1,6 +1,8 @@
-"""The figures in README.md and docs/, each between two marks, written from the results that are committed.
+"""Writes the generated sections of README.md and docs/, and the plots, from the committed results.
 
-python -m tacoglow.tools.pages      # after a new result; the suite checks that nothing else stands there
+    python -m tacoglow.tools.pages      # run after adding a result
+
+A section is the text between two marks. The test suite checks that every section matches the results.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from ..benchmarks.plots import save_plots
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+SPEED_RESULTS = ("cpu-demo.json", "cpu-nvidia.json")
 
 Report = dict[str, Any]
 
@@ -24,49 +27,50 @@ def load(name: str) -> Report:
     return report
 
 
-def _speed_line() -> str:
-    return tables.readme({RESULTS / name: load(name) for name in ("cpu-demo.json", "cpu-nvidia.json")})
+def _speed_summary() -> str:
+    return tables.readme({RESULTS / name: load(name) for name in SPEED_RESULTS})
 
 
-def _both(draw: Callable[[Report], str]) -> Callable[[], str]:
-    return lambda: "\n\n".join(
-        f"{(report := load(name))['voice']}, {tables.place(report)} (`benchmarks/results/{name}`):\n\n{draw(report)}"
-        for name in ("cpu-demo.json", "cpu-nvidia.json")
+def _speed() -> str:
+    reports = {name: load(name) for name in SPEED_RESULTS}
+    return "\n\n".join(
+        f"{report['voice']}, {tables.place(report)} (`benchmarks/results/{name}`):\n\n{tables.speed(report)}"
+        for name, report in reports.items()
     )
 
 
-def _placed(report: Report, text: str) -> str:
+def _with_conditions(report: Report, text: str) -> str:
     return f"{report['voice']}, {tables.place(report)}:\n\n{text}"
 
 
 def _quality() -> str:
     report = load("quality-demo.json")
     utterances = report["quality"][0]["sentences"]
-    said = f"{len(utterances)} utterances of {sum(entry['words'] for entry in utterances)} words"
-    return _placed(report, f"{said}:\n\n{tables.quality(report['quality'])}")
+    size = f"{len(utterances)} utterances of {sum(entry['words'] for entry in utterances)} words"
+    return _with_conditions(report, f"{size}:\n\n{tables.quality(report['quality'])}")
 
 
 def _sentences() -> str:
     report = load("quality-demo.json")
-    return _placed(report, tables.sentences(report["quality"]))
+    return _with_conditions(report, tables.sentences(report["quality"]))
 
 
 def _streaming() -> str:
     report = load("streaming-demo.json")
-    return _placed(report, tables.streaming(report["streaming"]))
+    return _with_conditions(report, tables.streaming(report["streaming"]))
 
 
-# page -> name of the marks -> what stands between them
+# page -> name of a section -> function that returns its content
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"speed": _speed_line},
-    "docs/benchmarks.md": {"speed": _both(tables.speed), "quality": _quality},
+    "README.md": {"speed": _speed_summary},
+    "docs/benchmarks.md": {"speed": _speed, "quality": _quality},
     "docs/accuracy.md": {"sentences": _sentences},
     "docs/streaming.md": {"streaming": _streaming},
 }
 
 
-def written(page: str, text: str) -> str:
-    """A page's text with its sections as the results have them."""
+def update_sections(page: str, text: str) -> str:
+    """Return the page's text with its sections replaced by the content that the results give."""
     for name, content in SECTIONS[page].items():
         begin, end = f"<!-- {name}: python -m tacoglow.tools.pages -->", f"<!-- /{name} -->"
         before, rest = text.split(begin, 1)
@@ -77,7 +81,7 @@ def written(page: str, text: str) -> str:
 def main() -> None:
     for page in SECTIONS:
         path = ROOT / page
-        path.write_text(written(page, path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(update_sections(page, path.read_text(encoding="utf-8")), encoding="utf-8")
     save_plots(load("streaming-demo.json"), ROOT / "docs")
     save_plots(load("cpu-demo.json"), ROOT / "docs" / "benchmarks")
 

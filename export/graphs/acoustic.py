@@ -109,6 +109,8 @@ class LSTMCell(nn.Module):
 
 
 class DecoderStepGraph(nn.Module):
+    energy: Tensor
+
     def __init__(self, decoder: Decoder, compute: torch.dtype) -> None:
         super().__init__()
         self.compute = compute
@@ -120,7 +122,7 @@ class DecoderStepGraph(nn.Module):
         self.attention_rnn = LSTMCell(decoder.attention_rnn, compute)
         self.query = Linear(attention.query_layer.weight, None, compute)
         self.location = Conv(fold_location(location.location_conv, location.location_dense), None, torch.float32)
-        self.energy = Linear(attention.v.weight, None, torch.float32)
+        self.register_buffer("energy", attention.v.weight[0].clone())  # [A]
         self.decoder_rnn = LSTMCell(decoder.decoder_rnn, compute)
         projection, gate = decoder.linear_projection, decoder.gate_layer
         self.projection = Linear(
@@ -150,10 +152,11 @@ class DecoderStepGraph(nn.Module):
         )
         query = self.query(attention_hidden.to(self.compute)).float()[:, None, :]  # [B, 1, A]
         location = self.location(torch.stack((attention_weights, attention_weights_cum), 1)).transpose(1, 2)
-        energies = self.energy(torch.tanh(query + location + processed_memory))[:, :, 0]  # [B, T]
+        # Sums of products, not matrix products of one row: TensorRT fuses those into the kernels around them. The sums
+        # run over the last axis, where ONNX Runtime adds in the same order for every batch size.
+        energies = (torch.tanh(query + location + processed_memory) * self.energy).sum(2)  # [B, T]
         attention_weights = F.softmax(energies.masked_fill(memory_mask, -torch.inf), dim=1)
-        attention_context = torch.bmm(attention_weights.to(self.compute)[:, None, :], memory.to(self.compute))
-        attention_context = attention_context.float()[:, 0]
+        attention_context = (attention_weights[:, None, :] * memory.transpose(1, 2)).sum(2)  # [B, E]
         decoder_hidden, decoder_cell = self.decoder_rnn(
             torch.cat((attention_hidden, attention_context), 1), decoder_hidden, decoder_cell
         )

@@ -1,1 +1,1 @@
-"""Bundle -> a model repository for NVIDIA Triton."""
+"""Writes model repositories for NVIDIA Triton."""

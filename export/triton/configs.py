@@ -1,4 +1,4 @@
-"""The models of a repository and their config.pbtxt, from a bundle's manifest and a few limits."""
+"""The config.pbtxt of each model in a repository, from a bundle's manifest and the serving options."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from ..errors import ExportError
 from .pbtxt import Word
 
 Backend = Literal["onnxruntime", "tensorrt"]
-WARMUP_FRAMES = 128  # of the request that a model is warmed up with
-WARMUP_LETTERS = 20
-DATA_TYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}  # the manifest's -> Triton's
+WARMUP_FRAMES = 128  # frame limit of the warm-up request
+WARMUP_LETTERS = 20  # most letters in its text
+DATA_TYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}  # dtype in the manifest -> Triton's data type
 
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """What one may turn when a voice is served; docs/serving.md tells how to size it."""
+    """Settings and limits of a served voice; docs/serving.md describes how to size it."""
 
     backend: Backend = "onnxruntime"
-    instances: int = 1  # processes of each text model, on every GPU if it runs on GPUs
-    gpus: tuple[int, ...] = ()  # all if empty
-    threads: int = 0  # CPU threads of an instance; 0: all usable cores
-    max_batch: int | None = None  # texts spoken together; the bundle's limit if None
-    queue_delay_us: int = 5_000  # microseconds that a text waits for others to share its batch
-    max_queue: int = 256  # requests waiting for a model; one more is refused
-    streams: int = 4  # streams that one instance serves in turn
-    max_characters: int = 5_000  # of one text; a longer one is refused
+    instances: int = 1  # processes of each text model; with tensorrt, per GPU
+    gpus: tuple[int, ...] = ()  # indices; all if empty
+    threads: int = 0  # CPU threads per instance; 0: all usable cores
+    max_batch: int | None = None  # most texts per batch; the bundle's limit if None
+    queue_delay_us: int = 5_000  # longest wait of a text for others to share its batch, in microseconds
+    max_queue: int = 256  # queue length of a model; further requests are rejected
+    streams: int = 4  # concurrent streams per instance
+    max_characters: int = 5_000  # longest accepted text
 
     def __post_init__(self) -> None:
         for name in ("instances", "max_queue", "streams", "max_characters"):
@@ -38,9 +38,10 @@ class ServingOptions:
             if getattr(self, name) < 0:
                 raise ExportError(f"{name.replace('_', ' ')}: expected 0 or more, got {getattr(self, name)}")
         if self.gpus and self.backend != "tensorrt":
-            raise ExportError("gpus: go with --backend tensorrt; onnxruntime runs on the CPU")
+            raise ExportError("gpus: need --backend tensorrt; onnxruntime runs on the CPU")
 
     def batch_limit(self, manifest: Manifest) -> int:
+        """max_batch, or the bundle's limit if None. Raises ExportError unless it is 1 to that limit."""
         limit = manifest.range("B").max
         batch = limit if self.max_batch is None else self.max_batch
         if not 1 <= batch <= limit:
@@ -52,7 +53,7 @@ class ServingOptions:
 
 
 def text_config(name: str, manifest: Manifest, options: ServingOptions, is_stream: bool) -> dict[str, Any]:
-    """A model that takes text: the whole speech in one response, or a stream of chunks."""
+    """Configuration of a text model: complete speech in one response, or a stream of segments."""
     config: dict[str, Any] = {
         "name": name,
         "backend": "python",
@@ -85,7 +86,7 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
 
 
 def graph_config(name: str, graph: GraphSpec, max_batch: int, options: ServingOptions) -> dict[str, Any]:
-    """One graph as a model of its own; its tensors are the manifest's, the batch left to Triton."""
+    """Configuration of one graph as a model, with the manifest's tensors; Triton adds the batch dimension."""
     platform = {"onnxruntime": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}[options.backend]
     return {
         "name": name,
@@ -100,10 +101,10 @@ def graph_config(name: str, graph: GraphSpec, max_batch: int, options: ServingOp
 
 
 def warmup_files(manifest: Manifest) -> dict[str, bytes]:
-    """Input -> content of its file, of the request that a text model is warmed up with; empty if no symbol is a letter.
+    """The warm-up request of a text model: input name -> content of its file. Empty if no symbol is a letter.
 
-    The text is of the voice's own letters, since its language is not known, and has a number, which the cleaners of
-    some languages load a library for.
+    The text consists of letters from the voice's symbols, because its language is not known, and a number, for which
+    some cleaners load a library.
     """
     letters = [symbol for symbol in manifest.text.symbols if len(symbol) == 1 and symbol.isalpha()][:WARMUP_LETTERS]
     if not letters:
@@ -127,9 +128,9 @@ def _warmup() -> dict[str, Any]:
 def _graph_tensor(tensor: TensorSpec) -> dict[str, Any]:
     batch, *rest = tensor.shape
     if batch != "B":
-        raise ExportError(f"{tensor.name}: its first dimension is {batch}, Triton batches along B")
+        raise ExportError(f"{tensor.name}: expected B as the first dimension, which Triton batches, got {batch}")
     described: dict[str, Any] = {"name": tensor.name, "data_type": Word(f"TYPE_{DATA_TYPES[tensor.dtype]}")}
-    if not rest:  # Triton describes no scalar but as one value of another shape
+    if not rest:  # Triton has no scalars: declare one value, reshaped to no dimensions
         return described | {"dims": [1], "reshape": {"shape": []}}
     return described | {"dims": [entry if isinstance(entry, int) else -1 for entry in rest]}
 

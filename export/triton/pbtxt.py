@@ -1,4 +1,4 @@
-"""Protobuf's text format, as far as a config.pbtxt needs it."""
+"""Writes protobuf's text format, as far as config.pbtxt needs it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 
 class Word(str):
-    """An enum's value: written without quotes."""
+    """An enum value, written without quotes."""
 
     __slots__ = ()
 
 
 def to_pbtxt(message: Mapping[str, Any]) -> str:
-    """A message's fields; a list is a repeated field, a mapping a message. An empty list is left out."""
+    """Format the fields of a message: a list is a repeated field, omitted if empty; a mapping is a nested message."""
     return "\n".join(_fields(message, "")) + "\n"
 
 
@@ -32,4 +32,4 @@ def _fields(message: Mapping[str, Any], indent: str) -> Iterator[str]:
 def _scalar(value: Any) -> str:
     if isinstance(value, Word):
         return value
-    return json.dumps(value)  # quotes, escapes and true/false are protobuf's too
+    return json.dumps(value)  # JSON's quotes, escapes, true and false are valid protobuf text

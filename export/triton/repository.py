@@ -1,4 +1,4 @@
-"""Writes a model repository: two models that take text, and the graphs as models for those who compose their own.
+"""Writes a model repository: two models that take text, and three graphs as models for ensembles.
 
 REPOSITORY/NAME/config.pbtxt                    complete speech: Python backend
 REPOSITORY/NAME/VERSION/model.py, voice/        the bundle; with TensorRT, engines/ next to it
@@ -25,13 +25,13 @@ from ...runtime.manifest import Manifest
 from ...runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
 from ...runtime.serving.python_backend import ENGINES_FOLDER, VOICE_FOLDER
 from ..errors import ExportError
-from ..folders import temporary_directory
+from ..folders import created_directory, temporary_directory
 from .configs import ServingOptions, graph_config, text_config, warmup_files
 from .pbtxt import to_pbtxt
 
 GRAPHS = ("encoder", "postnet", "waveglow")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-MODEL_PY = '''"""What Triton's Python backend loads: the model is in the tacoglow package."""
+MODEL_PY = '''"""Loaded by Triton's Python backend; the model itself is in the tacoglow package."""
 
 from tacoglow.runtime.serving.{module} import {name} as TritonPythonModel
 
@@ -48,25 +48,25 @@ def export_triton(
 ) -> list[str]:
     """Add a voice to a model repository, which is created if missing; returns the names of the models written.
 
-    Existing versions of the voice stay, under the configuration of the newest export. With the TensorRT backend,
-    engines that are not in the cache are built.
-    Raises ExportError, BundleError or BackendError; then nothing has changed.
+    Existing versions of the voice stay and use the configuration of the newest export. With the TensorRT backend,
+    engines are copied from the cache, and missing ones are built first.
+    Raises ExportError, BundleError or BackendError; then the repository is unchanged.
     """
     manifest, options = load_manifest(bundle), options or ServingOptions()
     for graph, spec in manifest.graphs.items():
         graph_path(bundle, graph, spec)
     models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in GRAPHS)]
-    _check_place(repository, models, version, manifest)
+    _check_version(repository, models, version, manifest)
+    max_batch = options.batch_limit(manifest)
     engines = _engines(bundle, manifest, options)
     try:
-        repository.mkdir(parents=True, exist_ok=True)
-        # In the repository itself, which may be a mount of its own: folders can only be renamed within one.
-        with temporary_directory(repository / "export", "new") as folder:
+        # Inside the repository, which may be a separate file system: a rename works only within one.
+        with created_directory(repository), temporary_directory(repository / "export", "new") as folder:
             _write_text_models(folder, bundle, engines, manifest, name, version, options)
             voice = folder / name / str(version) / VOICE_FOLDER
             for graph in GRAPHS:
-                file, max_batch = _graph_file(voice, manifest, engines.get(graph), graph, options)
-                config = graph_config(f"{name}_{graph}", manifest.graphs[graph], max_batch, options)
+                file, batch = _graph_file(voice, manifest, engines.get(graph), graph, max_batch)
+                config = graph_config(f"{name}_{graph}", manifest.graphs[graph], batch, options)
                 _write_graph_model(folder / f"{name}_{graph}", file, config, version)
             for model in models:
                 _publish(folder / model, repository / model, str(version))
@@ -77,25 +77,27 @@ def export_triton(
     return models
 
 
-def _check_place(repository: Path, models: list[str], version: int, manifest: Manifest) -> None:
-    """Raises ExportError unless the models can be added to what is there."""
+def _check_version(repository: Path, models: list[str], version: int, manifest: Manifest) -> None:
+    """Raises ExportError unless this version of the models can be added to the repository."""
     name = models[0]
     if not NAME.fullmatch(name):
         raise ExportError(f"name {name!r}: expected letters, digits, _ . or -")
     if version < 1:
         raise ExportError(f"model version: expected 1 or more, got {version}")
     for model in models:
-        place = repository / model / str(version)
-        if place.exists():
-            raise ExportError(f"{place}: exists already; give the next --model-version, or another -o")
+        folder = repository / model / str(version)
+        if folder.exists():
+            raise ExportError(f"{folder}: already exists; use the next --model-version, or another -o")
     for voice in repository.glob(f"{name}/*/{VOICE_FOLDER}"):
         if _interface(load_manifest(voice)) != _interface(manifest):
             raise ExportError(
-                f"{voice}: has other symbols or shapes, and versions share a configuration; give another --name"
+                f"{voice}: has different symbols or shapes, but the versions of a model share one configuration; "
+                "use another --name"
             )
 
 
 def _interface(manifest: Manifest) -> tuple[object, ...]:
+    """What the configurations of a voice depend on; equal for all its versions."""
     graphs = [manifest.graphs[graph] for graph in GRAPHS]
     return manifest.text, [(spec.inputs, spec.outputs) for spec in graphs], manifest.range("B")
 
@@ -113,7 +115,7 @@ def _write_text_models(
     for model, module, kind in ((name, "whole", "WholeModel"), (name + STREAM_SUFFIX, "streaming", "StreamingModel")):
         voice = folder / model / str(version) / VOICE_FOLDER
         shutil.copytree(source, voice, copy_function=shutil.copy2 if source == bundle else _link_or_copy)
-        source = voice  # each model is complete by itself, but hard links keep one copy of the weights on the disk
+        source = voice  # each model has all files, but hard links store the weights only once
         if engines:
             copy_engines(engines, voice.parent / ENGINES_FOLDER)
         (voice.parent / "model.py").write_text(MODEL_PY.format(module=module, name=kind))
@@ -125,7 +127,7 @@ def _write_text_models(
 
 
 def _engines(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[str, Engine]:
-    """The engines of every graph for the local GPU; none for the ONNX Runtime backend.
+    """The engines of all graphs for the local GPU; none for the ONNX Runtime backend.
 
     Raises BackendError if there is no GPU or no TensorRT.
     """
@@ -135,11 +137,8 @@ def _engines(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[
     return get_or_build_engines(bundle, manifest, tensorrt, EngineRequest(target_of(gpu, tensorrt)), TerminalProgress())
 
 
-def _graph_file(
-    voice: Path, manifest: Manifest, engine: Engine | None, graph: str, options: ServingOptions
-) -> tuple[Path, int]:
-    """The graph's file as a model of its own, and the largest batch that it takes."""
-    max_batch = options.batch_limit(manifest)
+def _graph_file(voice: Path, manifest: Manifest, engine: Engine | None, graph: str, max_batch: int) -> tuple[Path, int]:
+    """The file of a graph that is served as a model, and the largest batch that it accepts."""
     if engine is None:
         return voice / manifest.graphs[graph].file, max_batch
     return voice.parent / ENGINES_FOLDER / engine.path.name, min(engine.engine_key.profile["B"].max, max_batch)
@@ -160,7 +159,7 @@ def _link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def _publish(built: Path, model: Path, version: str) -> None:
-    """Move a model into the repository; a server that watches it sees a version whole or not at all."""
+    """Move a model into the repository by renaming, so that a server that polls it never sees half a version."""
     if not model.exists():
         built.rename(model)
         return

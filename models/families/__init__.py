@@ -6,7 +6,7 @@ names are not its own. It raises CheckpointError if the names are its own but th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CheckpointError
@@ -15,17 +15,18 @@ from .layout import Layout
 from .state import find_state
 
 
-def recognize(content: Any, adjacent_config: Mapping[str, Any]) -> Layout:
+def recognize(content: Any, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout:
     """Find the family of a checkpoint. Raises CheckpointError, naming some tensors, if no family matches.
 
-    content: the file's content, from models/archives.py. adjacent_config: config.json of its folder, empty if missing.
+    content: the file's content, from models/archives.py. read_adjacent_config: reads the configuration in its
+    folder, empty if missing; called by families that store one there.
     """
     state = find_state(content)
     # HiFi-GAN, NeMo and Coqui come first, because their names include some of NVIDIA's.
     layout = (
-        hifigan.read(state, adjacent_config)
+        hifigan.read(state, read_adjacent_config)
         or nemo.read(state)
-        or coqui.read(state, adjacent_config)
+        or coqui.read(state, read_adjacent_config)
         or tacotron2.read(state)
         or waveglow.read(state)
     )

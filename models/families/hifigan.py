@@ -7,7 +7,7 @@ determine, strides and dilations, must be stated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -54,7 +54,7 @@ _EXTRA_INPUTS = {
 _NESTED = re.compile(r"^resblocks\.(\d+)\.(\d+)\.(?=convs)")
 
 
-def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
+def read(state: State, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout | None:
     """Return the layout, None if the names are not those of a generator.
 
     Raises CheckpointError for a generator that needs more than a mel, or a family whose settings do not fit.
@@ -67,6 +67,7 @@ def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
                 f"a HiFi-GAN generator that also takes {what} ({part[:-1]}), which a Tacotron 2 does not give; "
                 "use a generator that takes mels alone"
             )
+    adjacent_config = read_adjacent_config()
     for family in _FAMILIES:
         generator = family.read(state, adjacent_config)
         if generator is not None:

@@ -1,4 +1,4 @@
-"""The backends, which run a bundle's graphs, and the choice between them."""
+"""The backends that run a bundle's graphs, and the choice between them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKENDS = {
 
 
 def backend_class(name: str) -> type[Backend]:
-    """The backend of that name, imported on first use. Raises BackendError for an unknown name."""
+    """Return the backend of that name; its module is imported here. Raises BackendError for an unknown name."""
     if name not in BACKENDS:
         raise BackendError(f"backend {name!r}: unknown; choose from auto, {', '.join(BACKENDS)}")
     module, class_name = BACKENDS[name]
@@ -30,10 +30,10 @@ def backend_class(name: str) -> type[Backend]:
 
 
 def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend:
-    """The backend of that name, or for "auto" the first available one; `.choice` gives the reason in one line.
+    """Open the backend of that name, or for "auto" the first available one; `.choice` explains the choice in one line.
 
     With "auto", a GPU backend that fails to open is passed over, and `.choice` says why.
-    Raises BackendError if the name is unknown or the backend cannot run on this machine.
+    Raises BackendError if the name is unknown or the backend is not available on this machine.
     """
     if name != "auto":
         reason = backend_class(name).unavailable_reason()

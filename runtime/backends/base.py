@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..decoder import DecoderSteps, EncoderOutput, HostSteps
 from ..errors import RequestError
-from ..manifest import GraphSpec, Manifest, TensorSpec, match_shape
+from ..manifest import GraphSpec, Manifest, match_shape
 from ..noise import Noise
 
 Array = NDArray[Any]
@@ -26,7 +26,8 @@ Call = Callable[[], None]
 class GraphRunner(ABC):
     """One graph, opened by a backend. `bind` checks named buffers and returns the call that runs it over them."""
 
-    limit_source = "this bundle"  # what sets the ranges of the dimensions
+    # For error messages: what limits the dimensions, and how to raise the limits.
+    limit_source = "this bundle"
     how_to_raise = "export the voice with other limits"
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
@@ -37,13 +38,13 @@ class GraphRunner(ABC):
     def bind(self, buffers: Mapping[str, Array]) -> Call:
         """buffers: an array for every input and output, by name; the graph reads and writes them in place.
 
-        Raises RequestError that names the tensor, what it got and what the graph takes.
+        Raises RequestError that names the tensor, what was expected and what it got.
         """
         self._check(buffers)
         return self._bind(buffers)
 
     def run(self, **inputs: Array) -> dict[str, Array]:
-        """Bind and run once: inputs by name -> newly allocated outputs by name."""
+        """Bind and run once. Inputs by name -> newly allocated outputs by name."""
         dims: dict[str, int] = {}
         for tensor in self.spec.inputs:
             if tensor.name in inputs:
@@ -53,7 +54,7 @@ class GraphRunner(ABC):
         return outputs
 
     def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
-        """The decoder steps of one batch, none launched yet; for the graph decoder_step alone."""
+        """The decoder steps of one batch, none launched yet; only for the graph decoder_step."""
         return HostSteps(self.bind, self.manifest, encoded, noises)
 
     @abstractmethod
@@ -65,41 +66,40 @@ class GraphRunner(ABC):
             if tensor.name not in buffers:
                 raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
             array = buffers[tensor.name]
-            contiguous = not isinstance(array, np.ndarray) or array.flags.c_contiguous  # a GPU's arrays always are
-            fits = array.dtype == np.dtype(tensor.dtype) and contiguous
+            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous
             if not fits or not match_shape(tensor, array.shape, dims):
+                shape = ", ".join(str(entry) for entry in tensor.shape)
                 raise RequestError(
-                    f"{self.name}: {tensor.name} takes a contiguous {tensor.dtype} {self._outline(tensor)}, "
+                    f"{self.name}: {tensor.name}: expected a contiguous {tensor.dtype} [{shape}], "
                     f"got {array.dtype} {list(array.shape)}"
                 )
         for letter, size in dims.items():
             limit = self.manifest.range(letter)
             if not limit.min <= size <= limit.max:
                 raise RequestError(
-                    f"{self.name}: {letter} is {size}, {self.limit_source} takes {limit.min} to {limit.max}; "
+                    f"{self.name}: {letter} is {size}, {self.limit_source} accepts {limit.min} to {limit.max}; "
                     f"{self.how_to_raise}, or split the request"
                 )
-
-    def _outline(self, tensor: TensorSpec) -> str:
-        return "[" + ", ".join(str(entry) for entry in tensor.shape) + "]"
 
 
 @dataclass(frozen=True)
 class BackendOptions:
-    threads: int | None = None  # CPU threads; all usable cores if None
+    threads: int | None = None  # CPU threads; None: all usable cores
     device: int = 0  # index of the GPU, for backends that run on one
-    engines: Path | None = None  # folder of the engine cache; the user's own if None
+    engines: Path | None = None  # folder of the engine cache; None: the user's own
 
 
 class Backend(ABC):
+    """Opens the graphs of one bundle."""
+
     name: ClassVar[str]
     runs_asynchronously: ClassVar[bool] = False  # true if graphs run on a GPU while the host is free
-    device: str  # hardware that it runs on, such as "CPU"
+    device: str  # hardware that graphs run on, such as "CPU"
     choice: str = ""  # one line for the user: which backend was chosen and why
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         self.bundle = bundle
-        self.manifest = manifest  # its ranges are those that this backend takes
+        self.manifest = manifest  # its ranges are those that this backend accepts
         self.options = options
         self._opened: dict[str, GraphRunner] = {}
 
@@ -107,6 +107,10 @@ class Backend(ABC):
     @abstractmethod
     def unavailable_reason() -> str | None:
         """Why this backend cannot run on this machine, and the command that fixes it; None if it can."""
+
+    def synchronize(self) -> None:
+        """Wait for all work that is under way, such as that of an abandoned stream."""
+        return
 
     def open(self, graph: str) -> GraphRunner:
         """The graph's runner; each graph is opened once. Raises BundleError or BackendError."""

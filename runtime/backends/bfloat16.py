@@ -1,8 +1,8 @@
-"""bfloat16 graphs for a backend without bfloat16 kernels: the same numbers, computed in float32.
+"""Rewrites bfloat16 graphs for a backend without bfloat16 kernels: the same numbers, computed in float32.
 
 ONNX Runtime's CPU provider cannot run a bfloat16 node. A bfloat16 number is a float32 whose lower 16 bits are zero,
-so the graph is rewritten to float32 with every intermediate result rounded to bfloat16 and back. That is what a GPU's
-tensor cores do (products of bfloat16, sums in float32, the result rounded), at the speed of float32.
+so the graph is rewritten to float32 with every intermediate result rounded to bfloat16. A GPU's tensor cores compute
+the same (products of bfloat16, sums in float32, the result rounded); here it runs at the speed of float32.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ from ..errors import BackendError
 if TYPE_CHECKING:
     import onnx
 
+# Operators that only copy or drop values, so that rounded inputs give rounded outputs.
+_EXACT = frozenset(
+    "Concat Constant Expand Gather Identity Pad Relu Reshape Slice Split Squeeze Transpose Unsqueeze".split()
+)
+
 
 def widen_to_float32(path: Path) -> bytes:
-    """The graph at `path`, serialized, with every bfloat16 tensor as float32. Needs the onnx package."""
+    """Return the graph at `path`, serialized, with float32 for bfloat16. Raises BackendError if onnx is missing."""
     try:
         import onnx
     except ImportError as error:
@@ -26,10 +31,10 @@ def widen_to_float32(path: Path) -> bytes:
         ) from error
     model = onnx.load(path)
     bfloat16 = onnx.TensorProto.BFLOAT16
+    inferred = onnx.shape_inference.infer_shapes(model)
+    narrow = {value.name for value in inferred.graph.value_info if value.type.tensor_type.elem_type == bfloat16}
     for tensor in model.graph.initializer:
         _widen_tensor(tensor)
-    inferred = onnx.shape_inference.infer_shapes(onnx.load(path))
-    narrow = {value.name for value in inferred.graph.value_info if value.type.tensor_type.elem_type == bfloat16}
     nodes = []
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -45,14 +50,6 @@ def widen_to_float32(path: Path) -> bytes:
     model.graph.node.extend(nodes)
     serialized: bytes = model.SerializeToString()
     return serialized
-
-
-# These only move numbers, so rounded inputs give rounded outputs.
-_EXACT = {"Concat", "Expand", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Transpose"} | {
-    "Constant",
-    "Relu",
-    "Unsqueeze",
-}
 
 
 def _widen_tensor(tensor: onnx.TensorProto) -> None:

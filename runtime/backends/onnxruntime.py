@@ -1,4 +1,4 @@
-"""ONNX Runtime's CPU provider, over NumPy arrays that are bound by address and never copied."""
+"""Runs graphs on ONNX Runtime's CPU provider, over NumPy arrays that are bound by address and never copied."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class OnnxRuntimeBackend(Backend):
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except BackendError:
             raise
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise BackendError(
                 f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}; export the voice again"
             ) from error
@@ -60,8 +60,8 @@ class OnnxRuntimeGraph(GraphRunner):
         if found != stated:
             differing = sorted(key for key in found.keys() | stated.keys() if found.get(key) != stated.get(key))
             raise BundleError(
-                f"{name}: the graph's {differing[0]} is {found.get(differing[0], 'absent')}, the manifest says "
-                f"{stated.get(differing[0], 'absent')}; export the voice again"
+                f"{name}: {differing[0]} is {stated.get(differing[0], 'absent')} in the manifest, "
+                f"{found.get(differing[0], 'absent')} in the graph; export the voice again"
             )
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
@@ -72,13 +72,13 @@ class OnnxRuntimeGraph(GraphRunner):
                 bind(tensor.name, "cpu", 0, np.dtype(tensor.dtype), array.shape, array.ctypes.data)
         session = self._session
 
-        # The binding stores addresses only; the default argument keeps the arrays alive as long as the call.
-        def call(_held: Mapping[str, Array] = buffers) -> None:
+        # The binding stores only addresses; the default argument keeps the arrays alive as long as the call.
+        def call(_keep_alive: Mapping[str, Array] = buffers) -> None:
             session.run_with_iobinding(binding)
 
         return call
 
 
 def _usable_cores() -> int:
-    """Cores that this process may use: in a container fewer than the machine has. 0: ONNX Runtime's choice."""
+    """Cores that this process may use, in a container fewer than the machine has; 0: ONNX Runtime decides."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0

@@ -1,4 +1,4 @@
-"""TorchScript modules on the CPU, for machines that have PyTorch and no other backend."""
+"""Runs TorchScript modules on the CPU, for machines that have PyTorch and no other backend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TorchScriptBackend(Backend):
         if options.threads is not None:
             torch.set_num_threads(options.threads)  # for the whole process: PyTorch has one thread pool
         super().__init__(bundle, manifest, options)
-        self.files = manifest.torchscript.graphs
+        self._files = manifest.torchscript.graphs
 
     @staticmethod
     def unavailable_reason() -> str | None:
@@ -39,10 +39,10 @@ class TorchScriptBackend(Backend):
     def _open(self, graph: str) -> GraphRunner:
         import torch
 
-        path = graph_path(self.bundle, graph, self.files[graph])
+        path = graph_path(self.bundle, graph, self._files[graph])
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is frozen, as intended
+                warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch deprecates TorchScript
                 module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise BackendError(
@@ -58,7 +58,7 @@ class TorchScriptGraph(GraphRunner):
         self._module = module
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
-        """Tensors share the arrays' memory; what the module returns is copied into the output buffers."""
+        """Tensors share the arrays' memory; the module's results are copied into the output buffers."""
         import torch
 
         inputs = [torch.from_numpy(buffers[tensor.name]) for tensor in self.spec.inputs]
@@ -66,7 +66,7 @@ class TorchScriptGraph(GraphRunner):
         module = self._module
 
         def call() -> None:
-            # Without the executor's optimizer, which compiles again for every new shape.
+            # The executor's optimizer is off because it compiles again for every new shape.
             with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
                 results = module(*inputs)
             for target, result in zip(targets, results if len(targets) > 1 else (results,), strict=True):

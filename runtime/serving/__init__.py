@@ -1,4 +1,4 @@
-"""A voice behind NVIDIA Triton: what the server's Python backend runs, and the client that speaks with it."""
+"""Serves voices with NVIDIA Triton: the models that its Python backend runs, and a client."""
 
-DEFAULT_MODEL = "tacoglow"  # the model that answers with the whole speech
-STREAM_SUFFIX = "_stream"  # of the name of the model beside it that streams
+DEFAULT_MODEL = "tacoglow"  # name of the model that returns complete speech
+STREAM_SUFFIX = "_stream"  # appended to that name: the model that streams segments

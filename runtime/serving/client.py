@@ -1,4 +1,4 @@
-"""Speech from a voice that an NVIDIA Triton server serves, over HTTP or gRPC, whole or streamed."""
+"""Requests speech from an NVIDIA Triton server over HTTP or gRPC, complete or streamed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from . import DEFAULT_MODEL, STREAM_SUFFIX
 from .contract import INPUTS, OUTPUTS, Response, SpeechRequest, Tensors
 
 PORTS = {"http": 8000, "https": 443, "grpc": 8001, "grpcs": 443}
-BYTES = "BYTES"  # what the protocol calls a STRING
+BYTES = "BYTES"  # the protocol's name for STRING
 
 
 class ServerError(ValueError):
-    """A server that cannot be reached, or that refused a request; one line with its address and its own words."""
+    """The server is unreachable or rejected a request. One line: the server's address and the reason."""
 
 
 def connect(url: str, timeout: float = 60.0) -> SpeechClient:
-    """A client for http://HOST:PORT, https://, grpc:// or grpcs://. timeout: seconds to wait for the next response.
+    """Create a client for http://HOST:PORT, https://, grpc:// or grpcs://; sends nothing yet.
 
-    Nothing is sent yet. Raises RequestError for a URL that is none of these.
+    timeout: seconds to wait for the next response. Raises RequestError for any other URL.
     """
     parts = urlsplit(url)
     try:
@@ -38,43 +38,48 @@ def connect(url: str, timeout: float = 60.0) -> SpeechClient:
         port = None
     if port is None or not parts.hostname:
         raise RequestError(f"--url {url}: expected http://HOST:8000 or grpc://HOST:8001 (https and grpcs too)")
-    kind = HttpClient if parts.scheme.startswith("http") else GrpcClient
-    return kind(parts, f"{_bracketed(parts.hostname)}:{port}", timeout)
+    client = HttpClient if parts.scheme.startswith("http") else GrpcClient
+    return client(parts, f"{_bracket_ipv6(parts.hostname)}:{port}", timeout)
 
 
 class SpeechClient(ABC):
+    """A client of one server; the protocols differ only in how they send requests."""
+
     def __init__(self, url: SplitResult, address: str, timeout: float) -> None:
         self._url, self._address, self._timeout = url, address, timeout
         self._is_encrypted = url.scheme.endswith("s")
 
     def say(self, request: SpeechRequest, model: str = DEFAULT_MODEL) -> Response:
-        """The whole speech. Raises ServerError."""
-        return self._whole(request, model)
+        """Request complete speech. Raises ServerError."""
+        return self._infer(request, model)
 
     def stream(self, request: SpeechRequest, model: str = DEFAULT_MODEL) -> Iterator[Response]:
-        """Chunks as they are made, the last one empty; closing the iterator cancels the request. Raises ServerError."""
-        for response in self._streamed(request, model + STREAM_SUFFIX):
+        """Yield segments while the rest is being synthesized; the last one is empty and has the stop reason.
+
+        Closing the iterator cancels the request. Raises ServerError.
+        """
+        for response in self._infer_stream(request, model + STREAM_SUFFIX):
             yield response
             if response.stop_reason:
                 return
-        raise self._error("the stream ended before the speech did")
+        raise self._error("the stream ended before the speech was complete")
 
     @abstractmethod
-    def _whole(self, request: SpeechRequest, model: str) -> Response: ...
+    def _infer(self, request: SpeechRequest, model: str) -> Response: ...
 
     @abstractmethod
-    def _streamed(self, request: SpeechRequest, model: str) -> Iterator[Response]: ...
+    def _infer_stream(self, request: SpeechRequest, model: str) -> Iterator[Response]: ...
 
     def _error(self, message: object) -> ServerError:
-        words = " ".join(str(message).split()).rstrip(".") or "no answer"
-        return ServerError(f"{self._url.scheme}://{self._address}{self._url.path}: {words}")
+        line = " ".join(str(message).split()).rstrip(".") or "no answer"
+        return ServerError(f"{self._url.scheme}://{self._address}{self._url.path}: {line}")
 
     def _unreachable(self, reason: object) -> ServerError:
-        return self._error(f"no server answers there ({reason}); start one: tritonserver --model-repository …")
+        return self._error(f"no server answers there ({reason}); start one with: tritonserver --model-repository …")
 
 
 class HttpClient(SpeechClient):
-    def _whole(self, request: SpeechRequest, model: str) -> Response:
+    def _infer(self, request: SpeechRequest, model: str) -> Response:
         from tritonclient import http
         from tritonclient.utils import InferenceServerException
 
@@ -85,7 +90,7 @@ class HttpClient(SpeechClient):
             network_timeout=self._timeout,
         )
         try:
-            result = client.infer(model, _inputs(http, request))
+            result = client.infer(model, _infer_inputs(http, request))
             return Response.read({name: result.as_numpy(name) for name in OUTPUTS})
         except InferenceServerException as error:
             raise self._error(error.message()) from error
@@ -94,12 +99,12 @@ class HttpClient(SpeechClient):
         finally:
             client.close()
 
-    def _streamed(self, request: SpeechRequest, model: str) -> Iterator[Response]:
-        """Server-sent events, in which samples are base64: tritonclient has no HTTP streams."""
-        kind = HTTPSConnection if self._is_encrypted else HTTPConnection
-        connection = kind(self._address, timeout=self._timeout)
+    def _infer_stream(self, request: SpeechRequest, model: str) -> Iterator[Response]:
+        """Read server-sent events, with samples in base64: tritonclient does not support streams over HTTP."""
+        connection_type = HTTPSConnection if self._is_encrypted else HTTPConnection
+        connection = connection_type(self._address, timeout=self._timeout)
         tensors = replace(request, encoding="float32").tensors()
-        body = {name: _plain(array.item()) for name, array in tensors.items()}
+        body = {name: _to_json(array.item()) for name, array in tensors.items()}
         path = f"{self._url.path.rstrip('/')}/v2/models/{model}/generate_stream"
         try:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
@@ -118,40 +123,40 @@ class HttpClient(SpeechClient):
         event = json.loads(data)
         if "error" in event:
             raise self._error(event["error"])
-        words = {name: np.array([event[name].encode()], object) for name in OUTPUTS if OUTPUTS[name] == "STRING"}
+        strings = {name: np.array([event[name].encode()], object) for name in OUTPUTS if OUTPUTS[name] == "STRING"}
         rate = np.array([event["sampling_rate"]])
-        return Response.read({**words, "sampling_rate": rate, "audio": np.zeros(0, np.float32)})
+        return Response.read({**strings, "sampling_rate": rate, "audio": np.zeros(0, np.float32)})
 
 
 class GrpcClient(SpeechClient):
-    def _whole(self, request: SpeechRequest, model: str) -> Response:
+    def _infer(self, request: SpeechRequest, model: str) -> Response:
         from tritonclient import grpc
         from tritonclient.utils import InferenceServerException
 
         with closing(grpc.InferenceServerClient(self._address, ssl=self._is_encrypted)) as client:
             try:
-                result = client.infer(model, _inputs(grpc, request), client_timeout=self._timeout)
+                result = client.infer(model, _infer_inputs(grpc, request), client_timeout=self._timeout)
             except InferenceServerException as error:
                 raise self._grpc_error(error) from error
         return Response.read({name: result.as_numpy(name) for name in OUTPUTS})
 
-    def _streamed(self, request: SpeechRequest, model: str) -> Iterator[Response]:
-        """A gRPC stream of its own, so that giving it up cancels this request and no other."""
+    def _infer_stream(self, request: SpeechRequest, model: str) -> Iterator[Response]:
+        """Open a gRPC stream for this request alone, so that closing it cancels no other request."""
         from tritonclient import grpc
         from tritonclient.utils import InferenceServerException
 
-        arrivals: SimpleQueue[Any] = SimpleQueue()
+        results: SimpleQueue[Any] = SimpleQueue()
         is_ended = False
         client = grpc.InferenceServerClient(self._address, ssl=self._is_encrypted)
         try:
-            client.start_stream(lambda result, error: arrivals.put(error or result))
-            with suppress(InferenceServerException):  # a stream that has failed already has put its reason there
-                client.async_stream_infer(model, _inputs(grpc, request))
+            client.start_stream(lambda result, error: results.put(error or result))
+            with suppress(InferenceServerException):  # a stream that has already failed has queued its error
+                client.async_stream_infer(model, _infer_inputs(grpc, request))
             while not is_ended:
-                arrival = arrivals.get(timeout=self._timeout)
-                if isinstance(arrival, InferenceServerException):
-                    raise self._grpc_error(arrival)
-                response = Response.read({name: arrival.as_numpy(name) for name in OUTPUTS})
+                result = results.get(timeout=self._timeout)
+                if isinstance(result, InferenceServerException):
+                    raise self._grpc_error(result)
+                response = Response.read({name: result.as_numpy(name) for name in OUTPUTS})
                 is_ended = bool(response.stop_reason)
                 yield response
         except Empty:
@@ -161,12 +166,12 @@ class GrpcClient(SpeechClient):
             client.close()
 
     def _grpc_error(self, error: Any) -> ServerError:
-        is_absent = error.status() == "StatusCode.UNAVAILABLE"
-        return (self._unreachable if is_absent else self._error)(error.message())
+        is_unreachable = error.status() == "StatusCode.UNAVAILABLE"
+        return (self._unreachable if is_unreachable else self._error)(error.message())
 
 
-def _inputs(protocol: Any, request: SpeechRequest) -> list[Any]:
-    """tritonclient's inputs; protocol is its http or its grpc module."""
+def _infer_inputs(protocol: Any, request: SpeechRequest) -> list[Any]:
+    """The request as InferInputs. protocol: tritonclient.http or tritonclient.grpc."""
     inputs = []
     tensors: Tensors = request.tensors()
     for name, array in tensors.items():
@@ -176,7 +181,7 @@ def _inputs(protocol: Any, request: SpeechRequest) -> list[Any]:
     return inputs
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -187,5 +192,5 @@ def _json_error(body: bytes) -> str:
         return body.decode(errors="replace")[:200]
 
 
-def _bracketed(host: str) -> str:
+def _bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host

@@ -1,6 +1,6 @@
-"""What a served voice takes and gives: the tensors of both text models, and requests and responses made of them.
+"""The interface of a served voice: tensors of the two text models, and requests and responses in Python.
 
-Every tensor but `audio` holds one value. Inputs besides `text` are optional and named as in SpeechOptions.
+Every tensor except `audio` has one value. Inputs other than `text` are optional; options are named as in SpeechOptions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..synthesizer import Synthesizer
 from ..vocoder import Samples
 from ..wav_writer import encode, wav_header
 
-# Triton's data types. Floats have Python's width: a threshold that the decoder compares with must not be rounded.
+# Triton's data types. Floats are FP64, as in Python: rounding a gate threshold could move the end of an utterance.
 INPUTS = {
     "text": "STRING",
     "seed": "UINT64",
@@ -35,27 +35,29 @@ INPUTS = {
 }
 REQUIRED = {"text"}
 OUTPUTS = {
-    "audio": "FP32",  # any number of samples, nominally in -1..1; none where an encoding was asked for
-    "encoded": "STRING",
+    "audio": "FP32",  # samples, nominally in [-1, 1]; empty if the request sets an encoding
+    "encoded": "STRING",  # the audio in the requested encoding, as base64; empty without one
     "sampling_rate": "INT32",  # Hz
-    "stop_reason": "STRING",  # empty in a stream's responses but the last
-    "warning": "STRING",  # what of the text was not spoken; empty if nothing
+    "stop_reason": "STRING",  # in a stream empty except in the last response
+    "warning": "STRING",  # lists characters that were dropped; empty if none were
 }
 
-# Base64 for those who speak JSON: a wav file, or bare samples.
+# Encodings of the audio for JSON clients: a wav file, or samples without a header; "" leaves float32 in `audio`.
 Encoding = Literal["", "wav", "int16", "float32"]
 Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class SpeechRequest:
+    """One text to synthesize."""
+
     text: str
     seed: int = 0
     options: SpeechOptions = field(default_factory=SpeechOptions)
-    encoding: Encoding = ""  # the empty one leaves samples in `audio`
+    encoding: Encoding = ""
 
     def tensors(self) -> Tensors:
-        """What a client sends: the text, the seed, and what is not at its default."""
+        """The input tensors that a client sends: the text, the seed, and options that differ from their defaults."""
         values: dict[str, Any] = {"text": self.text.encode(), "seed": self.seed}
         for option in fields(SpeechOptions):
             value = getattr(self.options, option.name)
@@ -68,16 +70,17 @@ class SpeechRequest:
 
 @dataclass(frozen=True)
 class Response:
-    """The whole speech, or a chunk of it."""
+    """Complete speech, or one segment of a stream."""
 
     samples: Samples
     sampling_rate: int  # Hz
-    stop_reason: str  # empty where more is to come
+    stop_reason: str  # empty if more segments follow
     warning: str = ""
 
     def tensors(self, encoding: Encoding) -> Tensors:
+        """The output tensors that a server sends."""
         values = {
-            "encoded": _encoded(self, encoding),
+            "encoded": _encode_audio(self, encoding),
             "sampling_rate": self.sampling_rate,
             "stop_reason": self.stop_reason.encode(),
             "warning": self.warning.encode(),
@@ -88,24 +91,26 @@ class Response:
 
     @classmethod
     def read(cls, tensors: Mapping[str, NDArray[Any]]) -> Response:
-        """From what the server sent, float32 samples base64-encoded or not."""
+        """Parse the output tensors of a server; samples are in `audio`, or float32 in `encoded`."""
         encoded = base64.b64decode(_only("encoded", tensors["encoded"]))
         samples = np.frombuffer(encoded, "<f4") if encoded else np.asarray(tensors["audio"], np.float32).ravel()
-        words = (_only(name, tensors[name]).decode() for name in ("stop_reason", "warning"))
-        return cls(samples, int(_only("sampling_rate", tensors["sampling_rate"])), *words)
+        strings = (_only(name, tensors[name]).decode() for name in ("stop_reason", "warning"))
+        return cls(samples, int(_only("sampling_rate", tensors["sampling_rate"])), *strings)
 
 
 def read_request(
     tensors: Mapping[str, NDArray[Any]], voice: Synthesizer, max_characters: int
 ) -> tuple[SpeechRequest, str]:
-    """The request in a server's input tensors, and a warning about what of it will not be spoken ("" if nothing).
+    """Parse a server's input tensors; returns the request and a warning about dropped characters ("" if none).
 
-    Raises ValueError, in one line, for whatever the voice would refuse.
+    Raises ValueError with a one-line message for every request that the voice would reject.
     """
     values = {name: _only(name, array) for name, array in tensors.items()}
-    text, encoding = (_decoded(name, values.pop(name, b"")) for name in ("text", "encoding"))
+    text, encoding = (_decode_utf8(name, values.pop(name, b"")) for name in ("text", "encoding"))
     if len(text) > max_characters:
-        raise RequestError(f"text: {len(text)} characters, this server takes up to {max_characters}; send it in parts")
+        raise RequestError(
+            f"text: {len(text)} characters, this server accepts up to {max_characters}; send it in parts"
+        )
     if encoding not in get_args(Encoding):
         raise RequestError(f"encoding: expected one of {', '.join(get_args(Encoding)[1:])}, got {encoding[:40]!r}")
     seed = int(values.pop("seed", 0))
@@ -119,25 +124,29 @@ def read_request(
 
 
 def numpy_type(data_type: str) -> Any:
-    """The NumPy type of one of Triton's data types."""
+    """The NumPy type of a Triton data type."""
     names = {"STRING": object, "BOOL": bool, "FP32": np.float32, "FP64": np.float64}
     return names.get(data_type) or np.dtype(data_type.lower())
 
 
 def _only(name: str, array: NDArray[Any]) -> Any:
     if array.size != 1:
-        raise RequestError(f"{name}: expected one value, got {array.size}; send one text a request, the server batches")
+        raise RequestError(
+            f"{name}: expected one value, got {array.size}; send one text per request; the server batches"
+        )
     return array.reshape(-1)[0] if array.dtype == object else array.item()
 
 
-def _decoded(name: str, value: bytes) -> str:
+def _decode_utf8(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise RequestError(f"{name}: is not UTF-8 ({error.reason} at byte {error.start})") from error
+        raise RequestError(
+            f"{name}: not valid UTF-8 ({error.reason} at byte {error.start}); encode it as UTF-8"
+        ) from error
 
 
-def _encoded(response: Response, encoding: Encoding) -> bytes:
+def _encode_audio(response: Response, encoding: Encoding) -> bytes:
     if not encoding:
         return b""
     if encoding != "wav":

@@ -1,4 +1,4 @@
-"""Triton's Python backend, as far as a served voice needs it: a model's settings, tensors, responses, errors."""
+"""What both text models need of Triton's Python backend: settings, tensors, responses, errors."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ..errors import Cancelled
 from ..synthesizer import Synthesizer
 from .contract import Tensors
 
-VOICE_FOLDER = "voice"  # within a model version's folder: the bundle
-ENGINES_FOLDER = "engines"  # next to it, with TensorRT: the engines that export-triton built
+VOICE_FOLDER = "voice"  # in the folder of a model version: the bundle
+ENGINES_FOLDER = "engines"  # next to it, with TensorRT: the engines that export-triton copied
 
 
 @dataclass(frozen=True)
 class ServedVoice:
-    """A voice in a model instance's process, with the limits of the model's configuration."""
+    """The voice of one model instance, and the limits from the model's configuration."""
 
     voice: Synthesizer
-    max_characters: int  # of a text
-    streams: int  # that one instance serves at once
+    max_characters: int  # per text
+    streams: int  # concurrent streams of an instance
 
     @classmethod
     def load(cls, arguments: Mapping[str, str]) -> ServedVoice:
-        """From what Triton hands to `initialize`."""
-        # Requests carry their own warnings; Python's would grow a registry with every text and print it to the log.
+        """Load the voice that Triton's arguments for `initialize` describe."""
+        # Responses carry their warnings; Python's own would be logged and add every text to a registry that only grows.
         warnings.simplefilter("ignore")
         parameters = json.loads(arguments["model_config"])["parameters"]
         settings = {name: value["string_value"] for name, value in parameters.items()}
@@ -47,17 +47,19 @@ class ServedVoice:
 
 
 def read_tensors(request: Any) -> Tensors:
+    """The input tensors of a Triton request."""
     return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
 
 
-def respond(tensors: Tensors) -> Any:
+def speech_response(tensors: Tensors) -> Any:
+    """A Triton response with these output tensors."""
     import triton_python_backend_utils as pb_utils
 
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in tensors.items()])
 
 
-def refuse(error: Exception) -> Any:
-    """The response to a request that failed; what is not the request's own fault is also logged."""
+def error_response(error: Exception) -> Any:
+    """The Triton response to a request that failed; errors of the server itself are also logged."""
     import triton_python_backend_utils as pb_utils
 
     if isinstance(error, Cancelled):
@@ -72,7 +74,7 @@ def refuse(error: Exception) -> Any:
 
 
 def finish(sender: Any, response: Any = None) -> None:
-    """End a stream, with a last response or none; Triton frees the request only then, even one that was cancelled."""
+    """End a stream, with or without a last response; Triton frees even a cancelled request only after this call."""
     import triton_python_backend_utils as pb_utils
 
     sender.send(*([] if response is None else [response]), flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

@@ -1,4 +1,4 @@
-"""The decoupled model: a text is answered with chunks of speech as they are made, several streams in turn."""
+"""The decoupled model: one text in, segments of speech out while the rest is synthesized; streams take turns."""
 
 from __future__ import annotations
 
@@ -16,89 +16,91 @@ import numpy as np
 
 from ..errors import Cancelled, RequestError
 from .contract import Response, read_request
-from .python_backend import ServedVoice, finish, read_tensors, refuse, respond
+from .python_backend import ServedVoice, error_response, finish, read_tensors, speech_response
 
 
 class StreamingModel:
-    """Triton calls these by name. One thread loads the voice and does all the speaking: a Synthesizer serves one."""
+    """Triton's model interface. One thread loads the voice and runs all streams: a Synthesizer is not thread-safe."""
 
     def initialize(self, arguments: dict[str, str]) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._served = self._thread.submit(ServedVoice.load, arguments).result()
-        self._turns = Turns(self._served.streams)
-        self._thread.submit(self._turns.run)
+        self._round_robin = RoundRobin(self._served.streams)
+        self._thread.submit(self._round_robin.run)
 
     def execute(self, requests: Sequence[Any]) -> None:
-        """Returns when this instance can take another stream: until then Triton's queue holds what comes."""
+        """Start streams; returns once a slot is free. Until then, further requests wait in Triton's queue."""
         for request in requests:
-            self._turns.admit(self._stream(request.get_response_sender(), read_tensors(request)))
-        self._turns.wait_for_slot()
+            self._round_robin.admit(self._stream(request.get_response_sender(), read_tensors(request)))
+        self._round_robin.wait_for_slot()
 
     def finalize(self) -> None:
-        """Streams that have begun are spoken to their end."""
-        self._turns.close()
+        """Shut down after the streams that have begun are complete."""
+        self._round_robin.close()
         self._thread.shutdown()
 
     def _stream(self, sender: Any, tensors: Any) -> Iterator[None]:
-        """One stream: every step sends a chunk."""
+        """Synthesize one stream: every item of the iterator is one segment sent."""
         try:
-            asked, warning = read_request(tensors, self._served.voice, self._served.max_characters)
-            if asked.encoding == "wav":
-                raise RequestError("encoding: wav is a whole file; a stream takes int16 or float32")
-            options = replace(asked.options, cancelled=sender.is_cancelled)  # asked at every chunk
-            stream = self._served.voice.stream(asked.text, asked.seed, options=options)
+            request, warning = read_request(tensors, self._served.voice, self._served.max_characters)
+            if request.encoding == "wav":
+                raise RequestError("encoding: a stream supports int16 and float32, got wav")
+            options = replace(request.options, cancelled=sender.is_cancelled)
+            stream = self._served.voice.stream(request.text, request.seed, options=options)
             for samples in stream:
-                sender.send(respond(Response(samples, stream.sampling_rate, "").tensors(asked.encoding)))
+                sender.send(speech_response(Response(samples, stream.sampling_rate, "").tensors(request.encoding)))
                 yield
             reason = next((reason for reason in stream.stop_reasons if reason != "gate"), "gate")
             last = Response(np.zeros(0, np.float32), stream.sampling_rate, reason, warning)
-            finish(sender, respond(last.tensors(asked.encoding)))
+            finish(sender, speech_response(last.tensors(request.encoding)))
         except Cancelled:
             finish(sender)
         except Exception as error:
-            finish(sender, refuse(error))
+            finish(sender, error_response(error))
 
 
-class Turns:
-    """Iterators advanced a step each in turn, up to a number of them at once; a new one has the next turn."""
+class RoundRobin:
+    """Advances iterators in turn, one item each; at most `slots` at a time, and a new one gets the next turn."""
 
     def __init__(self, slots: int) -> None:
         self._slots = threading.Semaphore(slots)
-        self._arrivals: SimpleQueue[Iterator[None] | None] = SimpleQueue()
+        self._new: SimpleQueue[Iterator[None] | None] = SimpleQueue()  # None: closed
 
-    def admit(self, steps: Iterator[None]) -> None:
-        """Blocks while all slots are taken."""
+    def admit(self, stream: Iterator[None]) -> None:
+        """Add an iterator; blocks while all slots are taken."""
         self._slots.acquire()
-        self._arrivals.put(steps)
+        self._new.put(stream)
 
     def wait_for_slot(self) -> None:
+        """Block while all slots are taken."""
         with self._slots:
             pass
 
     def close(self) -> None:
-        """Let `run` return when the last iterator has ended."""
-        self._arrivals.put(None)
+        """Make `run` return once all iterators are exhausted; none may be admitted afterwards."""
+        self._new.put(None)
 
     def run(self) -> None:
+        """Advance the iterators until closed and all are exhausted."""
         active: deque[Iterator[None]] = deque()
         is_open = True
         while active or is_open:
-            if is_open and not (active and self._arrivals.empty()):
-                arrival = self._arrivals.get()
-                if arrival is None:
+            if is_open and not (active and self._new.empty()):
+                new = self._new.get()  # blocks only while nothing is active
+                if new is None:
                     is_open = False
                 else:
-                    active.appendleft(arrival)
+                    active.appendleft(new)
             if active:
-                self._turn(active)
+                self._advance_next(active)
 
-    def _turn(self, active: deque[Iterator[None]]) -> None:
-        steps = active.popleft()
+    def _advance_next(self, active: deque[Iterator[None]]) -> None:
+        stream = active.popleft()
         try:
-            next(steps)
-            active.append(steps)
+            next(stream)
+            active.append(stream)
         except StopIteration:
             self._slots.release()
-        except Exception:  # one iterator's failure must not end the others
+        except Exception:  # the failure of one iterator must not end the others
             traceback.print_exc(file=sys.stderr)
             self._slots.release()

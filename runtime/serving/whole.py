@@ -1,4 +1,4 @@
-"""The model that answers a text with its whole speech; what Triton's dynamic batcher brings together is one batch."""
+"""The model that returns complete speech; requests that Triton's dynamic batcher groups share batches."""
 
 from __future__ import annotations
 
@@ -11,55 +11,58 @@ from ..errors import Cancelled
 from ..options import SpeechOptions
 from ..synthesizer import Synthesizer
 from .contract import Response, SpeechRequest, read_request
-from .python_backend import ServedVoice, read_tensors, refuse, respond
+from .python_backend import ServedVoice, error_response, read_tensors, speech_response
 
 
 class WholeModel:
-    """Triton calls these by name."""
+    """Triton's model interface."""
 
     def initialize(self, arguments: dict[str, str]) -> None:
         self._served = ServedVoice.load(arguments)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """A response for each request, in order. Requests of equal options are spoken together."""
+        """Return one response per request, in order. Requests with equal options are synthesized together."""
         responses: dict[int, Any] = {}
-        asked: dict[int, tuple[SpeechRequest, str]] = {}
+        parsed: dict[int, tuple[SpeechRequest, str]] = {}
         groups: dict[SpeechOptions, list[int]] = {}
         for i, request in enumerate(requests):
             try:
-                asked[i] = read_request(read_tensors(request), self._served.voice, self._served.max_characters)
-                groups.setdefault(asked[i][0].options, []).append(i)
+                parsed[i] = read_request(read_tensors(request), self._served.voice, self._served.max_characters)
+                groups.setdefault(parsed[i][0].options, []).append(i)
             except Exception as error:
-                responses[i] = refuse(error)
+                responses[i] = error_response(error)
         for rows in groups.values():
-            results = speak_together(
-                self._served.voice, [asked[i][0] for i in rows], [requests[i].is_cancelled for i in rows]
+            results = synthesize_batch(
+                self._served.voice, [parsed[i][0] for i in rows], [requests[i].is_cancelled for i in rows]
             )
-            responses |= {i: _response(*asked[i], result) for i, result in zip(rows, results, strict=True)}
+            responses |= {i: _response(*parsed[i], result) for i, result in zip(rows, results, strict=True)}
         return [responses[i] for i in range(len(requests))]
 
 
-def speak_together(
+def synthesize_batch(
     voice: Synthesizer, requests: Sequence[SpeechRequest], cancelled: Sequence[Callable[[], bool]]
 ) -> list[Audio | Exception]:
-    """Speak requests of equal options as one batch; it is abandoned when every one of them has been cancelled.
+    """Synthesize requests with equal options as one batch, which is abandoned once all of them are cancelled.
 
-    Where the batch fails, each is spoken alone, so that one request's failure is its own.
+    cancelled: one function per request. If the batch fails, each request is synthesized alone, so that only the faulty
+    ones fail.
     """
     options = replace(requests[0].options, cancelled=lambda: all(is_cancelled() for is_cancelled in cancelled))
+    texts, seeds = [request.text for request in requests], [request.seed for request in requests]
     try:
-        return [*voice.say_batch([asked.text for asked in requests], [asked.seed for asked in requests], options)]
+        return [*voice.say_batch(texts, seeds, options)]
     except Cancelled as error:
         return [error] * len(requests)
     except Exception as error:
         if len(requests) == 1:
             return [error]
-        pairs = zip(requests, cancelled, strict=True)
-        return [result for asked, stop in pairs for result in speak_together(voice, [asked], [stop])]
+        return [
+            synthesize_batch(voice, [request], [stop])[0] for request, stop in zip(requests, cancelled, strict=True)
+        ]
 
 
-def _response(asked: SpeechRequest, warning: str, result: Audio | Exception) -> Any:
+def _response(request: SpeechRequest, warning: str, result: Audio | Exception) -> Any:
     if isinstance(result, Exception):
-        return refuse(result)
+        return error_response(result)
     response = Response(result.samples, result.sampling_rate, result.stop_reason, warning)
-    return respond(response.tensors(asked.encoding))
+    return speech_response(response.tensors(request.encoding))

@@ -1,4 +1,4 @@
-"""The tiny voice, as in the tests of the runtime."""
+"""Fixtures shared with tests/runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tiny voice's models, and a pipeline whose output a test can spoil."""
+"""The tiny voice's models, and a pipeline whose output a test can change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tacoglow.benchmarks.pipelines import Pipeline
+from tacoglow.benchmarks.pipelines import Pipeline, PipelineOutput
 from tacoglow.benchmarks.pytorch import PyTorchPipeline
 from tacoglow.benchmarks.voices import Models, load_models
-from tacoglow.benchmarks.workload import Spoken, Workload
+from tacoglow.benchmarks.workload import Workload
 from tacoglow.tests.conftest import TinyCheckpoints
 
-Spoil = Callable[[Spoken], Spoken]
+Change = Callable[[PipelineOutput], PipelineOutput]
 
 
 @pytest.fixture(scope="session")
@@ -23,24 +23,26 @@ def models(tiny_checkpoints: TinyCheckpoints) -> Models:
     return load_models(tiny_checkpoints.tacotron2, tiny_checkpoints.waveglow, tiny_checkpoints.voice)
 
 
-class Spoilt(Pipeline):
-    """Speaks what PyTorch speaks, after `spoil`; counts how often it was asked."""
+class ChangedPipeline(Pipeline):
+    """Returns PyTorch's output after `change`, and counts its calls."""
 
-    name, precision, device = "spoilt", "fp32", "CPU"
+    name, precision, device = "changed", "fp32", "CPU"
 
-    def __init__(self, models: Models, spoil: Spoil) -> None:
-        self._pipeline, self._spoil = PyTorchPipeline(models), spoil
+    def __init__(self, models: Models, change: Change) -> None:
+        self._pipeline, self._change = PyTorchPipeline(models), change
         self.calls = 0
 
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         self.calls += 1
-        spoken, seconds = self._pipeline.speak(work)
-        return self._spoil(spoken), seconds
+        output, seconds = self._pipeline.synthesize(work)
+        return self._change(output), seconds
 
 
-def with_audio(change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Spoil:
-    def spoil(spoken: Spoken) -> Spoken:
-        assert spoken.audio is not None
-        return replace(spoken, audio=change(spoken.audio.copy()))
+def change_audio(change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Change:
+    """Turn a change of the audio into a change of the output."""
 
-    return spoil
+    def apply(output: PipelineOutput) -> PipelineOutput:
+        assert output.audio is not None
+        return replace(output, audio=change(output.audio.copy()))
+
+    return apply

@@ -1,4 +1,4 @@
-"""`tacoglow bench` as its user meets it, on the tiny voice."""
+"""The command `tacoglow bench`, run on the tiny voice."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ QUICK = ("--frames", "8", "--tokens", "6", "--runs", "2", "--threads", "1")
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     stdout: str
     stderr: str
 
 
-def bench(*arguments: object, code: int = 0) -> Done:
-    """Run in this process, which has PyTorch loaded already."""
+def bench(*arguments: object, code: int = 0) -> CommandResult:
+    """Run the command in this process, which has loaded PyTorch already, and check its exit code."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["tacoglow", "bench", *map(str, arguments)])
-        patch.setattr(warnings, "showwarning", warnings.showwarning)  # the command line puts its own there
+        patch.setattr(warnings, "showwarning", warnings.showwarning)  # restores it: the command replaces it
         with pytest.raises(SystemExit) as end:
             cli.main()
     assert (end.value.code or 0) == code, err.getvalue()
-    return Done(out.getvalue(), err.getvalue())
+    return CommandResult(out.getvalue(), err.getvalue())
 
 
 def checkpoints(tiny: TinyCheckpoints) -> list[object]:
@@ -68,7 +68,7 @@ def test_result(result: Path) -> None:
     assert pictures == {"latency.png", "stages.png", "roofline.png"}
 
 
-def test_a_bundle_of_other_weights_is_not_timed(
+def test_bundle_with_different_weights_is_not_timed(
     tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path: Path
 ) -> None:
     content = torch.load(tiny_checkpoints.waveglow)
@@ -115,15 +115,15 @@ def test_errors(tiny_bundle: Path, arguments: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize("page", pages.SECTIONS)
-def test_pages_hold_what_the_results_say(page: str) -> None:
+def test_pages_match_results(page: str) -> None:
     text = (pages.ROOT / page).read_text(encoding="utf-8")
-    assert pages.written(page, text) == text, "run: python -m tacoglow.tools.pages"
+    assert pages.update_sections(page, text) == text, "run: python -m tacoglow.tools.pages"
 
 
-def test_a_figure_written_by_hand_is_noticed() -> None:
+def test_edited_figure_is_detected() -> None:
     text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
     section = text.split("<!-- speed:")[1]
     figure = next(word for word in section.split() if word.replace(".", "").isdigit() and "." in word)
-    forged = text.replace(figure, "99.99")
-    assert forged != text
-    assert pages.written("README.md", forged) != forged
+    edited = text.replace(figure, "99.99")
+    assert edited != text
+    assert pages.update_sections("README.md", edited) != edited

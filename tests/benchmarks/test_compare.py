@@ -1,4 +1,4 @@
-"""--compare tells a change from noise, and from a machine that has changed."""
+"""--compare separates changes of a pipeline from noise and from changes of the machine."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def test_verdicts(factor: float, verdict: str) -> None:
     assert change.new / change.old == pytest.approx(factor)
 
 
-def test_noise_alone_is_no_change() -> None:
-    """Two draws from one wide distribution: its medians differ, and at most one in a hundred pairs is flagged."""
+def test_noise_is_not_a_change() -> None:
+    """Pairs of samples from one wide distribution: medians differ, but only 1 % of the pairs should be flagged."""
     generator = np.random.default_rng(0)
     draws = generator.lognormal(0.0, 0.3, (200, 2, 10)).tolist()
     flagged = sum(changes(report(a), report(b))[0].verdict != "same" for a, b in draws)
-    assert flagged <= 6  # of 200; P(more) < 1 % where each has 1 %
+    assert flagged <= 6  # of 200; P(more) < 1 % if each pair is flagged with 1 %
 
 
-def test_a_slower_machine_is_no_change_of_the_pipeline() -> None:
+def test_slower_machine_is_not_a_change() -> None:
     slower = [1.2 * run for run in RUNS]
     assert changes(report(RUNS), report(slower, rate=0.75e11))[0].verdict == "same"
     assert changes(report(RUNS), report(slower, rate=0.99e11))[0].verdict == "slower"
 
 
-def test_what_is_not_in_both_is_left_out() -> None:
+def test_unmatched_workloads_are_omitted() -> None:
     old, new = report(RUNS), report(RUNS)
     new["speed"][0]["frames"] = 300
     assert changes(old, new) == []

@@ -1,4 +1,4 @@
-"""How things are timed: clocks, figures, the order of runs, and what is refused."""
+"""The timing protocol: clocks, figures, the order of runs, and parity before timing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from tacoglow.benchmarks import speed
 from tacoglow.benchmarks.clock import EventClock, WallClock
 from tacoglow.benchmarks.figures import summary
-from tacoglow.benchmarks.parity import Reference
-from tacoglow.benchmarks.pipelines import Pipeline
+from tacoglow.benchmarks.parity import BenchReference
+from tacoglow.benchmarks.pipelines import Pipeline, PipelineOutput
 from tacoglow.benchmarks.pytorch import PyTorchPipeline
 from tacoglow.benchmarks.voices import Models
-from tacoglow.benchmarks.workload import Preset, Spoken, Workload
-from tacoglow.tests.benchmarks.conftest import Spoilt, with_audio
+from tacoglow.benchmarks.workload import Preset, Workload
+from tacoglow.tests.benchmarks.conftest import ChangedPipeline, change_audio
 
 WORK = Workload(batch=2, tokens=9, frames=12)
 
@@ -28,8 +28,8 @@ def test_wall_clock() -> None:
     assert clock.seconds() == {"encoder": 2.0, "decoder": 3.0}
 
 
-class Stream:
-    """A GPU's stream as far as events see it: work is queued, and done only when someone waits."""
+class FakeStream:
+    """A CUDA stream as far as events are concerned: work is enqueued, and done only after a synchronization."""
 
     def __init__(self) -> None:
         self.queued = self.waits = 0
@@ -38,8 +38,8 @@ class Stream:
         self.queued += milliseconds
 
 
-class Event:
-    def __init__(self, stream: Stream) -> None:
+class FakeEvent:
+    def __init__(self, stream: FakeStream) -> None:
         self.stream = stream
 
     def record(self) -> None:
@@ -48,14 +48,14 @@ class Event:
     def synchronize(self) -> None:
         self.stream.waits += 1
 
-    def elapsed_time(self, other: Event) -> float:
-        assert self.stream.waits, "read before it was reached"
+    def elapsed_time(self, other: FakeEvent) -> float:
+        assert self.stream.waits, "read before a synchronization"
         return float(other.at - self.at)
 
 
-def test_events_are_read_after_one_wait() -> None:
-    stream = Stream()
-    clock = EventClock(lambda: Event(stream))
+def test_events_are_read_after_one_synchronization() -> None:
+    stream = FakeStream()
+    clock = EventClock(lambda: FakeEvent(stream))
     clock.start()
     stream.work(20)
     clock.lap("encoder")
@@ -71,27 +71,27 @@ def test_figures() -> None:
     assert figures["mean"] == 3.0
     assert figures["std"] == pytest.approx(2.5**0.5)
     assert (figures["min"], figures["p50"]) == (1.0, 3.0)
-    assert figures["p90"] == pytest.approx(4.6)  # 0.6 of the way from the fourth to the fifth
+    assert figures["p90"] == pytest.approx(4.6)  # 0.6 of the way from the fourth to the fifth value
     assert figures["p99"] == pytest.approx(4.96)
     assert summary([2.0])["std"] == 0.0
 
 
-class Listed(Pipeline):
-    """Answers from a list of seconds, and notes when it was asked."""
+class ScriptedPipeline(Pipeline):
+    """Reports the given seconds, one per call, and logs its calls."""
 
     precision, device = "fp32", "CPU"
 
     def __init__(self, name: str, seconds: list[float], log: list[str]) -> None:
         self.name, self._seconds, self._log = name, iter(seconds), log
 
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         self._log.append(self.name)
-        return Spoken(np.zeros((1, 1, 1), np.float32), None), {"decoder": next(self._seconds), "vocoder": 1.0}
+        return PipelineOutput(np.zeros((1, 1, 1), np.float32), None), {"decoder": next(self._seconds), "vocoder": 1.0}
 
 
-def test_runs_take_turns_after_the_warm_up() -> None:
+def test_runs_are_interleaved_after_the_warm_up() -> None:
     log: list[str] = []
-    pipelines = [Listed("a", [9.0, 9.0, 1.0, 3.0], log), Listed("b", [9.0, 9.0, 2.0, 2.0], log)]
+    pipelines = [ScriptedPipeline("a", [9.0, 9.0, 1.0, 3.0], log), ScriptedPipeline("b", [9.0, 9.0, 2.0, 2.0], log)]
     rows = speed.measure(pipelines, [WORK], None, Preset(runs=2, warmups=2), 250, 1000, lambda line: None)
     assert log == ["a", "a", "b", "b", "a", "b", "a", "b"]
     assert rows[0]["runs"] == [2.0, 4.0]
@@ -101,43 +101,43 @@ def test_runs_take_turns_after_the_warm_up() -> None:
     assert rows[0]["samples_per_second"] == 2000
 
 
-def with_a_click(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+def add_click(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     audio[-1, -1] += 0.01
     return audio
 
 
-def with_a_hole(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+def insert_nan(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     audio[0, 5] = np.nan
     return audio
 
 
-def cut_short(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+def drop_last_sample(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return audio[:, :-1]
 
 
-@pytest.mark.parametrize("change", [with_a_click, with_a_hole, cut_short])
-def test_what_speaks_otherwise_is_not_timed(models: Models, change: object) -> None:
+@pytest.mark.parametrize("change", [add_click, insert_nan, drop_last_sample])
+def test_pipeline_that_fails_parity_is_not_timed(models: Models, change: object) -> None:
     eager = PyTorchPipeline(models)
-    spoilt, sound = Spoilt(models, with_audio(change)), Spoilt(models, lambda spoken: spoken)  # type: ignore[arg-type]
+    changed, unchanged = ChangedPipeline(models, change_audio(change)), ChangedPipeline(models, lambda output: output)  # type: ignore[arg-type]
     preset = Preset(runs=3, warmups=1)
     rows = speed.measure(
-        [eager, spoilt, sound], [WORK], Reference(eager, models), preset, 256, 16000, lambda line: None
+        [eager, changed, unchanged], [WORK], BenchReference(eager, models), preset, 256, 16000, lambda line: None
     )
     assert "audio" in rows[1]["refused"]
     assert not {"seconds", "runs", "rtf"} & rows[1].keys()
-    assert spoilt.calls == 1  # the warm-up that was compared
+    assert changed.calls == 1  # the warm-up, whose output was compared
     assert rows[2]["parity"]["error"] == 0.0
-    assert sound.calls == 4
+    assert unchanged.calls == 4
 
 
-def test_half_precision_is_held_to_the_mel_start(models: Models) -> None:
+def test_half_precision_compares_the_first_quarter_of_the_mel(models: Models) -> None:
     eager = PyTorchPipeline(models)
-    reference = Reference(eager, models)
-    spoken = reference.spoken(WORK)
-    late, early = spoken.mel.copy(), spoken.mel.copy()
+    reference = BenchReference(eager, models)
+    output = reference.output(WORK)
+    late, early = output.mel.copy(), output.mel.copy()
     late[:, :, 3:] += 1.0
     early[:, :, :3] += 1.0
-    assert reference.check(Spoken(late, spoken.audio), WORK, "fp16").passes
-    assert not reference.check(Spoken(early, spoken.audio), WORK, "fp16").passes
-    assert spoken.audio is not None
-    assert not reference.check(Spoken(spoken.mel, spoken.audio * np.float32(np.nan)), WORK, "fp16").passes
+    assert reference.check(PipelineOutput(late, output.audio), WORK, "fp16").passes
+    assert not reference.check(PipelineOutput(early, output.audio), WORK, "fp16").passes
+    assert output.audio is not None
+    assert not reference.check(PipelineOutput(output.mel, output.audio * np.float32(np.nan)), WORK, "fp16").passes

@@ -1,3 +1,5 @@
+"""Quality measurements: spectral distance, word errors, and the rows of a report."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,13 +10,13 @@ import pytest
 from tacoglow.benchmarks import quality
 from tacoglow.benchmarks.pipelines import BundlePipeline
 from tacoglow.benchmarks.quality import log_spectral_distance
-from tacoglow.benchmarks.recogniser import word_errors, words
+from tacoglow.benchmarks.recognizer import word_errors, words
 from tacoglow.benchmarks.voices import Models
 from tacoglow.tests.tolerances import FOLDED
 
 
 def test_log_spectral_distance_of_a_gain() -> None:
-    """Twice as loud is 20 log10(2) dB at every frequency."""
+    """A gain of 2 is 20 log10(2) dB at every frequency."""
     noise = np.random.default_rng(0).standard_normal(8192).astype(np.float32)
     assert log_spectral_distance(noise, noise) == 0.0
     assert log_spectral_distance(2 * noise, noise) == pytest.approx(20 * np.log10(2.0), abs=0.01)
@@ -31,9 +33,9 @@ def test_word_errors(heard: str, errors: int) -> None:
 def test_rows(models: Models, tiny_bundle: Path) -> None:
     rows = quality.measure(models, [BundlePipeline(tiny_bundle, "onnxruntime", threads=1)], ["No."], lambda line: None)
     by_key = {(row["pipeline"], row["precision"]): row for row in rows}
-    itself = by_key["PyTorch eager", "fp32"]["summary"]
-    assert (itself["mel_error"], itself["audio_error"], itself["log_spectral_distance_db"]) == (0.0, 0.0, 0.0)
-    assert itself["stop_frames_equal"] == 1.0
+    reference = by_key["PyTorch eager", "fp32"]["summary"]
+    assert (reference["mel_error"], reference["audio_error"], reference["log_spectral_distance_db"]) == (0.0, 0.0, 0.0)
+    assert reference["stop_frames_equal"] == 1.0
     ours = by_key["tacoglow onnxruntime", "fp32"]["summary"]
     assert 0.0 < ours["mel_error_first_quarter"] < 10 * FOLDED
     assert 0.0 < ours["audio_error"] < 10 * FOLDED

@@ -51,9 +51,7 @@ def _nvidia(checkout: Path, name: str) -> Any:
     utils.AttrDict = lambda values: types.SimpleNamespace(**values)  # type: ignore[attr-defined]
     common = types.ModuleType("common")
     common.filter_warnings = None  # type: ignore[attr-defined]
-    models = _load(
-        checkout / "hifigan" / "models.py", {"common": common, "common.stft": stft, "common.utils": utils}
-    )
+    models = _load(checkout / "hifigan" / "models.py", {"common": common, "common.stft": stft, "common.utils": utils})
     model = models.Generator(PLANS[name])
     model.load_state_dict(nested(weights(PLANS[name]), len(PLANS[name]["resblock_kernel_sizes"])))
     return model

@@ -1,4 +1,4 @@
-"""A GPU against ONNX Runtime's CPU provider on the same bundle: every graph, the whole pipeline, memory."""
+"""Compares a GPU with ONNX Runtime's CPU provider on the same bundle: every graph, the pipeline, memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.backends.cuda.graph import CaptureWarning
+from tacoglow.runtime.backends.cuda.graph import CaptureWarning, CudaGraphRunner
+from tacoglow.runtime.backends.cuda.stream import device_memory
 from tacoglow.runtime.manifest import TensorSpec, graph_names
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests import tolerances
-
-GRAPH_NAMES = graph_names("waveglow")
 
 pytestmark = pytest.mark.gpu
 
@@ -49,10 +48,10 @@ def random_input(tensor: TensorSpec, dims: dict[str, int], rng: np.random.Genera
 
 @pytest.mark.parametrize("size", ["smallest", "short", "long"])
 @pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize("graph", GRAPH_NAMES)
-def test_each_graph(device: Synthesizer, cpu: Synthesizer, graph: str, batch: int, size: str) -> None:
+@pytest.mark.parametrize("graph", graph_names("waveglow"))
+def test_graph_equals_cpu(device: Synthesizer, cpu: Synthesizer, graph: str, batch: int, size: str) -> None:
     if batch > 1 and graph != "decoder_step":
-        pytest.skip("the other graphs run item by item")
+        pytest.skip("only decoder_step runs in batches")
     runner, reference = device.backend.open(graph), cpu.backend.open(graph)
     frames = {"smallest": 1, "short": 61, "long": 600}[size]
     dims = {"B": batch, "T": {"smallest": 1, "short": 27, "long": 128}[size], "F": frames}
@@ -62,7 +61,7 @@ def test_each_graph(device: Synthesizer, cpu: Synthesizer, graph: str, batch: in
         tensor.name: random_input(tensor, dims, rng, len(cpu.manifest.text.symbols)) for tensor in runner.spec.inputs
     }
     expected = reference.run(**inputs)
-    for _ in range(3):  # as it is, while it is captured, and as a graph
+    for _ in range(3):  # not captured, captured, and as a CUDA graph
         got = runner.run(**inputs)
         for name, array in expected.items():
             if array.dtype == bool:
@@ -74,19 +73,19 @@ def test_each_graph(device: Synthesizer, cpu: Synthesizer, graph: str, batch: in
 
 @pytest.mark.parametrize("text", [SHORT, LONG])
 @pytest.mark.parametrize("seed", [0, 7])
-def test_the_same_seed_speaks_the_same(device: Synthesizer, cpu: Synthesizer, text: str, seed: int) -> None:
+def test_speech_equals_cpu(device: Synthesizer, cpu: Synthesizer, text: str, seed: int) -> None:
     got, expected = device.say(text, seed), cpu.say(text, seed)
     stops = [audio.utterances[0].mel.shape[1] for audio in (got, expected)]
     if cpu.manifest.precision == "fp32":
         assert stops[0] == stops[1]
     else:
         assert abs(stops[0] - stops[1]) <= 0.1 * stops[1]
-    frames = min(20, *stops)  # later the decoder, which feeds on itself, amplifies rounding
+    frames = min(20, *stops)  # later frames amplify rounding
     mels = [audio.utterances[0].mel[:, :frames] for audio in (got, expected)]
     assert np.abs(mels[0] - mels[1]).max() <= tolerances.DEVICE_MEL[cpu.manifest.precision]
 
 
-def test_an_item_speaks_the_same_in_every_batch(device: Synthesizer) -> None:
+def test_batch_equals_single_items(device: Synthesizer) -> None:
     texts = ["One.", SHORT, LONG, "And another one.", SHORT, "Two."]
     batch = device.say_batch(texts, list(range(6)))
     for seed, (text, audio) in enumerate(zip(texts, batch, strict=True)):
@@ -95,39 +94,42 @@ def test_an_item_speaks_the_same_in_every_batch(device: Synthesizer) -> None:
         assert np.abs(alone.samples - audio.samples).max() <= tolerance(device)
 
 
-def test_a_stream_adds_up_to_the_whole(device: Synthesizer) -> None:
+def test_stream_equals_unstreamed_speech(device: Synthesizer) -> None:
     whole = device.say(LONG, 3).samples
     samples = np.concatenate(list(device.stream(LONG, 3, context_frames=None)))
     assert samples.shape == whole.shape
     assert np.abs(samples - whole).max() <= 10 * tolerance(device)
 
 
-def test_the_decoder_is_captured_on_tensorrt(device: Synthesizer) -> None:
+def test_decoder_is_captured_on_tensorrt(device: Synthesizer) -> None:
     if not device.backend.name.startswith("tensorrt"):
-        pytest.skip("ONNX Runtime's runs are enqueued")
-    with warnings.catch_warnings(record=True) as seen:
+        pytest.skip("only TensorRT's runs are captured")
+    with warnings.catch_warnings(record=True) as recorded:
         warnings.simplefilter("always")
         device.say(SHORT)
-    assert not [warning for warning in seen if warning.category is CaptureWarning and "decoder" in str(warning.message)]
+    assert not [
+        warning for warning in recorded if warning.category is CaptureWarning and "decoder" in str(warning.message)
+    ]
+    step = device.backend.open("decoder_step")
+    assert isinstance(step, CudaGraphRunner)
+    assert step.capturable  # false from the first failed capture on, which warned then
 
 
-def test_device_memory_stays_where_it_was(device: Synthesizer) -> None:
+def test_device_memory_is_bounded(device: Synthesizer) -> None:
     """200 utterances of mixed lengths and batch sizes."""
-    from cuda.bindings import driver
 
     def used() -> int:
         gc.collect()
-        error, free, total = driver.cuMemGetInfo()
-        assert error == driver.CUresult.CUDA_SUCCESS
-        return int(total) - int(free)
+        memory = device_memory(0)
+        return memory.total - memory.free
 
     words = LONG.split()
     rng = np.random.default_rng(0)
-    spoken, settled = 0, 0
-    while spoken < 200:
+    count, baseline = 0, 0
+    while count < 200:
         texts = [" ".join(words[: rng.integers(1, len(words))]) for _ in range(rng.integers(1, 5))]
         device.say_batch(texts, options=SpeechOptions(max_frames=300))
-        spoken += len(texts)
-        if spoken >= 10 and not settled:
-            settled = used()
-    assert used() - settled <= 64 << 20  # the pool keeps what it has; shapes seen for the first time add to it
+        count += len(texts)
+        if count >= 10 and not baseline:
+            baseline = used()
+    assert used() - baseline <= 64 << 20  # the memory pool keeps its blocks and grows with new shapes

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacoglow.benchmarks import peer
+from tacoglow.benchmarks import torchaudio_peer
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.models.download import PUBLISHED
 
@@ -75,7 +75,7 @@ def torchaudio_tacotron2() -> Callable[[Tacotron2], Any]:
     """Returns torchaudio's model with the weights of one of this package's models."""
     if importlib.util.find_spec("torchaudio") is None:
         pytest.skip("torchaudio is not installed")
-    return peer.torchaudio_tacotron2
+    return torchaudio_peer.torchaudio_tacotron2
 
 
 class Registry(ThreadingHTTPServer):

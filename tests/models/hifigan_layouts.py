@@ -95,8 +95,8 @@ def _layers(plan: Plan, bands: int) -> Iterator[tuple[str, tuple[int, int, int],
         for j, (size, dilations) in enumerate(zip(kernels, plan["resblock_dilation_sizes"], strict=True)):
             for part in ("convs1", "convs2") if plan["resblock"] == "1" else ("convs",):
                 for m in range(len(dilations)):
-                    yield f"resblocks.{i * len(kernels) + j}.{part}.{m}", (width, width, size), 0.7
-    yield "conv_post", (1, width, 7), 0.6
+                    yield f"resblocks.{i * len(kernels) + j}.{part}.{m}", (width, width, size), 0.5
+    yield "conv_post", (1, width, 7), 0.3
 
 
 def _tensor(values: Any) -> Tensor:
@@ -197,7 +197,7 @@ def nemo(folder: Path, plan: Plan, state: State) -> Path:
 def coqui_config(plan: Plan, **audio: Any) -> Plan:
     names = {"upsample_factors": "upsample_rates", "resblock_type": "resblock"}
     params = {key: plan[names.get(key, key)] for key in (*names, *(k for k in plan if k not in names.values()))}
-    settings = {"sample_rate": 22050, "fft_size": 1024, "hop_length": 256, "win_length": 1024, "num_mels": 80}
+    settings: Plan = {"sample_rate": 22050, "fft_size": 1024, "hop_length": 256, "win_length": 1024, "num_mels": 80}
     settings |= {"mel_fmin": 0.0, "mel_fmax": 8000.0, "signal_norm": False, "log_func": "np.log", "spec_gain": 1}
     return {"generator_model_params": params, "audio": settings | audio}
 

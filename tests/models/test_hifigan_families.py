@@ -33,9 +33,7 @@ BLOCK2 = PLANS["v3"] | {"upsample_initial_channel": 32}
 
 def graph_bytes(model: HiFiGAN, folder: Path) -> bytes:
     tacotron2 = Tacotron2(Tacotron2Config(encoder_embedding_dim=8, symbols_embedding_dim=8, attention_rnn_dim=8))
-    graphs: dict[str, Graph] = {
-        graph.name: graph for graph in build_graphs(tacotron2, model, Denoiser(model), "fp32")
-    }
+    graphs: dict[str, Graph] = {graph.name: graph for graph in build_graphs(tacotron2, model, Denoiser(model), "fp32")}
     write_onnx(graphs["hifigan"], folder / "hifigan.onnx", "fp32")
     return (folder / "hifigan.onnx").read_bytes()
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacoglow.benchmarks.peer import dropout_masks
+from tacoglow.benchmarks.torchaudio_peer import dropout_masks
 from tacoglow.models import Tacotron2, Tacotron2Config
 from tacoglow.tests.conftest import TACOTRON2
 from tacoglow.tests.tolerances import PUBLISHED

@@ -1,4 +1,4 @@
-"""The tiny voice, ready to speak."""
+"""The tiny voice on ONNX Runtime's CPU provider."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def voice(tiny_bundle: Path) -> Synthesizer:
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    """Random weights often reach the frame limit; the tests that are about its warning ask for it."""
+    """Ignore warnings about the frame limit, which random weights often reach; tests of the warning record it."""
     warnings.simplefilter("ignore", FrameLimitWarning)

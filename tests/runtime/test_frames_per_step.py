@@ -1,4 +1,4 @@
-"""Voices whose decoder makes several frames a step (r = 2, 3), against a loop over the plain modules written here."""
+"""Compares voices with several frames per decoder step (r = 2, 3) with a plain loop over the PyTorch modules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tacoglow.tests import tolerances
 from tacoglow.tests.conftest import TinyCheckpoints
 
 TEXTS = ["I missed you, and the rest.", "No.", "Hello world!"]
-NEVER = 1.0 - 1e-12  # a gate threshold: every utterance goes on to the frame limit
+NEVER = 1.0 - 1e-12  # a gate threshold that is never exceeded: every utterance reaches the frame limit
 
 pytestmark = pytest.mark.filterwarnings("ignore:the gate")
 
@@ -40,18 +40,18 @@ def voice(reduced_bundle: Path) -> Synthesizer:
 
 @torch.no_grad()
 def expected_speech(model: Tacotron2, ids: list[int], noise: Noise, threshold: float, n_steps: int) -> dict[str, Any]:
-    """NVIDIA/tacotron2's Decoder.inference and parse_decoder_outputs in NumPy, around our modules' single steps."""
+    """NVIDIA/tacotron2's Decoder.inference and parse_decoder_outputs in NumPy, around single steps of our modules."""
     r, bands = model.config.n_frames_per_step, model.config.n_mel_channels
     dropout = noise.prenet_dropout(0, n_steps, 2, model.config.prenet_dim)
     encoded = model.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
     state = model.decoder.initial_state(encoded[0])
-    made = torch.zeros(1, r * bands)
+    group = torch.zeros(1, r * bands)
     frames: list[NDArray[Any]] = []
     gates: list[float] = []
     alignment: list[NDArray[Any]] = []
     while len(gates) < n_steps and not (gates and gates[-1] > threshold):
-        made, gate, state = model.decoder(made, torch.from_numpy(dropout[None, len(gates)]), state, *encoded)
-        frames += [made[0, k * bands : (k + 1) * bands].numpy() for k in range(r)]
+        group, gate, state = model.decoder(group, torch.from_numpy(dropout[None, len(gates)]), state, *encoded)
+        frames += [group[0, k * bands : (k + 1) * bands].numpy() for k in range(r)]
         alignment += [state.attention_weights[0].numpy()] * r
         gates.append(float(torch.sigmoid(gate)))
     mel = model.postnet(torch.from_numpy(np.stack(frames, 1)[None]), torch.tensor([len(frames)]))[0].numpy()
@@ -66,7 +66,7 @@ def expected_speech(model: Tacotron2, ids: list[int], noise: Noise, threshold: f
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "torchscript"])
-def test_speech_is_that_of_the_modules(tacotron2: Tacotron2, reduced_bundle: Path, backend: str) -> None:
+def test_speech_equals_pytorch_modules(tacotron2: Tacotron2, reduced_bundle: Path, backend: str) -> None:
     tts = Synthesizer.load(reduced_bundle, backend, threads=1)
     n_steps = 41 // tacotron2.config.n_frames_per_step
     ends = set()
@@ -80,12 +80,12 @@ def test_speech_is_that_of_the_modules(tacotron2: Tacotron2, reduced_bundle: Pat
             assert getattr(got, name).shape == expected[name].shape
             np.testing.assert_allclose(getattr(got, name), expected[name], atol=tolerances.TORCHSCRIPT)
         assert len(got.samples) == got.mel.shape[1] * tts.manifest.audio.hop_length
-    assert {reason for reason, _ in ends} == {"gate", "frame_limit"}  # so that both ends have been compared
+    assert {reason for reason, _ in ends} == {"gate", "frame_limit"}  # both stop reasons were compared
     assert len(ends) > 4
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 7])
-def test_a_stream_adds_up_to_the_whole(voice: Synthesizer, chunk: int) -> None:
+def test_stream_equals_unstreamed_speech(voice: Synthesizer, chunk: int) -> None:
     for seed, options in ((0, SpeechOptions()), (1, SpeechOptions()), (2, SpeechOptions(gate_threshold=NEVER))):
         whole = voice.say(TEXTS[0], seed, options).samples
         samples = np.concatenate(list(voice.stream(TEXTS[0], seed, chunk, 2, None, options)))
@@ -93,7 +93,7 @@ def test_a_stream_adds_up_to_the_whole(voice: Synthesizer, chunk: int) -> None:
         np.testing.assert_allclose(samples, whole, atol=tolerances.WINDOWS * np.abs(whole).max(initial=1.0))
 
 
-def test_a_batch_speaks_what_each_speaks_alone(voice: Synthesizer) -> None:
+def test_batch_equals_single_items(voice: Synthesizer) -> None:
     batch = voice.say_batch(TEXTS, [3, 4, 5])
     for text, seed, audio in zip(TEXTS, (3, 4, 5), batch, strict=True):
         alone = voice.say(text, seed)
@@ -101,7 +101,7 @@ def test_a_batch_speaks_what_each_speaks_alone(voice: Synthesizer) -> None:
         np.testing.assert_array_equal(audio.utterances[0].alignment, alone.utterances[0].alignment)
 
 
-def test_limits_are_whole_steps(voice: Synthesizer) -> None:
+def test_frame_limits_are_whole_steps(voice: Synthesizer) -> None:
     r = voice.manifest.decoder.frames_per_step
     assert voice.manifest.decoder.max_frames == voice.manifest.range("F").max == 41 - 41 % r
     for frames in (r, r + 1, 13):
@@ -111,7 +111,7 @@ def test_limits_are_whole_steps(voice: Synthesizer) -> None:
         voice.say(TEXTS[0], 0, SpeechOptions(max_frames=r - 1))
 
 
-def test_a_limit_below_one_step_is_refused(
+def test_frame_limit_below_one_step_is_rejected(
     tacotron2: Tacotron2, tiny_checkpoints: TinyCheckpoints, tmp_path: Path
 ) -> None:
     r = tacotron2.config.n_frames_per_step
@@ -128,7 +128,7 @@ def test_a_limit_below_one_step_is_refused(
         )
 
 
-def test_a_manifest_of_before_reads_as_one_frame_a_step(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_frames_per_step_defaults_to_one(tiny_bundle: Path, tmp_path: Path) -> None:
     content = (tiny_bundle / "manifest.json").read_bytes()
     older = content.replace(b'  "frames_per_step": 1,\n', b"")
     assert older != content

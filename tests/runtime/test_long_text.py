@@ -1,4 +1,4 @@
-"""A chapter of a book, and twenty thousand words."""
+"""Synthesis of long texts: pages, a chapter of a book, and 20,000 words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tacoglow import Synthesizer
 from tacoglow.runtime.pieces import split_into_pieces
 
-# The lines of LJ Speech's test list: seven books' sentences with their abbreviations, numbers and quotations.
+# LJ Speech's test list: sentences of seven books, with abbreviations, numbers and quotations.
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "text_english.json").read_text(encoding="utf-8"))
 LINES = [case["text"] for case in CASES[:500]]
 CHAPTER = " ".join(LINES)
@@ -24,16 +24,16 @@ def quiet() -> None:
     warnings.simplefilter("ignore")
 
 
-def test_a_chapter_is_planned_whole(voice: Synthesizer) -> None:
+def test_chapter_is_split_without_losing_text(voice: Synthesizer) -> None:
     limit = voice.manifest.range("T").max
     pieces = split_into_pieces(voice.front_end, CHAPTER, limit)
     assert len(CHAPTER.split()) > 8000
-    # Cuts within a dash or a long word leave no space behind, so the comparison is without any.
+    # Splits at a dash or in a long word add no space, so compare without spaces.
     assert "".join("".join(piece.text.split()) for piece in pieces) == "".join(CHAPTER.split())
     assert max(len(voice.front_end.encode(piece.text)) for piece in pieces) <= limit
 
 
-def test_pages_are_spoken_the_same_whole_and_streamed(voice: Synthesizer) -> None:
+def test_streamed_page_equals_unstreamed_page(voice: Synthesizer) -> None:
     page = " ".join(LINES[:12])
     whole = voice.say(page, seed=3)
     assert " ".join(utterance.text for utterance in whole.utterances).split() == page.split()
@@ -42,8 +42,8 @@ def test_pages_are_spoken_the_same_whole_and_streamed(voice: Synthesizer) -> Non
 
 
 @pytest.mark.slow
-def test_twenty_thousand_words_stream_in_flat_memory(voice: Synthesizer) -> None:
-    """Resident memory after the first tenth is what it is at the end, within what one utterance takes."""
+def test_stream_of_20000_words_has_constant_memory(voice: Synthesizer) -> None:
+    """Resident memory does not grow after the first tenth by more than one utterance needs."""
     text = " ".join([CHAPTER] * 3)
     assert len(text.split()) > 20_000
     pieces = len(split_into_pieces(voice.front_end, text, voice.manifest.range("T").max))

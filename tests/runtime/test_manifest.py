@@ -1,4 +1,4 @@
-"""Manifest versions: older bundles keep their meaning, newer ones are rejected with the way out."""
+"""Manifest versions: older bundles load with the same settings, newer ones are rejected with a fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest, with_digest
 from tacoglow.runtime.errors import BundleError
 from tacoglow.runtime.manifest import FORMAT_MINOR, Manifest, SynthesisSettings
 
-# What bundles of format 1.0 were made for, when these numbers were constants of the runtime.
+# Settings of bundles of format 1.0, when they were constants of the runtime.
 FORMAT_1_0 = {
     "window_frames": 768,
     "smallest_token_bucket": 32,
@@ -39,24 +39,24 @@ Load = Callable[[Callable[[dict[str, Any]], object]], Manifest]
 
 def test_export_writes_the_synthesis_settings(tiny_bundle: Path) -> None:
     content = json.loads((tiny_bundle / MANIFEST_NAME).read_text())
-    assert (content["format_version"], content["format_minor"]) == (1, FORMAT_MINOR) == (1, 1)
+    assert (content["format_version"], content["format_minor"]) == (1, FORMAT_MINOR) == (1, 2)
     assert content["synthesis"] == FORMAT_1_0
 
 
-def test_format_1_0_loads_with_its_settings(load_changed: Load) -> None:
+def test_format_1_0_loads_with_default_settings(load_changed: Load) -> None:
     manifest = load_changed(lambda content: (content.pop("format_minor"), content.pop("synthesis")))
     assert manifest.format_minor == 0
     assert manifest.synthesis == SynthesisSettings(**FORMAT_1_0)
 
 
-def test_settings_of_the_bundle_are_used(load_changed: Load) -> None:
+def test_settings_are_read_from_the_manifest(load_changed: Load) -> None:
     manifest = load_changed(lambda content: content["synthesis"].update(window_frames=100, segment_frames=50))
     assert (manifest.synthesis.window_frames, manifest.synthesis.segment_frames) == (100, 50)
 
 
 def test_newer_minor_is_rejected(load_changed: Load) -> None:
-    with pytest.raises(BundleError, match=r"format_minor 2 is newer than the 1 that this version reads; upgrade"):
-        load_changed(lambda content: content.update(format_minor=2, something_new=True))
+    with pytest.raises(BundleError, match=r"format_minor 3 is newer than the 2 that this version reads; upgrade"):
+        load_changed(lambda content: content.update(format_minor=3, something_new=True))
 
 
 def test_segment_longer_than_a_window_is_rejected(load_changed: Load) -> None:

@@ -1,4 +1,4 @@
-"""The noise against Philox written out from its paper, and its windows against each other."""
+"""Compares the noise with Philox as written in its paper, and windows of noise with each other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ seeds = st.integers(0, MASK)
 
 
 def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Philox 4x64-10 as Salmon et al. define it, in Python's integers."""
+    """Philox 4x64-10 as defined by Salmon et al., in Python integers."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -29,12 +29,12 @@ def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[in
 
 
 @given(seeds, st.integers(0, 2**40), st.integers(0, 1), st.integers(0, 2**50))
-def test_words_are_philox_of_seed_and_position(seed: int, utterance: int, stream: int, block: int) -> None:
+def test_words_equal_philox_of_seed_and_position(seed: int, utterance: int, stream: int, block: int) -> None:
     expected = philox((block + 1, stream, 0, 0), (seed, utterance))
     assert tuple(int(word) for word in Noise(seed, utterance).words(stream, block, 1)) == expected
 
 
-def test_published_vector() -> None:
+def test_philox_published_vector() -> None:
     """Random123's known answer for an all-zero counter and key."""
     assert philox((0, 0, 0, 0), (0, 0)) == (
         0x16554D9ECA36314C,
@@ -44,7 +44,7 @@ def test_published_vector() -> None:
     )
 
 
-def test_dropout_bits_are_the_units_in_order() -> None:
+def test_dropout_bits_are_units_in_order() -> None:
     layers, width, frame = 2, 100, 7  # 200 bits of a block of 256
     words = philox((frame + 1, DROPOUT_STREAM, 0, 0), (3, 0))
     bits = [words[i // 64] >> (i % 64) & 1 for i in range(layers * width)]
@@ -52,8 +52,8 @@ def test_dropout_bits_are_the_units_in_order() -> None:
     np.testing.assert_array_equal(Noise(3).prenet_dropout(frame, 1, layers, width), expected)
 
 
-def test_z_is_box_and_mullers_transform() -> None:
-    group_size, group = 6, 11  # two blocks a group, of which the last two words are not used
+def test_z_is_box_muller_transform() -> None:
+    group_size, group = 6, 11  # two blocks per group; the last two words are unused
     words = [w for block in (22, 23) for w in philox((block + 1, Z_STREAM, 0, 0), (5, 2))]
     uniform = [(word >> 11) * 2.0**-53 for word in words]
     expected = []
@@ -64,7 +64,7 @@ def test_z_is_box_and_mullers_transform() -> None:
 
 
 @given(seeds, st.integers(0, 300), st.integers(1, 40))
-def test_a_window_is_what_the_whole_holds_there(seed: int, first: int, size: int) -> None:
+def test_window_equals_part_of_complete_noise(seed: int, first: int, size: int) -> None:
     noise = Noise(seed)
     whole = noise.z(0, first + size, 8)
     np.testing.assert_array_equal(noise.z(first, size, 8), whole[:, first:])
@@ -74,15 +74,15 @@ def test_a_window_is_what_the_whole_holds_there(seed: int, first: int, size: int
 
 @given(seeds, st.lists(st.tuples(st.integers(0, 9000), st.integers(1, 5000)), min_size=1, max_size=3))
 @settings(deadline=None, max_examples=20)
-def test_drawn_ahead_it_is_the_same(seed: int, windows: list[tuple[int, int]]) -> None:
-    """Windows within what was drawn before the first was asked for, across its end, and beyond the limit."""
-    with ThreadPoolExecutor(1) as drawer:
-        ahead = PrefetchedNoise(Noise(seed, 3), 8, 7000, drawer)
+def test_prefetched_noise_equals_noise(seed: int, windows: list[tuple[int, int]]) -> None:
+    """Windows inside the prefetched part, across its end, and after the limit."""
+    with ThreadPoolExecutor(1) as executor:
+        prefetched = PrefetchedNoise(Noise(seed, 3), 8, 7000, executor)
         for first, size in windows:
-            np.testing.assert_array_equal(ahead.z(first, size, 8), Noise(seed, 3).z(first, size, 8))
+            np.testing.assert_array_equal(prefetched.z(first, size, 8), Noise(seed, 3).z(first, size, 8))
 
 
-def test_distributions() -> None:
+def test_noise_distributions() -> None:
     noise = Noise(0)
     z = noise.z(0, 50_000, 8).astype(np.float64)
     n = z.size
@@ -100,6 +100,6 @@ def test_seeds_and_utterances_differ() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
-def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+def test_seed_out_of_range_is_rejected(seed: int) -> None:
     with pytest.raises(RequestError, match="seed: expected an integer from 0"):
         Noise(seed)

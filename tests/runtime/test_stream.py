@@ -1,4 +1,4 @@
-"""Streams against wholes, long texts, stopping, cancelling."""
+"""Streams compared with unstreamed speech, batches, long texts, stop conditions, cancellation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tacoglow.tests import tolerances
 
 TEXT = "I missed you, and the rest."
 LONG = "One sentence is short. Another one, a little longer, is here! And a third: it follows? Yes."
-FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
+FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance has 40 frames
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -41,7 +41,7 @@ FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: eve
     st.sampled_from([0.5, 0.8, 1.0 - 1e-12]),
     st.sampled_from([0.0, 0.4]),
 )
-def test_a_stream_adds_up_to_the_whole(
+def test_stream_equals_unstreamed_speech(
     voice: Synthesizer,
     text: str,
     seed: int,
@@ -60,33 +60,33 @@ def test_a_stream_adds_up_to_the_whole(
     np.testing.assert_allclose(samples, whole.samples, atol=tolerances.WINDOWS * max(1.0, np.abs(samples).max()))
 
 
-def test_less_context_is_another_rendering_of_the_same_length(voice: Synthesizer) -> None:
+def test_less_context_changes_samples_but_not_length(voice: Synthesizer) -> None:
     whole = voice.say(TEXT, options=FOREVER).samples
     samples = np.concatenate(list(voice.stream(TEXT, chunk_frames=4, context_frames=0, options=FOREVER)))
     assert samples.shape == whole.shape
     assert np.abs(samples - whole).max() > 100 * tolerances.WINDOWS
 
 
-def test_chunks_come_while_the_rest_is_undecoded(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segments_are_yielded_before_the_rest_is_decoded(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
     record = DecoderSession._record
 
-    def counted(session: DecoderSession, chunk: Chunk) -> None:
+    def record_and_count(session: DecoderSession, chunk: Chunk) -> None:
         decoded.append(session.frame)
         record(session, chunk)
 
-    monkeypatch.setattr(DecoderSession, "_record", counted)
-    hop, reach = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
+    monkeypatch.setattr(DecoderSession, "_record", record_and_count)
+    hop, context = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
     after = voice.manifest.vocoder.frames_after
     stream = voice.stream(TEXT, chunk_frames=6, first_chunk_frames=2, context_frames=None, options=FOREVER)
     assert len(next(stream)) == 2 * hop
-    assert len(decoded) == 2 + after + reach
+    assert len(decoded) == 2 + after + context
     assert len(next(stream)) == 6 * hop
-    assert len(decoded) == 2 + 6 + after + reach
+    assert len(decoded) == 2 + 6 + after + context
 
 
-def test_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
-    """Ten and a hundred times the text: the stream's peak stays where it was, within a chunk or so."""
+def test_stream_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
+    """The stream's peak memory for 100 repeats of a text is that for 10 repeats, up to about a segment."""
     peaks = []
     for repeats in (10, 100):
         text = " ".join([LONG] * repeats)
@@ -96,11 +96,11 @@ def test_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    text_itself = 40 * sys.getsizeof(LONG) * 100  # its pieces as strings, and what splitting them takes
-    assert peaks[1] < 1.2 * peaks[0] + text_itself
+    text_bytes = 40 * sys.getsizeof(LONG) * 100  # the pieces as strings, and the memory that splitting needs
+    assert peaks[1] < 1.2 * peaks[0] + text_bytes
 
 
-def test_a_thousand_abandoned_streams_leave_nothing(voice: Synthesizer) -> None:
+def test_abandoned_streams_free_their_memory(voice: Synthesizer) -> None:
     def abandon(count: int) -> None:
         for seed in range(count):
             with voice.stream(TEXT, seed, first_chunk_frames=1, options=FOREVER) as stream:
@@ -118,7 +118,7 @@ def test_a_thousand_abandoned_streams_leave_nothing(voice: Synthesizer) -> None:
     np.testing.assert_array_equal(voice.say(TEXT).samples, voice.say(TEXT).samples)
 
 
-def test_cancelling_stops_at_a_boundary_and_the_voice_goes_on(voice: Synthesizer) -> None:
+def test_cancelled_request_leaves_voice_usable(voice: Synthesizer) -> None:
     expected = voice.say(LONG).samples
     for after in (0, 1, 3):
         with pytest.raises(Cancelled):
@@ -128,58 +128,59 @@ def test_cancelling_stops_at_a_boundary_and_the_voice_goes_on(voice: Synthesizer
     np.testing.assert_array_equal(voice.say(LONG).samples, expected)
 
 
-def cancelled_after(looks: int) -> SpeechOptions:
+def cancelled_after(n: int) -> SpeechOptions:
+    """Options whose `cancelled` returns true after n calls."""
     calls = itertools.count()
-    return SpeechOptions(cancelled=lambda: next(calls) >= looks)
+    return SpeechOptions(cancelled=lambda: next(calls) >= n)
 
 
-def test_a_deadline_is_a_cancellation(voice: Synthesizer) -> None:
+def test_deadline_as_cancellation(voice: Synthesizer) -> None:
     deadline = time.monotonic() - 1.0
     with pytest.raises(Cancelled):
         voice.say(TEXT, options=SpeechOptions(cancelled=lambda: time.monotonic() > deadline))
 
 
-def test_a_retry_speaks_with_other_noise_and_says_how_it_ended(voice: Synthesizer) -> None:
-    """With a frame limit that some seeds keep and others don't, retries turn limits into ends."""
+def test_retries_use_new_noise(voice: Synthesizer) -> None:
+    """With a frame limit that some seeds reach, retries find noise with which the gate fires."""
     lengths = {seed: voice.say(TEXT, seed).utterances[0].mel.shape[1] for seed in range(12)}
     limit = sorted(lengths.values())[len(lengths) // 2] + 1
-    stuck = [seed for seed, length in lengths.items() if length >= limit]
-    assert stuck
+    limited = [seed for seed, length in lengths.items() if length >= limit]
+    assert limited
     with pytest.warns(FrameLimitWarning):
-        plain = voice.say_batch([TEXT] * len(stuck), stuck, SpeechOptions(max_frames=limit))
+        plain = voice.say_batch([TEXT] * len(limited), limited, SpeechOptions(max_frames=limit))
     assert {audio.stop_reason for audio in plain} == {"frame_limit"}
-    retried = voice.say_batch([TEXT] * len(stuck), stuck, SpeechOptions(max_frames=limit, retries=20))
+    retried = voice.say_batch([TEXT] * len(limited), limited, SpeechOptions(max_frames=limit, retries=20))
     assert {audio.stop_reason for audio in retried} == {"gate"}
-    # What a retry speaks is the utterance's own next noise, whatever else was in the batch.
+    # A retry uses the utterance's next noise, regardless of the batch.
     ids = voice.front_end.encode(TEXT)
-    for seed, audio in zip(stuck, retried, strict=True):
+    for seed, audio in zip(limited, retried, strict=True):
         options = SpeechOptions(max_frames=limit)
         attempts = (voice.speak_ids([ids], [Noise(seed).for_attempt(k)], options)[0] for k in range(1, 21))
         ended = next(utterance for utterance in attempts if utterance.stop_reason == "gate")
         np.testing.assert_array_equal(audio.samples, ended.samples)
 
 
-def test_a_chunk_is_at_most_a_vocoder_window(voice: Synthesizer) -> None:
+def test_segment_longer_than_a_window_is_rejected(voice: Synthesizer) -> None:
     with pytest.raises(RequestError, match="chunk frames: expected at most 768, a vocoder window, got 769"):
         voice.stream(TEXT, chunk_frames=769)
 
 
-def test_a_stream_takes_no_retries(voice: Synthesizer) -> None:
+def test_stream_rejects_retries(voice: Synthesizer) -> None:
     with pytest.raises(RequestError, match="retries: a stream cannot take back"):
         voice.stream(TEXT, options=SpeechOptions(retries=1))
 
 
-def test_attention_at_the_end_ends_the_utterance(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate never fires; from frame 5 on the attention is made to stay on the last token."""
+def test_attention_stop(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate never fires; from frame 5 on, the attention is set to the last token."""
     ids = voice.front_end.encode(TEXT)
-    run = DecoderSession._record
+    record = DecoderSession._record
 
-    def attentive(session: DecoderSession, chunk: Chunk) -> None:
+    def record_attention_at_end(session: DecoderSession, chunk: Chunk) -> None:
         weights = np.zeros_like(chunk.attention_weights)
         weights[:, :, len(ids) - 1 if session.frame >= 5 else 0] = 1.0
-        run(session, replace(chunk, attention_weights=weights))
+        record(session, replace(chunk, attention_weights=weights))
 
-    monkeypatch.setattr(DecoderSession, "_record", attentive)
+    monkeypatch.setattr(DecoderSession, "_record", record_attention_at_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
     audio = voice.say(TEXT, options=options)
     assert audio.stop_reason == "attention_end"
@@ -187,21 +188,19 @@ def test_attention_at_the_end_ends_the_utterance(voice: Synthesizer, monkeypatch
     assert voice.say(TEXT, options=FOREVER).stop_reason == "frame_limit"
 
 
-def test_attention_that_wanders_off_again_has_still_ended_the_item(
-    voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two items at once: the first one's attention stays at the end, then leaves it while the other goes on."""
+def test_attention_stop_is_final(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two items, the first one's attention stays at the end, then leaves it while the other item continues."""
     ids = [voice.front_end.encode("Hello, you."), voice.front_end.encode("Hello, me.")]
-    run = DecoderSession._record
+    record = DecoderSession._record
 
-    def wandering(session: DecoderSession, chunk: Chunk) -> None:
+    def record_attention_leaving_end(session: DecoderSession, chunk: Chunk) -> None:
         weights = np.zeros_like(chunk.attention_weights)
         weights[:, :, 0] = 1.0
         if 2 <= session.frame < 2 + ATTENTION_PATIENCE:
             weights[:, 0] = np.eye(weights.shape[2])[len(ids[0]) - 1]
-        run(session, replace(chunk, attention_weights=weights))
+        record(session, replace(chunk, attention_weights=weights))
 
-    monkeypatch.setattr(DecoderSession, "_record", wandering)
+    monkeypatch.setattr(DecoderSession, "_record", record_attention_leaving_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
     with pytest.warns(FrameLimitWarning):
         first, second = voice.speak_ids(ids, [Noise(0), Noise(1)], options)
@@ -209,7 +208,7 @@ def test_attention_that_wanders_off_again_has_still_ended_the_item(
     assert (second.stop_reason, second.mel.shape[1]) == ("frame_limit", 40)
 
 
-def test_long_texts_pause_as_they_are_punctuated(voice: Synthesizer) -> None:
+def test_pauses_follow_punctuation(voice: Synthesizer) -> None:
     limit = voice.manifest.range("T").max
     pieces = split_into_pieces(voice.front_end, LONG, limit)
     assert " ".join(piece.text for piece in pieces) == LONG
@@ -218,7 +217,7 @@ def test_long_texts_pause_as_they_are_punctuated(voice: Synthesizer) -> None:
     assert pause_after('"Quoted."') == pause_after("End.")
 
 
-def test_seams_fade_and_nothing_else_changes(voice: Synthesizer) -> None:
+def test_only_seams_between_pieces_fade(voice: Synthesizer) -> None:
     audio = voice.say(LONG)
     rate, position = audio.sampling_rate, 0
     fade = int(FADE_SECONDS * rate)
@@ -232,20 +231,20 @@ def test_seams_fade_and_nothing_else_changes(voice: Synthesizer) -> None:
         position += len(spoken) + int(pause_after(utterance.text) * rate)
 
 
-def test_fades_of_the_very_short() -> None:
+def test_fades_of_short_samples() -> None:
     assert apply_fades(np.ones(3, np.float32), 22050, True, True).shape == (3,)
     assert apply_fades(np.zeros(0, np.float32), 22050, True, True).shape == (0,)
 
 
 def limits(voice: Synthesizer, max_batch: int) -> Manifest:
-    """The voice's manifest with room for 256 tokens and max_batch items."""
+    """The voice's manifest with limits of 256 tokens and max_batch items."""
     ranges = {"T": DimRange(min=1, typical=1, max=256), "B": DimRange(min=1, typical=1, max=max_batch)}
     return msgspec.structs.replace(voice.manifest, dimensions=voice.manifest.dimensions | ranges)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.integers(0, 100), st.integers(1, 256), max_size=40), st.integers(1, 8))
-def test_batches_hold_everything_once_and_one_bucket_each(
+def test_batches_contain_each_item_once_and_one_bucket(
     voice: Synthesizer, lengths: dict[int, int], max_batch: int
 ) -> None:
     manifest = limits(voice, max_batch)
@@ -258,6 +257,6 @@ def test_batches_hold_everything_once_and_one_bucket_each(
 
 
 @pytest.mark.parametrize("options", [{"chunk_frames": 0}, {"first_chunk_frames": 0}, {"context_frames": -1}])
-def test_stream_options_out_of_range(options: dict[str, int]) -> None:
+def test_stream_options_out_of_range_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(RequestError, match="frames: expected"):
         StreamOptions(**options)

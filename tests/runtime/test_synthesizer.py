@@ -1,4 +1,4 @@
-"""The runtime over a tiny exported voice: batches, windows, limits, seeds."""
+"""The synthesizer with a tiny exported voice: batches, windows, limits, seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tacoglow.runtime.synthesizer import FrameLimitWarning
 from tacoglow.runtime.vocoder import Samples, Vocoder
 from tacoglow.tests import tolerances
 
-MID_LIMIT = 5  # frames: some of the tiny voice's utterances end before
+MID_LIMIT = 5  # frames; some of the tiny voice's utterances end earlier, some do not
 TEXTS = ["Hello world.", "I missed you, and the rest.", "No.", "A longer sentence than these."]
 
 
@@ -34,24 +34,22 @@ def assert_same(a: Audio, b: Audio) -> None:
     st.lists(st.tuples(st.sampled_from(TEXTS), st.integers(0, 50)), min_size=1, max_size=7),
     st.sampled_from([MID_LIMIT, 40]),
 )
-def test_a_batch_gives_item_by_item_what_each_gives_alone(
-    voice: Synthesizer, items: list[tuple[str, int]], limit: int
-) -> None:
+def test_batch_equals_single_items(voice: Synthesizer, items: list[tuple[str, int]], limit: int) -> None:
     options = SpeechOptions(max_frames=limit)
     batch = voice.say_batch([text for text, _ in items], [seed for _, seed in items], options)
     for audio, (text, seed) in zip(batch, items, strict=True):
         assert_same(audio, voice.say(text, seed, options))
 
 
-def test_some_stop_by_the_gate_and_some_at_the_limit(voice: Synthesizer) -> None:
-    """The test above compares something: both ends of an utterance occur, at different lengths."""
+def test_texts_reach_both_stop_reasons(voice: Synthesizer) -> None:
+    """Check that the test above is not vacuous: both stop reasons occur, at different lengths."""
     options = SpeechOptions(max_frames=MID_LIMIT)
     utterances = [voice.say(text, seed, options).utterances[0] for text in TEXTS for seed in range(6)]
     assert {utterance.stop_reason for utterance in utterances} == {"gate", "frame_limit"}
     assert len({utterance.mel.shape[1] for utterance in utterances}) > 3
 
 
-def test_an_utterance_holds_its_frames_before_the_gate(voice: Synthesizer) -> None:
+def test_utterance_contains_the_frames_before_the_gate(voice: Synthesizer) -> None:
     hop = voice.manifest.audio.hop_length
     for seed in range(8):
         utterance = voice.say(TEXTS[1], seed).utterances[0]
@@ -62,7 +60,7 @@ def test_an_utterance_holds_its_frames_before_the_gate(voice: Synthesizer) -> No
         np.testing.assert_allclose(utterance.alignment.sum(1), 1.0, atol=1e-5)
 
 
-def test_the_same_seed_speaks_the_same_and_another_does_not(voice: Synthesizer) -> None:
+def test_speech_depends_on_the_seed(voice: Synthesizer) -> None:
     one, again, other = (voice.say(TEXTS[0], seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one.samples, again.samples)
     assert one.samples.shape != other.samples.shape or not np.array_equal(one.samples, other.samples)
@@ -70,7 +68,7 @@ def test_the_same_seed_speaks_the_same_and_another_does_not(voice: Synthesizer) 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 1000), st.sampled_from([0.0, 0.3]))
-def test_windows_of_the_vocoder_add_up_to_the_whole(
+def test_vocoder_windows_equal_one_window(
     voice: Synthesizer, frames: int, window: int, seed: int, strength: float
 ) -> None:
     mel = np.random.default_rng(seed).normal(-4, 2, (voice.manifest.audio.n_mel_channels, frames)).astype(np.float32)
@@ -80,7 +78,7 @@ def test_windows_of_the_vocoder_add_up_to_the_whole(
     np.testing.assert_allclose(windows, whole, atol=tolerances.WINDOWS * max(1.0, np.abs(whole).max()))
 
 
-def test_a_long_text_is_split_and_spoken_whole(voice: Synthesizer) -> None:
+def test_long_text_is_split_without_losing_text(voice: Synthesizer) -> None:
     text = "One sentence is short. Another one is a little longer than that. And a third one follows it."
     audio = voice.say(text)
     assert len(audio.utterances) > 2
@@ -90,13 +88,13 @@ def test_a_long_text_is_split_and_spoken_whole(voice: Synthesizer) -> None:
     assert len(audio.samples) > sum(len(utterance.samples) for utterance in audio.utterances)
 
 
-def test_the_frame_limit_warns_with_a_way_out(voice: Synthesizer) -> None:
+def test_frame_limit_warning_suggests_a_fix(voice: Synthesizer) -> None:
     with pytest.warns(FrameLimitWarning, match=r"not fired within 2 frames.*another --seed"):
         audio = voice.say(TEXTS[0], options=SpeechOptions(max_frames=2, gate_threshold=0.9999))
     assert audio.utterances[0].stop_reason == "frame_limit"
 
 
-def test_sigma_and_denoise_change_the_audio_alone(voice: Synthesizer) -> None:
+def test_sigma_and_denoise_change_only_the_audio(voice: Synthesizer) -> None:
     plain = voice.say(TEXTS[0]).utterances[0]
     for options in (SpeechOptions(sigma=0.0), SpeechOptions(denoise=0.5)):
         changed = voice.say(TEXTS[0], options=options).utterances[0]
@@ -104,14 +102,16 @@ def test_sigma_and_denoise_change_the_audio_alone(voice: Synthesizer) -> None:
         assert not np.array_equal(changed.samples, plain.samples)
 
 
-def test_a_buffer_that_does_not_fit_is_named(voice: Synthesizer) -> None:
+def test_wrong_buffer_is_reported_by_name(voice: Synthesizer) -> None:
     runner = voice.backend.open("encoder")
     ids = np.ones((1, 3), np.int32)
-    with pytest.raises(RequestError, match=r"encoder: token_lengths takes a contiguous int32 \[B\], got int64 \[1\]"):
+    with pytest.raises(
+        RequestError, match=r"encoder: token_lengths: expected a contiguous int32 \[B\], got int64 \[1\]"
+    ):
         runner.run(token_ids=ids, token_lengths=np.ones(1, np.int64))
-    with pytest.raises(RequestError, match=r"encoder: T is 41, this bundle takes 1 to 40"):
+    with pytest.raises(RequestError, match=r"encoder: T is 41, this bundle accepts 1 to 40"):
         runner.run(token_ids=np.ones((1, 41), np.int32), token_lengths=np.full(1, 41, np.int32))
-    with pytest.raises(RequestError, match=r"encoder: token_lengths takes .* got int32 \[2\]"):
+    with pytest.raises(RequestError, match=r"encoder: token_lengths: expected .* got int32 \[2\]"):
         runner.run(token_ids=ids, token_lengths=np.ones(2, np.int32))
 
 
@@ -119,7 +119,7 @@ def test_nan_audio_is_rejected(voice: Synthesizer, monkeypatch: pytest.MonkeyPat
     def broken(*_: object) -> Samples:
         return np.full(100_000, np.nan, np.float32)
 
-    monkeypatch.setattr(Vocoder, "_waveglow_window", broken)
+    monkeypatch.setattr(Vocoder, "_generate", broken)
     with pytest.raises(RequestError, match="NaN or Inf: the weights or the engine are faulty"):
         voice.say(TEXTS[0])
     half = msgspec.structs.replace(voice.manifest, precision="fp16")

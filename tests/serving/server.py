@@ -1,4 +1,4 @@
-"""A real tritonserver on the loopback, from the nvidia-pytriton wheel: its Python backend alone, and no GPU needed.
+"""Runs the tritonserver of the nvidia-pytriton wheel on the loopback: only its Python backend, without a GPU.
 
 python tests/serving/server.py model_repository/     # serves until it is interrupted
 """
@@ -23,40 +23,40 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 STOP_SECONDS = 60
 TEXT_MODELS = ("tacoglow", "tacoglow_stream")
-# Says where the environment's Python has its shared library, its version and its packages.
-ASK = """
+# Run in the environment: prints the folder of libpython, the Python version, and site-packages.
+FACTS = """
 import sysconfig
 print(sysconfig.get_config_var("LIBDIR"), sysconfig.get_python_version(), sysconfig.get_path("purelib"), sep="\\n")
 """
 
 
 class TritonEnvironment:
-    """The virtual environment that holds tritonserver, and tacoglow for its Python backend."""
+    """The virtual environment with tritonserver, and with tacoglow for its Python backend."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or Path(os.environ.get("TACOGLOW_TRITON_VENV", ROOT / ".venv-triton"))
         self.python = self.folder / "bin" / "python"
 
-    def missing(self) -> str | None:
-        """What keeps a server from starting, and the command that mends it; None if nothing."""
+    def unavailable_reason(self) -> str | None:
+        """Why a server cannot start, and the command that fixes it; None if it can."""
         if not self.python.exists():
-            return f"no tritonserver in {self.folder}: make .venv-triton/ready"
+            return f"tritonserver is not installed in {self.folder}: make .venv-triton/ready"
         library, version, packages = self.facts()
         if not (packages / "pytriton" / "tritonserver" / "python_backend_stubs" / version).is_dir():
             return f"nvidia-pytriton in {self.folder} has no stub for Python {version}"
         if not list(Path(library).glob(f"libpython{version}.so*")):
-            return f"Python {version} has no shared library in {library}, which Triton's Python backend links"
+            return f"Python {version} has no shared library in {library}, which Triton's Python backend needs"
         return None
 
     def facts(self) -> tuple[str, str, Path]:
-        """The folder of libpython, the version of Python, site-packages."""
-        answer = subprocess.run([self.python, "-c", ASK], capture_output=True, text=True, check=True).stdout
-        library, version, packages = answer.splitlines()
+        """The folder of libpython, the Python version, site-packages."""
+        output = subprocess.run([self.python, "-c", FACTS], capture_output=True, text=True, check=True).stdout
+        library, version, packages = output.splitlines()
         return library, version, Path(packages)
 
 
 class TritonServer:
-    """tritonserver as a process that is stopped by its own id. Use it as a context."""
+    """A tritonserver process: a context manager that starts it and stops it by its id."""
 
     def __init__(self, repository: Path, options: Sequence[str] = (), models: Sequence[str] = TEXT_MODELS) -> None:
         self.http_port, self.grpc_port, self.metrics_port = _free_ports(3)
@@ -74,7 +74,7 @@ class TritonServer:
             f"--http-port={self.http_port}",
             f"--grpc-port={self.grpc_port}",
             f"--metrics-port={self.metrics_port}",
-            "--model-control-mode=explicit",  # the wheel has no backend for the plain graphs
+            "--model-control-mode=explicit",  # the wheel lacks the backends of the graph models
             *(f"--load-model={model}" for model in models),
             *options,
         ]
@@ -82,7 +82,7 @@ class TritonServer:
             "PATH": f"{TritonEnvironment().python.parent}{os.pathsep}{os.environ['PATH']}",
             "LD_LIBRARY_PATH": library,
         }
-        environment.pop("PYTHONPATH", None)  # what a user has: tacoglow installed in the environment
+        environment.pop("PYTHONPATH", None)  # the server must find tacoglow as users have it: installed
         with self._log_path.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
 
@@ -122,13 +122,13 @@ class TritonServer:
             self.process.wait()
 
     def processes(self) -> list[int]:
-        """The ids of the server and of its model instances."""
+        """The process ids of the server and its model instances."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         return [self.process.pid, *(int(pid) for listing in children for pid in listing.read_text().split())]
 
 
 def _backends(scratch: Path, distribution: Path, version: str) -> Path:
-    """A backend directory with the stub for this Python: links, for the stub finds its libraries from where it lies."""
+    """A backend directory for this Python, made of links: the stub looks for its libraries next to its own path."""
     folder = scratch / "backends" / "python"
     folder.mkdir(parents=True)
     for file in (distribution / "backends" / "python").glob("*python*.*"):
@@ -154,16 +154,16 @@ def main() -> None:
     parser.add_argument("repository", type=Path)
     parser.add_argument("--models", nargs="+", default=TEXT_MODELS)
     arguments = parser.parse_args()
-    reason = TritonEnvironment().missing()
+    reason = TritonEnvironment().unavailable_reason()
     if reason is not None:
         sys.exit(reason)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either signal ends the server too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM and SIGINT both stop the server
     with TritonServer(arguments.repository, models=arguments.models) as server:
         print(f"{server.http}  {server.grpc}  {server.metrics}", flush=True)
         try:
             server.process.wait()
         except KeyboardInterrupt:
-            print("stopping: streams in flight are finished", flush=True)
+            print("stopping after the running streams", flush=True)
 
 
 if __name__ == "__main__":

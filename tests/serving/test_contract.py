@@ -1,4 +1,4 @@
-"""Requests and responses as tensors, without a server."""
+"""Conversion of requests and responses to tensors and back, without a server."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ SAMPLES = np.array([0.0, 0.25, -1.5, 1e-7], np.float32)
 
 
 def one(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """An input tensor with one value."""
     return np.array([[value]], numpy_type(INPUTS[name]))
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "request_",
     [
         SpeechRequest("Hello."),
         SpeechRequest("Ünï.", 2**64 - 1, SpeechOptions(sigma=0.1, denoise=0.3), "wav"),
         SpeechRequest("x", 1, SpeechOptions(gate_threshold=0.1, max_frames=7, retries=2, attention_stop=True)),
     ],
 )
-def test_a_request_arrives_as_it_was_sent(asked: SpeechRequest, voice: Synthesizer) -> None:
-    read, _ = read_request(asked.tensors(), voice, 100)
-    assert read == asked
+def test_request_round_trip(request_: SpeechRequest, voice: Synthesizer) -> None:
+    read, _ = read_request(request_.tensors(), voice, 100)
+    assert read == request_
 
 
-def test_only_what_is_not_default_is_sent() -> None:
-    """Requests share a batch only where they carry the same inputs."""
+def test_default_options_are_not_sent() -> None:
+    """Triton batches only requests with the same set of inputs."""
     assert SpeechRequest("x").tensors().keys() == {"text", "seed"}
 
 
-def test_what_is_dropped_is_told(voice: Synthesizer) -> None:
+def test_dropped_characters_are_reported(voice: Synthesizer) -> None:
     assert read_request(SpeechRequest("Hi.").tensors(), voice, 100)[1] == ""
     assert "☃" in read_request(SpeechRequest("Hi ☃.").tensors(), voice, 100)[1]
 
@@ -52,8 +53,8 @@ def test_what_is_dropped_is_told(voice: Synthesizer) -> None:
         ({"text": one("text", b"")}, "text: the text is empty"),
         ({"text": one("text", b" \n")}, "text: the text is empty"),
         ({"text": one("text", "☃".encode())}, "nothing of '☃' can be spoken"),
-        ({"text": one("text", b"a\xff")}, "text: is not UTF-8 .* at byte 1"),
-        ({"text": one("text", b"a" * 101)}, "text: 101 characters, this server takes up to 100"),
+        ({"text": one("text", b"a\xff")}, "text: not valid UTF-8 .* at byte 1"),
+        ({"text": one("text", b"a" * 101)}, "text: 101 characters, this server accepts up to 100"),
         ({"text": np.array([[b"a"], [b"b"]], object)}, "text: expected one value, got 2"),
         ({"text": np.zeros((1, 0), object)}, "text: expected one value, got 0"),
         ({"text": one("text", b"a"), "encoding": one("encoding", b"mp3")}, "encoding: expected one of wav, int16"),
@@ -62,14 +63,14 @@ def test_what_is_dropped_is_told(voice: Synthesizer) -> None:
         ({"text": one("text", b"a"), "retries": one("retries", -1)}, "retries: expected 0 or more"),
     ],
 )
-def test_refused_in_one_line(tensors: dict[str, Any], message: str, voice: Synthesizer) -> None:
+def test_invalid_request_is_rejected_in_one_line(tensors: dict[str, Any], message: str, voice: Synthesizer) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read_request(tensors, voice, 100)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("encoding", ["", "float32"])
-def test_a_response_arrives_as_it_was_sent(encoding: Any) -> None:
+def test_response_round_trip(encoding: Any) -> None:
     tensors = Response(SAMPLES, 16_000, "gate", "a warning").tensors(encoding)
     assert tensors.keys() == OUTPUTS.keys()
     for name, array in tensors.items():
@@ -80,7 +81,7 @@ def test_a_response_arrives_as_it_was_sent(encoding: Any) -> None:
     assert (read.sampling_rate, read.stop_reason, read.warning) == (16_000, "gate", "a warning")
 
 
-def test_encodings_are_what_they_say() -> None:
+def test_encodings() -> None:
     response = Response(SAMPLES, 16_000, "gate")
     wav, pcm = (base64.b64decode(response.tensors(kind)["encoded"].item()) for kind in ("wav", "int16"))
     rate, samples = wavfile.read(io.BytesIO(wav))

@@ -1,4 +1,4 @@
-"""Many clients at once, memory over time, and a shutdown that lets streams finish."""
+"""Many simultaneous clients, memory over time, a shutdown that completes streams, and the load generator."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEGABYTE = 1 << 20
 
 
 def resident_bytes(server: TritonServer) -> int:
-    """Memory of the server and its model instances, pages that they share counted once."""
+    """Memory of the server and its model instances; pages that they share are counted once."""
     total = 0
     for pid in server.processes():
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
@@ -32,11 +32,14 @@ def resident_bytes(server: TritonServer) -> int:
     return total
 
 
-def speak_for(server: TritonServer, seconds: float, voice: Synthesizer) -> int:
-    """64 clients ask for speech, whole and streamed, over both protocols, and check it; how often they were served."""
+def run_clients(server: TritonServer, seconds: float, voice: Synthesizer) -> int:
+    """Let 64 clients request complete and streamed speech over both protocols, and check every response.
+
+    Returns the number of requests served.
+    """
     texts = [f"Client text {i}, and some {'more ' * (i % 4)}words." for i in range(8)]
-    wholes = {text: voice.say(text, 1).samples for text in texts}
-    streams = {text: np.concatenate(list(voice.stream(text, 1))) for text in texts}
+    complete = {text: voice.say(text, 1).samples for text in texts}
+    streamed = {text: np.concatenate(list(voice.stream(text, 1))) for text in texts}
     deadline, served, problems = time.monotonic() + seconds, [0] * CLIENTS, []  # type: float, list[int], list[Exception]
 
     def client(number: int) -> None:
@@ -46,10 +49,10 @@ def speak_for(server: TritonServer, seconds: float, voice: Synthesizer) -> int:
             while time.monotonic() < deadline:
                 text = choice.choice(texts)
                 if choice.random() < 0.5:
-                    np.testing.assert_array_equal(speech.say(SpeechRequest(text, 1)).samples, wholes[text])
+                    np.testing.assert_array_equal(speech.say(SpeechRequest(text, 1)).samples, complete[text])
                 else:
-                    chunks = [response.samples for response in speech.stream(SpeechRequest(text, 1))]
-                    np.testing.assert_array_equal(np.concatenate(chunks), streams[text])
+                    segments = [response.samples for response in speech.stream(SpeechRequest(text, 1))]
+                    np.testing.assert_array_equal(np.concatenate(segments), streamed[text])
                 served[number] += 1
         except Exception as error:
             problems.append(error)
@@ -64,13 +67,13 @@ def speak_for(server: TritonServer, seconds: float, voice: Synthesizer) -> int:
     return sum(served)
 
 
-def test_when_a_stream_is_real_time() -> None:
-    """Half a second of audio a chunk, and a player that begins a second after the first."""
+def test_real_time_streams() -> None:
+    """Segments of half a second, and a player that starts one second after the first segment arrives."""
     load = pytest.importorskip("tacoglow.tools.load")
-    in_time = load.Spoken(arrivals=[(3.0, 0.5), (4.4, 0.5), (4.9, 0.5)])  # wanted at 4.0, 4.5, 5.0
-    late = load.Spoken(arrivals=[(3.0, 0.5), (4.4, 0.5), (5.1, 0.5)])
+    in_time = load.ClientResult(arrivals=[(3.0, 0.5), (4.4, 0.5), (4.9, 0.5)])  # needed at 4.0, 4.5, 5.0
+    late = load.ClientResult(arrivals=[(3.0, 0.5), (4.4, 0.5), (5.1, 0.5)])
     assert (in_time.is_real_time, late.is_real_time) == (True, False)
-    row = load.summary("stream", 0.5, [in_time, late, load.Spoken(error="refused")])
+    row = load.summary("stream", 0.5, [in_time, late, load.ClientResult(error="refused")])
     assert (row["requests"], row["failed"], row["errors"]) == (3, 1, ["refused"])
     assert row["real_time_share"] == pytest.approx(1 / 3)
     assert row["first_audio_seconds"]["p50"] == 3.0
@@ -78,33 +81,33 @@ def test_when_a_stream_is_real_time() -> None:
 
 
 def test_64_clients(server: TritonServer, voice: Synthesizer) -> None:
-    assert speak_for(server, 5.0, voice) >= CLIENTS
+    assert run_clients(server, 5.0, voice) >= CLIENTS
 
 
 @pytest.mark.slow
-def test_64_clients_for_a_minute_at_constant_memory(server: TritonServer, voice: Synthesizer) -> None:
-    speak_for(server, 20.0, voice)  # pools and buffers grow to what 64 clients need
+def test_memory_is_constant_with_64_clients(server: TritonServer, voice: Synthesizer) -> None:
+    run_clients(server, 20.0, voice)  # lets pools and buffers grow to the size that 64 clients need
     before = resident_bytes(server)
-    served = speak_for(server, 60.0, voice)
+    served = run_clients(server, 60.0, voice)
     growth = resident_bytes(server) - before
     print(f"{served} requests, {before / MEGABYTE:.0f} MB before, {growth / MEGABYTE:+.1f} MB after")
     assert growth < 0.05 * before
 
 
-def test_sigterm_lets_streams_finish(triton: None, repository: Path, voice: Synthesizer) -> None:
-    asked = SpeechRequest("A sentence that is still to be spoken. " * 40, 2)
-    expected = list(voice.stream(asked.text, asked.seed))
-    heard: dict[str, list[np.ndarray]] = {}
+def test_streams_complete_after_sigterm(triton: None, repository: Path, voice: Synthesizer) -> None:
+    request = SpeechRequest("A sentence that is still to be spoken. " * 40, 2)
+    expected = list(voice.stream(request.text, request.seed))
+    received: dict[str, list[np.ndarray]] = {}
     with TritonServer(repository) as server:
-        streams = {url: connect(url).stream(asked) for url in (server.http, server.grpc)}
+        streams = {url: connect(url).stream(request) for url in (server.http, server.grpc)}
         for url, stream in streams.items():
-            heard[url] = [response.samples for response in islice(stream, 2)]
+            received[url] = [response.samples for response in islice(stream, 2)]
         server.terminate()
         for url, stream in streams.items():
-            heard[url] += [response.samples for response in stream][:-1]
+            received[url] += [response.samples for response in stream][:-1]
         assert server.process.wait(60) == 0
         with pytest.raises(ServerError, match="no server answers there"):
-            connect(server.http).say(asked)
-    for chunks in heard.values():
-        assert len(chunks) == len(expected)
-        np.testing.assert_array_equal(np.concatenate(chunks), np.concatenate(expected))
+            connect(server.http).say(request)
+    for segments in received.values():
+        assert len(segments) == len(expected)
+        np.testing.assert_array_equal(np.concatenate(segments), np.concatenate(expected))

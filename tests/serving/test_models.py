@@ -1,4 +1,4 @@
-"""What runs in the server's Python backend, here without one: turns between streams, batches in which one fails."""
+"""The models of the Python backend, without a server: streams that take turns, batches in which one request fails."""
 
 from __future__ import annotations
 
@@ -20,83 +20,85 @@ from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving import python_backend, streaming
 from tacoglow.runtime.serving.contract import SpeechRequest
 from tacoglow.runtime.serving.python_backend import ServedVoice
-from tacoglow.runtime.serving.streaming import StreamingModel, Turns
-from tacoglow.runtime.serving.whole import speak_together
+from tacoglow.runtime.serving.streaming import RoundRobin, StreamingModel
+from tacoglow.runtime.serving.whole import synthesize_batch
 
 NOTHING = "no response"
 NEVER: Callable[[], bool] = lambda: False  # noqa: E731
 
 
-def steps(name: str, count: int, said: list[str], at_first: Callable[[], None] = lambda: None) -> Iterator[None]:
+def items(name: str, count: int, log: list[str], at_first: Callable[[], None] = lambda: None) -> Iterator[None]:
     for i in range(count):
         if i == 0:
             at_first()
-        said.append(f"{name}{i}")
+        log.append(f"{name}{i}")
         yield
 
 
 def test_streams_take_turns() -> None:
-    turns, said = Turns(2), []  # type: Turns, list[str]
-    turns.admit(steps("a", 3, said))
-    turns.admit(steps("b", 2, said))
-    turns.close()
-    turns.run()
-    assert said == ["a0", "b0", "a1", "b1", "a2"]
+    round_robin, log = RoundRobin(2), []  # type: RoundRobin, list[str]
+    round_robin.admit(items("a", 3, log))
+    round_robin.admit(items("b", 2, log))
+    round_robin.close()
+    round_robin.run()
+    assert log == ["a0", "b0", "a1", "b1", "a2"]
 
 
-def test_a_late_arrival_is_heard_before_the_others_go_on() -> None:
-    turns, said = Turns(2), []  # type: Turns, list[str]
-    turns.admit(steps("a", 5, said, at_first=lambda: turns.admit(steps("b", 2, said, at_first=turns.close))))
-    turns.run()
-    assert said == ["a0", "b0", "a1", "b1", "a2", "a3", "a4"]
+def test_new_stream_gets_the_next_turn() -> None:
+    round_robin, log = RoundRobin(2), []  # type: RoundRobin, list[str]
+    round_robin.admit(
+        items("a", 5, log, at_first=lambda: round_robin.admit(items("b", 2, log, at_first=round_robin.close)))
+    )
+    round_robin.run()
+    assert log == ["a0", "b0", "a1", "b1", "a2", "a3", "a4"]
 
 
-def test_no_more_streams_than_slots() -> None:
-    turns, said = Turns(1), []  # type: Turns, list[str]
-    worker = threading.Thread(target=turns.run)
+def test_streams_are_limited_to_the_slots() -> None:
+    round_robin, log = RoundRobin(1), []  # type: RoundRobin, list[str]
+    worker = threading.Thread(target=round_robin.run)
     worker.start()
     gate = threading.Event()
 
     def wait() -> None:
         assert gate.wait(30)
 
-    turns.admit(steps("a", 1, said, at_first=wait))
-    late = threading.Thread(target=lambda: turns.admit(steps("b", 1, said)))
+    round_robin.admit(items("a", 1, log, at_first=wait))
+    late = threading.Thread(target=lambda: round_robin.admit(items("b", 1, log)))
     late.start()
     late.join(0.2)
-    assert late.is_alive()  # blocked: the slot is taken
+    assert late.is_alive()  # blocked, because the slot is taken
     gate.set()
     late.join(30)
-    turns.wait_for_slot()
-    turns.close()
+    round_robin.wait_for_slot()
+    round_robin.close()
     worker.join(30)
-    assert said == ["a0", "b0"]
+    assert log == ["a0", "b0"]
 
 
-def test_one_failing_stream_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failing_stream_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     def failing() -> Iterator[None]:
         yield
         raise RuntimeError("broken")
 
-    turns, said = Turns(2), []  # type: Turns, list[str]
-    turns.admit(failing())
-    turns.admit(steps("a", 3, said))
-    turns.close()
-    turns.run()
-    assert said == ["a0", "a1", "a2"]
+    round_robin, log = RoundRobin(2), []  # type: RoundRobin, list[str]
+    round_robin.admit(failing())
+    round_robin.admit(items("a", 3, log))
+    round_robin.close()
+    round_robin.run()
+    assert log == ["a0", "a1", "a2"]
     assert "broken" in capsys.readouterr().err
-    turns.wait_for_slot()  # both slots are free: this would block
+    round_robin.wait_for_slot()  # would block if no slot had been released
 
 
 class Sender:
-    """A response sender whose client goes away after some chunks."""
+    """A response sender whose client disconnects after `limit` segments."""
 
-    def __init__(self, patience: int) -> None:
-        self.patience, self.sent = patience, 0
+    def __init__(self, limit: int) -> None:
+        self.limit, self.sent = limit, 0
         self.finished: Any = None
 
     def is_cancelled(self) -> bool:
-        return self.sent >= self.patience
+        return self.sent >= self.limit
 
     def send(self, response: Any) -> None:
         self.sent += 1
@@ -104,25 +106,25 @@ class Sender:
 
 @pytest.fixture
 def streams(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> StreamingModel:
-    """The streaming model over stand-ins for Triton's module."""
-    monkeypatch.setattr(streaming, "respond", lambda tensors: tensors)
-    monkeypatch.setattr(streaming, "refuse", lambda error: error)
+    """The streaming model, with fakes for Triton's responses."""
+    monkeypatch.setattr(streaming, "speech_response", lambda tensors: tensors)
+    monkeypatch.setattr(streaming, "error_response", lambda error: error)
     monkeypatch.setattr(streaming, "finish", lambda sender, response=NOTHING: setattr(sender, "finished", response))
     model = StreamingModel()
     model._served = ServedVoice(voice, 10_000, 1)
     return model
 
 
-def test_a_cancelled_stream_ends_within_a_chunk(streams: StreamingModel) -> None:
-    sender = Sender(patience=3)
+def test_cancelled_stream_ends_within_a_segment(streams: StreamingModel) -> None:
+    sender = Sender(limit=3)
     text = "One sentence after the other. " * 20
     list(streams._stream(sender, SpeechRequest(text).tensors()))
     assert sender.sent <= 4
-    assert sender.finished == NOTHING  # nobody is there to hear of it, but Triton must be told
+    assert sender.finished == NOTHING  # without a response, but Triton must be told that the stream ended
 
 
-def test_a_stream_ends_with_its_reason(streams: StreamingModel, voice: Synthesizer) -> None:
-    sender = Sender(patience=10_000)
+def test_last_response_has_the_stop_reason(streams: StreamingModel, voice: Synthesizer) -> None:
+    sender = Sender(limit=10_000)
     request = SpeechRequest("I missed you.", 5, SpeechOptions(max_frames=3))
     assert list(streams._stream(sender, request.tensors()))
     assert sender.finished is not None
@@ -133,44 +135,44 @@ def test_a_stream_ends_with_its_reason(streams: StreamingModel, voice: Synthesiz
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (SpeechRequest("Hi.", encoding="wav"), "a stream takes int16 or float32"),
+        (SpeechRequest("Hi.", encoding="wav"), "a stream supports int16 and float32"),
         (SpeechRequest("Hi.", options=SpeechOptions(retries=1)), "cannot take back"),
         (SpeechRequest(""), "empty"),
     ],
 )
-def test_a_refused_stream(streams: StreamingModel, request_: SpeechRequest, message: str) -> None:
-    sender = Sender(patience=10_000)
+def test_rejected_stream(streams: StreamingModel, request_: SpeechRequest, message: str) -> None:
+    sender = Sender(limit=10_000)
     assert list(streams._stream(sender, request_.tensors())) == []
     assert isinstance(sender.finished, ValueError)
     assert message in str(sender.finished)
 
 
-def test_one_failure_in_a_batch_is_its_own(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    speak = voice.say_batch
+def test_failure_in_a_batch_does_not_affect_the_others(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    say_batch = voice.say_batch
 
     def fragile(texts: list[str], seeds: list[int], options: SpeechOptions) -> list[Audio]:
         if "bad" in texts:
-            raise RequestError("the audio holds NaN")
-        return speak(texts, seeds, options)
+            raise RequestError("the audio contains NaN")
+        return say_batch(texts, seeds, options)
 
     monkeypatch.setattr(voice, "say_batch", fragile)
-    asked = [SpeechRequest("One.", 1), SpeechRequest("bad"), SpeechRequest("Two.", 2)]
-    first, second, third = speak_together(voice, asked, [NEVER] * 3)
+    requests = [SpeechRequest("One.", 1), SpeechRequest("bad"), SpeechRequest("Two.", 2)]
+    first, second, third = synthesize_batch(voice, requests, [NEVER] * 3)
     assert isinstance(second, RequestError)
-    for result, request in ((first, asked[0]), (third, asked[2])):
+    for result, request in ((first, requests[0]), (third, requests[2])):
         assert isinstance(result, Audio)
         np.testing.assert_array_equal(result.samples, voice.say(request.text, request.seed).samples)
 
 
-def test_a_batch_is_abandoned_when_all_are_cancelled(voice: Synthesizer) -> None:
-    asked = [SpeechRequest("One.", 1), SpeechRequest("Two.", 2)]
-    assert all(isinstance(result, Cancelled) for result in speak_together(voice, asked, [lambda: True] * 2))
-    some = speak_together(voice, asked, [lambda: True, NEVER])
+def test_batch_is_abandoned_once_all_requests_are_cancelled(voice: Synthesizer) -> None:
+    requests = [SpeechRequest("One.", 1), SpeechRequest("Two.", 2)]
+    assert all(isinstance(result, Cancelled) for result in synthesize_batch(voice, requests, [lambda: True] * 2))
+    some = synthesize_batch(voice, requests, [lambda: True, NEVER])
     assert all(isinstance(result, Audio) for result in some)
 
 
-def test_errors_are_told_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A caller's mistake, a cancellation, and what is neither and so is logged."""
+def test_error_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An invalid request, a cancelled one, and an error of the server, which is also logged."""
 
     class TritonError(SimpleNamespace):
         CANCELLED, INVALID_ARG, INTERNAL = "cancelled", "invalid", "internal"
@@ -180,14 +182,14 @@ def test_errors_are_told_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
     module = SimpleNamespace(TritonError=TritonError, InferenceResponse=lambda error: error)
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", module)
-    assert python_backend.refuse(RequestError("no")).code == "invalid"
-    assert python_backend.refuse(Cancelled("gone")).code == "cancelled"
+    assert python_backend.error_response(RequestError("invalid")).code == "invalid"
+    assert python_backend.error_response(Cancelled("cancelled")).code == "cancelled"
     assert capsys.readouterr().err == ""
-    assert vars(python_backend.refuse(MemoryError())) == {"message": "MemoryError", "code": "internal"}
+    assert vars(python_backend.error_response(MemoryError())) == {"message": "MemoryError", "code": "internal"}
     assert "MemoryError" in capsys.readouterr().err
 
 
-def test_a_served_voice_obeys_its_configuration(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "model" / "3").mkdir(parents=True)
     (tmp_path / "model" / "3" / "voice").symlink_to(tiny_bundle)
     parameters = {"backend": "onnxruntime", "threads": "1", "max_characters": "7", "streams": "2"}

@@ -1,4 +1,4 @@
-"""What export-triton writes, read with Triton's own message types."""
+"""The repositories that export-triton writes, parsed with Triton's own message types."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODELS = {"tacoglow", "tacoglow_stream", "tacoglow_encoder", "tacoglow_postnet",
 
 
 def parse(text: str) -> Any:
-    """A ModelConfig; unknown fields and enum values are errors."""
+    """Parse a ModelConfig; unknown fields and enum values are errors."""
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
@@ -36,7 +36,7 @@ def config_of(repository: Path, model: str) -> Any:
     return parse((repository / model / "config.pbtxt").read_text())
 
 
-def test_models_and_their_names(repository: Path) -> None:
+def test_model_names(repository: Path) -> None:
     assert {path.name for path in repository.iterdir()} == MODELS
     for model in MODELS:
         assert config_of(repository, model).name == model
@@ -57,7 +57,7 @@ def test_text_models(repository: Path, tiny_bundle: Path) -> None:
         assert config.parameters["max_characters"].string_value == "20000"
 
 
-def test_warmup_speaks(repository: Path, voice: Synthesizer) -> None:
+def test_warmup_request_can_be_synthesized(repository: Path, voice: Synthesizer) -> None:
     for model in ("tacoglow", "tacoglow_stream"):
         (warmup,) = config_of(repository, model).model_warmup
         folder = repository / model / "warmup"
@@ -66,7 +66,7 @@ def test_warmup_speaks(repository: Path, voice: Synthesizer) -> None:
         text = content["text"][4:].decode()
         assert len(text) == length
         assert voice.front_end.count_tokens(text) > 10
-        assert struct.unpack("<i", content["max_frames"]) == (40,)  # the tiny voice's limit
+        assert struct.unpack("<i", content["max_frames"]) == (40,)  # the tiny voice's frame limit
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,19 @@ def test_graphs_as_models(
     name_of = model_config_pb2.DataType.Name
     assert {tensor.name: (name_of(tensor.data_type), list(tensor.dims)) for tensor in config.input} == inputs
     assert {tensor.name: (name_of(tensor.data_type), list(tensor.dims)) for tensor in config.output} == outputs
-    # Lengths are [B]: without the batch nothing is left, which Triton writes as a reshape to no dimensions.
+    # Lengths are [B]: without the batch they are scalars, which Triton describes as a reshape to no dimensions.
     assert [tensor.name for tensor in config.input if tensor.HasField("reshape")] == [
         name for name in inputs if name.endswith("_lengths")
     ]
 
 
-def test_graphs_are_the_bundles(repository: Path, tiny_bundle: Path) -> None:
+def test_graph_models_are_the_bundle_graphs(repository: Path, tiny_bundle: Path) -> None:
     for graph in ("encoder", "postnet", "waveglow"):
         model = repository / f"tacoglow_{graph}" / "1" / "model.onnx"
         assert model.read_bytes() == (tiny_bundle / f"{graph}.onnx").read_bytes()
 
 
-def test_weights_lie_once_on_the_disk(repository: Path) -> None:
+def test_weights_are_stored_once(repository: Path) -> None:
     files = list(repository.rglob("*waveglow.onnx")) + list(repository.glob("tacoglow_waveglow/1/model.onnx"))
     assert len(files) == 3
     assert len({file.stat().st_ino for file in files}) == 1
@@ -147,7 +147,7 @@ def test_gpus(tiny_bundle: Path) -> None:
     assert list(group.gpus) == [0, 2]
 
 
-def test_a_second_version_joins_the_first(repository: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_second_version_joins_the_first(repository: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     shutil.copytree(repository, folder)
     export_triton(tiny_bundle, folder, version=2, options=ServingOptions(max_queue=9))
@@ -160,11 +160,11 @@ def test_a_second_version_joins_the_first(repository: Path, tiny_bundle: Path, t
     assert not list(folder.glob(".*"))
 
 
-def test_what_is_there_is_not_replaced(repository: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_existing_version_is_not_replaced(repository: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models"
     shutil.copytree(repository, folder)
     before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
-    with pytest.raises(ExportError, match="is there already; give the next --model-version"):
+    with pytest.raises(ExportError, match="already exists; use the next --model-version"):
         export_triton(tiny_bundle, folder)
     other = tmp_path / "other"
     shutil.copytree(tiny_bundle, other)
@@ -172,12 +172,12 @@ def test_what_is_there_is_not_replaced(repository: Path, tiny_bundle: Path, tmp_
     text = type(manifest.text)(symbols=(*manifest.text.symbols, "ß"), cleaners=manifest.text.cleaners)
     changed = type(manifest)(**{name: getattr(manifest, name) for name in manifest.__struct_fields__} | {"text": text})
     (other / "manifest.json").write_bytes(encode_manifest(changed))
-    with pytest.raises(ExportError, match="has other symbols or shapes"):
+    with pytest.raises(ExportError, match="has different symbols or shapes"):
         export_triton(other, folder, version=2)
     assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
 
 
-def test_a_damaged_bundle_leaves_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_damaged_bundle_creates_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle, folder = tmp_path / "voice", tmp_path / "models"
     shutil.copytree(tiny_bundle, bundle)
     with (bundle / "decoder_step.onnx").open("ab") as file:
@@ -192,11 +192,13 @@ def test_a_damaged_bundle_leaves_nothing(tiny_bundle: Path, tmp_path: Path) -> N
     [
         (["--max-batch", "5"], "max batch: expected 1 to 4 (this bundle's limit), got 5"),
         (["--name", "../x"], "name '../x': expected letters, digits, _ . or -"),
-        (["--gpu", "1"], "gpus: go with --backend tensorrt"),
+        (["--gpu", "1"], "gpus: need --backend tensorrt"),
         (["--streams", "0"], "streams"),
     ],
 )
-def test_the_command_refuses_in_one_line(tiny_bundle: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_command_rejects_invalid_options_in_one_line(
+    tiny_bundle: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
     code = "import sys; from tacoglow.cli import main; sys.argv[0] = 'tacoglow'; main()"
     command = [sys.executable, "-c", code, "export-triton", str(tiny_bundle), "-o", str(tmp_path / "m"), *arguments]
     done = run(command, capture_output=True, text=True, check=False)

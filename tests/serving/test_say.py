@@ -1,4 +1,4 @@
-"""`tacoglow say` and the examples, run as a user runs them."""
+"""`tacoglow say` and the client examples, run as commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def say(*arguments: object) -> subprocess.CompletedProcess[bytes]:
 
 
 @PROTOCOLS
-def test_a_wav_file(server: TritonServer, voice: Synthesizer, tmp_path: Path, protocol: str) -> None:
+def test_wav_file(server: TritonServer, voice: Synthesizer, tmp_path: Path, protocol: str) -> None:
     path = tmp_path / "out.wav"
     options = ["--seed", 4, "--sigma", 0.3, "--denoise", 0.1, "--max-frames", 30]
     done = say(TEXT, "--url", getattr(server, protocol), "-o", path, "--wav", "float32", *options)
@@ -43,18 +43,18 @@ def test_a_wav_file(server: TritonServer, voice: Synthesizer, tmp_path: Path, pr
 
 
 @PROTOCOLS
-def test_a_stream_on_standard_output(server: TritonServer, voice: Synthesizer, protocol: str) -> None:
+def test_stream_on_standard_output(server: TritonServer, voice: Synthesizer, protocol: str) -> None:
     done = say(TEXT, "--url", getattr(server, protocol), "--seed", 4, "--stream", "--raw", "-o", "-")
     assert done.returncode == 0, done.stderr
     expected = to_int16(np.concatenate(list(voice.stream(TEXT, 4))))
     np.testing.assert_array_equal(np.frombuffer(done.stdout, "<i2"), expected)
 
 
-def test_warnings_are_shown(server: TritonServer, tmp_path: Path) -> None:
+def test_warnings_are_printed(server: TritonServer, tmp_path: Path) -> None:
     done = say("Hi ☃.", "--url", server.http, "-o", tmp_path / "out.wav", "--max-frames", 2)
     assert done.returncode == 0
     assert "warning: not spoken, this voice has no symbol for: '☃'" in done.stderr.decode()
-    assert "warning: the gate has not fired" in done.stderr.decode()
+    assert "warning: the gate did not fire" in done.stderr.decode()
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_warnings_are_shown(server: TritonServer, tmp_path: Path) -> None:
         (["--url", "grpc://127.0.0.1:9", "--stream"], "grpc://127.0.0.1:9: no server answers there"),
         (["--url", "127.0.0.1:8000"], "expected http://HOST:8000 or grpc://HOST:8001"),
         (["--url", "http://127.0.0.1:port"], "expected http://HOST:8000"),
-        (["--url", "http://127.0.0.1:9", "--raw"], "--raw: goes with --stream"),
-        (["--url", "http://127.0.0.1:9", "-o", "-"], "-o -: goes with --stream"),
+        (["--url", "http://127.0.0.1:9", "--raw"], "--raw: needs --stream"),
+        (["--url", "http://127.0.0.1:9", "-o", "-"], "-o -: needs --stream"),
         (["--url", "http://127.0.0.1:9", "--seed", "-1"], "seed: expected an integer"),
         (["--url", "http://127.0.0.1:9", "--sigma", "-1"], "sigma: expected a number"),
     ],
 )
-def test_refused_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_invalid_request_is_rejected_in_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     kept = tmp_path / "kept.wav"
     kept.write_bytes(b"before")
     done = say(TEXT, "-o", kept, *arguments)
@@ -80,7 +80,7 @@ def test_refused_in_one_line(tmp_path: Path, arguments: list[str], message: str)
     assert kept.read_bytes() == b"before"
 
 
-def test_a_refusal_of_the_server_keeps_the_file(server: TritonServer, tmp_path: Path) -> None:
+def test_rejected_request_keeps_an_existing_file(server: TritonServer, tmp_path: Path) -> None:
     kept = tmp_path / "kept.wav"
     kept.write_bytes(b"before")
     for arguments in ([], ["--stream"]):
@@ -90,7 +90,7 @@ def test_a_refusal_of_the_server_keeps_the_file(server: TritonServer, tmp_path: 
         assert kept.read_bytes() == b"before"
 
 
-def test_the_python_example(server: TritonServer, voice: Synthesizer, tmp_path: Path) -> None:
+def test_python_example(server: TritonServer, voice: Synthesizer, tmp_path: Path) -> None:
     path = tmp_path / "hello.wav"
     command: list[str | Path] = [sys.executable, EXAMPLES / "speak.py", server.grpc.removeprefix("grpc://"), TEXT, path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -102,7 +102,7 @@ def test_the_python_example(server: TritonServer, voice: Synthesizer, tmp_path: 
 
 
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
-def test_the_curl_example(server: TritonServer, voice: Synthesizer, tmp_path: Path) -> None:
+def test_curl_example(server: TritonServer, voice: Synthesizer, tmp_path: Path) -> None:
     wav, pcm = tmp_path / "hello.wav", tmp_path / "stream.pcm"
     command: list[str | Path] = ["sh", EXAMPLES / "speak.sh", server.http, TEXT, wav, pcm]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -1,4 +1,4 @@
-"""A real tritonserver speaks what the library speaks, refuses what it must, and goes on."""
+"""A real tritonserver gives the audio of the library, rejects invalid requests, and keeps serving."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .server import TritonServer
 pytest.importorskip("tritonclient.grpc")
 
 TEXT = "Hello world, I missed you."
-LONG = "This sentence is one of a good many. And another. " * 6  # far beyond the tiny voice's 40 tokens
+LONG = "This sentence is one of a good many. And another. " * 6  # far more than the tiny voice's 40 tokens
 PROTOCOLS = pytest.mark.parametrize("protocol", ["http", "grpc"])
 REQUESTS = (
     SpeechRequest(TEXT, 3),
@@ -46,23 +46,23 @@ REQUESTS = (
 def post(server: TritonServer, path: str, body: bytes, content_type: str = "application/json") -> tuple[int, bytes]:
     request = urllib.request.Request(f"{server.http}/v2/{path}", body, {"Content-Type": content_type})
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read()
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
 
 
 def get(server: TritonServer, path: str) -> Any:
-    with urllib.request.urlopen(f"{server.http}/v2/{path}", timeout=60) as answer:
-        return json.loads(answer.read())
+    with urllib.request.urlopen(f"{server.http}/v2/{path}", timeout=60) as response:
+        return json.loads(response.read())
 
 
-def expected_chunks(voice: Synthesizer, asked: SpeechRequest) -> list[np.ndarray[Any, Any]]:
+def expected_segments(voice: Synthesizer, asked: SpeechRequest) -> list[np.ndarray[Any, Any]]:
     return list(voice.stream(asked.text, asked.seed, options=asked.options))
 
 
 @pytest.mark.parametrize("model", ["tacoglow", "tacoglow_stream"])
-def test_the_configuration_is_taken_as_written(server: TritonServer, repository: Path, model: str) -> None:
+def test_configuration_is_served_as_written(server: TritonServer, repository: Path, model: str) -> None:
     json_format = pytest.importorskip("google.protobuf.json_format")
     text_format = pytest.importorskip("google.protobuf.text_format")
     config_type = pytest.importorskip("tritonclient.grpc.model_config_pb2").ModelConfig
@@ -78,7 +78,7 @@ def test_the_configuration_is_taken_as_written(server: TritonServer, repository:
 
 @PROTOCOLS
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.text[:8])
-def test_whole_equals_the_library(
+def test_complete_speech_equals_the_library(
     server: TritonServer, voice: Synthesizer, protocol: str, asked: SpeechRequest
 ) -> None:
     expected = voice.say(asked.text, asked.seed, asked.options)
@@ -90,31 +90,31 @@ def test_whole_equals_the_library(
 
 @PROTOCOLS
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: asked.text[:8])
-def test_chunks_equal_the_librarys(
+def test_segments_equal_the_library(
     server: TritonServer, voice: Synthesizer, protocol: str, asked: SpeechRequest
 ) -> None:
-    *chunks, last = connect(getattr(server, protocol)).stream(asked)
-    expected = expected_chunks(voice, asked)
-    assert len(chunks) == len(expected)
-    for chunk, samples in zip(chunks, expected, strict=True):
-        np.testing.assert_array_equal(chunk.samples, samples)
-        assert chunk.stop_reason == ""
+    *segments, last = connect(getattr(server, protocol)).stream(asked)
+    expected = expected_segments(voice, asked)
+    assert len(segments) == len(expected)
+    for segment, samples in zip(segments, expected, strict=True):
+        np.testing.assert_array_equal(segment.samples, samples)
+        assert segment.stop_reason == ""
     assert last.stop_reason in ("gate", "attention_end", "frame_limit")
     assert len(last.samples) == 0
 
 
 def batch_sizes(server: TritonServer) -> Counter[int]:
-    """Batch size -> how many batches of it have been run."""
+    """Batch size -> number of batches run at this size."""
     (stats,) = get(server, "models/tacoglow/stats")["model_stats"]
     return Counter({entry["batch_size"]: entry["compute_infer"]["count"] for entry in stats["batch_stats"]})
 
 
-def test_items_of_a_batch_equal_the_librarys(server: TritonServer, voice: Synthesizer) -> None:
-    asked = [  # all with the same set of inputs: Triton batches no others
+def test_batch_items_equal_the_library(server: TritonServer, voice: Synthesizer) -> None:
+    asked = [  # all with the same set of inputs, because Triton batches only those
         SpeechRequest(f"Words number {i}, and {'more ' * (i % 5)}words.", i, SpeechOptions(denoise=0.1 + 0.1 * (i % 2)))
         for i in range(24)
     ]
-    asked[0] = SpeechRequest(LONG)  # others wait behind it, and so together
+    asked[0] = SpeechRequest(LONG)  # while it is synthesized, the others queue up and share batches
     before = batch_sizes(server)
     start = Barrier(len(asked))
 
@@ -126,7 +126,7 @@ def test_items_of_a_batch_equal_the_librarys(server: TritonServer, voice: Synthe
     with ThreadPoolExecutor(len(asked)) as pool:
         responses = list(pool.map(say, asked))
     new = Counter[int]()
-    for _ in range(100):  # Triton counts a batch some time after it has answered
+    for _ in range(100):  # Triton counts a batch some time after its responses
         new = batch_sizes(server) - before
         if sum(size * count for size, count in new.items()) >= len(asked):
             break
@@ -137,18 +137,18 @@ def test_items_of_a_batch_equal_the_librarys(server: TritonServer, voice: Synthe
         np.testing.assert_array_equal(response.samples, expected.samples)
 
 
-def test_streams_in_turn_equal_the_librarys(server: TritonServer, voice: Synthesizer) -> None:
+def test_concurrent_streams_equal_the_library(server: TritonServer, voice: Synthesizer) -> None:
     asked = [SpeechRequest(f"Stream {i} of some. And on it goes, on and on.", i) for i in range(2 * SLOTS + 1)]
 
     def stream(request: SpeechRequest) -> list[np.ndarray[Any, Any]]:
         return [response.samples for response in connect(server.grpc).stream(request)]
 
     with ThreadPoolExecutor(len(asked)) as pool:
-        for request, chunks in zip(asked, pool.map(stream, asked), strict=True):
-            np.testing.assert_array_equal(np.concatenate(chunks), np.concatenate(expected_chunks(voice, request)))
+        for request, segments in zip(asked, pool.map(stream, asked), strict=True):
+            np.testing.assert_array_equal(np.concatenate(segments), np.concatenate(expected_segments(voice, request)))
 
 
-def test_generate_gives_a_wav(server: TritonServer, voice: Synthesizer) -> None:
+def test_generate_returns_a_wav(server: TritonServer, voice: Synthesizer) -> None:
     status, body = post(server, "models/tacoglow/generate", json.dumps({"text": TEXT, "encoding": "wav"}).encode())
     assert status == 200
     rate, samples = wavfile.read(io.BytesIO(base64.b64decode(json.loads(body)["encoded"])))
@@ -157,18 +157,18 @@ def test_generate_gives_a_wav(server: TritonServer, voice: Synthesizer) -> None:
     np.testing.assert_array_equal(samples, to_int16(expected.samples))
 
 
-def test_generate_stream_gives_pcm(server: TritonServer, voice: Synthesizer) -> None:
+def test_generate_stream_returns_pcm(server: TritonServer, voice: Synthesizer) -> None:
     request = json.dumps({"text": TEXT, "seed": 3, "encoding": "int16"}).encode()
     status, body = post(server, "models/tacoglow_stream/generate_stream", request)
     assert status == 200
     events = [json.loads(line.removeprefix(b"data: ")) for line in body.splitlines() if line]
     pcm = b"".join(base64.b64decode(event["encoded"]) for event in events)
-    expected = np.concatenate(expected_chunks(voice, SpeechRequest(TEXT, 3)))
+    expected = np.concatenate(expected_segments(voice, SpeechRequest(TEXT, 3)))
     np.testing.assert_array_equal(np.frombuffer(pcm, "<i2"), to_int16(expected))
 
 
 @PROTOCOLS
-def test_what_is_not_spoken_is_told(server: TritonServer, protocol: str) -> None:
+def test_dropped_characters_are_reported(server: TritonServer, protocol: str) -> None:
     client, asked = connect(getattr(server, protocol)), SpeechRequest("Hi ☃.")
     assert "☃" in client.say(asked).warning
     assert "☃" in list(client.stream(asked))[-1].warning
@@ -177,7 +177,7 @@ def test_what_is_not_spoken_is_told(server: TritonServer, protocol: str) -> None
 BAD = {
     "empty": (SpeechRequest(""), "text: the text is empty"),
     "silent": (SpeechRequest("☃"), "nothing of '☃' can be spoken"),
-    "too long": (SpeechRequest("a" * (MAX_CHARACTERS + 1)), f"this server takes up to {MAX_CHARACTERS}"),
+    "too long": (SpeechRequest("a" * (MAX_CHARACTERS + 1)), f"this server accepts up to {MAX_CHARACTERS}"),
     "10 MB": (SpeechRequest("word " * 2_000_000), "10000000 characters"),
     "frames": (SpeechRequest(TEXT, options=SpeechOptions(max_frames=41)), "max frames: expected 1 to 40"),
 }
@@ -185,7 +185,7 @@ BAD = {
 
 @PROTOCOLS
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_request_is_refused(server: TritonServer, protocol: str, kind: str) -> None:
+def test_invalid_request_is_rejected(server: TritonServer, protocol: str, kind: str) -> None:
     asked, message = BAD[kind]
     client = connect(getattr(server, protocol))
     for ask in (client.say, lambda request: list(client.stream(request))):
@@ -198,7 +198,7 @@ def test_a_bad_request_is_refused(server: TritonServer, protocol: str, kind: str
     "body",
     [
         b"",
-        b"no json",
+        b"not json",
         b"[]",
         b"{}",
         b'{"text": 5}',
@@ -215,7 +215,7 @@ def test_a_bad_request_is_refused(server: TritonServer, protocol: str, kind: str
     ids=lambda body: repr(body[:24]),
 )
 @pytest.mark.parametrize("path", ["models/tacoglow/generate", "models/tacoglow_stream/generate_stream"])
-def test_a_malformed_body_is_refused(server: TritonServer, path: str, body: bytes) -> None:
+def test_malformed_body_is_rejected(server: TritonServer, path: str, body: bytes) -> None:
     status, answer = post(server, path, body)
     assert 400 <= status < 600
     assert b"error" in answer
@@ -226,14 +226,14 @@ def test_a_malformed_body_is_refused(server: TritonServer, path: str, body: byte
 @pytest.mark.parametrize(
     ("shape", "data"), [([1, 2], ["a", "b"]), ([2, 1], ["a", "b"]), ([1], ["a"]), ([1, 1], []), ([9, 1], ["a"] * 9)]
 )
-def test_a_misshapen_tensor_is_refused(server: TritonServer, shape: Sequence[int], data: Sequence[str]) -> None:
+def test_tensor_of_wrong_shape_is_rejected(server: TritonServer, shape: Sequence[int], data: Sequence[str]) -> None:
     body = {"inputs": [{"name": "text", "shape": shape, "datatype": "BYTES", "data": data}]}
     status, answer = post(server, "models/tacoglow/infer", json.dumps(body).encode())
     assert 400 <= status < 600
     assert b"error" in answer
 
 
-def test_bad_requests_do_not_disturb_good_ones(server: TritonServer, voice: Synthesizer) -> None:
+def test_invalid_requests_do_not_affect_valid_ones(server: TritonServer, voice: Synthesizer) -> None:
     good = [SpeechRequest(f"A good one, number {i}.", i) for i in range(12)]
     bad = [SpeechRequest(("", "☃", "a" * (MAX_CHARACTERS + 1))[i % 3], i) for i in range(12)]
 
@@ -252,24 +252,24 @@ def test_bad_requests_do_not_disturb_good_ones(server: TritonServer, voice: Synt
 
 
 @PROTOCOLS
-def test_a_cancelled_stream_frees_its_slot(server: TritonServer, protocol: str) -> None:
-    """All slots taken by streams that would last; once they are given up, another is served long before their end."""
+def test_cancelled_stream_frees_its_slot(server: TritonServer, protocol: str) -> None:
+    """Long streams fill all slots. Once they are closed, the next one is served long before they would have ended."""
     client = connect(getattr(server, protocol))
     sentences = 700
     taken = [client.stream(SpeechRequest("Going on and on, it does. " * sentences)) for _ in range(SLOTS)]
     start = time.monotonic()
     for stream in taken:
         assert len(list(islice(stream, 30))) == 30
-    pace = (time.monotonic() - start) / (30 * SLOTS)  # seconds a chunk
+    pace = (time.monotonic() - start) / (30 * SLOTS)  # seconds per segment
     for stream in taken:
         stream.close()  # type: ignore[attr-defined]
     start = time.monotonic()
     served = sum(1 for _ in client.stream(SpeechRequest("Next, please.")))
     assert served >= 2
-    assert time.monotonic() - start < pace * sentences / 4  # a sentence is a chunk at least
+    assert time.monotonic() - start < pace * sentences / 4  # each sentence is at least one segment
 
 
-def test_an_absent_model_and_server_in_one_line(server: TritonServer) -> None:
+def test_unknown_model_and_unreachable_server(server: TritonServer) -> None:
     for url in (server.http, server.grpc):
         with pytest.raises(ServerError, match="unknown model: 'nobody'"):
             connect(url).say(SpeechRequest(TEXT), "nobody")
@@ -282,9 +282,9 @@ def test_an_absent_model_and_server_in_one_line(server: TritonServer) -> None:
             list(connect(url).stream(SpeechRequest(TEXT)))
 
 
-def test_metrics_count(server: TritonServer) -> None:
+def test_metrics_count_requests(server: TritonServer) -> None:
     connect(server.grpc).say(SpeechRequest(TEXT))
-    with urllib.request.urlopen(server.metrics, timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
+    with urllib.request.urlopen(server.metrics, timeout=10) as response:
+        lines = response.read().decode().splitlines()
     (line,) = [line for line in lines if line.startswith('nv_inference_request_success{model="tacoglow",')]
     assert float(line.split()[-1]) >= 1

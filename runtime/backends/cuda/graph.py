@@ -1,8 +1,8 @@
-"""Graphs on a GPU: run once with NumPy arrays in and out, or, for decoder_step, in chunks of steps.
+"""Runs graphs on a GPU: with NumPy inputs and outputs, or, for decoder_step, in chunks of steps.
 
-Run once, a graph is captured as one CUDA graph when a shape is used again. As decoder steps, a whole chunk is one CUDA
-graph, and the host reads its gates one chunk late: the next chunk is launched before a chunk is read, so the GPU never
-waits for the host. Reading late only means that some surplus steps run; their frames are dropped.
+A graph with NumPy inputs is captured as a CUDA graph the second time that a shape is used. For decoder steps, each
+chunk is one CUDA graph, and the host reads its gates one chunk late: the next chunk is launched before a chunk is read,
+so the GPU never waits for the host. Late reading only costs some surplus steps, whose frames are dropped.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ...noise import Noise
 from ..base import Array, Call, GraphRunner
 from .stream import CaptureError, CudaEvent, CudaStream, DeviceArray, Enqueue, Slots
 
-MAX_CACHED_SHAPES = 8  # LRU, per graph; a shape is captured the second time it is used
+MAX_CACHED_SHAPES = 8  # LRU, per graph
 MAX_CACHED_CHUNKS = 8  # LRU, idle chunk buffers by (batch, token bucket)
 CHUNK_STEPS = 16  # even, so that every chunk starts from the same state slots; at 50 us per step, 0.8 ms per chunk
-COPIED_OUTPUTS = ("mel_frame", "attention_weights_out")  # states whose every step is copied to the host
+COPIED_OUTPUTS = ("mel_frame", "attention_weights_out")  # states that are copied to the host for every step
 
 
 class CaptureWarning(UserWarning):
-    """A graph cannot be captured, so its work is enqueued piece by piece: slower, with the same result."""
+    """A graph cannot be captured as a CUDA graph, so each run enqueues its work again: slower, same result."""
 
 
 class ExecutionContext(Protocol):
-    """An engine's state for runs of one shape at a time; what was captured from it is valid while its shape is kept."""
+    """Runs an engine at one shape at a time; a CUDA graph captured from it is valid only until its shape changes."""
 
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
-        """The call that enqueues the graph over these buffers, one for every input and output."""
+        """Return the call that enqueues the graph over these buffers, one for every input and output."""
 
     def is_capturable(self) -> bool:
         """False if its work at the shapes of the last run is known not to be capturable."""
@@ -46,17 +46,22 @@ class ExecutionContext(Protocol):
 
 @dataclass(frozen=True)
 class _Launch:
+    """A graph bound to GPU buffers of one shape."""
+
     buffers: Mapping[str, DeviceArray]
     enqueue: Enqueue
 
 
 class CudaGraphRunner(GraphRunner):
-    capturable = True
+    """One graph on a GPU, with its cached CUDA graphs and chunk buffers."""
+
+    capturable = True  # False if the graph cannot be captured as a CUDA graph
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, stream: CudaStream) -> None:
         super().__init__(name, spec, manifest)
         self.stream = stream
-        self._context: ExecutionContext | None = None  # for shapes used once so far
+        self._context: ExecutionContext | None = None  # shared by all work that is not captured
+        # By input shapes; None after the first use, a launch from the second use on.
         self._launches: OrderedDict[tuple[tuple[int, ...], ...], _Launch | None] = OrderedDict()
         self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
 
@@ -64,7 +69,7 @@ class CudaGraphRunner(GraphRunner):
     def new_context(self) -> ExecutionContext: ...
 
     def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
-        """Reuses the buffers and the CUDA graph of an earlier batch of the same size and token bucket, if idle."""
+        """Reuse idle buffers, with their CUDA graph, of an earlier batch of the same size and token bucket, if any."""
         batch, tokens, _ = encoded.memory.shape
         idle = self._idle_chunks.get((batch, tokens))
         buffers = idle.pop() if idle else ChunkBuffers(self, batch, tokens)
@@ -77,15 +82,15 @@ class CudaGraphRunner(GraphRunner):
         self._idle_chunks.setdefault(key, []).append(buffers)
         self._idle_chunks.move_to_end(key)
         while sum(map(len, self._idle_chunks.values())) > MAX_CACHED_CHUNKS:
-            oldest = next(iter(self._idle_chunks))
-            self._idle_chunks[oldest].pop(0)
-            if not self._idle_chunks[oldest]:
+            oldest, idle = next(iter(self._idle_chunks.items()))
+            del idle[:1]  # idle is empty if all buffers of this key are in use
+            if not idle:
                 del self._idle_chunks[oldest]
 
     def capture(self, context: ExecutionContext, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:
-        """`enqueue`, which runs the context, as one CUDA graph, or itself, with one warning, if it cannot be captured.
+        """Capture `enqueue`, which runs the context, as one CUDA graph; if that fails, warn once and return `enqueue`.
 
-        warm_up is called first: an engine prepares itself for a shape on its first run, which cannot be captured.
+        warm_up is called first: an engine's first run at a shape does preparations that cannot be captured.
         """
         if not self.capturable:
             return enqueue
@@ -97,7 +102,7 @@ class CudaGraphRunner(GraphRunner):
         except CaptureError as error:
             self.capturable = False
             warnings.warn(
-                f"{self.name}: cannot be captured as a CUDA graph, so each run is enqueued again: {error}",
+                f"{self.name}: cannot be captured as a CUDA graph: {error}; running without one (slower, same result)",
                 CaptureWarning,
                 stacklevel=2,
             )
@@ -105,7 +110,7 @@ class CudaGraphRunner(GraphRunner):
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
         def call() -> None:
-            launch = self._launch(buffers)
+            launch = self._launch_for(buffers)
             for tensor in self.spec.inputs:
                 self.stream.upload(launch.buffers[tensor.name], buffers[tensor.name])
             launch.enqueue()
@@ -115,38 +120,40 @@ class CudaGraphRunner(GraphRunner):
 
         return call
 
-    def _launch(self, buffers: Mapping[str, Array]) -> _Launch:
-        """Work for these shapes: enqueued directly the first time, captured, with its own memory, the second time."""
+    def _launch_for(self, buffers: Mapping[str, Array]) -> _Launch:
+        """Return the launch for these shapes: not captured the first time, captured and cached the second time."""
         key = tuple(buffers[tensor.name].shape for tensor in self.spec.inputs)
         launch = self._launches.get(key)
         if launch is None:
-            seen = key in self._launches
-            launch = self._new_launch(buffers, used_before=seen)
-            self._launches[key] = launch if seen else None
+            used_before = key in self._launches
+            launch = self._new_launch(buffers, used_before)
+            self._launches[key] = launch if used_before else None
             if len(self._launches) > MAX_CACHED_SHAPES:
                 self._launches.popitem(last=False)
         self._launches.move_to_end(key)
         return launch
 
     def _new_launch(self, buffers: Mapping[str, Array], used_before: bool) -> _Launch:
-        over = {name: self.stream.empty(array.shape, array.dtype) for name, array in buffers.items()}
+        copies = {name: self.stream.empty(array.shape, array.dtype) for name, array in buffers.items()}
         if not (used_before and self.capturable):
             self._context = self._context or self.new_context()
-            return _Launch(over, self._context.bind(over))
+            return _Launch(copies, self._context.bind(copies))
         context = self.new_context()
-        enqueue = context.bind(over)
+        enqueue = context.bind(copies)
         for tensor in self.spec.inputs:
-            self.stream.upload(over[tensor.name], buffers[tensor.name])
-        return _Launch(over, self.capture(context, enqueue, warm_up=enqueue))
+            self.stream.upload(copies[tensor.name], buffers[tensor.name])
+        return _Launch(copies, self.capture(context, enqueue, warm_up=enqueue))
 
 
 class CudaSteps(DecoderSteps):
+    """Steps on a GPU, over two sets of pinned host memory, by parity of the chunk."""
+
     chunk_steps = CHUNK_STEPS
-    chunks_ahead = 1
+    launches_in_flight = 2
 
     def __init__(self, buffers: ChunkBuffers, noises: Sequence[Noise]) -> None:
         self._buffers, self._noises = buffers, noises
-        self._launched: list[tuple[int, CudaEvent]] = []  # each chunk's parity and the event at its end
+        self._launched: list[tuple[int, CudaEvent]] = []  # parity of each unread chunk, and the event after it
 
     def launch(self, first_step: int) -> None:
         parity = first_step // CHUNK_STEPS % 2
@@ -160,10 +167,10 @@ class CudaSteps(DecoderSteps):
 
 
 class ChunkBuffers:
-    """The memory of a chunk of one batch size and token bucket, and the call that runs the chunk over it.
+    """The memory for chunks of one batch size and token bucket, and the call that runs a chunk in it.
 
     Every step has its own slots for dropout, mel, gate and attention. Host memory exists twice, by parity of the chunk:
-    the host reads or fills one while the GPU works on the other.
+    the host reads or fills one set while the GPU uses the other.
     """
 
     def __init__(self, step: CudaGraphRunner, batch: int, tokens: int) -> None:
@@ -205,10 +212,11 @@ class ChunkBuffers:
             self._stream.upload(self._encoded[name], array)
 
     def dropout(self, parity: int) -> NDArray[np.float32]:
-        """The host's memory for a chunk's dropout, to be filled before the launch, [n, B, layers, width]."""
+        """The host's memory for a chunk's dropout [n, B, layers, width], to be filled before the launch."""
         return self._host[parity].dropout
 
     def results(self, parity: int) -> Chunk:
+        """The host's memory for a chunk's results, valid once the event of its launch has been waited for."""
         return self._host[parity].chunk
 
     def launch(self, parity: int) -> CudaEvent:
@@ -222,7 +230,7 @@ class ChunkBuffers:
 
 
 class _HostBuffers:
-    """A chunk's dropout and results in pinned host memory: the blocks to copy, and the arrays in them."""
+    """A chunk's dropout and results in pinned host memory: the blocks to copy, and views of their arrays."""
 
     def __init__(self, dropout: Slots, gates: Slots, states: Mapping[str, Slots]) -> None:
         self.dropout_block, self.dropout = dropout.pinned()

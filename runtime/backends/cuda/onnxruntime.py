@@ -1,4 +1,4 @@
-"""ONNX Runtime's CUDA provider over GPU memory, for GPUs without TensorRT: the same loop, enqueued step by step."""
+"""Runs graphs on ONNX Runtime's CUDA provider, without TensorRT: the same decoder loop, enqueued step by step."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ class OnnxRuntimeCudaBackend(Backend):
             )
         return None
 
+    def synchronize(self) -> None:
+        self._stream.record().wait()
+
     def _open(self, graph: str) -> GraphRunner:
         import onnxruntime
 
@@ -51,9 +54,9 @@ class OnnxRuntimeCudaBackend(Backend):
         path = graph_path(self.bundle, graph, spec)
         settings = {
             "device_id": self.options.device,
-            "user_compute_stream": str(self._stream.handle),  # so that it runs in order with the copies
+            "user_compute_stream": str(self._stream.handle),  # so that runs and copies are in order
             "cudnn_conv_algo_search": "HEURISTIC",  # an exhaustive search at every new shape takes seconds
-            "use_tf32": "0",  # it keeps 10 of float32's 23 mantissa bits: utterances would end at a different frame
+            "use_tf32": "0",  # TF32 keeps 10 of float32's 23 mantissa bits: utterances would end at a different frame
         }
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -63,8 +66,10 @@ class OnnxRuntimeCudaBackend(Backend):
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=[(PROVIDER, settings), "CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise BackendError(f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # ONNX Runtime's exceptions have no common base class
+            raise BackendError(
+                f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}; export the voice again"
+            ) from error
         if PROVIDER not in session.get_providers():  # ONNX Runtime continues without a provider that fails to load
             raise BackendError(
                 f"{path}: ONNX Runtime cannot load its CUDA provider; is the CUDA that it was built for installed?"
@@ -79,14 +84,15 @@ class OnnxRuntimeCudaGraph(CudaGraphRunner):
         self, name: str, spec: GraphSpec, manifest: Manifest, stream: CudaStream, session: Any, device: int
     ) -> None:
         super().__init__(name, spec, manifest, stream)
-        self._context = OnnxRuntimeCudaContext(spec, session, device)
+        self._session_context = OnnxRuntimeCudaContext(spec, session, device)
 
     def new_context(self) -> OnnxRuntimeCudaContext:
-        assert isinstance(self._context, OnnxRuntimeCudaContext)
-        return self._context  # a session keeps no state between runs
+        return self._session_context  # a session has no state between runs
 
 
 class OnnxRuntimeCudaContext:
+    """Enqueues runs of one session."""
+
     def __init__(self, spec: GraphSpec, session: Any, device: int) -> None:
         self._spec, self._session, self._device = spec, session, device
 
@@ -103,10 +109,10 @@ class OnnxRuntimeCudaContext:
                 bind(tensor.name, "cuda", self._device, buffer.dtype, buffer.shape, buffer.address)
         options = onnxruntime.RunOptions()
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        session, held = self._session, dict(buffers)
+        session = self._session
 
-        # The binding stores addresses only; the default argument keeps the memory alive as long as the call.
-        def enqueue(_held: Mapping[str, DeviceArray] = held) -> None:
+        # The binding stores only addresses; the default argument keeps the memory alive as long as the call.
+        def enqueue(_keep_alive: Mapping[str, DeviceArray] = buffers) -> None:
             session.run_with_iobinding(binding, options)
 
         return enqueue

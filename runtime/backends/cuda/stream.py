@@ -1,4 +1,4 @@
-"""A GPU's memory, stream, events and CUDA graphs, through cuda-core and the driver's bindings."""
+"""Memory, stream, events and CUDA graphs of a GPU, through cuda-core and the driver's bindings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...errors import BackendError
 from .driver import install_command
 
 Enqueue = Callable[[], None]  # enqueues work on the stream and returns at once
-ALIGNMENT = 256  # bytes: TensorRT requires every address that it reads or writes to be a multiple of it
+ALIGNMENT = 256  # bytes; TensorRT requires every address to be a multiple of this
 
 
 class CaptureError(Exception):
@@ -33,7 +33,7 @@ class Gpu:
 
 
 def gpu_unavailable_reason() -> str | None:
-    """Why nothing can run on a GPU of this machine, with the fix; None if it can."""
+    """Why this machine's GPU cannot be used, with the fix; None if it can."""
     for package, module in (("cuda-core", "cuda.core"), ("cuda-bindings", "cuda.bindings")):
         if importlib.util.find_spec("cuda") is None or importlib.util.find_spec(module) is None:
             return f"{package} is not installed ({install_command()})"
@@ -45,14 +45,30 @@ def gpu_unavailable_reason() -> str | None:
 
 
 def find_gpu(index: int) -> Gpu:
-    """The GPU of that index. Raises BackendError if there is none."""
-    device = _device(index)
+    """The GPU of that index. Raises BackendError if it cannot be used."""
+    device = _make_current(index)
     capability = device.compute_capability
     return Gpu(index, device.name, (capability.major, capability.minor))
 
 
-def _device(index: int) -> Any:
-    """The GPU, as this thread's current one."""
+@dataclass(frozen=True)
+class DeviceMemory:
+    free: int  # bytes
+    total: int  # bytes
+
+
+def device_memory(index: int) -> DeviceMemory:
+    """A GPU's memory, whoever uses it."""
+    from cuda.bindings import driver
+
+    _make_current(index)
+    status, free, total = driver.cuMemGetInfo()
+    _check((status,), BackendError)
+    return DeviceMemory(int(free), int(total))
+
+
+def _make_current(index: int) -> Any:
+    """Make a GPU this thread's current one, and return its cuda-core device."""
     try:
         from cuda.core import Device
 
@@ -60,7 +76,7 @@ def _device(index: int) -> Any:
         device.set_current()
     except ImportError as error:
         raise BackendError(f"cuda-core cannot be imported: {error} ({install_command()})") from error
-    except Exception as error:  # a missing driver, driver errors and an index out of range share no base class
+    except Exception as error:  # driver errors, a missing driver and a bad index have no common base class
         absent = type(error).__name__ == "DynamicLibNotFoundError"
         reason = "no NVIDIA driver is installed" if absent else str(error).splitlines()[0]
         raise BackendError(f"GPU {index} cannot be used: {reason}") from error
@@ -74,7 +90,7 @@ class DeviceArray:
     address: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    owner: object  # keeps the memory alive
+    owner: object  # the memory is freed with this object
 
     @property
     def nbytes(self) -> int:
@@ -82,71 +98,83 @@ class DeviceArray:
 
 
 class CudaStream:
-    """One non-default stream of a GPU, because CUDA graphs cannot be captured from the default one. Not thread-safe.
+    """One non-default stream of a GPU, because CUDA graphs cannot be captured on the default one. Not thread-safe.
 
-    CUDA keeps a current GPU per thread, so every method makes its own GPU current first: a voice may be loaded in one
-    thread and used in another, and other libraries may have selected another GPU since.
+    CUDA's current GPU is set per thread, so every method makes its own GPU current first: a voice may be loaded in one
+    thread and used in another, and other libraries may have selected a different GPU meanwhile.
     """
 
     def __init__(self, index: int) -> None:
         from cuda.core import LegacyPinnedMemoryResource
 
         self._index = index
-        self._stream = _device(index).create_stream()
+        self._stream = _make_current(index).create_stream()
         self._pinned_memory = LegacyPinnedMemoryResource()
 
     @property
     def handle(self) -> int:
-        """The stream's address, as TensorRT and ONNX Runtime take it."""
+        """The cudaStream_t as a number, for TensorRT and ONNX Runtime."""
         return int(self._stream.handle)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
-        """Uninitialized, aligned GPU memory."""
+        """Allocate uninitialized, aligned GPU memory."""
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
-        buffer = _device(self._index).allocate(max(1, nbytes), stream=self._stream)
+        buffer = _make_current(self._index).allocate(max(1, nbytes), stream=self._stream)
         return DeviceArray(int(buffer.handle), tuple(shape), np.dtype(dtype), buffer)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Host memory for copies during which the host does not wait."""
-        _device(self._index)
+        """Allocate pinned host memory, for copies during which the host does not wait."""
+        _make_current(self._index)
         buffer = self._pinned_memory.allocate(max(1, math.prod(shape) * np.dtype(dtype).itemsize))
         return np.asarray(_PinnedView(buffer, shape, np.dtype(dtype)))
 
     def upload(self, target: DeviceArray, source: NDArray[Any]) -> None:
-        """Enqueue a copy. Pinned memory must not change before the copy is done; other memory may change at once."""
+        """Enqueue a copy. A pinned source must not change before the copy is done; other sources may change at once."""
         self._copy(target.address, source.ctypes.data, target.nbytes)
 
     def download(self, target: NDArray[Any], source: DeviceArray) -> None:
-        """Enqueue a copy; it is done when an event recorded after it has been waited for."""
+        """Enqueue a copy; it is done once an event that was recorded after it has been waited for."""
         self._copy(target.ctypes.data, source.address, source.nbytes)
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Enqueue a copy within the GPU's memory."""
+        self._copy(target.address, source.address, source.nbytes)
 
     def _copy(self, target: int, source: int, nbytes: int) -> None:
         from cuda.core import Buffer
 
-        _device(self._index)
+        _make_current(self._index)
         if nbytes:
             copied = Buffer.from_handle(source, nbytes)
             Buffer.from_handle(target, nbytes).copy_from(copied, stream=self._stream)
 
     def zero(self, array: DeviceArray) -> None:
+        """Enqueue filling an array with zeros."""
         from cuda.core import Buffer
 
-        _device(self._index)
+        _make_current(self._index)
         Buffer.from_handle(array.address, array.nbytes).fill(0, stream=self._stream)
 
     def record(self) -> CudaEvent:
-        """An event after all work enqueued so far."""
-        _device(self._index)
+        """Record an event after all work enqueued so far."""
+        _make_current(self._index)
         return CudaEvent(self._index, self._stream.record())
 
-    def capture(self, enqueue: Enqueue) -> Enqueue:
-        """The work of `enqueue` as one CUDA graph: a call that launches it, over the same addresses each time.
+    def record_time(self) -> CudaEvent:
+        """An event that also keeps its time, for `CudaEvent.seconds_since`."""
+        from cuda.core import EventOptions
 
-        Capturing runs nothing. Raises CaptureError.
+        _make_current(self._index)
+        return CudaEvent(self._index, self._stream.record(options=EventOptions(enable_timing=True)))
+
+    def capture(self, enqueue: Enqueue) -> Enqueue:
+        """Capture the work of `enqueue` as one CUDA graph; returns the call that launches the graph.
+
+        Capturing runs nothing; every launch uses the captured addresses. Raises CaptureError.
         """
         from cuda.bindings import driver
 
-        _device(self._index)
+        _make_current(self._index)
         stream, mode = driver.CUstream(self.handle), driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
         with _garbage_collection_paused():
             _check(driver.cuStreamBeginCapture(stream, mode))
@@ -167,7 +195,7 @@ class CudaStream:
                 driver.cuGraphDestroy(graph)
 
         def launch() -> None:
-            _device(self._index)
+            _make_current(self._index)
             _check(driver.cuGraphLaunch(executable, stream), BackendError)
 
         weakref.finalize(launch, driver.cuGraphExecDestroy, executable)
@@ -202,16 +230,22 @@ class CudaEvent:
     event: Any
 
     def wait(self) -> None:
-        """Return when all work enqueued before the event is done."""
-        _device(self.index)
+        """Block until all work enqueued before the event is done."""
+        _make_current(self.index)
         self.event.sync()
+
+    def seconds_since(self, earlier: CudaEvent) -> float:
+        """The GPU's time between two events of `record_time`; waits for this one."""
+        self.wait()
+        return float(self.event - earlier.event) / 1e3
 
 
 class Slots:
-    """n arrays of one shape and type, in one block of GPU memory, each aligned."""
+    """n aligned arrays of one shape and dtype in one block of GPU memory."""
 
     def __init__(self, stream: CudaStream, n: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._stream, self._shape, self._dtype = stream, shape, np.dtype(dtype)
+        # Bytes from one array to the next.
         self._pitch = -(-math.prod(shape) * self._dtype.itemsize // ALIGNMENT) * ALIGNMENT
         self.memory = stream.empty((n, self._pitch), np.uint8)
 
@@ -221,7 +255,7 @@ class Slots:
         return DeviceArray(address, self._shape, self._dtype, self.memory.owner)
 
     def pinned(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """A pinned block to copy `memory` to or from, and a view of its arrays [n, *shape]."""
+        """Allocate a pinned block of the size of `memory`; returns the block, and a view of its arrays [n, *shape]."""
         block = self._stream.pinned(self.memory.shape, np.uint8)
         one = np.empty(self._shape, self._dtype)
         arrays = np.ndarray((len(block), *self._shape), self._dtype, block, strides=(self._pitch, *one.strides))
@@ -229,7 +263,7 @@ class Slots:
 
 
 class _PinnedView:
-    """A pinned buffer as NumPy accepts it; an array made from this view keeps the buffer alive."""
+    """Exposes a pinned buffer to NumPy; an array over this view keeps the buffer alive."""
 
     def __init__(self, buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.buffer = buffer

@@ -1,4 +1,4 @@
-"""Runs TensorRT engines on a GPU: cached or built on demand, on one stream, in one block of activation memory."""
+"""Runs TensorRT engines, cached or built on demand, on one GPU stream and in one block of activation memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, tar
 from .runtime_cache import RuntimeCache
 from .versions import TensorRT, load_tensorrt, tensorrt_unavailable_reason
 
+Corners = tuple[tuple[int, ...], tuple[int, ...]]  # the smallest and the largest shape
+
 
 class TensorRTBackend(Backend):
+    """TensorRT 8.5 to 11: engines for one GPU model."""
+
     name = "tensorrt"
     runs_asynchronously = True
 
@@ -53,6 +57,9 @@ class TensorRTBackend(Backend):
         name = f"kernels-{self._tensorrt.version}-{self._target.capability}.cache"
         return RuntimeCache(self._tensorrt, EngineCache(self.options.engines).folder / name)
 
+    def synchronize(self) -> None:
+        self._stream.record().wait()
+
     def _open(self, graph: str) -> GraphRunner:
         if graph not in self.manifest.always_used:
             self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
@@ -60,7 +67,7 @@ class TensorRTBackend(Backend):
 
 
 class TensorRTRTXBackend(TensorRTBackend):
-    """TensorRT for RTX: one engine for all GPUs of a compute capability, completed on the GPU that runs it."""
+    """TensorRT-RTX: engines for all GPUs of a compute capability, completed on the GPU that runs them."""
 
     name = "tensorrt-rtx"
 
@@ -88,7 +95,7 @@ class TensorRTGraph(CudaGraphRunner):
 
 
 class LoadedEngines:
-    """A bundle's engines on a GPU, and execution contexts that run them one after the other on one stream."""
+    """Deserializes a bundle's engines and creates their execution contexts, which all run on one stream."""
 
     def __init__(
         self, tensorrt: TensorRT, manifest: Manifest, stream: CudaStream, runtime_cache: RuntimeCache | None
@@ -124,7 +131,8 @@ class LoadedEngines:
         else:
             context.device_memory = memory.address
         spec = self._manifest.graphs[graph]
-        return TensorRTContext(spec, context, memory, self._stream, partial(self._error, graph))
+        profiles = _profile_shapes(engine, spec)
+        return TensorRTContext(spec, context, profiles, memory, self._stream, partial(self._error, graph))
 
     def _create_context(self, engine: Any) -> Any:
         user_managed = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
@@ -135,55 +143,54 @@ class LoadedEngines:
         return engine.create_execution_context(self._runtime_cache.config(engine))
 
     def _engine_for_context(self, graph: str) -> Any:
-        """The engine for one more context; if contexts cannot share its profile, a copy of its own."""
+        """Return the engine for a new context: a new copy if contexts cannot share a profile."""
         plan = self._plans.get(graph)
         return self._engines[graph] if plan is None else self._deserialize(plan)
 
     def _deserialize(self, cached: Engine) -> Any:
         if cached.engine_key.options.version_compatible:
-            # Such a plan contains its own runtime, as code; it comes from the user's own cache.
+            # Such a plan contains its own runtime as code; the cache that it comes from is trusted.
             self._runtime.engine_host_code_allowed = True
         deserialized = self._runtime.deserialize_cuda_engine(cached.plan)
         if deserialized is None:
             raise BackendError(
-                f"{cached.path}: TensorRT cannot load it: {self._logged_errors()}; remove it to have it rebuilt"
+                f"{cached.path}: TensorRT cannot load this plan: {self._logger.summary()}; delete it to have it rebuilt"
             )
         return deserialized
 
     def _error(self, graph: str, problem: str) -> BackendError:
-        return BackendError(f"{graph}: TensorRT {problem}: {self._logged_errors()}")
-
-    def _logged_errors(self) -> str:
-        return "; ".join(self._logger.errors) or "no reason given"
+        return BackendError(f"{graph}: TensorRT {problem}: {self._logger.summary()}")
 
 
 class TensorRTContext:
-    """Enqueues runs of one engine. error: makes the exception for a problem that TensorRT reports."""
+    """Enqueues runs of one engine. error: creates the exception for a problem that TensorRT reports."""
 
     def __init__(
         self,
         spec: GraphSpec,
         context: Any,
+        profiles: Sequence[Mapping[str, Corners]],
         memory: DeviceArray,
         stream: CudaStream,
         error: Callable[[str], BackendError],
     ) -> None:
-        """memory: the context's activation memory, kept alive as long as the context."""
-        self._spec, self._context, self._memory = spec, context, memory
+        """profiles: the engine's. memory: the context's activation memory, kept alive as long as the context."""
+        self._spec, self._context, self._profiles, self._memory = spec, context, profiles, memory
+        self._profile = 0
         self._stream, self._error = stream.handle, error
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
         shapes = {tensor.name: buffers[tensor.name].shape for tensor in self._spec.inputs}
         addresses = {name: buffers[name].address for name in self._spec.tensors}
-        held = dict(buffers)
 
-        def enqueue(_held: Mapping[str, DeviceArray] = held) -> None:
+        # TensorRT stores only addresses; the default argument keeps the memory alive as long as the call.
+        def enqueue(_keep_alive: Mapping[str, DeviceArray] = buffers) -> None:
             self._set_shapes(shapes)
             for name, address in addresses.items():
                 self._context.set_tensor_address(name, address)
             if not self._context.execute_async_v3(self._stream):
-                raise self._error("could not enqueue the engine")
+                raise self._error("cannot enqueue the engine")
 
         return enqueue
 
@@ -192,25 +199,52 @@ class TensorRTContext:
         is_stream_capturable = getattr(self._context, "is_stream_capturable", None)
         return is_stream_capturable is None or bool(is_stream_capturable(self._stream))
 
+    def _set_profile(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Select the engine's last profile that admits the shapes: later profiles are for fewer shapes, and faster."""
+        admitted = [i for i, profile in enumerate(self._profiles) if _admits(profile, shapes)]
+        if admitted and admitted[-1] != self._profile:
+            if not self._context.set_optimization_profile_async(admitted[-1], self._stream):
+                raise self._error(f"cannot use profile {admitted[-1]}")
+            self._profile, self._shapes = admitted[-1], {}
+
     def _set_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Set only shapes that have changed: after new shapes the context has work that cannot be captured."""
+        """Set the shapes that have changed; setting one makes the next run do work that cannot be captured."""
+        if shapes != self._shapes:
+            self._set_profile(shapes)
         for name, shape in shapes.items():
             if self._shapes.get(name) != shape:
                 if not self._context.set_input_shape(name, shape):
-                    raise self._error(f"does not take {name} of {shape}")
+                    raise self._error(f"does not accept shape {shape} for {name}")
                 self._shapes[name] = shape
 
 
+def _profile_shapes(engine: Any, spec: GraphSpec) -> list[dict[str, Corners]]:
+    """The smallest and the largest shape of every input, by profile of the engine."""
+    profiles = []
+    for profile in range(engine.num_optimization_profiles):
+        shapes = {tensor.name: engine.get_tensor_profile_shape(tensor.name, profile) for tensor in spec.inputs}
+        profiles.append({name: (tuple(corners[0]), tuple(corners[2])) for name, corners in shapes.items()})
+    return profiles
+
+
+def _admits(profile: Mapping[str, Corners], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    return all(
+        least <= size <= most
+        for name, shape in shapes.items()
+        for least, size, most in zip(profile[name][0], shape, profile[name][1], strict=True)
+    )
+
+
 def _activation_bytes(engine: Any) -> int:
-    """Bytes of activation memory that a context of the engine needs, at the largest shapes of its profile."""
-    newer = getattr(engine, "device_memory_size_v2", None)
-    return int(engine.device_memory_size if newer is None else newer)
+    """Bytes of activation memory that a context of the engine needs at the largest shapes of its profile."""
+    size = getattr(engine, "device_memory_size_v2", None)
+    return int(engine.device_memory_size if size is None else size)
 
 
 def _limit_to_engines(manifest: Manifest, engines: Mapping[str, Engine]) -> Manifest:
-    """The manifest with its ranges limited to what the engines take."""
+    """Return the manifest with its ranges limited to those of the engines."""
     profile = {graph: cached.engine_key.profile for graph, cached in engines.items()}
-    # decoder_step runs at the runtime's batch sizes and token buckets; the postnet runs on complete utterances.
+    # decoder_step runs all batch sizes and token buckets; the postnet runs on complete utterances.
     limits = {
         "B": profile["decoder_step"]["B"].max,
         "T": min(profile["decoder_step"]["T"].max, profile["encoder"]["T"].max),

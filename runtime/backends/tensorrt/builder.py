@@ -12,33 +12,33 @@ from typing import Any
 from ...errors import BackendError, RequestError
 from ...files import atomic_write
 from ...manifest import GraphSpec
-from .engine_key import EngineKey, input_shapes
+from .engine_key import EngineKey, input_shapes, optimization_profiles
 from .versions import TensorRT, set_layer_precisions
 
-# Called with the builder's phase and the fraction done, 0 to 1, or None if TensorRT does not report one.
+# Called with the builder's phase and the completed fraction (0 to 1), or None if TensorRT does not report a fraction.
 ReportProgress = Callable[[str, float | None], None]
 
 
 class EngineBuilder:
-    """Builds engines one after the other with one TensorRT builder, whose creation takes seconds on a GPU."""
+    """Builds engines one after the other with one TensorRT builder, which takes seconds to create on a GPU."""
 
     def __init__(self, tensorrt: TensorRT) -> None:
         self.tensorrt = tensorrt
         self._logger = tensorrt.logger()
         try:
             self._builder = tensorrt.module.Builder(self._logger)
-        except (TypeError, RuntimeError) as error:  # the driver is missing or does not fit
+        except (TypeError, RuntimeError) as error:  # the driver is missing or too old
             raise BackendError(
                 f"{tensorrt.name} {tensorrt.version} cannot create a builder here: "
-                f"{self._logged_errors() if self._logger.errors else error}; is there an NVIDIA GPU with a driver?"
+                f"{self._logger.summary() if self._logger.errors else error}; is there an NVIDIA GPU with a driver?"
             ) from error
 
     def build(
         self, onnx: Path, spec: GraphSpec, engine_key: EngineKey, timing_cache: Path, progress: ReportProgress
     ) -> bytes:
-        """Build the plan of one graph. timing_cache: file of measured tactic timings, read and extended.
+        """Build the plan of one graph. timing_cache: file of measured tactic timings, read and updated.
 
-        Raises BackendError with everything that the parser or the builder logged.
+        Raises BackendError with all errors that the parser or the builder logged.
         """
         self._check(engine_key)
         self._logger.errors.clear()
@@ -47,20 +47,20 @@ class EngineBuilder:
         if not self.tensorrt.strongly_typed:
             set_layer_precisions(self.tensorrt, network, config, engine_key.precision)
         self._read_timing_cache(config, timing_cache)
-        monitor = self._monitor(config, progress)
+        monitor = self._set_monitor(config, progress)
         plan = self._builder.build_serialized_network(network, config)
         if monitor is not None and monitor.interrupted:
             raise KeyboardInterrupt
         if plan is None:
             raise BackendError(
-                f"{engine_key.graph}: {self._name} could not build the engine: {self._logged_errors()}; "
+                f"{engine_key.graph}: {self._name} could not build the engine: {self._logger.summary()}; "
                 "see docs/tensorrt.md"
             )
         self._write_timing_cache(config, timing_cache)
         return bytes(plan)
 
     def parse(self, onnx: Path) -> Any:
-        """The network of a graph. Raises BackendError with everything that the parser logged."""
+        """Parse a graph into a network. Raises BackendError with all errors that the parser logged."""
         flags = 0
         for name in ("EXPLICIT_BATCH", "STRONGLY_TYPED"):
             member = self.tensorrt.member("NetworkDefinitionCreationFlag", name)
@@ -68,26 +68,23 @@ class EngineBuilder:
         network = self._builder.create_network(flags)
         parser = self.tensorrt.module.OnnxParser(network, self._logger)
         if not parser.parse_from_file(str(onnx)):
-            errors = "; ".join(_described(parser.get_error(i)) for i in range(parser.num_errors))
-            raise BackendError(f"{onnx}: {self._name} cannot read it: {errors or self._logged_errors()}")
+            errors = "; ".join(_describe(parser.get_error(i)) for i in range(parser.num_errors))
+            raise BackendError(f"{onnx}: {self._name} cannot read it: {errors or self._logger.summary()}")
         return network
 
     @property
     def _name(self) -> str:
         return f"{self.tensorrt.name} {self.tensorrt.version}"
 
-    def _logged_errors(self) -> str:
-        return "; ".join(self._logger.errors) or "no reason given"
-
     def _check(self, engine_key: EngineKey) -> None:
-        """Reject options that this TensorRT lacks before the build starts."""
+        """Reject options that this TensorRT does not support, before the build starts."""
         has = self.tensorrt.member
         if engine_key.precision == "bf16" and has("DataType", "BF16") is None:
             raise BackendError(f"{self._name} has no bfloat16; export the voice with --precision fp16 or fp32")
         if engine_key.options.version_compatible and has("BuilderFlag", "VERSION_COMPATIBLE") is None:
-            raise BackendError(f"{self._name} has no version-compatible engines; leave --version-compatible out")
+            raise BackendError(f"{self._name} has no version-compatible engines; omit --version-compatible")
         if engine_key.options.hardware_compatible and has("HardwareCompatibilityLevel", "AMPERE_PLUS") is None:
-            raise BackendError(f"{self._name} has no hardware-compatible engines; leave --hardware-compatible out")
+            raise BackendError(f"{self._name} has no hardware-compatible engines; omit --hardware-compatible")
 
     def _config(self, spec: GraphSpec, engine_key: EngineKey) -> Any:
         flag = self.tensorrt.module.BuilderFlag
@@ -107,10 +104,11 @@ class EngineBuilder:
             config.set_tactic_sources(config.get_tactic_sources() & ~absent)
         if self.tensorrt.builds_ahead_of_time:
             self._set_compute_capability(config, engine_key)
-        profile = self._builder.create_optimization_profile()
-        for name, shapes in input_shapes(spec, engine_key.profile).items():
-            profile.set_shape(name, *shapes)
-        config.add_optimization_profile(profile)
+        for ranges in optimization_profiles(engine_key.profile):
+            profile = self._builder.create_optimization_profile()
+            for name, shapes in input_shapes(spec, ranges).items():
+                profile.set_shape(name, *shapes)
+            config.add_optimization_profile(profile)
         return config
 
     def _set_compute_capability(self, config: Any, engine_key: EngineKey) -> None:
@@ -125,7 +123,8 @@ class EngineBuilder:
         config.num_compute_capabilities = 1
         config.set_compute_capability(capability, 0)
 
-    def _monitor(self, config: Any, progress: ReportProgress) -> Any:
+    def _set_monitor(self, config: Any, progress: ReportProgress) -> Any:
+        """Attach a progress monitor and return it; None if this TensorRT does not have one."""
         progress("building", None)
         if not hasattr(config, "progress_monitor"):
             return None
@@ -146,7 +145,7 @@ class EngineBuilder:
                 atomic_write(path, bytes(config.get_timing_cache().serialize()))
 
 
-def _described(error: Any) -> str:
+def _describe(error: Any) -> str:
     node = f"node {error.node()}"
     if hasattr(error, "node_name"):
         node += f" ({error.node_operator()} {error.node_name()})"
@@ -154,14 +153,14 @@ def _described(error: Any) -> str:
 
 
 def _progress_monitor(tensorrt: TensorRT, progress: ReportProgress) -> Any:
-    """A monitor that reports TensorRT's tree of phases as one fraction: a phase's steps divide its parent's step."""
+    """Create a monitor that reports TensorRT's nested phases as one fraction: a phase subdivides its parent's step."""
 
     class Monitor(tensorrt.module.IProgressMonitor):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
             self.interrupted = False
             self._lock = threading.Lock()  # phases may run on several threads
-            self._open: dict[str, list[int]] = {}  # phase -> steps done, steps; parents before their children
+            self._open: dict[str, list[int]] = {}  # open phase -> [steps done, steps]; parents before children
             self._shown = 0.0
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:

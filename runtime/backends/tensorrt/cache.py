@@ -1,8 +1,8 @@
 """The engine cache: TensorRT plans in a folder, each with a record of what it was built from.
 
-A plan is executable code. Plans are loaded from the user's own cache, if nobody else can write to it, or from a folder
-that the caller names, which is trusted because it is named. A record contains the SHA-256 of its engine key and plan; a
-plan without a valid record is rebuilt.
+A plan is executable code. Plans are loaded from the user's own cache, if no other user can write to it, or from a
+folder that the caller names, which is trusted because it is named. A record contains the SHA-256 of its engine key and
+plan; a plan without a valid record is rebuilt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .versions import TensorRT
 
 
 def default_folder() -> Path:
-    """$XDG_CACHE_HOME/tacoglow/engines, ~/.cache/tacoglow/engines by default."""
+    """The user's own cache: $XDG_CACHE_HOME/tacoglow/engines, by default ~/.cache/tacoglow/engines."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tacoglow" / "engines"
 
 
@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     engine_key: EngineKey
     seconds: float  # build time
-    sha256: str  # of the engine key and the plan
+    sha256: str  # SHA-256 of the engine key and the plan
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a cache's folder contains under one name, for display."""
+    """State of one engine in a cache, for display."""
 
     path: Path
     engine_key: EngineKey | None  # None if the record cannot be read
@@ -65,13 +65,18 @@ class Entry:
 
 
 class EngineCache:
+    """The engines in one folder."""
+
     def __init__(self, folder: Path | None = None) -> None:
-        """folder: the user's own cache, default_folder(), if None."""
+        """folder: None: the user's own cache, default_folder()."""
         self.folder = folder or default_folder()
         self._is_default = folder is None
 
     def find(self, accepts: Callable[[EngineKey], bool]) -> Engine | None:
-        """The newest intact engine of an accepted key. Raises BackendError if others can write to the user's cache."""
+        """The newest intact engine whose key is accepted; None if there is none.
+
+        Raises BackendError if the user's own cache is writable by others.
+        """
         self._check_private()
         for path in self._plans():
             record = _read_record(path)
@@ -89,9 +94,9 @@ class EngineCache:
         build: Callable[[], bytes],
         on_wait: Callable[[], None] = lambda: None,
     ) -> Engine:
-        """An accepted engine, or the one that `build` returns for the key; processes that start together build once.
+        """Return an accepted engine, or build one for the key; of processes that start together, one builds.
 
-        on_wait is called before waiting for another process's build. Raises BackendError if the folder is not writable.
+        on_wait: called before waiting for another process's build. Raises BackendError if the folder is not writable.
         """
         engine = self.find(accepts)
         if engine is None:
@@ -100,7 +105,7 @@ class EngineCache:
         return engine
 
     def entries(self) -> list[Entry]:
-        """Everything in the folder, by name."""
+        """The state of every engine in the folder, sorted by name."""
         plans = {path.with_suffix(".plan") for suffix in ("plan", "json") for path in self.folder.glob(f"*.{suffix}")}
         return [self._entry(path) for path in sorted(plans)]
 
@@ -115,23 +120,22 @@ class EngineCache:
         return Entry(path, record.engine_key, "ready" if intact else "damaged", len(plan))
 
     def _plans(self) -> list[Path]:
-        """Newest first."""
+        """Paths of all plans, newest first."""
         return sorted(self.folder.glob("*.plan"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
     def _check_private(self) -> None:
-        if (
-            not self._is_default or not self.folder.is_dir() or not hasattr(os, "getuid")
-        ):  # Windows profiles are private
+        """Raise BackendError if the user's own cache is writable by others; Windows profiles are private anyway."""
+        if not self._is_default or not self.folder.is_dir() or not hasattr(os, "getuid"):
             return
         status = self.folder.stat()
         if status.st_uid not in (os.getuid(), 0) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise BackendError(
-                f"{self.folder}: others can write to the engine cache, and plans are code; take it over "
-                "(chown, chmod go-w), or name another folder: --engines"
+                f"{self.folder}: others can write to the engine cache, and plans are code; make the folder your own "
+                "(chown, chmod go-w), or choose another folder with --engines"
             )
 
     def _store(self, engine_key: EngineKey, build: Callable[[], bytes]) -> Engine:
-        """Write the plan, then the record that validates it: the partial files of a killed build are never loaded."""
+        """Write the plan, then the record that validates it, so that a killed build's files are never loaded."""
         clear_partial_files(self.folder)
         start = perf_counter()
         plan = build()
@@ -149,7 +153,7 @@ class EngineCache:
 
     @contextmanager
     def _lock(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """One build per folder at a time; the lock of a process that dies is released by the system."""
+        """Allow one build per folder at a time; the operating system releases the lock of a killed process."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
@@ -167,18 +171,21 @@ class EngineCache:
 
     def _unwritable(self, error: OSError) -> BackendError:
         return BackendError(
-            f"{self.folder}: cannot store engines: {error.strerror or error}; choose another folder: --engines"
+            f"{self.folder}: cannot write the engine cache: {error.strerror or error}; "
+            "choose another folder with --engines"
         )
 
 
 @dataclass(frozen=True)
 class EngineRequest:
+    """The engines that are needed, and where to cache them."""
+
     target: Target
     limits: ProfileLimits = field(default_factory=ProfileLimits)
     options: BuildOptions = field(default_factory=BuildOptions)
-    folder: Path | None = None  # of the cache; the user's own if None
-    graphs: Sequence[str] | None = None  # all if None
-    exact: bool = False  # True: only an engine of exactly this key; False: any that runs on the target's GPU
+    folder: Path | None = None  # folder of the engine cache; None: the user's own
+    graphs: Sequence[str] | None = None  # None: all
+    exact: bool = False  # True: the engine key must be equal; False: any compatible engine
 
 
 def target_of(gpu: Gpu, tensorrt: TensorRT) -> Target:
@@ -191,9 +198,9 @@ def target_of(gpu: Gpu, tensorrt: TensorRT) -> Target:
 def get_or_build_engines(
     bundle: Path, manifest: Manifest, tensorrt: TensorRT, request: EngineRequest, progress: TerminalProgress
 ) -> dict[str, Engine]:
-    """An engine per graph, from the cache or built. Raises BundleError, RequestError or BackendError."""
+    """Load or build an engine per graph. Raises BundleError, RequestError or BackendError."""
     cache = EngineCache(request.folder)
-    # Created for the first missing engine: that takes seconds on a GPU.
+    # Created when the first engine is missing, because creating a builder takes seconds on a GPU.
     new_builder = functools.cache(lambda: EngineBuilder(tensorrt))
     version = tensorrt.name, tensorrt.version
     engines = {}
@@ -217,7 +224,7 @@ def get_or_build_engines(
 
 
 def copy_engines(engines: Mapping[str, Engine], folder: Path) -> None:
-    """Copy plans with their records into FOLDER, which is then an engine cache by itself."""
+    """Copy plans with their records into a folder, which is then an engine cache of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     for engine in engines.values():
         for path in (engine.path, engine.path.with_suffix(".json")):
@@ -225,7 +232,7 @@ def copy_engines(engines: Mapping[str, Engine], folder: Path) -> None:
 
 
 def copy_plans(engines: Mapping[str, Engine], folder: Path) -> None:
-    """Copy the engines' plans to FOLDER/GRAPH.plan, where C++ and servers look for them."""
+    """Copy the engines' plans to FOLDER/GRAPH.plan, where the C++ runtime expects them."""
     folder.mkdir(parents=True, exist_ok=True)
     for graph, engine in engines.items():
         shutil.copyfile(engine.path, folder / f"{graph}.plan")

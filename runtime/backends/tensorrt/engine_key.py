@@ -1,4 +1,4 @@
-"""Engine keys: everything that an engine is built from and for, and whether an engine fits a request."""
+"""Engine keys: everything that an engine is built from and for, and which engines are compatible."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import msgspec
 from ...errors import RequestError
 from ...manifest import DimRange, GraphSpec, Manifest, Precision
 
-ANY_GPU = ""
+ANY_GPU = ""  # in place of a GPU's name
 AMPERE = (8, 0)  # the oldest compute capability that runs hardware-compatible engines
 LEVELS = range(6)  # TensorRT's builder optimization levels
 
 
 class BuildOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Build options; None keeps TensorRT's own default."""
+    """Build options; None: TensorRT's default."""
 
     optimization_level: int | None = None  # 0 builds fastest, 5 runs fastest
-    workspace_mib: int | None = None  # workspace limit per tactic
+    workspace_mib: int | None = None  # workspace limit per tactic, in MiB
     version_compatible: bool = False  # loadable by later TensorRT releases of the same major version
     hardware_compatible: bool = False  # runs on Ampere and newer GPUs
 
@@ -37,7 +37,7 @@ class ProfileLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_frames: int | None = None
 
     def apply_to(self, manifest: Manifest) -> dict[str, DimRange]:
-        """The bundle's ranges of B, T and F under these limits. Raises RequestError for a limit out of range."""
+        """The bundle's ranges of B, T and F with these limits. Raises RequestError for a limit out of range."""
         ranges = {}
         for letter, name in (("B", "max_batch"), ("T", "max_tokens"), ("F", "max_frames")):
             span, limit = manifest.range(letter), getattr(self, name)
@@ -54,17 +54,17 @@ class ProfileLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The GPU that an engine is built for."""
 
-    gpu: str  # its name; ANY_GPU for engines that run on every GPU of the compute capability
+    gpu: str  # the GPU's name; ANY_GPU for engines that run on every GPU of the compute capability
     compute_capability: tuple[int, int]
 
     @property
     def capability(self) -> str:
-        """MAJOR.MINOR, as NVIDIA writes it."""
+        """The compute capability as MAJOR.MINOR."""
         return "{}.{}".format(*self.compute_capability)
 
 
 class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that an engine is built from and for: if any of it differs, the engine is a different one."""
+    """Everything that an engine is built from and for. Engines with different keys are different engines."""
 
     graph: str
     graph_sha256: str
@@ -89,7 +89,7 @@ def make_engine_key(
     limits: ProfileLimits,
     options: BuildOptions,
 ) -> EngineKey:
-    """tensorrt: backend name and version."""
+    """The key of one graph's engine. tensorrt: backend name and version. Raises RequestError for bad limits."""
     return EngineKey(
         graph=graph,
         graph_sha256=manifest.graphs[graph].sha256,
@@ -103,10 +103,10 @@ def make_engine_key(
 
 
 def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[str, DimRange]:
-    """The ranges that the runtime needs of a graph's dimension letters.
+    """The ranges that the runtime needs for a graph's dimension letters.
 
-    Only decoder_step runs batches: the other graphs run item by item, so that an item does not depend on its batch.
-    The vocoder's graphs run one window at a time.
+    Only decoder_step runs in batches. The other graphs run item by item, so that an item does not depend on its batch,
+    and the vocoder's graphs run one window at a time.
     """
     ranges = limits.apply_to(manifest)
     window, span = manifest.vocoder_input_frames, manifest.range("S")
@@ -122,6 +122,17 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
     return {letter: ranges[letter] for letter in sorted(used)}
 
 
+def optimization_profiles(profile: dict[str, DimRange]) -> list[dict[str, DimRange]]:
+    """The profiles of an engine: its whole range, and batch 1 by itself if it takes larger batches too.
+
+    With a batch of 1, TensorRT fuses a decoder step's matrix products into the kernels around them: 15 kernels, not 18.
+    """
+    batch = profile.get("B")
+    if batch is None or not batch.min == 1 < batch.max:
+        return [profile]
+    return [profile, profile | {"B": DimRange(min=1, typical=1, max=1)}]
+
+
 def input_shapes(spec: GraphSpec, profile: dict[str, DimRange]) -> dict[str, list[tuple[int, ...]]]:
     """Input name -> its smallest, typical and largest shape, for inputs whose shape is not fixed."""
     corners = [{letter: getattr(span, end) for letter, span in profile.items()} for end in ("min", "typical", "max")]
@@ -129,15 +140,15 @@ def input_shapes(spec: GraphSpec, profile: dict[str, DimRange]) -> dict[str, lis
 
 
 def is_compatible(built: EngineKey, wanted: EngineKey) -> bool:
-    """True if an engine of key `built` can be used for `wanted`: the same graph, a TensorRT version that loads it, a
-    GPU that runs it. Profiles may differ: the engine's own limits apply."""
+    """True if an engine of key `built` can be used in place of `wanted`: the same graph, a TensorRT version that loads
+    it, and a GPU that runs it. Profiles may differ, because the engine's own limits apply."""
     same = built.graph_sha256 == wanted.graph_sha256 and built.precision == wanted.precision
     return same and built.tensorrt == wanted.tensorrt and _version_fits(built, wanted) and _gpu_fits(built, wanted)
 
 
 def _version_fits(built: EngineKey, wanted: EngineKey) -> bool:
-    theirs, ours = _parts(built.tensorrt_version), _parts(wanted.tensorrt_version)
-    return theirs == ours or (built.options.version_compatible and theirs[0] == ours[0] and theirs < ours)
+    old, new = _parts(built.tensorrt_version), _parts(wanted.tensorrt_version)
+    return old == new or (built.options.version_compatible and old[0] == new[0] and old < new)
 
 
 def _gpu_fits(built: EngineKey, wanted: EngineKey) -> bool:
@@ -147,5 +158,5 @@ def _gpu_fits(built: EngineKey, wanted: EngineKey) -> bool:
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    """Major, minor, patch, build; without a suffix such as .post1."""
+    """A version's numbers, without a suffix such as .post1."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,4 +1,4 @@
-"""TensorRT 8.5 to 11 and TensorRT-RTX: the installed module, and what differs between versions.
+"""TensorRT 8.5 to 11 and TensorRT-RTX: the installed module, and the differences between versions.
 
 Features are detected by attribute (`hasattr`, enum members), not by version number.
 """
@@ -18,13 +18,13 @@ from ...manifest import Precision
 from ..cuda.driver import install_command
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # backend name -> the module that it needs
-# Tactic sources that call other libraries -> the libraries' file names.
+# Tactic source -> file names of the library that it calls.
 TACTIC_LIBRARIES = {
     "CUBLAS": ("libcublas.so.12", "libcublas.so.11"),
     "CUBLAS_LT": ("libcublasLt.so.12", "libcublasLt.so.11"),
     "CUDNN": ("libcudnn.so.8",),
 }
-# Layers that compute. The others move data and keep its type.
+# Layers that compute. The other layers move data and keep its type.
 COMPUTING_LAYERS = (
     "ACTIVATION",
     "CONVOLUTION",
@@ -44,7 +44,7 @@ CONVERTING_LAYERS = ("CAST", "CONSTANT", "IDENTITY")
 
 @dataclass(frozen=True)
 class TensorRT:
-    """One of the modules above, imported."""
+    """An imported TensorRT module."""
 
     name: str  # tensorrt or tensorrt-rtx
     module: ModuleType
@@ -55,21 +55,21 @@ class TensorRT:
 
     @property
     def builds_ahead_of_time(self) -> bool:
-        """True if it builds engines without a GPU (TensorRT-RTX)."""
+        """True if this TensorRT builds engines without a GPU (TensorRT-RTX)."""
         return hasattr(self.module.IBuilderConfig, "set_compute_capability")
 
     def builds_for(self, capability: tuple[int, int]) -> bool:
-        """True if it can build ahead of time for this compute capability."""
+        """True if this TensorRT can build ahead of time for this compute capability."""
         return self.member("ComputeCapability", "SM{}{}".format(*capability)) is not None
 
     @property
     def strongly_typed(self) -> bool:
-        """True if a network's own types are binding; if not, precision is set layer by layer."""
+        """True if networks are strongly typed; if not, precision is set layer by layer."""
         return self.member("NetworkDefinitionCreationFlag", "STRONGLY_TYPED") is not None
 
     @property
     def shares_profiles(self) -> bool:
-        """True if all contexts of an engine may share its profile; before TensorRT 8.6 each needs its own."""
+        """True if the contexts of an engine can share its one profile; before TensorRT 8.6 they cannot."""
         opt_in = self.member("PreviewFeature", "PROFILE_SHARING_0806") is not None  # 8.6 to 10
         return opt_in or self.member("ExecutionContextAllocationStrategy", "USER_MANAGED") is not None  # from 10
 
@@ -78,25 +78,25 @@ class TensorRT:
         return getattr(getattr(self.module, enum, None), name, None)
 
     def logger(self) -> Any:
-        """A TensorRT logger that records messages in `.errors` and `.warnings` instead of printing them."""
+        """Create a TensorRT logger that records errors in `.errors` and drops all other messages."""
         severity = self.module.ILogger.Severity
 
         class RecordingLogger(self.module.ILogger):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 super().__init__()
                 self.errors: list[str] = []
-                self.warnings: list[str] = []
 
             def log(self, level: Any, message: str) -> None:
                 if level in (severity.INTERNAL_ERROR, severity.ERROR):
                     self.errors.append(message)
-                elif level == severity.WARNING:
-                    self.warnings.append(message)
+
+            def summary(self) -> str:
+                return "; ".join(self.errors) or "no error was logged"
 
         return RecordingLogger()
 
     def absent_tactic_sources(self) -> int:
-        """Bit mask of the tactic sources whose libraries are not installed; a build with them would fail."""
+        """Bit mask of the tactic sources whose libraries are not installed; building with them would fail."""
         bits = 0
         for source, libraries in TACTIC_LIBRARIES.items():
             member = self.member("TacticSource", source)
@@ -106,15 +106,14 @@ class TensorRT:
 
 
 def tensorrt_unavailable_reason(name: str) -> str | None:
-    """Why the TensorRT of that backend name cannot be imported, and the command that installs it; None if it can."""
+    """Why the module of that backend cannot be imported, and the command that installs it; None if it is installed."""
     if importlib.util.find_spec(MODULES[name]) is not None:
         return None
-    command = install_command() if name == "tensorrt" else "pip install tensorrt-rtx-cu13"
-    return f"{MODULES[name]} is not installed ({command})"
+    return f"{MODULES[name]} is not installed ({_install_command(name)})"
 
 
 def load_tensorrt(name: str) -> TensorRT:
-    """Import TensorRT by backend name, or for "auto" the first that is installed. Raises BackendError."""
+    """Import TensorRT by backend name, or for "auto" the first installed one. Raises BackendError."""
     if name == "auto":
         name = next((candidate for candidate in MODULES if tensorrt_unavailable_reason(candidate) is None), "tensorrt")
     if name not in MODULES:
@@ -125,7 +124,14 @@ def load_tensorrt(name: str) -> TensorRT:
     try:
         return TensorRT(name, importlib.import_module(MODULES[name]))
     except (ImportError, OSError, RuntimeError) as error:
-        raise BackendError(f"{MODULES[name]} is installed and cannot be imported: {error}") from error
+        command = _install_command(name)
+        raise BackendError(
+            f"{MODULES[name]} is installed but cannot be imported: {error}; install it again: {command}"
+        ) from error
+
+
+def _install_command(name: str) -> str:
+    return install_command() if name == "tensorrt" else "pip install tensorrt-rtx-cu13"
 
 
 def _loads(library: str) -> bool:
@@ -137,7 +143,10 @@ def _loads(library: str) -> bool:
 
 
 def set_layer_precisions(tensorrt: TensorRT, network: Any, config: Any, precision: Precision) -> None:
-    """Make every computing layer obey its own type, for TensorRT 8.5 to 9, whose networks are not strongly typed."""
+    """Set the precision of every computing layer, for TensorRT 8.5 to 9, whose networks are not strongly typed.
+
+    Also lets execution contexts share the engine's profile, where TensorRT 8.6 and later need that to be requested.
+    """
     sharing = tensorrt.member("PreviewFeature", "PROFILE_SHARING_0806")
     if sharing is not None:
         config.set_preview_feature(sharing, True)
@@ -154,10 +163,10 @@ def set_layer_precisions(tensorrt: TensorRT, network: Any, config: Any, precisio
 
 
 def float_layers(tensorrt: TensorRT, network: Any) -> Iterator[tuple[Any, Any]]:
-    """The layers whose output is floating-point, each with the type that strong typing would give it.
+    """Yield the layers with a floating-point output, each with the type that strong typing would give it.
 
-    Types are propagated from the network's inputs, constants and casts, because before the build these versions may
-    report any floating-point tensor as float32.
+    Types are propagated from the network's inputs, constants and casts, because these versions may report any
+    floating-point tensor as float32 before the build.
     """
     names = ("FLOAT", "HALF", "BF16")
     floats = [dtype for name in names if (dtype := tensorrt.member("DataType", name)) is not None]

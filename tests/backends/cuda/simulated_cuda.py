@@ -1,8 +1,8 @@
-"""cuda.core on a GPU that is as lazy as CUDA's rules allow: nothing is done before somebody waits for it, and no more.
+"""Simulates cuda.core on a GPU that runs work as late as CUDA's rules allow: only when it is waited for.
 
-What reads a result too early, changes memory that a copy still has to read, uses memory that was given back or calls
-from a thread without a current GPU fails every time, where a real GPU would fail now and then. Memory is the host's,
-so that ONNX Runtime's CPU provider can compute in it.
+Reading a result too early, changing memory that a copy has not read yet, using freed memory, or a call from a thread
+without a current GPU fails every time here, while a real GPU fails occasionally. GPU memory is host memory, so that
+ONNX Runtime's CPU provider can compute in it.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ class CUDAError(Exception):
 
 
 class SimulatedCuda:
-    """One GPU, and the module through which it is used. refuses_capture: work in a capture makes it invalid."""
+    """One GPU, and the module through which it is used. rejects_capture: enqueuing work invalidates a capture."""
 
-    def __init__(self, refuses_capture: bool = False) -> None:
-        self.refuses_capture = refuses_capture
-        self.captures = self.launches = 0
-        self.stream: Stream | None = None  # the last that was created
+    def __init__(self) -> None:
+        self.rejects_capture = False
+        self.captures = 0
+        self.stream: Stream | None = None  # the most recently created stream
         self._thread = threading.local()
         self._memory: dict[int, NDArray[np.uint8]] = {}  # address -> bytes
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         core: Any = ModuleType("cuda.core")
         core.Device, core.Buffer = self.device, SimpleNamespace(from_handle=lambda *range_: Buffer(self, *range_))
+        core.EventOptions = SimpleNamespace
         core.LegacyPinnedMemoryResource = lambda: SimpleNamespace(allocate=lambda nbytes: self.new(nbytes))
         bindings: Any = ModuleType("cuda.bindings")
         bindings.driver = SimulatedDriver(self)
@@ -50,7 +51,7 @@ class SimulatedCuda:
             monkeypatch.setitem(sys.modules, name, module)
 
     def device(self, index: int) -> Device:
-        """A thread's own object for the GPU."""
+        """The GPU as an object of the calling thread."""
         if index != 0:
             raise ValueError(f"device_id must be within [0, 1), got {index}")
         if not hasattr(self._thread, "device"):
@@ -63,9 +64,9 @@ class SimulatedCuda:
             raise CUDAError("CUDA_ERROR_INVALID_CONTEXT: this thread has no current GPU")
 
     def new(self, nbytes: int, stream: Stream | None = None) -> Buffer:
-        """Memory of the GPU, given back in the order of its stream; or pinned memory, which has none."""
+        """Allocate GPU memory, which is freed in stream order, or pinned memory if stream is None."""
         self.check_current()
-        block = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)  # NaN, where it holds floats
+        block = np.full(nbytes + ALIGNMENT, 0xFF, np.uint8)  # NaN, if read as floats
         start = -block.ctypes.data % ALIGNMENT
         block = block[start : start + nbytes]
         self._memory[block.ctypes.data] = block
@@ -74,12 +75,12 @@ class SimulatedCuda:
         def free(address: int = block.ctypes.data) -> None:
             del self._memory[address]
 
-        give_back = free if stream is None else partial(stream.enqueue, free)
-        weakref.finalize(buffer, give_back).atexit = False
+        on_delete = free if stream is None else partial(stream.enqueue, free)
+        weakref.finalize(buffer, on_delete).atexit = False
         return buffer
 
     def bytes_at(self, address: int, nbytes: int) -> NDArray[np.uint8]:
-        """Memory of this GPU or pinned memory. Raises CUDAError where there is none, or no longer."""
+        """Bytes of GPU or pinned memory. Raises CUDAError if they are not allocated, or were freed."""
         start, block = self._block_at(address) or (address, np.zeros(0, np.uint8))
         found = block[address - start : address - start + nbytes]
         if len(found) != nbytes:
@@ -160,21 +161,32 @@ class Stream:
             self._pending.append(work)
             return
         assert not gc.isenabled(), "a buffer that is collected during a capture would end the capture"
-        self.is_invalid = self.is_invalid or self.cuda.refuses_capture
+        self.is_invalid = self.is_invalid or self.cuda.rejects_capture
         if self.is_invalid:
-            raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: this GPU captures nothing")
+            raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED: this GPU cannot capture")
         self.captured.append(work)
 
-    def record(self) -> SimpleNamespace:
+    def record(self, options: object = None) -> Event:
         self.cuda.check_current()
-        position = self._done + len(self._pending)
-        return SimpleNamespace(sync=lambda: self._run_up_to(position))
+        return Event(self, self._done + len(self._pending))
 
-    def _run_up_to(self, position: int) -> None:
+    def run_up_to(self, position: int) -> None:
         self.cuda.check_current()
         while self._done < position:
             self._pending.pop(0)()
             self._done += 1
+
+
+class Event:
+    def __init__(self, stream: Stream, position: int) -> None:
+        self._stream, self._position = stream, position
+
+    def sync(self) -> None:
+        self._stream.run_up_to(self._position)
+
+    def __sub__(self, earlier: Event) -> float:
+        """Milliseconds: one per piece of work."""
+        return float(self._position - earlier._position)
 
 
 class SimulatedDriver:
@@ -194,6 +206,9 @@ class SimulatedDriver:
         assert handle == Stream.handle
         assert self._cuda.stream is not None
         return self._cuda.stream
+
+    def cuMemGetInfo(self) -> tuple[Any, int, int]:  # noqa: N802
+        return self.CUresult.CUDA_SUCCESS, 3 << 30, 4 << 30
 
     def cuGetErrorString(self, status: Any) -> tuple[Any, bytes]:  # noqa: N802
         return self.CUresult.CUDA_SUCCESS, b"operation failed due to a previous error during capture"
@@ -223,7 +238,6 @@ class SimulatedDriver:
 
     def cuGraphLaunch(self, executable: list[Work], stream: Stream) -> tuple[Any]:  # noqa: N802
         self._cuda.check_current()
-        self._cuda.launches += 1
         for work in executable:
             stream.enqueue(work)
         return (self.CUresult.CUDA_SUCCESS,)

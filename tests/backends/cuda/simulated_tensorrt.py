@@ -1,6 +1,6 @@
-"""The classes of TensorRT's runtime over a simulated GPU, by the rules of its headers; ONNX Runtime computes.
+"""Simulates TensorRT's runtime classes on a simulated GPU; ONNX Runtime computes the results.
 
-A rule that is broken is an error here every time: what TensorRT leaves undefined too.
+Breaking a rule of TensorRT's headers is always an error here, even if TensorRT leaves the outcome undefined.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from tacoglow.runtime.backends.base import BackendOptions, GraphRunner
 from tacoglow.runtime.backends.cuda.stream import ALIGNMENT
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeBackend
-from tacoglow.runtime.backends.tensorrt import backend as backend
+from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.backends.tensorrt.cache import Engine, EngineRequest
 from tacoglow.runtime.backends.tensorrt.engine_key import make_engine_key
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
@@ -26,7 +26,7 @@ SHARES_PROFILES = {"8.5.3": False, "8.6.0": True, "11.4.0": True}
 
 
 class SimulatedTensorRT:
-    """TensorRT of a version. contexts: how many were made of each graph's engines; engines: how many were loaded."""
+    """TensorRT of one version. contexts, engines: numbers of contexts created and engines loaded, by graph."""
 
     def __init__(self, cuda: SimulatedCuda, version: str = "11.4.0") -> None:
         self.cuda, self.version = cuda, version
@@ -42,7 +42,7 @@ class SimulatedTensorRT:
     def module(self) -> Any:
         module: Any = ModuleType("tensorrt")
         module.__version__ = self.version
-        severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
+        severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1)
         module.ILogger = type("ILogger", (), {"Severity": severity})
         module.IBuilderConfig = type("IBuilderConfig", (), {})
         module.Runtime = lambda logger: SimulatedRuntime(self, logger)
@@ -55,7 +55,7 @@ class SimulatedTensorRT:
     def get_or_build_engines(
         self, bundle: Any, manifest: Manifest, tensorrt: TensorRT, request: EngineRequest, progress: object
     ) -> dict[str, Engine]:
-        """A plan is its graph's name."""
+        """Engines whose plan is the name of their graph."""
         self.host = self.host or OnnxRuntimeBackend(bundle, manifest, BackendOptions(threads=1))
         names = tensorrt.name, tensorrt.version
         engine_keys = {
@@ -80,10 +80,21 @@ class SimulatedRuntime:
 
 class SimulatedEngine:
     device_memory_size = 1 << 12
+    num_optimization_profiles = 2  # the whole range, and batch 1 by itself
 
     def __init__(self, tensorrt: SimulatedTensorRT, logger: Any, graph: str) -> None:
         self.tensorrt, self.logger, self.graph = tensorrt, logger, graph
         self._has_profile_in_use = False
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
+        manifest = self.tensorrt.host.manifest if self.tensorrt.host else None
+        assert manifest is not None
+        tensor = manifest.graphs[self.graph].tensors[name]
+        corners = []
+        for end in ("min", "typical", "max"):
+            dims = {letter: getattr(span, end) for letter, span in manifest.dimensions.items()}
+            corners.append(tensor.resolve(dims | {"B": 1} if profile else dims))
+        return corners
 
     def create_execution_context(self, strategy: int) -> SimulatedContext:
         assert strategy == 2
@@ -107,20 +118,30 @@ class SimulatedContext:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._is_prepared = False
+        self._profile = 0
         self._shapes_version = 0
         assert engine.tensorrt.host is not None
         self._host: GraphRunner = engine.tensorrt.host.open(engine.graph)
 
+    def set_optimization_profile_async(self, profile: int, handle: int) -> bool:
+        assert handle == Stream.handle
+        self._profile = profile
+        self._shapes, self._is_prepared = {}, False
+        self._shapes_version += 1
+        return True
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        least, _, most = self._engine.get_tensor_profile_shape(name, self._profile)
+        assert all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True)), (name, shape)
         if not self._has_profile:
-            return self._refuse("profile 0 is in use by another execution context")
+            return self._fail("profile 0 is in use by another execution context")
         self._shapes[name] = shape
         self._is_prepared = False
         self._shapes_version += 1
         return True
 
     def set_tensor_address(self, name: str, address: int) -> bool:
-        assert address % ALIGNMENT == 0, f"{name}: TensorRT wants addresses aligned to {ALIGNMENT} bytes"
+        assert address % ALIGNMENT == 0, f"{name}: expected an address aligned to {ALIGNMENT} bytes"
         self._addresses[name] = address
         return True
 
@@ -130,7 +151,7 @@ class SimulatedContext:
         cuda.check_current()
         assert cuda.bytes_at(self.device_memory, self._engine.device_memory_size) is not None
         if stream.captured is not None:
-            assert self._is_prepared, "work that is put off after new shapes must not be captured"
+            assert self._is_prepared, "the first run after new shapes must not be captured"
         self._is_prepared = True
         spec, shapes, version = self._host.spec, dict(self._shapes), self._shapes_version
         dims: dict[str, int] = {}
@@ -142,16 +163,18 @@ class SimulatedContext:
         is_captured = stream.captured is not None
 
         def work() -> None:
-            assert not is_captured or version == self._shapes_version, "a captured graph's context has other shapes now"
+            assert not is_captured or version == self._shapes_version, (
+                "the shapes of a captured graph's context have changed"
+            )
             self._host.bind({name: self._array(*tensor) for name, tensor in tensors.items()})()
 
         try:
             stream.enqueue(work)
         except CUDAError as error:
-            return self._refuse(str(error))
+            return self._fail(str(error))
         return True
 
-    def _refuse(self, reason: str) -> bool:
+    def _fail(self, reason: str) -> bool:
         logger = self._engine.logger
         logger.log(logger.Severity.ERROR, reason)
         return False

@@ -1,4 +1,4 @@
-"""The TensorRT backend with its decoder loop, on a simulated GPU that does nothing before it has to."""
+"""The TensorRT backend and its decoder loop on a simulated GPU, which runs work as late as possible."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .simulated_cuda import SimulatedCuda
 from .simulated_tensorrt import SHARES_PROFILES, SimulatedContext, SimulatedTensorRT
 
 TEXT = "I missed you, and the rest."
-FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
+FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance has 40 frames
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def assert_same(got: Audio, expected: Audio) -> None:
     threshold=st.sampled_from([0.2, 0.45, 0.5, 1.0 - 1e-12]),
     max_frames=st.integers(1, 40),
 )
-def test_the_device_speaks_what_the_host_speaks(
+def test_device_equals_host(
     voice: Synthesizer, device: Synthesizer, texts: list[str], seed: int, threshold: float, max_frames: int
 ) -> None:
     options = SpeechOptions(gate_threshold=threshold, max_frames=max_frames)
@@ -80,8 +80,10 @@ def test_the_device_speaks_what_the_host_speaks(
 
 
 @pytest.mark.parametrize("version", SHARES_PROFILES)
-def test_every_tensorrt(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """Where the contexts of an engine cannot share its profile, each has an engine of its own."""
+def test_every_tensorrt_version(
+    tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """If the contexts of an engine cannot share its profile, each context has its own engine."""
     tensorrt = SimulatedTensorRT(SimulatedCuda(), version)
     tensorrt.install(monkeypatch)
     device = on_device(tiny_bundle)
@@ -94,7 +96,7 @@ def test_every_tensorrt(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pyte
         assert tensorrt.engines[graph] == 1 + (0 if SHARES_PROFILES[version] else contexts)
 
 
-def test_a_voice_speaks_in_other_threads_than_the_one_that_loaded_it(device: Synthesizer, voice: Synthesizer) -> None:
+def test_voice_is_usable_in_other_threads(device: Synthesizer, voice: Synthesizer) -> None:
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         assert_same(first.submit(device.say, TEXT).result(), voice.say(TEXT))
         stream = device.stream(TEXT, 1, 6, 2, None, FOREVER)
@@ -103,15 +105,14 @@ def test_a_voice_speaks_in_other_threads_than_the_one_that_loaded_it(device: Syn
     np.testing.assert_array_equal(np.concatenate([part for part in samples if part is not None]), expected)
 
 
-def test_reduced_voices(reduced_bundle: Path, tensorrt: SimulatedTensorRT) -> None:
-    """Several frames a step."""
+def test_voices_with_several_frames_per_step(reduced_bundle: Path, tensorrt: SimulatedTensorRT) -> None:
     host, device = Synthesizer.load(reduced_bundle, "onnxruntime", threads=1), on_device(reduced_bundle)
     for options in (FOREVER, SpeechOptions(gate_threshold=0.45), SpeechOptions(max_frames=7)):
         assert_same(device.say(TEXT, options=options), host.say(TEXT, options=options))
 
 
-def test_streams_that_alternate_do_not_share_memory(voice: Synthesizer, device: Synthesizer) -> None:
-    """Two streams of the same token bucket, advanced in turn."""
+def test_alternating_streams_do_not_share_memory(voice: Synthesizer, device: Synthesizer) -> None:
+    """Two streams of the same token bucket, advanced alternately."""
     streams = [device.stream(text, seed, 6, 2, None, FOREVER) for text, seed in ((TEXT, 1), ("You missed me.", 2))]
     parts: list[list[np.ndarray]] = [[], []]
     for _ in range(40):
@@ -124,20 +125,20 @@ def test_streams_that_alternate_do_not_share_memory(voice: Synthesizer, device: 
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the loop does with its chunks."""
+    """The loop's launches and reads of chunks, in order."""
     events = []
     launch, read = CudaSteps.launch, CudaSteps.read
 
-    def launched(steps: CudaSteps, first_step: int) -> None:
+    def record_launch(steps: CudaSteps, first_step: int) -> None:
         events.append(f"launch {first_step}")
         launch(steps, first_step)
 
-    def was_read(steps: CudaSteps) -> Chunk:
+    def record_read(steps: CudaSteps) -> Chunk:
         events.append("read")
         return read(steps)
 
-    monkeypatch.setattr(CudaSteps, "launch", launched)
-    monkeypatch.setattr(CudaSteps, "read", was_read)
+    monkeypatch.setattr(CudaSteps, "launch", record_launch)
+    monkeypatch.setattr(CudaSteps, "read", record_read)
     return events
 
 
@@ -147,15 +148,24 @@ def test_gates_are_read_one_chunk_late(device: Synthesizer, events: list[str]) -
     assert events == ["launch 0", "launch 16", "read", "launch 32", "read", "read"]
 
 
+def test_stream_launches_no_chunk_beyond_its_segment(device: Synthesizer, events: list[str]) -> None:
+    """2 frames and all that they depend on are less than a chunk of 16 steps: the vocoder runs next."""
+    with device.stream(TEXT, 1, 6, 2, 0, FOREVER) as stream:
+        next(stream)
+        assert events == ["launch 0", "read"]
+        list(stream)
+    assert events == ["launch 0", "read", "launch 16", "read", "launch 32", "read"]
+
+
 def test_early_stop_runs_at_most_one_extra_chunk(device: Synthesizer, voice: Synthesizer, events: list[str]) -> None:
-    """The gate fires within the first chunk: the second is under way by then, and what it leaves harms nobody."""
+    """The gate fires in the first chunk, when the second is already launched, which must not affect the next call."""
     audio = device.say(TEXT, options=SpeechOptions(gate_threshold=1e-6))
     assert audio.stop_reason == "gate"
     assert events == ["launch 0", "launch 16", "read"]
     assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
 
 
-def test_a_graph_for_each_batch_and_bucket_is_captured_once(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+def test_chunk_is_captured_once_per_batch_and_bucket(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
     def decode(batch: int) -> None:
         ids = [device.front_end.encode(TEXT)] * batch
         device.acoustic.decode(
@@ -165,7 +175,7 @@ def test_a_graph_for_each_batch_and_bucket_is_captured_once(device: Synthesizer,
     for batch in (1, 2, 1, 2, 2, 1):
         decode(batch)
     assert tensorrt.contexts["decoder_step"] == 2
-    # The encoder's shape came six times and was captured at its second.
+    # Two chunks, and the encoder, whose shape was used six times and captured the second time.
     assert tensorrt.cuda.captures == 3
 
 
@@ -174,35 +184,47 @@ def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
     assert isinstance(step, CudaGraphRunner)
     ids = device.front_end.encode(TEXT)
     encoded = device.acoustic.encode([ids])
-    held = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_CACHED_CHUNKS + 3)]
+    in_use = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_CACHED_CHUNKS + 3)]
     assert sum(len(idle) for idle in step._idle_chunks.values()) == 0
-    del held
+    del in_use
     gc.collect()
     assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
 
 
-def captures_refused(seen: pytest.WarningsRecorder) -> list[str]:
-    """The graphs that were warned of."""
-    return [str(warning.message).split(":")[0] for warning in seen if warning.category is CaptureWarning]
+def test_chunk_cache_evicts_while_the_oldest_buffers_are_in_use(device: Synthesizer) -> None:
+    step = device.backend.open("decoder_step")
+    assert isinstance(step, CudaGraphRunner)
+    ids = device.front_end.encode(TEXT)
+    one, two = device.acoustic.encode([ids]), device.acoustic.encode([ids, ids])
+    step.decoder_steps(one, [Noise(0)])  # freed at once, so the next line uses the same buffers
+    in_use = [step.decoder_steps(one, [Noise(0)])]
+    in_use += [step.decoder_steps(two, [Noise(0), Noise(1)]) for _ in range(MAX_CACHED_CHUNKS + 1)]
+    del in_use[1:]
+    gc.collect()
+    assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
 
 
-def test_where_nothing_can_be_captured_one_warning_is_given(
+def graphs_warned_about(recorded: pytest.WarningsRecorder) -> list[str]:
+    return [str(warning.message).split(":")[0] for warning in recorded if warning.category is CaptureWarning]
+
+
+def test_failed_capture_warns_once_per_graph(
     tensorrt: SimulatedTensorRT, device: Synthesizer, voice: Synthesizer
 ) -> None:
-    tensorrt.cuda.refuses_capture = True
+    tensorrt.cuda.rejects_capture = True
     with pytest.warns(
-        CaptureWarning, match=r"decoder_step: cannot be captured as a CUDA graph.*captures nothing"
-    ) as seen:
+        CaptureWarning, match=r"decoder_step: cannot be captured as a CUDA graph.*cannot capture"
+    ) as recorded:
         first = device.say(TEXT, options=FOREVER)
-    assert captures_refused(seen) == ["decoder_step"]
-    with pytest.warns(CaptureWarning) as seen:
+    assert graphs_warned_about(recorded) == ["decoder_step"]
+    with pytest.warns(CaptureWarning) as recorded:
         again = [device.say(TEXT, options=FOREVER) for _ in range(3)]
-    assert captures_refused(seen) == ["encoder", "postnet", "waveglow"]
+    assert graphs_warned_about(recorded) == ["encoder", "postnet", "waveglow"]
     for audio in (first, *again):
         assert_same(audio, voice.say(TEXT, options=FOREVER))
 
 
-def test_only_shapes_that_come_again_are_captured(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+def test_shapes_are_captured_at_their_second_use(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
     postnet = device.backend.open("postnet")
     bands = device.manifest.audio.n_mel_channels
 
@@ -219,7 +241,7 @@ def test_only_shapes_that_come_again_are_captured(device: Synthesizer, tensorrt:
     for results in zip(once, twice, thrice, strict=True):
         np.testing.assert_array_equal(results[0], results[1])
         np.testing.assert_array_equal(results[0], results[2])
-    for frames in range(6, 6 + MAX_CACHED_SHAPES):  # the three are forgotten
+    for frames in range(6, 6 + MAX_CACHED_SHAPES):  # the three shapes are evicted
         run(frames)
     run(3)
     assert tensorrt.cuda.captures == 3

@@ -1,4 +1,4 @@
-"""A real TensorRT builder, and silence where builds are shown."""
+"""A real TensorRT builder, and a progress display that records instead of printing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tacoglow.runtime.backends.tensorrt.builder import ReportProgress, TerminalP
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT, load_tensorrt, tensorrt_unavailable_reason
 
 
-class Silence(TerminalProgress):
+class RecordingProgress(TerminalProgress):
     """Records builds instead of showing them."""
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class Silence(TerminalProgress):
 
 
 @pytest.fixture
-def display() -> Silence:
-    return Silence()
+def progress() -> RecordingProgress:
+    return RecordingProgress()
 
 
 @pytest.fixture(scope="session")
 def rtx() -> TensorRT:
-    """TensorRT-RTX, which builds without a GPU. CI requires it: TACOGLOW_REQUIRE_TENSORRT=1."""
-    missing = tensorrt_unavailable_reason("tensorrt-rtx")
-    if missing is not None and not os.environ.get("TACOGLOW_REQUIRE_TENSORRT"):
-        pytest.skip(missing)
+    """TensorRT-RTX, which builds without a GPU. CI requires it with TACOGLOW_REQUIRE_TENSORRT=1."""
+    reason = tensorrt_unavailable_reason("tensorrt-rtx")
+    if reason is not None and not os.environ.get("TACOGLOW_REQUIRE_TENSORRT"):
+        pytest.skip(reason)
     return load_tensorrt("tensorrt-rtx")

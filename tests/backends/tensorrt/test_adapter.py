@@ -1,7 +1,7 @@
-"""Every name that the adapter asks TensorRT for exists where it says so, in the real classes, without a GPU.
+"""Checks every TensorRT name that the backend uses against the real classes, without a GPU.
 
-The runtime's classes are TensorRT 11's own (`tensorrt_lean`), the builder's those of TensorRT-RTX, which is built from
-the same sources. Nothing is created: a Runtime without a driver ends the process.
+The runtime classes are TensorRT 11's (`tensorrt_lean`), the builder classes those of TensorRT-RTX, which is built from
+the same sources. No object is created, because a Runtime without a driver aborts the process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ import pytest
 from tacoglow.runtime.backends.tensorrt.versions import COMPUTING_LAYERS, TensorRT, load_tensorrt
 
 ROOT = Path(__file__).parents[3] / "runtime"
-# What a variable holds, by its name in the two files -> the class of the module.
+# Name of a variable in backend.py -> the TensorRT class of its value.
 RUNTIME_CLASSES = {
     "_runtime": "Runtime",
     "engine": "ICudaEngine",
@@ -28,6 +28,7 @@ RUNTIME_CLASSES = {
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
 }
+# The same for builder.py.
 BUILDER_CLASSES = {
     "_builder": "Builder",
     "network": "INetworkDefinition",
@@ -37,12 +38,12 @@ BUILDER_CLASSES = {
     "layer": "ILayer",
     "error": "ParserError",
 }
-ONLY_RTX = {"is_stream_capturable"}  # asked for by name, and not in TensorRT
-# What only older versions have, and what the adapter uses in its place where that is there.
+ONLY_RTX = {"is_stream_capturable"}  # called if present; TensorRT does not have it
+# Attribute that only older versions have -> the newer attribute that replaces it, or None.
 OLDER = {
     "create_execution_context_without_device_memory": "create_execution_context",
     "device_memory_size": "device_memory_size_v2",
-    "precision": None,  # layer by layer: strong typing has taken its place
+    "precision": None,  # replaced by strong typing, like set_output_type
     "set_output_type": None,
 }
 
@@ -54,8 +55,8 @@ def lean() -> ModuleType:
     return importlib.import_module("tensorrt_lean")
 
 
-def used(path: Path, classes: dict[str, str]) -> set[tuple[str, str]]:
-    """(class, attribute) of everything that is asked of the variables named in `classes`."""
+def names_used(path: Path, classes: dict[str, str]) -> set[tuple[str, str]]:
+    """(class, attribute) of every attribute access to the variables named in `classes`."""
 
     def name_of(node: ast.expr) -> str | None:
         return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
@@ -65,17 +66,17 @@ def used(path: Path, classes: dict[str, str]) -> set[tuple[str, str]]:
             if isinstance(node, ast.Attribute) and (owner := classes.get(name_of(node.value) or "")):
                 yield owner, node.attr
             match node:
-                case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[asked, ast.Constant(str(attribute)), *_]):
-                    if owner := classes.get(name_of(asked) or ""):
+                case ast.Call(func=ast.Name("hasattr" | "getattr"), args=[value, ast.Constant(str(attribute)), *_]):
+                    if owner := classes.get(name_of(value) or ""):
                         yield owner, attribute
 
     return set(found())
 
 
-def lacking(module: Any, asked: set[tuple[str, str]]) -> list[str]:
-    """What the module's classes lack, without a newer name for it."""
+def find_missing(module: Any, names: set[tuple[str, str]]) -> list[str]:
+    """The attributes that the module's classes do not have, under a newer name either."""
     missing = []
-    for owner, attribute in sorted(asked):
+    for owner, attribute in sorted(names):
         kind = getattr(module, owner)
         if not hasattr(kind, attribute):
             newer = OLDER.get(attribute, attribute)
@@ -84,48 +85,48 @@ def lacking(module: Any, asked: set[tuple[str, str]]) -> list[str]:
     return missing
 
 
-def test_the_runtime_against_tensorrt_11(lean: ModuleType) -> None:
-    asked = used(ROOT / "backends" / "tensorrt" / "backend.py", RUNTIME_CLASSES)
-    assert ("IExecutionContext", "execute_async_v3") in asked
-    assert ("Runtime", "deserialize_cuda_engine") in asked
-    assert ("ICudaEngine", "device_memory_size_v2") in asked
+def test_runtime_names_exist_in_tensorrt_11(lean: ModuleType) -> None:
+    names = names_used(ROOT / "backends" / "tensorrt" / "backend.py", RUNTIME_CLASSES)
+    assert ("IExecutionContext", "execute_async_v3") in names
+    assert ("Runtime", "deserialize_cuda_engine") in names
+    assert ("ICudaEngine", "device_memory_size_v2") in names
     assert lean.__version__.startswith("11.")
-    assert not lacking(lean, {(owner, name) for owner, name in asked if name not in ONLY_RTX})
+    assert not find_missing(lean, {(owner, name) for owner, name in names if name not in ONLY_RTX})
     assert lean.ExecutionContextAllocationStrategy.USER_MANAGED is not None
 
 
-def test_the_runtime_against_rtx(rtx: TensorRT) -> None:
-    assert not lacking(rtx.module, used(ROOT / "backends" / "tensorrt" / "backend.py", RUNTIME_CLASSES))
+def test_runtime_names_exist_in_tensorrt_rtx(rtx: TensorRT) -> None:
+    assert not find_missing(rtx.module, names_used(ROOT / "backends" / "tensorrt" / "backend.py", RUNTIME_CLASSES))
 
 
-def test_the_runtime_cache_against_rtx(rtx: TensorRT) -> None:
+def test_runtime_cache_names_exist_in_tensorrt_rtx(rtx: TensorRT) -> None:
     classes = {"engine": "ICudaEngine", "config": "IRuntimeConfig", "cache": "IRuntimeCache", "_cache": "IRuntimeCache"}
-    used_names = used(ROOT / "backends" / "tensorrt" / "runtime_cache.py", classes)
-    assert ("IRuntimeConfig", "set_runtime_cache") in used_names
-    assert ("IRuntimeCache", "deserialize") in used_names
-    assert not lacking(rtx.module, used_names)
+    names = names_used(ROOT / "backends" / "tensorrt" / "runtime_cache.py", classes)
+    assert ("IRuntimeConfig", "set_runtime_cache") in names
+    assert ("IRuntimeCache", "deserialize") in names
+    assert not find_missing(rtx.module, names)
     assert rtx.member("DynamicShapesKernelSpecializationStrategy", "EAGER") is not None
 
 
-def test_the_builder_against_rtx(rtx: TensorRT) -> None:
-    asked = used(ROOT / "backends" / "tensorrt" / "builder.py", BUILDER_CLASSES)
-    assert ("Builder", "build_serialized_network") in asked
-    assert ("IBuilderConfig", "add_optimization_profile") in asked
-    assert ("ParserError", "node_operator") in asked
-    assert not lacking(rtx.module, asked)
+def test_builder_names_exist_in_tensorrt_rtx(rtx: TensorRT) -> None:
+    names = names_used(ROOT / "backends" / "tensorrt" / "builder.py", BUILDER_CLASSES)
+    assert ("Builder", "build_serialized_network") in names
+    assert ("IBuilderConfig", "add_optimization_profile") in names
+    assert ("ParserError", "node_operator") in names
+    assert not find_missing(rtx.module, names)
 
 
-def test_names_of_enum_members(rtx: TensorRT, lean: ModuleType) -> None:
-    """Present where they are meant to be; None, and no error, where they are not."""
+def test_enum_members(rtx: TensorRT, lean: ModuleType) -> None:
+    """A member is None, without an error, if this version does not have it."""
     eleven = TensorRT("tensorrt", lean)
     for tensorrt in (rtx, eleven):
         assert tensorrt.member("HardwareCompatibilityLevel", "AMPERE_PLUS") is not None
         assert tensorrt.member("MemoryPoolType", "WORKSPACE") is not None
         assert tensorrt.member("BuilderFlag", "TF32") is not None
         assert tensorrt.member("DataType", "BF16") is not None
-        assert tensorrt.member("BuilderFlag", "FP16") is None  # gone: types are in the network
+        assert tensorrt.member("BuilderFlag", "FP16") is None  # removed: types are in the network
         assert tensorrt.member("NoSuchEnum", "FP16") is None
-        assert tensorrt.absent_tactic_sources() == 0  # and so are tactics that call cuBLAS
+        assert tensorrt.absent_tactic_sources() == 0  # tactics that call cuBLAS are removed too
     assert rtx.strongly_typed
     assert rtx.builds_ahead_of_time
     present = {name for name in COMPUTING_LAYERS if rtx.member("LayerType", name) is not None}
@@ -134,25 +135,18 @@ def test_names_of_enum_members(rtx: TensorRT, lean: ModuleType) -> None:
     assert not rtx.builds_for((9, 0))
 
 
-class Enum:
-    """Stands for an enum of TensorRT 8.6, by the names and numbers that its headers give."""
-
-    def __init__(self, **members: int) -> None:
-        self.__dict__.update(members)
-
-
-def test_tactic_sources_without_their_libraries_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On TensorRT 8.6, where cuBLAS is there and cuDNN is not."""
+def test_tactic_sources_without_libraries_are_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT 8.6, first with cuBLAS but without cuDNN, then without either."""
     module: Any = ModuleType("tensorrt")
-    module.TacticSource = Enum(CUBLAS=0, CUBLAS_LT=1, CUDNN=2, EDGE_MASK_CONVOLUTIONS=3, JIT_CONVOLUTIONS=4)
-    adapter = importlib.import_module(TensorRT.__module__)
-    monkeypatch.setattr(adapter, "_loads", lambda library: "cublas" in library.lower())
+    module.TacticSource = SimpleNamespace(CUBLAS=0, CUBLAS_LT=1, CUDNN=2, EDGE_MASK_CONVOLUTIONS=3, JIT_CONVOLUTIONS=4)
+    versions = importlib.import_module(TensorRT.__module__)
+    monkeypatch.setattr(versions, "_loads", lambda library: "cublas" in library.lower())
     assert TensorRT("tensorrt", module).absent_tactic_sources() == 0b100
-    monkeypatch.setattr(adapter, "_loads", lambda library: False)
+    monkeypatch.setattr(versions, "_loads", lambda library: False)
     assert TensorRT("tensorrt", module).absent_tactic_sources() == 0b111
 
 
-def test_a_module_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_errors_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from tacoglow.runtime.errors import BackendError
 
     with pytest.raises(BackendError, match="builder 'torch': unknown; choose from auto, tensorrt, tensorrt-rtx"):
@@ -163,5 +157,5 @@ def test_a_module_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setattr(importlib, "import_module", broken)
-    with pytest.raises(BackendError, match=r"tensorrt is installed and cannot be imported: libcudnn.so.8: cannot open"):
+    with pytest.raises(BackendError, match=r"tensorrt is installed but cannot be imported: libcudnn.so.8: cannot open"):
         load_tensorrt("auto")

@@ -1,4 +1,4 @@
-"""Real builds with TensorRT-RTX, which needs no GPU, of the tiny voice; test_whole_voices.py has the real sizes."""
+"""Builds the tiny voice with TensorRT-RTX, which needs no GPU; test_whole_voices.py builds real sizes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.errors import BackendError
 from tacoglow.runtime.manifest import Manifest, graph_names
-from tacoglow.tests.backends.tensorrt.conftest import Silence
-
-GRAPH_NAMES = graph_names("waveglow")
+from tacoglow.tests.backends.tensorrt.conftest import RecordingProgress
 
 ADA = Target(gpu=ANY_GPU, compute_capability=(8, 9))
 STEP = ("decoder_step",)
@@ -55,35 +53,37 @@ def build_step(rtx: TensorRT, bundle: Path, engine_key: EngineKey, folder: Path)
 
 
 def test_every_graph_builds_once(
-    rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path, display: Silence
+    rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path, progress: RecordingProgress
 ) -> None:
     request = EngineRequest(ADA, folder=tmp_path)
-    engines = get_or_build_engines(tiny_bundle, manifest, rtx, request, display)
-    assert tuple(engines) == GRAPH_NAMES
-    assert set(display.fractions) == set(GRAPH_NAMES)
-    for fractions in display.fractions.values():
+    engines = get_or_build_engines(tiny_bundle, manifest, rtx, request, progress)
+    assert tuple(engines) == graph_names("waveglow")
+    assert set(progress.fractions) == set(graph_names("waveglow"))
+    for fractions in progress.fractions.values():
         assert fractions == sorted(fractions)
         assert 0.0 <= fractions[0] < 0.5 < fractions[-1] <= 1.0
-    assert get_or_build_engines(tiny_bundle, manifest, rtx, request, (again := Silence())) == engines
+    assert get_or_build_engines(tiny_bundle, manifest, rtx, request, (again := RecordingProgress())) == engines
     assert not again.fractions
 
 
 def test_exact_or_compatible_engine(
-    rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path, display: Silence
+    rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path, progress: RecordingProgress
 ) -> None:
-    """`build-engines` builds exactly what is requested; a synthesizer adopts the limits of a compatible engine."""
+    """`build-engines` builds exactly what is requested; a synthesizer accepts any compatible engine."""
     narrow = EngineRequest(ADA, ProfileLimits(max_batch=1), folder=tmp_path, graphs=STEP, exact=True)
-    built = get_or_build_engines(tiny_bundle, manifest, rtx, narrow, display)
+    built = get_or_build_engines(tiny_bundle, manifest, rtx, narrow, progress)
     assert built["decoder_step"].engine_key.profile["B"].max == 1
-    taken = get_or_build_engines(tiny_bundle, manifest, rtx, EngineRequest(ADA, folder=tmp_path, graphs=STEP), display)
-    assert taken == built
-    whole = get_or_build_engines(
-        tiny_bundle, manifest, rtx, EngineRequest(ADA, folder=tmp_path, graphs=STEP, exact=True), display
+    accepted = get_or_build_engines(
+        tiny_bundle, manifest, rtx, EngineRequest(ADA, folder=tmp_path, graphs=STEP), progress
     )
-    assert whole["decoder_step"].engine_key.profile["B"] == manifest.range("B")
+    assert accepted == built
+    exact = get_or_build_engines(
+        tiny_bundle, manifest, rtx, EngineRequest(ADA, folder=tmp_path, graphs=STEP, exact=True), progress
+    )
+    assert exact["decoder_step"].engine_key.profile["B"] == manifest.range("B")
 
 
-def test_a_graph_that_cannot_be_read_is_explained(rtx: TensorRT, manifest: Manifest, tmp_path: Path) -> None:
+def test_unreadable_graph_is_reported(rtx: TensorRT, manifest: Manifest, tmp_path: Path) -> None:
     tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B"]) for name in ("x", "y")]
     node = helper.make_node("Nonsense", ["x"], ["y"], name="the_node", domain="nobody")
     graph = helper.make_graph([node], "g", tensors[:1], tensors[1:])
@@ -100,7 +100,7 @@ def test_a_graph_that_cannot_be_read_is_explained(rtx: TensorRT, manifest: Manif
         )
 
 
-def test_a_capability_that_it_does_not_build_for(
+def test_unsupported_compute_capability_is_rejected(
     rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path
 ) -> None:
     hopper = engine_key_of(manifest, rtx, Target(gpu=ANY_GPU, compute_capability=(9, 0)))
@@ -108,14 +108,14 @@ def test_a_capability_that_it_does_not_build_for(
         build_step(rtx, tiny_bundle, hopper, tmp_path)
 
 
-def test_what_tensorrt_refuses_is_told(rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
-    """A version-compatible engine needs a library that is not there."""
+def test_build_errors_are_reported(rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    """A version-compatible engine needs a library that is not installed."""
     with pytest.raises(BackendError, match=r"decoder_step: .* could not build the engine: .*libnvinfer_lean"):
         build_step(rtx, tiny_bundle, engine_key_of(manifest, rtx, version_compatible=True), tmp_path)
 
 
-def test_ctrl_c_ends_a_build(rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
-    """It arrives in one of the builder's own calls, and must not travel through it."""
+def test_ctrl_c_stops_a_build(rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path) -> None:
+    """The exception is raised in a callback of the builder, and must not propagate through the builder."""
     spec = manifest.graphs["decoder_step"]
 
     def interrupted(phase: str, fraction: float | None) -> None:
@@ -129,21 +129,21 @@ def test_ctrl_c_ends_a_build(rtx: TensorRT, tiny_bundle: Path, manifest: Manifes
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.slow)])
-def test_killed_at_random_points(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path, kills: int) -> None:
-    """kill -9 of build-engines, then a clean run: nothing half made is ever trusted."""
+def test_killed_builds_leave_a_valid_cache(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path, kills: int) -> None:
+    """kill -9 of build-engines, then a complete run: partial files are never trusted."""
     rng, folder = random.Random(kills), tmp_path / "engines"
     command = [*BUILD_ENGINES, str(tiny_bundle), "--builder", rtx.name, "--compute-capability", "8.9"]
     command += ["--engines", str(folder), "--graph", "encoder", "--graph", "decoder_step", "--graph", "postnet"]
     start = time.monotonic()
     subprocess.run(command, check=True, capture_output=True, timeout=120)
-    whole = time.monotonic() - start
+    seconds = time.monotonic() - start
     expected = {path.name for path in folder.glob("*.plan")}
     assert len(expected) == 3
     for _ in range(kills):
         for path in folder.iterdir():
             path.unlink()
         builder = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.4, 1.0) * whole)
+        time.sleep(rng.uniform(0.4, 1.0) * seconds)
         builder.send_signal(signal.SIGKILL)
         builder.wait(timeout=10)
         assert {entry.state for entry in EngineCache(folder).entries()} <= {"ready", "no record"}
@@ -153,7 +153,7 @@ def test_killed_at_random_points(rtx: TensorRT, tiny_bundle: Path, tmp_path: Pat
         assert not list(folder.glob(".*.partial"))
 
 
-def test_plans_are_copied_for_others(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_copy_to_writes_plain_plans(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path) -> None:
     command = [*BUILD_ENGINES, str(tiny_bundle), "--builder", rtx.name, "--compute-capability", "12.0"]
     command += ["--graph", "postnet", "--graph", "encoder"]
     command += ["--engines", str(tmp_path / "engines"), "--copy-to", str(tmp_path / "plans")]

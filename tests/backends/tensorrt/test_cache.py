@@ -1,4 +1,4 @@
-"""Engines on disk: what is trusted, what is rebuilt, and who builds when several start at once."""
+"""The engine cache: trusted and rebuilt plans, permissions, and processes that build at the same time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def cache(tmp_path: Path) -> EngineCache:
 
 
 def build(cache: EngineCache, plan: bytes = PLAN, engine_key: EngineKey = ENGINE_KEY) -> tuple[Engine, bool]:
-    """The engine, and whether it had to be built."""
+    """Return the engine, and true if it was built."""
     built = []
 
     def make() -> bytes:
@@ -47,7 +47,7 @@ def build(cache: EngineCache, plan: bytes = PLAN, engine_key: EngineKey = ENGINE
     return cache.find_or_build(engine_key, lambda other: other == engine_key, make), bool(built)
 
 
-def test_an_engine_is_built_once(cache: EngineCache) -> None:
+def test_engine_is_built_once(cache: EngineCache) -> None:
     assert cache.find(lambda engine_key: True) is None
     engine, built = build(cache)
     assert built
@@ -58,17 +58,17 @@ def test_an_engine_is_built_once(cache: EngineCache) -> None:
     assert [entry.state for entry in cache.entries()] == ["ready"]
 
 
-def test_another_recipe_is_another_engine(cache: EngineCache) -> None:
+def test_different_key_is_a_different_engine(cache: EngineCache) -> None:
     build(cache)
     newer = msgspec.structs.replace(ENGINE_KEY, tensorrt_version="10.4.0")
     engine, built = build(cache, b"newer", newer)
     assert built
     assert engine.plan == b"newer"
-    assert build(cache)[0].plan == PLAN  # the first one is still there
+    assert build(cache)[0].plan == PLAN  # the first engine is still cached
     assert len(cache.entries()) == 2
 
 
-def test_the_newest_of_those_that_will_do(cache: EngineCache) -> None:
+def test_newest_accepted_engine_is_found(cache: EngineCache) -> None:
     for i, level in enumerate((1, 5, 3)):
         options = BuildOptions(optimization_level=level)
         engine, _ = build(cache, bytes([i]), msgspec.structs.replace(ENGINE_KEY, options=options))
@@ -90,7 +90,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_bytes(b""), Path.unlink])
 @pytest.mark.parametrize("suffix", [".plan", ".json"])
-def test_what_is_damaged_is_built_anew(cache: EngineCache, damage: Callable[[Path], None], suffix: str) -> None:
+def test_damaged_engine_is_rebuilt(cache: EngineCache, damage: Callable[[Path], None], suffix: str) -> None:
     engine, _ = build(cache)
     damage(engine.path.with_suffix(suffix))
     assert cache.find(lambda engine_key: True) is None
@@ -101,18 +101,18 @@ def test_what_is_damaged_is_built_anew(cache: EngineCache, damage: Callable[[Pat
     assert [entry.state for entry in cache.entries()] == ["ready"]
 
 
-def test_every_bit_of_a_record_counts(cache: EngineCache) -> None:
-    """A record cannot be made to speak for another engine_key."""
+def test_changed_record_is_rejected(cache: EngineCache) -> None:
+    """A changed record is never valid for a different engine key."""
     engine, _ = build(cache)
     path = engine.path.with_suffix(".json")
     content = path.read_bytes()
     for position in range(0, len(content), 3):
         path.write_bytes(content[:position] + bytes([content[position] ^ 2]) + content[position + 1 :])
         found = cache.find(lambda engine_key: True)
-        assert found is None or found == engine  # a bit of the time that the build took, or of white space
+        assert found is None or found == engine  # the bit belongs to the build time or to white space
 
 
-def test_the_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert EngineCache().folder == default_folder() == tmp_path / "cache" / "tacoglow" / "engines"
     build(EngineCache())
@@ -123,10 +123,10 @@ def test_the_default_folder_is_the_users_cache(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
-def test_a_default_folder_that_others_can_write_to_is_rejected(
+def test_default_folder_writable_by_others_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
-    """Plans are code: what others can put into the user's cache is not loaded. A folder that one names is."""
+    """Plans are code: a default cache that others can write to is not loaded, a folder that is named is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     build(EngineCache())
     default_folder().chmod(mode)
@@ -135,7 +135,7 @@ def test_a_default_folder_that_others_can_write_to_is_rejected(
     assert EngineCache(default_folder()).find(lambda key: True) is not None
 
 
-def test_a_default_folder_of_another_user_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_of_another_user_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     build(EngineCache())
     uid = default_folder().stat().st_uid
@@ -146,7 +146,7 @@ def test_a_default_folder_of_another_user_is_rejected(tmp_path: Path, monkeypatc
         EngineCache().find(lambda key: True)
 
 
-def test_a_copy_of_an_engine_is_a_cache_by_itself(cache: EngineCache, tmp_path: Path) -> None:
+def test_copied_engines_are_a_cache(cache: EngineCache, tmp_path: Path) -> None:
     engine, _ = build(cache)
     copy_engines({"postnet": engine}, tmp_path / "copy")
     found = EngineCache(tmp_path / "copy").find(lambda key: key == ENGINE_KEY)
@@ -154,13 +154,13 @@ def test_a_copy_of_an_engine_is_a_cache_by_itself(cache: EngineCache, tmp_path: 
     assert (found.engine_key, found.plan) == (engine.engine_key, engine.plan)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BackendError, match=r"cannot store engines: .*; choose another folder: --engines"):
+    with pytest.raises(BackendError, match=r"cannot write the engine cache: .*; choose another folder with --engines"):
         build(EngineCache(tmp_path / "file"))
 
 
-def test_a_build_that_fails_leaves_nothing(cache: EngineCache) -> None:
+def test_failed_build_leaves_no_files(cache: EngineCache) -> None:
     def fail() -> bytes:
         raise BackendError("no")
 
@@ -170,7 +170,7 @@ def test_a_build_that_fails_leaves_nothing(cache: EngineCache) -> None:
     assert build(cache)[1]
 
 
-# A process that builds an engine slowly: it says that it builds, then takes its time.
+# A process that prints when it builds, waits and finishes; its build takes the given number of seconds.
 BUILDER = """
 import sys, time
 from pathlib import Path
@@ -195,14 +195,14 @@ def start_builder(cache: EngineCache, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
 
-def test_processes_that_start_together_build_once(cache: EngineCache) -> None:
+def test_concurrent_processes_build_once(cache: EngineCache) -> None:
     builders = [start_builder(cache, 1.0) for _ in range(3)]
-    said = [builder.communicate(timeout=60)[0].split() for builder in builders]
-    assert sum("building" in words for words in said) == 1
-    assert all(words[-2:] == ["done", "True"] for words in said)
+    outputs = [builder.communicate(timeout=60)[0].split() for builder in builders]
+    assert sum("building" in words for words in outputs) == 1
+    assert all(words[-2:] == ["done", "True"] for words in outputs)
 
 
-def test_a_build_that_is_killed_leaves_nothing_that_is_trusted(cache: EngineCache) -> None:
+def test_killed_build_is_repeated_by_a_waiting_process(cache: EngineCache) -> None:
     builder = start_builder(cache, 600.0)
     assert builder.stdout is not None
     assert builder.stdout.readline() == "building\n"
@@ -211,13 +211,13 @@ def test_a_build_that_is_killed_leaves_nothing_that_is_trusted(cache: EngineCach
     assert waiting.stdout.readline() == "waiting\n"
     builder.send_signal(signal.SIGKILL)
     builder.wait(timeout=10)
-    said, _ = waiting.communicate(timeout=60)  # the lock of the dead is free
-    assert said.split() == ["building", "done", "True"]
+    output, _ = waiting.communicate(timeout=60)  # the killed process's lock is released
+    assert output.split() == ["building", "done", "True"]
     assert [entry.state for entry in cache.entries()] == ["ready"]
 
 
-def test_killed_while_writing(cache: EngineCache) -> None:
-    """Every state that a kill between two writes can leave: a partial file, a plan without its record."""
+def test_partial_files_are_not_loaded(cache: EngineCache) -> None:
+    """The files that a kill between two writes can leave: a partial file, and a plan without its record."""
     cache.folder.mkdir(parents=True)
     (cache.folder / f".postnet-{ENGINE_KEY.key}.plan.partial").write_bytes(PLAN[:100])
     (cache.folder / f"postnet-{ENGINE_KEY.key}.plan").write_bytes(PLAN)

@@ -1,4 +1,4 @@
-"""Engine keys: what distinguishes engines, what they are built for, which of them fit a request."""
+"""Engine keys: what distinguishes engines, their profiles, and which engines are compatible."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def engine_key(manifest: Manifest, target: Target = H100, version: str = "10.3.0
     )
 
 
-def test_the_key_differs_with_everything_that_the_engine_depends_on(manifest: Manifest) -> None:
+def test_key_depends_on_everything_that_the_engine_does(manifest: Manifest) -> None:
     base = engine_key(manifest)
     others = [
         engine_key(manifest, ORIN),
@@ -62,10 +62,10 @@ def test_the_key_differs_with_everything_that_the_engine_depends_on(manifest: Ma
     assert engine_key(manifest).key == base.key
 
 
-def test_profiles_follow_the_bundle_and_the_limits(manifest: Manifest) -> None:
+def test_profiles_follow_bundle_and_limits(manifest: Manifest) -> None:
     whole = {graph: profile_of(manifest, graph, ProfileLimits()) for graph in GRAPH_NAMES}
     assert whole["decoder_step"] == {"B": manifest.range("B"), "T": manifest.range("T")}
-    assert whole["encoder"]["B"].max == 1  # items go through it one by one
+    assert whole["encoder"]["B"].max == 1  # the encoder runs item by item
     assert whole["postnet"]["F"] == manifest.range("F")
     narrow = profile_of(manifest, "decoder_step", ProfileLimits(max_batch=1, max_tokens=8))
     assert {letter: (span.min, span.max) for letter, span in narrow.items()} == {"B": (1, 1), "T": (1, 8)}
@@ -73,8 +73,8 @@ def test_profiles_follow_the_bundle_and_the_limits(manifest: Manifest) -> None:
         assert all(1 <= span.min <= span.typical <= span.max for span in profile.values())
 
 
-def test_the_vocoder_is_built_for_a_window(manifest: Manifest) -> None:
-    """A voice whose utterances may be long: WaveGlow sees 768 new frames, context, and what the denoiser reaches."""
+def test_vocoder_profile_is_one_window(manifest: Manifest) -> None:
+    """For long utterances, WaveGlow sees 768 new frames, its context, and the denoiser's frames."""
     dimensions = {
         letter: msgspec.structs.replace(span, max=span.max * factor)
         for letter, span in manifest.dimensions.items()
@@ -82,20 +82,20 @@ def test_the_vocoder_is_built_for_a_window(manifest: Manifest) -> None:
     }
     long = msgspec.structs.replace(manifest, dimensions=dimensions)
     audio, vocoder = long.audio, long.vocoder
-    reach = -(-audio.filter_length // audio.hop_length)
-    frames = 768 + 2 * reach + vocoder.frames_before + vocoder.frames_after
+    denoiser = -(-audio.filter_length // audio.hop_length)
+    frames = 768 + 2 * denoiser + vocoder.frames_before + vocoder.frames_after
     assert profile_of(long, "waveglow", ProfileLimits())["F"].max == frames
     assert profile_of(long, "denoiser", ProfileLimits())["S"].max == frames * audio.hop_length
     assert profile_of(long, "postnet", ProfileLimits())["F"].max == dimensions["F"].max
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_batch", 0), ("max_tokens", 10**6), ("max_frames", -1)])
-def test_limits_beyond_the_bundles_are_refused(manifest: Manifest, name: str, value: int) -> None:
+def test_limits_out_of_range_are_rejected(manifest: Manifest, name: str, value: int) -> None:
     with pytest.raises(RequestError, match=rf"{name.replace('_', ' ')}: expected 1 to \d+ .this bundle's limit., got"):
         profile_of(manifest, "decoder_step", ProfileLimits(**{name: value}))
 
 
-def test_shapes_of_a_profile(manifest: Manifest) -> None:
+def test_input_shapes_of_a_profile(manifest: Manifest) -> None:
     spec = manifest.graphs["decoder_step"]
     shapes = input_shapes(spec, profile_of(manifest, "decoder_step", ProfileLimits(max_batch=3, max_tokens=17)))
     memory = next(tensor for tensor in spec.inputs if tensor.name == "memory")
@@ -106,7 +106,7 @@ def test_shapes_of_a_profile(manifest: Manifest) -> None:
 
 
 def test_engine_compatibility(manifest: Manifest) -> None:
-    """(made for, wanted on) -> whether it will do."""
+    """is_compatible(key that was built, key that is wanted)."""
     here = engine_key(manifest)
     assert is_compatible(here, here)
     assert is_compatible(engine_key(manifest, optimization_level=5), here)
@@ -124,11 +124,11 @@ def test_engine_compatibility(manifest: Manifest) -> None:
     assert not is_compatible(lasting, engine_key(manifest, version="10.0.1.6"))  # no TensorRT loads newer plans
     assert not is_compatible(lasting, engine_key(manifest, version="11.1.0.1"))
 
-    any_of_its_kind = Target(gpu=ANY_GPU, compute_capability=(8, 9))
-    assert is_compatible(engine_key(manifest, any_of_its_kind), engine_key(manifest, any_of_its_kind))
+    any_ada = Target(gpu=ANY_GPU, compute_capability=(8, 9))
+    assert is_compatible(engine_key(manifest, any_ada), engine_key(manifest, any_ada))
 
 
 @pytest.mark.parametrize("options", [{"optimization_level": 6}, {"optimization_level": -1}, {"workspace_mib": 0}])
-def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+def test_build_options_out_of_range_are_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="expected"):
         BuildOptions(**options)

@@ -1,4 +1,4 @@
-"""Types followed through a network without strong typing, against those of a network that has it."""
+"""Compares the types that are propagated through a weakly typed network with those of a strongly typed one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def half_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
 
 
 class WeakNetwork:
-    """A parsed network as TensorRT 8 may show it: floating outputs are float32 except where something converts."""
+    """A parsed network as TensorRT 8 may report it: floating-point outputs are float32 except at converting layers."""
 
     def __init__(self, rtx: TensorRT, network: Any) -> None:
         self._rtx, self._network = rtx, network
@@ -43,7 +43,7 @@ class WeakNetwork:
         converts = layer.type in {member("LayerType", name) for name in CONVERTING_LAYERS}
         half, full = member("DataType", "HALF"), member("DataType", "FLOAT")
 
-        def shown(tensor: Any) -> Any:
+        def reported(tensor: Any) -> Any:
             return tensor and SimpleNamespace(
                 name=tensor.name, dtype=full if tensor.dtype == half and not converts else tensor.dtype
             )
@@ -53,8 +53,8 @@ class WeakNetwork:
             type=layer.type,
             num_inputs=layer.num_inputs,
             num_outputs=layer.num_outputs,
-            get_input=lambda i: shown(layer.get_input(i)),
-            get_output=lambda i: shown(layer.get_output(i)),
+            get_input=lambda i: reported(layer.get_input(i)),
+            get_output=lambda i: reported(layer.get_output(i)),
             output_type_is_set=lambda i: converts,
             get_output_type=lambda i: layer.get_output(i).dtype,
             true_type=layer.get_output(0).dtype if layer.num_outputs else None,
@@ -62,7 +62,7 @@ class WeakNetwork:
 
 
 @pytest.mark.parametrize("graph", GRAPH_NAMES)
-def test_types_are_those_of_strong_typing(rtx: TensorRT, half_bundle: Path, graph: str) -> None:
+def test_types_equal_strong_typing(rtx: TensorRT, half_bundle: Path, graph: str) -> None:
     builder = EngineBuilder(rtx)
     network = WeakNetwork(rtx, builder.parse(half_bundle / load_manifest(half_bundle).graphs[graph].file))
     found = list(float_layers(rtx, network))
@@ -72,8 +72,8 @@ def test_types_are_those_of_strong_typing(rtx: TensorRT, half_bundle: Path, grap
     assert is_half == ({False} if graph == "denoiser" else {False, True})
 
 
-def test_what_an_older_tensorrt_is_told() -> None:
-    """By the names and numbers of TensorRT 8.6's headers: a cast to half, a product in half, a float32 sum."""
+def test_calls_for_tensorrt_8_6() -> None:
+    """A cast to half, a product in half and a float32 sum, with the enum values of TensorRT 8.6's headers."""
     module: Any = ModuleType("tensorrt")
     module.DataType = SimpleNamespace(FLOAT=0, HALF=1, INT8=2, INT32=3, BOOL=4)
     module.LayerType = SimpleNamespace(CONVOLUTION=0, CAST=1, ELEMENTWISE=5, SHAPE=17)
@@ -84,39 +84,39 @@ def test_what_an_older_tensorrt_is_told() -> None:
         OldLayer(0, "mel_half", "product"),
         OldLayer(1, "product", "product_float", set_type=0),
         OldLayer(5, "product_float", "sum"),
-        SimpleNamespace(type=39, num_outputs=0, told=[]),  # an assertion
+        SimpleNamespace(type=39, num_outputs=0, recorded=[]),  # an assertion
         OldLayer(17, "sum", "shape", dtype=3),
     ]
     network = SimpleNamespace(num_layers=len(layers), get_layer=lambda i: layers[i])
-    told: list[tuple[object, ...]] = []
+    recorded: list[tuple[object, ...]] = []
     config = SimpleNamespace(
-        set_flag=lambda flag: told.append(("flag", flag)),
-        set_preview_feature=lambda feature, on: told.append(("preview", feature, on)),
+        set_flag=lambda flag: recorded.append(("flag", flag)),
+        set_preview_feature=lambda feature, on: recorded.append(("preview", feature, on)),
     )
     set_layer_precisions(TensorRT("tensorrt", module), network, config, "fp32")
-    assert told == [("preview", 2, True)]
-    assert not any(layer.told for layer in layers)
-    told.clear()
+    assert recorded == [("preview", 2, True)]
+    assert not any(layer.recorded for layer in layers)
+    recorded.clear()
     set_layer_precisions(TensorRT("tensorrt", module), network, config, "fp16")
-    assert told == [("preview", 2, True), ("flag", 0), ("flag", 12)]
-    assert [layer.told for layer in layers] == [[], [1, (0, 1)], [], [0, (0, 0)], [], []]
+    assert recorded == [("preview", 2, True), ("flag", 0), ("flag", 12)]
+    assert [layer.recorded for layer in layers] == [[], [1, (0, 1)], [], [0, (0, 0)], [], []]
 
 
 class OldLayer:
-    """A layer of one input and one output, whose type is float32 if nothing else is set."""
+    """A layer with one input and one output; its type is float32 by default. Records the precisions that are set."""
 
     num_inputs = num_outputs = 1
 
-    def __init__(self, kind: int, given: str, made: str, set_type: int | None = None, dtype: int = 0) -> None:
+    def __init__(self, kind: int, source: str, target: str, set_type: int | None = None, dtype: int = 0) -> None:
         self.type, self._set_type = kind, set_type
-        self._given, self._made = SimpleNamespace(name=given, dtype=0), SimpleNamespace(name=made, dtype=dtype)
-        self.told: list[object] = []
+        self._input, self._output = SimpleNamespace(name=source, dtype=0), SimpleNamespace(name=target, dtype=dtype)
+        self.recorded: list[object] = []
 
     def get_input(self, i: int) -> SimpleNamespace:
-        return self._given
+        return self._input
 
     def get_output(self, i: int) -> SimpleNamespace:
-        return self._made
+        return self._output
 
     def output_type_is_set(self, i: int) -> bool:
         return self._set_type is not None
@@ -125,9 +125,9 @@ class OldLayer:
         return self._set_type
 
     def set_output_type(self, i: int, dtype: int) -> None:
-        self.told.append((i, dtype))
+        self.recorded.append((i, dtype))
 
     def __setattr__(self, name: str, value: object) -> None:
         if name == "precision":
-            self.told.append(value)
+            self.recorded.append(value)
         super().__setattr__(name, value)

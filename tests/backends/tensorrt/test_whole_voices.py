@@ -1,6 +1,6 @@
-"""Every graph of the demo voice, and of one of NVIDIA's published dimensions, built for three generations of GPUs.
+"""Builds every graph of the demo voice, and of a voice of NVIDIA's published dimensions, for three GPU generations.
 
-Minutes long: python -m pytest -m engines
+Takes minutes; run with: python -m pytest -m engines
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tacoglow.runtime.backends.tensorrt.engine_key import ANY_GPU, Target
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.manifest import Precision, graph_names
-from tacoglow.tests.backends.tensorrt.conftest import Silence
+from tacoglow.tests.backends.tensorrt.conftest import RecordingProgress
 
 pytestmark = pytest.mark.engines
 
@@ -40,9 +40,9 @@ def bundle(voice: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: "sm{}{}".format(*capability))
 @pytest.mark.parametrize("graph", graph_names("waveglow"))
-def test_it_builds(
-    rtx: TensorRT, bundle: Path, graph: str, capability: tuple[int, int], tmp_path: Path, display: Silence
+def test_graph_builds(
+    rtx: TensorRT, bundle: Path, graph: str, capability: tuple[int, int], tmp_path: Path, progress: RecordingProgress
 ) -> None:
     request = EngineRequest(Target(gpu=ANY_GPU, compute_capability=capability), folder=tmp_path, graphs=[graph])
-    engine = get_or_build_engines(bundle, load_manifest(bundle), rtx, request, display)[graph]
+    engine = get_or_build_engines(bundle, load_manifest(bundle), rtx, request, progress)[graph]
     assert len(engine.plan) > 10_000

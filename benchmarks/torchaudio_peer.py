@@ -1,4 +1,4 @@
-"""torchaudio's Tacotron 2, written by others, with the same weights: encoder, decoder and postnet on the CPU."""
+"""torchaudio's Tacotron 2, an independent implementation, with the same weights: encoder, decoder, postnet on CPU."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ..models import Tacotron2
 from ..runtime.errors import BackendError
-from .pipelines import Pipeline
+from .pipelines import Pipeline, PipelineOutput
 from .voices import Models
-from .workload import Spoken, Workload, token_ids
+from .workload import Workload, token_ids
 
-# torchaudio's name for each of our config's fields that has another name there
+# Fields of our config that torchaudio names differently: our name -> torchaudio's name
 NAMES = {
     "n_mel_channels": "n_mels",
     "n_symbols": "n_symbol",
@@ -34,10 +34,10 @@ NAMES = {
 
 
 def torchaudio_tacotron2(ours: Tacotron2, **changes: Any) -> Any:
-    """torchaudio's own model with the weights of ours; changes are to its settings, under its names.
+    """Return torchaudio's model with our model's weights. changes: settings to override, under torchaudio's names.
 
-    Its code is read from its file alone: the package wants a torch of its own version. Raises BackendError if it is
-    not installed.
+    Only torchaudio's tacotron2.py is executed, because importing the package requires a matching torch version. Raises
+    BackendError if torchaudio is not installed.
     """
     package = importlib.util.find_spec("torchaudio")
     if package is None or not package.submodule_search_locations:
@@ -56,13 +56,13 @@ def torchaudio_tacotron2(ours: Tacotron2, **changes: Any) -> Any:
 
 @contextmanager
 def dropout_masks(masks: Tensor) -> Iterator[None]:
-    """Meanwhile torch's dropout multiplies by these masks [B, S, layers, P] (0 or 2), a layer a call."""
-    following = iter(masks.flatten(1, 2).unbind(1))
+    """Make torch's dropout multiply by these masks [B, steps, layers, P] (0 or 2), one layer per call."""
+    layer_masks = iter(masks.flatten(1, 2).unbind(1))
 
-    def masked(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        return x * next(following) if training else x
+    def apply_mask(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        return x * next(layer_masks) if training else x
 
-    with mock.patch("torch.nn.functional.dropout", masked):
+    with mock.patch("torch.nn.functional.dropout", apply_mask):
         yield
 
 
@@ -71,10 +71,10 @@ class TorchaudioPipeline(Pipeline):
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._model = torchaudio_tacotron2(models.tacotron2, gate_threshold=1.0)  # no gate is above it
+        self._model = torchaudio_tacotron2(models.tacotron2, gate_threshold=1.0)  # never exceeded
 
     @torch.inference_mode()
-    def speak(self, work: Workload) -> tuple[Spoken, dict[str, float]]:
+    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         config = self._models.tacotron2.config
         steps = work.frames // config.n_frames_per_step
         self._model.decoder.decoder_max_step = steps
@@ -82,8 +82,8 @@ class TorchaudioPipeline(Pipeline):
         lengths = torch.full((work.batch,), work.tokens)
         masks = [torch.from_numpy(noise.prenet_dropout(0, steps, 2, config.prenet_dim)) for noise in work.noises()]
         with dropout_masks(torch.stack(masks)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the step limit was reached
+            warnings.simplefilter("ignore")  # torchaudio warns when the step limit is reached
             begin = time.perf_counter()
             mel, _, _ = self._model.infer(ids, lengths)
             seconds = time.perf_counter() - begin
-        return Spoken(mel.numpy(), None), {"acoustic": seconds}
+        return PipelineOutput(mel.numpy(), None), {"acoustic": seconds}

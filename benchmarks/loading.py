@@ -1,0 +1,92 @@
+"""Loads the pipelines that can run on this machine, and measures the memory that each takes."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..runtime.backends import BACKENDS, backend_class
+from ..runtime.bundle import load_manifest
+from .conditions import memory_used
+from .pipelines import REFERENCE, BundlePipeline, Pipeline
+
+if TYPE_CHECKING:
+    from .voices import Models
+
+Loader = tuple[str, Callable[[], Pipeline]]  # a description for progress messages, and the function that loads
+
+
+def load_pipelines(
+    bundles: Sequence[Path],
+    models: Models | None,
+    backends: Sequence[str] | None,
+    device: int,
+    gpu: int | None,
+    threads: int,
+    cpu_peers: bool,
+    progress: Callable[[str], None],
+) -> tuple[list[Pipeline], dict[tuple[str, str], int]]:
+    """Return the pipelines, and for each (name, precision) the bytes that loading it added to the memory in use.
+
+    The pipelines of the PyTorch modules come first, if models are given, and the reference is the first of them.
+    backends: None for all that can run a bundle. device: index of the GPU of bundles. gpu: index of the GPU of PyTorch,
+    None without one. cpu_peers: time PyTorch on the CPU although there is a GPU.
+    """
+    pipelines: list[Pipeline] = []
+    memory: dict[tuple[str, str], int] = {}
+    for description, load_pipeline in _loaders(bundles, models, backends, device, gpu, threads, cpu_peers):
+        progress(f"loading {description}")
+        before = memory_used(gpu)
+        pipeline = load_pipeline()
+        pipelines.append(pipeline)
+        memory[pipeline.name, pipeline.precision] = memory_used(gpu) - before
+    return pipelines, memory
+
+
+def _loaders(
+    bundles: Sequence[Path],
+    models: Models | None,
+    backends: Sequence[str] | None,
+    device: int,
+    gpu: int | None,
+    threads: int,
+    cpu_peers: bool,
+) -> Iterator[Loader]:
+    if models is not None:
+        yield from _pytorch_loaders(models, gpu, cpu_peers)
+    for bundle in bundles:
+        for backend in backends or available_backends(bundle):
+            yield f"tacoglow {backend}, {bundle}", partial(BundlePipeline, bundle, backend, device, threads)
+
+
+def available_backends(bundle: Path) -> list[str]:
+    """Names of the backends that can run this bundle on this machine."""
+    has_modules = load_manifest(bundle).torchscript is not None
+    return [
+        name
+        for name in BACKENDS
+        if backend_class(name).unavailable_reason() is None and (name != "torchscript" or has_modules)
+    ]
+
+
+def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool) -> Iterator[Loader]:
+    from .pytorch import GPU_MODES, PyTorchPipeline
+    from .torchaudio_peer import TorchaudioPipeline
+
+    on_cpu = gpu is None or cpu_peers
+    yield REFERENCE, partial(PyTorchPipeline, models, is_timed=on_cpu)
+    if on_cpu:
+        yield "PyTorch TorchScript", partial(PyTorchPipeline, models, "TorchScript")
+        if shutil.which("c++"):  # torch.compile builds its CPU kernels with it
+            yield "PyTorch torch.compile", partial(PyTorchPipeline, models, "torch.compile")
+        if importlib.util.find_spec("torchaudio"):
+            yield "torchaudio", partial(TorchaudioPipeline, models)
+    if gpu is not None:
+        for precision in ("fp32", "fp16"):
+            for mode in GPU_MODES:
+                load = partial(PyTorchPipeline, models, mode, f"cuda:{gpu}", precision)
+                yield f"PyTorch {mode}, {precision}, GPU", load

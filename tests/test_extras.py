@@ -1,0 +1,52 @@
+"""The extras: each can be resolved by pip, and none pulls ONNX Runtime's CPU and GPU packages together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+from tacoglow.tests.test_install import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+OFFLINE = ("NewConnectionError", "ConnectionError", "Temporary failure in name resolution")
+GPU_EXTRAS = ("gpu-cu12", "gpu-cu13")
+
+
+def dry_run(*requirements: str) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    done = subprocess.run([*pip, *requirements], capture_output=True, text=True, check=False)
+    if done.returncode and any(sign in done.stderr for sign in OFFLINE):
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("extra", GPU_EXTRAS)
+def test_gpu_extra_can_be_resolved(extra: str) -> None:
+    """TensorRT's own libraries come from NVIDIA's index when its package is built, so they are left out here."""
+    tensorrt = [requirement for requirement in EXTRAS[extra] if requirement.startswith("tensorrt")]
+    assert len(tensorrt) == 1
+    dry_run("--no-deps", *tensorrt)
+    dry_run(*(requirement for requirement in EXTRAS[extra] if requirement not in tensorrt))
+
+
+@pytest.mark.parametrize("extra", GPU_EXTRAS)
+def test_gpu_extra_brings_bindings_of_its_cuda(extra: str) -> None:
+    cuda = extra.removeprefix("gpu-")
+    names = [requirement.split(">")[0] for requirement in EXTRAS[extra]]
+    assert f"cuda-core[{cuda}]" in names
+    assert f"tensorrt-{cuda}" in names
+    assert "onnxruntime-gpu[cuda,cudnn]" in names
+
+
+def test_export_leaves_the_choice_of_onnxruntime() -> None:
+    assert not [requirement for requirement in EXTRAS["export"] if requirement.startswith("onnxruntime")]
+    for extra in GPU_EXTRAS:
+        assert not [requirement for requirement in EXTRAS[extra] if requirement.startswith("onnxruntime>")]

@@ -1,0 +1,59 @@
+"""Random weights of the tiny voice, under NVIDIA's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tacoglow.models import Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig
+from tacoglow.models.config import WNConfig
+
+
+def tacotron2_state(config: dict[str, Any]) -> dict[str, Tensor]:
+    """Random weights of a voice that ends, under NVIDIA's names; drawn from torch's generator."""
+    model = Tacotron2(Tacotron2Config(**config))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if any(part in name for part in ("lstm", "_rnn", "prenet", "attention_layer", "projection.weight")):
+                weight.mul_(3.0)  # so that text and noise, and not biases alone, decide
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                nn.init.normal_(module.running_mean, 0.0, 0.1)
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+        # Gates that fire within the frame limit on most texts, and not at once.
+        model.decoder.gate_layer.weight.mul_(30.0)
+        model.decoder.gate_layer.bias.fill_(-2.8)
+    return {_published_name(name): value.clone() for name, value in model.state_dict().items()}
+
+
+def _published_name(name: str) -> str:
+    """NVIDIA's name of a tensor, with the wrappers that this package's modules do without."""
+    stem, kind = name.rsplit(".", 1)
+    if stem.startswith(("encoder.convolutions", "postnet.convolutions")) and stem.endswith(".0"):
+        return f"{stem}.conv.{kind}"
+    if stem.endswith("location_conv"):
+        return f"{stem}.conv.{kind}"
+    linear = ("decoder.prenet.layers", "decoder.attention_layer", "decoder.linear_projection", "decoder.gate_layer")
+    return f"{stem}.linear_layer.{kind}" if stem.startswith(linear) else name
+
+
+def waveglow_state(config: dict[str, Any]) -> dict[str, Tensor]:
+    """With weight norm on, as training saves it."""
+    model = WaveGlow(WaveGlowConfig(**{**config, "WN_config": WNConfig(**config["WN_config"])}))
+    state = {}
+    for name, value in model.state_dict().items():
+        stem, kind = name.rsplit(".", 1)
+        if ".end" in stem:
+            state[name] = torch.randn_like(value) * 0.05
+        elif stem.startswith("WN.") and kind == "weight":
+            state[f"{stem}.weight_g"] = value.flatten(1).norm(dim=1).reshape(-1, 1, 1)
+            state[f"{stem}.weight_v"] = value * 1.5
+        elif stem.startswith("convinv."):
+            state[f"{stem}.conv.{kind}"] = value.clone()
+        else:
+            state[name] = value.clone()
+    return state

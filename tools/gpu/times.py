@@ -1,0 +1,115 @@
+"""Times of a bundle's TensorRT engines by the GPU's own events, and device memory over many utterances."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...runtime.backends.cuda.graph import CHUNK_STEPS, CudaGraphRunner
+from ...runtime.backends.cuda.stream import CudaStream, device_memory
+from ...runtime.noise import Noise
+from ...runtime.options import SpeechOptions
+from ...runtime.synthesizer import Synthesizer
+
+TOKENS = 128
+CHUNKS = 37  # 592 steps
+REPEATS = 5
+WAVEGLOW_FRAMES = (20, 88, 600)
+NEVER = SpeechOptions(gate_threshold=1.0 - 1e-12)
+WORDS = (
+    "Under these circumstances, unnatural as they are, the bean will thrust forth its radicle, and the rest "
+    "of the story follows as it must."
+).split()
+
+
+def times(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Microseconds per decoder step, captured and enqueued, and milliseconds of the other graphs and of first audio."""
+    voice = Synthesizer.load(arguments.bundle, "tensorrt")
+    step, encoder, waveglow = (_runner(voice, name) for name in ("decoder_step", "encoder", "waveglow"))
+    ids = (voice.front_end.encode(" ".join(WORDS)) * 2)[:TOKENS]
+    result: dict[str, Any] = {"gpu": voice.backend.device, "tokens": len(ids)}
+    for batch in (1, 4, 8):
+        new_steps = partial(step.decoder_steps, voice.acoustic.encode([ids] * batch), [Noise(i) for i in range(batch)])
+        result[f"step_us_captured_batch_{batch}"] = _step_microseconds(step, new_steps)
+    step.capturable = False  # buffers of batch 3 are new, so that their chunk is enqueued step by step
+    new_steps = partial(step.decoder_steps, voice.acoustic.encode([ids] * 3), [Noise(i) for i in range(3)])
+    result["step_us_enqueued_batch_3"] = _step_microseconds(step, new_steps)
+    inputs = {"token_ids": np.array([ids], np.int32), "token_lengths": np.array([len(ids)], np.int32)}
+    result["encoder_ms"] = _milliseconds(encoder.stream, partial(encoder.run, **inputs))
+    bands, group = voice.manifest.audio.n_mel_channels, voice.manifest.vocoder.group_size
+    assert group is not None, "the voice that is timed has a WaveGlow"
+    for frames in WAVEGLOW_FRAMES:
+        groups = frames * voice.manifest.audio.hop_length // group
+        arrays = {
+            "mel": np.full((1, bands, frames), -5.0, np.float32),
+            "z": 0.6 * Noise(0).z(0, groups, group)[None],
+        }
+        result[f"waveglow_ms_{frames}_frames"] = _milliseconds(waveglow.stream, partial(waveglow.run, **arrays))
+    result["first_audio_ms"] = _first_audio(voice)
+    return result
+
+
+def memory(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Device memory in use after 10, 30 and 50 utterances of mixed lengths and batch sizes."""
+    voice = Synthesizer.load(arguments.bundle, "tensorrt")
+    rng, spoken, found = np.random.default_rng(0), 0, {}
+    for goal in (10, 30, 50):
+        while spoken < goal:
+            texts = [" ".join(WORDS[: rng.integers(1, len(WORDS))]) for _ in range(rng.integers(1, 5))]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                voice.say_batch(texts, options=SpeechOptions(max_frames=300))
+            spoken += len(texts)
+        gc.collect()
+        in_use = device_memory(0)
+        found[f"megabytes_after_{goal}"] = (in_use.total - in_use.free) / 1e6
+    return found
+
+
+def _runner(voice: Synthesizer, graph: str) -> CudaGraphRunner:
+    runner = voice.backend.open(graph)
+    assert isinstance(runner, CudaGraphRunner)
+    return runner
+
+
+def _step_microseconds(step: CudaGraphRunner, new_steps: Callable[[], Any]) -> float:
+    found = []
+    for _ in range(REPEATS):
+        steps = new_steps()
+        steps.launch(0)
+        steps.read()
+        begin = step.stream.record_time()
+        for chunk in range(1, CHUNKS + 1):
+            steps.launch(chunk * CHUNK_STEPS)
+            if chunk > 1:
+                steps.read()
+        found.append(step.stream.record_time().seconds_since(begin) * 1e6 / (CHUNKS * CHUNK_STEPS))
+        steps.read()
+    return statistics.median(found)
+
+
+def _milliseconds(stream: CudaStream, call: Callable[[], object]) -> float:
+    found = []
+    for _ in range(3 + REPEATS):  # the first are enqueued, then captured
+        begin = stream.record_time()
+        call()
+        found.append(stream.record_time().seconds_since(begin) * 1e3)
+    return statistics.median(found[3:])
+
+
+def _first_audio(voice: Synthesizer) -> float:
+    found = []
+    for seed in range(3 + REPEATS):
+        begin = time.perf_counter()
+        with voice.stream(" ".join(WORDS), seed, options=NEVER) as stream:
+            next(stream)
+        found.append((time.perf_counter() - begin) * 1e3)
+    return statistics.median(found[3:])
