@@ -94,7 +94,7 @@ class PyTorchPipeline(Pipeline):
         return self._functions[work, name](*inputs)
 
     def _inputs(self, work: Workload) -> tuple[Tensor, ...]:
-        """Return token ids [B, T], their lengths [B], dropout masks [B, steps, 2, P], and z [B, group, groups] if used."""
+        """Return ids [B, T], their lengths [B], dropout masks [B, steps, 2, P], and z [B, group, groups] if used."""
         config, dtype = self._tacotron2.config, self._where["dtype"]
         steps = work.frames // config.n_frames_per_step
         ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch)

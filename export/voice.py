@@ -143,6 +143,7 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, vocoder: Vocoder) -> Au
         },
         "the voice file": voice.audio,
     }
+    _check_stated(tacotron2, vocoder, voice)
     agreed: dict[str, float] = {}
     for key in _audio_keys():
         values = {who: settings[key] for who, settings in stated.items() if key in settings}
@@ -156,6 +157,20 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, vocoder: Vocoder) -> Au
     return AudioFormat(
         **{key: float(value) if key.startswith("mel_f") else int(value) for key, value in agreed.items()}  # type: ignore[arg-type]
     )
+
+
+def _check_stated(tacotron2: Tacotron2, vocoder: Vocoder, voice: VoiceFile) -> None:
+    """Raise ExportError if only the vocoder states a setting, and not NVIDIA's default.
+
+    A Tacotron 2 checkpoint may state none, and the same numbers in the weights say nothing about the mels.
+    """
+    for key, default in DEFAULT_AUDIO.items():
+        value = vocoder.audio.get(key, default)
+        if value != default and key not in tacotron2.audio and key not in voice.audio:
+            raise ExportError(
+                f"{key} does not match: {vocoder.kind} says {value:g}, tacotron2 says nothing, which means NVIDIA's "
+                f"{default:g}; if it was trained with {value:g}, say so in a voice file: --config"
+            )
 
 
 def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:

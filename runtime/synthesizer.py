@@ -128,6 +128,12 @@ class Synthesizer:
         bands = self.manifest.audio.n_mel_channels
         if mel.ndim != 2 or mel.shape[0] != bands or not mel.shape[1]:
             raise RequestError(f"mel: expected [{bands}, frames] with at least 1 frame, got {list(mel.shape)}")
+        limit = self.manifest.range("F").max
+        if mel.shape[1] > limit:
+            raise RequestError(
+                f"mel: expected at most {limit} frames (this bundle's limit), got {mel.shape[1]}; "
+                "a longer one needs export-onnx --max-frames"
+            )
         if not np.isfinite(mel).all():
             raise RequestError("mel: contains NaN or Inf")
         timings: dict[str, float] = {}

@@ -11,7 +11,7 @@ import pytest
 
 from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest, with_digest
 from tacoglow.runtime.errors import BundleError
-from tacoglow.runtime.manifest import FORMAT_MINOR, Manifest, SynthesisSettings
+from tacoglow.runtime.manifest import FORMAT_MINOR, Manifest, SynthesisSettings, WaveGlowSettings
 
 # Settings of bundles of format 1.0, when they were constants of the runtime.
 FORMAT_1_0 = {
@@ -47,6 +47,17 @@ def test_format_1_0_loads_with_default_settings(load_changed: Load) -> None:
     manifest = load_changed(lambda content: (content.pop("format_minor"), content.pop("synthesis")))
     assert manifest.format_minor == 0
     assert manifest.synthesis == SynthesisSettings(**FORMAT_1_0)
+
+
+def test_format_1_1_is_of_waveglow(load_changed: Load) -> None:
+    manifest = load_changed(lambda content: (content.update(format_minor=1), content["vocoder"].pop("kind")))
+    assert isinstance(manifest.vocoder, WaveGlowSettings)
+    assert manifest.graph_names == ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
+
+
+def test_an_unknown_vocoder_is_rejected(load_changed: Load) -> None:
+    with pytest.raises(BundleError, match=r"Invalid value 'melgan' - at `\$\.vocoder\.kind`"):
+        load_changed(lambda content: content["vocoder"].update(kind="melgan"))
 
 
 def test_settings_are_read_from_the_manifest(load_changed: Load) -> None:
