@@ -89,6 +89,9 @@ def bench(
     cpu_peers: Annotated[
         bool, typer.Option("--cpu-peers", help="Also time PyTorch on the CPU, although there is a GPU.")
     ] = False,
+    torch_compile: Annotated[
+        bool, typer.Option("--torch-compile", help="Also time torch.compile on the CPU: minutes to compile.")
+    ] = False,
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Write the figures to this JSON file.")
     ] = None,
@@ -120,7 +123,13 @@ def bench(
     changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
     chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
     request = BenchRequest(
-        [entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device, cpu_peers
+        [entry.value for entry in measure or [Measure.speed]],
+        chosen,
+        backend,
+        threads,
+        device,
+        cpu_peers,
+        torch_compile,
     )
     models = _load_models(bundle, demo, dims, tacotron2, waveglow, hifigan, pretrained, config)
     report = _measure(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
