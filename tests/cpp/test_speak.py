@@ -73,6 +73,18 @@ def test_tiny_voice_equals_python(programs: Path, tiny_torchscript: Path, tmp_pa
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
 
+def test_hifigan_equals_python(programs: Path, hifigan_bundle: Path, tmp_path: Path) -> None:
+    """Whole and as a stream; without noise, sigma is an error."""
+    expected = speak_in_python(hifigan_bundle, TEXT, 3, SpeechOptions(max_frames=60))
+    ids = list(expected.token_ids)
+    for flags in ((), ("--stream", 8)):
+        got = speak_ids(programs, hifigan_bundle, tmp_path, ids, 3, "--max-frames", 60, *flags)
+        np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+    done = speak(programs, hifigan_bundle, tmp_path, "--ids", " ".join(map(str, ids)), "--sigma", 0.5)
+    assert done.returncode != 0
+    assert "vocoder is HiFi-GAN, which takes no noise" in done.stderr
+
+
 def test_options_equal_python(programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
     options = SpeechOptions(sigma=0.4, denoise=0.1, gate_threshold=0.9, max_frames=31)
     expected = speak_in_python(tiny_torchscript, TEXT, 5, options)
