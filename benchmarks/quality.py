@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import stft
 
-from ..export.parity import Reference
+from ..export.parity import ParityReference
 from ..models import Denoiser
 from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
@@ -86,7 +86,7 @@ class PyTorchVoice:
     """
 
     def __init__(self, models: Models, pipeline: BundlePipeline, dtype: torch.dtype) -> None:
-        self._reference = Reference(models.tacotron2, models.vocoder, Denoiser(models.vocoder))
+        self._reference = ParityReference(models.tacotron2, models.vocoder, Denoiser(models.vocoder))
         self._voice, self._dtype = pipeline.synthesizer, dtype
 
     @torch.inference_mode()

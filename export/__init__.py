@@ -1,6 +1,6 @@
-"""Checkpoints -> bundle: the graphs, their ONNX form, the parity report. Needs torch and onnx.
+"""Exports checkpoints as a bundle: graphs, ONNX files, parity report. Needs torch and onnx.
 
-`export_onnx` is looked up on first use, so that importing this package imports neither.
+`export_onnx` is imported on first use, so that importing this package imports neither.
 """
 
 from __future__ import annotations

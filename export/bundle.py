@@ -1,4 +1,4 @@
-"""Writes a bundle: the five graphs, the parity report and the manifest, in one folder that appears whole."""
+"""Writes a bundle atomically: the five graphs, and the manifest with its parity report."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
 from .folders import atomic_directory
 from .graphs import DECODER_STATES, Graph, build_graphs
-from .parity import TOLERANCES, Reference, measure_parity
+from .parity import TOLERANCES, ParityReference, measure_parity
 from .to_onnx import opset_for, write_onnx
 from .voice import VoiceFile, audio_format, text_entry, voice_entry
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest request that the bundle is made for; engines and buffers are sized by it."""
+    """The largest dimensions of a bundle's graphs; engines and buffers are sized by them."""
 
     batch: int = 8  # utterances
-    tokens: int = 256
-    frames: int | None = None  # of one utterance, down to whole decoder steps; the checkpoint's limit if None
+    tokens: int = 256  # per utterance
+    frames: int | None = None  # per utterance, rounded down to whole decoder steps; None: the checkpoint's limit
 
     def __post_init__(self) -> None:
         for name in ("batch", "tokens", "frames"):
@@ -62,10 +62,12 @@ def export_onnx(
     limits: Limits | None = None,
     progress: Progress = lambda line: None,
 ) -> Manifest:
-    """Export two loaded models as a bundle; a bundle that is there already is replaced when the new one is whole.
+    """Export two loaded models as a bundle, and return its manifest.
 
-    progress is called with one line per graph written and per graph compared.
-    Raises ExportError if the models do not fit each other or the exported graphs differ from them.
+    An existing bundle is replaced when the new one is complete. progress is called with one line per graph written and
+    one per graph compared.
+    Raises ExportError if the models do not match each other, if the exported graphs differ from them, or if the bundle
+    cannot be written.
     """
     if precision not in TOLERANCES:
         raise ExportError(f"precision: expected one of {', '.join(TOLERANCES)}, got {precision!r}")
@@ -112,7 +114,7 @@ def export_onnx(
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
         parity = measure_parity(
             Synthesizer.load(folder, "onnxruntime"),
-            Reference(tacotron2, vocoder, denoiser),
+            ParityReference(tacotron2, vocoder, denoiser),
             lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}"),
         )
         manifest = msgspec.structs.replace(manifest, parity=parity)
@@ -136,7 +138,7 @@ def _frame_limit(limits: Limits, tacotron2: Tacotron2) -> int:
 
 
 def _sample_range(hop_length: int, filter_length: int, frames: int) -> DimRange:
-    """The denoiser's transform mirrors half a window at either end, so it wants at least a window of audio."""
+    """Range of S: the denoiser mirrors half a window at each end, so it needs at least one window of audio."""
     longest = max(frames * hop_length, filter_length)
     return DimRange(min=filter_length, typical=max(filter_length, min(600, frames) * hop_length), max=longest)
 

@@ -1,7 +1,7 @@
-"""What can go wrong between checkpoints and a bundle."""
+"""Errors of exports."""
 
 from __future__ import annotations
 
 
 class ExportError(ValueError):
-    """An export that cannot be made, or that failed its own parity check. One line: what, got, expected, way out."""
+    """An impossible export, or one that failed its parity check. One line: name, got, expected, way out."""

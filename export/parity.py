@@ -1,7 +1,8 @@
-"""Export checks itself: the exported graphs on ONNX Runtime against the PyTorch modules, on the same inputs.
+"""Compares exported graphs, run by a backend, with the PyTorch modules on the same inputs.
 
-Every graph is fed what the modules hand on inside a real utterance, two items of different length at once. Then both
-speak one utterance freely, from the same noise, and the frame they stop at, their mels and their audio are compared.
+Every graph receives inputs that the modules compute inside a real utterance, two items of different length at once.
+Then both sides synthesize one utterance from the same noise, each decoder feeding on its own output, and their stop
+frames, mels and audio are compared.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ from ..runtime.options import SpeechOptions
 from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
 
-STATE_STEPS = 12  # decoder steps before the one that is compared, so that its states are those of real speech
-GRAPH_FRAMES = 40  # frames of mel that postnet, vocoder and denoiser are compared on
-PIPELINE_FRAMES = 240  # frames after which the free-running comparison is cut, stopped or not
+STATE_STEPS = 12  # decoder steps before the one that is compared, so that its states are typical of speech
+GRAPH_FRAMES = 40  # mel frames on which postnet, vocoder and denoiser are compared
+PIPELINE_FRAMES = 240  # frame limit of the free-running comparison
 SENTENCES = ("Hello world, I missed you.", "Speak.")
 SIGMA = 0.6
-STRENGTH = 0.1
-SHORTEST = 80  # frames below which the stop frame's tolerance shrinks no further
+DENOISER_STRENGTH = 0.1
+MIN_STOP_FRAMES = 80  # shorter utterances get the stop frame tolerance of one of this length
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest absolute errors on outputs of order 1; larger outputs scale them by their own largest value.
+    """Largest absolute errors of outputs of order 1; for larger outputs they are scaled by the largest value.
 
-    The free-running decoder feeds on itself, so rounding grows along an utterance, at some places a thousandfold. In
-    float32 the pipeline may therefore differ by DRIFT times what PyTorch's own float32 differs from float64, where
-    that is more. Half precision rounds each product to 11 or 8 bits: there the same speech comes at slightly other
-    times, so that only the length of the whole is compared, and each graph on the same inputs.
+    The free-running decoder feeds on its own output, so rounding grows along an utterance, at some places a
+    thousandfold. In float32 the pipeline may therefore differ from PyTorch by DRIFT times the difference between
+    PyTorch's float32 and float64, if that is more. Half precision rounds each product to 11 or 8 bits, which shifts the
+    same speech slightly in time: only each graph on the same inputs and the utterance's length are compared.
     """
 
     graph: float
     pipeline: float | None  # mel and audio
-    stop: float  # how far the stop frames may lie apart, as a share of the utterance
+    stop: float  # largest difference of the stop frames, as a share of the utterance
 
 
 TOLERANCES = {
@@ -58,22 +59,22 @@ TOLERANCES = {
 DRIFT = 10.0
 
 
-class Reference:
-    """The PyTorch modules' side of the comparison."""
+class ParityReference:
+    """The PyTorch modules of a voice, run with the noise that the exported graphs get."""
 
     def __init__(self, tacotron2: Tacotron2, vocoder: Vocoder, denoiser: Denoiser) -> None:
         self.tacotron2, self.vocoder, self.denoiser = tacotron2, vocoder, denoiser
         self.config = tacotron2.config
 
     def mel(self, ids: list[int], noise: Noise, frames: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, int]:
-        """Mel [1, M, F] of an utterance computed in dtype, as float32, and the frames before its gate fired."""
+        """Return an utterance's float32 mel [1, M, F], computed in dtype, and the frames before its gate fired."""
         tacotron2 = self.tacotron2 if dtype == torch.float32 else copy.deepcopy(self.tacotron2).to(dtype)
         encoded = tacotron2.encode(torch.tensor([ids]), torch.tensor([len(ids)]))
         decoded = tacotron2.decode(*encoded, self.dropout(noise, frames // self.config.n_frames_per_step).to(dtype))
         return tacotron2.postnet(decoded.mel, decoded.frames_decoded).float(), int(decoded.mel_lengths[0])
 
     def audio(self, mel: Tensor, noise: Noise, sigma: float) -> Tensor:
-        """Samples [1, F * hop] of a mel [1, M, F]."""
+        """Return the samples [1, F * hop] of a mel [1, M, F]."""
         return self.vocoder.generate(*self.vocoder_inputs(mel, [noise], sigma).values())
 
     def dropout(self, noise: Noise, steps: int) -> Tensor:
@@ -88,20 +89,24 @@ class Reference:
         return {"mel": mel, "z": z * sigma}
 
 
-def measure_parity(synthesizer: Synthesizer, reference: Reference, on_graph: Callable[[str, float], None]) -> Parity:
-    """Compare everything; on_graph is called with each graph's name and largest error. Raises ExportError beyond
-    tolerance, naming the tensor."""
+def measure_parity(
+    synthesizer: Synthesizer, reference: ParityReference, on_graph: Callable[[str, float], None]
+) -> Parity:
+    """Compare every graph and the pipeline; on_graph is called with each graph's name and largest error.
+
+    Raises ExportError, which names the tensor, if an error exceeds its tolerance.
+    """
     manifest = synthesizer.manifest
     graphs = measure_graphs(synthesizer, reference, on_graph)
     with torch.no_grad():
         pipeline, stops = _pipeline_parity(synthesizer, reference, _example_ids(synthesizer)[0])
     parity = Parity(graphs=graphs, pipeline=pipeline, stop_frames=stops)
-    _refuse_misfits(parity, manifest)
+    _check_tolerances(parity, manifest)
     return parity
 
 
 def _example_ids(synthesizer: Synthesizer) -> list[list[int]]:
-    """Two texts of different length, within the voice's symbols and token limit."""
+    """Return the token ids of two texts of different length, within the voice's symbols and token limit."""
     limit, symbols = synthesizer.manifest.range("T").max, len(synthesizer.manifest.text.symbols)
     encoder = synthesizer.front_end
     if all(encoder.count_tokens(sentence) for sentence in SENTENCES):
@@ -111,9 +116,9 @@ def _example_ids(synthesizer: Synthesizer) -> list[list[int]]:
 
 @torch.no_grad()
 def measure_graphs(
-    synthesizer: Synthesizer, reference: Reference, on_graph: Callable[[str, float], None]
+    synthesizer: Synthesizer, reference: ParityReference, on_graph: Callable[[str, float], None]
 ) -> dict[str, dict[str, TensorParity]]:
-    """Every graph against its module on the same inputs: error by graph and output. Nothing is refused."""
+    """Return the errors of every graph against its module on the same inputs, by graph and output, and judge none."""
     manifest = synthesizer.manifest
     ids = _example_ids(synthesizer)[: manifest.range("B").max]
     tolerance, frames = TOLERANCES[manifest.precision].graph, min(GRAPH_FRAMES, manifest.range("F").max)
@@ -128,11 +133,11 @@ def measure_graphs(
 
 
 def _graph_cases(
-    reference: Reference, ids: list[list[int]], steps: int, min_samples: int
+    reference: ParityReference, ids: list[list[int]], steps: int, min_samples: int
 ) -> list[tuple[str, Mapping[str, Tensor], Mapping[str, Tensor]]]:
-    """(graph, inputs by name, the modules' outputs by name), each fed from the modules' outputs before it.
+    """Return (graph, inputs by name, expected outputs by name); inputs are outputs of the modules before it.
 
-    steps: of the decoder; min_samples: the least audio that the denoiser takes.
+    steps: decoder steps; min_samples: fewest samples that the denoiser accepts.
     """
     tacotron2, config = reference.tacotron2, reference.config
     lengths = torch.tensor([len(item) for item in ids], dtype=torch.int32)
@@ -141,25 +146,25 @@ def _graph_cases(
     encoded = {"memory": memory, "processed_memory": processed, "memory_mask": mask}
 
     dropout = torch.cat([reference.dropout(Noise(i), steps) for i in range(len(ids))])
-    state, made = tacotron2.decoder.initial_state(memory), memory.new_zeros(len(ids), config.step_mel_size)
+    state, mel_frame = tacotron2.decoder.initial_state(memory), memory.new_zeros(len(ids), config.step_mel_size)
     mels = []
     for step in range(steps):
-        before, drop = {"decoder_input": made, "prenet_dropout": dropout[:, step]}, dropout[:, step]
-        inputs = {**before, **state._asdict(), **encoded}
-        made, gate, state = tacotron2.decoder(made, drop, state, memory, processed, mask)
-        mels.append(made)
+        masks = dropout[:, step]
+        inputs = {"decoder_input": mel_frame, "prenet_dropout": masks, **state._asdict(), **encoded}
+        mel_frame, gate, state = tacotron2.decoder(mel_frame, masks, state, memory, processed, mask)
+        mels.append(mel_frame)
         if step == min(STATE_STEPS, steps - 1):
-            step_case = (inputs, _step_outputs(made, gate, state))
+            step_case = (inputs, _step_outputs(mel_frame, gate, state))
 
     mel = torch.cat(mels, 1).reshape(len(ids), -1, config.n_mel_channels).transpose(1, 2)  # [B, M, F]
     frames = mel.shape[2]
     mel_lengths = torch.tensor([frames, max(1, frames - 7)][: len(ids)], dtype=torch.int32)
     mel_postnet = tacotron2.postnet(mel, mel_lengths)
-    spoken = tacotron2.postnet(mel, torch.full_like(mel_lengths, frames))
-    vocoder_inputs = reference.vocoder_inputs(spoken, [Noise(i) for i in range(len(ids))], SIGMA)
+    vocoder_mel = tacotron2.postnet(mel, torch.full_like(mel_lengths, frames))
+    vocoder_inputs = reference.vocoder_inputs(vocoder_mel, [Noise(i) for i in range(len(ids))], SIGMA)
     audio = reference.vocoder.generate(*vocoder_inputs.values())
-    noisy = torch.nn.functional.pad(audio, (0, max(0, min_samples - audio.shape[1])))
-    strength = torch.tensor([STRENGTH])
+    samples = torch.nn.functional.pad(audio, (0, max(0, min_samples - audio.shape[1])))
+    strength = torch.tensor([DENOISER_STRENGTH])
     return [
         ("encoder", {"token_ids": token_ids, "token_lengths": lengths}, encoded),
         ("decoder_step", *step_case),
@@ -167,8 +172,8 @@ def _graph_cases(
         (reference.vocoder.kind, vocoder_inputs, {"audio": audio}),
         (
             "denoiser",
-            {"audio": noisy, "strength": strength},
-            {"audio_denoised": reference.denoiser(noisy, strength)},
+            {"audio": samples, "strength": strength},
+            {"audio_denoised": reference.denoiser(samples, strength)},
         ),
     ]
 
@@ -179,13 +184,13 @@ def _step_outputs(mel: Tensor, gate: Tensor, state: DecoderState) -> dict[str, T
 
 
 def _pipeline_parity(
-    synthesizer: Synthesizer, reference: Reference, ids: list[int]
+    synthesizer: Synthesizer, reference: ParityReference, ids: list[int]
 ) -> tuple[dict[str, TensorParity], tuple[int, int]]:
     manifest, tolerance = synthesizer.manifest, TOLERANCES[synthesizer.manifest.precision]
     options = SpeechOptions(max_frames=min(PIPELINE_FRAMES, manifest.decoder.max_frames))
     limit, noise, sigma = options.resolve(manifest).frame_limit, Noise(0), manifest.vocoder.sigma
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both sides end at the same frame, however that came about
+        warnings.simplefilter("ignore")  # reaching the frame limit is expected: it is the same on both sides
         out = synthesizer.speak_ids([ids], [noise], options)[0]
     mel, stop = reference.mel(ids, noise, limit)
     stops = stop, out.mel.shape[1]
@@ -207,7 +212,7 @@ def _pipeline_parity(
 
 
 def _drift(computed: Tensor, exact: Tensor) -> float:
-    """The largest difference over what both have along the last axis."""
+    """Return the largest difference over the part of the last axis that both tensors have."""
     end = min(computed.shape[-1], exact.shape[-1])
     return float((computed[..., :end] - exact[..., :end]).abs().max()) if end else 0.0
 
@@ -218,16 +223,17 @@ def _compare(got: NDArray[np.generic], expected: NDArray[np.generic], tolerance:
     return TensorParity(max_abs_error=float(difference.max(initial=0.0)), tolerance=tolerance * scale)
 
 
-def _refuse_misfits(parity: Parity, manifest: Manifest) -> None:
+def _check_tolerances(parity: Parity, manifest: Manifest) -> None:
+    """Raise ExportError if an error exceeds its tolerance, or if the stop frames differ too much."""
     for name, tensors in {**parity.graphs, "pipeline": parity.pipeline}.items():
         for tensor, entry in tensors.items():
-            if not entry.max_abs_error <= entry.tolerance:  # a NaN is a misfit too
+            if not entry.max_abs_error <= entry.tolerance:  # also true for NaN
                 raise ExportError(
                     f"parity: {name}: {tensor} differs from PyTorch by {entry.max_abs_error:.3g}, tolerance "
                     f"{entry.tolerance:.3g}, at precision {manifest.precision}; try --precision fp32"
                 )
     expected, got = parity.stop_frames
-    if abs(expected - got) > TOLERANCES[manifest.precision].stop * max(expected, SHORTEST):
+    if abs(expected - got) > TOLERANCES[manifest.precision].stop * max(expected, MIN_STOP_FRAMES):
         raise ExportError(
             f"parity: pipeline: PyTorch stops at frame {expected}, the exported graphs at {got}, at precision "
             f"{manifest.precision}; try --precision fp32"

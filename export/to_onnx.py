@@ -1,7 +1,7 @@
-"""One graph -> one ONNX file.
+"""Writes one graph as one ONNX file.
 
-Opset 17 is the newest that TensorRT 8.6's parser takes. ONNX's Conv knows bfloat16 from opset 22 on only, so bf16
-graphs are lifted to 22; the TensorRT versions that know bfloat16 (10 and later) parse it.
+Opset 17 is the newest that TensorRT 8.6 can parse. Opset 22 is the first whose Conv accepts bfloat16, so bf16 graphs
+are converted to it; the TensorRT versions that support bfloat16 (10 and later) can parse it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .graphs import Graph
 
 OPSET = 17
 BF16_OPSET = 22
-# Larger than any size-one special case of the tracer, and different per letter, so that a mix-up cannot trace.
+# Larger than 1, which the tracer treats specially, and different per letter, so that a mix-up fails to trace.
 TRACE_DIMS = {"B": 2, "T": 13, "F": 11, "S": 4096}
 
 
@@ -28,10 +28,13 @@ def opset_for(precision: str) -> int:
 
 
 def write_onnx(graph: Graph, path: Path, precision: str) -> None:
-    """Trace the graph's module and write it to `path`, checked by ONNX with full shape inference."""
+    """Trace the graph's module and write it to `path`, checked by ONNX with full shape inference.
+
+    Raises ExportError if the graph is not valid.
+    """
     with warnings.catch_warnings():
-        # The tracing exporter is the one that still writes opset 17; it announces its own deprecation, and that a
-        # batched LSTM wants its initial states as inputs, which these are not.
+        # Only the tracing exporter still writes opset 17. It warns that it is deprecated, and that a batched LSTM
+        # should have its initial states as inputs, which this one does not need.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             graph.module.eval(),
@@ -46,7 +49,7 @@ def write_onnx(graph: Graph, path: Path, precision: str) -> None:
     model = onnx.load(path)
     if opset_for(precision) != OPSET:
         model = version_converter.convert_version(model, opset_for(precision))
-    _state_shapes(model, graph)
+    _set_shapes(model, graph)
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -58,8 +61,8 @@ def _dynamic_axes(tensor: TensorSpec) -> dict[int, str]:
     return {axis: entry for axis, entry in enumerate(tensor.shape) if isinstance(entry, str)}
 
 
-def _state_shapes(model: onnx.ModelProto, graph: Graph) -> None:
-    """Write the specs' shapes over what the tracer inferred, which names some output dimensions after itself."""
+def _set_shapes(model: onnx.ModelProto, graph: Graph) -> None:
+    """Replace the shapes that the tracer inferred, with its own names for some output dimensions, by the specs'."""
     specs = {tensor.name: tensor for tensor in (*graph.inputs, *graph.outputs)}
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim

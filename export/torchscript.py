@@ -1,7 +1,7 @@
-"""Adds the five graphs to a bundle as TorchScript modules, beside their ONNX form, with a parity report of their own.
+"""Adds the five graphs to a bundle as TorchScript modules, next to their ONNX form, with their own parity report.
 
-Modules are traced, then frozen: weights are constants, and shapes stay free in B, T, F and S. They run on the CPU,
-from Python without this package's models and from C++ through LibTorch.
+Modules are traced, then frozen: weights are constants, and B, T, F and S stay dynamic. They run on the CPU, from Python
+without this package's models and from C++ through LibTorch.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .bundle import Progress
 from .errors import ExportError
 from .folders import atomic_directory
 from .graphs import Graph, build_graphs
-from .parity import Reference, measure_graphs, measure_parity
+from .parity import ParityReference, measure_graphs, measure_parity
 from .to_onnx import TRACE_DIMS
 
 
 def export_torchscript(
     tacotron2: Tacotron2, vocoder: Vocoder, bundle: str | Path, progress: Progress = lambda line: None
 ) -> Manifest:
-    """Add TorchScript modules to a bundle that export_onnx has made from the same two models, in its precision.
+    """Add TorchScript modules to a bundle that export_onnx wrote from the same two models, in the bundle's precision.
 
-    The bundle is replaced as a whole at the end: it has all five modules, or none. progress is called with a line
-    per graph written and per graph compared.
-    Raises BundleError if the bundle is no bundle, ExportError if it was made from other models or if a module
+    The bundle is replaced atomically: it has all five modules, or none. progress is called with one line per graph
+    written and one per graph compared.
+    Raises BundleError if `bundle` is not a bundle, ExportError if it was exported from different models or if a module
     differs from them.
     """
     bundle = Path(bundle)
     manifest = load_manifest(bundle)
     denoiser = Denoiser(vocoder, manifest.audio.filter_length)
-    reference = Reference(tacotron2, vocoder, denoiser)
+    reference = ParityReference(tacotron2, vocoder, denoiser)
     graphs = build_graphs(tacotron2, vocoder, denoiser, manifest.precision)
-    _refuse_strangers(bundle, manifest, graphs, reference)
+    _check_same_models(bundle, manifest, graphs, reference)
     with atomic_directory(bundle) as folder:
         shutil.copytree(bundle, folder, dirs_exist_ok=True)
         files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
@@ -52,22 +52,22 @@ def export_torchscript(
         return _write_manifest(folder, manifest, TorchScript(graphs=files, parity=parity))
 
 
-def _refuse_strangers(bundle: Path, manifest: Manifest, graphs: list[Graph], reference: Reference) -> None:
-    """Raises ExportError unless the bundle's ONNX graphs have the shapes and give the results of these models."""
+def _check_same_models(bundle: Path, manifest: Manifest, graphs: list[Graph], reference: ParityReference) -> None:
+    """Raise ExportError unless the bundle's ONNX graphs have the shapes and the results of these models."""
     advice = "give the checkpoints that it was exported from, or run export-onnx again"
     for graph in graphs:
-        there = manifest.graphs.get(graph.name)
-        if there is None:
+        spec = manifest.graphs.get(graph.name)
+        if spec is None:
             title = manifest.vocoder.title
             raise ExportError(f"{bundle}: its vocoder is {title}, got a checkpoint of {graph.name}; {advice}")
-        if (there.inputs, there.outputs) != (graph.inputs, graph.outputs):
-            raise ExportError(f"{bundle}: its {graph.name} has other shapes than these checkpoints; {advice}")
+        if (spec.inputs, spec.outputs) != (graph.inputs, graph.outputs):
+            raise ExportError(f"{bundle}: its {graph.name} graph has different shapes from these checkpoints; {advice}")
     report = measure_graphs(Synthesizer.load(bundle, "onnxruntime"), reference, lambda name, error: None)
     for name, tensors in report.items():
         for tensor, entry in tensors.items():
             if not entry.max_abs_error <= entry.tolerance:
                 raise ExportError(
-                    f"{bundle}: its {name} gives another {tensor} than these checkpoints (off by "
+                    f"{bundle}: its {name} graph gives a different {tensor} from these checkpoints (off by "
                     f"{entry.max_abs_error:.3g}, tolerance {entry.tolerance:.3g}); {advice}"
                 )
 
@@ -75,7 +75,7 @@ def _refuse_strangers(bundle: Path, manifest: Manifest, graphs: list[Graph], ref
 def _write_module(graph: Graph, folder: Path, progress: Progress) -> GraphFile:
     path = folder / f"{graph.name}.ts"
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # newer PyTorch announces at each call that TorchScript will not grow further
+        warnings.simplefilter("ignore")  # newer PyTorch warns at each call that TorchScript is deprecated
         module, example = graph.module.eval(), graph.example_inputs(TRACE_DIMS)
         traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(torch.jit.freeze(traced), str(path))

@@ -1,7 +1,7 @@
-"""What a voice is besides its weights: name, audio settings, symbols, cleaners, sigma.
+"""Settings of a voice besides its weights: name, audio settings, symbols, cleaners, sigma.
 
-They come from a voice file (the demo's voice.json shows the form; a DeepLearningExamples config.json with its
-"audio" section is read too), then from the checkpoints, then from NVIDIA's published defaults.
+They come from a voice file (the demo's voice.json is an example; a DeepLearningExamples config.json with an "audio"
+section works too), then from the checkpoints, then from NVIDIA's published defaults.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ DEFAULT_AUDIO: dict[str, float] = {
     "mel_fmax": 8000.0,  # Hz
 }
 DEFAULT_SIGMA = 0.6
-MOST_NAMED = 10  # symbols in one warning
+MOST_NAMED = 10  # symbols listed in one warning
 
 
 @dataclass(frozen=True)
 class VoiceFile:
-    """A voice file's content; what it leaves out is None or empty."""
+    """Content of a voice file; entries that it lacks have these defaults."""
 
     name: str = "voice"
     language: str = ""
@@ -48,10 +48,10 @@ class VoiceFile:
 
 
 def read_voice_file(path: Path) -> VoiceFile:
-    """Raises ExportError, naming the file and the entry that does not fit."""
+    """Read a voice file (JSON). Raises ExportError, which names the file and the invalid entry."""
     if not path.is_file():
         raise ExportError(f"{path}: no such voice file")
-    content = _parsed(path.read_bytes(), path)
+    content = _parse_json(path.read_bytes(), path)
     if not isinstance(content, dict):
         raise ExportError(f"{path}: expected an object with 'audio' and 'text', got {type(content).__name__}")
     text = _section(content, "text", path)
@@ -60,41 +60,46 @@ def read_voice_file(path: Path) -> VoiceFile:
     return VoiceFile(
         name=str(content.get("name", path.stem)),
         language=str(content.get("language", "")),
-        audio={key: _not_negative(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
-        symbols=None if symbols is None else _strings(symbols, "text.symbols", path),
-        cleaners=_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
-        sigma=_not_negative(_section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path),
+        audio={key: _check_non_negative(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
+        symbols=None if symbols is None else _check_strings(symbols, "text.symbols", path),
+        cleaners=_check_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
+        sigma=_check_non_negative(
+            _section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path
+        ),
         provenance={str(key): str(value) for key, value in _section(content, "provenance", path).items()},
     )
 
 
 def with_text_options(voice: VoiceFile, symbols: Path | None, cleaners: list[str] | None) -> VoiceFile:
-    """The voice with the command line's symbols and cleaners in place of its own, where they are given."""
+    """Return the voice with the given symbols (a file) and cleaners; None keeps its own."""
     if symbols is not None:
         voice = replace(voice, symbols=read_symbols(symbols))
     return replace(voice, cleaners=tuple(cleaners)) if cleaners else voice
 
 
 def read_symbols(path: Path) -> tuple[str, ...]:
-    """A voice's symbols in id order: a JSON list of strings, or a text file with one a line, a space included.
+    """Read a voice's symbols in id order from a JSON list of strings, or from a text file with one symbol per line.
 
-    Raises ExportError, naming the line.
+    A line with one space is the space symbol. Raises ExportError, which names the file and the line if it is empty.
     """
     if not path.is_file():
-        raise ExportError(f"{path}: no such file of symbols")
+        raise ExportError(f"{path}: no such symbol file")
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ExportError(f"{path}: is not UTF-8 ({error}); save the symbols as UTF-8 text") from error
     if content.lstrip().startswith("[") and content.rstrip().endswith("]"):
-        return _strings(_parsed(content, path), "the list of symbols", path)
+        return _check_strings(_parse_json(content, path), "the list of symbols", path)
     lines = content.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if "" in lines:
-        raise ExportError(f"{path}: line {lines.index('') + 1} is empty: each line is a symbol, a space too")
+        raise ExportError(
+            f"{path}: line {lines.index('') + 1} is empty; write one symbol per line; "
+            "a line with one space is the space symbol"
+        )
     return tuple(lines)
 
 
-def _parsed(content: str | bytes, path: Path) -> Any:
+def _parse_json(content: str | bytes, path: Path) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -112,13 +117,13 @@ def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
     return section
 
 
-def _not_negative(value: Any, name: str, path: Path) -> float:
+def _check_non_negative(value: Any, name: str, path: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ExportError(f"{path}: {name} should be a number from 0 up, got {value!r}")
+        raise ExportError(f"{path}: {name} should be a number >= 0, got {value!r}")
     return value
 
 
-def _strings(value: Any, name: str, path: Path) -> tuple[str, ...]:
+def _check_strings(value: Any, name: str, path: Path) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ExportError(f"{path}: {name} should be a list of strings")
     return tuple(value)
@@ -129,9 +134,9 @@ def voice_entry(voice: VoiceFile) -> Voice:
 
 
 def audio_format(voice: VoiceFile, tacotron2: Tacotron2, vocoder: Vocoder) -> AudioFormat:
-    """The audio settings that both models and the voice file agree on.
+    """Return the audio settings, on which both models and the voice file must agree.
 
-    Raises ExportError where two of them differ: such a pair would speak at the wrong pitch, or noise.
+    Raises ExportError if two of them differ: such a pair would synthesize noise, or speech at the wrong pitch.
     """
     bands = {"n_mel_channels": tacotron2.config.n_mel_channels}
     stated = {
@@ -146,13 +151,13 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, vocoder: Vocoder) -> Au
     _check_stated(tacotron2, vocoder, voice)
     agreed: dict[str, float] = {}
     for key in _audio_keys():
-        values = {who: settings[key] for who, settings in stated.items() if key in settings}
+        values = {source: settings[key] for source, settings in stated.items() if key in settings}
         if len(set(values.values())) > 1:
-            listing = ", ".join(f"{who} says {value:g}" for who, value in values.items())
+            listing = ", ".join(f"{source} says {value:g}" for source, value in values.items())
             raise ExportError(f"{key} does not match: {listing}; the two models must be trained on the same audio")
-        for who, value in values.items():
+        for source, value in values.items():
             if not key.startswith("mel_f") and (value < 1 or value != int(value)):
-                raise ExportError(f"{key}: expected a whole number from 1 up, {who} says {value:g}")
+                raise ExportError(f"{key}: expected an integer >= 1, {source} says {value:g}")
         agreed[key] = next(iter(values.values()), DEFAULT_AUDIO.get(key, 0))
     return AudioFormat(
         **{key: float(value) if key.startswith("mel_f") else int(value) for key, value in agreed.items()}  # type: ignore[arg-type]
@@ -174,7 +179,7 @@ def _check_stated(tacotron2: Tacotron2, vocoder: Vocoder, voice: VoiceFile) -> N
 
 
 def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:
-    """The symbols in id order, as many as the embedding has rows. Raises ExportError if they are not."""
+    """Return symbols and cleaners. Raises ExportError unless the embedding has one row per symbol."""
     symbols, rows = voice.symbols or NVIDIA_SYMBOLS, tacotron2.config.n_symbols
     if len(symbols) != rows:
         whose = "the voice file" if voice.symbols else "NVIDIA's symbol set"
@@ -191,7 +196,7 @@ def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:
 
 
 def _warn_of_unreachable(symbols: Sequence[str], cleaners: Sequence[str]) -> None:
-    """Such as an ä among the symbols, with cleaners that make an a of it: the voice would never speak it."""
+    """Warn of symbols that the cleaners never leave in a text, such as ä with cleaners that replace it by a."""
     lost = []
     for symbol in symbols:
         text = symbol
@@ -202,7 +207,7 @@ def _warn_of_unreachable(symbols: Sequence[str], cleaners: Sequence[str]) -> Non
     if lost:
         named = " ".join(lost[:MOST_NAMED])
         warnings.warn(
-            f"{', '.join(cleaners)} never leave {len(lost)} of the symbols in a text ({named}): "
-            "for their sake, use --cleaners basic_cleaners",
+            f"{', '.join(cleaners)} replace or drop {len(lost)} of the voice's symbols ({named}), "
+            "which can then never be synthesized; use --cleaners basic_cleaners",
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""The bundle: its manifest, its graphs, and the exporter's refusal to write one that is wrong."""
+"""The bundle: its manifest, its graphs, and wrong exports, which are rejected before they are written."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.runtime.bundle import encode_manifest, file_sha256, graph_path, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import DecoderSettings, Manifest, graph_names
-
-GRAPH_NAMES = graph_names("waveglow")
+from tacoglow.runtime.manifest import DecoderSettings, Manifest, SynthesisSettings, graph_names
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints
 
 TEXT = "Hello world, I missed you."
-# DESIGN.md's table at the tiny voice's widths: M mel bands, E encoder, A attention, Q and R the two LSTMs, P prenet.
+# The graphs' tensors at the tiny voice's widths: M mel bands, E encoder, A attention, Q and R the two LSTMs, P prenet.
 M, E, A, Q, R, P = 16, 16, 8, 24, 20, 8
 Tensors = dict[str, list[Any]]
 STATES: Tensors = {
@@ -75,7 +73,7 @@ def bundle(
     tiny_bundle: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """The tiny voice in every precision, within that precision's tolerances: export_onnx raises if it is not."""
+    """Return the tiny voice in every precision; export_onnx raises if it exceeds the precision's tolerances."""
     if request.param == "fp32":
         return tiny_bundle
     folder = tmp_path_factory.mktemp("bundle") / "voice"
@@ -84,14 +82,14 @@ def bundle(
 
 
 class TestManifest:
-    def test_round_trip(self, tiny_bundle: Path, tmp_path: Path) -> None:
+    def test_manifest_round_trip(self, tiny_bundle: Path, tmp_path: Path) -> None:
         manifest = load_manifest(tiny_bundle)
         assert encode_manifest(manifest) == (tiny_bundle / "manifest.json").read_bytes()
         (tmp_path / "manifest.json").write_bytes(encode_manifest(manifest))
         assert load_manifest(tmp_path) == manifest
 
-    def test_what_the_voice_says_of_itself(self, tiny_bundle: Path) -> None:
-        """Nothing of it is a default: see conftest.py."""
+    def test_settings_come_from_the_voice(self, tiny_bundle: Path) -> None:
+        """None of these values is a default, see conftest.py."""
         manifest = load_manifest(tiny_bundle)
         assert (manifest.voice.name, manifest.voice.language) == ("tiny", "en-US")
         assert manifest.voice.provenance == {"weights": "random, from a fixed seed"}
@@ -106,7 +104,7 @@ class TestManifest:
         assert len(manifest.text.symbols) == 148
         assert manifest.text.cleaners == ("english_cleaners",)
 
-    def test_parity_report(self, bundle: Path) -> None:
+    def test_parity_report_is_complete(self, bundle: Path) -> None:
         manifest = load_manifest(bundle)
         assert manifest.parity is not None
         for name, (_, outputs) in TABLE.items():
@@ -121,7 +119,7 @@ class TestManifest:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of everything in a JSON document; of a list, the first entry stands for all."""
+    """Yield the path of every value in a JSON document; of a list, only its first entry."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -132,7 +130,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A copy of a JSON document with another value at `path`; without that entry if the value is Ellipsis."""
+    """Return a copy of a JSON document with a different value at `path`, or without it if the value is Ellipsis."""
     document = json.loads(json.dumps(document))
     place = document
     for key in path[:-1]:
@@ -145,18 +143,21 @@ def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 OPTIONAL = {
+    ("format_minor",),
+    ("synthesis",),
+    *(("synthesis", name) for name in SynthesisSettings.__struct_fields__),
     ("parity",),
     ("decoder", "frames_per_step"),
     ("torchscript",),
     ("voice", "language"),
     ("voice", "provenance"),
 }
-# Mappings whose keys are free: an entry less is another manifest, and not always a wrong one.
+# Mappings with arbitrary keys: a manifest with one entry less may be valid.
 FREE = {("voice", "provenance"), ("parity", "graphs"), ("parity", "pipeline"), ("decoder", "states")}
 
 
 def test_every_field_is_validated(tiny_bundle: Path, tmp_path: Path) -> None:
-    """Whatever is taken out or has another type, the line names the field or what holds it."""
+    """If any value is removed or has a different type, the error names the field or its parent."""
     document = json.loads((tiny_bundle / "manifest.json").read_bytes())
     tried = 0
     for path in places(document):
@@ -168,9 +169,9 @@ def test_every_field_is_validated(tiny_bundle: Path, tmp_path: Path) -> None:
             if allowed:
                 continue
             (tmp_path / "manifest.json").write_text(json.dumps(change(document, path, value)))
-            with pytest.raises(BundleError) as refused:
+            with pytest.raises(BundleError) as raised:
                 load_manifest(tmp_path)
-            message = str(refused.value)
+            message = str(raised.value)
             assert "\n" not in message
             assert message.startswith(f"{tmp_path}/manifest.json: ")
             assert any(str(key) in message for key in path), (path, value, message)
@@ -184,7 +185,7 @@ VALUES: list[tuple[tuple[Any, ...], Any]] = [
     (("format_version",), True),
     (("audio", "sampling_rate"), 0),
     (("audio", "hop_length"), -256),
-    (("audio", "hop_length"), 255),  # no multiple of the vocoder's group
+    (("audio", "hop_length"), 255),  # not a multiple of the vocoder's group
     (("decoder", "gate_threshold"), 1.0),
     (("decoder", "max_frames"), 0),
     (("decoder", "states", "decoder_cell"), "mel_frame"),
@@ -207,25 +208,25 @@ VALUES: list[tuple[tuple[Any, ...], Any]] = [
 
 
 @pytest.mark.parametrize(("path", "value"), VALUES, ids=[f"{'.'.join(map(str, p))}={v}" for p, v in VALUES])
-def test_values_that_cannot_be(tiny_bundle: Path, tmp_path: Path, path: tuple[Any, ...], value: Any) -> None:
+def test_invalid_values_are_rejected(tiny_bundle: Path, tmp_path: Path, path: tuple[Any, ...], value: Any) -> None:
     document = json.loads((tiny_bundle / "manifest.json").read_bytes())
     (tmp_path / "manifest.json").write_text(json.dumps(change(document, path, value)))
-    with pytest.raises(BundleError) as refused:
+    with pytest.raises(BundleError) as raised:
         load_manifest(tmp_path)
-    assert any(key in str(refused.value) for key in map(str, path[-2:]))
+    assert any(key in str(raised.value) for key in map(str, path[-2:]))
 
 
 class TestGraphs:
-    @pytest.mark.parametrize("name", GRAPH_NAMES)
-    def test_the_manifest_is_the_table_of_the_design(self, bundle: Path, name: str) -> None:
+    @pytest.mark.parametrize("name", graph_names("waveglow"))
+    def test_manifest_lists_the_tensors_in_order(self, bundle: Path, name: str) -> None:
         graph = load_manifest(bundle).graphs[name]
         for tensors, expected in zip((graph.inputs, graph.outputs), TABLE[name], strict=True):
             assert {tensor.name: list(tensor.shape) for tensor in tensors} == expected
-            assert [tensor.name for tensor in tensors] == list(expected)  # in this order
+            assert [tensor.name for tensor in tensors] == list(expected)
             assert [tensor.dtype for tensor in tensors] == [dtype_of(tensor.name) for tensor in tensors]
 
-    @pytest.mark.parametrize("name", GRAPH_NAMES)
-    def test_the_files_are_what_the_manifest_says(self, bundle: Path, name: str) -> None:
+    @pytest.mark.parametrize("name", graph_names("waveglow"))
+    def test_files_match_the_manifest(self, bundle: Path, name: str) -> None:
         manifest = load_manifest(bundle)
         graph = manifest.graphs[name]
         model = onnx.load(graph_path(bundle, name, graph))
@@ -240,16 +241,18 @@ class TestGraphs:
         assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
         onnx.checker.check_model(model, full_check=True)
         if manifest.precision != "bf16":
-            assert model.ir_version <= 8  # what came with opset 17, and the newest that TensorRT 8.6 knows
+            assert (
+                model.ir_version <= 8
+            )  # the version that belongs to opset 17, and the newest that TensorRT 8.6 supports
 
-    @pytest.mark.parametrize("name", GRAPH_NAMES)
-    def test_no_node_that_engines_cannot_capture(self, bundle: Path, name: str) -> None:
+    @pytest.mark.parametrize("name", graph_names("waveglow"))
+    def test_graphs_have_no_nodes_that_prevent_capture(self, bundle: Path, name: str) -> None:
         model = onnx.load(bundle / f"{name}.onnx")
         kinds = {node.op_type for node in model.graph.node}
         assert not kinds & {"Loop", "Scan", "If", "RandomNormal", "RandomUniform", "RandomNormalLike", "Dropout"}
         assert "LSTM" not in kinds or name == "encoder"
 
-    def test_hashes(self, tiny_bundle: Path, tmp_path: Path) -> None:
+    def test_changed_graph_file_is_rejected(self, tiny_bundle: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(tiny_bundle, tmp_path / "voice")
         manifest = load_manifest(folder)
         graph = manifest.graphs["postnet"]
@@ -261,7 +264,7 @@ class TestGraphs:
         with pytest.raises(BundleError, match=r"postnet\.onnx: SHA-256"):
             Synthesizer.load(folder)
 
-    def test_a_graph_with_other_names_is_refused(self, tiny_bundle: Path, tmp_path: Path) -> None:
+    def test_graph_with_different_tensor_names_is_rejected(self, tiny_bundle: Path, tmp_path: Path) -> None:
         folder = shutil.copytree(tiny_bundle, tmp_path / "voice")
         document = json.loads((folder / "manifest.json").read_bytes())
         document["graphs"]["postnet"]["inputs"][1]["name"] = "lengths"
@@ -269,15 +272,15 @@ class TestGraphs:
         with pytest.raises(BundleError, match=r"postnet: .*export the voice again"):
             Synthesizer.load(folder)
 
-    def test_every_precision_speaks(self, bundle: Path) -> None:
+    def test_every_precision_synthesizes(self, bundle: Path) -> None:
         audio = Synthesizer.load(bundle).say(TEXT, seed=1)
         assert len(audio.samples) > 0
         assert np.isfinite(audio.samples).all()
 
-    def test_a_bf16_graph_that_was_cut_before_it_was_hashed(
+    def test_truncated_bf16_graph_with_a_valid_hash_is_rejected(
         self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path
     ) -> None:
-        """bf16 graphs are rewritten for the CPU, so that they are parsed by onnx before ONNX Runtime sees them."""
+        """bf16 graphs are rewritten for the CPU, so onnx parses them before ONNX Runtime does."""
         folder = tmp_path / "voice"
         export_onnx(*models, folder, precision="bf16")
         path = folder / "postnet.onnx"
@@ -290,7 +293,7 @@ class TestGraphs:
 
 
 def spoil(module: torch.nn.Module, name: str, by: float) -> None:
-    """Another number in a copy of a buffer: the buffer itself may be the PyTorch model's own."""
+    """Change one number in a copy of a buffer, because the PyTorch model may share the buffer itself."""
     stem, _, last = name.rpartition(".")
     tensor = module.get_buffer(name).clone()
     tensor[(0,) * tensor.ndim] += by
@@ -306,12 +309,12 @@ WRONG = {
 }
 
 
-class TestRefusal:
+class TestRejectedExports:
     @pytest.mark.parametrize("name", WRONG)
-    def test_a_wrong_export_is_not_written(
+    def test_wrong_graph_is_not_written(
         self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
-        """One number off in one graph: the parity check names graph and tensor, and nothing is left behind."""
+        """With one wrong number in one graph, the parity check names graph and tensor, and no file is left."""
         weight, by, tensor = WRONG[name]
 
         def build(*arguments: Any) -> list[Graph]:
@@ -324,10 +327,10 @@ class TestRefusal:
             export_onnx(*models, tmp_path / "voice")
         assert not list(tmp_path.iterdir())
 
-    def test_another_stop_frame_is_not_written(
+    def test_different_stop_frame_is_not_written(
         self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each graph is right, but the bundle makes something else of them."""
+        """Every graph is right, but the manifest has a wrong gate threshold."""
 
         def settings(**values: Any) -> DecoderSettings:
             return DecoderSettings(**{**values, "gate_threshold": 1e-6})
@@ -339,24 +342,24 @@ class TestRefusal:
             export_onnx(*models, tmp_path / "voice")
         assert not list(tmp_path.iterdir())
 
-    def test_limits(self) -> None:
+    def test_limits_below_one_are_rejected(self) -> None:
         for limits in ({"batch": 0}, {"tokens": -1}, {"frames": 0}):
             with pytest.raises(ExportError, match=f"max-{next(iter(limits))}.*at least 1"):
                 Limits(**limits)
 
-    def test_precision(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
+    def test_unknown_precision_is_rejected(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
         with pytest.raises(ExportError, match="precision: expected one of fp32, fp16, bf16, got 'int8'"):
             export_onnx(*models, tmp_path / "voice", precision="int8")  # type: ignore[arg-type]
 
 
-def test_a_failed_rename_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rename_restores_the_old_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "voice"
     bundle.mkdir()
     (bundle / "manifest.json").write_text("old")
     rename = Path.rename
 
     def fail(self: Path, target: Path) -> Path:
-        if target == bundle and self.parent == tmp_path:  # the new one; the old one comes from a folder aside
+        if target == bundle and self.parent.name.startswith(".voice.new."):  # not the one that restores the old
             raise OSError(5, "Input/output error")
         return rename(self, target)
 
@@ -368,11 +371,11 @@ def test_a_failed_rename_leaves_the_old_bundle(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [bundle]
 
 
-class TestAtOnce:
-    def test_the_last_steps_of_many_exports(self, tmp_path: Path) -> None:
-        """Whoever comes first or last, the bundle is whole and of one export."""
+class TestConcurrentExports:
+    def test_many_writers_leave_one_complete_bundle(self, tmp_path: Path) -> None:
+        """In whatever order the writers finish, all files of the bundle come from one of them."""
         bundle = tmp_path / "voice"
-        writers, rounds, files = 4, 25, ["manifest.json", *(f"{name}.onnx" for name in GRAPH_NAMES)]
+        writers, rounds, files = 4, 25, ["manifest.json", *(f"{name}.onnx" for name in graph_names("waveglow"))]
         barrier = threading.Barrier(writers)
         failures: list[BaseException] = []
         written: list[str] = []
@@ -405,19 +408,19 @@ class TestAtOnce:
         assert len(contents) == 1
         assert contents <= set(written)
 
-    def test_two_exports(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
-        """One starts, another starts and ends meanwhile: both end well, and the bundle is the later one's, whole."""
+    def test_overlapping_exports_both_succeed(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
+        """A second export starts and ends during the first: both succeed, and the bundle is that of the first."""
         bundle = tmp_path / "voice"
-        meanwhile: list[Manifest] = []
+        inner: list[Manifest] = []
 
         def progress(line: str) -> None:
-            if line.startswith("postnet") and not meanwhile:
+            if line.startswith("postnet") and not inner:
                 assert not bundle.exists()
-                meanwhile.append(export_onnx(*models, bundle, limits=Limits(batch=2)))
-                assert load_manifest(bundle) == meanwhile[0]
+                inner.append(export_onnx(*models, bundle, limits=Limits(batch=2)))
+                assert load_manifest(bundle) == inner[0]
 
-        later = export_onnx(*models, bundle, limits=Limits(batch=3), progress=progress)
-        assert meanwhile[0].range("B").max == 2
-        assert load_manifest(bundle) == later
-        Synthesizer.load(bundle)  # every graph is of the manifest's own export
+        outer = export_onnx(*models, bundle, limits=Limits(batch=3), progress=progress)
+        assert inner[0].range("B").max == 2
+        assert load_manifest(bundle) == outer
+        Synthesizer.load(bundle)  # checks that every graph belongs to this manifest
         assert list(tmp_path.iterdir()) == [bundle]

@@ -1,4 +1,4 @@
-"""What `pip install` puts on a machine: one import package, with its data and commands, and nothing else."""
+"""Contents of an installation by pip: one import package, with its data and commands, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPTS = {"tacoglow", "export-onnx", "trt-infer"}
 
 
 def versioned_files() -> list[Path]:
-    """The repository's files, those included that are not committed yet."""
+    """Return the repository's files, including new ones that are not committed yet."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
         listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
@@ -27,7 +27,7 @@ def versioned_files() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site-packages folder with the project installed from a copy of its files, not editable."""
+    """Install the project from a copy of its files, not editable; return its site-packages folder."""
     folder = tmp_path_factory.mktemp("install")
     for file in versioned_files():
         target = folder / "source" / file
@@ -52,8 +52,8 @@ def run_from(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_one_import_package(site: Path) -> None:
-    """`text` and `models` must not land in anyone's site-packages."""
+def test_install_adds_one_import_package(site: Path) -> None:
+    """`text` and `models` must not become top-level packages in site-packages."""
     names = {path.name for path in site.iterdir()}
     information = {name for name in names if name.endswith(".dist-info")}
     assert len(information) == 1
@@ -62,13 +62,13 @@ def test_one_import_package(site: Path) -> None:
     assert top_level.read_text().split() == ["tacoglow"]
 
 
-def test_every_module_is_shipped_and_no_test(site: Path) -> None:
+def test_all_modules_but_no_tests_are_installed(site: Path) -> None:
     modules = {file for file in versioned_files() if file.suffix == ".py" and file.parts[0] not in NOT_SHIPPED}
     package = site / "tacoglow"
     assert {path.relative_to(package) for path in package.rglob("*.py")} == modules
 
 
-def test_data(site: Path) -> None:
+def test_data_files_are_installed(site: Path) -> None:
     package = site / "tacoglow"
     assert (package / "py.typed").is_file()
     demo = [file for file in versioned_files() if file.parent == Path("models/demo")]
@@ -78,17 +78,17 @@ def test_data(site: Path) -> None:
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
 
 
-def test_commands(site: Path) -> None:
+def test_commands_run(site: Path) -> None:
     assert {path.name for path in (site / "bin").iterdir()} == SCRIPTS
     for script in SCRIPTS:
         assert "Usage" in run_from(site, str(site / "bin" / script), "--help").stdout
 
 
-def test_import(site: Path) -> None:
+def test_import_uses_the_installed_package(site: Path) -> None:
     script = "import tacoglow; print(tacoglow.__file__); tacoglow.Synthesizer; tacoglow.Audio"
     assert Path(run_from(site, sys.executable, "-c", script).stdout.strip()).parent == site / "tacoglow"
 
 
-def test_metadata(site: Path) -> None:
+def test_metadata_has_the_version_of_the_package(site: Path) -> None:
     script = "import tacoglow, importlib.metadata as m; assert m.version('tacoglow') == tacoglow.__version__"
     run_from(site, sys.executable, "-c", script)

@@ -1,12 +1,12 @@
-"""Every tolerance of the suite and its reason. Absolute, on values of order 1 unless the reason says otherwise.
+"""All tolerances of the tests and their reasons. They are absolute, on values of order 1, unless stated otherwise.
 
-The exporter's own tolerances, which decide whether a bundle is written, stand in export/parity.py.
+The exporter's own tolerances, which decide whether a bundle is written, are in export/parity.py.
 """
 
 from __future__ import annotations
 
-# Modules against NVIDIA's code or torchaudio's, same weights, masks and noise: float32 through a recurrence of some
-# dozen steps. Measured: Tacotron 2 exactly 0 or 1e-6, WaveGlow 7e-7, denoiser 1.1e-6.
+# PyTorch modules against NVIDIA's code or torchaudio's, with the same weights, masks and noise: float32 through a
+# recurrence of a few dozen steps. Measured: Tacotron 2 exactly 0 or 1e-6, WaveGlow 7e-7, denoiser 1.1e-6.
 PUBLISHED = 1e-5
 
 # HiFi-GAN against the published classes, and a window against the whole: float32 through some 80 convolutions.
@@ -19,25 +19,25 @@ HIFIGAN_GRAPH = 1e-5
 # The same in float16: 11 bits of mantissa over values up to 4, through the recurrence.
 PUBLISHED_HALF = 0.02
 
-# A batch against its items alone, modules in float64: a wrong mask cannot hide in rounding there.
+# A batch against its items alone, PyTorch modules in float64, where rounding is too small to hide a wrong mask.
 BATCH_FLOAT64 = 1e-11
 
-# Folded graph modules against the plain ones, float32: folding changes the order of products and sums.
+# Folded graph modules against the PyTorch modules, float32: folding changes the order of products and sums.
 FOLDED = 2e-5
 
-# A long mel through the vocoder in windows against in one piece: another order of float32 sums.
+# A long mel through the vocoder in windows against the same in one call: a different order of float32 sums.
 WINDOWS = 1e-5
 
-# TorchScript against ONNX Runtime, float32: other kernels, and forty frames of a decoder that feeds on itself.
+# TorchScript against ONNX Runtime, float32: different kernels, and forty frames of a decoder that feeds on its output.
 TORCHSCRIPT = 2e-4
 
 # The demo voice in C++ over LibTorch against Python over ONNX Runtime, float32, one or two seconds of speech. The
 # decoder amplifies rounding; mels go down to -11.5. Measured: mel 2e-4, audio 4e-6.
 CPP_DEMO = 2e-3
 
-# A graph on a GPU against ONNX Runtime on the CPU, relative to the largest value: float32 without TensorFloat-32 in
-# another order of sums, and float16's 11 bits through a step, or through WaveGlow's flows. Not measured yet.
+# A graph on a GPU against ONNX Runtime on the CPU, relative to the largest value: float32 without TensorFloat-32 in a
+# different order of sums, and float16's 11 bits through a step, or through WaveGlow's flows. Not measured yet.
 DEVICE = {"fp32": 1e-4, "fp16": 2e-2}
 
-# The first twenty frames of mel, on a GPU against the CPU: the same through a decoder that feeds on itself.
+# The first twenty frames of mel on a GPU against the CPU: the same through a decoder that feeds on its own output.
 DEVICE_MEL = {"fp32": 1e-2, "fp16": 0.5}

@@ -1,6 +1,6 @@
-"""The five graphs: module, tensor names, dtypes, symbolic shapes and example inputs, from the models' configs.
+"""Defines the five graphs: modules, tensor names, dtypes, symbolic shapes and example inputs.
 
-ONNX, TorchScript, the manifest and the parity report all take these from here.
+The ONNX and TorchScript exports and the manifest all use these definitions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .waveglow import WaveGlowGraph
 COMPUTE_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TORCH_DTYPES: dict[DType, torch.dtype] = {"float32": torch.float32, "int32": torch.int32, "bool": torch.bool}
 VOCODER_GRAPHS: dict[str, Callable[..., nn.Module]] = {"waveglow": WaveGlowGraph, "hifigan": HiFiGANGraph}  # by kind
+# input of a decoder step: output of the step before it
 DECODER_STATES = {"decoder_input": "mel_frame"} | {name: f"{name}_out" for name in DecoderState._fields}
 
 
@@ -34,17 +35,18 @@ class Graph:
     outputs: tuple[TensorSpec, ...]
 
     def example_inputs(self, dims: Mapping[str, int]) -> tuple[Tensor, ...]:
-        """Inputs of the right shapes, all ones (true for a mask but for its first column), to trace the module with."""
+        """Return inputs to trace the module with: all ones; masks are true (padding) except in the first column."""
         examples = []
         for spec in self.inputs:
             example = torch.ones(spec.resolve(dims), dtype=TORCH_DTYPES[spec.dtype])
             if spec.dtype == "bool":
-                example[:, 0] = False  # a softmax over nothing would be NaN
+                example[:, 0] = False  # the softmax of a fully masked row would be NaN
             examples.append(example)
         return tuple(examples)
 
 
 def build_graphs(tacotron2: Tacotron2, vocoder: Vocoder, denoiser: Denoiser, precision: str) -> list[Graph]:
+    """Build the five graphs of a voice; `precision` is that of their heavy products."""
     compute = COMPUTE_DTYPES[precision]
     acoustic = tacotron2.config
     M, E, A = acoustic.n_mel_channels, acoustic.encoder_embedding_dim, acoustic.attention_dim  # noqa: N806
@@ -54,7 +56,7 @@ def build_graphs(tacotron2: Tacotron2, vocoder: Vocoder, denoiser: Denoiser, pre
     mel = _specs("float32", mel=("B", M, "F"))
     z = _noise_specs(vocoder) if vocoder.takes_noise else ()
     states = _state_shapes(tacotron2)
-    # A step's r frames lie one after the other in decoder_input and mel_frame, as NVIDIA's projection gives them.
+    # decoder_input and mel_frame contain a step's r frames one after the other, in the order of NVIDIA's projection.
     frames: tuple[int | str, ...] = ("B", acoustic.step_mel_size)
     step_in = _specs("float32", decoder_input=frames, prenet_dropout=("B", 2, acoustic.prenet_dim), **states)
     step_out = _specs("float32", mel_frame=frames, gate_logit=("B", 1))

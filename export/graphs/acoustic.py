@@ -1,8 +1,8 @@
-"""Tacotron 2's three graphs: encoder, decoder_step, postnet; folded, and with their precision written into them.
+"""Tacotron 2's three graphs (encoder, decoder_step, postnet), with folded weights and explicit precision.
 
 `compute` is the dtype of the heavy products. Everything that half precision is known to break stays float32: the
 encoder's LSTM (its cell states), attention energies, softmax and cumulative weights, LSTM cell states, the projection
-to mel and gate. Inputs and outputs are float32, so casts stand where the arithmetic changes and nowhere else.
+to mel and gate. Floating-point inputs and outputs are float32, so there are casts only where the precision changes.
 
 Dimension letters: B batch, T tokens, F frames, M mel bands, E encoder width, A attention width, R LSTM width.
 """
@@ -18,7 +18,7 @@ from .fold import children, fold_batch_norm, fold_location, merge_lstm_cell
 
 
 class Conv(nn.Module):
-    """A convolution over fixed weights in `compute`, "same" padding unless told."""
+    """A convolution with constant weights in `compute`; "same" padding unless `padding` is given."""
 
     weight: Tensor
     bias: Tensor | None
@@ -50,8 +50,10 @@ class Linear(nn.Module):
 
 
 class EncoderGraph(nn.Module):
-    """The bidirectional LSTM runs as two forward ones, the second over each item reversed within its length: no
-    packed sequences, so that one graph serves ONNX, TorchScript and every batch order."""
+    """Encoder whose bidirectional LSTM is two forward LSTMs, the second over each item reversed within its length.
+
+    This avoids packed sequences, so one graph works in ONNX and TorchScript and with items in any order.
+    """
 
     def __init__(self, tacotron2: Tacotron2, compute: torch.dtype) -> None:
         super().__init__()
@@ -71,10 +73,10 @@ class EncoderGraph(nn.Module):
             x = F.relu(convolution(x * valid))
         x = x.transpose(1, 2).float()  # [B, T, E]
         reverse = _reversed_positions(token_lengths, token_ids.shape[1])[:, :, None]
-        ahead, _ = self.forward_lstm(x)
-        back, _ = self.backward_lstm(torch.gather(x, 1, reverse.expand(-1, -1, x.shape[2])))
-        back = torch.gather(back, 1, reverse.expand(-1, -1, back.shape[2]))
-        memory = torch.cat((ahead, back), 2) * (~mask)[:, :, None].float()
+        forward, _ = self.forward_lstm(x)
+        backward, _ = self.backward_lstm(torch.gather(x, 1, reverse.expand(-1, -1, x.shape[2])))
+        backward = torch.gather(backward, 1, reverse.expand(-1, -1, backward.shape[2]))
+        memory = torch.cat((forward, backward), 2) * (~mask)[:, :, None].float()
         return memory, self.memory_layer(memory.to(self.compute)).float(), mask
 
 
@@ -88,13 +90,13 @@ def _split_directions(lstm: nn.LSTM) -> tuple[nn.LSTM, nn.LSTM]:
 
 
 def _reversed_positions(lengths: Tensor, size: int) -> Tensor:
-    """int64 [B, size]: where position t of an item reversed within its length comes from (padding: position 0)."""
+    """Return int64 [B, size]: the source of each position of an item reversed within its length; 0 for padding."""
     positions = lengths[:, None].long() - 1 - torch.arange(size, device=lengths.device)[None, :]
     return positions.clamp(min=0)
 
 
 class LSTMCell(nn.Module):
-    """One matrix product for input and hidden state together; the cell state stays float32."""
+    """An LSTM cell with one matrix product for input and hidden state; the cell state stays float32."""
 
     def __init__(self, cell: nn.LSTMCell, compute: torch.dtype) -> None:
         super().__init__()

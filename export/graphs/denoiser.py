@@ -15,12 +15,12 @@ from ...models.denoiser import OVERLAP, Denoiser
 
 
 class DenoiserGraph(nn.Module):
-    """The short-time Fourier transform as convolutions with a windowed basis, which every engine has.
+    """The denoiser; its short-time Fourier transform is a convolution, which every backend supports.
 
-    The phase is kept by scaling real and imaginary part alike, so no angle is ever computed.
+    Real and imaginary part are scaled alike, which keeps the phase without computing an angle.
     """
 
-    TINY = 1e-12  # keeps 0 / 0 out where a bin is silent; far below the square of a float32 audio step
+    TINY = 1e-12  # avoids 0 / 0 in silent bins; far below any audible magnitude
 
     basis: Tensor
     inverse_basis: Tensor
@@ -35,7 +35,7 @@ class DenoiserGraph(nn.Module):
         turns = torch.outer(torch.arange(self.size // 2 + 1), torch.arange(self.size)).double() / self.size
         angles = 2 * math.pi * turns
         fourier = torch.cat((torch.cos(angles), -torch.sin(angles)))  # [2 bins, size]
-        # A real signal's inverse counts every bin but the first and the last twice.
+        # The inverse transform of a real signal counts every bin twice, except the first and the last.
         counts = torch.full((self.size // 2 + 1, 1), 2.0, dtype=torch.float64)
         counts[0] = counts[-1] = 1.0
         self.register_buffer("basis", (fourier * window)[:, None, :].float())
@@ -49,8 +49,8 @@ class DenoiserGraph(nn.Module):
         spectrum = F.conv1d(padded, self.basis, stride=self.hop)  # [B, 2 bins, frames]
         real, imaginary = spectrum[:, : half + 1], spectrum[:, half + 1 :]
         magnitude = torch.sqrt(real * real + imaginary * imaginary)
-        kept = torch.relu(magnitude - self.bias_magnitude * strength) / (magnitude + self.TINY)
-        spectrum = torch.cat((real * kept, imaginary * kept), 1)
+        gain = torch.relu(magnitude - self.bias_magnitude * strength) / (magnitude + self.TINY)
+        spectrum = torch.cat((real * gain, imaginary * gain), 1)
         signal = F.conv_transpose1d(spectrum, self.inverse_basis, stride=self.hop)
         overlap = F.conv_transpose1d(torch.ones_like(spectrum[:, :1]), self.squared_window, stride=self.hop)
         return (signal[:, :, half:-half] / overlap[:, :, half:-half])[:, 0]

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 class FlatConv(nn.Module):
-    """A convolution over fixed weights along L of [B, C, 1, L], "same" padding unless told.
+    """A convolution with constant weights along L of [B, C, 1, L], with "same" padding by default.
 
-    Two-dimensional, because ONNX Runtime's blocked layouts, in which a CPU is fastest, know no other kind; TensorRT
-    makes every convolution one.
+    It is two-dimensional because ONNX Runtime's blocked layouts, the fastest on a CPU, support nothing else; TensorRT
+    converts every convolution to two dimensions anyway.
     """
 
     weight: Tensor

@@ -1,4 +1,4 @@
-"""Algebra that is done once at export, in float64, so that no graph does it at inference."""
+"""Folds constant algebra into the weights at export, in float64, to save it at inference."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Child = TypeVar("Child", bound=nn.Module)
 
 
 def children(parent: nn.Module, kind: type[Child]) -> list[Child]:
-    """The modules of a list, known to be of one kind: nn.ModuleList itself tells a type checker nothing."""
+    """Return the modules of a list, typed as `kind`, which a type checker cannot infer from nn.ModuleList."""
     return [cast(Child, child) for child in parent.children()]
 
 
 def bias_of(layer: nn.Conv1d | nn.ConvTranspose1d) -> Tensor:
-    assert layer.bias is not None  # none of the models has a convolution without one where this is asked
+    assert layer.bias is not None  # every convolution that is folded has one
     return layer.bias.double()
 
 
 def fold_batch_norm(pair: nn.Sequential) -> tuple[Tensor, Tensor]:
-    """Weight [out, in, k] and bias [out] of the one convolution that equals convolution and batch norm in eval mode."""
+    """Merge a convolution and its batch norm in eval mode into one: weight [out, in, k] and bias [out]."""
     convolution, norm = cast(nn.Conv1d, pair[0]), cast(nn.BatchNorm1d, pair[1])
     assert norm.running_mean is not None
     assert norm.running_var is not None
@@ -31,21 +31,22 @@ def fold_batch_norm(pair: nn.Sequential) -> tuple[Tensor, Tensor]:
 
 
 def merge_lstm_cell(cell: nn.LSTMCell) -> tuple[Tensor, Tensor]:
-    """Weight [4R, in + R] and bias [4R] over the concatenation of input and hidden state, gates in torch's order."""
+    """Merge both products of a cell: weight [4R, in + R] over (input, hidden state), bias [4R]; gates as in PyTorch."""
     weight = torch.cat((cell.weight_ih, cell.weight_hh), 1).double()
     return weight, cell.bias_ih.double() + cell.bias_hh.double()
 
 
 def fold_location(convolution: nn.Conv1d, dense: nn.Linear) -> Tensor:
-    """Weight [A, 2, k] of the one convolution that equals the attention's location convolution and dense layer."""
+    """Merge the attention's location convolution and dense layer into one convolution: weight [A, 2, k]."""
     return torch.einsum("af,fik->aik", dense.weight.double(), convolution.weight.double())
 
 
 def fold_skip_and_end(layer: nn.Conv1d, end: nn.Conv1d, channels: int, is_last: bool) -> tuple[Tensor, Tensor]:
-    """Weight [C + 2 n, C, 1] and bias of a WN layer's output: its residual, then its share of the coupling's output.
+    """Fold a coupling's `end` convolution into the output of one WN layer: weight [C + 2 n, C, 1], bias [C + 2 n].
 
-    The coupling's output is linear in the sum of the layers' skips, so each layer can go there directly, which saves
-    the C x C skip convolution. The last layer has no residual, and carries the bias of `end`, which belongs to the sum.
+    The first C rows are the layer's residual, the others its share of the coupling's output. That output is linear in
+    the sum of the layers' skips, so each layer can compute its share directly, which saves the C x C skip convolution.
+    The last layer has no residual rows, and includes the bias of `end`, which the sum contains once.
     """
     weight, bias, rows = layer.weight[:, :, 0].double(), bias_of(layer), end.weight[:, :, 0].double()
     residuals = 0 if is_last else channels
@@ -55,7 +56,7 @@ def fold_skip_and_end(layer: nn.Conv1d, end: nn.Conv1d, channels: int, is_last: 
 
 
 def upsampling_as_convolution(upsample: nn.ConvTranspose1d, n_group: int) -> tuple[Tensor, Tensor]:
-    """The transposed convolution as an ordinary one over frames: weight [M * stride, M, taps], bias [M * stride].
+    """Convert a transposed convolution to a plain one over frames: weight [M * stride, M, taps], bias [M * stride].
 
     Sample s of frame t is the sum over taps j of W[:, :, s + j * stride] applied to frame t - j. Output channels are
     ordered (mel band, sample in its group, group), so that a reshape gives the conditions of WaveGlow's flows.

@@ -1,7 +1,7 @@
-"""WaveGlow's graph: folded, and with its precision written into it.
+"""WaveGlow's graph, with folded weights and explicit precision.
 
-`compute` is the dtype of the convolutions. The flow's own signal, exp(s), the inverted 1x1 convolutions and each
-coupling's output sum stay float32.
+`compute` is the dtype of the convolutions. The signal that flows transform, exp(s), the inverted 1x1 convolutions and
+the sum of each coupling's outputs stay float32.
 
 Dimension letters: B batch, F frames, M mel bands, G groups (of n_group samples), C channels, S samples.
 """
@@ -21,8 +21,8 @@ from .fold import bias_of, children, fold_skip_and_end, upsampling_as_convolutio
 class WNGraph(nn.Module):
     """A coupling's network with the skips folded into the end layer.
 
-    Each layer has its own condition, residual and output convolutions: merged ones would have to be split again, which
-    copies tensors that are larger than a CPU's cache.
+    Each layer has separate condition, residual and output convolutions: the outputs of merged ones would have to be
+    split, which copies tensors larger than a CPU's cache.
     """
 
     def __init__(self, wn: WN, compute: torch.dtype) -> None:
@@ -45,7 +45,7 @@ class WNGraph(nn.Module):
             self.outputs.append(FlatConv(weight[rows:], bias[rows:], compute))
 
     def forward(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """x [B, n, 1, G] and conditions [B, M * n_group, 1, G] -> shift and log scale, float32 [B, 2 n, 1, G]"""
+        """Map x [B, n, 1, G] and conditions [B, M * n_group, 1, G] to shift and log scale, float32 [B, 2 n, 1, G]."""
         x = self.start(x)
         total: Tensor | None = None
         for i, (in_layer, condition, output) in enumerate(
@@ -75,9 +75,10 @@ class WaveGlowGraph(nn.Module):
         )
 
     def conditions(self, mel: Tensor) -> Tensor:
-        """Mel [B, M, F] -> [B, M * n_group, 1, G]"""
+        """Upsample mel [B, M, F] to the conditions [B, M * n_group, 1, G] of every flow."""
         x: Tensor = self.upsample(F.pad(mel.to(self.compute), (self.frames_before, 0)))
-        x = x.reshape(x.shape[0], -1, self.config.groups_per_frame, mel.shape[2])  # [B, M * n_group, groups a frame, F]
+        # [B, M * n_group, groups per frame, F]
+        x = x.reshape(x.shape[0], -1, self.config.groups_per_frame, mel.shape[2])
         return x.transpose(2, 3).flatten(2)[:, :, None]
 
     def forward(self, mel: Tensor, z: Tensor) -> Tensor:

@@ -1,14 +1,16 @@
-"""Folders that appear whole: what a killed process leaves is cleared, what a living one writes is not."""
+"""Atomic folder writes: stale folders of killed processes are removed, those of running processes are not."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import tacoglow
 from tacoglow.export import ExportError
@@ -25,8 +27,8 @@ with atomic_directory(Path(sys.argv[1])) as folder:
 """
 
 
-def writer(bundle: Path) -> subprocess.Popen[str]:
-    """Another process that is within atomic_directory until it reads a line."""
+def start_writer(bundle: Path) -> subprocess.Popen[str]:
+    """Start a process that stays inside atomic_directory until it reads a line."""
     environment = os.environ | {"PYTHONPATH": str(Path(tacoglow.__file__).parents[1])}
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(bundle)],
@@ -49,20 +51,20 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_leftovers_of_a_killed_process_are_cleared(tmp_path: Path) -> None:
-    process = writer(tmp_path / "voice")
+def test_stale_folder_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    process = start_writer(tmp_path / "voice")
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    (leftover,) = names(tmp_path)
-    assert leftover.startswith(".voice.new.")
-    write(tmp_path / "voice.new", "another bundle")  # whose leftovers these are not
-    assert names(tmp_path) == [leftover, "voice.new"]
+    (stale,) = names(tmp_path)
+    assert stale.startswith(".voice.new.")
+    write(tmp_path / "voice.new", "another bundle")  # the stale folder is not one of this bundle's
+    assert names(tmp_path) == [stale, "voice.new"]
     write(tmp_path / "voice", "new")
     assert names(tmp_path) == ["voice", "voice.new"]
 
 
-def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
-    process = writer(tmp_path / "voice")
+def test_folder_of_a_running_process_stays(tmp_path: Path) -> None:
+    process = start_writer(tmp_path / "voice")
     write(tmp_path / "voice", "new")
     assert len(names(tmp_path)) == 2
     process.communicate("go on\n")
@@ -72,8 +74,8 @@ def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("succeeds", [False, True])
-def test_a_bundle_that_had_stepped_aside_comes_back(tmp_path: Path, succeeds: bool) -> None:
-    """As a process leaves it that is killed between its last two renames."""
+def test_moved_away_bundle_is_restored(tmp_path: Path, succeeds: bool) -> None:
+    """The folders are those of a process that was killed between its last two renames."""
     aside, new = tmp_path / ".voice.old.a1b2c3d4", tmp_path / ".voice.new.e5f6_7g8"
     (aside / "bundle").mkdir(parents=True)
     (aside / "bundle" / "manifest.json").write_text("old")
@@ -88,7 +90,28 @@ def test_a_bundle_that_had_stepped_aside_comes_back(tmp_path: Path, succeeds: bo
     assert names(tmp_path) == ["voice"]
 
 
-def test_what_only_looks_alike_stays(tmp_path: Path) -> None:
+def test_replaced_bundle_is_removed_before_its_lock_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it were still there, a second process could restore it while a third has moved the new bundle away."""
+    write(tmp_path / "voice", "old")
+    release = FileLock.release
+    released: set[str] = set()
+    unlocked: list[Path] = []
+
+    def spy(self: FileLock, force: bool = False) -> None:  # also called when a lock is garbage-collected
+        place = Path(self.lock_file).parent
+        released.add(place.name[: len(".voice.old")])
+        unlocked.extend(place.glob("bundle/*"))
+        release(self, force)
+
+    monkeypatch.setattr(FileLock, "release", spy)
+    write(tmp_path / "voice", "new")
+    assert released == {".voice.old", ".voice.new"}
+    assert unlocked == []
+
+
+def test_folders_with_similar_names_stay(tmp_path: Path) -> None:
     others = [".voice", ".voice.new", ".voice.new.short", ".voice.backup.a1b2c3d4", "voice.new.a1b2c3d4"]
     for name in others:
         (tmp_path / name).mkdir()
@@ -97,7 +120,7 @@ def test_what_only_looks_alike_stays(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted([*others, ".voice.new.00000000", "voice"])
 
 
-def test_a_failure_removes_the_parents_that_it_made(tmp_path: Path) -> None:
+def test_failure_removes_the_parents_that_it_created(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(ExportError, match="some reason"):  # noqa: SIM117
         with atomic_directory(tmp_path / "there" / "made" / "too" / "voice"):
@@ -107,7 +130,30 @@ def test_a_failure_removes_the_parents_that_it_made(tmp_path: Path) -> None:
     assert names(tmp_path / "there" / "made") == ["voice"]
 
 
-def test_a_failure_keeps_a_parent_that_others_use(tmp_path: Path) -> None:
+def test_failure_to_create_a_parent_removes_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir = Path.mkdir
+
+    def fail(self: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if self.name == "too" and not parents:  # called by itself, once its parent exists
+            raise OSError(28, "No space left on device")
+        mkdir(self, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(ExportError, match="voice: cannot be written: No space left on device"):
+        write(tmp_path / "made" / "too" / "voice", "new")
+    assert names(tmp_path) == []
+
+
+def test_failed_copy_is_reported_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "broken").symlink_to(tmp_path / "nothing")
+    with pytest.raises(ExportError, match=r"voice: cannot be written: .*No such file or directory.*; choose"):  # noqa: SIM117
+        with atomic_directory(tmp_path / "voice") as folder:
+            shutil.copytree(tmp_path / "source", folder, dirs_exist_ok=True)
+    assert names(tmp_path) == ["source"]
+
+
+def test_failure_keeps_a_parent_that_others_use(tmp_path: Path) -> None:
     def fail() -> None:
         with created_directory(tmp_path / "made" / "too"):
             (tmp_path / "made" / "theirs").touch()

@@ -1,4 +1,4 @@
-"""The folded graph modules against the plain modules, in float64 arithmetic's reach, and where their precision lies."""
+"""The folded graph modules against the PyTorch modules, and which nodes compute in half precision."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tacoglow.export.graphs.acoustic import DecoderStepGraph, EncoderGraph, LSTM
 from tacoglow.export.graphs.denoiser import DenoiserGraph
 from tacoglow.export.graphs.fold import fold_batch_norm, fold_location, upsampling_as_convolution
 from tacoglow.export.graphs.waveglow import WaveGlowGraph
+from tacoglow.export.parity import _compare
 from tacoglow.export.to_onnx import write_onnx
 from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.tests.tolerances import FOLDED
@@ -38,28 +39,29 @@ def seeded() -> None:
     torch.set_grad_enabled(False)
 
 
-def close(got: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_near(got: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(got, expected, atol=FOLDED * max(1.0, expected.abs().max().item()), rtol=0.0)
 
 
-def test_batch_norm_folds_into_the_convolution() -> None:
+def test_batch_norm_is_folded_into_the_convolution() -> None:
     pair = nn.Sequential(nn.Conv1d(3, 5, 3), nn.BatchNorm1d(5)).double().eval()
-    statistics = pair[1].state_dict()  # shares its memory with the module
+    statistics = pair[1].state_dict()  # shares memory with the module
     statistics["running_mean"].normal_()
     statistics["running_var"].uniform_(0.1, 2.0)
     x = torch.randn(2, 3, 9, dtype=torch.float64)
     torch.testing.assert_close(nn.functional.conv1d(x, *fold_batch_norm(pair)), pair(x))
 
 
-def test_location_dense_folds_into_the_convolution() -> None:
+def test_location_dense_is_folded_into_the_convolution() -> None:
     convolution, dense = nn.Conv1d(2, 4, 5, padding=2, bias=False).double(), nn.Linear(4, 6, bias=False).double()
     x = torch.randn(2, 2, 9, dtype=torch.float64)
     folded = nn.functional.conv1d(x, fold_location(convolution, dense), padding=2)
     torch.testing.assert_close(folded.transpose(1, 2), dense(convolution(x).transpose(1, 2)))
 
 
-@pytest.mark.parametrize("kernel", [32, 29, 8])  # a multiple of the stride, not one, and no overlap
-def test_upsampling_is_a_convolution_over_frames(kernel: int) -> None:
+# Kernels: a multiple of the stride, not a multiple, and the stride itself (no overlap).
+@pytest.mark.parametrize("kernel", [32, 29, 8])
+def test_upsampling_equals_a_convolution_over_frames(kernel: int) -> None:
     upsample = nn.ConvTranspose1d(3, 3, kernel, stride=8).double()
     mel = torch.randn(2, 3, 5, dtype=torch.float64)
     expected = upsample(mel)[:, :, :40]
@@ -72,57 +74,57 @@ def test_upsampling_is_a_convolution_over_frames(kernel: int) -> None:
     torch.testing.assert_close(got, expected)
 
 
-def test_lstm_cell() -> None:
+def test_lstm_cell_equals_torch() -> None:
     cell = nn.LSTMCell(5, 7)
     x, hidden, state = torch.randn(3, 5), torch.randn(3, 7), torch.randn(3, 7)
     for got, expected in zip(LSTMCell(cell, torch.float32)(x, hidden, state), cell(x, (hidden, state)), strict=True):
-        close(got, expected)
+        assert_near(got, expected)
 
 
-def test_encoder(tacotron2: Tacotron2) -> None:
+def test_encoder_equals_the_module(tacotron2: Tacotron2) -> None:
     ids, lengths = torch.randint(1, 148, (3, 9)), torch.tensor([4, 9, 1])
     outputs = EncoderGraph(tacotron2, torch.float32)(ids, lengths)
     for got, expected in zip(outputs, tacotron2.encode(ids, lengths), strict=True):
-        close(got.float(), expected.float())
+        assert_near(got.float(), expected.float())
 
 
-def test_decoder_steps(tacotron2: Tacotron2) -> None:
-    """Twenty steps of both, each feeding on itself."""
+def test_decoder_steps_equal_the_module(tacotron2: Tacotron2) -> None:
+    """Both run twenty steps, each on its own outputs."""
     encoded = tacotron2.encode(torch.randint(1, 148, (2, 6)), torch.tensor([6, 4]))
     graph, decoder = DecoderStepGraph(tacotron2.decoder, torch.float32), tacotron2.decoder
-    frame = mine = torch.zeros(2, tacotron2.config.n_mel_channels)
+    frame = graph_frame = torch.zeros(2, tacotron2.config.n_mel_channels)
     state = decoder.initial_state(encoded[0])
     states: tuple[torch.Tensor, ...] = tuple(state)
     for _ in range(20):
         dropout = torch.randint(0, 2, (2, 2, tacotron2.config.prenet_dim)) * 2.0
         frame, gate, state = decoder(frame, dropout, state, *encoded)
-        mine, my_gate, *rest = graph(mine, dropout, *states, *encoded)
+        graph_frame, graph_gate, *rest = graph(graph_frame, dropout, *states, *encoded)
         states = tuple(rest)
-        for got, expected in zip((mine, my_gate, *states), (frame, gate, *state), strict=True):
-            close(got, expected)
+        for got, expected in zip((graph_frame, graph_gate, *states), (frame, gate, *state), strict=True):
+            assert_near(got, expected)
 
 
-def test_postnet(tacotron2: Tacotron2) -> None:
+def test_postnet_equals_the_module(tacotron2: Tacotron2) -> None:
     mel, lengths = torch.randn(2, tacotron2.config.n_mel_channels, 11), torch.tensor([7, 11])
     got = PostnetGraph(tacotron2.postnet, torch.float32)(mel, lengths)
-    close(got, tacotron2.postnet(mel, lengths))
+    assert_near(got, tacotron2.postnet(mel, lengths))
     assert (got[0, :, 7:] == 0).all()
 
 
-def test_waveglow_and_denoiser(waveglow: WaveGlow) -> None:
+def test_waveglow_and_denoiser_equal_the_modules(waveglow: WaveGlow) -> None:
     mel, z = torch.randn(2, waveglow.config.n_mel_channels, 6), torch.randn(2, 8, 6 * 32)
     audio = waveglow(mel, z)
-    close(WaveGlowGraph(waveglow, torch.float32)(mel, z), audio)
+    assert_near(WaveGlowGraph(waveglow, torch.float32)(mel, z), audio)
     denoiser = Denoiser(waveglow, 512)
     strength = torch.tensor([0.7])
-    close(DenoiserGraph(denoiser)(audio, strength), denoiser(audio, strength))
+    assert_near(DenoiserGraph(denoiser)(audio, strength), denoiser(audio, strength))
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_where_half_precision_stays_out(
+def test_sensitive_nodes_compute_in_float32(
     tacotron2: Tacotron2, waveglow: WaveGlow, tmp_path: Path, precision: str
 ) -> None:
-    """Softmax, exp, the encoder's LSTM and the 1x1 inverses see float32; the heavy products see half precision."""
+    """Softmax, exp, the encoder's LSTM and the 1x1 inverses use float32; heavy products use half precision."""
     half = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
     products: set[int] = set()
     for graph in build_graphs(tacotron2, waveglow, Denoiser(waveglow, 512), precision):
@@ -132,7 +134,7 @@ def test_where_half_precision_stays_out(
         types = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
         types |= {value.name: value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
         for value in (*model.graph.input, *model.graph.output):
-            assert types[value.name] != half, f"{graph.name}: {value.name} crosses the host in half precision"
+            assert types[value.name] != half, f"{graph.name}: {value.name} is an input or output in half precision"
         for node in model.graph.node:
             if node.op_type in ("Softmax", "Exp", "LSTM"):
                 assert types[node.output[0]] == TensorProto.FLOAT, f"{graph.name}: {node.name}"
@@ -143,9 +145,7 @@ def test_where_half_precision_stays_out(
     assert half in products
 
 
-def test_fp16_weights_that_overflow_are_found(tacotron2: Tacotron2, waveglow: WaveGlow) -> None:
-    """What float16 cannot hold becomes infinite, and the parity check must then fail rather than pass a NaN."""
-    from tacoglow.export.parity import _compare
-
+def test_nan_fails_the_parity_check() -> None:
+    """A weight outside the range of float16 becomes Inf and may lead to NaN, which must not pass the check."""
     entry = _compare(np.array([np.nan]), np.array([1.0]), 1.0)
     assert not entry.max_abs_error <= entry.tolerance

@@ -32,7 +32,7 @@ GERMAN = ("_", " ", *"abcdefghijklmnopqrstuvwxyzäöüß", *".,?!")
 
 
 def with_symbols(checkpoint: Path, count: int, folder: Path) -> Path:
-    """The tiny Tacotron 2 with another number of symbols."""
+    """Write the tiny Tacotron 2 with a different number of symbols."""
     content: dict[str, Any] = torch.load(checkpoint)
     content["config"] = {**content["config"], "n_symbols": count}
     rows = content["state_dict"]["embedding.weight"]
@@ -42,34 +42,43 @@ def with_symbols(checkpoint: Path, count: int, folder: Path) -> Path:
 
 
 class TestConvert:
-    def test_the_models_are_the_same(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
-        convert(tmp_path / "kept", tiny_checkpoints.tacotron2, tiny_checkpoints.waveglow)
+    def test_converted_models_are_the_same(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        convert(tmp_path / "converted", tiny_checkpoints.tacotron2, tiny_checkpoints.waveglow)
         pairs = [
-            (load_tacotron2(tiny_checkpoints.tacotron2), load_tacotron2(tmp_path / "kept" / "tacotron2.safetensors")),
-            (load_waveglow(tiny_checkpoints.waveglow), load_waveglow(tmp_path / "kept" / "waveglow.safetensors")),
+            (
+                load_tacotron2(tiny_checkpoints.tacotron2),
+                load_tacotron2(tmp_path / "converted" / "tacotron2.safetensors"),
+            ),
+            (load_waveglow(tiny_checkpoints.waveglow), load_waveglow(tmp_path / "converted" / "waveglow.safetensors")),
         ]
-        for expected, kept in pairs:
-            torch.testing.assert_close(kept.state_dict(), expected.state_dict(), rtol=0.0, atol=0.0)
-            assert (kept.config, kept.audio, kept.family) == (expected.config, expected.audio, expected.family)
+        for expected, converted in pairs:
+            torch.testing.assert_close(converted.state_dict(), expected.state_dict(), rtol=0.0, atol=0.0)
+            assert (converted.config, converted.audio, converted.family) == (
+                expected.config,
+                expected.audio,
+                expected.family,
+            )
 
-    def test_one_of_them(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+    def test_one_model_alone_is_converted(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
         convert(tmp_path, waveglow=tiny_checkpoints.waveglow)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["waveglow.json", "waveglow.safetensors"]
         described = json.loads((tmp_path / "waveglow.json").read_text())
         assert described["config"]["upsample_stride"] == 256
         assert described["family"] == "NVIDIA DeepLearningExamples"
 
-    def test_nothing_is_written_if_one_is_bad(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+    def test_nothing_is_written_if_one_model_is_invalid(
+        self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path
+    ) -> None:
         with pytest.raises(CheckpointError, match="expected a tacotron2 checkpoint, got waveglow"):
-            convert(tmp_path / "kept", tiny_checkpoints.waveglow, tiny_checkpoints.waveglow)
+            convert(tmp_path / "converted", tiny_checkpoints.waveglow, tiny_checkpoints.waveglow)
         assert not list(tmp_path.iterdir())
 
-    def test_nothing_to_convert(self, tmp_path: Path) -> None:
+    def test_no_model_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(ExportError, match=r"at least one of --tacotron2 T\.pt, --waveglow W\.pt and"):
             convert(tmp_path)
 
     @pytest.mark.parametrize(
-        ("damage", "said"),
+        ("damage", "message"),
         [
             (lambda path: path.with_suffix(".json").unlink(), r"tacotron2\.json is missing from the same folder"),
             (lambda path: path.with_suffix(".json").write_text("{"), r"tacotron2\.json next to it is not JSON"),
@@ -79,32 +88,34 @@ class TestConvert:
             (lambda path: path.write_bytes(b""), r"does not match tacotron2\.json: one of them"),
         ],
     )
-    def test_broken_pairs(
-        self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path, damage: Callable[[Path], object], said: str
+    def test_mismatched_or_damaged_files_are_rejected(
+        self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path, damage: Callable[[Path], object], message: str
     ) -> None:
         convert(tmp_path, tiny_checkpoints.tacotron2)
         damage(tmp_path / "tacotron2.safetensors")
-        with pytest.raises(CheckpointError, match=said) as raised:
+        with pytest.raises(CheckpointError, match=message) as raised:
             load_tacotron2(tmp_path / "tacotron2.safetensors")
         assert "\n" not in str(raised.value)
 
 
 class TestSymbols:
     @pytest.mark.parametrize("form", ["json", "lines", "windows"])
-    def test_a_voice_of_another_language(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path, form: str) -> None:
+    def test_symbols_are_read_from_json_and_text(
+        self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path, form: str
+    ) -> None:
         path = tmp_path / "symbols"
         forms = {"json": json.dumps(GERMAN), "lines": "\n".join(GERMAN) + "\n", "windows": "\r\n".join(GERMAN)}
         path.write_bytes(forms[form].encode("utf-8-sig" if form == "windows" else "utf-8"))
         assert read_symbols(path) == GERMAN
 
-    def test_speaks(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+    def test_voice_of_another_language_synthesizes(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
         (tmp_path / "symbols.json").write_text(json.dumps(GERMAN))
         voice = with_text_options(
             read_voice_file(tiny_checkpoints.voice), tmp_path / "symbols.json", ["basic_cleaners"]
         )
         tacotron2 = load_tacotron2(with_symbols(tiny_checkpoints.tacotron2, len(GERMAN), tmp_path))
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # nothing is dropped, nothing is out of reach
+            warnings.simplefilter("error")  # no dropped symbols, no symbols that cannot be synthesized
             export_onnx(
                 tacotron2,
                 load_waveglow(tiny_checkpoints.waveglow),
@@ -119,13 +130,13 @@ class TestSymbols:
         assert audio.sampling_rate == 16000
         assert len(audio.samples) > 0
 
-    def test_symbols_that_the_cleaners_never_leave(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+    def test_symbols_that_the_cleaners_replace_warn(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
         tacotron2 = load_tacotron2(with_symbols(tiny_checkpoints.tacotron2, len(GERMAN), tmp_path))
-        with pytest.warns(UserWarning, match=r"english_cleaners never leave 4 of the symbols in a text \(ä ö ü ß\)"):
+        with pytest.warns(UserWarning, match=r"english_cleaners replace or drop 4 of the voice's symbols \(ä ö ü ß\)"):
             text_entry(VoiceFile(symbols=GERMAN), tacotron2)
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             (b"a\n\nb\n", "line 2 is empty"),
             (b"", "line 1 is empty"),
@@ -134,14 +145,14 @@ class TestSymbols:
             (b"[a, b]", "is not JSON"),
         ],
     )
-    def test_broken_files(self, tmp_path: Path, content: bytes, said: str) -> None:
+    def test_invalid_symbol_files_are_rejected(self, tmp_path: Path, content: bytes, message: str) -> None:
         (tmp_path / "symbols").write_bytes(content)
-        with pytest.raises(ExportError, match=said):
+        with pytest.raises(ExportError, match=message):
             read_symbols(tmp_path / "symbols")
-        with pytest.raises(ExportError, match="no such file of symbols"):
+        with pytest.raises(ExportError, match="no such symbol file"):
             read_symbols(tmp_path / "none")
 
-    def test_the_count_must_fit(self, tiny_checkpoints: TinyCheckpoints) -> None:
+    def test_symbol_count_must_match_the_embedding(self, tiny_checkpoints: TinyCheckpoints) -> None:
         with pytest.raises(ExportError, match=r"embedding has 148 rows, the voice file has 36; .* --symbols FILE"):
             text_entry(VoiceFile(symbols=GERMAN), load_tacotron2(tiny_checkpoints.tacotron2))
 
@@ -149,10 +160,10 @@ class TestSymbols:
 @pytest.mark.parametrize(
     ("rate", "hop", "kernel", "window"), [(16000, 200, 800, 800), (22050, 64, 256, 256), (44100, 512, 2048, 2048)]
 )
-def test_other_rates_and_hops(
+def test_other_rates_and_hops_synthesize(
     tiny_checkpoints: TinyCheckpoints, tmp_path: Path, rate: int, hop: int, kernel: int, window: int
 ) -> None:
-    """The hop comes from WaveGlow's weights; the audio is as long as its frames say."""
+    """The hop comes from WaveGlow's weights; the audio has hop samples per frame."""
     torch.manual_seed(rate)
     sizes = {**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"]), "upsample_kernel": kernel}
     model = WaveGlow(WaveGlowConfig(**sizes, upsample_stride=hop))
@@ -170,7 +181,7 @@ def test_other_rates_and_hops(
     assert 0 < len(audio.samples) <= TACOTRON2["max_decoder_steps"] * hop
 
 
-def test_a_hop_that_does_not_match_is_refused(tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+def test_mismatched_hop_is_rejected(tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
     torch.save(WaveGlow(load_waveglow(tiny_checkpoints.waveglow).config).state_dict(), tmp_path / "waveglow.pt")
     tacotron2 = Tacotron2(Tacotron2Config(**TACOTRON2))
     with pytest.raises(ExportError, match="hop_length does not match: waveglow says 256, the voice file says 300"):

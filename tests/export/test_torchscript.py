@@ -1,4 +1,4 @@
-"""TorchScript in a bundle: the same results as ONNX at every shape, and only beside the ONNX of the same models."""
+"""TorchScript in a bundle: same results as ONNX at every shape; other models than those of the ONNX are rejected."""
 
 from __future__ import annotations
 
@@ -48,14 +48,15 @@ def bundle(tiny_bundle: Path, models: tuple[Tacotron2, WaveGlow], tmp_path_facto
 
 
 @contextmanager
-def changed(parameter: torch.nn.Parameter, difference: float) -> Iterator[None]:
+def change(parameter: torch.nn.Parameter, difference: float) -> Iterator[None]:
+    """Add a number to a parameter inside the block."""
     with torch.no_grad():
         parameter.add_(difference)
         yield
         parameter.sub_(difference)
 
 
-def test_the_bundle_keeps_its_onnx_and_gains_a_report(bundle: Path, tiny_bundle: Path) -> None:
+def test_bundle_keeps_its_onnx_and_gains_a_report(bundle: Path, tiny_bundle: Path) -> None:
     before, after = load_manifest(tiny_bundle), load_manifest(bundle)
     assert before.torchscript is None
     assert after.torchscript is not None
@@ -68,12 +69,12 @@ def test_the_bundle_keeps_its_onnx_and_gains_a_report(bundle: Path, tiny_bundle:
 
 
 @pytest.mark.parametrize("dims", [(1, 1, 1), (1, 40, 40), (4, 17, 9), (3, 2, 33)], ids=str)
-def test_every_shape_gives_what_onnx_gives(bundle: Path, dims: tuple[int, int, int]) -> None:
+def test_results_equal_onnx_at_every_shape(bundle: Path, dims: tuple[int, int, int]) -> None:
     manifest = load_manifest(bundle)
     sizes = {**dict(zip("BTF", dims, strict=True)), "S": 512 * (1 + dims[2] // 8)}
     generator = np.random.default_rng(0)
     for name, spec in manifest.graphs.items():
-        inputs = {tensor.name: example(tensor, sizes, generator) for tensor in spec.inputs}
+        inputs = {tensor.name: example_input(tensor, sizes, generator) for tensor in spec.inputs}
         results = [
             open_backend(backend, bundle, manifest, BackendOptions(threads=1)).open(name).run(**inputs)
             for backend in ("onnxruntime", "torchscript")
@@ -83,7 +84,7 @@ def test_every_shape_gives_what_onnx_gives(bundle: Path, dims: tuple[int, int, i
             np.testing.assert_allclose(torchscript, onnx, atol=TORCHSCRIPT, rtol=TORCHSCRIPT, err_msg=tensor.name)
 
 
-def example(tensor: TensorSpec, sizes: dict[str, int], generator: np.random.Generator) -> Array:
+def example_input(tensor: TensorSpec, sizes: dict[str, int], generator: np.random.Generator) -> Array:
     shape = tensor.resolve(sizes)
     if tensor.dtype == "float32":
         return generator.standard_normal(shape).astype(np.float32) * 0.3
@@ -98,7 +99,7 @@ def example(tensor: TensorSpec, sizes: dict[str, int], generator: np.random.Gene
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_it_speaks_what_onnx_speaks(bundle: Path, seed: int) -> None:
+def test_speech_equals_that_of_onnx(bundle: Path, seed: int) -> None:
     onnx = Synthesizer.load(bundle, "onnxruntime", threads=1).say(TEXT, seed).utterances[0]
     torchscript = Synthesizer.load(bundle, "torchscript", threads=1).say(TEXT, seed).utterances[0]
     assert torchscript.mel.shape == onnx.mel.shape
@@ -107,52 +108,54 @@ def test_it_speaks_what_onnx_speaks(bundle: Path, seed: int) -> None:
     np.testing.assert_allclose(torchscript.samples, onnx.samples, atol=TORCHSCRIPT)
 
 
-def test_other_weights_are_refused_and_nothing_changes(
+def test_other_weights_are_rejected_and_nothing_changes(
     tiny_bundle: Path, models: tuple[Tacotron2, WaveGlow], tmp_path: Path
 ) -> None:
     folder = tmp_path / "voice"
     shutil.copytree(tiny_bundle, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with (
-        changed(models[0].decoder.linear_projection.bias, 0.01),
-        pytest.raises(ExportError, match="its decoder_step gives another mel_frame than these checkpoints"),
+        change(models[0].decoder.linear_projection.bias, 0.01),
+        pytest.raises(ExportError, match="its decoder_step graph gives a different mel_frame from these checkpoints"),
     ):
         export_torchscript(*models, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_other_dimensions_are_refused(tiny_bundle: Path, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
+def test_other_dimensions_are_rejected(tiny_bundle: Path, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
     folder = tmp_path / "voice"
     shutil.copytree(tiny_bundle, folder)
     manifest = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_bytes(with_digest(manifest.replace('"memory_mask"', '"mask"').encode()))
-    with pytest.raises(ExportError, match="its encoder has other shapes than these checkpoints; give the checkpoints"):
+    with pytest.raises(ExportError, match="its encoder graph has different shapes from these checkpoints; give the"):
         export_torchscript(*models, folder)
 
 
-def test_the_command_takes_the_hop_from_the_bundle(
+def test_command_takes_the_hop_from_the_bundle(
     tiny_checkpoints: TinyCheckpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A WaveGlow file that doesn't state its hop: the voice file did, when the bundle was made."""
+    """The WaveGlow file does not state its hop; the voice file did, when the bundle was exported."""
     sizes = {**WAVEGLOW, "WN_config": WNConfig(**WAVEGLOW["WN_config"]), "upsample_stride": 128}
     torch.manual_seed(0)
     torch.save(WaveGlow(WaveGlowConfig(**sizes)).state_dict(), tmp_path / "waveglow.pt")
     models = load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tmp_path / "waveglow.pt", 128)
     export_onnx(*models, tmp_path / "voice", voice=VoiceFile(audio={"hop_length": 128}), limits=Limits(tokens=40))
     command(tmp_path / "voice", tiny_checkpoints.tacotron2, tmp_path / "waveglow.pt")
-    said = capsys.readouterr().err
-    assert "tacotron2     NVIDIA DeepLearningExamples" in said
-    assert "TorchScript added" in said
+    output = capsys.readouterr().err
+    assert "tacotron2     NVIDIA DeepLearningExamples" in output
+    assert "TorchScript added" in output
     assert load_manifest(tmp_path / "voice").torchscript is not None
 
 
-def test_a_bundle_without_modules_says_how_to_add_them(tiny_bundle: Path) -> None:
-    with pytest.raises(BundleError, match=r"holds no TorchScript modules; add them with: tacoglow export-torchscript"):
+def test_bundle_without_modules_is_an_error_that_names_the_command(tiny_bundle: Path) -> None:
+    with pytest.raises(
+        BundleError, match=r"contains no TorchScript modules; add them with: tacoglow export-torchscript"
+    ):
         Synthesizer.load(tiny_bundle, "torchscript")
 
 
-def test_a_module_that_was_changed_is_refused(bundle: Path, tmp_path: Path) -> None:
+def test_changed_module_is_rejected(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "voice"
     shutil.copytree(bundle, folder)
     with (folder / "postnet.ts").open("ab") as file:
@@ -161,10 +164,10 @@ def test_a_module_that_was_changed_is_refused(bundle: Path, tmp_path: Path) -> N
         Synthesizer.load(folder, "torchscript")
 
 
-def test_a_module_that_torch_cannot_read_is_named(bundle: Path, tmp_path: Path) -> None:
+def test_unreadable_module_is_named(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "voice"
     shutil.copytree(bundle, folder)
-    (folder / "postnet.ts").write_bytes(b"no module")
+    (folder / "postnet.ts").write_bytes(b"not a module")
     manifest = load_manifest(folder)
     assert manifest.torchscript is not None
     digest = file_sha256(folder / "postnet.ts")

@@ -1,4 +1,4 @@
-"""Counts the cases that the suite tries, and says how many at the end."""
+"""Counts the cases that the robustness tests try, and prints the counts at the end."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Tried = Callable[[str], None]
 
 @pytest.fixture(scope="session")
 def tried() -> Tried:
-    """tried(what): one more case of it."""
+    """Return a function that counts one more case of the given kind."""
 
-    def count(what: str) -> None:
-        _TRIED[what] += 1
+    def count(kind: str) -> None:
+        _TRIED[kind] += 1
 
     return count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _TRIED:
-        listed = ", ".join(f"{count:,} {what}" for what, count in _TRIED.items())
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in _TRIED.items())
         terminalreporter.write_line(f"robustness: {sum(_TRIED.values()):,} cases tried: {listed}")

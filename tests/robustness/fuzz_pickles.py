@@ -1,18 +1,18 @@
-"""A coverage-guided fuzzer of the unpickler and of the search for a model in what it returns.
+"""Coverage-guided fuzzer of the unpickler and of the search for a model in its result.
 
     python tests/robustness/fuzz_pickles.py -atheris_runs=100000 CORPUS_FOLDER
 
-Whatever the pickle says, no file of ours is changed and no audit event of a process, a socket or an import occurs.
+A pickle must not cause any audit event of a process, a socket, an import, executed code or an opened file.
 """
 
 from __future__ import annotations
 
-import encodings.raw_unicode_escape  # noqa: F401  # which pickletools would import at its first use
+import encodings.raw_unicode_escape  # noqa: F401  # else pickletools imports it at its first use
 import io
 import sys
 from contextlib import suppress
 
-import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # where it is installed
+import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]  # optional
 
 with atheris.instrument_imports(include=["tacoglow.models"]):
     from tacoglow.models.errors import CheckpointError
@@ -35,7 +35,7 @@ def try_one(data: bytes) -> None:
         content = load_pickle(io.BytesIO(data))
     except SystemError:
         raise
-    except Exception:  # damaged pickles raise anything; models/archives.py makes one error of all
+    except Exception:  # damaged pickles raise any exception; models/archives.py turns all into CheckpointError
         return
     finally:
         _watching = False

@@ -1,10 +1,10 @@
-"""Damage as disks, networks and strangers do it, from a seed."""
+"""Reproducible damage to files, as disks, networks and attackers cause it."""
 
 from __future__ import annotations
 
 import random
 
-# Limits of numbers, and what opens or ends something in a pickle or in JSON.
+# Limits of integers, and bytes that open or end something in a pickle or in JSON.
 INTERESTING = (
     b"\x00",
     b"\xff",
@@ -21,7 +21,7 @@ INTERESTING = (
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
-    """`data` with one to three things wrong; never equal to it."""
+    """Return `data` with one to three random changes; never equal to `data`."""
     damaged = data
     while damaged == data:
         for _ in range(rng.choice((1, 1, 1, 2, 3))):

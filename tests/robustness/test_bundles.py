@@ -1,4 +1,4 @@
-"""Damaged bundles: every file cut, flipped, swapped, missing; every value of the manifest replaced by another."""
+"""Damaged bundles: every file truncated, flipped, swapped or missing; every value of the manifest replaced."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRAPH_NAMES = graph_names("waveglow")
 
 QUICK, LONG = 500, 50_000
 AMOUNTS = pytest.mark.parametrize("amount", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)])
-REFUSALS = (BundleError, BackendError, RequestError)
+ERRORS = (BundleError, BackendError, RequestError)
 FILES = [f"{name}.onnx" for name in GRAPH_NAMES]
 Damage = Callable[[Path], object]
 
@@ -35,20 +35,20 @@ def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_bundle, tmp_path / "voice"))
 
 
-def speak(bundle: Path) -> bytes:
-    """With all five graphs."""
+def synthesize(bundle: Path) -> bytes:
+    """Synthesize with all five graphs; return the samples as bytes."""
     tts = Synthesizer.load(bundle, "onnxruntime", threads=1)
     samples: bytes = tts.say("Hello.", seed=1, options=SpeechOptions(denoise=0.1)).samples.tobytes()
     return samples
 
 
-def flip(path: Path) -> None:
+def flip_a_bit(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
-def become_a_folder(path: Path) -> None:
+def replace_by_a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
 
@@ -59,56 +59,56 @@ DAMAGES: dict[str, Damage] = {
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "a byte short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
     "a byte long": lambda path: path.write_bytes(path.read_bytes() + b"\0"),
-    "one bit": flip,
+    "one bit": flip_a_bit,
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "a folder": become_a_folder,
+    "a folder": replace_by_a_folder,
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", [MANIFEST_NAME, *FILES])
-def test_every_file(bundle: Path, tried: Tried, name: str, damage: str) -> None:
-    """The graphs have checksums. The manifest has none: what it still says must speak the same."""
+def test_damaged_file_is_rejected_or_harmless(bundle: Path, tried: Tried, name: str, damage: str) -> None:
+    """A graph is always rejected, by its checksum; a manifest that is accepted must give the same speech."""
     tried("damaged bundles")
-    whole = speak(bundle)
+    expected = synthesize(bundle)
     DAMAGES[damage](bundle / name)
-    refusal, spoken = "", b""
+    message, samples = "", b""
     try:
-        spoken = speak(bundle)
-    except REFUSALS as error:
-        refusal = str(error)
-    assert "\n" not in refusal
-    if refusal:
-        assert str(bundle) in refusal
+        samples = synthesize(bundle)
+    except ERRORS as error:
+        message = str(error)
+    assert "\n" not in message
+    if message:
+        assert str(bundle) in message
     else:
-        assert (name, spoken) == (MANIFEST_NAME, whole)
+        assert (name, samples) == (MANIFEST_NAME, expected)
 
 
 @pytest.mark.parametrize("pair", [(a, b) for a in FILES for b in FILES if a < b])
-def test_swapped_files(bundle: Path, tried: Tried, pair: tuple[str, str]) -> None:
+def test_swapped_files_are_rejected(bundle: Path, tried: Tried, pair: tuple[str, str]) -> None:
     tried("damaged bundles")
     first, second = (bundle / name for name in pair)
     first.rename(bundle / "aside")
     second.rename(first)
     (bundle / "aside").rename(second)
     with pytest.raises(BundleError, match="SHA-256"):
-        speak(bundle)
+        synthesize(bundle)
 
 
 @AMOUNTS
-def test_damaged_manifests(bundle: Path, tried: Tried, amount: int) -> None:
+def test_damaged_manifest_is_rejected(bundle: Path, tried: Tried, amount: int) -> None:
     path, rng = bundle / MANIFEST_NAME, random.Random(amount)
     data = path.read_bytes()
     for _ in range(amount):
         damaged = mutate(data, rng)
         path.write_bytes(damaged)
-        refusal = refusal_of(bundle)
-        assert "\n" not in refusal
-        assert refusal or damaged == data  # no flipped bit speaks another voice
+        message = error_of(bundle)
+        assert "\n" not in message
+        assert message or damaged == data  # a damaged manifest is never accepted
         tried("damaged manifests")
 
 
-def refusal_of(bundle: Path) -> str:
+def error_of(bundle: Path) -> str:
     try:
         load_manifest(bundle)
     except BundleError as error:
@@ -117,6 +117,7 @@ def refusal_of(bundle: Path) -> str:
 
 
 def places_of(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield the path of every value in a JSON document."""
     yield path
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
@@ -132,8 +133,10 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_other_values(bundle: Path, tiny_bundle: Path, tried: Tried, data: st.DataObject) -> None:
-    """Sound JSON with one value replaced by anything: refused in a line, or a manifest like any other."""
+def test_replaced_value_gives_a_manifest_or_one_line(
+    bundle: Path, tiny_bundle: Path, tried: Tried, data: st.DataObject
+) -> None:
+    """Valid JSON with one value replaced by anything: it is rejected in one line, or it is a valid manifest."""
     content = json.loads((tiny_bundle / MANIFEST_NAME).read_bytes())
     place = data.draw(st.sampled_from([place for place in places_of(content) if place]))
     inner = content
@@ -142,4 +145,4 @@ def test_other_values(bundle: Path, tiny_bundle: Path, tried: Tried, data: st.Da
     inner[place[-1]] = data.draw(ANYTHING)
     (bundle / MANIFEST_NAME).write_text(json.dumps(content))
     tried("altered manifests")
-    assert "\n" not in refusal_of(bundle)
+    assert "\n" not in error_of(bundle)

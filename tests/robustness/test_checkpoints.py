@@ -1,4 +1,4 @@
-"""Damaged and hostile checkpoints: one clear line or the very same model; no traceback, no hang, no other voice."""
+"""Damaged and hostile checkpoints: a one-line error or the same model; never a traceback, a hang, another model."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from tacoglow.tests.models import layouts
 from tacoglow.tests.robustness.conftest import Tried
 from tacoglow.tests.robustness.mutations import mutate
 
-PATIENCE = 10.0  # seconds that one file may take
+MAX_SECONDS = 10.0  # to load or reject one file
 QUICK, LONG = 100, 10_000  # mutations of each file
-pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # in what a damaged pickle holds
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")  # from damaged pickles
 AMOUNTS = pytest.mark.parametrize("amount", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(scope="module")
 def files(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A checkpoint of each file format."""
+    """Write a checkpoint in each file format."""
     folder = tmp_path_factory.mktemp("files")
     with layouts.waveglow_module() as glow:
         model = layouts.waveglow_model(glow, torch.load(tiny_checkpoints.waveglow)["state_dict"])
@@ -43,50 +43,54 @@ def files(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFa
         "zip": tiny_checkpoints.tacotron2,
         "pickled": folder / "pickled.pt",
         "legacy": folder / "legacy.pt",
-        "kept": folder / "tacotron2.safetensors",
+        "safetensors": folder / "tacotron2.safetensors",
     }
 
 
-def outcome(path: Path) -> dict[str, Any] | None:
-    """The model's weights, or None if the file was refused as it should be."""
+def load_or_reject(path: Path) -> dict[str, Any] | None:
+    """Return the model's weights, or None if the file was rejected in one line that starts with its path."""
     load = load_waveglow if path.stem == "pickled" else load_tacotron2
     start = time.monotonic()
-    weights, refusal = None, f"{path}: "
+    weights, message = None, f"{path}: "
     try:
         weights = load(path).state_dict()
     except CheckpointError as error:
-        refusal = str(error)
-    assert time.monotonic() - start < PATIENCE
-    assert refusal.startswith(f"{path}: ")
-    assert "\n" not in refusal
+        message = str(error)
+    assert time.monotonic() - start < MAX_SECONDS
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
     return weights
 
 
-def same(got: dict[str, Any], expected: dict[str, Any]) -> bool:
+def are_equal(got: dict[str, Any], expected: dict[str, Any]) -> bool:
     return got.keys() == expected.keys() and all(torch.equal(got[name], expected[name]) for name in got)
 
 
 @AMOUNTS
-@pytest.mark.parametrize("kind", ["zip", "pickled", "kept"])
-def test_files_with_checksums(files: dict[str, Path], tmp_path: Path, tried: Tried, kind: str, amount: int) -> None:
-    """Whatever is damaged, a model that loads is the model that was saved."""
+@pytest.mark.parametrize("kind", ["zip", "pickled", "safetensors"])
+def test_damaged_file_with_checksums_loads_the_saved_model_or_is_rejected(
+    files: dict[str, Path], tmp_path: Path, tried: Tried, kind: str, amount: int
+) -> None:
+    """If a damaged file loads, it must give the model that was saved."""
     original, rng = files[kind], random.Random(f"{kind}{amount}")
-    data, expected = original.read_bytes(), outcome(original)
+    data, expected = original.read_bytes(), load_or_reject(original)
     assert expected is not None
     path = tmp_path / original.name
-    if kind == "kept":
+    if kind == "safetensors":
         path.with_suffix(".json").write_bytes(original.with_suffix(".json").read_bytes())
     for _ in range(amount):
         path.write_bytes(mutate(data, rng))
-        got = outcome(path)
-        assert got is None or same(got, expected)
+        got = load_or_reject(path)
+        assert got is None or are_equal(got, expected)
         tried(f"damaged {kind} checkpoints")
 
 
 @AMOUNTS
 @pytest.mark.parametrize("kind", ["zip", "pickled"])
-def test_pickles_in_a_sound_file(files: dict[str, Path], tmp_path: Path, tried: Tried, kind: str, amount: int) -> None:
-    """The structure is damaged and the checksums are right, as in a file made to harm."""
+def test_damaged_pickle_with_valid_checksums_loads_or_is_rejected(
+    files: dict[str, Path], tmp_path: Path, tried: Tried, kind: str, amount: int
+) -> None:
+    """The structure is damaged but the checksums are valid, as in a malicious file."""
     original, rng = files[kind], random.Random(f"{kind}{amount}pickle")
     with zipfile.ZipFile(original) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -98,39 +102,43 @@ def test_pickles_in_a_sound_file(files: dict[str, Path], tmp_path: Path, tried: 
             for member, data in members.items():
                 archive.writestr(member, mutate(data, rng) if member == name else data)
         path.write_bytes(buffer.getvalue())
-        outcome(path)
+        load_or_reject(path)
         tried("damaged pickles")
 
 
 @AMOUNTS
-def test_the_older_format(files: dict[str, Path], tmp_path: Path, tried: Tried, amount: int) -> None:
-    """It has no checksum: half of the damage lands in its structure here, the rest where it may."""
+def test_damaged_legacy_file_loads_or_is_rejected(
+    files: dict[str, Path], tmp_path: Path, tried: Tried, amount: int
+) -> None:
+    """The legacy format has no checksums: half of the cases damage its structure, the others any part of it."""
     rng, data, path = random.Random(amount), files["legacy"].read_bytes(), tmp_path / "legacy.pt"
-    structure = data.rindex(b"decoder") + 1000  # bytes: past the last name, where the storages begin
+    structure = data.rindex(b"decoder") + 1000  # bytes up to about here: names and structure, then the storages
     for _ in range(amount):
-        whole = rng.random() < 0.5
-        path.write_bytes(mutate(data, rng) if whole else mutate(data[:structure], rng) + data[structure:])
-        outcome(path)
+        anywhere = rng.random() < 0.5
+        path.write_bytes(mutate(data, rng) if anywhere else mutate(data[:structure], rng) + data[structure:])
+        load_or_reject(path)
         tried("damaged legacy checkpoints")
 
 
 @AMOUNTS
-def test_descriptions(files: dict[str, Path], tmp_path: Path, tried: Tried, amount: int) -> None:
-    """The JSON beside a safetensors file."""
-    original, rng, path = files["kept"], random.Random(amount), tmp_path / "tacotron2.safetensors"
+def test_damaged_description_loads_the_saved_model_or_is_rejected(
+    files: dict[str, Path], tmp_path: Path, tried: Tried, amount: int
+) -> None:
+    """The description is the JSON file next to a safetensors file."""
+    original, rng, path = files["safetensors"], random.Random(amount), tmp_path / "tacotron2.safetensors"
     path.write_bytes(original.read_bytes())
     data, expected = original.with_suffix(".json").read_bytes(), load_tacotron2(original)
     for _ in range(amount):
         path.with_suffix(".json").write_bytes(mutate(data, rng))
-        if outcome(path) is not None:  # a space more, say
+        if load_or_reject(path) is not None:  # e.g. one more space
             got = load_tacotron2(path)
             assert (got.config, got.audio) == (expected.config, expected.audio)
         tried("damaged descriptions")
 
 
 @pytest.mark.slow
-def test_coverage_guided(files: dict[str, Path], tmp_path: Path, tried: Tried) -> None:
-    """atheris, where it is installed: it keeps the inputs that reach new code, and damages those further."""
+def test_coverage_guided_fuzzing_finds_nothing(files: dict[str, Path], tmp_path: Path, tried: Tried) -> None:
+    """atheris keeps the inputs that reach new code, and mutates them further. Skipped if it is not installed."""
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is not installed: pip install tacoglow[fuzz]")
     with zipfile.ZipFile(files["pickled"]) as archive:

@@ -1,4 +1,4 @@
-"""Exports that are interrupted, crowded or out of room leave a whole bundle or none."""
+"""Exports that are killed, run concurrently or run out of disk space leave a complete bundle or none."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tacoglow.tests.conftest import TinyCheckpoints
 from tacoglow.tests.robustness.conftest import Tried
 
 KILLS = pytest.mark.parametrize("kills", [1, pytest.param(40, marks=pytest.mark.slow)])
-LINES = 14  # that an export says, from its first step to its last
-SLOWEST = 120.0  # seconds of one tiny export, on a crowded machine
+LINES = 14  # printed by one export
+TIMEOUT = 120.0  # seconds for one tiny export, on a busy machine
 
 
 @pytest.fixture
 def command(tiny_checkpoints: TinyCheckpoints) -> list[str]:
-    """Exports the tiny voice; the folder is to be added."""
+    """Return a command that exports the tiny voice; append the bundle's folder."""
     files = tiny_checkpoints
     script = "import sys; from tacoglow import cli; sys.argv[0] = 'export-onnx'; cli.export_onnx_main()"
     options = ["--tacotron2", files.tacotron2, "--waveglow", files.waveglow, "--config", files.voice, "-o"]
@@ -42,31 +42,33 @@ def start(command: list[str], bundle: Path) -> subprocess.Popen[str]:
 
 def export(command: list[str], bundle: Path) -> tuple[int, str]:
     process = start(command, bundle)
-    _, said = process.communicate(timeout=SLOWEST)
-    return process.returncode, said
+    _, output = process.communicate(timeout=TIMEOUT)
+    return process.returncode, output
 
 
-def assert_whole(bundle: Path) -> None:
+def assert_complete(bundle: Path) -> None:
     assert len(Synthesizer.load(bundle).say("Hello.", seed=1).samples) > 0
 
 
-def test_two_at_once(command: list[str], tmp_path: Path, tried: Tried) -> None:
-    """Either may come last or give way with an error in one line; a whole bundle is there in every case."""
+def test_two_exports_at_once_leave_a_complete_bundle(command: list[str], tmp_path: Path, tried: Tried) -> None:
+    """Either may finish last, and one may fail with a one-line error; the bundle is complete in any case."""
     bundle = tmp_path / "voice"
     processes = [start(command, bundle) for _ in range(2)]
-    ends = [(process.communicate(timeout=SLOWEST)[1], process.returncode) for process in processes]
+    ends = [(process.communicate(timeout=TIMEOUT)[1], process.returncode) for process in processes]
     assert any(code == 0 for _, code in ends)
-    for said, code in ends:
+    for output, code in ends:
         assert code in (0, 2)
-        assert "Traceback" not in said
-    assert_whole(bundle)
+        assert "Traceback" not in output
+    assert_complete(bundle)
     assert [path.name for path in tmp_path.iterdir()] == ["voice"]
     tried("pairs of exports")
 
 
 @KILLS
-def test_killed(command: list[str], tmp_path: Path, tried: Tried, kills: int) -> None:
-    """kill -9 at any moment: no bundle or a whole one; and the next export works in the same place."""
+def test_killed_exports_leave_a_complete_bundle_or_none(
+    command: list[str], tmp_path: Path, tried: Tried, kills: int
+) -> None:
+    """After kill -9 at any moment there is no bundle or a complete one, and the next export there succeeds."""
     bundle, rng = tmp_path / "voice", random.Random(kills)
     for _ in range(kills):
         process = start(command, bundle)
@@ -77,17 +79,17 @@ def test_killed(command: list[str], tmp_path: Path, tried: Tried, kills: int) ->
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if bundle.exists():
-            assert_whole(bundle)
+            assert_complete(bundle)
         tried("killed exports")
-    code, said = export(command, bundle)
-    assert code == 0, said
-    assert_whole(bundle)
-    assert [path.name for path in tmp_path.iterdir()] == ["voice"]  # nothing of the killed ones is left
+    code, output = export(command, bundle)
+    assert code == 0, output
+    assert_complete(bundle)
+    assert [path.name for path in tmp_path.iterdir()] == ["voice"]  # nothing is left of the killed exports
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KiB, where this may be mounted."""
+    """Mount a disk of 64 KiB; skip the test without permission to."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -99,17 +101,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("what", ["export-onnx", "convert"])
-def test_full_disk(command: list[str], small_disk: Path, tried: Tried, what: str) -> None:
-    if what == "convert":
+@pytest.mark.parametrize("name", ["export-onnx", "convert"])
+def test_full_disk_is_a_one_line_error(command: list[str], small_disk: Path, tried: Tried, name: str) -> None:
+    if name == "convert":
         command[2] = command[2].replace("export-onnx", "tacoglow").replace("export_onnx_main", "main")
         command[3:3] = ["convert"]
         place = command.index("--config")
         del command[place : place + 2]
-    code, said = export(command, small_disk / "voice")
-    assert code == 2, said
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("error: ")
-    assert "No space left on device" in said.splitlines()[-1]
+    code, output = export(command, small_disk / "voice")
+    assert code == 2, output
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("error: ")
+    assert "No space left on device" in output.splitlines()[-1]
     assert not [path for path in small_disk.rglob("*") if path.is_file()]
     tried("full disks")
