@@ -66,6 +66,13 @@ def test_every_graph_builds_once(
     assert not again.fractions
 
 
+def test_hifigan_builds(rtx: TensorRT, hifigan_bundle: Path, tmp_path: Path, progress: RecordingProgress) -> None:
+    request = EngineRequest(ADA, folder=tmp_path, graphs=("hifigan",))
+    engines = get_or_build_engines(hifigan_bundle, load_manifest(hifigan_bundle), rtx, request, progress)
+    assert tuple(engines) == ("hifigan",)
+    assert set(engines["hifigan"].engine_key.profile) == {"B", "F"}
+
+
 def test_exact_or_compatible_engine(
     rtx: TensorRT, tiny_bundle: Path, manifest: Manifest, tmp_path: Path, progress: RecordingProgress
 ) -> None:
