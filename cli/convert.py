@@ -35,7 +35,7 @@ def convert(
         raise ExportError("give at least one of --tacotron2 T.pt, --waveglow W.pt and --hifigan G.pt")
     check_writable(output, "-o", is_folder=True)
     from ..export.folders import created_directory
-    from ..models import load_hifigan, load_tacotron2, load_waveglow
+    from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 
     # Load all before writing any, so that an invalid checkpoint leaves the folder unchanged.
     models = {

@@ -34,6 +34,7 @@ def doctor() -> None:
     from .. import __version__
     from ..runtime.backends import BACKENDS, backend_class
     from ..runtime.backends.cuda.driver import find_driver, install_command
+    from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import default_folder
 
     console = Console()
@@ -61,6 +62,8 @@ def doctor() -> None:
         note(f"NVIDIA driver: CUDA {driver.version // 1000}.{driver.version % 1000 // 10}, {driver.gpus} GPU(s)")
     note(f"for a GPU: {install_command()}")
     note(f"engine cache: {default_folder()}")
+    for verdict in kept_verdicts(default_folder()):
+        note(f"decoder on {verdict.gpu}, graph {verdict.graph_sha256[:12]}…: {verdict.line}")
     if _version("onnxruntime") and _version("onnxruntime-gpu"):
         note(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; keep one: "

@@ -11,6 +11,8 @@ import typer
 
 from .options import (
     AttentionStop,
+    DecoderChoice,
+    DecoderOption,
     Denoise,
     Engines,
     GateThreshold,
@@ -54,6 +56,7 @@ def infer(
     ] = "auto",
     device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
     engines: Engines = None,
+    decoder: DecoderOption = DecoderChoice.auto,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Sigma = None,
     denoise: Denoise = 0.0,
@@ -85,7 +88,7 @@ def infer(
     if vocoder_only is not None:
         if text is not None or input_file is not None or stream or plot is not None or as_json:
             raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
-        synthesizer = _load(bundle, backend, device, threads, engines)
+        synthesizer = _load(bundle, backend, device, threads, engines, decoder)
         _vocode(synthesizer, vocoder_only, output or Path("speech.wav"), seed, SpeechOptions(sigma, denoise), wav)
         return
     phrases = _phrases(text, input_file)
@@ -93,7 +96,7 @@ def infer(
     output = output or Path("speech" if is_folder else "speech.wav")
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
     if stream:
-        synthesizer = _load(bundle, backend, device, threads, engines)
+        synthesizer = _load(bundle, backend, device, threads, engines, decoder)
         _write_stream(synthesizer, phrases, seed, options, output, raw, wav)
         return
     outputs = _output_paths(output, plot, len(phrases), is_folder)
@@ -101,7 +104,7 @@ def infer(
         from ..runtime.plot import check_plot
 
         check_plot(outputs[0][1] or plot)  # all paths have the same suffix
-    synthesizer = _load(bundle, backend, device, threads, engines)
+    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
     audios = _synthesize(synthesizer, phrases, seed, options)
     reports = []
     for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
@@ -158,11 +161,15 @@ def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) 
     return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
 
 
-def _load(bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None) -> Synthesizer:
+def _load(
+    bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None, decoder: DecoderChoice
+) -> Synthesizer:
     from ..runtime.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines)
+    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines, decoder.value)
     print_status(f"backend: {synthesizer.backend.choice}")
+    if synthesizer.backend.decoder:
+        print_status(f"decoder: {synthesizer.backend.decoder}")
     return synthesizer
 
 

@@ -21,6 +21,7 @@ def inspect(
     """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
     from rich.console import Console
 
+    from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import EngineCache
     from ..runtime.bundle import graph_path, load_manifest
 
@@ -38,6 +39,9 @@ def inspect(
     entries = [entry for entry in EngineCache(engines).entries() if _is_built_from(entry, manifest)]
     if entries:
         console.print(_engines(entries))
+    for verdict in kept_verdicts(EngineCache(engines).folder):
+        if verdict.graph_sha256 == manifest.graphs["decoder_step"].sha256:
+            console.print(f"decoder on {verdict.gpu}: {verdict.line}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _facts(manifest: Manifest) -> object:

@@ -36,7 +36,7 @@ def _read_npy(path: Path) -> NDArray[np.generic]:
 
 
 def _read_pt(path: Path) -> NDArray[np.generic]:
-    from ..models.archives import open_archive, read_tensor
+    from ..models.archives import open_archive, read_tensors
     from ..models.errors import CheckpointError
     from ..models.pickles import TensorRecord
 
@@ -45,7 +45,7 @@ def _read_pt(path: Path) -> NDArray[np.generic]:
             if not isinstance(archive.content, TensorRecord):
                 found = type(archive.content).__name__
                 raise RequestError(f"{path}: expected one tensor [bands, frames], got {found}; save the mel alone")
-            mel: NDArray[np.generic] = read_tensor(archive, archive.content).float().numpy()
+            mel: NDArray[np.generic] = read_tensors(archive, {"mel": archive.content})["mel"].float().numpy()
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return mel

@@ -24,6 +24,12 @@ class Published(str, Enum):
     nvidia = "nvidia"
 
 
+class DecoderChoice(str, Enum):
+    auto = "auto"
+    fused = "fused"
+    engine = "engine"
+
+
 class Wav(str, Enum):
     int16 = "int16"
     float32 = "float32"
@@ -46,6 +52,10 @@ AttentionStop = Annotated[
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Wav, typer.Option(help="Sample format of the wav file.")]
+DecoderOption = Annotated[
+    DecoderChoice,
+    typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
+]
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 
@@ -65,7 +75,7 @@ class VoiceCheckpoints:
 
     def load(self, hop_length: float | None = None) -> tuple[Tacotron2, Vocoder]:
         """Load both models and print their families. hop_length (samples): for a WaveGlow that does not state it."""
-        from ..models import load_hifigan, load_tacotron2, load_waveglow
+        from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 
         acoustic = load_tacotron2(self.tacotron2)
         print_status(f"tacotron2     {acoustic.family}")

@@ -5,13 +5,13 @@ YAML is read as data: tags, which SpeechBrain's and NeMo's own loaders execute, 
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
+from .safetensors_format import read_json
 
 NEMO_CONFIG = "model_config.yaml"  # in a .nemo file, and what unpacking it leaves next to the weights
 YAML_NAMES = (NEMO_CONFIG, "hyperparams.yaml", "config.yaml", "config.yml")
@@ -26,11 +26,12 @@ def read_adjacent_config(path: Path) -> Mapping[str, Any]:
     inside = _nemo_config(path)
     if inside is not None:
         return _parse_yaml(inside, path)
-    for name in ("config.json", *YAML_NAMES):
+    if (path.parent / "config.json").is_file():
+        return _read_json(path.parent / "config.json")
+    for name in YAML_NAMES:
         file = path.parent / name
         if file.is_file() and file.stat().st_size <= MAX_BYTES:
-            content = file.read_bytes()
-            return _parse_json(content) if name == "config.json" else _parse_yaml(content, file)
+            return _parse_yaml(file.read_bytes(), file)
     return {}
 
 
@@ -47,10 +48,10 @@ def _nemo_config(path: Path) -> bytes | None:
     return None
 
 
-def _parse_json(content: bytes) -> Mapping[str, Any]:
+def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
+        found = read_json(path)
+    except (OSError, ValueError, RecursionError):  # ValueError: of CheckpointError too
         return {}
     return found if isinstance(found, dict) else {}
 

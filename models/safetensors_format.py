@@ -23,6 +23,8 @@ from .vocoder import Vocoder
 FORMAT = "tacoglow model"
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
+MAX_HEADER = 8 << 20  # bytes; a published WaveGlow's has 0.1 million
+MAX_JSON = 16 << 20  # bytes, as for a manifest
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def encode_model(model: Tacotron2 | Vocoder, name: str) -> tuple[bytes, bytes]:
 def _digest(weights: bytes, described: Mapping[str, Any]) -> str:
     """Compute the SHA-256 of the weights and of all entries of the JSON except the digest itself."""
     rest = {key: value for key, value in described.items() if key != "sha256"}
-    return hashlib.sha256(weights + json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(weights)
+    digest.update(json.dumps(rest, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _is_batch_counter(key: str) -> bool:
@@ -68,6 +72,9 @@ def read_model(path: Path) -> SavedModel:
     from safetensors.torch import load
 
     described = _read_description(path.with_suffix(".json"))
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+            raise CheckpointError("not a safetensors file (header too large); convert the checkpoint again")
     weights = path.read_bytes()
     if _digest(weights, described) != described.get("sha256"):
         raise CheckpointError(
@@ -83,12 +90,33 @@ def read_model(path: Path) -> SavedModel:
     )
 
 
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises CheckpointError if it is too large or states a key twice, ValueError if not JSON.
+
+    RecursionError for deep nesting, OSError if it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise CheckpointError(f"{path.name} is larger than {MAX_JSON >> 20} MiB, which no description of a model is")
+    return json.loads(data, object_pairs_hook=_without_duplicates)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise CheckpointError("a key occurs twice in the JSON file next to it; convert the checkpoint again")
+    return found
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     again = "convert the checkpoint again"
     if not path.is_file():
         raise CheckpointError(f"{path.name} is missing from the same folder; {again}")
     try:
-        described = json.loads(path.read_bytes())
+        described = read_json(path)
+    except CheckpointError:
+        raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} next to it is not JSON; {again}") from error
     version = described.get("format_version") if isinstance(described, dict) else None

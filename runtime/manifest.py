@@ -44,6 +44,7 @@ class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols: tuple[str, ...]  # in id order
     cleaners: tuple[str, ...]
+    tables: GraphFile | None = None  # data for the front end in other languages; absent before format 1.2
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

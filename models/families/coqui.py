@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from ..weights import dimension
 from .layout import Layout
 from .state import State
@@ -115,7 +115,7 @@ def _check_settings(config: Mapping[str, Any]) -> None:
             )
         if value is not None and value != same:
             raise CheckpointError(
-                f"a Coqui TTS model with an unsupported {name}: expected {same!r} as in NVIDIA's, got {value!r}"
+                f"a Coqui TTS model with an unsupported {name}: expected {same!r} as in NVIDIA's, got {shown(value)}"
             )
 
 
@@ -142,7 +142,7 @@ def convert_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if weight is None or bias is None or projection is None or offset is None:
         raise CheckpointError("decoder.stopnet or decoder.linear_projection is missing")
     width = dimension(tensors, "decoder.decoder_rnn.weight_hh", 1)
-    if weight.ndim != 2 or projection.ndim != 2 or weight.shape[1] != width + projection.shape[0]:
+    if weight.ndim != 2 or projection.ndim != 2 or len(weight) != 1 or weight.shape[1] != width + projection.shape[0]:
         raise CheckpointError(
             "decoder.stopnet.1.weight: expected one column per value of the decoder's state and of a frame, "
             f"got {list(weight.shape)}"

@@ -153,6 +153,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.n_mel_channels = root["audio"]["n_mel_channels"].integer(1, count_max);
   for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
   for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
+  if (root["text"].has("tables")) manifest.text_tables = read_file(root["text"]["tables"]);
   const JsonNode decoder = root["decoder"], vocoder = root["vocoder"];
   manifest.gate_threshold = decoder["gate_threshold"].number();
   if (manifest.gate_threshold <= 0 || manifest.gate_threshold >= 1)
