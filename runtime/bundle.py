@@ -31,7 +31,7 @@ def load_manifest(bundle: Path) -> Manifest:
         content = path.read_bytes()
         raw = msgspec.json.decode(content)
         _check_version(path, raw)
-        if raw.get("format_minor", 0) in (0, 1) and isinstance(raw.get("vocoder"), dict):
+        if raw.get("format_minor", 0) in (0, 1, 2) and isinstance(raw.get("vocoder"), dict):
             raw["vocoder"].setdefault("kind", "waveglow")  # these minor versions do not state it
         manifest = msgspec.convert(raw, Manifest)
         _check_consistency(manifest)

@@ -15,7 +15,7 @@ import msgspec
 from .errors import BundleError
 
 FORMAT_VERSION = 1
-FORMAT_MINOR = 2  # every minor version up to this one can be read
+FORMAT_MINOR = 3  # every minor version up to this one can be read
 ACOUSTIC_GRAPHS = ("encoder", "decoder_step", "postnet")
 DENOISER = "denoiser"
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")

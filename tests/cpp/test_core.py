@@ -86,7 +86,7 @@ def write_manifest(bundle: Path, folder: Path, change: Callable[[dict[str, Any]]
     [
         (lambda m: m.pop("audio"), "lacks the field 'audio'"),
         (lambda m: m.update(format_version=2), "format_version 2 is newer than the 1 that this version reads"),
-        (lambda m: m.update(format_minor=3), "format_minor 3 is newer than the 2 that this version reads; upgrade"),
+        (lambda m: m.update(format_minor=4), "format_minor 4 is newer than the 3 that this version reads; upgrade"),
         (lambda m: m.update(format_minor=-1), "$.format_minor: expected a whole number from 0"),
         (
             lambda m: m.update(synthesis=SYNTHESIS_OTHERS | {"segment_frames": 0}),

@@ -11,7 +11,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1, format_minor = 2;
+constexpr std::int64_t format_version = 1, format_minor = 3;
 constexpr const char* manifest_name = "manifest.json";
 constexpr const char* vocoder_kinds[] = {"waveglow", "hifigan"};
 constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
@@ -130,7 +130,7 @@ Synthesis read_synthesis(const JsonNode& node) {
 }
 
 void read_vocoder(const JsonNode& node, Manifest& manifest) {
-  if (node.has("kind")) manifest.vocoder = node["kind"].text();  // not stated before format 1.2
+  if (node.has("kind")) manifest.vocoder = node["kind"].text();  // not stated before format 1.3
   if (std::find(std::begin(vocoder_kinds), std::end(vocoder_kinds), manifest.vocoder) == std::end(vocoder_kinds))
     node["kind"].fail("expected waveglow or hifigan");
   if (manifest.vocoder == "waveglow") {
