@@ -17,6 +17,7 @@ from tacoglow.export import export_onnx
 from tacoglow.models import load_hifigan
 from tacoglow.models.vocoder import Vocoder
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.tests.tolerances import HIFIGAN_STREAM
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +83,6 @@ def test_streams_of_trained_weights_are_the_whole(name: str, demo: Models, gener
         stream = voice.stream("Hello world, I missed you.", chunk_frames=chunk, options=options)
         joined = np.concatenate(list(stream))
         print(f"{name}, {chunk} frames per segment: {np.abs(joined - whole).max():.1e}")
-        assert np.array_equal(joined, whole)
+        assert np.abs(joined - whole).max() < HIFIGAN_STREAM
     narrow = voice.stream("Hello world, I missed you.", chunk_frames=16, context_frames=5, options=options)
     assert np.abs(np.concatenate(list(narrow)) - whole).max() > 0.01
