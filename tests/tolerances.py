@@ -17,7 +17,7 @@ HIFIGAN = 1e-6
 HIFIGAN_GRAPH = 1e-5
 
 # A stream of a trained V1 with its whole receptive field against unstreamed speech: ONNX Runtime's kernels sum windows
-# of another length in another order, in the postnet and in the generator. Measured: 1e-5; with 5 frames of context, 0.4.
+# of another length in another order, in the postnet and in the generator. Measured: 1e-5; with 5 frames of context 0.4.
 HIFIGAN_STREAM = 5e-5
 
 # The same in float16: 11 bits of mantissa over values up to 4, through the recurrence.
