@@ -25,6 +25,7 @@ class Published(str, Enum):
 
 class Wav(str, Enum):
     int16 = "int16"
+    int24 = "int24"
     float32 = "float32"
 
 
@@ -44,7 +45,7 @@ AttentionStop = Annotated[
     bool, typer.Option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
-WavOption = Annotated[Wav, typer.Option(help="Sample format of the wav file.")]
+WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 

@@ -13,8 +13,8 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.wav_writer import to_int16
 
 CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
 TEXT = "I missed you, and the rest."

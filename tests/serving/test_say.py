@@ -12,8 +12,8 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.wav_writer import to_int16
 
 from .server import ROOT, TritonServer
 
