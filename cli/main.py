@@ -121,7 +121,10 @@ def _run(app: typer.Typer) -> None:
     warnings.showwarning = _show_warning
     try:
         with ending_promptly():
-            sys.exit(app(standalone_mode=False))
+            code = app(standalone_mode=False)
+        if code == EXIT_CODE:  # how typer reports an interrupt
+            raise typer.Abort
+        sys.exit(code)
     except _UsageError as error:
         _reject_usage(error)
     except typer.Abort:

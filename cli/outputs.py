@@ -84,13 +84,14 @@ def plan_outputs(
 
 def check_outputs_apart(outputs: Outputs, bundle: Path, inputs: Iterable[Path]) -> None:
     """Raises RequestError if an output would replace what is read: a file of the bundle, or the list of texts."""
+    from ..runtime.bundle import MANIFEST_NAME
     from ..runtime.errors import RequestError
 
     places = [(outputs.path, "-o")] if str(outputs.path) != "-" else []
     places += [] if outputs.plot is None else [(outputs.plot, "--plot")]
     for path, option in places:
         resolved, inside = path.resolve(), bundle.resolve()
-        if inside.is_dir() and (resolved == inside or inside in resolved.parents):
+        if (inside / MANIFEST_NAME).is_file() and (resolved == inside or inside in resolved.parents):
             raise RequestError(f"{path}: lies in the bundle {bundle}; give another place with {option}")
         for source in inputs:
             if source.exists() and path.exists() and path.samefile(source) and path.is_file():

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
@@ -83,7 +84,8 @@ class SpeechOutput:
         if self._partial is not None:
             self._partial.discard()
         elif self.path != STANDARD_OUTPUT:
-            self._sink.close()
+            with suppress(OSError):  # a full device fails once more when its buffer is flushed
+                self._sink.close()
 
     def __enter__(self) -> SpeechOutput:
         return self

@@ -168,12 +168,13 @@ def _draw_gates(axes: Any, parts: list[_Part], threshold: float) -> None:
 def _token_labels(audio: Audio, symbols: tuple[str, ...]) -> list[tuple[int, str]]:
     """(token, label): every token of a short text, the words of a longer one, thinned to what the axis has room for."""
     spoken = [symbols[token] for utterance in audio.utterances for token in utterance.token_ids]
+    starts = set(np.cumsum([len(utterance.token_ids) for utterance in audio.utterances]).tolist())  # of pieces
     if len(spoken) <= MOST_SINGLE_TOKENS:
         return [(i, _label(symbol)) for i, symbol in enumerate(spoken)]
     words: list[tuple[int, str]] = []
     is_within = False
     for i, symbol in enumerate(spoken):
-        if is_within and not symbol.isspace():
+        if is_within and i not in starts and not symbol.isspace():
             words[-1] = (words[-1][0], words[-1][1] + _label(symbol))
         elif not symbol.isspace():
             words.append((i, _label(symbol)))

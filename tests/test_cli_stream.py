@@ -37,7 +37,7 @@ def test_raw_samples_on_standard_output(tiny_bundle: Path, expected: np.ndarray)
         check=True,
     )
     np.testing.assert_array_equal(np.frombuffer(done.stdout, "<i2"), expected)
-    assert done.stderr.startswith(b"backend: ")
+    assert done.stderr == b"CPU (onnxruntime)\n"
 
 
 def test_wav_on_standard_output_has_an_unknown_length(tiny_bundle: Path, expected: np.ndarray) -> None:
