@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacoglow import Audio, Synthesizer
+from tacoglow import Audio, SpeechOptions, Synthesizer
 from tacoglow.runtime import plot
 from tacoglow.runtime.pieces import pause_after
 
@@ -31,22 +31,21 @@ def draw(voice: Synthesizer, audio: Audio, monkeypatch: pytest.MonkeyPatch, thre
 def test_every_token_has_its_character(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = draw(voice, voice.say("Hi, {AE1 N D} so."), monkeypatch)
     _, _, alignment, _ = figure.axes[:4]
-    assert [label.get_text() for label in alignment.get_yticklabels()] == list("hi,␣") + ["AE1", "N", "D"] + list(
-        "␣so."
-    )
+    labels = [label.get_text() for label in alignment.get_yticklabels()]
+    assert labels == ["h", "i", ",", "␣", "AE1", "N", "D", "␣", "s", "o", "."]
     assert list(alignment.get_yticks()) == [i + 0.5 for i in range(11)]
 
 
 def test_threshold_and_end_are_marked(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tacoglow import SpeechOptions
-
-    audio = voice.say("I missed you.", options=SpeechOptions(gate_threshold=0.0001))
-    assert audio.stop_reason == "gate"
-    gate = draw(voice, audio, monkeypatch, 0.0001).axes[3]
+    unended = voice.say("I missed you.", options=SpeechOptions(gate_threshold=0.999999)).utterances[0].gate
+    threshold = float(unended[5:].max()) - 1e-6
+    expected = int((unended > threshold).argmax())
+    audio = voice.say("I missed you.", options=SpeechOptions(gate_threshold=threshold))
+    gate = draw(voice, audio, monkeypatch, threshold).axes[3]
     horizontal, vertical = gate.lines[0], gate.lines[-1]
-    assert set(horizontal.get_ydata()) == {0.0001}
-    assert set(vertical.get_xdata()) == {pytest.approx(audio.seconds)}
-    assert gate.texts[0].get_text() == f"gate fired, frame {len(audio.utterances[0].gate)}"
+    assert set(horizontal.get_ydata()) == {threshold}
+    assert list(vertical.get_xdata()) == pytest.approx([audio.seconds] * 2)
+    assert gate.texts[0].get_text() == f"gate fired, frame {expected}"
     limited = voice.say("I missed you.", options=SpeechOptions(max_frames=5, gate_threshold=0.999999))
     assert draw(voice, limited, monkeypatch).axes[3].texts[0].get_text() == "frame limit, frame 5"
 
