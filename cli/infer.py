@@ -13,6 +13,8 @@ from .interrupt import completed_at_interrupt
 from .lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
 from .options import (
     AttentionStop,
+    DecoderChoice,
+    DecoderOption,
     Denoise,
     Engines,
     GateThreshold,
@@ -67,6 +69,7 @@ def infer(
     ] = "auto",
     device: Annotated[Optional[int], typer.Option(min=0, help="Index of the GPU.", show_default="0")] = None,
     engines: Engines = None,
+    decoder: DecoderOption = DecoderChoice.auto,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Sigma = None,
     denoise: Denoise = 0.0,
@@ -99,7 +102,7 @@ def infer(
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
     spoken_text = _text(text) if input_file is None else ""
-    synthesizer = _load(bundle, backend, device, threads, engines)
+    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
     if input_file is None:
         skipped: list[dict[str, Any]] = []
         reports = _speak_text(synthesizer, spoken_text, seed, options, outputs, stream)
@@ -158,17 +161,27 @@ def _text(text: str | None) -> str:
     return content
 
 
-def _load(bundle: Path, backend: str, device: int | None, threads: int | None, engines: Path | None) -> Synthesizer:
+def _load(
+    bundle: Path,
+    backend: str,
+    device: int | None,
+    threads: int | None,
+    engines: Path | None,
+    decoder: DecoderChoice,
+) -> Synthesizer:
     from ..runtime.backends.cuda.driver import find_driver
     from ..runtime.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines)
+    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines, decoder.value)
     opened = synthesizer.backend
     driver = None if opened.runs_asynchronously else find_driver()
     # Where there is a GPU that is not used, the user should know why; the other reasons are in `tacoglow doctor`.
     print_status(opened.choice if driver is not None and driver.gpus else f"{opened.device} ({opened.name})")
+    if opened.decoder:
+        print_status(f"decoder: {opened.decoder}")
     without_effect = {
         "--device": device is not None and not opened.runs_asynchronously,
+        "--decoder": decoder is not DecoderChoice.auto and not opened.runs_asynchronously,
         "--threads": threads is not None and opened.runs_asynchronously,
         "--engines": engines is not None and not opened.name.startswith("tensorrt"),
     }

@@ -23,6 +23,12 @@ class Published(str, Enum):
     nvidia = "nvidia"
 
 
+class DecoderChoice(str, Enum):
+    auto = "auto"
+    fused = "fused"
+    engine = "engine"
+
+
 class Wav(str, Enum):
     int16 = "int16"
     int24 = "int24"
@@ -46,6 +52,10 @@ AttentionStop = Annotated[
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
+DecoderOption = Annotated[
+    DecoderChoice,
+    typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
+]
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 

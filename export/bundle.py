@@ -28,6 +28,7 @@ from .errors import ExportError
 from .folders import atomic_directory
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .parity import TOLERANCES, ParityReference, measure_parity
+from .text_tables import write_text_tables
 from .to_onnx import opset_for, write_onnx
 from .voice import VoiceFile, audio_format, text_entry, voice_entry
 
@@ -87,7 +88,7 @@ def export_onnx(
             generator=f"tacoglow {__version__}",
             voice=voice_entry(voice),
             audio=audio,
-            text=text_entry(voice, tacotron2),
+            text=msgspec.structs.replace(text_entry(voice, tacotron2), tables=write_text_tables(folder)),
             decoder=DecoderSettings(
                 gate_threshold=tacotron2.config.gate_threshold,
                 frames_per_step=tacotron2.config.n_frames_per_step,

@@ -15,7 +15,7 @@ import msgspec
 from .errors import BundleError
 
 FORMAT_VERSION = 1
-FORMAT_MINOR = 1  # every minor version up to this one can be read
+FORMAT_MINOR = 2  # every minor version up to this one can be read
 GRAPH_NAMES = ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
 ALWAYS_USED = GRAPH_NAMES[:-1]  # the denoiser is opened, and its engine built, at its first use
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
@@ -44,6 +44,7 @@ class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols: tuple[str, ...]  # in id order
     cleaners: tuple[str, ...]
+    tables: GraphFile | None = None  # data for the front end in other languages; absent before format 1.2
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

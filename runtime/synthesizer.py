@@ -16,7 +16,7 @@ from ..text import FrontEnd
 from .acoustic import AcousticModel, group_into_batches
 from .audio import Audio, Utterance
 from .backends import open_backend
-from .backends.base import Backend, BackendOptions
+from .backends.base import Backend, BackendOptions, Decoder
 from .bundle import load_manifest
 from .decoder import DecodedItem
 from .errors import RequestError
@@ -50,15 +50,17 @@ class Synthesizer:
         device: int = 0,
         threads: int | None = None,
         engines: str | Path | None = None,
+        decoder: Decoder = "auto",
     ) -> Synthesizer:
         """Open a bundle written by export-onnx.
 
         backend: "auto" selects the first available one. device: index of the GPU, for backends that run on one.
         threads: CPU threads; None: all usable cores. engines: folder of the engine cache; None: the user's own. Missing
-        engines are built, which takes minutes.
+        engines are built, which takes minutes. decoder: what runs decoder steps on a GPU, "fused" (one kernel) or
+        "engine"; "auto" selects the fused one where it has proved itself on this GPU.
         Raises BundleError or BackendError.
         """
-        options = BackendOptions(threads, device, None if engines is None else Path(engines))
+        options = BackendOptions(threads, device, None if engines is None else Path(engines), decoder)
         return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options))
 
     def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None) -> Audio:

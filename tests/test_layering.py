@@ -61,6 +61,8 @@ LAZY = {
     "runtime/serving/client.py": {"tritonclient"},
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
     "runtime/backends/cuda/stream.py": {"cuda"},
+    "runtime/backends/cuda/fused/kernel.py": {"cuda"},
+    "runtime/backends/cuda/fused/weights.py": {"onnx"},
 }
 # Distribution -> its import name, if that is not the distribution's name.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}

@@ -34,3 +34,14 @@ DEVICE = {"fp32": 1e-4, "fp16": 2e-2}
 
 # The first twenty frames of mel on a GPU against the CPU: the same through a decoder that feeds on its own output.
 DEVICE_MEL = {"fp32": 1e-2, "fp16": 0.5}
+
+# The fused decoder's kernel over six steps of random weights. Against a model of its schedule, which rounds halves as
+# the kernel does: one half may round the other way. Against float32: half precision's rounding.
+FUSED_SCHEDULE = 2e-3
+FUSED_FLOAT32 = 2e-2
+
+# The kernel over 30 steps of the demo voice, against float32, of each output's norm: twice what half precision costs a
+# voice whose weights are not exact in it (1.5e-4). Measured: 4e-5 to 1e-4.
+FUSED_DEMO = 3e-4
+# The same in errors of the model that rounds as the kernel does, for the states too, which the loop amplifies more.
+FUSED_TIMES_ROUNDING = 2

@@ -68,8 +68,8 @@ def _try_to_open(kind: type[Backend], bundle: Path, manifest: Manifest, options:
     except BundleError:
         raise
     except Exception as error:  # drivers and engines raise classes of their own
-        if not kind.runs_asynchronously:
-            raise  # on a CPU there is nothing to fall back to
+        if not kind.runs_asynchronously or (options.decoder == "fused" and kind.has_fused_decoder):
+            raise  # there is nothing to fall back to
         return " ".join(str(error).split()) or type(error).__name__
     return backend
 

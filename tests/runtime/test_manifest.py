@@ -39,7 +39,7 @@ Load = Callable[[Callable[[dict[str, Any]], object]], Manifest]
 
 def test_export_writes_the_synthesis_settings(tiny_bundle: Path) -> None:
     content = json.loads((tiny_bundle / MANIFEST_NAME).read_text())
-    assert (content["format_version"], content["format_minor"]) == (1, FORMAT_MINOR) == (1, 1)
+    assert (content["format_version"], content["format_minor"]) == (1, FORMAT_MINOR) == (1, 2)
     assert content["synthesis"] == FORMAT_1_0
 
 
@@ -55,8 +55,8 @@ def test_settings_are_read_from_the_manifest(load_changed: Load) -> None:
 
 
 def test_newer_minor_is_rejected(load_changed: Load) -> None:
-    with pytest.raises(BundleError, match=r"format_minor 2 is newer than the 1 that this version reads; upgrade"):
-        load_changed(lambda content: content.update(format_minor=2, something_new=True))
+    with pytest.raises(BundleError, match=r"format_minor 3 is newer than the 2 that this version reads; upgrade"):
+        load_changed(lambda content: content.update(format_minor=3, something_new=True))
 
 
 def test_segment_longer_than_a_window_is_rejected(load_changed: Load) -> None:

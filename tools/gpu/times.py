@@ -32,7 +32,7 @@ WORDS = (
 
 def times(arguments: argparse.Namespace) -> dict[str, Any]:
     """Microseconds per decoder step, captured and enqueued, and milliseconds of the other graphs and of first audio."""
-    voice = Synthesizer.load(arguments.bundle, "tensorrt")
+    voice = Synthesizer.load(arguments.bundle, "tensorrt", decoder="engine")
     step, encoder, waveglow = (_runner(voice, name) for name in ("decoder_step", "encoder", "waveglow"))
     ids = (voice.front_end.encode(" ".join(WORDS)) * 2)[:TOKENS]
     result: dict[str, Any] = {"gpu": voice.backend.device, "tokens": len(ids)}

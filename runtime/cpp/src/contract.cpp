@@ -66,7 +66,7 @@ class Contract {
 void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inputs) {
   const GraphSpec& step = m.graphs.at("decoder_step");
   std::vector<Expected> outputs = {{"gate_logit", DType::float32, {times('B'), fixed(1)}}};
-  bool feeds_back = false;
+  bool feeds_back = false, attends = false;
   for (const auto& [source, target] : m.states) {
     const TensorSpec &in = step.tensor(source), &out = step.tensor(target);
     const bool is_state = fits({source, DType::float32, {times('B'), any}}, in) ||
@@ -75,10 +75,12 @@ void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inp
       throw bundle_error(step.file + ": state '" + source + "' -> '" + target +
                          "': expected float32 tensors with the same shape, [B, N] or [B, T]; export the voice again");
     feeds_back = feeds_back || target == "mel_frame";
+    attends = attends || (target == attention_output && fits({target, DType::float32, {times('B'), times('T')}}, out));
     inputs.push_back({source, DType::float32, {in.shape.begin(), in.shape.end()}});
     outputs.push_back({target, DType::float32, {out.shape.begin(), out.shape.end()}});
   }
   if (!feeds_back) throw bundle_error(step.file + ": mel_frame is not among the states; export the voice again");
+  if (!attends) throw bundle_error(step.file + ": attention_weights_out [B, T] is not among the states; export the voice again");
   contract.check("decoder_step", inputs, outputs);
   const TensorSpec& frame = step.tensor("mel_frame");
   if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.frames_per_step * m.n_mel_channels)}}, frame))

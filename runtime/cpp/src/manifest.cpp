@@ -11,7 +11,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1, format_minor = 1;
+constexpr std::int64_t format_version = 1, format_minor = 2;
 constexpr const char* manifest_name = "manifest.json";
 constexpr const char* graph_names[] = {"encoder", "decoder_step", "postnet", "waveglow", "denoiser"};
 constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
@@ -137,6 +137,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.n_mel_channels = root["audio"]["n_mel_channels"].integer(1, count_max);
   for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
   for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
+  if (root["text"].has("tables")) manifest.text_tables = read_file(root["text"]["tables"]);
   const JsonNode decoder = root["decoder"], vocoder = root["vocoder"];
   manifest.gate_threshold = decoder["gate_threshold"].number();
   if (manifest.gate_threshold <= 0 || manifest.gate_threshold >= 1)

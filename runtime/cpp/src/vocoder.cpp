@@ -17,13 +17,10 @@ Tensor Mel::window(std::int64_t first, std::int64_t last) const {
 }
 
 std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
-  const bool denoises = options_.denoise > 0.0;
-  const std::int64_t hop = manifest_.hop_length;
-  const std::int64_t margin =
-      denoises ? (manifest_.filter_length + hop - 1) / hop : 0;  // frames of the denoiser's STFT window
+  const std::int64_t hop = manifest_.hop_length, margin = denoiser_frames();
   const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
   std::vector<float> samples = run_waveglow(mel, first, last);
-  if (denoises) samples = run_denoiser(samples);
+  if (margin > 0) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
     throw backend_error(std::string("the audio contains NaN or Inf: ") +
                         (manifest_.precision == "fp16"
@@ -32,19 +29,31 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
   return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
 }
 
-std::vector<float> Vocoder::samples(const Mel& mel) const {
+std::vector<float> Vocoder::samples(const Mel& mel,
+                                    const std::function<void(std::int64_t)>& before_window) const {
   std::vector<float> samples;
   for (std::int64_t start = 0; start < mel.n_frames; start += manifest_.synthesis.window_frames) {
+    before_window(start);
     const auto piece = window(mel, start, std::min(start + manifest_.synthesis.window_frames, mel.n_frames));
     samples.insert(samples.end(), piece.begin(), piece.end());
   }
   return samples;
 }
 
+std::int64_t Vocoder::denoiser_frames() const {
+  const std::int64_t hop = manifest_.hop_length;
+  return options_.denoise > 0.0 ? (manifest_.filter_length + hop - 1) / hop : 0;
+}
+
+std::int64_t Vocoder::context_frames(std::int64_t receptive_field) const {
+  return options_.context_frames < 0 ? receptive_field : std::min(receptive_field, options_.context_frames);
+}
+
+std::int64_t Vocoder::lookahead_frames() const { return denoiser_frames() + context_frames(manifest_.frames_after); }
+
 std::vector<float> Vocoder::run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const {
-  const std::int64_t limit = options_.context_frames < 0 ? mel.n_frames : options_.context_frames;
-  const std::int64_t first = std::max<std::int64_t>(0, start - std::min(limit, manifest_.frames_before));
-  const std::int64_t last = std::min(mel.n_frames, stop + std::min(limit, manifest_.frames_after));
+  const std::int64_t first = std::max<std::int64_t>(0, start - context_frames(manifest_.frames_before));
+  const std::int64_t last = std::min(mel.n_frames, stop + context_frames(manifest_.frames_after));
   const std::int64_t groups = manifest_.groups_per_frame(), hop = manifest_.hop_length;
   Tensors inputs;
   inputs["mel"] = mel.window(first, last);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "backend.hpp"
@@ -36,9 +37,16 @@ class Vocoder {
   std::vector<float> window(const Mel& mel, std::int64_t start, std::int64_t stop) const;
 
   // Returns the samples of all frames, computed window by window.
-  std::vector<float> samples(const Mel& mel) const;
+  // before_window receives the number of frames done; what it throws is passed on.
+  std::vector<float> samples(const Mel& mel, const std::function<void(std::int64_t)>& before_window) const;
+
+  // Frames after a window that its samples depend on: WaveGlow's context, and what the denoiser's window covers.
+  std::int64_t lookahead_frames() const;
 
  private:
+  // Frames on either side that the denoiser's STFT window covers; 0 if it is off.
+  std::int64_t denoiser_frames() const;
+  std::int64_t context_frames(std::int64_t receptive_field) const;
   std::vector<float> run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 
