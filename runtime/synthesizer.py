@@ -99,7 +99,7 @@ class Synthesizer:
         ready: dict[int, Utterance] = {}
         for batch in group_into_batches({i: len(piece.ids) for i, piece in enumerate(pieces)}, self.manifest):
             ids, own_texts = [pieces[i].ids for i in batch], [pieces[i].text for i in batch]
-            utterances = self.speak_ids(ids, [noises[i] for i in batch], options or SpeechOptions(), texts=own_texts)
+            utterances = self._speak_each(ids, [noises[i] for i in batch], options or SpeechOptions(), own_texts)
             for i, utterance in zip(batch, utterances, strict=True):
                 ready[i] = utterance
                 text = owners[i]
@@ -150,8 +150,18 @@ class Synthesizer:
 
         timings: seconds per stage are added to this dict. texts: used in results and warnings only.
         """
-        timings = {} if timings is None else timings
-        texts = [""] * len(ids) if texts is None else texts
+        utterances = []
+        for utterance in self._speak_each(ids, noises, options, [""] * len(ids) if texts is None else texts):
+            utterances.append(utterance)
+            for stage, seconds in utterance.timings.items():
+                if timings is not None:
+                    timings[stage] = timings.get(stage, 0.0) + seconds
+        return utterances
+
+    def _speak_each(
+        self, ids: Sequence[Sequence[int]], noises: Sequence[Noise], options: SpeechOptions, texts: Sequence[str]
+    ) -> Iterator[Utterance]:
+        """Decode one batch, and yield each of its utterances when the vocoder has finished it."""
         resolved = options.resolve(self.manifest)
         noises = [self._prefetch(noise, resolved) for noise in noises]
         shared: dict[str, float] = {}
@@ -160,13 +170,9 @@ class Synthesizer:
         with _add_time(shared, "decoder"):
             decoded = self.acoustic.decode(encoded, noises, resolved)
         frames = [max(item.mel_length, 1) for item in decoded]
-        utterances = []
         for text, item_ids, item, length in zip(texts, ids, decoded, frames, strict=True):
             own = {"encoder": shared["encoder"] / len(ids), "decoder": shared["decoder"] * length / sum(frames)}
-            utterances.append(self._finish(text, item_ids, item, resolved, own))
-            for stage, seconds in own.items():
-                timings[stage] = timings.get(stage, 0.0) + seconds
-        return utterances
+            yield self._finish(text, item_ids, item, resolved, own)
 
     def _finish(
         self, text: str, ids: Sequence[int], item: DecodedItem, options: ResolvedOptions, timings: dict[str, float]

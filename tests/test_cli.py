@@ -23,6 +23,7 @@ import torch
 from scipy.io import wavfile
 
 from tacoglow import cli
+from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.errors import ExportError
 from tacoglow.runtime.bundle import with_digest
@@ -685,6 +686,30 @@ class TestInspectAndDoctor:
         assert outcome.code == 0
         for part in ("onnxruntime", "torch", "tensorrt", "pip install 'tacoglow[gpu-cu13]'", "available"):
             assert part in outcome.out
+
+    def test_inspect_as_json(self, run: Run, workdir: Path) -> None:
+        report = json.loads(run("tacoglow", "inspect", "voice", "--json").out)
+        assert report["manifest"] == json.loads((workdir / "voice/manifest.json").read_bytes())
+        assert report["graph_bytes"] == {name: (workdir / f"voice/{name}.onnx").stat().st_size for name in GRAPH_NAMES}
+        assert report["engines"] == []
+
+    def test_doctor_as_json(self, run: Run) -> None:
+        report = json.loads(run("tacoglow", "doctor", "--json").out)
+        assert report["backends"]["onnxruntime"] is None
+        assert report["backends"]["tensorrt"]  # the reason
+        parts = {part["part"]: part for part in report["parts"]}
+        assert parts["numpy"]["version"] == np.__version__
+        assert parts["av"]["install"] == "pip install 'tacoglow[formats]'"
+
+    @pytest.mark.parametrize("columns", ["80", "120"])
+    def test_every_help_has_examples(self, run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+        monkeypatch.setenv("COLUMNS", columns)
+        for name in COMMAND_NAMES:
+            outcome = run("tacoglow", name, "-h")
+            assert outcome.code == 0
+            assert f"tacoglow {name} " in outcome.out.split("Examples:")[1]
+            assert outcome.out == run("tacoglow", name, "--help").out
+            assert max(map(len, outcome.out.splitlines())) <= int(columns)
 
     def test_version_and_help(self, run: Run) -> None:
         assert run("tacoglow", "--version").out.startswith("tacoglow ")

@@ -252,7 +252,7 @@ def test_root_modules_import_nothing_heavy() -> None:
 HIDE_PACKAGES = """
 import sys
 
-ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib"}
+ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "scipy", "av"}
 
 class HidingFinder:
     def __init__(self, finder):
