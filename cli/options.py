@@ -32,6 +32,7 @@ class DecoderChoice(str, Enum):
 
 class Wav(str, Enum):
     int16 = "int16"
+    int24 = "int24"
     float32 = "float32"
 
 
@@ -51,7 +52,7 @@ AttentionStop = Annotated[
     bool, typer.Option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
-WavOption = Annotated[Wav, typer.Option(help="Sample format of the wav file.")]
+WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
 DecoderOption = Annotated[
     DecoderChoice,
     typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
