@@ -18,7 +18,6 @@ from .manifest import (
     COUNT_MAX,
     FORMAT_MINOR,
     FORMAT_VERSION,
-    GRAPH_NAMES,
     RANK_MAX,
     GraphFile,
     GraphSpec,
@@ -46,6 +45,8 @@ def load_manifest(bundle: Path) -> Manifest:
         content = _read_manifest(path)
         raw = msgspec.json.decode(content)
         _check_version(path, raw)
+        if raw.get("format_minor", 0) in (0, 1, 2) and isinstance(raw.get("vocoder"), dict):
+            raw["vocoder"].setdefault("kind", "waveglow")  # these minor versions do not state it
         manifest = msgspec.convert(raw, Manifest)
         json.loads(content, object_pairs_hook=_reject_duplicates)
         _check_consistency(manifest)
@@ -178,9 +179,9 @@ def _check_version(path: Path, raw: Any) -> None:
 def _check_consistency(manifest: Manifest) -> None:
     """Check what the types alone cannot. Raises msgspec.ValidationError that names the field, as decoding does."""
     _check_dimensions(manifest)
-    _check_files(manifest.graphs, "$.graphs")
+    _check_files(manifest, manifest.graphs, "$.graphs")
     if manifest.torchscript is not None:
-        _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
+        _check_files(manifest, manifest.torchscript.graphs, "$.torchscript.graphs")
     if manifest.text.tables is not None and not _PLAIN_FILE_NAME.fullmatch(manifest.text.tables.file):
         raise msgspec.ValidationError(
             f"{manifest.text.tables.file!r} is not a plain file name - at `$.text.tables.file`"
@@ -192,7 +193,8 @@ def _check_consistency(manifest: Manifest) -> None:
     synthesis = manifest.synthesis
     if max(synthesis.first_segment_frames, synthesis.segment_frames) > synthesis.window_frames:
         raise msgspec.ValidationError("a segment should fit into window_frames - at `$.synthesis`")
-    if manifest.audio.hop_length % manifest.vocoder.group_size:
+    group_size = manifest.vocoder.group_size
+    if group_size is not None and manifest.audio.hop_length % group_size:
         raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
     check_contract(manifest)
 
@@ -243,8 +245,8 @@ def _check_decoder(manifest: Manifest) -> None:
         )
 
 
-def _check_files(graphs: Mapping[str, GraphFile], place: str) -> None:
-    missing = [name for name in GRAPH_NAMES if name not in graphs]
+def _check_files(manifest: Manifest, graphs: Mapping[str, GraphFile], place: str) -> None:
+    missing = [name for name in manifest.graph_names if name not in graphs]
     if missing:
         raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `{place}`")
     for name, graph in graphs.items():

@@ -34,8 +34,10 @@ def check_contract(manifest: Manifest) -> None:
         [("mel_postnet", "float32", ("B", bands, "F"))],
     )
     hop, group_size = manifest.audio.hop_length, manifest.vocoder.group_size
-    z: Expected = ("z", "float32", ("B", group_size, _times("F", hop // group_size)))
-    _check(manifest, "waveglow", [mel, z], [("audio", "float32", ("B", _times("F", hop)))])
+    z: list[Expected] = (
+        [] if group_size is None else [("z", "float32", ("B", group_size, _times("F", hop // group_size)))]
+    )
+    _check(manifest, manifest.vocoder.kind, [mel, *z], [("audio", "float32", ("B", _times("F", hop)))])
     _check(
         manifest,
         "denoiser",

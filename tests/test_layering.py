@@ -31,6 +31,9 @@ LAYERS = {
 RUNTIME_ORDER = [
     "errors",
     "files",
+    "wav_writer",
+    "formats",
+    "output",
     "manifest",
     "contract",
     "external_data",
@@ -46,13 +49,13 @@ RUNTIME_ORDER = [
     "stream",
     "synthesizer",
     "plot",
-    "wav_writer",
     "serving",
 ]
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
 # File -> what it may import inside functions although an inference machine may lack it.
 LAZY = {
     "runtime/plot.py": {"matplotlib"},
+    "runtime/formats.py": {"av"},
     "runtime/backends/onnxruntime.py": {"onnxruntime"},
     "runtime/backends/bfloat16.py": {"onnx"},
     "runtime/backends/cuda/onnxruntime.py": {"onnxruntime"},
@@ -251,7 +254,7 @@ def test_root_modules_import_nothing_heavy() -> None:
 HIDE_PACKAGES = """
 import sys
 
-ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib"}
+ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "scipy", "av"}
 
 class HidingFinder:
     def __init__(self, finder):

@@ -11,7 +11,6 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving.contract import (
     INPUTS,
@@ -22,6 +21,7 @@ from tacoglow.runtime.serving.contract import (
     numpy_type,
     read_request,
 )
+from tacoglow.runtime.wav_writer import to_int16
 
 LIMITS = RequestLimits(max_characters=100, max_retries=2)
 SAMPLES = np.array([0.0, 0.25, -1.5, 1e-7], np.float32)

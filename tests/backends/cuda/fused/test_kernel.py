@@ -142,7 +142,7 @@ def demo_graphs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Pat
     """The encoder and the decoder step of the demo voice, by name and precision; and what the step's tensors are."""
     folder, models, paths = tmp_path_factory.mktemp("demo_graphs"), demo_models(), {}
     for precision in ("fp32", "fp16"):
-        graphs = build_graphs(models.tacotron2, models.waveglow, Denoiser(models.waveglow), precision)
+        graphs = build_graphs(models.tacotron2, models.vocoder, Denoiser(models.vocoder), precision)
         for graph in graphs[:2]:
             paths[f"{graph.name}-{precision}"] = folder / f"{graph.name}-{precision}.onnx"
             write_onnx(graph, paths[f"{graph.name}-{precision}"], precision)
