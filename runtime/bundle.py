@@ -107,8 +107,8 @@ def _read_manifest(path: Path) -> bytes:
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise msgspec.ValidationError(f"Object contains the field `{twice}` twice")
     return fields
 
