@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .runtime.audio import Audio
+    from .runtime.options import SpeechOptions
     from .runtime.synthesizer import Synthesizer
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "Synthesizer", "__version__"]
+__all__ = ["Audio", "SpeechOptions", "Synthesizer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from .runtime.audio import Audio
 
         return Audio
+    if name == "SpeechOptions":
+        from .runtime.options import SpeechOptions
+
+        return SpeechOptions
     if name == "Synthesizer":
         from .runtime.synthesizer import Synthesizer
 

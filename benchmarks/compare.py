@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import mannwhitneyu
-
 SIGNIFICANCE = 0.01
 MIN_CHANGE = 0.05  # share of the old median; smaller changes are not reported, however significant
 KEY = ("pipeline", "precision", "device", "batch", "tokens", "frames")
@@ -62,6 +60,8 @@ def _key(row: Report) -> tuple[Any, ...]:
 
 def _change(before: Report, after: Report, threshold: float) -> Change:
     old, new = statistics.median(before["runs"]), statistics.median(after["runs"])
+    from scipy.stats import mannwhitneyu
+
     p = float(mannwhitneyu(before["runs"], after["runs"]).pvalue)
     is_change = p < SIGNIFICANCE and abs(new - old) > threshold * old
     return Change(_key(after), old, new, p, ("slower" if new > old else "faster") if is_change else "same")

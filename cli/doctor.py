@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import sys
 from importlib import metadata
+from typing import Annotated, Any
+
+import typer
 
 GPU = "the GPU command below"
 # Distributions that provide a part -> the part's purpose, and how to install it.
@@ -20,57 +24,102 @@ PARTS = {
     ("onnx",): ("export", "pip install 'tacoglow[export]'"),
     ("tritonclient",): ("tacoglow say", "pip install 'tacoglow[client]'"),
     ("matplotlib",): ("--plot", "pip install 'tacoglow[plot]'"),
+    ("av",): ("flac, opus, mp3, aac", "pip install 'tacoglow[formats]'"),
+    ("scipy",): ("tacoglow bench --quality, --compare", "pip install 'tacoglow[bench]'"),
 }
 
 GPU_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 
 
-def doctor() -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON to standard output.")] = False,
+) -> None:
     """Show what is installed, which backends are available, and how to install what is missing."""
+    findings = _examine()
+    if as_json:
+        print(json.dumps(findings, indent=1))
+    else:
+        _show(findings)
+    if all(findings["backends"].values()):
+        sys.exit(1)
+
+
+def _examine() -> dict[str, Any]:
+    """What doctor shows. backends: name -> why it is not available, null if it is."""
+    from .. import __version__
+    from ..runtime.backends import BACKENDS, backend_class
+    from ..runtime.backends.cuda.driver import find_driver, install_command
+    from ..runtime.backends.cuda.fused.proof import kept_verdicts
+    from ..runtime.backends.tensorrt.cache import default_folder
+
+    parts = []
+    for names, (purpose, command) in PARTS.items():
+        name, version = next(((name, found) for name in names if (found := _version(name))), (names[0], None))
+        parts.append({"part": name, "version": version, "needed_for": purpose, "install": command})
+    backends = {name: backend_class(name).unavailable_reason() for name in BACKENDS}
+    driver = find_driver()
+    notes = []
+    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+        notes.append(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; keep one: "
+            "pip uninstall onnxruntime onnxruntime-gpu, then install the one that you need again"
+        )
+    if driver is not None and driver.gpus and all(backends[name] for name in GPU_BACKENDS):
+        notes.append("this machine has a GPU, but no GPU backend is available: --backend auto runs on the CPU")
+    if all(backends.values()):
+        notes.append("no backend is available: trt-infer cannot run; install one of the parts above")
+    return {
+        "tacoglow": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "parts": parts,
+        "backends": backends,
+        "driver": None if driver is None else {"cuda": _cuda_version(driver.version), "gpus": driver.gpus},
+        "gpu_command": install_command(),
+        "engine_cache": str(default_folder()),
+        "decoders": [
+            {"gpu": kept.gpu, "graph_sha256": kept.graph_sha256, "verdict": kept.line}
+            for kept in kept_verdicts(default_folder())
+        ],
+        "notes": notes,
+    }
+
+
+def _show(findings: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from .. import __version__
-    from ..runtime.backends import BACKENDS, backend_class
-    from ..runtime.backends.cuda.driver import find_driver, install_command
-    from ..runtime.backends.tensorrt.cache import default_folder
-
     console = Console()
-    console.print(f"tacoglow {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    parts = Table("part", "version", "needed for", "install with")
-    for names, (purpose, command) in PARTS.items():
-        found = next(((name, version) for name in names if (version := _version(name))), None)
-        parts.add_row(
-            found[0] if found else names[0], found[1] if found else "–", purpose, "" if found else escape(command)
-        )
-    console.print(parts)
-    backends = Table("backend", "on this machine")
-    reasons = {name: backend_class(name).unavailable_reason() for name in BACKENDS}
-    for name, reason in reasons.items():
-        backends.add_row(name, escape(reason or "available"))
-    console.print(backends)
 
     def note(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    driver = find_driver()
+    note(f"tacoglow {findings['tacoglow']}, Python {findings['python']}, {findings['platform']}")
+    parts = Table("part", "version", "needed for", "install with")
+    for part in findings["parts"]:
+        command = "" if part["version"] else escape(part["install"])
+        parts.add_row(part["part"], part["version"] or "–", part["needed_for"], command)
+    console.print(parts)
+    backends = Table("backend", "on this machine")
+    for name, reason in findings["backends"].items():
+        backends.add_row(name, escape(reason or "available"))
+    console.print(backends)
+    driver = findings["driver"]
     if driver is None:
         note("NVIDIA driver: none found, so there is no GPU to run on")
     else:
-        note(f"NVIDIA driver: CUDA {driver.version // 1000}.{driver.version % 1000 // 10}, {driver.gpus} GPU(s)")
-    note(f"for a GPU: {install_command()}")
-    note(f"engine cache: {default_folder()}")
-    if _version("onnxruntime") and _version("onnxruntime-gpu"):
-        note(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; keep one: "
-            "pip uninstall onnxruntime onnxruntime-gpu, then install the one that you need again"
-        )
-    if driver is not None and driver.gpus and all(reasons[name] for name in GPU_BACKENDS):
-        note("this machine has a GPU, but no GPU backend is available: --backend auto runs on the CPU")
-    if all(reasons.values()):
-        console.print("no backend is available: trt-infer cannot run; install one of the parts above")
-        sys.exit(1)
+        note(f"NVIDIA driver: CUDA {driver['cuda']}, {driver['gpus']} GPU(s)")
+    note(f"for a GPU: {findings['gpu_command']}")
+    note(f"engine cache: {findings['engine_cache']}")
+    for verdict in findings["decoders"]:
+        note(f"decoder on {verdict['gpu']}, graph {verdict['graph_sha256'][:12]}…: {verdict['verdict']}")
+    for line in findings["notes"]:
+        note(line)
+
+
+def _cuda_version(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _version(distribution: str) -> str | None:

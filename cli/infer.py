@@ -1,16 +1,20 @@
-"""`trt-infer` and `tacoglow infer`: a bundle and text -> wav files."""
+"""`trt-infer` and `tacoglow infer`: a bundle and text -> audio files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from .interrupt import completed_at_interrupt
+from .lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
 from .options import (
     AttentionStop,
+    DecoderChoice,
+    DecoderOption,
     Denoise,
     Engines,
     GateThreshold,
@@ -18,42 +22,54 @@ from .options import (
     Raw,
     Retries,
     Sigma,
-    Wav,
     WavOption,
     print_status,
 )
+from .outputs import FormatChoice, Outputs, check_outputs_apart, plan_outputs
 
 if TYPE_CHECKING:
-    from ..runtime.audio import Audio
     from ..runtime.options import SpeechOptions
+    from ..runtime.output import SpeechOutput
     from ..runtime.synthesizer import Synthesizer
-
-
-BATCHES_AT_A_TIME = 8  # bounds memory for long input files
+    from .speak_list import ListSpeaker
 
 
 def infer(
     bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
-    text: Annotated[Optional[str], typer.Argument(help="Text to synthesize; or use -i.")] = None,
+    text: Annotated[
+        Optional[str], typer.Argument(help="Text to synthesize; - or nothing: from standard input; or use -i.")
+    ] = None,
     input_file: Annotated[
         Optional[Path],
-        typer.Option("-i", "--input", help="Text file, one phrase per line; one wav per phrase."),
+        typer.Option("-i", "--input", help="List of texts, one per line; - is standard input. One file per text."),
     ] = None,
+    list_format: Annotated[
+        Optional[ListFormat],
+        typer.Option("--format", help="Of the list: lines, or LJSpeech's id|text|normalised.", show_default="detected"),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="With -i: stop at the first line that is not good.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With -i: keep files that the same call has made already.")
+    ] = False,
     output: Annotated[
         Optional[Path],
         typer.Option(
             "-o",
             "--output",
-            help="Wav file; with -i a folder for 0001.wav, 0002.wav, …",
+            help="Audio file; with -i a folder for 0001.wav, 0002.wav, …, or one file for all.",
             show_default="speech.wav; with -i speech",
         ),
+    ] = None,
+    audio_format: Annotated[
+        Optional[FormatChoice], typer.Option(help="Format of the audio.", show_default="by -o's suffix, otherwise wav")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same speech on every backend, in any batch.")] = 0,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
     ] = "auto",
-    device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
+    device: Annotated[Optional[int], typer.Option(min=0, help="Index of the GPU.", show_default="0")] = None,
     engines: Engines = None,
+    decoder: DecoderOption = DecoderChoice.auto,
     threads: Annotated[Optional[int], typer.Option(min=1, help="CPU threads.", show_default="all usable cores")] = None,
     sigma: Sigma = None,
     denoise: Denoise = 0.0,
@@ -63,10 +79,14 @@ def infer(
     attention_stop: AttentionStop = False,
     stream: Annotated[
         bool,
-        typer.Option("--stream", help="Write one wav while it is synthesized; -o - writes to standard output."),
+        typer.Option("--stream", help="Write one file while it is synthesized; -o - writes to standard output."),
     ] = False,
     raw: Raw = False,
-    wav: WavOption = Wav.int16,
+    vocoder_only: Annotated[
+        Optional[Path],
+        typer.Option(help="Vocode this mel spectrogram [bands, frames] (.npy, .pt) instead of synthesizing a text."),
+    ] = None,
+    wav: WavOption = None,
     plot: Annotated[
         Optional[Path], typer.Option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
     ] = None,
@@ -74,123 +94,150 @@ def infer(
         bool, typer.Option("--json", help="Print timings and facts as JSON to standard output.")
     ] = False,
 ) -> None:
-    """Synthesize TEXT, or every line of a file, with a bundle."""
+    """Synthesize TEXT, or every line of a list, with a bundle."""
+    from ..runtime.errors import RequestError
     from ..runtime.options import SpeechOptions
 
-    phrases = _phrases(text, input_file)
-    is_folder = input_file is not None and not stream
-    output = output or Path("speech" if is_folder else "speech.wav")
+    _check_options(text, input_file, list_format, strict, resume, stream, raw, plot, as_json)
+    if vocoder_only is not None and (text is not None or input_file is not None or stream or plot or as_json):
+        raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
-    if stream:
-        synthesizer = _load(bundle, backend, device, threads, engines)
-        _write_stream(synthesizer, phrases, seed, options, output, raw, wav)
+    outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw)
+    check_outputs_apart(outputs, bundle, [] if input_file is None else [input_file])
+    if resume and not outputs.is_folder:
+        raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
+    count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
+    spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
+    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
+    if vocoder_only is not None:
+        _vocode(synthesizer, vocoder_only, seed, options, outputs)
         return
-    outputs = _output_paths(output, plot, len(phrases), is_folder)
-    if plot is not None:
-        from ..runtime.plot import check_plot
-
-        check_plot(outputs[0][1] or plot)  # all paths have the same suffix
-    synthesizer = _load(bundle, backend, device, threads, engines)
-    audios = _synthesize(synthesizer, phrases, seed, options)
-    reports = []
-    for phrase, audio, (wav_path, plot_path) in zip(phrases, audios, outputs, strict=True):
-        _save(audio, wav_path, wav, plot_path, synthesizer.manifest.audio.hop_length)
-        reports.append(_report(phrase, wav_path, audio, seed))
-    if as_json:
-        print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports}, indent=1))
-
-
-def _phrases(text: str | None, input_file: Path | None) -> list[str]:
-    from ..runtime.errors import RequestError
-
-    if (text is None) == (input_file is None):
-        raise RequestError("give either TEXT or -i FILE" + ("" if text is None else ", not both"))
     if input_file is None:
-        return [text or ""]
-    try:
-        lines = input_file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{input_file}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-    phrases = [line for line in lines if line.strip()]
-    if not phrases:
-        raise RequestError(f"{input_file}: contains no phrase; write one per line")
-    return phrases
+        skipped: list[dict[str, Any]] = []
+        reports = _speak_text(synthesizer, spoken_text, seed, options, outputs, stream)
+        code = 0
+    else:
+        from .speak_list import ListSpeaker
+
+        lines = read_lines(input_file, list_format)
+        speaker = ListSpeaker(synthesizer, input_file, lines, count, seed, options, strict)
+        _speak_list(speaker, outputs, stream, resume)
+        code = speaker.finish()
+        reports, skipped = [speaker.reports[number] for number in sorted(speaker.reports)], speaker.skipped
+    if as_json:
+        lists = {} if input_file is None else {"skipped": skipped}
+        print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports, **lists}, indent=1))
+    if code:
+        raise typer.Exit(code)
 
 
-def _output_paths(output: Path, plot: Path | None, count: int, is_folder: bool) -> list[tuple[Path, Path | None]]:
-    """(wav, plot) paths of every phrase. Raises RequestError, before anything is computed, if one cannot be written."""
+def _check_options(
+    text: str | None,
+    input_file: Path | None,
+    list_format: ListFormat | None,
+    strict: bool,
+    resume: bool,
+    stream: bool,
+    raw: bool,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Raises RequestError for an option that would have no effect."""
     from ..runtime.errors import RequestError
-    from ..runtime.files import check_writable
 
-    if str(output) == "-":
-        raise RequestError("-o -: standard output needs --stream")
-    check_writable(output, "-o", is_folder)
-    if plot is not None:
-        check_writable(plot, "--plot", is_folder)
-    if not is_folder:
-        return [(output, plot)]
-    names = [f"{i:04d}" for i in range(1, count + 1)]
-    return [(output / f"{name}.wav", plot / f"{name}.png" if plot else None) for name in names]
+    if text is not None and input_file is not None:
+        raise RequestError("give either TEXT or -i FILE, not both")
+    needs_list = {"--format": list_format is not None, "--strict": strict, "--resume": resume}
+    for option, is_given in needs_list.items():
+        if is_given and input_file is None:
+            raise RequestError(f"{option}: needs -i FILE; leave it out")
+    if raw and not stream:
+        raise RequestError("--raw: needs --stream")
+    for option, is_given in {"--plot": plot is not None, "--json": as_json}.items():
+        if is_given and stream:
+            raise RequestError(f"{option}: a stream does not keep what it needs; leave out --stream")
 
 
-def _load(bundle: Path, backend: str, device: int, threads: int | None, engines: Path | None) -> Synthesizer:
+def _text(text: str | None) -> str:
+    from ..runtime.errors import RequestError
+
+    if text is not None and text != str(STANDARD_INPUT):
+        return text
+    is_missing = text is None and (sys.stdin is None or sys.stdin.isatty())
+    content = "" if is_missing else read_text()
+    if text is None and not content.strip():
+        raise RequestError("give TEXT or -i FILE, or pipe a text into standard input")
+    return content
+
+
+def _load(
+    bundle: Path,
+    backend: str,
+    device: int | None,
+    threads: int | None,
+    engines: Path | None,
+    decoder: DecoderChoice,
+) -> Synthesizer:
+    from ..runtime.backends.cuda.driver import find_driver
     from ..runtime.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, device, threads, engines)
-    print_status(f"backend: {synthesizer.backend.choice}")
+    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines, decoder.value)
+    opened = synthesizer.backend
+    driver = None if opened.runs_asynchronously else find_driver()
+    # Where there is a GPU that is not used, the user should know why; the other reasons are in `tacoglow doctor`.
+    print_status(opened.choice if driver is not None and driver.gpus else f"{opened.device} ({opened.name})")
+    if opened.decoder:
+        print_status(f"decoder: {opened.decoder}")
+    without_effect = {
+        "--device": device is not None and not opened.runs_asynchronously,
+        "--decoder": decoder is not DecoderChoice.auto and not opened.runs_asynchronously,
+        "--threads": threads is not None and opened.runs_asynchronously,
+        "--engines": engines is not None and not opened.name.startswith("tensorrt"),
+    }
+    for option, is_given in without_effect.items():
+        if is_given:
+            print_status(f"warning: {option}: has no effect with the backend {opened.name}")
     return synthesizer
 
 
-def _write_stream(
-    synthesizer: Synthesizer,
-    phrases: list[str],
-    seed: int,
-    options: SpeechOptions,
-    output: Path,
-    raw: bool,
-    wav: Wav,
-) -> None:
-    from ..runtime.wav_writer import open_output, write_stream
+def _speak_text(
+    synthesizer: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, stream: bool
+) -> list[dict[str, Any]]:
+    """Speak one text; returns its report, except of a stream."""
+    from .reports import audio_report, save_audio
 
-    # Create the streams before opening the output, so that an invalid request cannot truncate an existing file.
-    streams = [synthesizer.stream(phrase, seed, options=options) for phrase in phrases]
-    with open_output(output) as sink:
-        write_stream(streams, None if raw else synthesizer.manifest.audio.sampling_rate, wav.value, sink)
-
-
-def _synthesize(synthesizer: Synthesizer, phrases: list[str], seed: int, options: SpeechOptions) -> Iterator[Audio]:
-    """Synthesize the phrases in order, a few batches at a time, so that memory does not grow with their number."""
-    size = BATCHES_AT_A_TIME * synthesizer.manifest.range("B").max
-    for start in range(0, len(phrases), size):
-        group = phrases[start : start + size]
-        yield from synthesizer.say_batch(group, [seed] * len(group), options)
+    if not stream:
+        audio = synthesizer.say(text, seed, options)
+        save_audio(synthesizer, audio, outputs, "", options)
+        return [audio_report(text, outputs.path, audio, seed)]
+    segments = synthesizer.stream(text, seed, options=options)
+    with completed_at_interrupt(_open_output(synthesizer, outputs)) as sink:
+        sink.write_all(segments)
+    return []
 
 
-def _save(audio: Audio, path: Path, wav: Wav, plot: Path | None, hop_length: int) -> None:
-    """Write the wav file, and the plot if there is a path for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    audio.save(path, wav.value)
-    if plot is not None:
-        from ..runtime.plot import save_plot
+def _vocode(synthesizer: Synthesizer, mel_file: Path, seed: int, options: SpeechOptions, outputs: Outputs) -> None:
+    from .mel_file import read_mel
+    from .reports import save_audio
 
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        save_plot(audio, plot, hop_length)
-    print_status(f"{path}: {audio.seconds:.2f} s of audio in {sum(audio.timings.values()):.2f} s")
+    save_audio(synthesizer, synthesizer.vocode(read_mel(mel_file), seed, options), outputs, "", options)
 
 
-def _report(phrase: str, path: Path, audio: Audio, seed: int) -> dict[str, object]:
-    compute = sum(audio.timings.values())
-    return {
-        "text": phrase,
-        "file": str(path),
-        "seed": seed,
-        "audio_seconds": audio.seconds,
-        "sampling_rate": audio.sampling_rate,
-        "frames": [utterance.mel.shape[1] for utterance in audio.utterances],
-        "stop_reason": audio.stop_reason,
-        "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
-        "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
-        "rtf": audio.seconds / compute if compute else None,
-    }
+def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bool) -> None:
+    if outputs.is_folder:
+        speaker.speak_into_folder(outputs, resume)
+        return
+    with completed_at_interrupt(_open_output(speaker.synthesizer, outputs)) as sink:
+        if stream:
+            speaker.stream_joined(sink)
+        else:
+            speaker.speak_joined(outputs, sink)
+        if not speaker.reports:
+            sink.discard()
+
+
+def _open_output(synthesizer: Synthesizer, outputs: Outputs) -> SpeechOutput:
+    from ..runtime.output import SpeechOutput
+
+    rate = synthesizer.manifest.audio.sampling_rate
+    return SpeechOutput(outputs.path, rate, outputs.audio_format, outputs.wav_format, outputs.raw)

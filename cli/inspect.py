@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
     engines: Engines = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON to standard output.")] = False,
 ) -> None:
     """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
     from rich.console import Console
 
+    from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import EngineCache
     from ..runtime.bundle import graph_path, load_manifest
 
@@ -28,6 +31,10 @@ def inspect(
     sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
     scripts = manifest.torchscript.graphs if manifest.torchscript else {}
     script_bytes = sum(graph_path(bundle, name, file).stat().st_size for name, file in scripts.items())
+    entries = [entry for entry in EngineCache(engines).entries() if _is_built_from(entry, manifest)]
+    if as_json:
+        print(json.dumps(_as_json(manifest, sizes, entries), indent=1))
+        return
     console = Console()
     console.print(_facts(manifest))
     console.print(_graphs(manifest, sizes))
@@ -35,9 +42,27 @@ def inspect(
         console.print(f"TorchScript modules of the same graphs: {script_bytes / 1e6:.1f} MB")
     if manifest.parity is not None:
         console.print(_parity(manifest))
-    entries = [entry for entry in EngineCache(engines).entries() if _is_built_from(entry, manifest)]
     if entries:
         console.print(_engines(entries))
+    for verdict in kept_verdicts(EngineCache(engines).folder):
+        if verdict.graph_sha256 == manifest.graphs["decoder_step"].sha256:
+            console.print(f"decoder on {verdict.gpu}: {verdict.line}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _as_json(manifest: Manifest, sizes: dict[str, int], entries: list[Entry]) -> dict[str, Any]:
+    """The manifest, the sizes of the graphs' files in bytes, and the engines that the cache has for them."""
+    import msgspec
+
+    engines = [
+        {
+            "file": str(entry.path),
+            "bytes": entry.nbytes,
+            "state": entry.state,
+            "key": None if entry.engine_key is None else msgspec.to_builtins(entry.engine_key),
+        }
+        for entry in entries
+    ]
+    return {"manifest": msgspec.to_builtins(manifest), "graph_bytes": sizes, "engines": engines}
 
 
 def _facts(manifest: Manifest) -> object:
@@ -56,7 +81,9 @@ def _facts(manifest: Manifest) -> object:
         "text": f"{len(manifest.text.symbols)} symbols, {', '.join(manifest.text.cleaners) or 'no cleaners'}",
         "decoder": f"gate threshold {decoder.gate_threshold:g}, at most {decoder.max_frames} frames "
         f"({decoder.max_frames * frame / 1000:.1f} s), {decoder.frames_per_step} per step",
-        "vocoder": f"sigma {vocoder.sigma:g}, receptive field {vocoder.frames_before} frames before, "
+        "vocoder": f"{vocoder.title}, "
+        + (f"sigma {vocoder.sigma:g}, " if vocoder.group_size else "")
+        + f"receptive field {vocoder.frames_before} frames before, "
         f"{vocoder.frames_after} after",
         "limits": limits + "   (B batch, T tokens, F frames, S samples)",
     }

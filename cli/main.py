@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO, cast
 import typer
 
 from .. import __version__
+from .interrupt import EXIT_CODE, ending_promptly
 
 COMMANDS = (
     "export-onnx",
@@ -29,6 +30,24 @@ COMMANDS = (
     "bench",
 )
 DEBUG_HINT = "Add --debug to any command to see the traceback of an error."
+HELP = {"help_option_names": ["-h", "--help"]}
+# Command -> arguments of the examples in its help.
+EXAMPLES = {
+    "export-onnx": ("--demo -o voice/", "--tacotron2 T.pt --waveglow W.pt --config voice.json -o voice/"),
+    "export-torchscript": ("--tacotron2 T.pt --waveglow W.pt voice/", "--demo voice/"),
+    "export-triton": ("voice/ -o model_repository/",),
+    "convert": ("T.pt -o T.safetensors",),
+    "build-engines": ("voice/",),
+    "infer": (
+        'voice/ "Hello world." -o hello.wav --plot hello.png',
+        "voice/ -i lines.txt -o out/ --resume",
+        'voice/ "Hello world." --stream -o - | aplay',
+    ),
+    "say": ('"Hello world." --url http://localhost:8000 -o hello.wav',),
+    "inspect": ("voice/", "voice/ --json"),
+    "doctor": ("", "--json"),
+    "bench": ("voice/ --demo -o figures.json",),
+}
 # The exception that typer raises for an invalid command line. Typer does not export it, and its module varies.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
@@ -45,7 +64,7 @@ def main() -> None:
 
     selected = [argument for argument in sys.argv[1:2] if argument in COMMANDS]
     for name in selected or COMMANDS:
-        app.command(name)(_command(name))
+        app.command(name, epilog=_epilog(name, f"tacoglow {name}"), context_settings=HELP)(_command(name))
     _run(app)
 
 
@@ -61,7 +80,8 @@ def trt_infer_main() -> None:
 
 def _run_alone(name: str) -> None:
     app = _app()
-    app.command(epilog=DEBUG_HINT, no_args_is_help=True)(_command(name))
+    program = "trt-infer" if name == "infer" else name
+    app.command(epilog=_epilog(name, program), no_args_is_help=True, context_settings=HELP)(_command(name))
     _run(app)
 
 
@@ -78,9 +98,20 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
+def _epilog(name: str, program: str) -> str:
+    """The end of a command's help; typer keeps only the line breaks of empty lines."""
+    examples = [f"{program} {arguments}".rstrip() for arguments in EXAMPLES[name]]
+    return "\n\n".join(["Examples:", *(f"  {example}" for example in examples), DEBUG_HINT])
+
+
 def _app(help_text: str | None = None) -> typer.Typer:
     return typer.Typer(
-        help=help_text, epilog=DEBUG_HINT, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        help=help_text,
+        epilog=f"COMMAND --help has examples. {DEBUG_HINT}" if help_text else None,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings=HELP,
     )
 
 
@@ -89,12 +120,16 @@ def _run(app: typer.Typer) -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     warnings.showwarning = _show_warning
     try:
-        sys.exit(app(standalone_mode=False))
+        with ending_promptly():
+            code = app(standalone_mode=False)
+        if code == EXIT_CODE:  # how typer reports an interrupt
+            raise typer.Abort
+        sys.exit(code)
     except _UsageError as error:
         _reject_usage(error)
     except typer.Abort:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)  # a shell's exit code for SIGINT
+        sys.exit(EXIT_CODE)
     except (ValueError, OSError) as error:
         if debug:
             raise

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..runtime.serving import DEFAULT_MODEL
-from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, Wav, WavOption
+from .interrupt import completed_at_interrupt
+from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, WavOption
 
 if TYPE_CHECKING:
     from ..runtime.serving.contract import Response
     from ..runtime.vocoder import Samples
+    from .outputs import Outputs
 
 
 def say(
     text: Annotated[str, typer.Argument(help="Text to synthesize.")],
     url: Annotated[str, typer.Option(help="Address of the server: http://HOST:8000 or grpc://HOST:8001.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Wav file; - with --stream: standard output.")] = Path(
-        "speech.wav"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Audio file; - with --stream: standard output.")
+    ] = Path("speech.wav"),
     model: Annotated[
         str, typer.Option(help="Name of the voice on the server: export-triton's --name.")
     ] = DEFAULT_MODEL,
@@ -36,47 +38,48 @@ def say(
     attention_stop: AttentionStop = False,
     stream: Annotated[bool, typer.Option("--stream", help="Write the speech while it is being synthesized.")] = False,
     raw: Raw = False,
-    wav: WavOption = Wav.int16,
+    wav: WavOption = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server's next response.")] = 60.0,
 ) -> None:
     """Synthesize TEXT on a Triton server."""
     from ..runtime.errors import RequestError
-    from ..runtime.files import check_writable
     from ..runtime.noise import Noise
     from ..runtime.options import SpeechOptions
     from ..runtime.serving.client import connect
     from ..runtime.serving.contract import SpeechRequest
+    from .outputs import plan_outputs
 
     Noise(seed)
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
     request, client = SpeechRequest(text, seed, options), connect(url, timeout)
+    if raw and not stream:
+        raise RequestError("--raw: needs --stream")
+    outputs = plan_outputs(output, None, False, stream, None, wav, raw)
     if stream:
-        _write_stream(client.stream(request, model), output, raw, wav)
+        _write_stream(client.stream(request, model), outputs)
         return
-    if raw or str(output) == "-":
-        raise RequestError(f"{'--raw' if raw else '-o -'}: needs --stream")
-    check_writable(output, "-o", is_folder=False)
     from ..runtime.audio import Audio
 
     response = client.say(request, model)
     _report(response)
     audio = Audio(response.samples, response.sampling_rate, ())
-    audio.save(output, wav.value)
+    audio.save(output, outputs.wav_format, outputs.audio_format)
     print(f"{output}: {audio.seconds:.2f} s of audio", file=sys.stderr)
 
 
-def _write_stream(responses: Iterator[Response], output: Path, raw: bool, wav: Wav) -> None:
-    from ..runtime.wav_writer import open_output, write_stream
+def _write_stream(responses: Iterator[Response], outputs: Outputs) -> None:
+    from ..runtime.output import SpeechOutput
 
-    first = next(responses)  # before the output is opened, so that an invalid request cannot truncate an existing file
+    first = next(responses)
 
     def samples() -> Iterator[Samples]:
         for response in itertools.chain([first], responses):
             _report(response)
             yield response.samples
 
-    with open_output(output) as sink:
-        write_stream([samples()], None if raw else first.sampling_rate, wav.value, sink)
+    output = SpeechOutput(outputs.path, first.sampling_rate, outputs.audio_format, outputs.wav_format, outputs.raw)
+    with completed_at_interrupt(output) as sink:
+        sink.write_all(samples())
 
 
 def _report(response: Response) -> None:

@@ -24,6 +24,7 @@ from .safetensors_format import SUFFIX, encode_model
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from .hifigan import HiFiGAN
     from .tacotron2 import Tacotron2
     from .waveglow import WaveGlow
 
@@ -34,7 +35,7 @@ WALL_SECONDS = 600  # likewise, for slow disks
 BYTES_PER_SECOND = 10_000_000
 WAY_OUT = "get it from a source that you trust, or load it in Python, without limits: tacoglow.models.load_"
 
-Model = TypeVar("Model", "Tacotron2", "WaveGlow")
+Model = TypeVar("Model", "Tacotron2", "WaveGlow", "HiFiGAN")
 
 
 def load_tacotron2(path: str | Path) -> Tacotron2:
@@ -45,6 +46,11 @@ def load_tacotron2(path: str | Path) -> Tacotron2:
 def load_waveglow(path: str | Path, hop_length: int | None = None) -> WaveGlow:
     """Load as models.load_waveglow does, through a child process with limits. Raises CheckpointError beyond them."""
     return _load(checkpoint.load_waveglow, Path(path), "waveglow", hop_length)
+
+
+def load_hifigan(path: str | Path) -> HiFiGAN:
+    """Load as models.load_hifigan does, through a child process with limits. Raises CheckpointError beyond them."""
+    return _load(checkpoint.load_hifigan, Path(path), "hifigan")
 
 
 def _load(load: Callable[..., Model], path: Path, name: str, *arguments: Any) -> Model:

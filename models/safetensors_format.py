@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .errors import CheckpointError
 from .tacotron2 import Tacotron2
-from .waveglow import WaveGlow
+from .vocoder import Vocoder
 
 FORMAT = "tacoglow model"
 FORMAT_VERSION = 1
@@ -29,15 +29,15 @@ MAX_JSON = 16 << 20  # bytes, as for a manifest
 
 @dataclass(frozen=True)
 class SavedModel:
-    model: Literal["tacotron2", "waveglow"]
+    model: Literal["tacotron2", "waveglow", "hifigan"]
     family: str
     config: Mapping[str, Any]
     audio: Mapping[str, Any]
     tensors: dict[str, Tensor]
 
 
-def encode_model(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
-    """Encode a model as the contents of its two files: safetensors, JSON. name: "tacotron2" or "waveglow"."""
+def encode_model(model: Tacotron2 | Vocoder, name: str) -> tuple[bytes, bytes]:
+    """Encode a model as the contents of its two files: safetensors, JSON. name: "tacotron2", or the vocoder's kind."""
     from safetensors.torch import save
 
     state = {key: value.contiguous() for key, value in model.state_dict().items() if not _is_batch_counter(key)}
@@ -47,7 +47,7 @@ def encode_model(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
         "format_version": FORMAT_VERSION,
         "model": name,
         "family": model.family,
-        "config": asdict(model.config),
+        "config": asdict(cast(Any, model.config)),
         "audio": model.audio,
     }
     described["sha256"] = _digest(weights, described)
@@ -123,6 +123,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     version = described.get("format_version") if isinstance(described, dict) else None
     if version != FORMAT_VERSION or described.get("format") != FORMAT:
         raise CheckpointError(f"{path.name} next to it is not a {FORMAT!r} file of version {FORMAT_VERSION}; {again}")
-    if described.get("model") not in ("tacotron2", "waveglow") or not isinstance(described.get("config"), dict):
+    is_known = described.get("model") in ("tacotron2", "waveglow", "hifigan")
+    if not is_known or not isinstance(described.get("config"), dict):
         raise CheckpointError(f"{path.name} next to it has no valid model or config; {again}")
     return cast(dict[str, Any], described)

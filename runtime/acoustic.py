@@ -45,7 +45,7 @@ class AcousticModel:
 
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
         """Start decoding a batch; noises: one per item."""
-        steps = self._decoder_step.decoder_steps(encoded, noises)
+        steps = self._decoder_step.decoder_steps(encoded, noises, options.gate_logit)
         return DecoderSession(steps, self.manifest, encoded.memory_mask, noises, options)
 
     def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> list[DecodedItem]:

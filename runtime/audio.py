@@ -1,20 +1,20 @@
-"""Synthesized speech: samples, the intermediate results behind them, and wav files."""
+"""Synthesized speech: samples, the intermediate results behind them, and audio files."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import wavfile
 
 from .errors import RequestError
 from .files import atomic_write
+from .formats import AudioFormat, check_format, choose_format, open_encoder
+from .wav_writer import WavFormat
 
-WavFormat = Literal["int16", "float32"]
 StopReason = Literal["gate", "attention_end", "frame_limit"]
 
 
@@ -29,6 +29,8 @@ class Utterance:
     gate: NDArray[np.float32]  # [F]: the probability that the utterance has ended
     samples: NDArray[np.float32]  # [F * hop]
     stop_reason: StopReason
+    # Seconds per stage. The encoder and the decoder run a batch at once: these are this utterance's shares.
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,16 +51,27 @@ class Audio:
     def seconds(self) -> float:
         return len(self.samples) / self.sampling_rate
 
-    def save(self, path: str | Path, wav_format: WavFormat = "int16") -> None:
-        """Write a mono wav file atomically; int16 clips samples outside [-1, 1]. Raises RequestError."""
-        if wav_format not in ("int16", "float32"):
-            raise RequestError(f"wav format: expected int16 or float32, got {wav_format!r}")
-        samples = self.samples if wav_format == "float32" else to_int16(self.samples)
+    def save(
+        self, file: str | Path | BinaryIO, wav_format: WavFormat = "int16", audio_format: AudioFormat | None = None
+    ) -> None:
+        """Write a mono audio file: a path, atomically, or a binary file object that is open for writing.
+
+        audio_format: "wav", "flac", "opus", "mp3" or "aac"; None: what the path's suffix says, otherwise wav.
+        wav_format: of wav samples: "int16", "int24" or "float32"; all but float32 clip samples outside [-1, 1].
+        Raises RequestError for an unknown format or suffix, one that needs PyAV (the extra `formats`) where that is
+        not installed, or a path that cannot be written.
+        """
+        if wav_format not in get_args(WavFormat):
+            raise RequestError(f"wav format: expected one of {', '.join(get_args(WavFormat))}, got {wav_format!r}")
+        if isinstance(file, (str, Path)):
+            atomic_write(Path(file), self._encode(choose_format(Path(file), audio_format), wav_format))
+        else:
+            check_format(audio_format or "wav")
+            file.write(self._encode(audio_format or "wav", wav_format))
+
+    def _encode(self, audio_format: AudioFormat, wav_format: WavFormat) -> bytes:
         content = io.BytesIO()
-        wavfile.write(content, self.sampling_rate, samples)
-        atomic_write(Path(path), content.getvalue())
-
-
-def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    scaled: NDArray[np.float32] = np.rint(np.clip(samples, -1.0, 1.0) * np.float32(32767.0))
-    return scaled.astype(np.int16)
+        encoder = open_encoder(content, self.sampling_rate, audio_format, wav_format)
+        encoder.write(self.samples)
+        encoder.close()
+        return content.getvalue()

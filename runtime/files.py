@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import RequestError
@@ -27,21 +28,39 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 def replace_file(path: Path, content: bytes, durable: bool = False) -> None:
     """Write a file under a temporary name and rename it. durable: flush it to the disk first. Raises OSError."""
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-            file.close()
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink()
-            raise
+    partial = PartialFile(path)
+    try:
+        partial.file.write(content)
+        partial.commit(durable)
+    except BaseException:
+        partial.discard()
+        raise
+
+
+class PartialFile:
+    """A new file beside its final path, under a temporary name: `commit` renames it, `discard` removes it."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        self.path = path
+        self.file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - commit and discard close it
+            dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, delete=False
+        )
+
+    def commit(self, durable: bool = False) -> None:
+        """Replace the file at the final path. durable: flush it to the disk first. Raises OSError."""
+        if durable:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        self.file.close()
+        temporary = Path(self.file.name)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(self.path)
+
+    def discard(self) -> None:
+        with suppress(OSError):  # a full disk fails once more when its buffer is flushed
+            self.file.close()
+        Path(self.file.name).unlink(missing_ok=True)
 
 
 def clear_partial_files(folder: Path) -> None:

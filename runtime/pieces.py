@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,35 @@ def join_pieces(
         parts.append(apply_fades(own, sampling_rate, fade_in=i > 0, fade_out=i < len(pieces) - 1))
         parts.append(silence_after(piece, sampling_rate))
     return np.concatenate(parts)
+
+
+def join_texts(
+    texts: Iterable[tuple[str, Iterable[NDArray[np.float32]]]], sampling_rate: int
+) -> Iterator[NDArray[np.float32]]:
+    """Join (text, its segments) of several texts into one stream, with fades and pauses between them.
+
+    Holds back no more than the length of a fade.
+    """
+    previous: str | None = None
+    for text, segments in texts:
+        if previous is not None:
+            yield np.zeros(int(pause_after(previous) * sampling_rate), np.float32)
+        yield from _fade_segments(segments, sampling_rate)
+        previous = text
+
+
+def _fade_segments(segments: Iterable[NDArray[np.float32]], sampling_rate: int) -> Iterator[NDArray[np.float32]]:
+    """Fade the first segment in and the last one out, although the last one is known only when no other follows."""
+    length = int(FADE_SECONDS * sampling_rate)
+    held = np.zeros(0, np.float32)
+    is_first = True
+    for segment in segments:
+        known = np.concatenate([held, segment])
+        ready, held = known[: max(len(known) - length, 0)], known[max(len(known) - length, 0) :]
+        if len(ready):
+            yield apply_fades(ready, sampling_rate, fade_in=is_first, fade_out=False)
+            is_first = False
+    yield apply_fades(held, sampling_rate, fade_in=is_first, fade_out=True)
 
 
 def apply_fades(samples: NDArray[np.float32], sampling_rate: int, fade_in: bool, fade_out: bool) -> NDArray[np.float32]:

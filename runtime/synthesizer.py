@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..text import FrontEnd
 from .acoustic import AcousticModel, group_into_batches
 from .audio import Audio, Utterance
 from .backends import open_backend
-from .backends.base import Backend, BackendOptions
+from .backends.base import Backend, BackendOptions, Decoder
 from .bundle import load_manifest
 from .decoder import DecodedItem
 from .errors import RequestError
@@ -50,15 +51,17 @@ class Synthesizer:
         device: int = 0,
         threads: int | None = None,
         engines: str | Path | None = None,
+        decoder: Decoder = "auto",
     ) -> Synthesizer:
         """Open a bundle written by export-onnx.
 
         backend: "auto" selects the first available one. device: index of the GPU, for backends that run on one.
         threads: CPU threads; None: all usable cores. engines: folder of the engine cache; None: the user's own. Missing
-        engines are built, which takes minutes.
+        engines are built, which takes minutes. decoder: what runs decoder steps on a GPU, "fused" (one kernel) or
+        "engine"; "auto" selects the fused one where it has proved itself on this GPU.
         Raises BundleError or BackendError.
         """
-        options = BackendOptions(threads, device, None if engines is None else Path(engines))
+        options = BackendOptions(threads, device, None if engines is None else Path(engines), decoder)
         return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options))
 
     def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None) -> Audio:
@@ -74,19 +77,37 @@ class Synthesizer:
     ) -> list[Audio]:
         """Synthesize several texts, batching those in the same token bucket; each result equals that of `say`.
 
-        seeds: one per text; None: all 0. An Audio's timings are those of the batches that its pieces were in.
+        seeds: one per text; None: all 0. An Audio's timings are its own shares of its batches' time.
         """
+        results = dict(self.say_each(texts, seeds, options))
+        return [results[i] for i in range(len(texts))]
+
+    def say_each(
+        self, texts: Sequence[str], seeds: Sequence[int] | None = None, options: SpeechOptions | None = None
+    ) -> Iterator[tuple[int, Audio]]:
+        """Synthesize several texts as `say_batch` does, and yield (index of the text, its audio) when it is ready."""
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
             raise RequestError(f"seeds: expected one per text ({len(texts)}), got {len(seeds)}")
         max_tokens = self.manifest.range("T").max
         split_texts = [split_into_pieces(self.front_end, text, max_tokens) for text in texts]
         # A piece's noise depends on its seed and its index in its text, not on its batch.
+        owners = [i for i, pieces in enumerate(split_texts) for _ in pieces]
         pieces = [piece for text in split_texts for piece in text]
         noises = [Noise(seed, i) for seed, text in zip(seeds, split_texts, strict=True) for i in range(len(text))]
-        utterances = self._synthesize_pieces(pieces, noises, options or SpeechOptions())
-        results = iter(utterances)
-        return [self._join(text, [next(results) for _ in text]) for text in split_texts]
+        missing = [len(text) for text in split_texts]
+        first_piece = [sum(missing[:i]) for i in range(len(texts))]
+        ready: dict[int, Utterance] = {}
+        for batch in group_into_batches({i: len(piece.ids) for i, piece in enumerate(pieces)}, self.manifest):
+            ids, own_texts = [pieces[i].ids for i in batch], [pieces[i].text for i in batch]
+            utterances = self._speak_each(ids, [noises[i] for i in batch], options or SpeechOptions(), own_texts)
+            for i, utterance in zip(batch, utterances, strict=True):
+                ready[i] = utterance
+                text = owners[i]
+                missing[text] -= 1
+                if missing[text] == 0:
+                    start, text_pieces = first_piece[text], split_texts[text]
+                    yield text, self._join(text_pieces, [ready.pop(start + k) for k in range(len(text_pieces))])
 
     def stream(
         self,
@@ -101,8 +122,8 @@ class Synthesizer:
         still being synthesized.
 
         chunk_frames, first_chunk_frames: frames per segment; None: the bundle's value. context_frames: mel frames that
-        WaveGlow sees on either side of a segment; None: its whole receptive field, with which the segments together
-        equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
+        the vocoder sees on either side of a segment; None: its whole receptive field, with which the segments
+        together equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
         """
         options = options or SpeechOptions()
         if options.retries:
@@ -118,6 +139,30 @@ class Synthesizer:
         pieces = split_into_pieces(self.front_end, text, self.manifest.range("T").max)
         return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_about_ending)
 
+    def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
+        """Generate the audio of a mel spectrogram [M, F] with the vocoder alone.
+
+        The mel is one of this voice's: natural log of magnitudes, with the settings in manifest.audio.
+        Raises RequestError for a mel of another shape, or one that contains NaN or Inf.
+        """
+        bands = self.manifest.audio.n_mel_channels
+        if mel.ndim != 2 or mel.shape[0] != bands or not mel.shape[1]:
+            raise RequestError(f"mel: expected [{bands}, frames] with at least 1 frame, got {list(mel.shape)}")
+        limit = self.manifest.range("F").max
+        if mel.shape[1] > limit:
+            raise RequestError(
+                f"mel: expected at most {limit} frames (this bundle's limit), got {mel.shape[1]}; "
+                "a longer one needs export-onnx --max-frames"
+            )
+        if not np.isfinite(mel).all():
+            raise RequestError("mel: contains NaN or Inf")
+        timings: dict[str, float] = {}
+        with _add_time(timings, "vocoder"):
+            samples = self.vocoder.samples(
+                np.asarray(mel, np.float32), Noise(seed), (options or SpeechOptions()).resolve(self.manifest)
+            )
+        return Audio(samples, self.manifest.audio.sampling_rate, (), timings)
+
     def speak_ids(
         self,
         ids: Sequence[Sequence[int]],
@@ -130,55 +175,57 @@ class Synthesizer:
 
         timings: seconds per stage are added to this dict. texts: used in results and warnings only.
         """
-        timings = {} if timings is None else timings
-        texts = [""] * len(ids) if texts is None else texts
-        resolved = options.resolve(self.manifest)
-        noises = [self._prefetch(noise, resolved) for noise in noises]
-        with _add_time(timings, "encoder"):
-            encoded = self.acoustic.encode(ids)
-        with _add_time(timings, "decoder"):
-            decoded = self.acoustic.decode(encoded, noises, resolved)
         utterances = []
-        for text, item_ids, item in zip(texts, ids, decoded, strict=True):
-            with _add_time(timings, "postnet"):
-                mel = self.acoustic.postnet(item.mel)
-            with _add_time(timings, "vocoder"):
-                samples = self.vocoder.samples(mel, item.noise, resolved)
-            self._warn_about_ending(text, item)
-            length = item.mel_length
-            utterances.append(
-                Utterance(
-                    text=text,
-                    token_ids=tuple(item_ids),
-                    mel=mel[:, :length],
-                    alignment=item.alignment[:length],
-                    gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
-                    samples=samples[: length * self.manifest.audio.hop_length],
-                    stop_reason=item.stop_reason,
-                )
-            )
+        for utterance in self._speak_each(ids, noises, options, [""] * len(ids) if texts is None else texts):
+            utterances.append(utterance)
+            for stage, seconds in utterance.timings.items():
+                if timings is not None:
+                    timings[stage] = timings.get(stage, 0.0) + seconds
         return utterances
 
-    def _synthesize_pieces(
-        self, pieces: Sequence[Piece], noises: Sequence[Noise], options: SpeechOptions
-    ) -> list[tuple[Utterance, dict[str, float]]]:
-        """Return each piece's utterance, and the timings of the batch that it was in."""
-        results: dict[int, tuple[Utterance, dict[str, float]]] = {}
-        lengths = {i: len(piece.ids) for i, piece in enumerate(pieces)}
-        for batch in group_into_batches(lengths, self.manifest):
-            ids, texts = [pieces[i].ids for i in batch], [pieces[i].text for i in batch]
-            timings: dict[str, float] = {}
-            utterances = self.speak_ids(ids, [noises[i] for i in batch], options, timings, texts)
-            results |= {i: (utterance, timings) for i, utterance in zip(batch, utterances, strict=True)}
-        return [results[i] for i in range(len(pieces))]
+    def _speak_each(
+        self, ids: Sequence[Sequence[int]], noises: Sequence[Noise], options: SpeechOptions, texts: Sequence[str]
+    ) -> Iterator[Utterance]:
+        """Decode one batch, and yield each of its utterances when the vocoder has finished it."""
+        resolved = options.resolve(self.manifest)
+        noises = [self._prefetch(noise, resolved) for noise in noises]
+        shared: dict[str, float] = {}
+        with _add_time(shared, "encoder"):
+            encoded = self.acoustic.encode(ids)
+        with _add_time(shared, "decoder"):
+            decoded = self.acoustic.decode(encoded, noises, resolved)
+        frames = [max(item.mel_length, 1) for item in decoded]
+        for text, item_ids, item, length in zip(texts, ids, decoded, frames, strict=True):
+            own = {"encoder": shared["encoder"] / len(ids), "decoder": shared["decoder"] * length / sum(frames)}
+            yield self._finish(text, item_ids, item, resolved, own)
 
-    def _join(self, pieces: Sequence[Piece], results: Sequence[tuple[Utterance, dict[str, float]]]) -> Audio:
+    def _finish(
+        self, text: str, ids: Sequence[int], item: DecodedItem, options: ResolvedOptions, timings: dict[str, float]
+    ) -> Utterance:
+        """Apply postnet and vocoder to a decoded item; their seconds are added to timings."""
+        with _add_time(timings, "postnet"):
+            mel = self.acoustic.postnet(item.mel)
+        with _add_time(timings, "vocoder"):
+            samples = self.vocoder.samples(mel, item.noise, options)
+        self._warn_about_ending(text, item)
+        length = item.mel_length
+        return Utterance(
+            text=text,
+            token_ids=tuple(ids),
+            mel=mel[:, :length],
+            alignment=item.alignment[:length],
+            gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
+            samples=samples[: length * self.manifest.audio.hop_length],
+            stop_reason=item.stop_reason,
+            timings=timings,
+        )
+
+    def _join(self, pieces: Sequence[Piece], utterances: Sequence[Utterance]) -> Audio:
         rate = self.manifest.audio.sampling_rate
-        samples = join_pieces(pieces, [utterance.samples for utterance, _ in results], rate)
-        batches = {id(timings): timings for _, timings in results}.values()
-        stages = {stage for timings in batches for stage in timings}
-        total = {stage: sum(timings.get(stage, 0.0) for timings in batches) for stage in sorted(stages)}
-        return Audio(samples, rate, tuple(utterance for utterance, _ in results), total)
+        samples = join_pieces(pieces, [utterance.samples for utterance in utterances], rate)
+        stages = sorted({stage for utterance in utterances for stage in utterance.timings})
+        total = {stage: sum(utterance.timings[stage] for utterance in utterances) for stage in stages}
+        return Audio(samples, rate, tuple(utterances), total)
 
     def _prefetch(self, noise: Noise, options: ResolvedOptions) -> Noise:
         if self._noise_executor is None:

@@ -63,7 +63,7 @@ class TinyCheckpoints:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Models this small only wait for each other in threads."""
+    """Use one thread: with models this small, more threads only wait for each other."""
     if importlib.util.find_spec("torch") is None:  # on a GPU machine that only runs bundles
         yield
         return
@@ -93,7 +93,7 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoint
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny voice, exported once: copy it before damaging it."""
+    """Export the tiny voice. Tests must not change it, but may copy it."""
     from tacoglow.export.bundle import Limits, export_onnx
     from tacoglow.export.voice import read_voice_file
     from tacoglow.models import load_tacotron2, load_waveglow
@@ -109,10 +109,40 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
     return bundle
 
 
+@pytest.fixture(scope="session")
+def tiny_hifigan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny HiFi-GAN in jik876's layout, for the mels of the tiny voice."""
+    from tacoglow.tests.models import hifigan_layouts
+
+    audio = {"num_mels": 16, "n_fft": 512, "win_size": 512, "sampling_rate": 16000, "fmin": 0, "fmax": 7600}
+    plan = {**hifigan_layouts.TINY, **audio, "hop_size": 256}
+    return hifigan_layouts.jik876(
+        tmp_path_factory.mktemp("tiny_hifigan"), plan, hifigan_layouts.weights(plan, bands=16)
+    )
+
+
+@pytest.fixture(scope="session")
+def hifigan_bundle(
+    tiny_checkpoints: TinyCheckpoints, tiny_hifigan: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny voice with a HiFi-GAN and TorchScript: copy it before damaging it."""
+    from tacoglow.export.bundle import Limits, export_onnx
+    from tacoglow.export.torchscript import export_torchscript
+    from tacoglow.export.voice import read_voice_file
+    from tacoglow.models import load_hifigan, load_tacotron2
+
+    bundle = tmp_path_factory.mktemp("hifigan_bundle") / "voice"
+    models = load_tacotron2(tiny_checkpoints.tacotron2), load_hifigan(tiny_hifigan)
+    voice = read_voice_file(tiny_checkpoints.voice)
+    export_onnx(*models, bundle, voice=voice, limits=Limits(batch=4, tokens=MAX_TOKENS, frames=320))
+    export_torchscript(*models, bundle)
+    return bundle
+
+
 # The params are r and a seed of weights whose utterances end at many different frames, some at the limit.
 @pytest.fixture(scope="session", params=[(2, 20), (3, 51)], ids=["r=2", "r=3"])
 def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Tacotron 2 of r = 2 or 3 frames a decoder step, as NVIDIA/tacotron2 saves it: the weights alone say r."""
+    """Write a tiny Tacotron 2 with r frames per decoder step, as NVIDIA/tacotron2 does: only the weights show r."""
     import torch
 
     from tacoglow.tests.tiny_voice import tacotron2_state
@@ -128,7 +158,7 @@ def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.
 def reduced_bundle(
     reduced_checkpoint: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """That voice with TorchScript: copy it before damaging it."""
+    """Export that voice, with TorchScript. Tests must not change it, but may copy it."""
     from tacoglow.export.bundle import Limits, export_onnx
     from tacoglow.export.torchscript import export_torchscript
     from tacoglow.export.voice import read_voice_file

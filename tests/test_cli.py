@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -22,10 +23,13 @@ import torch
 from scipy.io import wavfile
 
 from tacoglow import cli
+from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.errors import ExportError
 from tacoglow.runtime.bundle import with_digest
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import graph_names
+
+GRAPH_NAMES = graph_names("waveglow")
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints
@@ -56,6 +60,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def call(command: str, *arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
         capsys.readouterr()
         with warnings.catch_warnings():
             warnings.simplefilter("default")
@@ -106,14 +111,29 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "whitespace": ([" \n\t "], ("text", "empty", "give")),
     "unknown characters": (["\N{PARTY POPPER}\N{SNOWMAN}"], ("text", "no symbol for", "give")),
     "lone surrogate": (["\udcff"], ("text", "give")),
-    "neither text nor file": ([], ("TEXT", "-i FILE")),
+    "neither text nor file": ([], ("TEXT", "-i FILE", "standard input")),
     "both text and file": ([TEXT, "-i", "phrases.txt"], ("TEXT", "-i FILE", "not both")),
     "missing file": (["-i", "missing.txt"], ("missing.txt", "No such file")),
     "folder as file": (["-i", "voice"], ("voice", "directory")),
     "empty file": (["-i", "empty.txt"], ("empty.txt", "no phrase", "write one")),
     "blank lines": (["-i", "blank.txt"], ("blank.txt", "no phrase", "write one")),
-    "not UTF-8": (["-i", "latin1.txt"], ("latin1.txt", "UTF-8", "byte 3")),
-    "a phrase of unknown characters": (["-i", "one_bad.txt", "-o", "out"], ("text", "no symbol for")),
+    "strict, not UTF-8": (["-i", "latin1.txt", "--strict"], ("latin1.txt:1: ", "UTF-8", "byte 3")),
+    "strict, unknown characters": (["-i", "bad.txt", "--strict"], ("bad.txt:1: text", "no symbol for")),
+    "strict without a list": ([TEXT, "--strict"], ("--strict", "needs -i")),
+    "resume without a list": ([TEXT, "--resume"], ("--resume", "needs -i")),
+    "list format without a list": ([TEXT, "--format", "lines"], ("--format", "needs -i")),
+    "resume of one file": (["-i", "phrases.txt", "-o", "x.wav", "--resume"], ("--resume", "x.wav", "folder")),
+    "raw without a stream": ([TEXT, "--raw"], ("--raw", "--stream")),
+    "plot of a stream": ([TEXT, "--stream", "--plot", "x.png"], ("--plot", "--stream")),
+    "report of a stream": ([TEXT, "--stream", "--json"], ("--json", "--stream")),
+    "raw samples named wav": ([TEXT, "--stream", "--raw", "-o", "x.wav"], ("--raw", "x.wav", ".pcm")),
+    "unknown audio suffix": ([TEXT, "-o", "x.mp5"], ("x.mp5", "unknown audio format", ".wav")),
+    "suffix against format": ([TEXT, "-o", "x.wav", "--audio-format", "flac"], ("x.wav", "--audio-format", "flac")),
+    "output in the bundle": ([TEXT, "-o", "voice/manifest.wav"], ("voice/manifest.wav", "in the bundle", "-o")),
+    "output folder is the bundle": (["-i", "phrases.txt", "-o", "voice"], ("voice", "in the bundle", "-o")),
+    "plot in the bundle": ([TEXT, "--plot", "voice/p.png"], ("voice/p.png", "in the bundle", "--plot")),
+    "output is the input": (["-i", "list.wav", "-o", "list.wav"], ("list.wav", "-i reads", "-o")),
+    "plot is the output": ([TEXT, "-o", "p", "--plot", "./p"], ("p", "unsupported plot format")),
     "output in a missing folder": ([TEXT, "-o", "none/hello.wav"], ("none/hello.wav", "folder does not exist", "-o")),
     "output is a folder": ([TEXT, "-o", "voice"], ("voice", "is a folder", "-o")),
     "output below a file": ([TEXT, "-o", "phrases.txt/hello.wav"], ("phrases.txt/hello.wav", "not a folder", "-o")),
@@ -150,7 +170,8 @@ def test_invalid_requests_are_rejected(run: Run, workdir: Path, arguments: list[
         "empty.txt": b"",
         "blank.txt": b" \n\t\n",
         "latin1.txt": "caf\xe9.".encode("latin-1"),
-        "one_bad.txt": "Fine.\n\N{SNOWMAN}\n".encode(),
+        "bad.txt": "\N{SNOWMAN}\nFine.\n".encode(),
+        "list.wav": b"One.\n",
     }.items():
         (workdir / name).write_bytes(content)
     with unchanged(workdir):
@@ -462,7 +483,7 @@ class TestInfer:
         outcome = run("trt-infer", "voice", TEXT, "-o", "hello.wav")
         assert outcome.code == 0, outcome.err
         assert outcome.out == ""
-        assert outcome.err.splitlines()[0].startswith("backend: onnxruntime (CPU): ")
+        assert outcome.err.splitlines()[0] == "CPU (onnxruntime)"
         assert outcome.last.startswith("hello.wav: ")
         rate, samples = wavfile.read(workdir / "hello.wav")
         assert rate == 16000
@@ -563,7 +584,7 @@ class TestInfer:
         outcome = run("trt-infer", "voice", "-i", "phrases.txt", "-o", "deep/out", "--plot", "plots", "--json")
         assert outcome.code == 0, outcome.err
         names = ["0001", "0002", "0003", "0004"]
-        assert sorted(path.name for path in (workdir / "deep/out").iterdir()) == [f"{name}.wav" for name in names]
+        assert sorted(path.stem for path in (workdir / "deep/out").iterdir()) == [*names, "spoken"]
         assert sorted(path.name for path in (workdir / "plots").iterdir()) == [f"{name}.png" for name in names]
         reports = json.loads(outcome.out)["utterances"]
         assert [report["text"] for report in reports] == phrases
@@ -575,7 +596,7 @@ class TestInfer:
     def test_input_file_of_one_phrase_writes_a_folder(self, run: Run, workdir: Path) -> None:
         (workdir / "phrases.txt").write_text("Hello.")
         assert run("trt-infer", "voice", "-i", "phrases.txt").code == 0
-        assert [path.name for path in (workdir / "speech").iterdir()] == ["0001.wav"]
+        assert sorted(path.name for path in (workdir / "speech").iterdir()) == ["0001.wav", "spoken.jsonl"]
 
     def test_default_output(self, run: Run, workdir: Path) -> None:
         assert run("trt-infer", "voice", TEXT).code == 0
@@ -627,7 +648,7 @@ class TestExport:
         assert [dimensions[letter]["max"] for letter in "BTF"] == [1, 9, 6]
         (checkpoints / "phrases.txt").write_text("One.\nTwo.\nA third phrase, which is too long.\n")
         assert run("trt-infer", "voice", "-i", "phrases.txt", "-o", "out").code == 0
-        assert len(list((checkpoints / "out").iterdir())) == 3
+        assert len(list((checkpoints / "out").glob("*.wav"))) == 3
 
     def test_empty_folder_and_old_bundle_are_replaced(self, run: Run, checkpoints: Path) -> None:
         (checkpoints / "empty").mkdir()
@@ -667,6 +688,30 @@ class TestInspectAndDoctor:
         assert outcome.code == 0
         for part in ("onnxruntime", "torch", "tensorrt", "pip install 'tacoglow[gpu-cu13]'", "available"):
             assert part in outcome.out
+
+    def test_inspect_as_json(self, run: Run, workdir: Path) -> None:
+        report = json.loads(run("tacoglow", "inspect", "voice", "--json").out)
+        assert report["manifest"] == json.loads((workdir / "voice/manifest.json").read_bytes())
+        assert report["graph_bytes"] == {name: (workdir / f"voice/{name}.onnx").stat().st_size for name in GRAPH_NAMES}
+        assert report["engines"] == []
+
+    def test_doctor_as_json(self, run: Run) -> None:
+        report = json.loads(run("tacoglow", "doctor", "--json").out)
+        assert report["backends"]["onnxruntime"] is None
+        assert report["backends"]["tensorrt"]  # the reason
+        parts = {part["part"]: part for part in report["parts"]}
+        assert parts["numpy"]["version"] == np.__version__
+        assert parts["av"]["install"] == "pip install 'tacoglow[formats]'"
+
+    @pytest.mark.parametrize("columns", ["80", "120"])
+    def test_every_help_has_examples(self, run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+        monkeypatch.setenv("COLUMNS", columns)
+        for name in COMMAND_NAMES:
+            outcome = run("tacoglow", name, "-h")
+            assert outcome.code == 0
+            assert f"tacoglow {name} " in outcome.out.split("Examples:")[1]
+            assert outcome.out == run("tacoglow", name, "--help").out
+            assert max(map(len, outcome.out.splitlines())) <= int(columns)
 
     def test_version_and_help(self, run: Run) -> None:
         assert run("tacoglow", "--version").out.startswith("tacoglow ")

@@ -31,6 +31,9 @@ LAYERS = {
 RUNTIME_ORDER = [
     "errors",
     "files",
+    "wav_writer",
+    "formats",
+    "output",
     "manifest",
     "bundle",
     "noise",
@@ -44,13 +47,13 @@ RUNTIME_ORDER = [
     "stream",
     "synthesizer",
     "plot",
-    "wav_writer",
     "serving",
 ]
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
 # File -> what it may import inside functions although an inference machine may lack it.
 LAZY = {
     "runtime/plot.py": {"matplotlib"},
+    "runtime/formats.py": {"av"},
     "runtime/backends/onnxruntime.py": {"onnxruntime"},
     "runtime/backends/bfloat16.py": {"onnx"},
     "runtime/backends/cuda/onnxruntime.py": {"onnxruntime"},
@@ -58,6 +61,8 @@ LAZY = {
     "runtime/serving/client.py": {"tritonclient"},
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
     "runtime/backends/cuda/stream.py": {"cuda"},
+    "runtime/backends/cuda/fused/kernel.py": {"cuda"},
+    "runtime/backends/cuda/fused/weights.py": {"onnx"},
 }
 # Distribution -> its import name, if that is not the distribution's name.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}
@@ -247,7 +252,7 @@ def test_root_modules_import_nothing_heavy() -> None:
 HIDE_PACKAGES = """
 import sys
 
-ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib"}
+ABSENT = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "scipy", "av"}
 
 class HidingFinder:
     def __init__(self, finder):

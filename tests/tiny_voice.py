@@ -12,26 +12,26 @@ from tacoglow.models.config import WNConfig
 
 
 def tacotron2_state(config: dict[str, Any]) -> dict[str, Tensor]:
-    """Random weights of a voice that ends, under NVIDIA's names; drawn from torch's generator."""
+    """Return random weights under NVIDIA's names, from torch's generator, of a voice whose gate fires."""
     model = Tacotron2(Tacotron2Config(**config))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if any(part in name for part in ("lstm", "_rnn", "prenet", "attention_layer", "projection.weight")):
-                weight.mul_(3.0)  # so that text and noise, and not biases alone, decide
+                weight.mul_(3.0)  # so that text and noise matter as much as the biases
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
                 assert module.running_mean is not None
                 assert module.running_var is not None
                 nn.init.normal_(module.running_mean, 0.0, 0.1)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
-        # Gates that fire within the frame limit on most texts, and not at once.
+        # The gate fires within the frame limit on most texts, but not at the first frames.
         model.decoder.gate_layer.weight.mul_(30.0)
         model.decoder.gate_layer.bias.fill_(-2.8)
     return {_published_name(name): value.clone() for name, value in model.state_dict().items()}
 
 
 def _published_name(name: str) -> str:
-    """NVIDIA's name of a tensor, with the wrappers that this package's modules do without."""
+    """Return NVIDIA's name of a tensor, which includes wrapper modules that this package does not have."""
     stem, kind = name.rsplit(".", 1)
     if stem.startswith(("encoder.convolutions", "postnet.convolutions")) and stem.endswith(".0"):
         return f"{stem}.conv.{kind}"
@@ -42,7 +42,7 @@ def _published_name(name: str) -> str:
 
 
 def waveglow_state(config: dict[str, Any]) -> dict[str, Tensor]:
-    """With weight norm on, as training saves it."""
+    """Return random weights with weight norm on, as training saves them."""
     model = WaveGlow(WaveGlowConfig(**{**config, "WN_config": WNConfig(**config["WN_config"])}))
     state = {}
     for name, value in model.state_dict().items():

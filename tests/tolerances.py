@@ -9,6 +9,17 @@ from __future__ import annotations
 # recurrence of a few dozen steps. Measured: Tacotron 2 exactly 0 or 1e-6, WaveGlow 7e-7, denoiser 1.1e-6.
 PUBLISHED = 1e-5
 
+# HiFi-GAN against the published classes, and a window against the whole: float32 through some 80 convolutions.
+# Measured: 1e-7 to 7e-7.
+HIFIGAN = 1e-6
+
+# HiFi-GAN's graph against its module: other kernels, and transposed convolutions written as ordinary ones.
+HIFIGAN_GRAPH = 1e-5
+
+# A stream of a trained V1 with its whole receptive field against unstreamed speech: ONNX Runtime's kernels sum windows
+# of another length in another order, in the postnet and in the generator. Measured: 1e-5; with 5 frames of context 0.4.
+HIFIGAN_STREAM = 5e-5
+
 # The same in float16: 11 bits of mantissa over values up to 4, through the recurrence.
 PUBLISHED_HALF = 0.02
 
@@ -34,3 +45,14 @@ DEVICE = {"fp32": 1e-4, "fp16": 2e-2}
 
 # The first twenty frames of mel on a GPU against the CPU: the same through a decoder that feeds on its own output.
 DEVICE_MEL = {"fp32": 1e-2, "fp16": 0.5}
+
+# The fused decoder's kernel over six steps of random weights. Against a model of its schedule, which rounds halves as
+# the kernel does: one half may round the other way. Against float32: half precision's rounding.
+FUSED_SCHEDULE = 2e-3
+FUSED_FLOAT32 = 2e-2
+
+# The kernel over 30 steps of the demo voice, against float32, of each output's norm: twice what half precision costs a
+# voice whose weights are not exact in it (1.5e-4). Measured: 4e-5 to 1e-4.
+FUSED_DEMO = 3e-4
+# The same in errors of the model that rounds as the kernel does, for the states too, which the loop amplifies more.
+FUSED_TIMES_ROUNDING = 2

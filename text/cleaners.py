@@ -48,7 +48,7 @@ _ABBREVIATION_PATTERNS = [
 ]
 _WHITESPACE = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_SILENT_CATEGORIES = ("Mn", "Me", "Cf")  # accents, joiners and similar: dropping them needs no warning
+SILENT_CATEGORIES = ("Mn", "Me", "Cf")  # accents, joiners and similar: dropping them needs no warning
 
 
 def lowercase(text: str) -> str:
@@ -128,5 +128,5 @@ def untransliterable(text: str, cleaners: Sequence[Cleaner]) -> list[str]:
     return [
         character
         for character in dict.fromkeys(text)
-        if not character.isascii() and category(character) not in _SILENT_CATEGORIES and not convert_to_ascii(character)
+        if not character.isascii() and category(character) not in SILENT_CATEGORIES and not convert_to_ascii(character)
     ]

@@ -21,11 +21,11 @@ _INITIAL = re.compile(r"[A-Z]")
 _DOTTED = re.compile(r"[A-Za-z](\.[A-Za-z])+")
 
 # Abbreviations before a name or an example: never the end of a sentence.
-_BEFORE_MORE = frozenset(ABBREVIATIONS) | set("ms prof mt messrs mme mlle gov sen rep vs cf viz".split())
+BEFORE_MORE = frozenset(ABBREVIATIONS) | set("ms prof mt messrs mme mlle gov sen rep vs cf viz".split())
 # Abbreviations after a name, a list or a time: the end of a sentence unless lower case follows.
-_AFTER_NAME = frozenset("co jr sr esq ltd inc corp etc al a.m p.m".split())
+AFTER_NAME = frozenset("co jr sr esq ltd inc corp etc al a.m p.m".split())
 # Abbreviations before a number: "No. 5" continues the sentence, "No. I won't." does not.
-_BEFORE_NUMBER = frozenset("no nos vol fig figs p pp ch sec art".split())
+BEFORE_NUMBER = frozenset("no nos vol fig figs p pp ch sec art".split())
 
 
 def sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
@@ -60,11 +60,11 @@ def _continues(text: str, match: re.Match[str]) -> bool:
         # '"Stop!" he said' and "well... perhaps" are one sentence each; "stop! and go" is two.
         return following.islower() and (bool(closers) or mark[-1] in ".…")
     word = _word_before(text, match.start())
-    if word.lower() in _BEFORE_NUMBER:
+    if word.lower() in BEFORE_NUMBER:
         return following.isdigit()
-    if word.lower() in _AFTER_NAME:  # checked first: some of these are in _BEFORE_MORE as well
+    if word.lower() in AFTER_NAME:  # checked first: some of these are in BEFORE_MORE as well
         return following.islower()
-    return bool(word.lower() in _BEFORE_MORE or _INITIAL.fullmatch(word) or _DOTTED.fullmatch(word))
+    return bool(word.lower() in BEFORE_MORE or _INITIAL.fullmatch(word) or _DOTTED.fullmatch(word))
 
 
 def _word_before(text: str, stop: int) -> str:

@@ -9,7 +9,7 @@ config.json next to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -73,10 +73,10 @@ _AUDIO_NAMES = {
 }
 
 
-def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
+def read(state: State, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout | None:
     """Return the layout, None if the names are not Coqui's.
 
-    adjacent_config: config.json from the file's folder, empty if there is none.
+    read_adjacent_config: reads config.json from the file's folder, empty if there is none.
     Raises CheckpointError, naming the first difference, if the architecture differs from NVIDIA's.
     """
     if not state.has(".convolution1d.", "decoder.stopnet.", "cbhg"):
@@ -86,7 +86,7 @@ def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
             raise CheckpointError(
                 f"a Coqui TTS model with {feature}, which is not supported: NVIDIA's Tacotron 2 does not have it"
             )
-    config = state.config or adjacent_config
+    config = state.config or read_adjacent_config()
     _check_settings(config)
     audio = config.get("audio")
     names = {name: _rename(name) for name in state.tensors}

@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import CheckpointError, shown
 from ..pickles import Placeholder, TensorRecord
 
-_PLACES = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
+# Keys under which training scripts store the weights; ParallelWaveGAN nests two of them.
+_PLACES = ("state_dict", "model", "model_state_dict", "generator", "gen_ema", ("model", "generator"))
 _MAX_NAME = 1_000  # characters of a tensor's full name
 _MAX_TENSORS = 10_000  # and modules; a published WaveGlow has 1,216, but a pickled module may contain itself
 
@@ -37,7 +38,7 @@ class State:
 
 def find_state(content: Any) -> State:
     """Find the tensors. Raises CheckpointError if there are none, or if an entry among them is not a tensor."""
-    places = [content.get(place) for place in _PLACES] if isinstance(content, Mapping) else []
+    places = [_look_up(content, place) for place in _PLACES]
     for place in [*places, content]:
         pickled = place if isinstance(place, Placeholder) and "_modules" in place.attributes else None
         if pickled is not None:
@@ -51,10 +52,16 @@ def find_state(content: Any) -> State:
     raise CheckpointError(f"no weights found: expected a state_dict or a model, got {_outline(content)}")
 
 
+def _look_up(content: Any, place: str | tuple[str, ...]) -> Any:
+    for key in (place,) if isinstance(place, str) else place:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
 def _state(named: dict[str, Any], around: Mapping[str, Any], pickled: Placeholder | None) -> State:
     if len(named) > _MAX_TENSORS:
         raise CheckpointError(
-            f"not a Tacotron 2 or WaveGlow: expected at most {_MAX_TENSORS} tensors, got {len(named)}"
+            f"not a Tacotron 2, WaveGlow or HiFi-GAN: expected at most {_MAX_TENSORS} tensors, got {len(named)}"
         )
     keys: dict[str, str] = {}
     for key, value in named.items():

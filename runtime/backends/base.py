@@ -5,22 +5,24 @@ Everything is checked when buffers are bound, against the manifest, and nothing 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..decoder import DecoderSteps, EncoderOutput, HostSteps
-from ..errors import RequestError
+from ..errors import BackendError, RequestError
 from ..manifest import GraphSpec, Manifest, match_shape
 from ..noise import Noise
 
 Array = NDArray[Any]
 Call = Callable[[], None]
+Decoder = Literal["auto", "fused", "engine"]
 
 
 class GraphRunner(ABC):
@@ -53,8 +55,13 @@ class GraphRunner(ABC):
         self.bind({**inputs, **outputs})()
         return outputs
 
-    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
-        """The decoder steps of one batch, none launched yet; only for the graph decoder_step."""
+    def decoder_steps(
+        self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf
+    ) -> DecoderSteps:
+        """The decoder steps of one batch, none launched yet; only for the graph decoder_step.
+
+        gate_logit: what ends an item; steps that run on a device may use it to run no further than needed.
+        """
         return HostSteps(self.bind, self.manifest, encoded, noises)
 
     @abstractmethod
@@ -87,6 +94,7 @@ class BackendOptions:
     threads: int | None = None  # CPU threads; None: all usable cores
     device: int = 0  # index of the GPU, for backends that run on one
     engines: Path | None = None  # folder of the engine cache; None: the user's own
+    decoder: Decoder = "auto"  # what runs decoder steps on a GPU; auto: the fused kernel where it has proved itself
 
 
 class Backend(ABC):
@@ -96,8 +104,14 @@ class Backend(ABC):
     runs_asynchronously: ClassVar[bool] = False  # true if graphs run on a GPU while the host is free
     device: str  # hardware that graphs run on, such as "CPU"
     choice: str = ""  # one line for the user: which backend was chosen and why
+    has_fused_decoder: ClassVar[bool] = False
+    decoder: str = ""  # one line for the user, if there is a choice: which decoder was chosen and why
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
+        if options.decoder == "fused" and not self.has_fused_decoder:
+            raise BackendError(
+                f"decoder 'fused': needs a TensorRT backend, got {self.name}; see tacoglow doctor, or use auto"
+            )
         self.bundle = bundle
         self.manifest = manifest  # its ranges are those that this backend accepts
         self.options = options

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnxruntime
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
 TOOLS = ("cmake", "make", "cc", "c++")
 BUILD = pytest.StashKey[tuple[Path, "Future[Path]"]]()
+WHEEL = Path(onnxruntime.__file__).parent / "capi"  # with ONNX Runtime's library
 HEADERS = [
     Path(root) / "nlohmann" / "json.hpp" for root in ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
 ]
@@ -33,6 +35,7 @@ def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path
         give_up = pytest.fail if os.environ.get("TACOGLOW_REQUIRE_CPP") else pytest.skip  # set in CI
         give_up(f"the C++ runtime needs {', '.join(TOOLS)} and nlohmann-json3-dev")
     configure = ["cmake", "-S", str(SOURCE), "-B", str(folder), "-DCMAKE_BUILD_TYPE=None"]
+    configure.append(f"-DOnnxRuntime_ROOT={WHEEL}")
     for command in (
         [*configure, "-DTACOGLOW_WERROR=ON", "-DTACOGLOW_CHECKS=ON", *options],
         ["cmake", "--build", str(folder), "--parallel", "2", "--target", *targets],
@@ -44,8 +47,8 @@ def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path
 
 def build_programs(folder: Path) -> Path:
     targets = ["tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest"]
-    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
-    return configure_and_build(folder, targets, prefix, "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
+    torch_options = ("-DTACOGLOW_TORCH=ON", f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}")
+    return configure_and_build(folder, targets, *torch_options, "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,10 +75,10 @@ def fixture_names(item: pytest.Item) -> list[str]:
 
 @pytest.fixture(scope="session")
 def programs(request: pytest.FixtureRequest) -> Path:
-    """Folder with `speak` and `server` for LibTorch, and with the test programs in its subfolder `checks`.
+    """Folder with `speak` and `server` for ONNX Runtime and LibTorch, and the test programs in its subfolder `checks`.
 
-    Everything except LibTorch itself is built with the address and undefined-behaviour sanitizers, so every test here
-    also detects memory errors.
+    Everything except these two libraries is built with the address and undefined-behaviour sanitizers, so every test
+    here also detects memory errors.
     """
     return request.session.stash[BUILD][1].result()
 

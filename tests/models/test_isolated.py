@@ -88,7 +88,7 @@ def never_end() -> None:
         (never_end, r"crashed or exceeded its limits \(CPU time limit exceeded\)"),
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"crashed or exceeded its limits \(Segmentation fault\)"),
         (lambda: os._exit(0), r"crashed or exceeded its limits \(no answer\)"),
-        (lambda: {}["a"], r"cannot be read \(KeyError\)"),
+        (lambda: {"b": 1}["a"], r"cannot be read \(KeyError\)"),
     ],
     ids=["memory", "time", "crash", "exit", "error"],
 )
@@ -119,4 +119,4 @@ def test_commands_load_through_the_child(
 ) -> None:
     child_does(lambda: os._exit(0))
     with pytest.raises(CheckpointError, match="no answer"):
-        options.load_models(save(content("tacotron2")), save(content("waveglow")))
+        options.VoiceCheckpoints(save(content("tacotron2")), save(content("waveglow"))).load()

@@ -42,7 +42,7 @@ def try_one(data: bytes) -> None:
     finally:
         _watching = False
     with suppress(CheckpointError):
-        recognize(content, {})
+        recognize(content, dict)
 
 
 try_bytes = try_one

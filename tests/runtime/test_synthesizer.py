@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import Audio, to_int16
+from tacoglow.runtime.audio import Audio
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.synthesizer import FrameLimitWarning
 from tacoglow.runtime.vocoder import Samples, Vocoder
+from tacoglow.runtime.wav_writer import to_int16
 from tacoglow.tests import tolerances
 
 MID_LIMIT = 5  # frames; some of the tiny voice's utterances end earlier, some do not
@@ -119,7 +120,7 @@ def test_nan_audio_is_rejected(voice: Synthesizer, monkeypatch: pytest.MonkeyPat
     def broken(*_: object) -> Samples:
         return np.full(100_000, np.nan, np.float32)
 
-    monkeypatch.setattr(Vocoder, "_waveglow_window", broken)
+    monkeypatch.setattr(Vocoder, "_generate", broken)
     with pytest.raises(RequestError, match="NaN or Inf: the weights or the engine are faulty"):
         voice.say(TEXTS[0])
     half = msgspec.structs.replace(voice.manifest, precision="fp16")

@@ -11,9 +11,9 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving.contract import INPUTS, OUTPUTS, Response, SpeechRequest, numpy_type, read_request
+from tacoglow.runtime.wav_writer import to_int16
 
 SAMPLES = np.array([0.0, 0.25, -1.5, 1e-7], np.float32)
 

@@ -12,8 +12,8 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.wav_writer import to_int16
 
 from .server import ROOT, TritonServer
 
@@ -65,7 +65,7 @@ def test_warnings_are_printed(server: TritonServer, tmp_path: Path) -> None:
         (["--url", "127.0.0.1:8000"], "expected http://HOST:8000 or grpc://HOST:8001"),
         (["--url", "http://127.0.0.1:port"], "expected http://HOST:8000"),
         (["--url", "http://127.0.0.1:9", "--raw"], "--raw: needs --stream"),
-        (["--url", "http://127.0.0.1:9", "-o", "-"], "-o -: needs --stream"),
+        (["--url", "http://127.0.0.1:9", "-o", "-"], "-o -: standard output needs --stream"),
         (["--url", "http://127.0.0.1:9", "--seed", "-1"], "seed: expected an integer"),
         (["--url", "http://127.0.0.1:9", "--sigma", "-1"], "sigma: expected a number"),
     ],

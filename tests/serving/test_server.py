@@ -21,10 +21,10 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import to_int16
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving.client import ServerError, connect
 from tacoglow.runtime.serving.contract import Response, SpeechRequest
+from tacoglow.runtime.wav_writer import to_int16
 
 from .conftest import MAX_CHARACTERS, SLOTS
 from .server import TritonServer

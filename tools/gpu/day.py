@@ -67,14 +67,15 @@ def plan(out: Path) -> list[Step]:
         step("times", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
         step("memory", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
         step("cpp", 180, "--bundle", demo, needs=("vocoder-engines",)),
-        step("fused", 300, "--bundle", nvidia, needs=("nvidia-engines",)),
     ]
+    workload = ["--frames", 600, "--tokens", 128]
     for precision in PRECISIONS:
-        bundle = bundles / f"nvidia-{precision}"
-        command = cli("bench", bundle, "--frames", 600, "--tokens", 128, "-o", out / f"bench-{precision}.json")
+        bundle, figures = bundles / f"nvidia-{precision}", out / f"bench-{precision}.json"
+        command = cli("bench", bundle, *workload, "--backend", "tensorrt", "-o", figures)
         steps.append(Step(f"bench-{precision}", 240, command, ("export-nvidia",)))
-    torch_bench = [*module, "pytorch", "--out", str(out)]
-    return [*steps, Step("pytorch", 240, torch_bench, uses_torch=True)]
+    # PyTorch on the same GPU; the bundle on ONNX Runtime is only there to be compared with.
+    pytorch = cli("bench", "--dims", "nvidia", *workload, "--backend", "onnxruntime", "-o", out / "bench-pytorch.json")
+    return [*steps, Step("bench-pytorch", 300, pytorch, uses_torch=True)]
 
 
 def run(step: Step, python: str, out: Path, environment: dict[str, str], limit: float) -> Outcome:

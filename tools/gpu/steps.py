@@ -185,6 +185,7 @@ def main(steps: dict[str, Callable[[argparse.Namespace], Result]]) -> None:
 
 
 if __name__ == "__main__":
+    from .fused import fused, fused_alone
     from .times import memory, times
 
     STEPS: dict[str, Callable[[argparse.Namespace], Result]] = {
@@ -198,5 +199,7 @@ if __name__ == "__main__":
         "times": times,
         "memory": memory,
         "cpp": cpp,
+        "fused": fused,
+        "fused-alone": fused_alone,
     }
     main(STEPS)

@@ -32,7 +32,7 @@ WORDS = (
 
 def times(arguments: argparse.Namespace) -> dict[str, Any]:
     """Microseconds per decoder step, captured and enqueued, and milliseconds of the other graphs and of first audio."""
-    voice = Synthesizer.load(arguments.bundle, "tensorrt")
+    voice = Synthesizer.load(arguments.bundle, "tensorrt", decoder="engine")
     step, encoder, waveglow = (_runner(voice, name) for name in ("decoder_step", "encoder", "waveglow"))
     ids = (voice.front_end.encode(" ".join(WORDS)) * 2)[:TOKENS]
     result: dict[str, Any] = {"gpu": voice.backend.device, "tokens": len(ids)}
@@ -45,6 +45,7 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
     inputs = {"token_ids": np.array([ids], np.int32), "token_lengths": np.array([len(ids)], np.int32)}
     result["encoder_ms"] = _milliseconds(encoder.stream, partial(encoder.run, **inputs))
     bands, group = voice.manifest.audio.n_mel_channels, voice.manifest.vocoder.group_size
+    assert group is not None, "the voice that is timed has a WaveGlow"
     for frames in WAVEGLOW_FRAMES:
         groups = frames * voice.manifest.audio.hop_length // group
         arrays = {

@@ -7,11 +7,12 @@ so the GPU never waits for the host. Late reading only costs some surplus steps,
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,9 @@ COPIED_OUTPUTS = ("mel_frame", "attention_weights_out")  # states that are copie
 
 class CaptureWarning(UserWarning):
     """A graph cannot be captured as a CUDA graph, so each run enqueues its work again: slower, same result."""
+
+
+NewSteps = Callable[[EncoderOutput, Sequence[Noise], float], DecoderSteps]  # as GraphRunner.decoder_steps
 
 
 class ExecutionContext(Protocol):
@@ -64,12 +68,17 @@ class CudaGraphRunner(GraphRunner):
         # By input shapes; None after the first use, a launch from the second use on.
         self._launches: OrderedDict[tuple[tuple[int, ...], ...], _Launch | None] = OrderedDict()
         self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
+        self.fused_steps: NewSteps | None = None  # the fused decoder's, if that runs the steps
 
     @abstractmethod
     def new_context(self) -> ExecutionContext: ...
 
-    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> DecoderSteps:
+    def decoder_steps(
+        self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf
+    ) -> DecoderSteps:
         """Reuse idle buffers, with their CUDA graph, of an earlier batch of the same size and token bucket, if any."""
+        if self.fused_steps is not None:
+            return self.fused_steps(encoded, noises, gate_logit)
         batch, tokens, _ = encoded.memory.shape
         idle = self._idle_chunks.get((batch, tokens))
         buffers = idle.pop() if idle else ChunkBuffers(self, batch, tokens)

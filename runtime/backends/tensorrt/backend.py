@@ -11,9 +11,11 @@ import msgspec
 import numpy as np
 
 from ...errors import BackendError
-from ...manifest import ALWAYS_USED, DimRange, GraphSpec, Manifest
+from ...manifest import DimRange, GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
-from ..cuda.graph import CudaGraphRunner
+from ..cuda.fused.choice import choose_decoder
+from ..cuda.fused.proof import run_in_process
+from ..cuda.graph import CudaGraphRunner, NewSteps
 from ..cuda.stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
 from .builder import TerminalProgress
 from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, target_of
@@ -28,12 +30,13 @@ class TensorRTBackend(Backend):
 
     name = "tensorrt"
     runs_asynchronously = True
+    has_fused_decoder = True
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         gpu = find_gpu(options.device)
         self.device = f"{gpu.name}, GPU {gpu.index}"
         self._tensorrt, self._target = load_tensorrt(self.name), target_of(gpu, load_tensorrt(self.name))
-        engines = self._get_engines(bundle, manifest, options, ALWAYS_USED)
+        engines = self._get_engines(bundle, manifest, options, manifest.always_used)
         super().__init__(bundle, _limit_to_engines(manifest, engines), options)
         self._stream = CudaStream(options.device)
         self._engines = LoadedEngines(self._tensorrt, self.manifest, self._stream, self._runtime_cache())
@@ -61,9 +64,26 @@ class TensorRTBackend(Backend):
         self._stream.record().wait()
 
     def _open(self, graph: str) -> GraphRunner:
-        if graph not in ALWAYS_USED:
+        if graph not in self.manifest.always_used:
             self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
-        return TensorRTGraph(graph, self.manifest, self._stream, self._engines)
+        runner = TensorRTGraph(graph, self.manifest, self._stream, self._engines)
+        if graph == "decoder_step":
+            runner.fused_steps = self._fused_steps()
+        return runner
+
+    def _fused_steps(self) -> NewSteps | None:
+        gpu, engines = find_gpu(self.options.device), EngineCache(self.options.engines).folder
+        fused, self.decoder = choose_decoder(
+            self.bundle,
+            self.manifest,
+            self.name,
+            gpu,
+            self._stream,
+            self.options,
+            engines,
+            run_in_process(f"{__package__}.decoder_proof"),
+        )
+        return None if fused is None else fused.steps
 
 
 class TensorRTRTXBackend(TensorRTBackend):

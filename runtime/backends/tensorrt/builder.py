@@ -91,6 +91,7 @@ class EngineBuilder:
         config, options = self._builder.create_builder_config(), engine_key.options
         # TensorFloat-32 keeps 10 of float32's 23 mantissa bits; utterances would end at a different frame.
         config.clear_flag(flag.TF32)
+        self.tensorrt.request_shared_profiles(config)
         if options.optimization_level is not None and hasattr(config, "builder_optimization_level"):
             config.builder_optimization_level = options.optimization_level
         if options.workspace_mib is not None:

@@ -73,6 +73,12 @@ class TensorRT:
         opt_in = self.member("PreviewFeature", "PROFILE_SHARING_0806") is not None  # 8.6 to 10
         return opt_in or self.member("ExecutionContextAllocationStrategy", "USER_MANAGED") is not None  # from 10
 
+    def request_shared_profiles(self, config: Any) -> None:
+        """Let execution contexts share a profile, which TensorRT 8.6 to 9 do only on request."""
+        sharing = self.member("PreviewFeature", "PROFILE_SHARING_0806")
+        if sharing is not None:
+            config.set_preview_feature(sharing, True)
+
     def member(self, enum: str, name: str) -> Any:
         """The member of one of the module's enums; None if this version lacks the member or the enum."""
         return getattr(getattr(self.module, enum, None), name, None)
@@ -143,13 +149,7 @@ def _loads(library: str) -> bool:
 
 
 def set_layer_precisions(tensorrt: TensorRT, network: Any, config: Any, precision: Precision) -> None:
-    """Set the precision of every computing layer, for TensorRT 8.5 to 9, whose networks are not strongly typed.
-
-    Also lets execution contexts share the engine's profile, where TensorRT 8.6 and later need that to be requested.
-    """
-    sharing = tensorrt.member("PreviewFeature", "PROFILE_SHARING_0806")
-    if sharing is not None:
-        config.set_preview_feature(sharing, True)
+    """Set the precision of every computing layer, for TensorRT 8.5 to 9, whose networks are not strongly typed."""
     if precision == "fp32":
         return
     flag = tensorrt.module.BuilderFlag

@@ -1,7 +1,7 @@
 /* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, and a session that outlives its voice's
  * handle.
  *
- *   api BUNDLE      a bundle that does not accept text, for an engine that is built in
+ *   api BUNDLE WAV      a bundle that accepts text, for the first engine that is built in
  */
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +75,42 @@ static int check_speech(tacoglow_session* session, int32_t hop_length) {
   return 0;
 }
 
+static int stop_at_third(const tacoglow_progress* progress, void* user) {
+  (void)progress;
+  return ++*(int*)user == 3;
+}
+
+static int check_text(const char* wav, tacoglow_voice* voice, tacoglow_session* session) {
+  tacoglow_request request;
+  tacoglow_speech* speech;
+  tacoglow_text* text;
+  int calls = 0;
+  size_t n_ids, i;
+  float sum = 0;
+  REQUIRE(tacoglow_text_prepare(voice, "One \xe2\x98\x83 two. Three four, five six seven eight nine ten eleven.", &text) ==
+          TACOGLOW_OK);
+  REQUIRE(text->n_pieces > 1 && text->pieces[0].pause_seconds > 0.3 && text->pieces[0].n_ids > 3);
+  REQUIRE(text->n_dropped == 1 && strcmp(text->dropped[0], "\xe2\x98\x83") == 0);
+  tacoglow_text_free(text);
+  tacoglow_text_free(NULL);
+  REQUIRE(tacoglow_text_prepare(voice, "\xff", &text) == TACOGLOW_REQUEST && text == NULL);
+  REQUIRE(strstr(tacoglow_last_error(), "text: byte 0 is not valid UTF-8") != NULL);
+  REQUIRE(tacoglow_text_to_ids(voice, " ", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
+  tacoglow_request_init(&request);
+  request.text = "One, two. Three four five six seven eight nine ten eleven.";
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK && speech->n_utterances > 1);
+  REQUIRE(speech->utterances[1].first_sample > speech->utterances[0].n_samples);
+  for (i = 0; i < speech->utterances[1].n_ids; ++i) sum += speech->utterances[1].alignment[i];
+  REQUIRE(sum > 0.999F && sum < 1.001F && speech->utterances[1].gate[0] > 0 && speech->utterances[1].gate[0] < 1);
+  REQUIRE(tacoglow_wav_write(wav, speech->samples, speech->n_samples, 22050, TACOGLOW_WAV_INT16) == TACOGLOW_OK);
+  REQUIRE(tacoglow_wav_write("/nowhere/a.wav", speech->samples, 1, 22050, TACOGLOW_WAV_INT16) == TACOGLOW_REQUEST);
+  tacoglow_speech_free(speech);
+  request.progress = stop_at_third;
+  request.progress_user = &calls;
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_CANCELLED && calls == 3 && speech == NULL);
+  return 0;
+}
+
 /* Compares a batch of three utterances, two of them of equal length, with each alone. */
 static int check_batch(tacoglow_session* session) {
   tacoglow_request requests[3], *pointers[3];
@@ -144,13 +180,15 @@ int main(int argc, char** argv) {
   tacoglow_session* session;
   int32_t hop_length;
   size_t n_ids;
-  REQUIRE(argc == 2);
+  REQUIRE(argc == 3);
+  REQUIRE(strcmp(tacoglow_version(), "0.1.0") == 0);
   REQUIRE(strcmp(tacoglow_last_error(), "") == 0);
   REQUIRE(tacoglow_voice_open(argv[1], NULL, &voice) == TACOGLOW_OK);
-  REQUIRE(tacoglow_voice_facts(voice)->takes_text == 0 && tacoglow_voice_facts(voice)->sampling_rate > 0);
-  REQUIRE(tacoglow_text_to_ids(voice, "hi", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_voice_facts(voice)->takes_text == 1 && tacoglow_voice_facts(voice)->sampling_rate > 0);
+  REQUIRE(tacoglow_text_to_ids(voice, "hi", NULL, 0, &n_ids) == TACOGLOW_OK && n_ids == 2);
   hop_length = tacoglow_voice_facts(voice)->hop_length;
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
+  if (check_text(argv[2], voice, session)) return 1;
   tacoglow_voice_close(voice);
   if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
   if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;

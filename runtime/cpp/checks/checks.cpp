@@ -3,7 +3,8 @@
 //   checks noise SEED UTTERANCE FIRST COUNT UNITS GROUP_SIZE    writes float32 dropout [COUNT, UNITS] and
 //                                                               z [GROUP_SIZE, COUNT] to standard output
 //   checks manifest BUNDLE                                      prints "ok" if the manifest is valid
-//   checks ids BUNDLE TEXT                                      prints token ids
+//   checks text BUNDLE MAX_TOKENS                               reads texts, separated by NUL, from standard input, and
+//                                                               prints a line of JSON for each
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
@@ -14,6 +15,9 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -46,9 +50,22 @@ void print_noise(char** arguments) {
   write(z);
 }
 
-void print_ids(const Manifest& manifest, const char* text) {
-  for (const auto id : tacoglow::TextTable(manifest).encode(text)) std::printf("%d ", static_cast<int>(id));
-  std::printf("\n");
+nlohmann::json describe(const tacoglow::FrontEnd& front_end, const std::string& text, std::int64_t max_tokens) {
+  try {
+    const tacoglow::PreparedText prepared = front_end.prepare(text, max_tokens);
+    nlohmann::json pieces;
+    for (const auto& piece : prepared.pieces) pieces.push_back({piece.text, piece.ids, piece.pause});
+    return {{"pieces", pieces}, {"dropped", prepared.dropped}};
+  } catch (const tacoglow::Error& error) {
+    return {{"error", error.what()}};
+  }
+}
+
+void print_texts(const std::string& bundle, const Manifest& manifest, std::int64_t max_tokens) {
+  const auto path = tacoglow::graph_path(bundle, manifest.text_tables);
+  const tacoglow::FrontEnd front_end(manifest, tacoglow::load_text_tables(path));
+  for (std::string text; std::getline(std::cin, text, '\0');)
+    std::cout << describe(front_end, text, max_tokens).dump() << '\n';
 }
 
 void print_synthesis(const Manifest& manifest) {
@@ -104,10 +121,11 @@ void run(int count, char** arguments) {
   const std::string command = count > 2 ? arguments[1] : "";
   if (command == "noise" && count == 8) return print_noise(arguments + 2);
   const Manifest manifest = tacoglow::load_manifest(count > 2 ? arguments[2] : "");
-  if (command == "ids" && count == 4) return print_ids(manifest, arguments[3]);
+  if (command == "text" && count == 4) return print_texts(arguments[2], manifest, std::atoll(arguments[3]));
   if (command == "loop") {
     check_loop(manifest);
     check_batch(manifest);
+    tacoglow::checks::check_denoised_stream(manifest);
   }
   if (command == "synthesis") return print_synthesis(manifest);
   if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);

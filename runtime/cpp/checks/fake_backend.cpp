@@ -38,7 +38,7 @@ class FakeInstance : public BackendInstance {
     if (graph == "decoder_step") step(inputs, outputs);
     if (graph == "postnet") postnet(inputs, outputs);
     if (graph == "waveglow") waveglow(inputs, outputs);
-    if (graph == "denoiser") outputs.at("audio_denoised") = inputs.at("audio");
+    if (graph == "denoiser") denoise(inputs.at("audio"), outputs.at("audio_denoised"));
     return outputs;
   }
 
@@ -91,6 +91,14 @@ class FakeInstance : public BackendInstance {
     }
   }
 
+  // Each sample depends on those half a window of the denoiser away.
+  void denoise(const Tensor& audio, Tensor& denoised) const {
+    const std::int64_t samples = audio.shape()[1], reach = manifest_.filter_length / 2;
+    const float* in = audio.as<float>();
+    for (std::int64_t i = 0; i < samples; ++i)
+      denoised.as<float>()[i] = in[i] + 0.1F * at(in, samples, i - reach) + 0.1F * at(in, samples, i + reach);
+  }
+
   const Manifest& manifest_;
   std::int64_t chunk_steps_, launches_in_flight_;
 };
@@ -99,11 +107,12 @@ class FakeInstance : public BackendInstance {
 class DelayedSteps : public DecoderSteps {
  public:
   DelayedSteps(std::unique_ptr<DecoderSteps> steps, const Manifest& manifest, std::int64_t batch,
-               std::int64_t chunk_steps, std::int64_t launches_in_flight)
+               std::int64_t tokens, std::int64_t chunk_steps, std::int64_t launches_in_flight)
       : steps_(std::move(steps)),
         dropout_size_(batch * manifest.prenet_layers * manifest.prenet_dim),
         mel_size_(batch * manifest.frames_per_step * manifest.n_mel_channels),
         batch_(batch),
+        tokens_(tokens),
         chunk_steps_(chunk_steps),
         launches_in_flight_(launches_in_flight) {}
 
@@ -116,6 +125,8 @@ class DelayedSteps : public DecoderSteps {
       steps_->launch(dropout + i * dropout_size_);
       const Chunk step = steps_->read();
       chunk.mel.insert(chunk.mel.end(), step.mel, step.mel + mel_size_);
+      const std::size_t weights = static_cast<std::size_t>(batch_ * tokens_);
+      chunk.attention.insert(chunk.attention.end(), step.attention_weights, step.attention_weights + weights);
       chunk.gate_logits.insert(chunk.gate_logits.end(), step.gate_logits, step.gate_logits + batch_);
     }
     launched_.push_back(std::move(chunk));
@@ -124,25 +135,25 @@ class DelayedSteps : public DecoderSteps {
   Chunk read() override {
     read_ = std::move(launched_.front());
     launched_.pop_front();
-    return {read_.mel.data(), read_.gate_logits.data()};
+    return {read_.mel.data(), read_.gate_logits.data(), read_.attention.data()};
   }
 
  private:
   struct Launched {
-    std::vector<float> mel, gate_logits;
+    std::vector<float> mel, gate_logits, attention;
   };
 
   std::unique_ptr<DecoderSteps> steps_;
   std::int64_t dropout_size_, mel_size_;  // per step
-  std::int64_t batch_, chunk_steps_, launches_in_flight_;
+  std::int64_t batch_, tokens_, chunk_steps_, launches_in_flight_;
   std::deque<Launched> launched_;
   Launched read_;
 };
 
 std::unique_ptr<DecoderSteps> FakeInstance::start(Tensors encoded) {
-  const std::int64_t batch = encoded.at("memory").shape()[0];
+  const std::int64_t batch = encoded.at("memory").shape()[0], tokens = encoded.at("memory").shape()[1];
   auto steps = std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
-  return std::make_unique<DelayedSteps>(std::move(steps), manifest_, batch, chunk_steps_, launches_in_flight_);
+  return std::make_unique<DelayedSteps>(std::move(steps), manifest_, batch, tokens, chunk_steps_, launches_in_flight_);
 }
 
 class FakeBackend : public Backend {

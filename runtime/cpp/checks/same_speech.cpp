@@ -51,6 +51,13 @@ void check_stream(Session& session, const Request& request, const Speech& unstre
   require(largest_difference(streamed, unstreamed.samples) < 1e-6F, "a stream differs from unstreamed speech");
 }
 
+void check_denoised_stream(const Manifest& manifest) {
+  Session session(fake_voice(manifest, 1, 1));
+  Request request = request_for(session.voice(), 0, {3, 1, 4, 1, 5});
+  request.vocoding.denoise = 0.1;
+  check_stream(session, request, session.speak({request}).front());
+}
+
 void require_same(const Speech& got, const Speech& expected, const std::string& what) {
   require(got.samples == expected.samples, what + " changes the samples");
   require(got.mel.values == expected.mel.values, what + " changes the mel");

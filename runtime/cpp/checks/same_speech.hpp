@@ -24,6 +24,9 @@ void require_same(const Speech& got, const Speech& expected, const std::string& 
 // Checks that a stream equals unstreamed speech, up to rounding.
 void check_stream(Session& session, const Request& request, const Speech& unstreamed);
 
+// Checks that a stream equals unstreamed speech if the denoiser, which sees frames on either side, is on.
+void check_denoised_stream(const Manifest& manifest);
+
 // Checks the TensorRT backend on a simulated GPU (simulated/), with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
 

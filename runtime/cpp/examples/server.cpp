@@ -1,7 +1,7 @@
 // The core of a server, without the network: reads requests from standard input, one per line, and synthesizes them in
 // a fixed number of workers that share one voice.
 //
-//   server voice/ WORKERS QUEUE < requests.txt       each line: OUT.wav, then token ids, separated by spaces
+//   server voice/ WORKERS QUEUE < requests.txt       each line: OUT.wav, then a text
 //
 // The voice is loaded once. Each worker has its own session, so that the workers run in parallel. The queue is bounded:
 // when it is full, reading waits (a network server would answer "busy" instead), so that memory and delay stay bounded
@@ -22,13 +22,12 @@
 #include <vector>
 
 #include "tacoglow.h"
-#include "wav.hpp"
 
 namespace {
 
 struct Job {
   std::string wav;
-  std::vector<std::int32_t> ids;
+  std::string text;
 };
 
 class BoundedQueue {
@@ -80,8 +79,7 @@ class Worker {
 
   // Runs every graph except the denoiser, for a few frames.
   void warm_up() {
-    const std::vector<std::int32_t> ids = {1};
-    speak({"", ids}, 8);
+    speak({"", "a"}, 8);
   }
 
   void serve(BoundedQueue& queue) {
@@ -96,19 +94,16 @@ class Worker {
   std::string speak(const Job& job, std::int32_t max_frames) {
     tacoglow_request request;
     tacoglow_request_init(&request);
-    request.ids = job.ids.data();
-    request.n_ids = job.ids.size();
+    request.text = job.text.c_str();
     request.max_frames = max_frames;
     tacoglow_speech* speech = nullptr;
     if (tacoglow_speak(session_, &request, &speech) != TACOGLOW_OK) return tacoglow_last_error();
-    std::string error_message;
-    try {
-      if (!job.wav.empty()) write_wav(job.wav, speech->samples, speech->n_samples, rate_, WavFormat::int16);
-    } catch (const std::exception& error) {
-      error_message = error.what();
-    }
+    const tacoglow_status status =
+        job.wav.empty() ? TACOGLOW_OK
+                        : tacoglow_wav_write(job.wav.c_str(), speech->samples, speech->n_samples, rate_,
+                                             TACOGLOW_WAV_INT16);
     tacoglow_speech_free(speech);
-    return error_message;
+    return status == TACOGLOW_OK ? "" : tacoglow_last_error();
   }
 
   tacoglow_session* session_ = nullptr;
@@ -120,14 +115,14 @@ void read_jobs(BoundedQueue& queue) {
     std::istringstream fields(line);
     Job job;
     if (!(fields >> job.wav)) continue;
-    for (std::int32_t id = 0; fields >> id;) job.ids.push_back(id);
+    std::getline(fields >> std::ws, job.text);
     queue.push(std::move(job));
   }
   queue.close();
 }
 
 void run(const char* bundle, std::size_t n_workers, std::size_t capacity) {
-  // One LibTorch thread per worker: the workers already run in parallel and would compete for the cores.
+  // One thread per request: the workers already run in parallel and would compete for the cores.
   tacoglow_open_options options;
   tacoglow_open_options_init(&options);
   options.threads = 1;

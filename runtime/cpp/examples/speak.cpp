@@ -1,6 +1,6 @@
 // Synthesizes one utterance, given as text or token ids, and writes a wav file.
 //
-//   speak voice/ --text "hello" -o hello.wav        for a voice that accepts text
+//   speak voice/ --text "Hello, world." -o hello.wav
 //   speak voice/ --ids "45 42 49 49 52" -o hello.wav
 
 #include <cstdio>
@@ -15,14 +15,13 @@
 #include <vector>
 
 #include "tacoglow.h"
-#include "wav.hpp"
 
 namespace {
 
 constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--engine NAME] [--plans FOLDER]\n"
     "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
-    "             [--retries N] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "             [--retries N] [--attention-stop 1] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
 struct CloseVoice {
@@ -59,6 +58,11 @@ class Arguments {
   std::map<std::string, std::string> given_;
 };
 
+const char* to_text(tacoglow_stop_reason reason) {
+  if (reason == TACOGLOW_STOP_GATE) return "gate";
+  return reason == TACOGLOW_STOP_FRAME_LIMIT ? "frame_limit" : "attention_end";
+}
+
 std::vector<std::int32_t> read_ids(const char* text) {
   std::istringstream stream(text);
   std::vector<std::int32_t> ids;
@@ -90,6 +94,7 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
   request.max_frames = static_cast<std::int32_t>(arguments.integer("--max-frames", 0));
   request.retries = static_cast<std::int32_t>(arguments.integer("--retries", 0));
+  request.attention_stop = static_cast<std::int32_t>(arguments.integer("--attention-stop", 0));
   request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
   request.context_frames = -1;  // the receptive field: a stream then equals unstreamed speech
   return request;
@@ -112,20 +117,20 @@ void speak(const char* bundle, const Arguments& arguments) {
   const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
   const tacoglow_request request = read_request(arguments, ids);
   const char* wav = arguments.text("--wav");
-  const WavFormat format = wav != nullptr && std::string(wav) == "float32" ? WavFormat::float32 : WavFormat::int16;
+  const auto format = wav != nullptr && std::string(wav) == "float32" ? TACOGLOW_WAV_FLOAT32 : TACOGLOW_WAV_INT16;
   if (arguments.has("--stream")) {
     std::vector<float> samples;
     check(tacoglow_stream(session.get(), &request, collect, &samples, nullptr));
-    write_wav(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format);
+    check(tacoglow_wav_write(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format));
     return;
   }
   tacoglow_speech* result = nullptr;
   check(tacoglow_speak(session.get(), &request, &result));
   const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
-  write_wav(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format);
+  check(tacoglow_wav_write(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format));
   if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
-              speech->stop_reason == TACOGLOW_STOP_GATE ? "gate" : "frame_limit", speech->encoder_seconds,
+              to_text(speech->stop_reason), speech->encoder_seconds,
               speech->decoder_seconds, speech->postnet_seconds, speech->vocoder_seconds);
 }
 

@@ -2,7 +2,7 @@
  *
  * A voice is an open bundle: its manifest and its graphs, loaded by one engine. A session runs one request at a time
  * in its own buffers. Any number of sessions can share a voice. An engine, in this header, is the library that runs the
- * graphs: TensorRT or LibTorch.
+ * graphs: ONNX Runtime, TensorRT or LibTorch.
  *
  * Threads: any number of threads may use a voice at once, but only one thread at a time may use a session. A session
  * keeps its voice alive, so the two may be closed in either order.
@@ -10,8 +10,10 @@
  * for the calling thread. No function throws, exits or prints.
  * Memory: every object that a function returns has its own function to free it. The caller's strings and arrays are
  * copied, or read only during the call.
- * Compatibility: structures that the caller fills begin with struct_size, which their _init function sets, so that
- * later versions can append fields.
+ * Compatibility: structures that the caller fills begin with struct_size, which their _init macro sets, so that later
+ * versions can append fields; structures that a function returns may grow at their end too. The library's soname
+ * contains the major and minor version before 1.0, and the major version from then on. Within one soname, nothing is
+ * removed or changed: a program runs with every later library of the same soname.
  */
 #ifndef TACOGLOW_H
 #define TACOGLOW_H
@@ -19,8 +21,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32)
+#define TACOGLOW_VERSION_MAJOR 0
+#define TACOGLOW_VERSION_MINOR 1
+#define TACOGLOW_VERSION_PATCH 0
+
+#if defined(TACOGLOW_STATIC)
+#define TACOGLOW_API
+#elif defined(_WIN32) && defined(TACOGLOW_BUILDING)
 #define TACOGLOW_API __declspec(dllexport)
+#elif defined(_WIN32)
+#define TACOGLOW_API __declspec(dllimport)
 #else
 #define TACOGLOW_API __attribute__((visibility("default")))
 #endif
@@ -34,13 +44,15 @@ typedef enum tacoglow_status {
   TACOGLOW_BUNDLE = 1,    /* the bundle is missing, incomplete, damaged, or has an unsupported format */
   TACOGLOW_ENGINE = 2,    /* the engine is not built in, or cannot load or run a graph */
   TACOGLOW_REQUEST = 3,   /* invalid request: an argument is out of range */
-  TACOGLOW_CANCELLED = 4, /* the callback asked to stop */
-  TACOGLOW_INTERNAL = 5   /* out of memory, or a bug in this library */
+  TACOGLOW_CANCELLED = 4, /* a callback asked to stop */
+  TACOGLOW_INTERNAL = 5,  /* a bug in this library */
+  TACOGLOW_OUT_OF_MEMORY = 6
 } tacoglow_status;
 
 typedef enum tacoglow_stop_reason {
-  TACOGLOW_STOP_GATE = 0,       /* the gate fired: the utterance is complete */
-  TACOGLOW_STOP_FRAME_LIMIT = 1 /* cut off at max_frames: the end is missing or is babble */
+  TACOGLOW_STOP_GATE = 0,         /* the gate fired: the utterance is complete */
+  TACOGLOW_STOP_FRAME_LIMIT = 1,  /* cut off at max_frames: the end is missing or is babble */
+  TACOGLOW_STOP_ATTENTION_END = 2 /* the attention stayed on the last token; only with attention_stop */
 } tacoglow_stop_reason;
 
 typedef struct tacoglow_voice tacoglow_voice;
@@ -48,9 +60,11 @@ typedef struct tacoglow_session tacoglow_session;
 
 typedef struct tacoglow_open_options {
   size_t struct_size; /* bytes */
-  const char* engine; /* "torchscript" or "tensorrt"; NULL: the first that is built in, tensorrt before torchscript */
-  int32_t threads;    /* LibTorch's CPU threads, for the whole process; 0: LibTorch's default */
-  int32_t device;     /* index of the GPU, for TensorRT */
+  const char* engine; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built in
+                         of tensorrt, onnxruntime and torchscript */
+  int32_t threads;    /* CPU threads; 0: all cores that the process may use (LibTorch: its own default). ONNX Runtime's
+                         are shared by the sessions of a voice, LibTorch's by the process */
+  int32_t device;     /* index of the GPU, for TensorRT and ONNX Runtime's CUDA provider */
   const char* plans;  /* folder of TensorRT plans, one GRAPH.plan per graph; NULL: engines/ in the bundle */
 } tacoglow_open_options;
 
@@ -59,7 +73,7 @@ typedef struct tacoglow_facts {
   const char* name;
   const char* language;   /* such as "en-US"; "" if the bundle has none */
   const char* precision;  /* "fp32", "fp16" or "bf16" */
-  const char* engine;     /* "torchscript" or "tensorrt" */
+  const char* engine;     /* as in tacoglow_open_options */
   int32_t sampling_rate;  /* Hz */
   int32_t hop_length;     /* samples per frame */
   int32_t n_mel_channels; /* mel bands */
@@ -68,8 +82,20 @@ typedef struct tacoglow_facts {
   int32_t max_frames;     /* most frames per request */
   double gate_threshold;  /* default gate probability above which an utterance ends */
   double sigma;           /* default standard deviation of WaveGlow's noise */
-  int32_t takes_text;     /* 1: requests may contain text; 0: only token ids, from the Python front end */
+  int32_t takes_text;     /* 1: requests may contain text; 0: only token ids */
 } tacoglow_facts;
+
+/* State of a request, for tacoglow_progress_callback. */
+typedef struct tacoglow_progress {
+  size_t utterance;      /* index of the piece of the text; 0 for ids */
+  size_t n_utterances;   /* pieces of the text */
+  size_t frames_decoded; /* of this piece */
+  size_t frames_vocoded; /* of this piece */
+} tacoglow_progress;
+
+/* Called after each chunk of decoder steps and before each vocoder window, in the thread of the call. Return 0 to
+ * continue; any other value cancels the call, all requests of a batch included. It must not throw or use the session. */
+typedef int (*tacoglow_progress_callback)(const tacoglow_progress* progress, void* user);
 
 /* Value of tacoglow_request.context_frames: the bundle's own context. */
 #define TACOGLOW_BUNDLE_CONTEXT (-2)
@@ -77,11 +103,13 @@ typedef struct tacoglow_facts {
 /* One utterance. tacoglow_request_init sets every field to the bundle's default, the seed to 0, and no input. */
 typedef struct tacoglow_request {
   size_t struct_size;    /* bytes */
-  const char* text;      /* UTF-8, for a voice that accepts text; NULL if ids are given */
+  const char* text;      /* UTF-8, for a voice that accepts text; NULL if ids are given. A text of more than max_tokens
+                            tokens is split into sentences, clauses or words, and joined with pauses */
   const int32_t* ids;    /* token ids; NULL if text is given */
   size_t n_ids;          /* 1 to max_tokens */
   uint64_t seed;         /* the same seed gives the same speech from C, C++ and Python and on every engine */
-  uint64_t utterance;    /* 0, or i for piece i of a longer text, so that every piece gets its own noise */
+  uint64_t utterance;    /* 0, or i for piece i of a longer text, so that every piece gets its own noise; piece i of a
+                            text that this library splits gets utterance + i */
   double sigma;          /* standard deviation of WaveGlow's noise, >= 0; negative: the bundle's */
   double denoise;        /* denoiser strength, such as 0.01; 0: off */
   double gate_threshold; /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
@@ -94,51 +122,97 @@ typedef struct tacoglow_request {
                                  receptive field */
   /* For tacoglow_speak and tacoglow_speak_batch: */
   int32_t retries; /* how often an utterance that reaches the frame limit is decoded again, with new noise */
+  /* For every function: */
+  int32_t attention_stop; /* 1: an utterance also ends when the attention has reached the last token and stays there */
+  tacoglow_progress_callback progress; /* NULL: none; not called by tacoglow_stream, whose callback can cancel too */
+  void* progress_user;                 /* passed to progress */
 } tacoglow_request;
+
+/* One piece of a text, or the utterance of given ids. */
+typedef struct tacoglow_utterance {
+  const char* text;   /* UTF-8; "" for ids */
+  const int32_t* ids; /* [n_ids] */
+  size_t n_ids;
+  size_t n_frames;
+  const float* mel;       /* [n_mel_channels, n_frames], after the postnet */
+  const float* alignment; /* [n_frames, n_ids]: how much a frame attends to each token */
+  const float* gate;      /* [n_frames]: the probability that the utterance has ended */
+  tacoglow_stop_reason stop_reason;
+  size_t first_sample; /* where its samples begin in tacoglow_speech.samples */
+  size_t n_samples;    /* n_frames * hop_length */
+} tacoglow_utterance;
 
 /* The result of one request. */
 typedef struct tacoglow_speech {
   float* samples;   /* [n_samples], nominally in [-1, 1], at the voice's sampling rate */
-  size_t n_samples; /* n_frames * hop_length */
-  float* mel;       /* [n_mel_channels, n_frames], after the postnet */
+  size_t n_samples; /* n_frames * hop_length, plus the pauses between the pieces of a long text */
+  float* mel;       /* [n_mel_channels, n_frames], after the postnet; of all pieces, one after the other */
   size_t n_frames;  /* frames of the decoder steps before the gate fired */
-  tacoglow_stop_reason stop_reason;
+  tacoglow_stop_reason stop_reason; /* of the first piece that did not end at its gate, if there is one */
   double encoder_seconds; /* for the whole batch that it was decoded in; decoder_seconds likewise */
   double decoder_seconds;
   double postnet_seconds; /* for this utterance alone; vocoder_seconds likewise */
   double vocoder_seconds; /* includes the denoiser */
+  const tacoglow_utterance* utterances; /* [n_utterances] */
+  size_t n_utterances;                  /* 1, or the pieces of a long text */
 } tacoglow_speech;
 
 /* Returns the message of this thread's last failed call, or "" if none has failed. Valid until the thread's next
  * call. */
 TACOGLOW_API const char* tacoglow_last_error(void);
 
-TACOGLOW_API void tacoglow_open_options_init(tacoglow_open_options* options);
+/* Returns the version of the library, such as "0.1.0"; the macros above are the header's. */
+TACOGLOW_API const char* tacoglow_version(void);
 
-/* Open a bundle: read and check its manifest, and load its graphs. TorchScript modules are checked against the SHA-256
- * in the manifest; TensorRT plans, against its tensors. options may be NULL. On failure *voice is NULL. TensorRT plans
+/* Sets every field to its default. size: the structure's size in the caller's header. */
+TACOGLOW_API void tacoglow_open_options_init_sized(tacoglow_open_options* options, size_t size);
+#define tacoglow_open_options_init(options) tacoglow_open_options_init_sized((options), sizeof(tacoglow_open_options))
+
+/* Open a bundle: read and check its manifest, and load its graphs. ONNX graphs and TorchScript modules are checked
+ * against the SHA-256 in the manifest; TensorRT plans, against its tensors. options may be NULL. On failure *voice is NULL. TensorRT plans
  * and TorchScript modules are code: load only those that you trust. */
 TACOGLOW_API tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options,
                                                  tacoglow_voice** voice);
 TACOGLOW_API void tacoglow_voice_close(tacoglow_voice* voice);
 TACOGLOW_API const tacoglow_facts* tacoglow_voice_facts(const tacoglow_voice* voice);
 
-/* Convert a text to token ids, for a voice that accepts text. *n_ids is set to the number of ids; the first `capacity`
+/* Convert a text to token ids, in one piece, for a voice that accepts text. *n_ids is set to the number of ids; the first `capacity`
  * of them are written to ids. */
 TACOGLOW_API tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* text, int32_t* ids,
                                                   size_t capacity, size_t* n_ids);
 
+/* A text as it would be spoken: its pieces, and what of it has no symbol in the voice. */
+typedef struct tacoglow_piece {
+  const char* text;     /* UTF-8 */
+  const int32_t* ids;   /* [n_ids] */
+  size_t n_ids;         /* 1 to max_tokens */
+  double pause_seconds; /* silence after it; 0 for the last */
+} tacoglow_piece;
+typedef struct tacoglow_text {
+  const tacoglow_piece* pieces; /* [n_pieces] */
+  size_t n_pieces;              /* at least 1 */
+  const char* const* dropped;   /* [n_dropped]: each character, or phone in braces, that is not spoken, in UTF-8 */
+  size_t n_dropped;
+} tacoglow_text;
+
+/* Split a text and convert it to token ids, for a voice that accepts text. On failure *prepared is NULL. */
+TACOGLOW_API tacoglow_status tacoglow_text_prepare(const tacoglow_voice* voice, const char* text,
+                                                   tacoglow_text** prepared);
+TACOGLOW_API void tacoglow_text_free(tacoglow_text* prepared);
+
 TACOGLOW_API tacoglow_status tacoglow_session_open(tacoglow_voice* voice, tacoglow_session** session);
 TACOGLOW_API void tacoglow_session_close(tacoglow_session* session);
 
-TACOGLOW_API void tacoglow_request_init(tacoglow_request* request);
+/* Sets every field to its default. size: the structure's size in the caller's header. */
+TACOGLOW_API void tacoglow_request_init_sized(tacoglow_request* request, size_t size);
+#define tacoglow_request_init(request) tacoglow_request_init_sized((request), sizeof(tacoglow_request))
 
 /* Synthesize one utterance. On failure *speech is NULL. */
 TACOGLOW_API tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request,
                                             tacoglow_speech** speech);
 /* Synthesize several utterances; those of similar length are decoded together. Each result equals that of
- * tacoglow_speak, up to rounding. speeches points to n_requests pointers; on failure all of them are NULL, and the
- * message names an invalid request by its index. */
+ * tacoglow_speak, up to rounding. speeches points to n_requests pointers; on failure all of them are NULL. The
+ * message begins with the request's index, unless the decoder failed, which runs several requests together. */
 TACOGLOW_API tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_request* const* requests,
                                                   size_t n_requests, tacoglow_speech** speeches);
 TACOGLOW_API void tacoglow_speech_free(tacoglow_speech* speech);
@@ -154,6 +228,13 @@ typedef int (*tacoglow_chunk_callback)(const float* samples, size_t n_samples, v
 TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
                                              tacoglow_chunk_callback callback, void* user,
                                              tacoglow_stop_reason* stop_reason);
+
+typedef enum tacoglow_wav_format { TACOGLOW_WAV_INT16 = 0, TACOGLOW_WAV_FLOAT32 = 1 } tacoglow_wav_format;
+
+/* Write samples that are nominally in [-1, 1] to a mono wav file; int16 clips the others. The file appears complete or
+ * not at all. */
+TACOGLOW_API tacoglow_status tacoglow_wav_write(const char* path, const float* samples, size_t n_samples,
+                                                int32_t sampling_rate, tacoglow_wav_format format);
 
 #ifdef __cplusplus
 }

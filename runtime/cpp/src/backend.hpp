@@ -16,8 +16,9 @@ class DecoderSteps {
  public:
   // Outputs of n decoder steps that were launched together.
   struct Chunk {
-    const float* mel;          // [n, B, frames_per_step, n_mel_channels]
-    const float* gate_logits;  // [n, B]
+    const float* mel;                // [n, B, frames_per_step, n_mel_channels]
+    const float* gate_logits;        // [n, B]
+    const float* attention_weights;  // [n, B, T]
   };
 
   virtual ~DecoderSteps() = default;
@@ -38,6 +39,10 @@ class BackendInstance {
   // Runs a graph: inputs by name -> outputs by name, in the manifest's dtypes and shapes. Throws Error (request) if
   // the inputs do not match the manifest.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
+  // The same, into the outputs of an earlier run with the same shapes; empty outputs are allocated.
+  virtual void run_into(const std::string& graph, const Tensors& inputs, Tensors& outputs) {
+    outputs = run(graph, inputs);
+  }
   // Starts decoding a batch, with all states zero. encoded: the batch's memory, processed_memory and memory_mask.
   virtual std::unique_ptr<DecoderSteps> start(Tensors encoded) = 0;
 };
@@ -56,6 +61,10 @@ struct BackendOptions {
 };
 
 // Open the graphs with one backend. Throw Error (bundle, engine).
+std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& bundle, const Manifest& manifest,
+                                          const BackendOptions& options);
+std::unique_ptr<Backend> open_onnxruntime_cuda(const std::filesystem::path& bundle, const Manifest& manifest,
+                                               const BackendOptions& options);
 std::unique_ptr<Backend> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
                                           const BackendOptions& options);
 std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path& bundle, const Manifest& manifest,

@@ -15,6 +15,10 @@ const std::vector<std::pair<std::string, Open>>& backends() {
 #ifdef TACOGLOW_WITH_TENSORRT
       {"tensorrt", open_tensorrt},
 #endif
+#ifdef TACOGLOW_WITH_ONNXRUNTIME
+      {"onnxruntime", open_onnxruntime},
+      {"onnxruntime-cuda", open_onnxruntime_cuda},
+#endif
 #ifdef TACOGLOW_WITH_TORCH
       {"torchscript", open_torchscript},
 #endif
@@ -31,13 +35,17 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
     if (backend_name.empty() || backend_name == name) {
       Manifest manifest = load_manifest(bundle);
       auto backend = open(bundle, manifest, options);
-      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name);
+      std::unique_ptr<const FrontEnd> front_end;
+      if (text_unsupported_reason(manifest).empty())
+        front_end =
+            std::make_unique<const FrontEnd>(manifest, load_text_tables(graph_path(bundle, manifest.text_tables)));
+      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name, std::move(front_end));
     }
     listing += (listing.empty() ? "" : ", ") + name;
   }
   throw backend_error("engine '" + backend_name +
                       "': not built in; this library has: " + (listing.empty() ? "none" : listing) +
-                      "; see TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
+                      "; see TACOGLOW_ONNXRUNTIME, TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
 }
 
 }  // namespace tacoglow

@@ -12,6 +12,7 @@
 #include "error.hpp"
 #include "synthesizer.hpp"
 #include "tacoglow.h"
+#include "wav.hpp"
 
 struct tacoglow_voice {
   std::shared_ptr<const tacoglow::Voice> voice;
@@ -25,13 +26,12 @@ namespace {
 
 thread_local std::string last_error;
 
-struct Cancelled {};
-
-// Stores the first line of the message, since backends may report several.
+// Stores the message as one line: backends may report several.
 tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
   try {
     last_error = message;
-    last_error.resize(std::min(last_error.find('\n'), last_error.size()));
+    while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
+    std::replace(last_error.begin(), last_error.end(), '\n', ' ');
   } catch (...) {
     last_error.clear();
   }
@@ -46,10 +46,8 @@ tacoglow_status to_status(const Work& work) noexcept {
     return TACOGLOW_OK;
   } catch (const tacoglow::Error& error) {
     return fail(error.status, error.what());
-  } catch (const Cancelled&) {
-    return fail(TACOGLOW_CANCELLED, "the callback asked to stop");
   } catch (const std::bad_alloc&) {
-    return fail(TACOGLOW_INTERNAL, "out of memory");
+    return fail(TACOGLOW_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& error) {
     return fail(TACOGLOW_INTERNAL, error.what());
   } catch (...) {
@@ -64,20 +62,32 @@ void require(const void* pointer, const char* name) {
 // Copies the caller's structure, which may come from an older header: fields that the caller's version lacks keep their
 // defaults.
 template <typename Struct>
-Struct with_defaults(const Struct* given, void (*init)(Struct*)) {
+Struct with_defaults(const Struct* given, void (*init)(Struct*, size_t)) {
   Struct full;
-  init(&full);
+  init(&full, sizeof full);
   if (given == nullptr) return full;
   if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(Struct))
     throw tacoglow::request_error("struct_size: expected at most " + std::to_string(sizeof(Struct)) + " bytes, got " +
-                                  std::to_string(given->struct_size) + "; call the structure's _init function first");
+                                  std::to_string(given->struct_size) + "; call the structure's _init macro first");
   std::memcpy(&full, given, given->struct_size);
   return full;
+}
+
+// Sets the caller's structure, which may be shorter than this library's, to its defaults.
+template <typename Struct>
+void set_defaults(Struct* target, size_t size, Struct defaults) {
+  if (target == nullptr) return;
+  defaults.struct_size = std::min(size, sizeof defaults);
+  std::memcpy(target, &defaults, defaults.struct_size);
 }
 
 // The caller's structure together with the memory that it points to.
 struct OwnedSpeech : tacoglow_speech {
   explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, owned(std::move(speech)) {
+    for (const auto& u : owned.utterances)
+      listed.push_back({u.piece.text.c_str(), u.piece.ids.data(), u.piece.ids.size(),
+                        static_cast<size_t>(u.mel.n_frames), u.mel.values.data(), u.alignment.data(), u.gate.data(),
+                        u.stop_reason, u.first_sample, u.samples.size()});
     samples = owned.samples.data();
     n_samples = owned.samples.size();
     mel = owned.mel.values.data();
@@ -87,30 +97,55 @@ struct OwnedSpeech : tacoglow_speech {
     decoder_seconds = owned.decoder_seconds;
     postnet_seconds = owned.postnet_seconds;
     vocoder_seconds = owned.vocoder_seconds;
+    utterances = listed.data();
+    n_utterances = listed.size();
   }
 
   tacoglow::Speech owned;
+  std::vector<tacoglow_utterance> listed;
+};
+
+struct OwnedText : tacoglow_text {
+  explicit OwnedText(tacoglow::PreparedText text) : tacoglow_text{}, owned(std::move(text)) {
+    for (const auto& piece : owned.pieces)
+      listed.push_back({piece.text.c_str(), piece.ids.data(), piece.ids.size(), piece.pause});
+    for (const auto& name : owned.dropped) names.push_back(name.c_str());
+    pieces = listed.data();
+    n_pieces = listed.size();
+    dropped = names.data();
+    n_dropped = names.size();
+  }
+
+  tacoglow::PreparedText owned;
+  std::vector<tacoglow_piece> listed;
+  std::vector<const char*> names;
 };
 
 tacoglow::Request resolve(const tacoglow::Session& session, const tacoglow_request* request) {
   require(request, "request");
-  return tacoglow::resolve_request(session.voice(), with_defaults(request, tacoglow_request_init));
+  return tacoglow::resolve_request(session.voice(), with_defaults(request, tacoglow_request_init_sized));
 }
 
 }  // namespace
 
 const char* tacoglow_last_error(void) { return last_error.c_str(); }
 
-void tacoglow_open_options_init(tacoglow_open_options* options) {
-  if (options != nullptr) *options = {sizeof(tacoglow_open_options), nullptr, 0, 0, nullptr};
+#define TACOGLOW_TEXT_OF(value) #value
+#define TACOGLOW_VERSION_TEXT(major, minor, patch) \
+  TACOGLOW_TEXT_OF(major) "." TACOGLOW_TEXT_OF(minor) "." TACOGLOW_TEXT_OF(patch)
+
+const char* tacoglow_version(void) {
+  return TACOGLOW_VERSION_TEXT(TACOGLOW_VERSION_MAJOR, TACOGLOW_VERSION_MINOR, TACOGLOW_VERSION_PATCH);
 }
+
+void tacoglow_open_options_init_sized(tacoglow_open_options* options, size_t size) { set_defaults(options, size, {}); }
 
 tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options, tacoglow_voice** voice) {
   if (voice != nullptr) *voice = nullptr;
   return to_status([&] {
     require(bundle, "bundle");
     require(voice, "voice");
-    const auto given = with_defaults(options, tacoglow_open_options_init);
+    const auto given = with_defaults(options, tacoglow_open_options_init_sized);
     const std::filesystem::path folder = bundle;
     tacoglow::BackendOptions backend{given.threads, given.device,
                                      given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
@@ -132,11 +167,24 @@ tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* te
     require(text, "text");
     require(n_ids, "n_ids");
     if (capacity > 0) require(ids, "ids");
-    const auto encoded = voice->voice->text.encode(text);
+    const auto encoded = voice->voice->front_end().encode(text);
     std::copy_n(encoded.begin(), std::min(capacity, encoded.size()), ids);
     *n_ids = encoded.size();
   });
 }
+
+tacoglow_status tacoglow_text_prepare(const tacoglow_voice* voice, const char* text, tacoglow_text** prepared) {
+  if (prepared != nullptr) *prepared = nullptr;
+  return to_status([&] {
+    require(voice, "voice");
+    require(text, "text");
+    require(prepared, "prepared");
+    const tacoglow::Voice& opened = *voice->voice;
+    *prepared = new OwnedText(opened.front_end().prepare(text, opened.facts.max_tokens));
+  });
+}
+
+void tacoglow_text_free(tacoglow_text* prepared) { delete static_cast<OwnedText*>(prepared); }
 
 tacoglow_status tacoglow_session_open(tacoglow_voice* voice, tacoglow_session** session) {
   if (session != nullptr) *session = nullptr;
@@ -149,10 +197,11 @@ tacoglow_status tacoglow_session_open(tacoglow_voice* voice, tacoglow_session** 
 
 void tacoglow_session_close(tacoglow_session* session) { delete session; }
 
-void tacoglow_request_init(tacoglow_request* request) {
-  if (request != nullptr)
-    *request = {sizeof(tacoglow_request), nullptr, nullptr, 0, 0, 0, -1.0, 0.0, 0.0, 0, 0, 0,
-                TACOGLOW_BUNDLE_CONTEXT,  0};
+void tacoglow_request_init_sized(tacoglow_request* request, size_t size) {
+  tacoglow_request defaults{};
+  defaults.sigma = -1.0;
+  defaults.context_frames = TACOGLOW_BUNDLE_CONTEXT;
+  set_defaults(request, size, defaults);
 }
 
 tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request, tacoglow_speech** speech) {
@@ -198,9 +247,24 @@ tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_reques
     if (given.retries != 0)
       throw tacoglow::request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
     const auto on_segment = [&](const std::vector<float>& samples) {
-      if (callback(samples.data(), samples.size(), user) != 0) throw Cancelled{};
+      if (callback(samples.data(), samples.size(), user) != 0)
+        throw tacoglow::Error(TACOGLOW_CANCELLED, "the callback asked to stop");
     };
     const auto reason = session->session.stream(given, on_segment);
     if (stop_reason != nullptr) *stop_reason = reason;
+  });
+}
+
+tacoglow_status tacoglow_wav_write(const char* path, const float* samples, size_t n_samples, int32_t sampling_rate,
+                                   tacoglow_wav_format format) {
+  return to_status([&] {
+    require(path, "path");
+    if (n_samples > 0) require(samples, "samples");
+    if (sampling_rate < 1)
+      throw tacoglow::request_error("sampling_rate: expected 1 or more Hz, got " + std::to_string(sampling_rate));
+    if (format != TACOGLOW_WAV_INT16 && format != TACOGLOW_WAV_FLOAT32)
+      throw tacoglow::request_error("format: expected TACOGLOW_WAV_INT16 or TACOGLOW_WAV_FLOAT32, got " +
+                                    std::to_string(static_cast<int>(format)));
+    tacoglow::write_wav(path, samples, n_samples, sampling_rate, format);
   });
 }

@@ -66,7 +66,7 @@ class Contract {
 void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inputs) {
   const GraphSpec& step = m.graphs.at("decoder_step");
   std::vector<Expected> outputs = {{"gate_logit", DType::float32, {times('B'), fixed(1)}}};
-  bool feeds_back = false;
+  bool feeds_back = false, attends = false;
   for (const auto& [source, target] : m.states) {
     const TensorSpec &in = step.tensor(source), &out = step.tensor(target);
     const bool is_state = fits({source, DType::float32, {times('B'), any}}, in) ||
@@ -75,10 +75,12 @@ void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inp
       throw bundle_error(step.file + ": state '" + source + "' -> '" + target +
                          "': expected float32 tensors with the same shape, [B, N] or [B, T]; export the voice again");
     feeds_back = feeds_back || target == "mel_frame";
+    attends = attends || (target == attention_output && fits({target, DType::float32, {times('B'), times('T')}}, out));
     inputs.push_back({source, DType::float32, {in.shape.begin(), in.shape.end()}});
     outputs.push_back({target, DType::float32, {out.shape.begin(), out.shape.end()}});
   }
   if (!feeds_back) throw bundle_error(step.file + ": mel_frame is not among the states; export the voice again");
+  if (!attends) throw bundle_error(step.file + ": attention_weights_out [B, T] is not among the states; export the voice again");
   contract.check("decoder_step", inputs, outputs);
   const TensorSpec& frame = step.tensor("mel_frame");
   if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.frames_per_step * m.n_mel_channels)}}, frame))
@@ -99,10 +101,10 @@ void check_contract(const Manifest& m, const std::string& source) {
   check_step(contract, m, step_inputs);
   contract.check("postnet", {{"mel", DType::float32, {B, M, F}}, {"mel_lengths", DType::int32, {B}}},
                  {{"mel_postnet", DType::float32, {B, M, F}}});
-  const Entry groups = times('F', m.groups_per_frame());
-  contract.check("waveglow",
-                 {{"mel", DType::float32, {B, M, F}}, {"z", DType::float32, {B, fixed(m.group_size), groups}}},
-                 {{"audio", DType::float32, {B, times('F', m.hop_length)}}});
+  std::vector<Expected> vocoder_inputs = {{"mel", DType::float32, {B, M, F}}};
+  if (m.takes_noise())
+    vocoder_inputs.push_back({"z", DType::float32, {B, fixed(m.group_size), times('F', m.groups_per_frame())}});
+  contract.check(m.vocoder, vocoder_inputs, {{"audio", DType::float32, {B, times('F', m.hop_length)}}});
   contract.check("denoiser", {{"audio", DType::float32, {B, S}}, {"strength", DType::float32, {fixed(1)}}},
                  {{"audio_denoised", DType::float32, {B, S}}});
 }

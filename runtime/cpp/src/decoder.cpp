@@ -7,24 +7,34 @@
 namespace tacoglow {
 namespace {
 
+constexpr std::int64_t attention_patience = 24;  // frames on the last token after which the attention has ended
+
 float gate_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
 
 // Appends one step to an item, unless the item has ended at an earlier step.
-void append(DecodedItem& item, const float* mel, float gate, const Manifest& manifest) {
+void append(DecodedItem& item, const float* mel, float gate, const float* attention, const Manifest& manifest) {
   Decoded& decoded = item.decoded;
   if (decoded.finished) return;
   const std::int64_t frames = manifest.frames_per_step;
   decoded.mel.insert(decoded.mel.end(), mel, mel + frames * manifest.n_mel_channels);
+  decoded.gate_logits.push_back(gate);
+  decoded.alignment.insert(decoded.alignment.end(), attention, attention + item.n_tokens);
   decoded.frames_decoded += frames;
   decoded.gate_fired = gate > gate_logit(item.options.gate_threshold);
   decoded.mel_length += decoded.gate_fired ? 0 : frames;
-  decoded.finished = decoded.gate_fired || decoded.frames_decoded == item.options.max_frames;
+  if (item.options.attention_stop) {
+    const bool at_last = std::max_element(attention, attention + item.n_tokens) == attention + item.n_tokens - 1;
+    decoded.frames_at_end = at_last ? decoded.frames_at_end + frames : 0;
+    decoded.attention_ended = !decoded.gate_fired && decoded.frames_at_end >= attention_patience;
+  }
+  decoded.finished =
+      decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == item.options.max_frames;
 }
 
 }  // namespace
 
-void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::vector<DecodedItem>& items,
-            const std::function<void()>& on_chunk) {
+void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::int64_t padded_tokens,
+            std::vector<DecodedItem>& items, const std::function<void()>& on_chunk) {
   const auto batch = static_cast<std::int64_t>(items.size()), chunk_steps = decoder_steps.chunk_steps();
   const std::int64_t units = manifest.prenet_layers * manifest.prenet_dim;
   const std::int64_t step_size = manifest.frames_per_step * manifest.n_mel_channels;
@@ -43,7 +53,8 @@ void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::vector<D
     const DecoderSteps::Chunk chunk = decoder_steps.read();
     --in_flight;
     for (std::int64_t i = 0; i < chunk_steps * batch; ++i)
-      append(items[static_cast<std::size_t>(i % batch)], chunk.mel + i * step_size, chunk.gate_logits[i], manifest);
+      append(items[static_cast<std::size_t>(i % batch)], chunk.mel + i * step_size, chunk.gate_logits[i],
+             chunk.attention_weights + i * padded_tokens, manifest);
     on_chunk();
   }
 }

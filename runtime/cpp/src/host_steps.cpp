@@ -21,14 +21,17 @@ HostSteps::HostSteps(BackendInstance& backend, const Manifest& manifest, Tensors
 void HostSteps::launch(const float* dropout) {
   Tensor& slot = inputs_.at("prenet_dropout");
   std::memcpy(slot.data(), dropout, slot.size_bytes());
-  outputs_ = backend_.run("decoder_step", inputs_);
+  backend_.run_into("decoder_step", inputs_, outputs_);
   for (const auto& [source, target] : manifest_.states) std::swap(inputs_.at(source), outputs_.at(target));
 }
 
 DecoderSteps::Chunk HostSteps::read() {
-  for (const auto& [source, target] : manifest_.states)
-    if (target == "mel_frame") return {inputs_.at(source).as<float>(), outputs_.at("gate_logit").as<float>()};
-  return {};  // not reached: check_contract requires mel_frame among the states
+  Chunk chunk{nullptr, outputs_.at("gate_logit").as<float>(), nullptr};
+  for (const auto& [source, target] : manifest_.states) {  // check_contract requires both among the states
+    if (target == "mel_frame") chunk.mel = inputs_.at(source).as<float>();
+    if (target == attention_output) chunk.attention_weights = inputs_.at(source).as<float>();
+  }
+  return chunk;
 }
 
 }  // namespace tacoglow

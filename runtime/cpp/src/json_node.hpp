@@ -39,6 +39,24 @@ class JsonNode {
     return value_.get<double>();
   }
 
+  double number(double min, double max) const {
+    const double value = number();
+    if (value < min || value > max) fail("expected a number from " + std::to_string(min) + " to " + std::to_string(max));
+    return value;
+  }
+
+  // The numbers of a list, without a node for each.
+  std::vector<std::int64_t> integers(std::int64_t min, std::int64_t max) const {
+    if (!value_.is_array()) fail("expected a list");
+    std::vector<std::int64_t> numbers;
+    for (const auto& item : value_) {
+      if (!item.is_number_integer() || item < min || item > max)
+        fail("expected whole numbers from " + std::to_string(min) + " to " + std::to_string(max));
+      numbers.push_back(item.get<std::int64_t>());
+    }
+    return numbers;
+  }
+
   bool is_text() const { return value_.is_string(); }
 
   std::string text() const {

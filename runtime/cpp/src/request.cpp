@@ -10,22 +10,22 @@
 namespace tacoglow {
 namespace {
 
-std::vector<std::int32_t> resolve_ids(const Voice& voice, const tacoglow_request& given) {
-  if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
-  std::vector<std::int32_t> ids;
-  if (given.text != nullptr)
-    ids = voice.text.encode(given.text);
-  else if (given.n_ids <= static_cast<std::size_t>(voice.facts.max_tokens))
-    ids.assign(given.ids, given.ids + given.n_ids);
-  const std::size_t count = given.text != nullptr ? ids.size() : given.n_ids;
-  if (count < 1 || count > static_cast<std::size_t>(voice.facts.max_tokens))
-    throw request_error("request: expected 1 to " + std::to_string(voice.facts.max_tokens) + " tokens, got " +
-                        std::to_string(count) + "; split the text into sentences");
-  for (const auto id : ids)
-    if (id < 0 || id >= voice.facts.n_symbols)
+void check_ids(const Voice& voice, const tacoglow_request& given) {
+  const auto max_tokens = static_cast<std::size_t>(voice.facts.max_tokens);
+  if (given.n_ids < 1 || given.n_ids > max_tokens)
+    throw request_error("request: expected 1 to " + std::to_string(max_tokens) + " tokens, got " +
+                        std::to_string(given.n_ids) + "; split the text into sentences");
+  for (std::size_t i = 0; i < given.n_ids; ++i)
+    if (given.ids[i] < 0 || given.ids[i] >= voice.facts.n_symbols)
       throw request_error("request: expected token ids from 0 to " + std::to_string(voice.facts.n_symbols - 1) +
-                          ", got " + std::to_string(id));
-  return ids;
+                          ", got " + std::to_string(given.ids[i]));
+}
+
+std::vector<Piece> resolve_pieces(const Voice& voice, const tacoglow_request& given) {
+  if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
+  if (given.text != nullptr) return voice.front_end().prepare(given.text, voice.facts.max_tokens).pieces;
+  check_ids(voice, given);
+  return {{"", {given.ids, given.ids + given.n_ids}, 0.0}};
 }
 
 std::string to_text(double value) {
@@ -57,7 +57,11 @@ std::int64_t resolve_max_frames(const Manifest& manifest, std::int32_t given) {
   return frames - frames % step;
 }
 
-std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::int64_t bundle_frames) {
+std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::int64_t bundle_frames,
+                             std::int64_t window_frames) {
+  if (given > window_frames)
+    throw request_error(name + ": expected at most " + std::to_string(window_frames) + ", a vocoder window, got " +
+                        std::to_string(given));
   if (given < 0)
     throw request_error(name + ": expected 1 or more, or 0 for the bundle's, got " + std::to_string(given));
   return given == 0 ? bundle_frames : given;
@@ -71,19 +75,27 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
     check_number(name, value);
   if (given.denoise < 0.0) throw request_error("denoise: expected 0 or more, got " + to_text(given.denoise));
   if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
+  if (given.sigma >= 0.0 && !voice.manifest.takes_noise())
+    throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
+                        to_text(given.sigma));
   const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
-                                  resolve_max_frames(voice.manifest, given.max_frames)};
+                                  resolve_max_frames(voice.manifest, given.max_frames),
+                                  given.attention_stop != 0};
   const Synthesis& defaults = voice.manifest.synthesis;
   const VocoderOptions vocoding = {
       given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
       given.context_frames == TACOGLOW_BUNDLE_CONTEXT ? defaults.context_frames : given.context_frames};
-  return {resolve_ids(voice, given),
-          Noise(given.seed, given.utterance),
+  return {resolve_pieces(voice, given),
+          given.seed,
+          given.utterance,
           decoding,
           vocoding,
-          resolve_segment("first_chunk_frames", given.first_chunk_frames, defaults.first_segment_frames),
-          resolve_segment("chunk_frames", given.chunk_frames, defaults.segment_frames),
-          static_cast<std::uint64_t>(given.retries)};
+          resolve_segment("first_chunk_frames", given.first_chunk_frames, defaults.first_segment_frames,
+                          defaults.window_frames),
+          resolve_segment("chunk_frames", given.chunk_frames, defaults.segment_frames, defaults.window_frames),
+          static_cast<std::uint64_t>(given.retries),
+          given.progress,
+          given.progress_user};
 }
 
 }  // namespace tacoglow

@@ -12,12 +12,16 @@
 namespace tacoglow {
 
 struct Request {
-  std::vector<std::int32_t> ids;
-  Noise noise;
+  std::vector<Piece> pieces;  // of a text; one for ids
+  std::uint64_t seed, utterance;
   DecodeOptions decoding;
   VocoderOptions vocoding;
   std::int64_t first_segment_frames, segment_frames;  // of a stream
   std::uint64_t retries;                              // decoded again with new noise, if the frame limit is reached
+  tacoglow_progress_callback progress;                // nullptr: none
+  void* progress_user;
+
+  Noise noise(std::size_t piece) const { return {seed, utterance + piece}; }
 };
 
 // Checks a caller's request and fills in the bundle's defaults. Throws Error (request) that names the invalid field.

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <numeric>
 #include <utility>
 
+#include "error.hpp"
+#include "pieces.hpp"
 #include "postnet.hpp"
 
 namespace tacoglow {
@@ -43,6 +46,7 @@ class Stopwatch {
 };
 
 tacoglow_stop_reason reason(const Decoded& decoded) {
+  if (decoded.attention_ended) return TACOGLOW_STOP_ATTENTION_END;
   return decoded.gate_fired ? TACOGLOW_STOP_GATE : TACOGLOW_STOP_FRAME_LIMIT;
 }
 
@@ -51,22 +55,41 @@ void truncate(Mel& mel, std::int64_t n_frames) {
   mel = {mel.n_channels, n_frames, {front.as<float>(), front.as<float>() + element_count(front.shape())}};
 }
 
-using Rows = std::vector<std::size_t>;  // indices of requests
+using Rows = std::vector<std::size_t>;  // indices of a batch's jobs
 
-// Returns batches of one token bucket each, with at most the bundle's batch size.
-std::vector<Rows> group_into_batches(const std::vector<Request>& requests, const Manifest& manifest) {
-  const auto max_batch = static_cast<std::size_t>(manifest.dimensions.at('B').max);
-  std::map<std::int64_t, Rows> filling;  // by bucket
-  std::vector<Rows> batches;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    const auto length = static_cast<std::int64_t>(requests[i].ids.size());
-    Rows& rows = filling[token_bucket(length, manifest)];
-    rows.push_back(i);
-    if (rows.size() == max_batch) batches.push_back(std::exchange(rows, {}));
+// Values of one decoder step each -> one per frame, up to n_frames.
+std::vector<float> repeat_per_frame(const std::vector<float>& values, std::size_t width, const Manifest& manifest,
+                                    std::int64_t n_frames) {
+  std::vector<float> repeated;
+  repeated.reserve(width * static_cast<std::size_t>(n_frames));
+  for (std::int64_t frame = 0; frame < n_frames; ++frame) {
+    const float* row = values.data() + static_cast<std::size_t>(frame / manifest.frames_per_step) * width;
+    repeated.insert(repeated.end(), row, row + width);
   }
-  for (auto& [bucket, rows] : filling)
-    if (!rows.empty()) batches.push_back(std::move(rows));
-  return batches;
+  return repeated;
+}
+
+// Runs `work`; an error of a request in a batch begins with the request's index.
+template <typename Work>
+void name_request(std::size_t index, std::size_t n_requests, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (n_requests == 1 || error.status == TACOGLOW_CANCELLED) throw;
+    throw Error(error.status, "request " + std::to_string(index) + ": " + error.what());
+  }
+}
+
+// [n_channels, ...] of each utterance -> all frames, one utterance after the other.
+Mel join_mels(const std::vector<Utterance>& utterances) {
+  Mel joined{utterances.front().mel.n_channels, 0, {}};
+  for (const auto& utterance : utterances) joined.n_frames += utterance.mel.n_frames;
+  for (std::int64_t channel = 0; channel < joined.n_channels; ++channel)
+    for (const auto& [piece, samples, mel, gate, alignment, reason, first] : utterances) {
+      const float* row = mel.values.data() + channel * mel.n_frames;
+      joined.values.insert(joined.values.end(), row, row + mel.n_frames);
+    }
+  return joined;
 }
 
 // Tensors [1, ...] of the same shape -> one tensor [B, ...].
@@ -87,34 +110,69 @@ Tensor stack(const std::vector<const Tensor*>& items) {
 Session::Session(std::shared_ptr<const Voice> voice)
     : voice_(std::move(voice)), backend_(voice_->backend->create_instance()) {}
 
+void Session::Job::report(const Decoded& decoded, std::int64_t frames_vocoded) const {
+  if (request.progress == nullptr) return;
+  const tacoglow_progress progress = {piece_index, request.pieces.size(),
+                                      static_cast<std::size_t>(decoded.frames_decoded),
+                                      static_cast<std::size_t>(frames_vocoded)};
+  if (request.progress(&progress, request.progress_user) != 0)
+    throw Error(TACOGLOW_CANCELLED, "the callback asked to stop");
+}
+
+// Returns batches of one token bucket each, with at most the bundle's batch size.
+std::vector<Session::Jobs> Session::group_into_batches(const std::vector<Request>& requests) const {
+  const Manifest& manifest = voice_->manifest;
+  const auto max_batch = static_cast<std::size_t>(manifest.dimensions.at('B').max);
+  std::map<std::int64_t, Jobs> filling;  // by bucket
+  std::vector<Jobs> batches;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const Request& request = requests[i];
+    for (std::size_t k = 0; k < request.pieces.size(); ++k) {
+      const auto length = static_cast<std::int64_t>(request.pieces[k].ids.size());
+      Jobs& jobs = filling[token_bucket(length, manifest)];
+      jobs.push_back({i, k, request, {}, {length, request.noise(k), request.decoding, {}}});
+      if (jobs.size() == max_batch) batches.push_back(std::exchange(jobs, {}));
+    }
+  }
+  for (auto& [bucket, jobs] : filling)
+    if (!jobs.empty()) batches.push_back(std::move(jobs));
+  return batches;
+}
+
 std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   std::vector<Speech> speeches(requests.size());
-  for (const Rows& rows : group_into_batches(requests, voice_->manifest)) {
+  for (std::size_t i = 0; i < requests.size(); ++i) speeches[i].utterances.resize(requests[i].pieces.size());
+  for (Jobs& batch : group_into_batches(requests)) {
     Stopwatch watch;
-    std::vector<Utterance> batch;
-    for (const auto row : rows)
-      batch.push_back({requests[row], encode(requests[row].ids), {requests[row].noise, {}, {}}});
+    for (Job& job : batch)
+      name_request(job.request_index, requests.size(), [&] { job.encoded = encode(job.piece().ids); });
     const double encoder_seconds = watch.lap();
     decode_all(batch);
     const double decoder_seconds = watch.lap();
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      Speech& speech = speeches[rows[i]] = to_speech(batch[i]);
-      speech.encoder_seconds = encoder_seconds;
-      speech.decoder_seconds = decoder_seconds;
+    std::size_t counted = requests.size();  // the request whose share of this batch's time was counted last
+    for (const Job& job : batch) {
+      Speech& speech = speeches[job.request_index];
+      name_request(job.request_index, requests.size(),
+                   [&] { speech.utterances[job.piece_index] = to_utterance(job, speech); });
+      if (std::exchange(counted, job.request_index) == job.request_index) continue;
+      speech.encoder_seconds += encoder_seconds;
+      speech.decoder_seconds += decoder_seconds;
     }
   }
+  for (Speech& speech : speeches) join(speech);
   return speeches;
 }
 
 // Decodes a batch. Items that reach the frame limit are decoded again with retry noise, up to their number of retries.
-void Session::decode_all(std::vector<Utterance>& batch) {
+void Session::decode_all(Jobs& batch) {
   Rows rows(batch.size());
   std::iota(rows.begin(), rows.end(), std::size_t{0});
   for (std::uint64_t attempt = 0; !rows.empty(); ++attempt) {
     std::vector<DecodedItem> items;
     for (const auto row : rows) {
-      const Request& request = batch[row].request;
-      items.push_back({request.noise.for_attempt(attempt), request.decoding, {}});
+      const Job& job = batch[row];
+      items.push_back({job.item.n_tokens, job.request.noise(job.piece_index).for_attempt(attempt),
+                       job.request.decoding, {}});
     }
     Tensors encoded;
     for (const auto& [name, tensor] : batch[rows.front()].encoded) {
@@ -122,56 +180,104 @@ void Session::decode_all(std::vector<Utterance>& batch) {
       for (const auto row : rows) parts.push_back(&batch[row].encoded.at(name));
       encoded[name] = stack(parts);
     }
+    const std::int64_t padded_tokens = encoded.at("memory").shape()[1];
     const auto steps = backend_->start(std::move(encoded));
-    decode(*steps, voice_->manifest, items, [] {});
+    decode(*steps, voice_->manifest, padded_tokens, items, [&] {
+      for (std::size_t i = 0; i < rows.size(); ++i) batch[rows[i]].report(items[i].decoded, 0);
+    });
     Rows unfinished;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      Utterance& utterance = batch[rows[i]];
-      utterance.item = std::move(items[i]);
-      if (!utterance.item.decoded.gate_fired && attempt < utterance.request.retries) unfinished.push_back(rows[i]);
+      Job& job = batch[rows[i]];
+      job.item = std::move(items[i]);
+      if (reason(job.item.decoded) == TACOGLOW_STOP_FRAME_LIMIT && attempt < job.request.retries)
+        unfinished.push_back(rows[i]);
     }
     rows = std::move(unfinished);
   }
 }
 
-Speech Session::to_speech(const Utterance& utterance) {
+Utterance Session::to_utterance(const Job& job, Speech& speech) {
   const Manifest& manifest = voice_->manifest;
-  const Decoded& decoded = utterance.item.decoded;
-  Speech speech{};
+  const Decoded& decoded = job.item.decoded;
+  Utterance utterance;
   Stopwatch watch;
   Postnet postnet(*backend_, manifest);
   postnet.advance(decoded);
-  speech.mel = postnet.mel();
-  speech.postnet_seconds = watch.lap();
-  VocoderOptions options = utterance.request.vocoding;
+  utterance.mel = postnet.mel();
+  speech.postnet_seconds += watch.lap();
+  VocoderOptions options = job.request.vocoding;
   options.context_frames = -1;  // the receptive field
-  speech.samples = Vocoder(*backend_, manifest, utterance.item.noise, options).samples(speech.mel);
-  speech.vocoder_seconds = watch.lap();
-  speech.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
-  truncate(speech.mel, decoded.mel_length);
-  speech.stop_reason = reason(decoded);
-  return speech;
+  const Vocoder vocoder(*backend_, manifest, job.item.noise, options);
+  utterance.samples = vocoder.samples(utterance.mel, [&](std::int64_t done) { job.report(decoded, done); });
+  speech.vocoder_seconds += watch.lap();
+  utterance.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
+  truncate(utterance.mel, decoded.mel_length);
+  utterance.piece = job.piece();
+  utterance.gate = repeat_per_frame(decoded.gate_logits, 1, manifest, decoded.mel_length);
+  for (float& value : utterance.gate) value = 1.0F / (1.0F + std::exp(-value));
+  utterance.alignment = repeat_per_frame(decoded.alignment, static_cast<std::size_t>(job.item.n_tokens), manifest,
+                                         decoded.mel_length);
+  utterance.stop_reason = reason(decoded);
+  return utterance;
+}
+
+// Joins the pieces of a request with pauses.
+void Session::join(Speech& speech) const {
+  const std::int64_t rate = voice_->manifest.sampling_rate;
+  auto& utterances = speech.utterances;
+  for (std::size_t i = 0; i < utterances.size(); ++i) {
+    Utterance& utterance = utterances[i];
+    std::vector<float> samples = utterance.samples;
+    if (utterances.size() > 1)
+      apply_fades(samples, voice_->front_end().pauses().fade, rate, i > 0, i + 1 < utterances.size());
+    utterance.first_sample = speech.samples.size();
+    const std::vector<float> silence = silence_after(utterance.piece, rate);
+    speech.samples.insert(speech.samples.end(), samples.begin(), samples.end());
+    speech.samples.insert(speech.samples.end(), silence.begin(), silence.end());
+    if (speech.stop_reason == TACOGLOW_STOP_GATE) speech.stop_reason = utterance.stop_reason;
+  }
+  speech.mel = join_mels(utterances);
 }
 
 tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on_segment) {
+  tacoglow_stop_reason first_reason = TACOGLOW_STOP_GATE;
+  for (std::size_t i = 0; i < request.pieces.size(); ++i) {
+    const tacoglow_stop_reason own = stream_piece(request, i, on_segment);
+    if (first_reason == TACOGLOW_STOP_GATE) first_reason = own;
+    const std::vector<float> silence = silence_after(request.pieces[i], voice_->manifest.sampling_rate);
+    if (!silence.empty()) on_segment(silence);
+  }
+  return first_reason;
+}
+
+tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment) {
   const Manifest& manifest = voice_->manifest;
-  const auto steps = backend_->start(encode(request.ids));
-  std::vector<DecodedItem> items = {{request.noise, request.decoding, {}}};
+  const Piece& piece = request.pieces[index];
+  const Noise noise = request.noise(index);
+  Tensors encoded = encode(piece.ids);
+  const std::int64_t padded_tokens = encoded.at("memory").shape()[1];
+  const auto steps = backend_->start(std::move(encoded));
+  std::vector<DecodedItem> items = {{static_cast<std::int64_t>(piece.ids.size()), noise, request.decoding, {}}};
   const Decoded& decoded = items[0].decoded;
   Postnet postnet(*backend_, manifest);
-  const Vocoder vocoder(*backend_, manifest, request.noise, request.vocoding);
-  const std::int64_t context = request.vocoding.context_frames;
-  const std::int64_t lookahead = context < 0 ? manifest.frames_after : std::min(manifest.frames_after, context);
+  const Vocoder vocoder(*backend_, manifest, noise, request.vocoding);
+  const bool fades_in = index > 0, fades_out = index + 1 < request.pieces.size();
   std::int64_t start = 0, size = request.first_segment_frames;
   const auto is_ready = [&] {
-    return decoded.finished ? start < decoded.mel_length
-                            : decoded.frames_decoded >= start + size + lookahead + manifest.postnet_frames;
+    return decoded.finished
+               ? start < decoded.mel_length
+               : decoded.frames_decoded >= start + size + vocoder.lookahead_frames() + manifest.postnet_frames;
   };
-  decode(*steps, manifest, items, [&] {
+  decode(*steps, manifest, padded_tokens, items, [&] {
     while (is_ready()) {
       postnet.advance(decoded);
       const std::int64_t stop = std::min(start + size, decoded.mel_length);
-      on_segment(vocoder.window(postnet.mel(), start, stop));
+      std::vector<float> samples = vocoder.window(postnet.mel(), start, stop);
+      const bool is_last = decoded.finished && stop == decoded.mel_length;
+      if (fades_in || fades_out)
+        apply_fades(samples, voice_->front_end().pauses().fade, manifest.sampling_rate, fades_in && start == 0,
+                    fades_out && is_last);
+      on_segment(samples);
       start = stop;
       size = request.segment_frames;
     }

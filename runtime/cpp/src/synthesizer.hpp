@@ -9,11 +9,23 @@
 
 namespace tacoglow {
 
-struct Speech {
+// One piece of a text, or the utterance of given ids.
+struct Utterance {
+  Piece piece;
   std::vector<float> samples;
   Mel mel;
-  tacoglow_stop_reason stop_reason;
-  double encoder_seconds, decoder_seconds, postnet_seconds, vocoder_seconds;
+  std::vector<float> gate;       // [n_frames], probabilities
+  std::vector<float> alignment;  // [n_frames, n_tokens]
+  tacoglow_stop_reason stop_reason = TACOGLOW_STOP_GATE;
+  std::size_t first_sample = 0;  // in Speech::samples
+};
+
+struct Speech {
+  std::vector<float> samples;  // all pieces, with the pauses between them
+  Mel mel;                     // all pieces
+  tacoglow_stop_reason stop_reason = TACOGLOW_STOP_GATE;
+  double encoder_seconds = 0, decoder_seconds = 0, postnet_seconds = 0, vocoder_seconds = 0;
+  std::vector<Utterance> utterances;
 };
 
 using OnSegment = std::function<void(const std::vector<float>& samples)>;
@@ -23,26 +35,35 @@ class Session {
  public:
   explicit Session(std::shared_ptr<const Voice> voice);
 
-  // Synthesizes several utterances; those in the same token bucket are decoded together. Results are in the order of
-  // the requests.
+  // Synthesizes several requests; pieces in the same token bucket are decoded together. Results are in the order of the
+  // requests. Throws Error (cancelled) if a request's progress callback asks to stop.
   std::vector<Speech> speak(const std::vector<Request>& requests);
 
-  // Synthesizes one utterance and calls on_segment with every segment in order. An exception from on_segment ends the
+  // Synthesizes one request and calls on_segment with every segment in order. An exception from on_segment ends the
   // stream and is passed on.
   tacoglow_stop_reason stream(const Request& request, const OnSegment& on_segment);
 
   const Voice& voice() const { return *voice_; }
 
  private:
-  // One utterance of a batch.
-  struct Utterance {
+  // One piece of one request, while it is synthesized.
+  struct Job {
+    std::size_t request_index, piece_index;
     const Request& request;
     Tensors encoded;  // encoder outputs [1, T, ...], padded to the token bucket
     DecodedItem item;
-  };
 
-  void decode_all(std::vector<Utterance>& batch);
-  Speech to_speech(const Utterance& utterance);
+    const Piece& piece() const { return request.pieces[piece_index]; }
+    // Calls the progress callback. Throws Error (cancelled).
+    void report(const Decoded& decoded, std::int64_t frames_vocoded) const;
+  };
+  using Jobs = std::vector<Job>;
+
+  std::vector<Jobs> group_into_batches(const std::vector<Request>& requests) const;
+  void decode_all(Jobs& batch);
+  Utterance to_utterance(const Job& job, Speech& speech);
+  tacoglow_stop_reason stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment);
+  void join(Speech& speech) const;
   Tensors encode(const std::vector<std::int32_t>& ids);
 
   std::shared_ptr<const Voice> voice_;

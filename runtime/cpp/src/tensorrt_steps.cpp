@@ -20,7 +20,8 @@ CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const D
       context_(plan.create_execution_context()),
       dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
       mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
-      gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)) {
+      gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)),
+      attention_bytes_(element_count(plan.spec().tensor(attention_output).resolve(dims)) * sizeof(float)) {
   allocate(dims);
   for (const auto& tensor : plan.spec().inputs) set_shape(*context_, plan, tensor, dims);
   for (auto& [name, memory] : encoded_) set_address(*context_, name, memory.get());
@@ -38,6 +39,7 @@ void CapturedSteps::allocate(const Dims& dims) {
       mel_state_ = source;  // stored in the slots
       continue;
     }
+    if (target == attention_output) attention_state_ = source;
     state_bytes_[source] = bytes;
     for (auto& set : states_) set[source] = device_memory(bytes);
   }
@@ -50,9 +52,11 @@ void CapturedSteps::allocate(const Dims& dims) {
     slot.dropout = device_memory(n * align(dropout_bytes_));
     slot.mel = device_memory(n * align(mel_bytes_));
     slot.gate = device_memory(n * align(gate_bytes_));
+    slot.attention = device_memory(n * align(attention_bytes_));
     slot.host_dropout = pinned_memory(n * dropout_bytes_);
     slot.host_mel = pinned_memory(n * mel_bytes_);
     slot.host_gate = pinned_memory(n * gate_bytes_);
+    slot.host_attention = pinned_memory(n * attention_bytes_);
     slot.done = make_event();
   }
 }
@@ -78,7 +82,8 @@ void CapturedSteps::launch(std::size_t slot, const float* dropout) {
 
 DecoderSteps::Chunk CapturedSteps::read(std::size_t slot) {
   check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "decoder steps");
-  return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get())};
+  return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get()),
+          static_cast<float*>(slots_[slot].host_attention.get())};
 }
 
 // Returns the address of the previous step's frames. For the first step of a chunk, these are in the other slot.
@@ -101,6 +106,10 @@ void CapturedSteps::enqueue_step(std::size_t slot, std::int64_t step) {
   set_address(*context_, "gate_logit", offset(own.gate, index * align(gate_bytes_)));
   set_address(*context_, "prenet_dropout", offset(own.dropout, index * align(dropout_bytes_)));
   enqueue(*context_, plan_, stream_);
+  check_cuda(cudaMemcpy2DAsync(offset(own.attention, index * align(attention_bytes_)), attention_bytes_,
+                               written.at(attention_state_).get(), attention_bytes_, attention_bytes_, 1,
+                               cudaMemcpyDeviceToDevice, stream_),
+             "keep a step's attention");
 }
 
 void CapturedSteps::enqueue_chunk(std::size_t slot) {
@@ -115,6 +124,8 @@ void CapturedSteps::enqueue_chunk(std::size_t slot) {
   for (std::int64_t step = 0; step < chunk_steps; ++step) enqueue_step(slot, step);
   copy(own.host_mel.get(), mel_bytes_, own.mel.get(), align(mel_bytes_), mel_bytes_, cudaMemcpyDeviceToHost);
   copy(own.host_gate.get(), gate_bytes_, own.gate.get(), align(gate_bytes_), gate_bytes_, cudaMemcpyDeviceToHost);
+  copy(own.host_attention.get(), attention_bytes_, own.attention.get(), align(attention_bytes_), attention_bytes_,
+       cudaMemcpyDeviceToHost);
 }
 
 void CapturedSteps::capture(std::size_t slot) {

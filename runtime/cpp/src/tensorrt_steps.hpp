@@ -28,8 +28,8 @@ class CapturedSteps {
  private:
   // Inputs and outputs of one chunk. On the device, each step's part begins at a multiple of `alignment`.
   struct Slot {
-    DeviceMemory dropout, mel, gate;
-    PinnedMemory host_dropout, host_mel, host_gate;
+    DeviceMemory dropout, mel, gate, attention;
+    PinnedMemory host_dropout, host_mel, host_gate, host_attention;
     CudaEvent done;
     CudaGraph graph;
   };
@@ -50,7 +50,8 @@ class CapturedSteps {
       states_;  // without mel_state_; even steps read set 0 and write set 1
   std::map<std::string, std::size_t> state_bytes_;
   std::array<Slot, n_slots> slots_;
-  std::size_t dropout_bytes_, mel_bytes_, gate_bytes_;  // per step
+  std::string attention_state_;                                           // input that attention_output feeds
+  std::size_t dropout_bytes_, mel_bytes_, gate_bytes_, attention_bytes_;  // per step
 };
 
 class TensorRTSteps : public DecoderSteps {

@@ -1,91 +1,158 @@
 #include "text.hpp"
 
 #include <algorithm>
+#include <utility>
 
+#include "braces.hpp"
 #include "error.hpp"
+#include "split.hpp"
+#include "unicode.hpp"
 
 namespace tacoglow {
 namespace {
 
-constexpr const char* advice = "; prepare token ids with the Python front end (docs/cpp.md shows how)";
+using View = std::u32string_view;
 
-// ASCII whitespace as in Python's str.split().
-bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || (c >= '\x1c' && c <= '\x1f'); }
+constexpr std::size_t most_named = 10;  // names in one message
 
-char to_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+void add_once(std::vector<std::string>& names, std::string name) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+}
 
-std::string collapse_whitespace(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    if (!is_space(c))
-      result += c;
-    else if (!result.empty() && result.back() != ' ')
-      result += ' ';
-  }
-  if (!result.empty() && result.back() == ' ') result.pop_back();
-  return result;
+std::string name_some(const std::vector<std::string>& names) {
+  std::string listing;
+  for (std::size_t i = 0; i < std::min(names.size(), most_named); ++i) listing += (i == 0 ? "" : ", ") + names[i];
+  const std::string rest = std::to_string(names.size() - std::min(names.size(), most_named));
+  return names.size() > most_named ? listing + " and " + rest + " more" : listing;
 }
 
 }  // namespace
 
-TextTable::TextTable(const Manifest& manifest) {
-  for (const auto& cleaner : manifest.cleaners) {
-    if (cleaner == "basic_cleaners" || cleaner == "lowercase")
-      lowers_ = true;
-    else if (cleaner != "collapse_whitespace")
-      unsupported_reason_ = "text: the C++ runtime does not support this voice's " + cleaner + advice;
+std::vector<Span> brace_groups(View text) {
+  std::vector<Span> groups;
+  for (std::size_t open = text.find(U'{'); open != View::npos; open = text.find(U'{', groups.back().stop)) {
+    const std::size_t close = text.find(U'}', open + 2);  // "{}" is not a group
+    if (close == View::npos) break;
+    groups.push_back({open, close + 1});
   }
+  return groups;
+}
+
+std::string text_unsupported_reason(const Manifest& manifest) {
+  if (manifest.text_tables.file.empty())
+    return "text: this bundle was written without the tables of the text front end, so it accepts only token ids; "
+           "export the voice again";
+  for (const auto& name : manifest.cleaners)
+    if (find_cleaner(name) == nullptr)
+      return "text: this version does not have the voice's cleaner '" + name + "'; upgrade tacoglow or give token ids";
+  return "";
+}
+
+FrontEnd::FrontEnd(const Manifest& manifest, TextTables tables)
+    : tables_(std::move(tables)), transliterates_(tacoglow::transliterates(manifest.cleaners)) {
+  for (const auto& name : manifest.cleaners) cleaners_.push_back(find_cleaner(name));
   for (std::size_t i = 0; i < manifest.symbols.size(); ++i) {
-    const std::string& symbol = manifest.symbols[i];
-    const auto id = static_cast<std::int32_t>(i);
-    if (symbol != "_" && symbol != "~") ids_[symbol] = id;
-    if (symbol == " ") space_ = id;
-    spells_phones_ = spells_phones_ || (symbol.size() > 1 && symbol[0] == '@');
+    const std::u32string symbol = from_utf8(manifest.symbols[i]);
+    if (symbol != U"_" && symbol != U"~") ids_[symbol] = static_cast<std::int32_t>(i);
+    is_space_.push_back(!symbol.empty() && std::all_of(symbol.begin(), symbol.end(), [&](char32_t character) {
+      return tables_.whitespace.contains(character);
+    }));
+    spells_phones_ = spells_phones_ || (symbol.size() > 1 && symbol[0] == U'@');
   }
 }
 
-std::vector<std::int32_t> TextTable::encode(std::string_view raw) const {
-  if (!takes_text()) throw request_error(unsupported_reason_);
-  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
-  const auto non_ascii = std::find_if_not(raw.begin(), raw.end(), is_ascii);
-  if (non_ascii != raw.end())
-    throw request_error("text: byte " + std::to_string(non_ascii - raw.begin()) + " is not ASCII" + advice);
-  const std::string text = collapse_whitespace(raw);
-  std::vector<std::int32_t> ids;
-  std::size_t done = 0, open = text.find('{');
-  while (open != std::string::npos) {
-    const std::size_t close = text.find('}', open + 2);  // "{}" is not a group
-    if (close == std::string::npos) break;
-    add_plain(std::string_view(text).substr(done, open - done), ids);
-    add_braces(std::string_view(text).substr(open + 1, close - open - 1), ids);
-    done = close + 1;
-    open = text.find('{', done);
+std::vector<std::int32_t> FrontEnd::encode(std::string_view text) const {
+  return encode_or_throw(from_utf8(text)).ids;
+}
+
+PreparedText FrontEnd::prepare(std::string_view given, std::int64_t max_tokens) const {
+  const std::u32string text = from_utf8(given);
+  Encoded encoded = encode_or_throw(text);
+  PreparedText prepared;
+  prepared.dropped = std::move(encoded.dropped);
+  if (static_cast<std::int64_t>(encoded.ids.size()) <= max_tokens) {
+    prepared.pieces.push_back({std::string(given), std::move(encoded.ids), 0.0});
+    return prepared;
   }
-  add_plain(std::string_view(text).substr(done), ids);
-  if (std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id == space_; }))
-    throw request_error("text: no speakable symbols; give at least one character from the voice's symbol list");
-  return ids;
+  const auto count = [this](View piece) { return count_tokens(piece); };
+  for (const auto& part : split_text(collapse_and_strip(text, tables_), max_tokens, count, tables_)) {
+    std::vector<std::int32_t> ids = encode(View(part)).ids;
+    if (is_audible(ids)) prepared.pieces.push_back({to_utf8(part), std::move(ids), pause_after(part)});
+  }
+  prepared.pieces.back().pause = 0.0;  // encode_or_throw has found something audible
+  return prepared;
 }
 
-void TextTable::add_plain(std::string_view text, std::vector<std::int32_t>& ids) const {
-  for (const char c : text) add_symbol(std::string(1, lowers_ ? to_lower(c) : c), ids);
+FrontEnd::Encoded FrontEnd::encode_or_throw(View text) const {
+  Encoded encoded = encode(text);
+  if (is_audible(encoded.ids)) return encoded;
+  if (collapse_and_strip(text, tables_).empty()) throw request_error("text: the text is empty");
+  const std::string lost =
+      encoded.dropped.empty() ? "" : "; this voice has no symbol for: " + name_some(encoded.dropped);
+  throw request_error("text: nothing of it can be spoken" + lost +
+                      "; give at least one character from the voice's symbol list");
 }
 
-void TextTable::add_braces(std::string_view text, std::vector<std::int32_t>& ids) const {
-  std::string token;
+std::int64_t FrontEnd::count_tokens(View text) const {
+  const auto ids = encode(text).ids;
+  return is_audible(ids) ? static_cast<std::int64_t>(ids.size()) : 0;
+}
+
+bool FrontEnd::is_audible(const std::vector<std::int32_t>& ids) const {
+  return std::any_of(ids.begin(), ids.end(), [&](std::int32_t id) { return !is_space_[static_cast<std::size_t>(id)]; });
+}
+
+// Returns the seconds of silence that fit the punctuation at the end of a piece.
+double FrontEnd::pause_after(View piece) const {
+  const Pauses& pauses = tables_.pauses;
+  const std::size_t last = piece.find_last_not_of(pauses.closing);
+  const char32_t end = last == View::npos ? piece.back() : piece[last];
+  for (const auto& [marks, seconds] : pauses.by_mark)
+    if (marks.find(end) != std::u32string::npos) return seconds;
+  return pauses.within_clause;
+}
+
+FrontEnd::Encoded FrontEnd::encode(View raw) const {
+  const std::u32string text = collapse_and_strip(raw, tables_);
+  Encoded encoded;
+  std::size_t done = 0;
+  for (const auto [start, stop] : brace_groups(text)) {
+    add_plain(View(text).substr(done, start - done), encoded);
+    add_braces(View(text).substr(start + 1, stop - start - 2), encoded);
+    done = stop;
+  }
+  add_plain(View(text).substr(done), encoded);
+  return encoded;
+}
+
+void FrontEnd::add_plain(View text, Encoded& encoded) const {
+  if (transliterates_)
+    for (const char32_t character : text)
+      if (character >= 0x80 && !tables_.silent.contains(character) && tables_.transliterate(character).empty())
+        add_once(encoded.dropped, to_utf8(View(&character, 1)));
+  std::u32string cleaned(text);
+  for (const Cleaner clean : cleaners_) cleaned = clean(cleaned, tables_);
+  for (const char32_t character : cleaned) add_symbol(View(&character, 1), View(&character, 1), encoded);
+}
+
+void FrontEnd::add_braces(View text, Encoded& encoded) const {
+  std::u32string token;
   for (std::size_t i = 0; i <= text.size(); ++i) {
-    if (i < text.size() && text[i] != ' ') {
+    if (i < text.size() && text[i] != U' ') {
       token += text[i];
     } else if (!token.empty()) {
-      add_symbol(spells_phones_ ? "@" + token : token, ids);
+      add_symbol(spells_phones_ ? U"@" + token : token, U"{" + token + U"}", encoded);
       token.clear();
     }
   }
 }
 
-void TextTable::add_symbol(const std::string& symbol, std::vector<std::int32_t>& ids) const {
-  const auto found = ids_.find(symbol);
-  if (found != ids_.end()) ids.push_back(found->second);
+void FrontEnd::add_symbol(View symbol, View shown, Encoded& encoded) const {
+  const auto found = ids_.find(std::u32string(symbol));
+  if (found != ids_.end())
+    encoded.ids.push_back(found->second);
+  else
+    add_once(encoded.dropped, to_utf8(shown));
 }
 
 }  // namespace tacoglow

@@ -1,38 +1,67 @@
-// Converts ASCII text to token ids, for voices whose cleaners change only case and whitespace.
-//
-// Numbers, abbreviations and transliteration need the Python front end; voices with such cleaners accept only ids.
+// The text front end of a voice: converts text to token ids, and splits long texts.
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
+#include "cleaners.hpp"
 #include "manifest.hpp"
+#include "text_tables.hpp"
 
 namespace tacoglow {
 
-class TextTable {
+// A part of a text that fits the voice's token limit.
+struct Piece {
+  std::string text;  // UTF-8; "" if only ids were given
+  std::vector<std::int32_t> ids;
+  double pause = 0;  // seconds of silence after it; 0 for the last
+};
+
+struct PreparedText {
+  std::vector<Piece> pieces;
+  std::vector<std::string> dropped;  // what has no symbol, each once: characters, and "{PHONE}"
+};
+
+class FrontEnd {
  public:
-  explicit TextTable(const Manifest& manifest);
+  FrontEnd(const Manifest& manifest, TextTables tables);
 
-  bool takes_text() const { return unsupported_reason_.empty(); }
+  // Returns the same ids as Python's FrontEnd.encode for a text, in pieces as runtime/pieces.py. Throws Error (request)
+  // if the text is not UTF-8 or nothing of it can be spoken.
+  PreparedText prepare(std::string_view text, std::int64_t max_tokens) const;
 
-  // Returns the same ids as Python's FrontEnd.encode. Characters without a symbol are dropped. Throws Error (request)
-  // if the voice's cleaners are not supported, the text is not ASCII, or no speakable symbol remains.
+  // Returns the ids of a text in one piece.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
- private:
-  void add_plain(std::string_view text, std::vector<std::int32_t>& ids) const;
-  void add_braces(std::string_view text, std::vector<std::int32_t>& ids) const;
-  void add_symbol(const std::string& symbol, std::vector<std::int32_t>& ids) const;
+  const Pauses& pauses() const { return tables_.pauses; }
 
-  std::map<std::string, std::int32_t> ids_;  // without the padding symbols "_" and "~"
-  std::int32_t space_ = -1;                  // id of " "; -1: none
-  bool lowers_ = false;                      // converts letters outside braces to lower case
-  bool spells_phones_ = false;               // braces contain ARPAbet phones, whose symbols begin with "@"
-  std::string unsupported_reason_;           // why the voice does not accept text; empty if it does
+ private:
+  struct Encoded {
+    std::vector<std::int32_t> ids;
+    std::vector<std::string> dropped;
+  };
+
+  Encoded encode(std::u32string_view text) const;
+  Encoded encode_or_throw(std::u32string_view text) const;
+  std::int64_t count_tokens(std::u32string_view text) const;
+  bool is_audible(const std::vector<std::int32_t>& ids) const;
+  double pause_after(std::u32string_view piece) const;
+  void add_plain(std::u32string_view text, Encoded& encoded) const;
+  void add_braces(std::u32string_view text, Encoded& encoded) const;
+  void add_symbol(std::u32string_view symbol, std::u32string_view shown, Encoded& encoded) const;
+
+  TextTables tables_;
+  std::vector<Cleaner> cleaners_;
+  bool transliterates_;
+  std::unordered_map<std::u32string, std::int32_t> ids_;  // without the padding symbols "_" and "~"
+  std::vector<bool> is_space_;                            // by id
+  bool spells_phones_ = false;  // braces contain ARPAbet phones, whose symbols begin with "@"
 };
+
+// Returns why this voice accepts only token ids; "" if it accepts text.
+std::string text_unsupported_reason(const Manifest& manifest);
 
 }  // namespace tacoglow

@@ -1,8 +1,9 @@
-// Turns a mel spectrogram into samples, with WaveGlow in windows of bounded size and the denoiser. The same algorithm
-// as in Python's runtime/vocoder.py.
+// Turns a mel spectrogram into samples, with WaveGlow or HiFi-GAN in windows of bounded size and the denoiser. The same
+// algorithm as in Python's runtime/vocoder.py.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "backend.hpp"
@@ -15,14 +16,14 @@ struct Mel {
   std::int64_t n_channels = 0, n_frames = 0;
   std::vector<float> values;
 
-  // Returns frames first .. last - 1 as [1, n_channels, last - first].
-  Tensor window(std::int64_t first, std::int64_t last) const;
+  // Returns frames first .. last - 1 as [1, n_channels, frames]; fewer than min_frames are extended by the last one.
+  Tensor window(std::int64_t first, std::int64_t last, std::int64_t min_frames = 1) const;
 };
 
 struct VocoderOptions {
   double sigma;                 // standard deviation of z
   double denoise;               // denoiser strength; 0: off
-  std::int64_t context_frames;  // mel frames on either side, at most WaveGlow's receptive field; negative: all of it
+  std::int64_t context_frames;  // mel frames on either side, at most the vocoder's receptive field; negative: all of it
 };
 
 class Vocoder {
@@ -36,10 +37,17 @@ class Vocoder {
   std::vector<float> window(const Mel& mel, std::int64_t start, std::int64_t stop) const;
 
   // Returns the samples of all frames, computed window by window.
-  std::vector<float> samples(const Mel& mel) const;
+  // before_window receives the number of frames done; what it throws is passed on.
+  std::vector<float> samples(const Mel& mel, const std::function<void(std::int64_t)>& before_window) const;
+
+  // Frames after a window that its samples depend on: WaveGlow's context, and what the denoiser's window covers.
+  std::int64_t lookahead_frames() const;
 
  private:
-  std::vector<float> run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const;
+  // Frames on either side that the denoiser's STFT window covers; 0 if it is off.
+  std::int64_t denoiser_frames() const;
+  std::int64_t context_frames(std::int64_t receptive_field) const;
+  std::vector<float> generate(const Mel& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 
   BackendInstance& backend_;

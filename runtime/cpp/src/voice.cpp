@@ -2,11 +2,13 @@
 
 #include <utility>
 
+#include "error.hpp"
+
 namespace tacoglow {
 
-Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name)
+Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name,
+             std::unique_ptr<const FrontEnd> prepared)
     : manifest(std::move(read)),
-      text(manifest),
       backend(std::move(opened)),
       backend_name(std::move(chosen_name)),
       facts{manifest.name.c_str(),
@@ -21,6 +23,12 @@ Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_
             static_cast<std::int32_t>(manifest.max_frames),
             manifest.gate_threshold,
             manifest.sigma,
-            text.takes_text() ? 1 : 0} {}
+            prepared != nullptr ? 1 : 0},
+      front_end_(std::move(prepared)) {}
+
+const FrontEnd& Voice::front_end() const {
+  if (!front_end_) throw request_error(text_unsupported_reason(manifest));
+  return *front_end_;
+}
 
 }  // namespace tacoglow

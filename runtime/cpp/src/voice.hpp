@@ -13,13 +13,20 @@ namespace tacoglow {
 
 // A voice: manifest, text front end and loaded graphs. Thread-safe.
 struct Voice {
-  Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name);
+  // prepared: the text front end; nullptr if the voice accepts only token ids.
+  Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name,
+        std::unique_ptr<const FrontEnd> prepared = nullptr);
+
+  // Throws Error (request) if the voice accepts only token ids.
+  const FrontEnd& front_end() const;
 
   Manifest manifest;
-  TextTable text;
   std::unique_ptr<Backend> backend;
   std::string backend_name;
   tacoglow_facts facts;  // points into manifest and backend_name
+
+ private:
+  std::unique_ptr<const FrontEnd> front_end_;  // nullptr: the voice accepts only token ids
 };
 
 // Opens a bundle with the named backend; "": the first that is built in. Throws Error (bundle, engine).

@@ -14,7 +14,9 @@ from tacoglow.models import load_tacotron2, load_waveglow
 from tacoglow.runtime.backends.tensorrt.builder import EngineBuilder
 from tacoglow.runtime.backends.tensorrt.versions import CONVERTING_LAYERS, TensorRT, float_layers, set_layer_precisions
 from tacoglow.runtime.bundle import load_manifest
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import graph_names
+
+GRAPH_NAMES = graph_names("waveglow")
 
 if TYPE_CHECKING:
     from ...conftest import TinyCheckpoints
@@ -76,7 +78,6 @@ def test_calls_for_tensorrt_8_6() -> None:
     module.DataType = SimpleNamespace(FLOAT=0, HALF=1, INT8=2, INT32=3, BOOL=4)
     module.LayerType = SimpleNamespace(CONVOLUTION=0, CAST=1, ELEMENTWISE=5, SHAPE=17)
     module.BuilderFlag = SimpleNamespace(FP16=0, OBEY_PRECISION_CONSTRAINTS=12)
-    module.PreviewFeature = SimpleNamespace(PROFILE_SHARING_0806=2)
     layers: list[Any] = [
         OldLayer(1, "mel", "mel_half", set_type=1),
         OldLayer(0, "mel_half", "product"),
@@ -91,13 +92,24 @@ def test_calls_for_tensorrt_8_6() -> None:
         set_flag=lambda flag: recorded.append(("flag", flag)),
         set_preview_feature=lambda feature, on: recorded.append(("preview", feature, on)),
     )
-    set_layer_precisions(TensorRT("tensorrt", module), network, config, "fp32")
-    assert recorded == [("preview", 2, True)]
+    tensorrt = TensorRT("tensorrt", module)
+    set_layer_precisions(tensorrt, network, config, "fp32")
+    assert recorded == []
     assert not any(layer.recorded for layer in layers)
-    recorded.clear()
-    set_layer_precisions(TensorRT("tensorrt", module), network, config, "fp16")
-    assert recorded == [("preview", 2, True), ("flag", 0), ("flag", 12)]
+    set_layer_precisions(tensorrt, network, config, "fp16")
+    assert recorded == [("flag", 0), ("flag", 12)]
     assert [layer.recorded for layer in layers] == [[], [1, (0, 1)], [], [0, (0, 0)], [], []]
+
+
+def test_shared_profiles_are_requested_where_they_are_optional() -> None:
+    module: Any = ModuleType("tensorrt")
+    recorded: list[tuple[int, bool]] = []
+    config = SimpleNamespace(set_preview_feature=lambda feature, on: recorded.append((feature, on)))
+    TensorRT("tensorrt", module).request_shared_profiles(config)  # TensorRT 8.5 and 11 have no such feature
+    assert recorded == []
+    module.PreviewFeature = SimpleNamespace(PROFILE_SHARING_0806=2)
+    TensorRT("tensorrt", module).request_shared_profiles(config)
+    assert recorded == [(2, True)]
 
 
 class OldLayer:

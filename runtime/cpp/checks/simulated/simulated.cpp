@@ -142,6 +142,13 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
                               std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   const std::size_t to_bytes = to_pitch * (height - 1) + width, from_bytes = from_pitch * (height - 1) + width;
+  if (kind == cudaMemcpyDeviceToDevice)
+    return put(stream, [=] {
+      require_device(to, to_bytes);
+      require_device(from, from_bytes);
+      for (std::size_t row = 0; row < height; ++row)
+        std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
+    });
   const bool goes_in = kind == cudaMemcpyHostToDevice;
   const bool is_pinned = allocation_of(goes_in ? from : to, goes_in ? from_bytes : to_bytes) != nullptr;
   if (stream->captured != nullptr && !is_pinned) return cudaErrorStreamCaptureUnsupported;

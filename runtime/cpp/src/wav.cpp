@@ -4,9 +4,13 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
-#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <vector>
 
+#include "error.hpp"
+
+namespace tacoglow {
 namespace {
 
 constexpr std::uint16_t pcm = 1, ieee_float = 3;  // format tags in the wav header
@@ -18,8 +22,8 @@ void append(std::vector<char>& bytes, std::uint32_t value, int n_bytes) {
 
 void append(std::vector<char>& bytes, const char* tag) { bytes.insert(bytes.end(), tag, tag + 4); }
 
-void append_sample(std::vector<char>& bytes, float sample, WavFormat format) {
-  if (format == WavFormat::int16) {
+void append_sample(std::vector<char>& bytes, float sample, tacoglow_wav_format format) {
+  if (format == TACOGLOW_WAV_INT16) {
     const float scaled = std::nearbyint(std::clamp(sample, -1.0F, 1.0F) * 32767.0F);
     append(bytes, static_cast<std::uint16_t>(static_cast<std::int16_t>(scaled)), 2);
   } else {
@@ -29,11 +33,29 @@ void append_sample(std::vector<char>& bytes, float sample, WavFormat format) {
   }
 }
 
+constexpr std::size_t most_bytes = 0xFFFFFFFFu - 36;  // of samples: the header has 32 bits for the size
+
+void write_file(const std::filesystem::path& path, const std::vector<char>& bytes) {
+  std::filesystem::path partial = path;
+  partial += ".partial";
+  std::ofstream file(partial, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  std::error_code error;
+  if (file) std::filesystem::rename(partial, path, error);
+  if (file && !error) return;
+  std::error_code ignored;
+  std::filesystem::remove(partial, ignored);
+  throw request_error(path.string() + ": cannot write the file" + (error ? ": " + error.message() : ""));
+}
+
 }  // namespace
 
-void write_wav(const std::string& path, const float* samples, std::size_t n_samples, std::int32_t sampling_rate,
-               WavFormat format) {
-  const int width = format == WavFormat::int16 ? 2 : 4;  // bytes per sample
+void write_wav(const std::filesystem::path& path, const float* samples, std::size_t n_samples,
+               std::int32_t sampling_rate, tacoglow_wav_format format) {
+  const int width = format == TACOGLOW_WAV_INT16 ? 2 : 4;  // bytes per sample
+  if (n_samples > most_bytes / static_cast<std::size_t>(width))
+    throw request_error(path.string() + ": too long for a wav file: " + std::to_string(n_samples) + " samples");
   const auto rate = static_cast<std::uint32_t>(sampling_rate), size = static_cast<std::uint32_t>(n_samples) * width;
   std::vector<char> bytes;
   append(bytes, "RIFF");
@@ -41,7 +63,7 @@ void write_wav(const std::string& path, const float* samples, std::size_t n_samp
   append(bytes, "WAVE");
   append(bytes, "fmt ");
   append(bytes, 16, 4);
-  append(bytes, format == WavFormat::int16 ? pcm : ieee_float, 2);
+  append(bytes, format == TACOGLOW_WAV_INT16 ? pcm : ieee_float, 2);
   append(bytes, 1, 2);             // channels
   append(bytes, rate, 4);          // Hz
   append(bytes, rate * width, 4);  // bytes per second
@@ -50,7 +72,7 @@ void write_wav(const std::string& path, const float* samples, std::size_t n_samp
   append(bytes, "data");
   append(bytes, size, 4);
   for (std::size_t i = 0; i < n_samples; ++i) append_sample(bytes, samples[i], format);
-  std::ofstream file(path, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (!file.flush()) throw std::runtime_error(path + ": cannot write the file");
+  write_file(path, bytes);
 }
+
+}  // namespace tacoglow

@@ -1,0 +1,47 @@
+"""Saves what was synthesized, and describes it: the line on standard error, and the entry in --json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .options import print_status
+
+if TYPE_CHECKING:
+    from ..runtime.audio import Audio
+    from ..runtime.options import SpeechOptions
+    from ..runtime.synthesizer import Synthesizer
+    from .outputs import Outputs
+
+
+def save_audio(synthesizer: Synthesizer, audio: Audio, outputs: Outputs, name: str, options: SpeechOptions) -> None:
+    """Write the audio file, and the plot if there is a path for it. name: of the files, where there are several."""
+    path = outputs.audio_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    audio.save(path, outputs.wav_format, outputs.audio_format)
+    save_plot_of(synthesizer, audio, outputs.plot_path(name), options)
+    print_status(f"{path}: {audio.seconds:.2f} s of audio in {sum(audio.timings.values()):.2f} s")
+
+
+def save_plot_of(synthesizer: Synthesizer, audio: Audio, path: Path | None, options: SpeechOptions) -> None:
+    if path is not None:
+        from ..runtime.plot import save_plot
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_plot(audio, path, synthesizer.manifest, options.gate_threshold)
+
+
+def audio_report(text: str, path: Path, audio: Audio, seed: int) -> dict[str, Any]:
+    compute = sum(audio.timings.values())
+    return {
+        "text": text,
+        "file": str(path),
+        "seed": seed,
+        "audio_seconds": audio.seconds,
+        "sampling_rate": audio.sampling_rate,
+        "frames": [utterance.mel.shape[1] for utterance in audio.utterances],
+        "stop_reason": audio.stop_reason,
+        "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
+        "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
+        "rtf": audio.seconds / compute if compute else None,
+    }

@@ -1,0 +1,128 @@
+"""Writes what the text front end of other languages needs as data: transliteration, number words, word lists, pauses.
+
+The C++ runtime reads the file, so that it converts a text to the same ids and pieces as Python without a copy of
+Unidecode, inflect or Unicode's character database. Layout (JSON, UTF-8):
+
+    format                     1
+    libraries                  versions of what the tables were generated from
+    transliteration            [first code point, ASCII texts of it and its successors, joined by U+001F], ...
+    lower                      [character, lower case] where they differ; the capital sigma's final form is a rule
+    cased, case_ignorable      code points that decide that form, as [first, last, first, last, ...]
+    alphanumeric, lowercase, digits, silent, whitespace     likewise; silent: dropped without being reported
+    numbers                    units, teens, tens, powers of 1000, [ending, ordinal ending], ...
+    abbreviations              [abbreviation, spoken], in the order of the passes
+    before_more, after_name, before_number      words whose full stop may not end a sentence
+    pauses                     by_mark: [marks, seconds], ...; within_clause, fade: seconds; closing: marks skipped
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from unicodedata import category, unidata_version
+
+import inflect
+
+from ..runtime import pieces
+from ..runtime.bundle import file_sha256
+from ..runtime.manifest import GraphFile
+from ..text import cleaners, sentences
+
+FILE_NAME = "text_tables.json"
+FORMAT = 1
+SEPARATOR = "\x1f"
+_UNASSIGNED = ("Cn", "Co", "Cs")  # also for private use, and surrogates
+
+
+def write_text_tables(folder: Path) -> GraphFile:
+    """Write the tables to a bundle's folder and return the manifest's entry."""
+    path = folder / FILE_NAME
+    path.write_text(json.dumps(text_tables(), ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    return GraphFile(file=path.name, sha256=file_sha256(path))
+
+
+@cache  # takes seconds
+def text_tables() -> dict[str, object]:
+    return {
+        "format": FORMAT,
+        "libraries": {
+            "python": platform.python_version(),
+            "unicode": unidata_version,
+            "unidecode": version("unidecode"),
+            "inflect": version("inflect"),
+        },
+        "transliteration": list(_transliteration()),
+        "lower": [[character, character.lower()] for character in _characters() if character.lower() != character],
+        "cased": _ranges(lambda character: _final_sigma(character + "Σ")),
+        "case_ignorable": _ranges(lambda c: _final_sigma("a" + c + "Σ") and not _final_sigma(c + "Σ")),
+        "alphanumeric": _ranges(str.isalnum),
+        "lowercase": _ranges(str.islower),
+        "digits": _ranges(str.isdigit),
+        "silent": _ranges(lambda character: category(character) in cleaners.SILENT_CATEGORIES),
+        "whitespace": _ranges(str.isspace),
+        "numbers": {
+            "units": inflect.unit,
+            "teens": inflect.teen,
+            "tens": inflect.ten,
+            "powers": [power.strip() for power in inflect.mill],
+            "ordinals": list(inflect.ordinal.items()),
+        },
+        "abbreviations": list(cleaners.ABBREVIATIONS.items()),
+        "before_more": sorted(sentences.BEFORE_MORE),
+        "after_name": sorted(sentences.AFTER_NAME),
+        "before_number": sorted(sentences.BEFORE_NUMBER),
+        "pauses": {
+            "by_mark": pieces.PAUSES,
+            "within_clause": pieces.PAUSE_WITHIN_CLAUSE,
+            "closing": pieces.CLOSING,
+            "fade": pieces.FADE_SECONDS,
+        },
+    }
+
+
+@cache
+def _characters() -> list[str]:
+    """List every assigned character; the others have none of the properties that the tables describe."""
+    return [character for character in map(chr, range(sys.maxunicode + 1)) if category(character) not in _UNASSIGNED]
+
+
+def _final_sigma(text: str) -> bool:
+    return text.lower().endswith("ς")
+
+
+def _ranges(holds: Callable[[str], bool]) -> list[int]:
+    """List the first and the last code point of every run of characters for which `holds`."""
+    ranges: list[int] = []
+    for code in map(ord, filter(holds, _characters())):
+        if ranges and ranges[-1] == code - 1:
+            ranges[-1] = code
+        else:
+            ranges += [code, code]
+    return ranges
+
+
+def _transliterated() -> Iterator[int]:
+    """Yield the code points of the blocks in which Unidecode knows any character beyond ASCII."""
+    for start in range(0x80, sys.maxunicode, 0x80):
+        if cleaners.convert_to_ascii("".join(map(chr, range(start, start + 0x80)))):
+            yield from range(start, start + 0x80)
+
+
+def _transliteration() -> Iterator[tuple[int, str]]:
+    """Yield runs of characters beyond ASCII that Unidecode knows: the first code point, and their texts."""
+    first, texts = 0, list[str]()
+    for code in _transliterated():
+        text = cleaners.convert_to_ascii(chr(code))
+        if texts and (not text or code != first + len(texts)):
+            yield first, SEPARATOR.join(texts)
+            texts = []
+        if text:
+            first = first if texts else code
+            texts.append(text)
+    if texts:
+        yield first, SEPARATOR.join(texts)

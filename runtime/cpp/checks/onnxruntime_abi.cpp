@@ -1,0 +1,39 @@
+// Compares src/onnxruntime_abi.hpp with the official header; only compiled, with the header's folder on the search path.
+#define OrtGetApiBase OfficialGetApiBase
+#include <onnxruntime_c_api.h>
+#undef OrtGetApiBase
+
+#include "onnxruntime_abi.hpp"
+
+namespace {
+
+using tacoglow::onnxruntime::Function;
+
+#define REQUIRE_PLACE(place, name) \
+  static_assert(offsetof(OrtApi, name) == static_cast<std::size_t>(Function::place) * sizeof(void*), #name)
+
+REQUIRE_PLACE(get_error_message, GetErrorMessage);
+REQUIRE_PLACE(create_env, CreateEnv);
+REQUIRE_PLACE(create_session, CreateSession);
+REQUIRE_PLACE(run, Run);
+REQUIRE_PLACE(create_session_options, CreateSessionOptions);
+REQUIRE_PLACE(set_log_severity, SetSessionLogSeverityLevel);
+REQUIRE_PLACE(set_intra_op_threads, SetIntraOpNumThreads);
+REQUIRE_PLACE(set_inter_op_threads, SetInterOpNumThreads);
+REQUIRE_PLACE(create_tensor_with_data, CreateTensorWithDataAsOrtValue);
+REQUIRE_PLACE(create_cpu_memory_info, CreateCpuMemoryInfo);
+REQUIRE_PLACE(release_env, ReleaseEnv);
+REQUIRE_PLACE(release_status, ReleaseStatus);
+REQUIRE_PLACE(release_memory_info, ReleaseMemoryInfo);
+REQUIRE_PLACE(release_session, ReleaseSession);
+REQUIRE_PLACE(release_value, ReleaseValue);
+REQUIRE_PLACE(release_session_options, ReleaseSessionOptions);
+
+static_assert(tacoglow::onnxruntime::log_error == ORT_LOGGING_LEVEL_ERROR);
+static_assert(tacoglow::onnxruntime::element_float == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
+static_assert(tacoglow::onnxruntime::element_int32 == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32);
+static_assert(tacoglow::onnxruntime::element_bool == ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL);
+static_assert(tacoglow::onnxruntime::arena_allocator == OrtArenaAllocator);
+static_assert(tacoglow::onnxruntime::default_memory == OrtMemTypeDefault);
+
+}  // namespace

@@ -1,0 +1,19 @@
+// Finds ARPAbet in braces, as in "Turn left on {HH AW1 S T AH0 N} Street.".
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+namespace tacoglow {
+
+// Offsets in a text: the first character, and one past the last.
+struct Span {
+  std::size_t start, stop;
+};
+
+// Returns each group with its braces: from an opening brace to the first closing one that leaves at least one character
+// between them.
+std::vector<Span> brace_groups(std::u32string_view text);
+
+}  // namespace tacoglow

@@ -1,0 +1,67 @@
+// The part of ONNX Runtime's C interface that this runtime uses, by its place in the table of functions.
+//
+// ONNX Runtime only ever appends to that table, so that version 1 of it, all that is needed here, is a prefix of the
+// table in every release. The pip wheel contains the library without its headers; declaring these functions here lets
+// the build use the wheel, a distribution's package and the official archive alike. checks/onnxruntime_abi.cpp
+// compares the places with the official header.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tacoglow::onnxruntime {
+
+struct Status;  // nullptr: success
+struct Env;
+struct Session;
+struct SessionOptions;
+struct RunOptions;
+struct MemoryInfo;
+struct Value;
+
+#if defined(_WIN32)
+using Path = const wchar_t*;
+#define TACOGLOW_ORT_CALL __stdcall
+#else
+using Path = const char*;
+#define TACOGLOW_ORT_CALL
+#endif
+
+constexpr std::uint32_t api_version = 1;
+constexpr int log_error = 3;         // ORT_LOGGING_LEVEL_ERROR
+constexpr int element_float = 1;     // ONNX_TENSOR_ELEMENT_DATA_TYPE_*
+constexpr int element_int32 = 6;
+constexpr int element_bool = 9;
+constexpr int arena_allocator = 1;   // OrtArenaAllocator
+constexpr int default_memory = 0;    // OrtMemTypeDefault
+
+// Places in the table.
+enum class Function : std::size_t {
+  get_error_message = 2,
+  create_env = 3,
+  create_session = 7,
+  run = 9,
+  create_session_options = 10,
+  set_log_severity = 22,
+  set_intra_op_threads = 24,
+  set_inter_op_threads = 25,
+  create_tensor_with_data = 49,
+  create_cpu_memory_info = 69,
+  release_env = 92,
+  release_status = 93,
+  release_memory_info = 94,
+  release_session = 95,
+  release_value = 96,
+  release_session_options = 100,
+};
+
+using Table = void* const*;
+
+struct ApiBase {
+  Table(TACOGLOW_ORT_CALL* get_api)(std::uint32_t version);
+  const char*(TACOGLOW_ORT_CALL* get_version)();
+};
+
+}  // namespace tacoglow::onnxruntime
+
+extern "C" const tacoglow::onnxruntime::ApiBase* TACOGLOW_ORT_CALL OrtGetApiBase();

@@ -1,0 +1,207 @@
+// Runs the bundle's ONNX graphs with ONNX Runtime, on the CPU or with its CUDA provider. Threads share the sessions.
+
+#if !defined(_WIN32)
+#include <dlfcn.h>
+#endif
+
+#include <future>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "backend.hpp"
+#include "error.hpp"
+#include "host_steps.hpp"
+#include "onnxruntime_api.hpp"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace tacoglow {
+namespace {
+
+namespace ort = onnxruntime;
+
+int element_type(DType dtype) {
+  switch (dtype) {
+    case DType::float32:
+      return ort::element_float;
+    case DType::int32:
+      return ort::element_int32;
+    case DType::boolean:
+      break;
+  }
+  return ort::element_bool;
+}
+
+// Cores that this process may use: in a container fewer than the machine has.
+int usable_cores() {
+#if defined(__linux__)
+  cpu_set_t usable;
+  if (sched_getaffinity(0, sizeof usable, &usable) == 0) return CPU_COUNT(&usable);
+#endif
+  return static_cast<int>(std::thread::hardware_concurrency());
+}
+
+// The graphs of a bundle, one session each.
+class Graphs {
+ public:
+  Graphs(const std::filesystem::path& bundle, const Manifest& manifest, const BackendOptions& options, bool cuda) {
+    if (ort::api() == nullptr) throw backend_error("ONNX Runtime " + ort::version() + ": its interface is too old");
+    ort::Env* env = nullptr;
+    ort::check<ort::Function::create_env>("create an environment", ort::log_error, "tacoglow", &env);
+    env_.reset(env);
+    ort::MemoryInfo* memory = nullptr;
+    ort::check<ort::Function::create_cpu_memory_info>("describe memory", ort::arena_allocator, ort::default_memory,
+                                                      &memory);
+    memory_.reset(memory);
+    const auto settings = session_options(options, cuda);
+    // The digests of all files are computed in parallel, and while graphs whose digest is known are loaded.
+    std::map<std::string, std::future<std::filesystem::path>> paths;
+    for (const auto& [name, graph] : manifest.graphs)
+      paths[name] = std::async(std::launch::async, graph_path, bundle, graph);
+    for (const auto& [name, graph] : manifest.graphs) {
+      const std::filesystem::path path = paths.at(name).get();
+      ort::Session* session = nullptr;
+      ort::check<ort::Function::create_session>(path.string() + ": cannot load this graph", env_.get(), path.c_str(),
+                                                settings.get(), &session);
+      sessions_[name].reset(session);
+    }
+  }
+
+  void run(const GraphSpec& spec, const std::string& graph, const Tensors& inputs, Tensors& outputs) const {
+    std::vector<const char*> input_names, output_names;
+    std::vector<ort::OwnedValue> owned;
+    std::vector<const ort::Value*> read;
+    std::vector<ort::Value*> written;
+    for (const auto& tensor : spec.inputs) {
+      input_names.push_back(tensor.name.c_str());
+      owned.push_back(wrap(inputs.at(tensor.name)));
+      read.push_back(owned.back().get());
+    }
+    for (const auto& tensor : spec.outputs) {
+      output_names.push_back(tensor.name.c_str());
+      owned.push_back(wrap(outputs.at(tensor.name)));
+      written.push_back(owned.back().get());
+    }
+    ort::check<ort::Function::run>(graph + ": cannot run this graph", sessions_.at(graph).get(),
+                                   static_cast<const ort::RunOptions*>(nullptr),
+                                   static_cast<const char* const*>(input_names.data()),
+                                   static_cast<const ort::Value* const*>(read.data()), read.size(),
+                                   static_cast<const char* const*>(output_names.data()), written.size(),
+                                   written.data());
+  }
+
+ private:
+  static ort::OwnedSessionOptions session_options(const BackendOptions& options, bool cuda) {
+    ort::SessionOptions* created = nullptr;
+    ort::check<ort::Function::create_session_options>("create options", &created);
+    ort::OwnedSessionOptions settings(created);
+    const int threads = options.threads > 0 ? options.threads : usable_cores();
+    ort::check<ort::Function::set_intra_op_threads>("set the number of threads", created, threads);
+    ort::check<ort::Function::set_inter_op_threads>("set the number of threads", created, 1);
+    ort::check<ort::Function::set_log_severity>("set the log's severity", created, ort::log_error);
+    if (cuda) append_cuda(created, options.device);
+    return settings;
+  }
+
+  // Every build of ONNX Runtime with the CUDA provider exports this function; others may lack it.
+  static void append_cuda(ort::SessionOptions* settings, int device) {
+#if defined(_WIN32)
+    (void)settings, (void)device;
+    throw backend_error("engine 'onnxruntime-cuda': not supported on Windows");
+#else
+    using Append = ort::Status* (*)(ort::SessionOptions*, int);
+    const auto append =
+        reinterpret_cast<Append>(dlsym(RTLD_DEFAULT, "OrtSessionOptionsAppendExecutionProvider_CUDA"));
+    if (append == nullptr)
+      throw backend_error("engine 'onnxruntime-cuda': ONNX Runtime " + ort::version() +
+                          " was built without the CUDA provider; link onnxruntime-gpu's library");
+    if (ort::Status* status = append(settings, device)) {
+      const std::string message =
+          ort::call<ort::Function::get_error_message, const char*>(const_cast<const ort::Status*>(status));
+      ort::call<ort::Function::release_status, void>(status);
+      throw backend_error("engine 'onnxruntime-cuda': " + message);
+    }
+#endif
+  }
+
+  // Returns a value that shares the tensor's memory; a graph only reads its inputs.
+  ort::OwnedValue wrap(const Tensor& tensor) const {
+    ort::Value* value = nullptr;
+    ort::check<ort::Function::create_tensor_with_data>(
+        "wrap a tensor", static_cast<const ort::MemoryInfo*>(memory_.get()), const_cast<void*>(tensor.data()),
+        tensor.size_bytes(), tensor.shape().data(), tensor.shape().size(), element_type(tensor.dtype()), &value);
+    return ort::OwnedValue(value);
+  }
+
+  ort::OwnedEnv env_;
+  ort::OwnedMemoryInfo memory_;
+  std::map<std::string, ort::OwnedSession> sessions_;
+};
+
+class OnnxRuntimeInstance : public BackendInstance {
+ public:
+  OnnxRuntimeInstance(const Graphs& graphs, const Manifest& manifest) : graphs_(graphs), manifest_(manifest) {}
+
+  Tensors run(const std::string& graph, const Tensors& inputs) override {
+    const Dims dims = check_inputs(graph, manifest_, inputs);
+    const GraphSpec& spec = manifest_.graphs.at(graph);
+    Tensors outputs;
+    for (const auto& tensor : spec.outputs) outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
+    graphs_.run(spec, graph, inputs, outputs);
+    return outputs;
+  }
+
+  void run_into(const std::string& graph, const Tensors& inputs, Tensors& outputs) override {
+    if (outputs.empty())
+      outputs = run(graph, inputs);
+    else
+      graphs_.run(manifest_.graphs.at(graph), graph, inputs, outputs);
+  }
+
+  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
+    return std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
+  }
+
+ private:
+  const Graphs& graphs_;
+  const Manifest& manifest_;
+};
+
+class OnnxRuntimeBackend : public Backend {
+ public:
+  OnnxRuntimeBackend(const std::filesystem::path& bundle, Manifest manifest, const BackendOptions& options, bool cuda)
+      : manifest_(std::move(manifest)), graphs_(bundle, manifest_, options, cuda) {}
+
+  std::unique_ptr<BackendInstance> create_instance() override {
+    return std::make_unique<OnnxRuntimeInstance>(graphs_, manifest_);
+  }
+
+ private:
+  Manifest manifest_;
+  Graphs graphs_;
+};
+
+std::unique_ptr<Backend> open(const std::filesystem::path& bundle, const Manifest& manifest,
+                              const BackendOptions& options, bool cuda) {
+  if (options.threads < 0) throw request_error("threads: expected 0 or more, got " + std::to_string(options.threads));
+  if (manifest.precision == "bf16" && !cuda)
+    throw backend_error("onnxruntime: has no bf16 kernels on a CPU; export the voice with --precision fp32");
+  return std::make_unique<OnnxRuntimeBackend>(bundle, manifest, options, cuda);
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& bundle, const Manifest& manifest,
+                                          const BackendOptions& options) {
+  return open(bundle, manifest, options, false);
+}
+
+std::unique_ptr<Backend> open_onnxruntime_cuda(const std::filesystem::path& bundle, const Manifest& manifest,
+                                               const BackendOptions& options) {
+  return open(bundle, manifest, options, true);
+}
+
+}  // namespace tacoglow

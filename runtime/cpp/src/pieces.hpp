@@ -1,0 +1,16 @@
+// Joins the pieces of a long text with pauses, as in Python's runtime/pieces.py.
+#pragma once
+
+#include <vector>
+
+#include "text.hpp"
+
+namespace tacoglow {
+
+// Lets the samples rise from silence or fall to it, next to a pause.
+void apply_fades(std::vector<float>& samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
+                 bool fade_out);
+
+std::vector<float> silence_after(const Piece& piece, std::int64_t sampling_rate);
+
+}  // namespace tacoglow

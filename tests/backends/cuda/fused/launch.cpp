@@ -1,0 +1,31 @@
+// One launch of fused_decoder on the CPU, for ctypes.
+
+#include "cuda_emulation.h"
+
+#include "fused_decoder.cu"
+
+extern "C" void remove_line(int line) { emulation::missing_line = line; }
+
+extern "C" const char* emulate_launch(unsigned long long seed, const unsigned char* packed, const float* memory,
+                                      const float* processed_memory, const int* lengths, int tokens,
+                                      const unsigned long long* noise_keys, const float* prenet_dropout, int steps,
+                                      int first_step, float gate_threshold, float* attention_hidden,
+                                      float* attention_cell, float* decoder_hidden, float* decoder_cell,
+                                      float* attention_weights, float* attention_weights_cum, float* attention_context,
+                                      float* mel, float* gate_logits, float* alignments, int* progress,
+                                      void* workspace) {
+  static std::string failure;
+  try {
+    emulation::Machine machine(BLOCKS, THREADS, SHARED_BYTES, seed);
+    machine.run([&] {
+      fused_decoder(packed, memory, processed_memory, lengths, tokens, noise_keys, prenet_dropout, steps, first_step,
+                    gate_threshold, attention_hidden, attention_cell, decoder_hidden, decoder_cell, attention_weights,
+                    attention_weights_cum, attention_context, mel, gate_logits, alignments, progress,
+                    static_cast<Workspace*>(workspace), nullptr);
+    });
+  } catch (const std::exception& error) {
+    failure = error.what();
+    return failure.c_str();
+  }
+  return nullptr;
+}

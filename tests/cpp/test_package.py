@@ -1,0 +1,137 @@
+"""Programs that are built against the installed package only, in C++ with find_package and in C99 with pkg-config."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from tacoglow.runtime.synthesizer import Synthesizer
+
+from .conftest import SOURCE, WHEEL, configure_and_build
+
+TEXT = "Dr. Smith paid $5. He was glad to see the 3rd cat."
+CONSUMER = Path(__file__).parent / "consumer"
+
+pytestmark = pytest.mark.builds
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("package") / "build"
+    options = ("-DTACOGLOW_EXAMPLES=OFF", "-DTACOGLOW_CHECKS=OFF")
+    return Path(configure_and_build(folder, ["tacoglow"], *options))
+
+
+@pytest.fixture(scope="module")
+def installed(build: Path) -> Path:
+    """The installed package, moved to another folder afterwards, because a package is relocatable."""
+    prefix = build.parent / "first"
+    run("cmake", "--install", build, "--prefix", prefix)
+    return Path(prefix.rename(build.parent / "moved"))
+
+
+@pytest.fixture(scope="module", params=["find_package", "pkg-config"])
+def program(request: pytest.FixtureRequest, installed: Path) -> Path:
+    folder = installed.parent / str(request.param)
+    if request.param == "find_package":
+        run("cmake", "-S", CONSUMER, "-B", folder, f"-DCMAKE_PREFIX_PATH={installed}")
+        run("cmake", "--build", folder)
+        return folder / "say"
+    folder.mkdir()
+    pc = installed / "lib" / "pkgconfig" / "tacoglow.pc"
+    assert "-ltacoglow" in pc.read_text()
+    flags = ["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{installed}/include", f"-L{installed}/lib"]
+    run("cc", *flags, CONSUMER / "say.c", "-ltacoglow", f"-Wl,-rpath,{installed}/lib", "-o", folder / "say")
+    return folder / "say"
+
+
+@pytest.mark.parametrize("voice", ["tiny", "own_symbols"])
+def test_text_to_wav_equals_python(program: Path, tiny_bundle: Path, tmp_path: Path, voice: str) -> None:
+    bundle = tiny_bundle
+    if voice == "own_symbols":
+        from .test_text import bundle_with
+
+        bundle = tmp_path / "voice"
+        shutil.copytree(tiny_bundle, bundle)
+        symbols = ["_", *"abcdefghijklmnopqrstuvwxyz é.,!?$5"] + [f"unused{i}" for i in range(115)]
+        bundle_with(tiny_bundle, bundle, symbols=symbols[:148], cleaners=["basic_cleaners"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = Synthesizer.load(bundle, "onnxruntime", threads=1).say(TEXT, seed=5)
+    run(program, bundle, TEXT, tmp_path / "out.wav")
+    rate, samples = wavfile.read(tmp_path / "out.wav")
+    assert rate == expected.sampling_rate
+    np.testing.assert_array_equal(samples, expected.samples)
+
+
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
+def test_pkg_config(installed: Path) -> None:
+    flags = run("env", f"PKG_CONFIG_PATH={installed}/lib/pkgconfig", "pkg-config", "--cflags", "--libs", "tacoglow")
+    assert f"{installed}/lib/pkgconfig/../../include" in flags
+    assert "-ltacoglow" in flags
+
+
+def test_only_the_header_is_exported(installed: Path) -> None:
+    header = (installed / "include" / "tacoglow.h").read_text()
+    declared = set(re.findall(r"^TACOGLOW_API [^(]*?(tacoglow_\w+)\(", header, re.MULTILINE))
+    listed = run("nm", "-D", "--defined-only", installed / "lib" / "libtacoglow.so").split()
+    assert {name for name in listed if "tacoglow" in name} == declared
+    assert len(listed) == 3 * len(declared)
+
+
+def test_soname_and_version(installed: Path) -> None:
+    header = (installed / "include" / "tacoglow.h").read_text()
+    version = [re.search(rf"VERSION_{part} (\d+)", header)[1] for part in ("MAJOR", "MINOR", "PATCH")]  # type: ignore[index]
+    assert (installed / "lib" / f"libtacoglow.so.{'.'.join(version)}").exists()
+    dynamic = run("readelf", "-d", installed / "lib" / "libtacoglow.so")
+    assert f"libtacoglow.so.{version[0]}.{version[1]}]" in dynamic
+    assert "[$ORIGIN]" in dynamic
+    assert f"VERSION {'.'.join(version)} " in (SOURCE / "CMakeLists.txt").read_text()
+
+
+def test_archive(build: Path, installed: Path) -> None:
+    archive = build.parent / "archive"
+    run("cpack", "--config", build / "CPackConfig.cmake", "-B", archive)
+    listing = run("tar", "tzf", next(archive.glob("tacoglow-*.tar.gz")))
+    for name in ("include/tacoglow.h", "lib/libonnxruntime.so.1", "lib/cmake/tacoglow/tacoglow-config.cmake"):
+        assert name in listing
+
+
+def test_memory_does_not_grow(installed: Path, tiny_bundle: Path) -> None:
+    """Mixed lengths, batches, streams and denoising: 240 requests take at most 1.3 times the memory of 20."""
+    program = installed.parent / "memory"
+    flags = ["-std=c99", "-Wall", "-Werror", f"-I{installed}/include", f"-L{installed}/lib"]
+    run("cc", *flags, CONSUMER / "memory.c", "-ltacoglow", f"-Wl,-rpath,{installed}/lib", "-o", program)
+    early, late = map(int, run(program, tiny_bundle).split())
+    assert late <= 1.3 * early
+
+
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="g++-aarch64-linux-gnu is not installed")
+def test_cross_compiles_for_aarch64(tmp_path: Path) -> None:
+    """Builds the library against a stub of ONNX Runtime, and does not run it."""
+    options = ["-DTACOGLOW_EXAMPLES=OFF", "-DCMAKE_BUILD_TYPE=None"]
+    preset = ["cmake", "--preset", "aarch64", "-B", tmp_path / "build", *options]
+    stub = tmp_path / "libonnxruntime.so.1"
+    code = "const void* OrtGetApiBase(void) { return 0; }"
+    (tmp_path / "stub.c").write_text(code)
+    run("aarch64-linux-gnu-gcc", "-shared", "-Wl,-soname,libonnxruntime.so.1", tmp_path / "stub.c", "-o", stub)
+    subprocess.run([*map(str, preset), f"-DOnnxRuntime_LIBRARY={stub}"], cwd=SOURCE, check=True, capture_output=True)
+    run("cmake", "--build", tmp_path / "build", "--parallel", "2")
+    assert "AArch64" in run("readelf", "-h", tmp_path / "build" / "libtacoglow.so")
+
+
+def test_wheel_has_the_library() -> None:
+    assert list(WHEEL.glob("libonnxruntime.so.*"))
