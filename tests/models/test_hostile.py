@@ -19,7 +19,15 @@ import pytest
 import torch
 
 from tacoglow.cli.convert import convert
-from tacoglow.models import CheckpointError, archives, load_tacotron2, load_waveglow, safetensors_format, unpickler
+from tacoglow.models import (
+    CheckpointError,
+    archives,
+    load_hifigan,
+    load_tacotron2,
+    load_waveglow,
+    safetensors_format,
+    unpickler,
+)
 from tacoglow.models.errors import shown
 from tacoglow.models.pickles import load_pickle
 from tacoglow.tests.robustness.pickle_strategies import integer, mapping, tensor, text
@@ -62,7 +70,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in map(Path, sys.argv[1:]):
     start, outcome = time.process_time(), "read"
     try:
-        recognize(load_pickle(io.BytesIO(path.read_bytes())), {})
+        recognize(load_pickle(io.BytesIO(path.read_bytes())), dict)
     except Exception as error:
         outcome = type(error).__name__
     print(path.stem, round(time.process_time() - start, 2), outcome, sep=":", flush=True)
@@ -249,6 +257,25 @@ class TestModels:
         endless += [endless] * 60
         with pytest.raises(CheckpointError, match=r"config 'prenet_dim' should be a number .*got a list"):
             load_tacotron2(save(content("tacotron2", prenet_dim=endless)))
+
+    @pytest.mark.parametrize("place", ["config", "train_setup"])
+    def test_setting_of_a_generator_that_doubles_forty_times(self, tmp_path: Path, place: str) -> None:
+        """Its rates are converted to tuples of tuples, its audio settings are compared."""
+        doubled = b"]\x94" + b"".join(b"](h" + bytes([i]) + b"h" + bytes([i]) + b"e\x94" for i in range(40))
+        weights = mapping([(text("conv_pre.weight"), tensor("0", 4, 0, [4], [1]))])
+        top = [(text("generator"), weights), (text(place), mapping([(text("upsample_rates"), doubled)]))]
+        path = write_zip(tmp_path / "g.pt", START + mapping(top) + b".", {"0": bytes(16)})
+        with pytest.raises(CheckpointError):
+            load_hifigan(path)
+
+    def test_yaml_that_multiplies(self, tmp_path: Path) -> None:
+        pytest.importorskip("yaml")
+        lines = ["a0: &a0 {x: 1}"] + [f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 12)]
+        (tmp_path / "hyperparams.yaml").write_text("\n".join(lines))
+        entries = {"conv_pre.conv.weight": tensor("0", 4, 0, [4], [1])}
+        path = write_zip(tmp_path / "g.pt", state_dict(entries), {"0": bytes(16)})
+        with pytest.raises(CheckpointError):
+            load_hifigan(path)
 
     def test_sizes_of_millions_of_modules(self, tmp_path: Path) -> None:
         """1,500 flows of 20 layers, which would be 100,000 modules."""
