@@ -255,7 +255,7 @@ class TestModels:
     def test_setting_that_contains_itself(self, content: Content, save: Save) -> None:
         endless: list[Any] = []
         endless += [endless] * 60
-        with pytest.raises(CheckpointError, match=r"config 'prenet_dim' should be a number .*got a list"):
+        with pytest.raises(CheckpointError, match="its config has over 10,000 entries or 50 levels"):
             load_tacotron2(save(content("tacotron2", prenet_dim=endless)))
 
     @pytest.mark.parametrize("place", ["config", "train_setup"])
@@ -349,7 +349,7 @@ class TestDescriptions:
     @pytest.mark.parametrize(
         ("entry", "message"),
         [
-            ({"dtype": "F32", "shape": [1] * 5000, "data_offsets": [0, 4]}, "has unusable sizes or nesting"),
+            ({"dtype": "F32", "shape": [1] * 5000, "data_offsets": [0, 4]}, "has unusable sizes, types or nesting"),
             ({"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 4]}, "not a safetensors file"),
             ({"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}, "TypeError in a tensor's shape"),
             ({"dtype": "I8", "shape": [4], "data_offsets": [0, 4]}, "expected one of float32"),
