@@ -5,7 +5,7 @@ TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
 CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format slow engines gpu clean
+.PHONY: demo test lint format slow engines builds gpu clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -30,6 +30,10 @@ format: $(VENV)/test.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP_SOURCES)
+
+# Builds programs against the installed C++ package, compiles the fused kernel, and plants faults in it.
+builds: $(VENV)/test.ready
+	$(BIN)/python -m pytest -m builds
 
 # Everything that a machine with an NVIDIA GPU can tell, in under twenty minutes: logs and figures in gpu-day/.
 gpu: $(VENV)/test.ready

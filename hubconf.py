@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tacoglow.models import Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig
+    from tacoglow.models import Denoiser, HiFiGAN, Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig
 
     _Config = typing.TypeVar("_Config", Tacotron2Config, WaveGlowConfig)
 
@@ -121,6 +121,36 @@ def nvidia_waveglow(
     return model.half() if model_math == "fp16" else model
 
 
+def nvidia_hifigan(
+    pretrained: bool = True,
+    *,
+    model_math: str = "fp32",
+    force_reload: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    **dimensions: typing.Any,
+) -> tuple[HiFiGAN, dict[str, float], Denoiser | None]:
+    """Load HiFi-GAN: the generator in eval mode on the CPU, its training's audio settings, and a denoiser.
+
+    The generator turns mels [B, 80, F] into audio [B, 1, F * 256]. The denoiser is None for random weights, and float32
+    always. NVIDIA's page uses a denoising strength of 0.005; WaveGlow's 0.1 would ruin the speech.
+    The keywords up to `checkpoint` are those of nvidia_tacotron2. With random weights, the fields of HiFiGANConfig are
+    keywords.
+    """
+    from tacoglow.models import Denoiser, HiFiGAN, load_hifigan
+    from tacoglow.models.hifigan_config import HiFiGANConfig, hifigan_config
+
+    trained = pretrained or checkpoint is not None
+    _check_keywords("nvidia_hifigan", trained, dimensions, () if trained else _fields(HiFiGANConfig))
+    path = _checkpoint_path("hifigan", pretrained, model_math, force_reload, checkpoint)
+    if path is None:
+        model = HiFiGAN(hifigan_config({**dataclasses.asdict(HiFiGANConfig()), **dimensions}, "nvidia_hifigan"))
+    else:
+        model = load_hifigan(path)
+    setup = {"num_mels": model.n_mel_channels, "max_wav_value": 32768.0, "hop_length": model.hop_length, **model.audio}
+    denoiser = Denoiser(model, int(setup.get("filter_length", 1024))) if trained else None
+    return model.half() if model_math == "fp16" else model, setup, denoiser
+
+
 def nvidia_tts_utils() -> _TTSUtils:
     """Return the helpers that turn texts into a batch of token ids for Tacotron 2."""
     return _TTSUtils()
@@ -161,7 +191,7 @@ class _TTSUtils:
 
 
 def _checkpoint_path(
-    model: typing.Literal["tacotron2", "waveglow"],
+    model: typing.Literal["tacotron2", "waveglow", "hifigan"],
     pretrained: bool,
     model_math: str,
     force_reload: bool,

@@ -31,6 +31,7 @@ class BenchRequest:
     threads: int | None = None  # None: all usable cores
     device: int = 0  # index of the GPU
     cpu_peers: bool = False  # time PyTorch on the CPU although there is a GPU
+    torch_compile: bool = False  # time torch.compile on the CPU too
 
 
 def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, progress: Progress) -> Report:
@@ -51,7 +52,15 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
             torch.cuda.set_device(gpu)  # streams and events of PyTorch belong to its current GPU
     peers = models if "speed" in request.measures else None
     pipelines, memory = load_pipelines(
-        bundles, peers, request.backends, request.device, gpu, threads, request.cpu_peers, progress
+        bundles,
+        peers,
+        request.backends,
+        request.device,
+        gpu,
+        threads,
+        request.cpu_peers,
+        request.torch_compile,
+        progress,
     )
     ours = [pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)]
     manifest = ours[0].synthesizer.manifest

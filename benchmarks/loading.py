@@ -27,6 +27,7 @@ def load_pipelines(
     gpu: int | None,
     threads: int,
     cpu_peers: bool,
+    torch_compile: bool,
     progress: Callable[[str], None],
 ) -> tuple[list[Pipeline], dict[tuple[str, str], int]]:
     """Return the pipelines, and for each (name, precision) the bytes that loading it added to the memory in use.
@@ -34,10 +35,13 @@ def load_pipelines(
     The pipelines of the PyTorch modules come first, if models are given, and the reference is the first of them.
     backends: None for all that can run a bundle. device: index of the GPU of bundles. gpu: index of the GPU of PyTorch,
     None without one. cpu_peers: time PyTorch on the CPU although there is a GPU.
+    torch_compile: time torch.compile on the CPU too.
     """
     pipelines: list[Pipeline] = []
     memory: dict[tuple[str, str], int] = {}
-    for description, load_pipeline in _loaders(bundles, models, backends, device, gpu, threads, cpu_peers):
+    for description, load_pipeline in _loaders(
+        bundles, models, backends, device, gpu, threads, cpu_peers, torch_compile
+    ):
         progress(f"loading {description}")
         before = memory_used(gpu)
         pipeline = load_pipeline()
@@ -54,9 +58,10 @@ def _loaders(
     gpu: int | None,
     threads: int,
     cpu_peers: bool,
+    torch_compile: bool,
 ) -> Iterator[Loader]:
     if models is not None:
-        yield from _pytorch_loaders(models, gpu, cpu_peers)
+        yield from _pytorch_loaders(models, gpu, cpu_peers, torch_compile)
     for bundle in bundles:
         for backend in backends or available_backends(bundle):
             yield f"tacoglow {backend}, {bundle}", partial(BundlePipeline, bundle, backend, device, threads)
@@ -72,18 +77,20 @@ def available_backends(bundle: Path) -> list[str]:
     ]
 
 
-def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool) -> Iterator[Loader]:
-    from .pytorch import MODES, PyTorchPipeline
+def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool, torch_compile: bool) -> Iterator[Loader]:
+    from .pytorch import GPU_MODES, PyTorchPipeline
     from .torchaudio_peer import TorchaudioPipeline
 
     on_cpu = gpu is None or cpu_peers
     yield REFERENCE, partial(PyTorchPipeline, models, is_timed=on_cpu)
     if on_cpu:
         yield "PyTorch TorchScript", partial(PyTorchPipeline, models, "TorchScript")
+        if torch_compile:
+            yield "PyTorch torch.compile", partial(PyTorchPipeline, models, "torch.compile")
         if importlib.util.find_spec("torchaudio"):
             yield "torchaudio", partial(TorchaudioPipeline, models)
     if gpu is not None:
         for precision in ("fp32", "fp16"):
-            for mode in MODES:
+            for mode in GPU_MODES:
                 load = partial(PyTorchPipeline, models, mode, f"cuda:{gpu}", precision)
                 yield f"PyTorch {mode}, {precision}, GPU", load

@@ -10,13 +10,13 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..models import Tacotron2, WaveGlow
+from ..models import Tacotron2, Vocoder
 from ..models.tacotron2 import DecoderState
 from ..models.waveglow import Invertible1x1Conv
 from .clock import clock_for
@@ -25,8 +25,8 @@ from .voices import Models
 from .workload import Workload, token_ids
 
 Function = Callable[..., Any]
-Mode = Literal["eager", "TorchScript", "CUDA graphs"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+Mode = Literal["eager", "TorchScript", "torch.compile", "CUDA graphs"]
+GPU_MODES: tuple[Mode, ...] = ("eager", "TorchScript", "CUDA graphs")  # what is timed on a GPU
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -47,21 +47,21 @@ class PyTorchPipeline(Pipeline):
         self._where: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
         self._models, self._mode, self._clock = models, mode, clock_for(device)
         self._tacotron2: Tacotron2 = copy.deepcopy(models.tacotron2).to(**self._where).requires_grad_(False)
-        self._waveglow = _with_inverses(models.waveglow).to(**self._where).requires_grad_(False)
+        self._vocoder = _with_inverses(models.vocoder).to(**self._where).requires_grad_(False)
         self._functions: dict[tuple[Workload, str], Function] = {}
 
     @torch.inference_mode()
     def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         inputs = self._inputs(work)
         self._clock.start()
-        ids, lengths, dropout, z = (tensor.to(self._where["device"]) for tensor in inputs)
+        ids, lengths, dropout, *z = (tensor.to(self._where["device"]) for tensor in inputs)
         encoded = self._call(work, "encoder", self._tacotron2.encode, ids, lengths)
         self._clock.lap("encoder")
         mel = self._decode(work, encoded, dropout)
         self._clock.lap("decoder")
         mel = self._call(work, "postnet", self._tacotron2.postnet, mel, torch.full_like(lengths, work.frames))
         self._clock.lap("postnet")
-        audio = self._call(work, "vocoder", self._waveglow, mel, z)
+        audio = self._call(work, "vocoder", self._vocoder.generate, mel, *z)
         output = PipelineOutput(mel.float().cpu().numpy(), audio.float().cpu().numpy())
         self._clock.lap("vocoder")
         return output, self._clock.seconds()
@@ -87,36 +87,34 @@ class PyTorchPipeline(Pipeline):
         return frames, gate, *state
 
     def _call(self, work: Workload, name: str, function: Function, *inputs: Tensor) -> Any:
-        if self._mode == "eager" or (self._mode == "CUDA graphs" and name == "encoder"):
-            return function(*inputs)  # the encoder packs its sequence on the host, which a CUDA graph cannot capture
+        if self._mode == "eager" or (self._mode in ("torch.compile", "CUDA graphs") and name == "encoder"):
+            return function(*inputs)  # the encoder packs its sequence on the host, which neither can capture
         if (work, name) not in self._functions:
-            compiled = _trace(function, inputs) if self._mode == "TorchScript" else _CudaGraph(function, inputs)
-            self._functions[work, name] = compiled
+            self._functions[work, name] = _COMPILERS[self._mode](function, inputs)
         return self._functions[work, name](*inputs)
 
-    def _inputs(self, work: Workload) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return token ids [B, T], their lengths [B], dropout masks [B, steps, 2, P] and z [B, group, groups]."""
-        config, vocoder = self._tacotron2.config, self._waveglow.config
-        steps, groups = work.frames // config.n_frames_per_step, work.frames * vocoder.groups_per_frame
+    def _inputs(self, work: Workload) -> tuple[Tensor, ...]:
+        """Return ids [B, T], their lengths [B], dropout masks [B, steps, 2, P], and z [B, group, groups] if used."""
+        config, dtype = self._tacotron2.config, self._where["dtype"]
+        steps = work.frames // config.n_frames_per_step
         ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch)
         dropout = np.stack([noise.prenet_dropout(0, steps, 2, config.prenet_dim) for noise in work.noises()])
-        z = np.stack([noise.z(0, groups, vocoder.n_group) for noise in work.noises()]) * self._models.voice.sigma
-        return (
-            ids,
-            torch.full((work.batch,), work.tokens),
-            torch.from_numpy(dropout).to(self._where["dtype"]),
-            torch.from_numpy(z).to(self._where["dtype"]),
-        )
+        inputs = ids, torch.full((work.batch,), work.tokens), torch.from_numpy(dropout).to(dtype)
+        if not self._vocoder.takes_noise:
+            return inputs
+        n_group, groups = self._vocoder.noise_shape(work.frames)
+        z = np.stack([noise.z(0, groups, n_group) for noise in work.noises()]) * self._models.voice.sigma
+        return *inputs, torch.from_numpy(z).to(dtype)
 
 
-def _with_inverses(waveglow: WaveGlow) -> WaveGlow:
-    """Return a copy whose 1x1 convolutions are replaced by their inverses, computed once."""
-    copied = copy.deepcopy(waveglow)
-    for k, convolution in enumerate(waveglow.convinv):
-        assert isinstance(convolution, Invertible1x1Conv)
-        inverse = nn.Conv1d(convolution.weight.shape[1], convolution.weight.shape[0], 1, bias=False)
-        inverse.weight = nn.Parameter(convolution.inverse())
-        copied.convinv[k] = inverse
+def _with_inverses(vocoder: Vocoder) -> Vocoder:
+    """Return a copy whose invertible 1x1 convolutions, if any, are replaced by their inverses, computed once."""
+    copied = copy.deepcopy(vocoder)
+    for name, convolution in vocoder.named_modules():
+        if isinstance(convolution, Invertible1x1Conv):
+            inverse = nn.Conv1d(convolution.weight.shape[1], convolution.weight.shape[0], 1, bias=False)
+            inverse.weight = nn.Parameter(convolution.inverse())
+            copied.set_submodule(name, inverse)
     return copied
 
 
@@ -147,3 +145,15 @@ class _CudaGraph:
             own.copy_(given)
         self._graph.replay()
         return self._outputs
+
+
+def _compile(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+    compiled: Function = torch.compile(function, dynamic=False)
+    return compiled
+
+
+_COMPILERS: dict[str, Callable[[Function, tuple[Tensor, ...]], Function]] = {
+    "TorchScript": _trace,
+    "torch.compile": _compile,
+    "CUDA graphs": _CudaGraph,
+}

@@ -86,7 +86,7 @@ class PyTorchVoice:
     """
 
     def __init__(self, models: Models, pipeline: BundlePipeline, dtype: torch.dtype) -> None:
-        self._reference = ParityReference(models.tacotron2, models.waveglow, Denoiser(models.waveglow))
+        self._reference = ParityReference(models.tacotron2, models.vocoder, Denoiser(models.vocoder))
         self._voice, self._dtype = pipeline.synthesizer, dtype
 
     @torch.inference_mode()

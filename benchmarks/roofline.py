@@ -18,7 +18,7 @@ from .workload import Workload
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..models import Tacotron2, WaveGlow
+    from ..models import Tacotron2, Vocoder
     from .voices import Models
 
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ def stage_costs(models: Models, work: Workload, precision: str) -> dict[str, Sta
         "encoder": _encoder_cost(models.tacotron2, work, size),
         "decoder": _decoder_cost(models.tacotron2, work, size),
         "postnet": _postnet_cost(models.tacotron2, work, size),
-        "vocoder": _vocoder_cost(models.waveglow, work, size, models.tacotron2.config.n_mel_channels),
+        "vocoder": _vocoder_cost(models.vocoder, work, size, models.tacotron2.config.n_mel_channels),
     }
 
 
@@ -95,13 +95,13 @@ def _postnet_cost(tacotron2: Tacotron2, work: Workload, size: int) -> StageCost:
     return StageCost(2.0 * frames * weights, size * weights + ACTIVATION_BYTES * 2 * mel_values)
 
 
-def _vocoder_cost(waveglow: WaveGlow, work: Workload, size: int, mel_channels: int) -> StageCost:
-    upsample, flows = _weights(waveglow.upsample), _weights(waveglow.WN) + _weights(waveglow.convinv)
+def _vocoder_cost(vocoder: Vocoder, work: Workload, size: int, mel_channels: int) -> StageCost:
     frames = work.batch * work.frames
-    operations = 2.0 * frames * (upsample + waveglow.config.groups_per_frame * flows)
-    samples = frames * waveglow.config.upsample_stride  # the number of noise values too
-    values = frames * mel_channels + 2 * samples
-    return StageCost(operations, size * (flows + upsample) + ACTIVATION_BYTES * values)
+    values = frames * (mel_channels + vocoder.hop_length)
+    if vocoder.takes_noise:
+        values += frames * vocoder.hop_length
+    operations = 2.0 * frames * vocoder.products_per_frame
+    return StageCost(operations, size * _weights(vocoder) + ACTIVATION_BYTES * values)
 
 
 def _memory_values(tacotron2: Tacotron2, work: Workload) -> int:

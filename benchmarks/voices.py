@@ -12,18 +12,30 @@ from torch import nn
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
 from ..export.voice import DEMO_FOLDER, VoiceFile, read_voice_file, text_entry
-from ..models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
+from ..models import HiFiGAN, HiFiGANConfig, Tacotron2, Vocoder, WaveGlow, load_hifigan, load_tacotron2, load_waveglow
 from ..models.waveglow import WN
 from ..runtime.manifest import Precision
 from ..text import FrontEnd
 
 SEED = 20181031
+# Published generators, by name.
+HIFIGANS = {
+    "hifigan-v1": HiFiGANConfig(),
+    "hifigan-v3": HiFiGANConfig(
+        resblock=2,
+        upsample_rates=(8, 8, 4),
+        upsample_kernel_sizes=(16, 16, 8),
+        upsample_initial_channel=256,
+        resblock_kernel_sizes=(3, 5, 7),
+        resblock_dilation_sizes=((1, 2), (2, 6), (3, 12)),
+    ),
+}
 
 
 @dataclass(frozen=True)
 class Models:
     tacotron2: Tacotron2
-    waveglow: WaveGlow
+    vocoder: Vocoder
     voice: VoiceFile
 
     @property
@@ -32,11 +44,13 @@ class Models:
         return FrontEnd(text.symbols, text.cleaners)
 
 
-def load_models(tacotron2: Path, waveglow: Path, voice: Path | None) -> Models:
+def load_models(tacotron2: Path, vocoder: Path, voice: Path | None, vocoder_kind: str = "waveglow") -> Models:
     """Load both checkpoints. voice: path of the voice file; None: the exporter's defaults."""
     voice_file = VoiceFile(name=tacotron2.stem) if voice is None else read_voice_file(voice)
     hop = voice_file.audio.get("hop_length")
-    return Models(load_tacotron2(tacotron2), load_waveglow(waveglow, None if hop is None else int(hop)), voice_file)
+    if vocoder_kind == "hifigan":
+        return Models(load_tacotron2(tacotron2), load_hifigan(vocoder), voice_file)
+    return Models(load_tacotron2(tacotron2), load_waveglow(vocoder, None if hop is None else int(hop)), voice_file)
 
 
 def demo_models() -> Models:
@@ -45,16 +59,23 @@ def demo_models() -> Models:
 
 
 @torch.no_grad()
-def random_models() -> Models:
-    """Return models with random weights and NVIDIA's published dimensions: babble, at the published models' cost."""
+def random_models(vocoder: str = "waveglow") -> Models:
+    """Return models with random weights and NVIDIA's published dimensions: babble, at the published models' cost.
+
+    vocoder: "waveglow", or a name in HIFIGANS.
+    """
+    name = "random weights of NVIDIA's dimensions"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        tacotron2, waveglow = Tacotron2(), WaveGlow()
+        tacotron2 = Tacotron2()
+        tacotron2.decoder.gate_layer.bias.fill_(-10.0)  # the gate never fires
+        if vocoder != "waveglow":
+            return Models(tacotron2, HiFiGAN(HIFIGANS[vocoder]), VoiceFile(name=f"{name}, {vocoder}"))
+        waveglow = WaveGlow()
         for network in waveglow.WN:
             assert isinstance(network, WN)
             nn.init.normal_(network.end.weight, 0.0, 0.01)  # keeps exp(log scale) near 1, as in a trained model
-    tacotron2.decoder.gate_layer.bias.fill_(-10.0)  # the gate never fires
-    return Models(tacotron2, waveglow, VoiceFile(name="random weights of NVIDIA's dimensions"))
+    return Models(tacotron2, waveglow, VoiceFile(name=name))
 
 
 def export_bundle(
@@ -67,7 +88,7 @@ def export_bundle(
 ) -> Path:
     """Export the models as a bundle and return its path. with_torchscript: also write TorchScript modules."""
     progress(f"exporting {models.voice.name}, {precision}")
-    export_onnx(models.tacotron2, models.waveglow, bundle, precision, models.voice, limits)
+    export_onnx(models.tacotron2, models.vocoder, bundle, precision, models.voice, limits)
     if with_torchscript:
-        export_torchscript(models.tacotron2, models.waveglow, bundle)
+        export_torchscript(models.tacotron2, models.vocoder, bundle)
     return bundle

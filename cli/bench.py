@@ -24,7 +24,9 @@ PRESET_DEFAULT = "from the preset"
 
 
 class Dimensions(str, Enum):
-    nvidia = "nvidia"
+    nvidia = "nvidia"  # Tacotron 2 and WaveGlow
+    hifigan_v1 = "nvidia-hifigan-v1"  # the same Tacotron 2 with a HiFi-GAN
+    hifigan_v3 = "nvidia-hifigan-v3"
 
 
 class PresetChoice(str, Enum):
@@ -49,6 +51,9 @@ def bench(
     ] = None,
     tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
+    hifigan: Annotated[
+        Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
+    ] = None,
     pretrained: Annotated[
         Optional[Published], typer.Option(help="Published checkpoints, downloaded into a cache.")
     ] = None,
@@ -84,6 +89,9 @@ def bench(
     cpu_peers: Annotated[
         bool, typer.Option("--cpu-peers", help="Also time PyTorch on the CPU, although there is a GPU.")
     ] = False,
+    torch_compile: Annotated[
+        bool, typer.Option("--torch-compile", help="Also time torch.compile on the CPU: minutes to compile.")
+    ] = False,
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Write the figures to this JSON file.")
     ] = None,
@@ -115,9 +123,15 @@ def bench(
     changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
     chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
     request = BenchRequest(
-        [entry.value for entry in measure or [Measure.speed]], chosen, backend, threads, device, cpu_peers
+        [entry.value for entry in measure or [Measure.speed]],
+        chosen,
+        backend,
+        threads,
+        device,
+        cpu_peers,
+        torch_compile,
     )
-    models = _load_models(bundle, demo, dims, tacotron2, waveglow, pretrained, config)
+    models = _load_models(bundle, demo, dims, tacotron2, waveglow, hifigan, pretrained, config)
     report = _measure(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
     _print_report(report)
     if output is not None:
@@ -141,25 +155,28 @@ def _load_models(
     dims: Dimensions | None,
     tacotron2: Path | None,
     waveglow: Path | None,
+    hifigan: Path | None,
     pretrained: Published | None,
     config: Path | None,
 ) -> Models | None:
     from ..runtime.errors import RequestError
 
     if dims is not None:
-        if bundle or demo or tacotron2 or waveglow or pretrained:
+        if bundle or demo or tacotron2 or waveglow or hifigan or pretrained:
             raise RequestError("--dims: random weights have no bundle or checkpoints; give --dims without them")
         from ..benchmarks.voices import random_models
 
-        return random_models()
-    if bundle is not None and not (demo or tacotron2 or waveglow or pretrained):
+        return random_models(dims.value.removeprefix("nvidia-").replace("nvidia", "waveglow"))
+    if bundle is not None and not (demo or tacotron2 or waveglow or hifigan or pretrained):
         return None
-    if not (demo or tacotron2 or waveglow or pretrained):
+    if not (demo or tacotron2 or waveglow or hifigan or pretrained):
         raise RequestError("nothing to measure: give a BUNDLE, --demo, --dims nvidia, or checkpoints")
     from ..benchmarks.voices import load_models
 
-    acoustic, vocoder, voice = find_checkpoints(tacotron2, waveglow, demo, pretrained)
-    return load_models(acoustic, vocoder, config or voice)
+    checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
+    return load_models(
+        checkpoints.tacotron2, checkpoints.vocoder, config or checkpoints.voice, checkpoints.vocoder_kind
+    )
 
 
 def _measure(

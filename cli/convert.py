@@ -10,13 +10,16 @@ import typer
 from .options import print_status
 
 if TYPE_CHECKING:
-    from ..models import Tacotron2, WaveGlow
+    from ..models import Tacotron2, Vocoder
 
 
 def convert(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for NAME.safetensors and NAME.json.")],
     tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
+    hifigan: Annotated[
+        Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
+    ] = None,
     hop_length: Annotated[
         Optional[int],
         typer.Option(
@@ -28,16 +31,17 @@ def convert(
     from ..export.errors import ExportError
     from ..runtime.files import check_writable
 
-    if tacotron2 is None and waveglow is None:
-        raise ExportError("give --tacotron2 T.pt, --waveglow W.pt, or both")
+    if tacotron2 is None and waveglow is None and hifigan is None:
+        raise ExportError("give at least one of --tacotron2 T.pt, --waveglow W.pt and --hifigan G.pt")
     check_writable(output, "-o", is_folder=True)
     from ..export.folders import created_directory
-    from ..models import load_tacotron2, load_waveglow
+    from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 
-    # Load both before writing either, so that an invalid checkpoint leaves the folder unchanged.
+    # Load all before writing any, so that an invalid checkpoint leaves the folder unchanged.
     models = {
         "tacotron2": None if tacotron2 is None else load_tacotron2(tacotron2),
         "waveglow": None if waveglow is None else load_waveglow(waveglow, hop_length),
+        "hifigan": None if hifigan is None else load_hifigan(hifigan),
     }
     with created_directory(output):
         for name, model in models.items():
@@ -46,7 +50,7 @@ def convert(
                 print_status(f"{_write(model, name, output)}: written; give it as --{name}")
 
 
-def _write(model: Tacotron2 | WaveGlow, name: str, folder: Path) -> Path:
+def _write(model: Tacotron2 | Vocoder, name: str, folder: Path) -> Path:
     """Write NAME.safetensors and NAME.json; returns the path of the former."""
     from ..models.safetensors_format import SUFFIX, encode_model
     from ..runtime.files import atomic_write

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import PrecisionChoice, Published, find_checkpoints, load_models, print_status
+from .options import PrecisionChoice, Published, find_checkpoints, print_status
 
 if TYPE_CHECKING:
     from ..export.voice import VoiceFile
@@ -18,6 +18,9 @@ def export_onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle: a folder that will be created.")],
     tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
+    hifigan: Annotated[
+        Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Export the small voice that ships with the project.")] = False,
     pretrained: Annotated[
         Optional[Published], typer.Option(help="Export published checkpoints, fetched into a cache.")
@@ -41,12 +44,12 @@ def export_onnx(
         Optional[int], typer.Option(min=1, help="Most frames per utterance.", show_default="the checkpoint's")
     ] = None,
 ) -> None:
-    """Export a Tacotron 2 and a WaveGlow checkpoint as a bundle of ONNX graphs, and check it against PyTorch."""
+    """Export a Tacotron 2 and a WaveGlow or HiFi-GAN as a bundle of ONNX graphs, and check it against PyTorch."""
     from ..export.voice import VoiceFile, read_voice_file, with_text_options
 
-    tacotron2, waveglow, demo_config = find_checkpoints(tacotron2, waveglow, demo, pretrained)
-    voice_path = config or demo_config
-    voice: VoiceFile = VoiceFile(name=tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
+    checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
+    voice_path = config or checkpoints.voice
+    voice: VoiceFile = VoiceFile(name=checkpoints.tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
     voice = with_text_options(voice, symbols, cleaners)
     start = time.perf_counter()
     print_status("loading PyTorch and the checkpoints")
@@ -54,7 +57,7 @@ def export_onnx(
     from ..export.bundle import export_onnx as export
 
     manifest = export(
-        *load_models(tacotron2, waveglow, voice.audio.get("hop_length")),
+        *checkpoints.load(voice.audio.get("hop_length")),
         output,
         precision.value,
         voice,

@@ -8,20 +8,21 @@ from typing import Annotated, Optional
 
 import typer
 
-from .options import Published, find_checkpoints, load_models, print_status
+from .options import Published, find_checkpoints, print_status
 
 
 def export_torchscript(
     bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx; the modules are added to it.")],
     tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint of the bundle.")] = None,
     waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint of the bundle.")] = None,
+    hifigan: Annotated[Optional[Path], typer.Option(help="HiFi-GAN generator of the bundle.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="The bundle is the voice that ships with the project.")] = False,
     pretrained: Annotated[
         Optional[Published], typer.Option(help="The bundle was exported from published checkpoints.")
     ] = None,
 ) -> None:
     """Add TorchScript modules of the bundle's graphs, for LibTorch and the C++ runtime, checked against PyTorch."""
-    tacotron2, waveglow, _ = find_checkpoints(tacotron2, waveglow, demo, pretrained)
+    checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     from ..runtime.bundle import load_manifest
 
     hop_length = load_manifest(bundle).audio.hop_length
@@ -29,7 +30,7 @@ def export_torchscript(
     print_status("loading PyTorch and the checkpoints")
     from ..export.torchscript import export_torchscript as export
 
-    manifest = export(*load_models(tacotron2, waveglow, hop_length), bundle, print_status)
+    manifest = export(*checkpoints.load(hop_length), bundle, print_status)
     assert manifest.torchscript is not None
     assert manifest.torchscript.parity is not None
     stop = manifest.torchscript.parity.stop_frames

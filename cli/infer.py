@@ -82,6 +82,10 @@ def infer(
         typer.Option("--stream", help="Write one file while it is synthesized; -o - writes to standard output."),
     ] = False,
     raw: Raw = False,
+    vocoder_only: Annotated[
+        Optional[Path],
+        typer.Option(help="Vocode this mel spectrogram [bands, frames] (.npy, .pt) instead of synthesizing a text."),
+    ] = None,
     wav: WavOption = None,
     plot: Annotated[
         Optional[Path], typer.Option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
@@ -100,6 +104,13 @@ def infer(
     check_outputs_apart(outputs, bundle, [] if input_file is None else [input_file])
     if resume and not outputs.is_folder:
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
+    if vocoder_only is not None:
+        if text is not None or input_file is not None or stream or plot is not None or as_json:
+            raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
+        if options != SpeechOptions(sigma, denoise):
+            raise RequestError("--vocoder-only: decodes nothing; give --sigma and --denoise alone")
+        _vocode(_load(bundle, backend, device, threads, engines, decoder), vocoder_only, outputs, seed, options)
+        return
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
     spoken_text = _text(text) if input_file is None else ""
     synthesizer = _load(bundle, backend, device, threads, engines, decoder)
@@ -120,6 +131,13 @@ def infer(
         print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports, **lists}, indent=1))
     if code:
         raise typer.Exit(code)
+
+
+def _vocode(synthesizer: Synthesizer, mel_file: Path, outputs: Outputs, seed: int, options: SpeechOptions) -> None:
+    from .mel_file import read_mel
+    from .reports import save_audio
+
+    save_audio(synthesizer, synthesizer.vocode(read_mel(mel_file), seed, options), outputs, "", options)
 
 
 def _check_options(

@@ -81,7 +81,9 @@ def _facts(manifest: Manifest) -> object:
         "text": f"{len(manifest.text.symbols)} symbols, {', '.join(manifest.text.cleaners) or 'no cleaners'}",
         "decoder": f"gate threshold {decoder.gate_threshold:g}, at most {decoder.max_frames} frames "
         f"({decoder.max_frames * frame / 1000:.1f} s), {decoder.frames_per_step} per step",
-        "vocoder": f"sigma {vocoder.sigma:g}, receptive field {vocoder.frames_before} frames before, "
+        "vocoder": f"{vocoder.title}, "
+        + (f"sigma {vocoder.sigma:g}, " if vocoder.group_size else "")
+        + f"receptive field {vocoder.frames_before} frames before, "
         f"{vocoder.frames_after} after",
         "limits": limits + "   (B batch, T tokens, F frames, S samples)",
     }

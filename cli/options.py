@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
-    from ..models import Tacotron2, WaveGlow
+    from ..models import Tacotron2, Vocoder
 
 
 class PrecisionChoice(str, Enum):
@@ -64,34 +65,54 @@ def print_status(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def load_models(tacotron2: Path, waveglow: Path, hop_length: float | None = None) -> tuple[Tacotron2, WaveGlow]:
-    """Load both models and print their families. hop_length (samples): used if the WaveGlow does not state it."""
-    from ..models import load_tacotron2, load_waveglow
+@dataclass(frozen=True)
+class VoiceCheckpoints:
+    """The files of a voice: its two checkpoints, and the voice file that belongs to them, if any."""
 
-    acoustic = load_tacotron2(tacotron2)
-    print_status(f"tacotron2     {acoustic.family}")
-    vocoder = load_waveglow(waveglow, None if hop_length is None else int(hop_length))
-    print_status(f"waveglow      {vocoder.family}")
-    return acoustic, vocoder
+    tacotron2: Path
+    vocoder: Path
+    vocoder_kind: str = "waveglow"
+    voice: Path | None = None
+
+    def load(self, hop_length: float | None = None) -> tuple[Tacotron2, Vocoder]:
+        """Load both models and print their families. hop_length (samples): for a WaveGlow that does not state it."""
+        from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
+
+        acoustic = load_tacotron2(self.tacotron2)
+        print_status(f"tacotron2     {acoustic.family}")
+        vocoder: Vocoder
+        if self.vocoder_kind == "hifigan":
+            vocoder = load_hifigan(self.vocoder)
+        else:
+            vocoder = load_waveglow(self.vocoder, None if hop_length is None else int(hop_length))
+        print_status(f"{self.vocoder_kind:13} {vocoder.family}")
+        return acoustic, vocoder
 
 
 def find_checkpoints(
-    tacotron2: Path | None, waveglow: Path | None, demo: bool, pretrained: Published | None
-) -> tuple[Path, Path, Path | None]:
-    """Paths of both checkpoints, and of the demo voice's file with --demo. Raises ExportError for bad options."""
+    tacotron2: Path | None, waveglow: Path | None, hifigan: Path | None, demo: bool, pretrained: Published | None
+) -> VoiceCheckpoints:
+    """The checkpoints that the options select. Raises ExportError if they select none, or more than one pair."""
     from ..export.errors import ExportError
     from ..export.voice import DEMO_FOLDER
 
-    own = tacotron2 is not None or waveglow is not None
+    own = any(path is not None for path in (tacotron2, waveglow, hifigan))
     if own + demo + (pretrained is not None) != 1:
-        raise ExportError("give one of: --tacotron2 T.pt --waveglow W.pt, --pretrained nvidia, or --demo")
+        raise ExportError(
+            "give one of: --tacotron2 T.pt with --waveglow W.pt or --hifigan G.pt, --pretrained nvidia, or --demo"
+        )
     if demo:
-        return DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", DEMO_FOLDER / "voice.json"
+        return VoiceCheckpoints(
+            DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", voice=DEMO_FOLDER / "voice.json"
+        )
     if pretrained is not None:
         from ..models.download import fetch_pretrained
 
-        return fetch_pretrained("tacotron2"), fetch_pretrained("waveglow"), None
-    if tacotron2 is None or waveglow is None:
-        missing = "--tacotron2" if tacotron2 is None else "--waveglow"
-        raise ExportError(f"{missing}: missing; a voice needs both checkpoints")
-    return tacotron2, waveglow, None
+        return VoiceCheckpoints(fetch_pretrained("tacotron2"), fetch_pretrained("waveglow"))
+    if waveglow is not None and hifigan is not None:
+        raise ExportError("--waveglow and --hifigan: expected one vocoder, got both")
+    vocoder = waveglow or hifigan
+    if tacotron2 is None or vocoder is None:
+        missing = "--tacotron2" if tacotron2 is None else "--waveglow or --hifigan"
+        raise ExportError(f"{missing}: missing; a voice needs a Tacotron 2 and a vocoder")
+    return VoiceCheckpoints(tacotron2, vocoder, "waveglow" if hifigan is None else "hifigan")

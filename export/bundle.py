@@ -11,7 +11,7 @@ import msgspec
 from .. import __version__
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
-from ..models.waveglow import WaveGlow
+from ..models.vocoder import Vocoder
 from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
 from ..runtime.manifest import (
     FORMAT_MINOR,
@@ -19,9 +19,12 @@ from ..runtime.manifest import (
     DecoderSettings,
     DimRange,
     GraphSpec,
+    HiFiGANSettings,
     Manifest,
     Precision,
+    SynthesisSettings,
     VocoderSettings,
+    WaveGlowSettings,
 )
 from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
@@ -53,7 +56,7 @@ Progress = Callable[[str], None]
 
 def export_onnx(
     tacotron2: Tacotron2,
-    waveglow: WaveGlow,
+    vocoder: Vocoder,
     bundle: str | Path,
     precision: Precision = "fp32",
     voice: VoiceFile | None = None,
@@ -70,17 +73,16 @@ def export_onnx(
     if precision not in TOLERANCES:
         raise ExportError(f"precision: expected one of {', '.join(TOLERANCES)}, got {precision!r}")
     voice, limits = voice or VoiceFile(), limits or Limits()
-    audio = audio_format(voice, tacotron2, waveglow)
+    audio = audio_format(voice, tacotron2, vocoder)
     try:
-        denoiser = Denoiser(waveglow, audio.filter_length)
+        denoiser = Denoiser(vocoder, audio.filter_length)
     except RuntimeError as error:
         raise ExportError(
             f"filter_length: the denoiser cannot use a window of {audio.filter_length} samples"
         ) from error
-    graphs = build_graphs(tacotron2, waveglow, denoiser, precision)
-    frames = _frame_limit(limits, tacotron2)
+    graphs = build_graphs(tacotron2, vocoder, denoiser, precision)
+    frames, context = _frame_limit(limits, tacotron2), vocoder.stream_context_frames
     with atomic_directory(Path(bundle)) as folder:
-        before, after = waveglow.config.receptive_field_frames
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             format_minor=FORMAT_MINOR,
@@ -98,9 +100,8 @@ def export_onnx(
                 postnet_frames=tacotron2.config.postnet_context_frames,
                 states=DECODER_STATES,
             ),
-            vocoder=VocoderSettings(
-                group_size=waveglow.config.n_group, sigma=voice.sigma, frames_before=before, frames_after=after
-            ),
+            vocoder=_vocoder_settings(vocoder, voice),
+            synthesis=SynthesisSettings(**({} if context is None else {"context_frames": context})),
             precision=precision,
             opset=opset_for(precision),
             dimensions={
@@ -114,12 +115,20 @@ def export_onnx(
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
         parity = measure_parity(
             Synthesizer.load(folder, "onnxruntime"),
-            ParityReference(tacotron2, waveglow, denoiser),
+            ParityReference(tacotron2, vocoder, denoiser),
             lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}"),
         )
         manifest = msgspec.structs.replace(manifest, parity=parity)
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
         return load_manifest(folder)
+
+
+def _vocoder_settings(vocoder: Vocoder, voice: VoiceFile) -> VocoderSettings:
+    before, after = vocoder.receptive_field_frames
+    if vocoder.takes_noise:
+        group_size, _ = vocoder.noise_shape(1)
+        return WaveGlowSettings(group_size=group_size, sigma=voice.sigma, frames_before=before, frames_after=after)
+    return HiFiGANSettings(frames_before=before, frames_after=after, min_frames=vocoder.min_frames)
 
 
 def _frame_limit(limits: Limits, tacotron2: Tacotron2) -> int:

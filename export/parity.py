@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import DecoderState, Tacotron2
-from ..models.waveglow import WaveGlow
+from ..models.vocoder import Vocoder
 from ..runtime.manifest import Manifest, Parity, TensorParity
 from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
@@ -28,9 +28,10 @@ from ..runtime.synthesizer import Synthesizer
 from .errors import ExportError
 
 STATE_STEPS = 12  # decoder steps before the one that is compared, so that its states are typical of speech
-GRAPH_FRAMES = 40  # mel frames on which postnet, waveglow and denoiser are compared
+GRAPH_FRAMES = 40  # mel frames on which postnet, vocoder and denoiser are compared
 PIPELINE_FRAMES = 240  # frame limit of the free-running comparison
 SENTENCES = ("Hello world, I missed you.", "Speak.")
+SIGMA = 0.6
 DENOISER_STRENGTH = 0.1
 MIN_STOP_FRAMES = 80  # shorter utterances get the stop frame tolerance of one of this length
 
@@ -61,8 +62,8 @@ DRIFT = 10.0
 class ParityReference:
     """The PyTorch modules of a voice, run with the noise that the exported graphs get."""
 
-    def __init__(self, tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser) -> None:
-        self.tacotron2, self.waveglow, self.denoiser = tacotron2, waveglow, denoiser
+    def __init__(self, tacotron2: Tacotron2, vocoder: Vocoder, denoiser: Denoiser) -> None:
+        self.tacotron2, self.vocoder, self.denoiser = tacotron2, vocoder, denoiser
         self.config = tacotron2.config
 
     def mel(self, ids: list[int], noise: Noise, frames: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, int]:
@@ -74,15 +75,18 @@ class ParityReference:
 
     def audio(self, mel: Tensor, noise: Noise, sigma: float) -> Tensor:
         """Return the samples [1, F * hop] of a mel [1, M, F]."""
-        audio: Tensor = self.waveglow(mel, self.z(noise, mel.shape[2]) * sigma)
-        return audio
+        return self.vocoder.generate(*self.vocoder_inputs(mel, [noise], sigma).values())
 
     def dropout(self, noise: Noise, steps: int) -> Tensor:
         return torch.from_numpy(noise.prenet_dropout(0, steps, 2, self.config.prenet_dim))[None]
 
-    def z(self, noise: Noise, frames: int) -> Tensor:
-        vocoder = self.waveglow.config
-        return torch.from_numpy(noise.z(0, frames * vocoder.groups_per_frame, vocoder.n_group))[None]
+    def vocoder_inputs(self, mel: Tensor, noises: Sequence[Noise], sigma: float) -> dict[str, Tensor]:
+        """The mel [B, M, F], and z of one noise per item if the vocoder takes any."""
+        if not self.vocoder.takes_noise:
+            return {"mel": mel}
+        n_group, groups = self.vocoder.noise_shape(mel.shape[2])
+        z = torch.from_numpy(np.stack([noise.z(0, groups, n_group) for noise in noises]))
+        return {"mel": mel, "z": z * sigma}
 
 
 def measure_parity(
@@ -157,15 +161,15 @@ def _graph_cases(
     mel_lengths = torch.tensor([frames, max(1, frames - 7)][: len(ids)], dtype=torch.int32)
     mel_postnet = tacotron2.postnet(mel, mel_lengths)
     vocoder_mel = tacotron2.postnet(mel, torch.full_like(mel_lengths, frames))
-    z = torch.cat([reference.z(Noise(i), frames) for i in range(len(ids))]) * 0.6
-    audio = reference.waveglow(vocoder_mel, z)
+    vocoder_inputs = reference.vocoder_inputs(vocoder_mel, [Noise(i) for i in range(len(ids))], SIGMA)
+    audio = reference.vocoder.generate(*vocoder_inputs.values())
     samples = torch.nn.functional.pad(audio, (0, max(0, min_samples - audio.shape[1])))
     strength = torch.tensor([DENOISER_STRENGTH])
     return [
         ("encoder", {"token_ids": token_ids, "token_lengths": lengths}, encoded),
         ("decoder_step", *step_case),
         ("postnet", {"mel": mel, "mel_lengths": mel_lengths}, {"mel_postnet": mel_postnet}),
-        ("waveglow", {"mel": vocoder_mel, "z": z}, {"audio": audio}),
+        (reference.vocoder.kind, vocoder_inputs, {"audio": audio}),
         (
             "denoiser",
             {"audio": samples, "strength": strength},

@@ -16,7 +16,7 @@ import torch
 
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
-from ..models.waveglow import WaveGlow
+from ..models.vocoder import Vocoder
 from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
 from ..runtime.manifest import GraphFile, Manifest, TorchScript
 from ..runtime.synthesizer import Synthesizer
@@ -29,7 +29,7 @@ from .to_onnx import TRACE_DIMS
 
 
 def export_torchscript(
-    tacotron2: Tacotron2, waveglow: WaveGlow, bundle: str | Path, progress: Progress = lambda line: None
+    tacotron2: Tacotron2, vocoder: Vocoder, bundle: str | Path, progress: Progress = lambda line: None
 ) -> Manifest:
     """Add TorchScript modules to a bundle that export_onnx wrote from the same two models, in the bundle's precision.
 
@@ -40,9 +40,9 @@ def export_torchscript(
     """
     bundle = Path(bundle)
     manifest = load_manifest(bundle)
-    denoiser = Denoiser(waveglow, manifest.audio.filter_length)
-    reference = ParityReference(tacotron2, waveglow, denoiser)
-    graphs = build_graphs(tacotron2, waveglow, denoiser, manifest.precision)
+    denoiser = Denoiser(vocoder, manifest.audio.filter_length)
+    reference = ParityReference(tacotron2, vocoder, denoiser)
+    graphs = build_graphs(tacotron2, vocoder, denoiser, manifest.precision)
     _check_same_models(bundle, manifest, graphs, reference)
     with atomic_directory(bundle) as folder:
         shutil.copytree(bundle, folder, dirs_exist_ok=True)
@@ -56,7 +56,10 @@ def _check_same_models(bundle: Path, manifest: Manifest, graphs: list[Graph], re
     """Raise ExportError unless the bundle's ONNX graphs have the shapes and the results of these models."""
     advice = "give the checkpoints that it was exported from, or run export-onnx again"
     for graph in graphs:
-        spec = manifest.graphs[graph.name]
+        spec = manifest.graphs.get(graph.name)
+        if spec is None:
+            title = manifest.vocoder.title
+            raise ExportError(f"{bundle}: its vocoder is {title}, got a checkpoint of {graph.name}; {advice}")
         if (spec.inputs, spec.outputs) != (graph.inputs, graph.outputs):
             raise ExportError(f"{bundle}: its {graph.name} graph has different shapes from these checkpoints; {advice}")
     report = measure_graphs(Synthesizer.load(bundle, "onnxruntime"), reference, lambda name, error: None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.tacotron2 import Tacotron2
-from ..models.waveglow import WaveGlow
+from ..models.vocoder import Vocoder
 from ..runtime.manifest import AudioFormat, Text, Voice
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
@@ -133,7 +133,7 @@ def voice_entry(voice: VoiceFile) -> Voice:
     return Voice(name=voice.name, language=voice.language, provenance=voice.provenance)
 
 
-def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> AudioFormat:
+def audio_format(voice: VoiceFile, tacotron2: Tacotron2, vocoder: Vocoder) -> AudioFormat:
     """Return the audio settings, on which both models and the voice file must agree.
 
     Raises ExportError if two of them differ: such a pair would synthesize noise, or speech at the wrong pitch.
@@ -141,13 +141,14 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> 
     bands = {"n_mel_channels": tacotron2.config.n_mel_channels}
     stated = {
         "tacotron2": {**tacotron2.audio, **bands},
-        "waveglow": {
-            **waveglow.audio,
-            "n_mel_channels": waveglow.config.n_mel_channels,
-            "hop_length": waveglow.config.upsample_stride,
+        vocoder.kind: {
+            **vocoder.audio,
+            "n_mel_channels": vocoder.n_mel_channels,
+            "hop_length": vocoder.hop_length,
         },
         "the voice file": voice.audio,
     }
+    _check_stated(tacotron2, vocoder, voice)
     agreed: dict[str, float] = {}
     for key in _audio_keys():
         values = {source: settings[key] for source, settings in stated.items() if key in settings}
@@ -161,6 +162,20 @@ def audio_format(voice: VoiceFile, tacotron2: Tacotron2, waveglow: WaveGlow) -> 
     return AudioFormat(
         **{key: float(value) if key.startswith("mel_f") else int(value) for key, value in agreed.items()}  # type: ignore[arg-type]
     )
+
+
+def _check_stated(tacotron2: Tacotron2, vocoder: Vocoder, voice: VoiceFile) -> None:
+    """Raise ExportError if only the vocoder states a setting, and not NVIDIA's default.
+
+    A Tacotron 2 checkpoint may state none, and the same numbers in the weights say nothing about the mels.
+    """
+    for key, default in DEFAULT_AUDIO.items():
+        value = vocoder.audio.get(key, default)
+        if value != default and key not in tacotron2.audio and key not in voice.audio:
+            raise ExportError(
+                f"{key} does not match: {vocoder.kind} says {value:g}, tacotron2 says nothing, which means NVIDIA's "
+                f"{default:g}; if it was trained with {value:g}, say so in a voice file: --config"
+            )
 
 
 def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:

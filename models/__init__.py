@@ -1,4 +1,4 @@
-"""Tacotron 2 and WaveGlow as PyTorch modules for inference, their configs, and checkpoint loading.
+"""Tacotron 2, WaveGlow and HiFi-GAN as PyTorch modules for inference, their configs, and checkpoint loading.
 
 Names are imported on first use, so that importing this package does not import PyTorch.
 """
@@ -9,15 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoint import load_tacotron2, load_waveglow
+    from .checkpoint import load_hifigan, load_tacotron2, load_waveglow
     from .config import Tacotron2Config, WaveGlowConfig
     from .denoiser import Denoiser
     from .download import fetch_pretrained
     from .errors import CheckpointError, DownloadError
+    from .hifigan import HiFiGAN
+    from .hifigan_config import HiFiGANConfig
     from .tacotron2 import Tacotron2
+    from .vocoder import Vocoder
     from .waveglow import WaveGlow
 
 _MODULES = {
+    "load_hifigan": "checkpoint",
     "load_tacotron2": "checkpoint",
     "load_waveglow": "checkpoint",
     "Tacotron2Config": "config",
@@ -26,7 +30,10 @@ _MODULES = {
     "CheckpointError": "errors",
     "DownloadError": "errors",
     "fetch_pretrained": "download",
+    "HiFiGAN": "hifigan",
+    "HiFiGANConfig": "hifigan_config",
     "Tacotron2": "tacotron2",
+    "Vocoder": "vocoder",
     "WaveGlow": "waveglow",
 }
 
@@ -34,11 +41,15 @@ __all__ = [
     "CheckpointError",
     "Denoiser",
     "DownloadError",
+    "HiFiGAN",
+    "HiFiGANConfig",
     "Tacotron2",
     "Tacotron2Config",
+    "Vocoder",
     "WaveGlow",
     "WaveGlowConfig",
     "fetch_pretrained",
+    "load_hifigan",
     "load_tacotron2",
     "load_waveglow",
 ]

@@ -1,28 +1,33 @@
 """Reads the file formats of checkpoints: torch's zip archives, its older stream of pickles, and NeMo's tar of either.
 
 A file is read in two steps: first its structure, through models/pickles.py, then the requested tensors. Every size
-stated in the file is checked against the file's length before memory is allocated.
+stated in the file is checked against the file's length before memory is allocated, and the tensors together may take at
+most twice that length. Formats are recognized by their first bytes.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from .errors import CheckpointError
+from .file_parts import FilePart, tar_member
 from .pickles import StorageRecord, TensorRecord, load_pickle
+from .unpickler import MAX_BYTES, TooLarge
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file in the older format
 NEMO_WEIGHTS = "model_weights.ckpt"  # the checkpoint in a .nemo file
+BLOCK = 1 << 20  # bytes read at once
+HEAD_READS = 100  # most reads of each of the first three pickles of a legacy file
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 NUMEL_BYTES = 8  # length of the element count that precedes a storage in a legacy file
 UNREADABLE = "truncated, or not a PyTorch checkpoint; download or copy the file again"
 BIG_ENDIAN = "saved on a big-endian machine, which is not supported; save it on a little-endian one"
@@ -32,6 +37,7 @@ class Archive(Protocol):
     """An open checkpoint."""
 
     content: Any  # the saved object, with a TensorRecord for every tensor
+    size: int  # bytes of the file
 
     def storage_bytes(self, storage: StorageRecord) -> bytearray:
         """Return all bytes of a storage."""
@@ -40,9 +46,9 @@ class Archive(Protocol):
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open a checkpoint. Raises CheckpointError if the file is not a checkpoint or is incomplete."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         try:
-            archive = _archive(file)
+            archive = _archive(FilePart(file))
         except CheckpointError:
             raise
         except Exception as error:  # damaged files raise errors of a dozen types, which all mean the same to the user
@@ -50,42 +56,49 @@ def open_archive(path: Path) -> Iterator[Archive]:
         yield archive
 
 
-def read_tensor(archive: Archive, record: TensorRecord) -> Tensor:
-    """Read a tensor, contiguous and on the CPU. Raises CheckpointError if the file lacks some of its data."""
+def read_tensors(archive: Archive, records: Mapping[str, TensorRecord]) -> dict[str, Tensor]:
+    """Read tensors, contiguous and on the CPU; each storage is read once.
+
+    Raises CheckpointError if the file lacks some of their data, or if they would take over twice the file's size.
+    """
     try:
-        return _read_tensor(archive, record)
+        return _read_tensors(archive, records)
+    except CheckpointError:
+        raise
     except Exception as error:  # of a dozen types, as in open_archive
         raise CheckpointError(UNREADABLE) from error
 
 
-def _archive(file: BinaryIO) -> Archive:
-    start = file.read(4)
+def _archive(file: FilePart) -> Archive:
+    start = file.read(512)
+    if start[257:262] == b"ustar":
+        file = file.part(*_nemo_weights(file))
+        start = file.read(512)
     file.seek(0)
-    if start == b"PK\x03\x04":
+    for magic, name in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise CheckpointError(f"compressed with {name}; unpack it first")
+    if start.startswith(b"PK\x03\x04"):
         return ZipArchive(file)
-    if start.startswith(b"\x1f\x8b"):
-        raise CheckpointError("compressed with gzip; unpack it first")
-    if tarfile.is_tarfile(file):
-        file.seek(0)
-        return _archive(_nemo_weights(file))
-    file.seek(0)
-    return LegacyArchive(file)
+    if start.startswith((b"\x80", b"L")):  # a pickle that begins with an integer
+        return LegacyArchive(file)
+    raise CheckpointError(UNREADABLE)
 
 
-def _nemo_weights(file: BinaryIO) -> BinaryIO:
-    tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  # the caller owns and closes the file
-    for member in tar:
-        if Path(member.name).name == NEMO_WEIGHTS and member.isreg() and not member.issparse():
-            return cast(BinaryIO, tar.extractfile(member))
-    raise CheckpointError(
-        f"a tar file without {NEMO_WEIGHTS}, so not a NeMo checkpoint; give a .nemo file or a PyTorch checkpoint"
-    )
+def _nemo_weights(file: FilePart) -> tuple[int, int]:
+    place = tar_member(file, NEMO_WEIGHTS)
+    if place is None:
+        raise CheckpointError(
+            f"a tar file without {NEMO_WEIGHTS}, so not a NeMo checkpoint; give a .nemo file or a PyTorch checkpoint"
+        )
+    return place
 
 
 class ZipArchive:
     """A file of torch.save since version 1.6: NAME/data.pkl, and NAME/data/KEY for each storage."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: FilePart) -> None:
+        self.size = self._unread = file.size
         self._zip = zipfile.ZipFile(file)
         names = self._zip.namelist()
         pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -100,17 +113,31 @@ class ZipArchive:
         self._root = pickles[0].removesuffix("data.pkl")
         if f"{self._root}byteorder" in names and self._read("byteorder") != b"little":
             raise CheckpointError(BIG_ENDIAN)
+        if self._zip.getinfo(pickles[0]).file_size > MAX_BYTES:
+            raise TooLarge(f"its data.pkl is larger than {MAX_BYTES >> 20} MiB")
         self.content = load_pickle(io.BytesIO(self._read("data.pkl")))
 
-    def _read(self, name: str) -> bytes:
-        """Read a member and verify its checksum. Compressed members are rejected: torch never writes them."""
+    def _read(self, name: str) -> bytearray:
+        """Read a member and verify its checksum. Compressed members are rejected: torch never writes them.
+
+        All members together are as long as the file at most, because in a hostile file they could overlap.
+        """
         info = self._zip.getinfo(self._root + name)
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"{info.filename} is compressed")
-        return self._zip.read(info)
+        self._unread -= info.file_size
+        if self._unread < 0:
+            raise ValueError("the members are longer than the file")
+        data = bytearray()
+        with self._zip.open(info) as member:
+            while block := member.read(BLOCK):  # the last read compares the checksum
+                data += block
+        if len(data) != info.file_size:
+            raise EOFError(f"{info.filename} ends early")
+        return data
 
     def storage_bytes(self, storage: StorageRecord) -> bytearray:
-        return bytearray(self._read(f"data/{storage.key}"))
+        return self._read(f"data/{storage.key}")
 
 
 class LegacyArchive:
@@ -120,16 +147,17 @@ class LegacyArchive:
     storages, each preceded by its number of elements.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        if load_pickle(file) != LEGACY_MAGIC:
+    def __init__(self, file: FilePart) -> None:
+        self.size = file.size
+        if load_pickle(file, max_reads=HEAD_READS) != LEGACY_MAGIC:
             raise ValueError("no magic number")
-        load_pickle(file)  # the version, 1001 in every such file
-        if load_pickle(file)["little_endian"] is not True:
+        load_pickle(file, max_reads=HEAD_READS)  # the version, 1001 in every such file
+        if load_pickle(file, max_reads=HEAD_READS)["little_endian"] is not True:
             raise CheckpointError(BIG_ENDIAN)
         dtypes: dict[str, torch.dtype] = {}
         self.content = load_pickle(file, dtypes)
         self._file = file
-        self._places = dict(self._walk([str(key) for key in load_pickle(file)], dtypes))
+        self._places = dict(self._walk(load_pickle(file), dtypes))
 
     def _walk(self, keys: list[str], dtypes: dict[str, torch.dtype]) -> Iterator[tuple[str, tuple[int, int]]]:
         """Yield each storage's key, its position in the file and its size in bytes."""
@@ -146,13 +174,33 @@ class LegacyArchive:
 
     def storage_bytes(self, storage: StorageRecord) -> bytearray:
         position, size = self._places[storage.key]
+        data = bytearray(size)  # _walk has checked that the file is that long
         self._file.seek(position)
-        return bytearray(self._file.read(size))
+        if self._file.readinto(data) != size:
+            raise EOFError(f"storage {storage.key} ends early")
+        return data
 
 
-def _read_tensor(archive: Archive, record: TensorRecord) -> Tensor:
+def _read_tensors(archive: Archive, records: Mapping[str, TensorRecord]) -> dict[str, Tensor]:
+    size = sum(math.prod(record.size) * record.dtype.itemsize for record in records.values())
+    if size > 2 * archive.size:
+        raise CheckpointError(
+            f"its tensors would take {size:,} bytes, over twice the file's {archive.size:,}: many share the same data; "
+            "save a state_dict of the model alone"
+        )
+    by_storage: dict[str, dict[str, TensorRecord]] = {}
+    for name, record in records.items():
+        by_storage.setdefault(record.storage.key, {})[name] = record
+    tensors: dict[str, Tensor] = {}
+    for views in by_storage.values():
+        data = archive.storage_bytes(next(iter(views.values())).storage)
+        tensors |= {name: _view(data, record) for name, record in views.items()}
+    return {name: tensors[name] for name in records}
+
+
+def _view(data: bytearray, record: TensorRecord) -> Tensor:
+    """Return a copy of a tensor's part of its storage."""
     storage, count = record.storage, math.prod(record.size)
-    data = archive.storage_bytes(storage)
     first, width = storage.offset * storage.dtype.itemsize, record.dtype.itemsize
     available = storage.numel * storage.dtype.itemsize // width  # in elements of the tensor's dtype
     last = record.offset + sum((n - 1) * step for n, step in zip(record.size, record.stride, strict=True))

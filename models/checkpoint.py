@@ -6,7 +6,7 @@ weight norm folded. Dimensions are inferred from the weights; a config stored in
 
 from __future__ import annotations
 
-import json
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,18 +16,23 @@ from typing import Any
 
 from torch import Tensor
 
-from .archives import open_archive, read_tensor
-from .config import Tacotron2Config, WaveGlowConfig, config_from_dict
-from .errors import CheckpointError
+from .adjacent_config import read_adjacent_config
+from .archives import open_archive, read_tensors
+from .config import LARGEST_SETTING, Tacotron2Config, WaveGlowConfig, config_from_dict
+from .errors import CheckpointError, shown
 from .families import recognize
+from .families.hifigan import dimensions as hifigan_dimensions
+from .families.hifigan_generator import tuples
 from .families.layout import ModelName
 from .families.tacotron2 import dimensions as tacotron2_dimensions
 from .families.waveglow import dimensions as waveglow_dimensions
+from .hifigan import HiFiGAN
+from .hifigan_config import hifigan_config
 from .meta_loading import load_on_meta
 from .safetensors_format import SUFFIX, read_model
 from .tacotron2 import Tacotron2
 from .waveglow import WaveGlow
-from .weights import check_finite, fold_weight_norm
+from .weights import check_dtypes, check_finite, fold_weight_norm
 
 AUDIO_KEYS = ("sampling_rate", "hop_length", "filter_length", "win_length", "mel_fmin", "mel_fmax", "n_mel_channels")
 LONGEST_MESSAGE = 600  # characters
@@ -84,6 +89,28 @@ def load_waveglow(path: str | Path, hop_length: int | None = None) -> WaveGlow:
     return model
 
 
+def load_hifigan(path: str | Path) -> HiFiGAN:
+    """Load a HiFi-GAN generator into a float32 module in eval mode; `.family` and `.audio` as in load_tacotron2.
+
+    Raises CheckpointError, naming the file and the problem; also if the checkpoint and its config.json do not state
+    the upsampling rates and dilations, which the weights do not determine.
+    """
+    path = Path(path)
+    checkpoint = read_checkpoint(path)
+    with _prefix_errors(path):
+        shapes = _dimensions(checkpoint, "hifigan", hifigan_dimensions)
+    config = hifigan_config({**checkpoint.config, **shapes}, str(path))
+    with _prefix_errors(path):
+        hop = checkpoint.audio.get("hop_length", config.hop_length)
+        if hop != config.hop_length:
+            raise CheckpointError(
+                f"upsample_rates: expected the product {hop:g}, the hop_length, got {config.hop_length}"
+            )
+        model = load_on_meta(lambda: HiFiGAN(config), checkpoint.tensors, checkpoint.keys)
+    model.audio, model.family = checkpoint.audio, checkpoint.family
+    return model
+
+
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint. Raises CheckpointError, naming the file, if it is damaged or its family is unknown."""
     path = Path(path)
@@ -99,19 +126,26 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 @contextmanager
 def _prefix_errors(path: Path) -> Iterator[None]:
-    """Prefix the message of every CheckpointError with the path; limit it to one line."""
+    """Prefix the message of every CheckpointError with the path; limit it to one line.
+
+    Errors that sizes or nesting in the file can cause become CheckpointErrors: torch raises RuntimeError for them.
+    """
     try:
         yield
     except CheckpointError as error:
         # Names in the file may contain line breaks or be very long.
         raise CheckpointError(f"{path}: " + " ".join(str(error).split())[:LONGEST_MESSAGE]) from error
+    except (ArithmeticError, MemoryError, RuntimeError) as error:
+        what = "needs more memory than there is" if isinstance(error, MemoryError) else "has unusable sizes or nesting"
+        raise CheckpointError(f"{path}: {what}; check that it is the file that the training run saved") from error
 
 
 def _read_archive(path: Path) -> Checkpoint:
     with open_archive(path) as archive:
-        layout = recognize(archive.content, _adjacent_config(path))
-        tensors = {name: read_tensor(archive, record) for name, record in layout.tensors.items()}
-    keys = dict(layout.keys)
+        layout = recognize(archive.content, functools.partial(read_adjacent_config, path))
+        keys = dict(layout.keys)
+        check_dtypes({name: record.dtype for name, record in layout.tensors.items()}, keys)
+        tensors = read_tensors(archive, layout.tensors)
     check_finite(tensors, keys)
     folded = layout.convert_weights(fold_weight_norm(tensors))
     return Checkpoint(path, layout.model, layout.family, layout.config, folded, keys, _audio_settings(layout.audio))
@@ -119,20 +153,12 @@ def _read_archive(path: Path) -> Checkpoint:
 
 def _read_safetensors(path: Path) -> Checkpoint:
     saved = read_model(path)
+    keys = {name: name for name in saved.tensors}
+    check_dtypes({name: value.dtype for name, value in saved.tensors.items()}, keys)
     tensors = {name: value.float() for name, value in saved.tensors.items()}
-    keys = {name: name for name in tensors}
     check_finite(tensors, keys)
     audio = _audio_settings({"audio": saved.audio})
     return Checkpoint(path, saved.model, saved.family, saved.config, tensors, keys, audio)
-
-
-def _adjacent_config(path: Path) -> Mapping[str, Any]:
-    """Read config.json in the checkpoint's folder, where some families store their configuration; {} if unusable."""
-    try:
-        content = json.loads((path.parent / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _audio_settings(content: Mapping[str, Any]) -> dict[str, float]:
@@ -142,11 +168,16 @@ def _audio_settings(content: Mapping[str, Any]) -> dict[str, float]:
     for place in (config, inside, content.get("data_config"), content.get("audio")):
         if isinstance(place, Mapping):
             found.update({key: place[key] for key in AUDIO_KEYS if _is_number(place.get(key))})
+    for key, value in found.items():
+        if not abs(value) <= LARGEST_SETTING:
+            raise CheckpointError(f"{key}: expected at most {LARGEST_SETTING:,}, got {shown(value)}")
     return found
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _dimensions(
@@ -176,5 +207,10 @@ def _check_agreement(stated: Mapping[str, Any], shapes: Mapping[str, Any]) -> No
         value = stated.get(name, size)
         if isinstance(size, Mapping):
             _check_agreement(value if isinstance(value, Mapping) else {}, size)
+        elif isinstance(size, tuple):
+            if tuples(value) != size:
+                raise CheckpointError(
+                    f"config {name!r} does not match the weights: expected {list(size)}, got {value!r}"
+                )
         elif _is_number(value) and value == int(value) != size:
-            raise CheckpointError(f"config {name!r} does not match the weights: expected {size}, got {value}")
+            raise CheckpointError(f"config {name!r} does not match the weights: expected {size}, got {shown(value)}")

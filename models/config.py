@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from .errors import CheckpointError
+from .errors import CheckpointError, shown
+
+LARGEST_SETTING = 1_000_000  # of any setting
+MAX_WN_LAYERS = 20  # dilations up to 2^19
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class WNConfig:
 
     def __post_init__(self) -> None:
         _check_positive(self)
+        if self.n_layers > MAX_WN_LAYERS:
+            raise CheckpointError(f"waveglow config: n_layers must be at most {MAX_WN_LAYERS}, got {self.n_layers}")
         if self.kernel_size % 2 == 0 or self.n_channels % 2:
             raise CheckpointError(
                 f"waveglow config: kernel_size must be odd and n_channels even, "
@@ -169,7 +174,11 @@ def _mapping(values: Mapping[str, Any], name: str, where: str) -> Mapping[str, A
 def _number(value: Any, name: str, default: Any, where: str) -> Any:
     wanted = float if isinstance(default, float) else int
     if isinstance(value, bool) or not isinstance(value, (int, wanted)):
-        raise CheckpointError(f"{where}: config {name!r} should be a number ({wanted.__name__}), got {value!r}")
+        raise CheckpointError(f"{where}: config {name!r} should be a number ({wanted.__name__}), got {shown(value)}")
+    if not abs(value) <= LARGEST_SETTING:  # true for NaN too
+        raise CheckpointError(
+            f"{where}: config {name!r} should be at most {LARGEST_SETTING:,} in magnitude, got {shown(value)}"
+        )
     return wanted(value)
 
 

@@ -1,6 +1,6 @@
-"""Removes WaveGlow's bias, a constant noise, from its audio by spectral subtraction.
+"""Removes a vocoder's bias, a constant noise, from its audio by spectral subtraction.
 
-The bias is what WaveGlow generates from an all-zero mel without noise. Source: NVIDIA's published denoiser, whose
+The bias is what the vocoder generates from an all-zero mel without noise. Source: NVIDIA's published denoiser, whose
 transform is a convolution with a windowed Fourier basis; torch.stft and torch.istft compute the same transform.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .waveglow import WaveGlow
+from .vocoder import Vocoder
 
 BIAS_FRAMES = 88  # frames of the all-zero mel that the bias is measured on, as published
 OVERLAP = 4  # window length / hop of the transform
@@ -19,15 +19,13 @@ class Denoiser(nn.Module):
     bias_magnitude: Tensor
     window: Tensor
 
-    def __init__(self, waveglow: WaveGlow, filter_length: int = 1024) -> None:
-        """Measure the bias of `waveglow`. filter_length: samples of the Hann window."""
+    def __init__(self, vocoder: Vocoder, filter_length: int = 1024) -> None:
+        """Measure the bias of `vocoder`. filter_length: samples of the Hann window."""
         super().__init__()
         self.filter_length = filter_length
         self.hop_length = filter_length // OVERLAP
-        weight = waveglow.upsample.weight
-        self.register_buffer("window", torch.hann_window(filter_length, device=weight.device))
-        silence = weight.new_zeros(1, waveglow.config.n_mel_channels, BIAS_FRAMES)
-        bias = waveglow.infer(silence, sigma=0.0).float()
+        bias = vocoder.bias(BIAS_FRAMES)
+        self.register_buffer("window", torch.hann_window(filter_length, device=bias.device))
         self.register_buffer("bias_magnitude", self._stft(bias).abs()[:, :, :1])
 
     def _stft(self, audio: Tensor) -> Tensor:

@@ -20,18 +20,24 @@ from uuid import uuid4
 from .checkpoint import read_checkpoint
 from .errors import CheckpointError, DownloadError
 
-ModelName = Literal["tacotron2", "waveglow"]
+ModelName = Literal["tacotron2", "waveglow", "hifigan"]
 Precision = Literal["fp32", "fp16"]
 
 NGC_URL = "https://api.ngc.nvidia.com"
 TIMEOUT = 30.0  # seconds, to connect and for each read
 BLOCK = 1 << 18  # bytes per read
+_HIFIGAN = (
+    "dle/hifigan__pyt_ckpt_mode-finetune_ds-ljs22khz/versions/21.08.0_amp/files/hifigan_gen_checkpoint_10000_ft.pt"
+)
 # The files that NVIDIA's torch.hub entry points fetch; the fp16 files were trained with mixed precision.
 PUBLISHED = {
     ("tacotron2", "fp32"): "tacotron2_pyt_ckpt_fp32/versions/19.09.0/files/nvidia_tacotron2pyt_fp32_20190427",
     ("tacotron2", "fp16"): "tacotron2_pyt_ckpt_amp/versions/19.09.0/files/nvidia_tacotron2pyt_fp16_20190427",
     ("waveglow", "fp32"): "waveglow_ckpt_fp32/versions/19.09.0/files/nvidia_waveglowpyt_fp32_20190427",
     ("waveglow", "fp16"): "waveglow_ckpt_amp/versions/19.09.0/files/nvidia_waveglowpyt_fp16_20190427",
+    # One file, trained with mixed precision and tuned to FastPitch's mels.
+    ("hifigan", "fp32"): _HIFIGAN,
+    ("hifigan", "fp16"): _HIFIGAN,
 }
 
 

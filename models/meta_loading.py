@@ -17,17 +17,26 @@ from torch.overrides import TorchFunctionMode
 from .errors import CheckpointError
 
 MAX_LISTED = 4  # mismatches in one message
+SPARE_PARAMETERS = 1_000  # of a model, besides the file's tensors, so that missing ones can be named
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 class _WithoutInitialValues(TorchFunctionMode):
-    """Skips the functions of torch.nn.init."""
+    """Skips the functions of torch.nn.init, and limits the number of parameters that a model may create."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._left = most
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if getattr(function, "__module__", "") == "torch.nn.init":
             return kwargs.get("tensor", args[0] if args else None)
+        if function is torch.empty:
+            self._left -= 1
+            if self._left < 0:
+                raise CheckpointError("its sizes describe a model of far more tensors than the file has")
         return function(*args, **kwargs)
 
 
@@ -38,7 +47,7 @@ def load_on_meta(build: Callable[[], Model], tensors: Mapping[str, Tensor], keys
     Raises CheckpointError, naming tensors with both shapes, unless the tensors match the model's parameters and buffers
     one to one.
     """
-    with torch.device("meta"), _WithoutInitialValues():
+    with torch.device("meta"), _WithoutInitialValues(len(tensors) + SPARE_PARAMETERS):
         model = build()
     state = model.state_dict()
     counts = {name: torch.tensor(0) for name in state if name.endswith("num_batches_tracked")}

@@ -8,9 +8,6 @@ the well-known helpers below is an error that names the function.
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -18,7 +15,10 @@ from typing import Any, BinaryIO
 import torch
 
 from .errors import CheckpointError
+from .unpickler import MAX_CLASSES, MAX_NAME, MAX_READS, LimitedUnpickler, TooLarge
 
+MAX_DIMENSIONS = 16  # of a tensor; those of the models have at most 4
+_DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 # Storage classes of all torch versions, by name; they are in torch, torch.cuda and torch.storage.
 STORAGE_DTYPES = {
     "FloatStorage": torch.float32,
@@ -45,7 +45,7 @@ _HARMLESS_CALLS = {
 _PYTHON_2_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a hash over its fields could take long
 class StorageRecord:
     """A storage of the file. The slots here and below prevent a pickle from changing the object."""
 
@@ -56,7 +56,7 @@ class StorageRecord:
     numel: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TensorRecord:
     """A tensor of the file: a strided view of a storage."""
 
@@ -91,9 +91,9 @@ class Placeholder(metaclass=_PlaceholderType):
         return object.__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
-        parts = state if isinstance(state, tuple) else (state,)
+        parts = state[:2] if isinstance(state, tuple) else (state,)  # a dict, or a dict or None and one of slots
         self.__dict__["attributes"] = {
-            str(key): value for part in parts if isinstance(part, dict) for key, value in part.items()
+            key: value for part in parts if isinstance(part, dict) for key, value in part.items() if type(key) is str
         }
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -131,65 +131,89 @@ class _StorageType:
     dtype: torch.dtype
 
 
-def load_pickle(file: BinaryIO, storages: dict[str, torch.dtype] | None = None) -> Any:
+def load_pickle(file: BinaryIO, storages: dict[str, torch.dtype] | None = None, *, max_reads: int = MAX_READS) -> Any:
     """Read the pickle at the file's position; the position is then at the pickle's end.
 
     storages, if given, is filled with the key and dtype of every storage.
-    Raises CheckpointError for a call that is not known to be harmless. A damaged pickle raises errors of any type.
+    Raises CheckpointError for a call that is not known to be harmless and beyond the limits of models/unpickler.py.
+    A damaged pickle raises errors of any type.
     """
-    start = file.tell()
-    _check_memo(file)
-    size = file.tell() - start
-    file.seek(start)
-    return _Unpickler(io.BytesIO(file.read(size)), {} if storages is None else storages).load()
+    return _Unpickler(file, {} if storages is None else storages, max_reads).load()
 
 
-def _check_memo(file: BinaryIO) -> None:
-    """Reject memo indices that no pickler writes: the unpickler would allocate that many entries at once."""
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise ValueError(f"memo index {argument} after {count} operations")
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO, storages: dict[str, torch.dtype]) -> None:
-        super().__init__(file, encoding="utf-8")
+class _Unpickler(LimitedUnpickler):
+    def __init__(self, file: BinaryIO, storages: dict[str, torch.dtype], max_reads: int) -> None:
+        super().__init__(file, max_reads)
         self._storages = storages
+        self._classes: dict[tuple[str, str], _PlaceholderType] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         module_now = _PYTHON_2_MODULES.get(module, module)
+        if (module_now, name) == ("collections", "OrderedDict"):
+            return _Helper(self._ordered_dict)
         if (module_now, name) in _HELPERS:
             return _HELPERS[module_now, name]
         if module in ("torch", "torch.cuda", "torch.storage") and name in STORAGE_DTYPES:
             return _StorageType(STORAGE_DTYPES[name])
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        return _PlaceholderType(name, (Placeholder,), {"__module__": module})
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        return self._placeholder_class(module, name)
+
+    def _placeholder_class(self, module: str, name: str) -> _PlaceholderType:
+        if (module, name) not in self._classes:
+            if len(self._classes) == MAX_CLASSES or len(module) + len(name) > MAX_NAME:
+                raise TooLarge(f"it names more than {MAX_CLASSES:,} classes, or one of over {MAX_NAME:,} characters")
+            self._classes[module, name] = _PlaceholderType(name, (Placeholder,), {"__module__": module})
+        return self._classes[module, name]
+
+    def _ordered_dict(self, items: Any = ()) -> Plain:
+        plain = Plain()
+        for key, value in items.items() if isinstance(items, dict) else items:
+            self.check_key(key)
+            plain[key] = value
+        return plain
 
     def persistent_load(self, pid: Any) -> Any:
         if pid[0] == "module":  # legacy files store classes with their source code; pid[1] is the class
             return pid[1]
         if pid[0] != "storage" or not isinstance(pid[1], _StorageType):
-            raise ValueError(f"unknown persistent id {pid[0]!r}")
+            raise ValueError("a persistent id that is not a storage")
         view = pid[5] if len(pid) > 5 else None  # (its own key, offset, numel), in legacy files
-        offset, numel = (0, pid[4]) if view is None else view[1:]
-        self._storages[str(pid[2])] = pid[1].dtype
-        return StorageRecord(str(pid[2]), pid[1].dtype, int(offset), int(numel))
+        _, offset, numel = (None, 0, pid[4]) if view is None else view
+        key = pid[2]
+        if type(key) is not str:
+            raise ValueError(f"key of a storage: expected a string, got {type(key).__name__}")
+        self._storages[key] = pid[1].dtype
+        return StorageRecord(key, pid[1].dtype, _int(offset), _int(numel))
 
 
 def _tensor(storage: StorageRecord, offset: int, size: Any, stride: Any, *_: Any) -> TensorRecord:
-    return TensorRecord(storage, storage.dtype, int(offset), _ints(size), _ints(stride))
+    return TensorRecord(_storage(storage), storage.dtype, _int(offset), _ints(size), _ints(stride))
 
 
 def _tensor_v3(storage: StorageRecord, offset: int, size: Any, stride: Any, *rest: Any) -> TensorRecord:
     """Rebuild a tensor whose dtype may differ from its storage's; rest: requires_grad, backward hooks, dtype."""
     if not isinstance(rest[2], torch.dtype):
         raise ValueError(f"dtype of a tensor: expected a torch.dtype, got {type(rest[2]).__name__}")
-    return TensorRecord(storage, rest[2], int(offset), _ints(size), _ints(stride))
+    return TensorRecord(_storage(storage), rest[2], _int(offset), _ints(size), _ints(stride))
+
+
+def _storage(value: Any) -> StorageRecord:
+    if not isinstance(value, StorageRecord):
+        raise ValueError(f"data of a tensor: expected a storage, got {type(value).__name__}")
+    return value
 
 
 def _ints(values: Any) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
+    if len(values) > MAX_DIMENSIONS:
+        raise TooLarge(f"a tensor has {len(values):,} dimensions")
+    return tuple(_int(value) for value in values)
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int or value.bit_length() > 63:
+        raise ValueError(f"expected an integer of at most 63 bits, got {type(value).__name__}")
+    return value
 
 
 def _parameter(data: TensorRecord, *_: Any) -> TensorRecord:
@@ -197,7 +221,7 @@ def _parameter(data: TensorRecord, *_: Any) -> TensorRecord:
 
 
 def _from_type(function: _Helper, _: Any, args: tuple[Any, ...], *__: Any) -> Any:
-    if not isinstance(function, _Helper):
+    if function not in (_TENSOR, _TENSOR_V3):
         raise ValueError("a tensor is rebuilt by an unknown function")
     return function(*args)
 
@@ -206,13 +230,13 @@ def _reconstructor(kind: Any, *_: Any) -> Any:
     return kind.__new__(kind)
 
 
+_TENSOR, _TENSOR_V3 = _Helper(_tensor), _Helper(_tensor_v3)
 _HELPERS = {
-    ("collections", "OrderedDict"): _Helper(Plain),
     ("copyreg", "_reconstructor"): _Helper(_reconstructor),
     ("torch", "Size"): _Helper(tuple),
-    ("torch._utils", "_rebuild_tensor"): _Helper(_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Helper(_tensor),
-    ("torch._utils", "_rebuild_tensor_v3"): _Helper(_tensor_v3),
+    ("torch._utils", "_rebuild_tensor"): _TENSOR,
+    ("torch._utils", "_rebuild_tensor_v2"): _TENSOR,
+    ("torch._utils", "_rebuild_tensor_v3"): _TENSOR_V3,
     ("torch._utils", "_rebuild_parameter"): _Helper(_parameter),
     ("torch._utils", "_rebuild_parameter_with_state"): _Helper(_parameter),
     ("torch._tensor", "_rebuild_from_type_v2"): _Helper(_from_type),

@@ -18,24 +18,26 @@ from torch import Tensor
 
 from .errors import CheckpointError
 from .tacotron2 import Tacotron2
-from .waveglow import WaveGlow
+from .vocoder import Vocoder
 
 FORMAT = "tacoglow model"
 FORMAT_VERSION = 1
 SUFFIX = ".safetensors"
+MAX_HEADER = 8 << 20  # bytes; a published WaveGlow's has 0.1 million
+MAX_JSON = 16 << 20  # bytes, as for a manifest
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    model: Literal["tacotron2", "waveglow"]
+    model: Literal["tacotron2", "waveglow", "hifigan"]
     family: str
     config: Mapping[str, Any]
     audio: Mapping[str, Any]
     tensors: dict[str, Tensor]
 
 
-def encode_model(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
-    """Encode a model as the contents of its two files: safetensors, JSON. name: "tacotron2" or "waveglow"."""
+def encode_model(model: Tacotron2 | Vocoder, name: str) -> tuple[bytes, bytes]:
+    """Encode a model as the contents of its two files: safetensors, JSON. name: "tacotron2", or the vocoder's kind."""
     from safetensors.torch import save
 
     state = {key: value.contiguous() for key, value in model.state_dict().items() if not _is_batch_counter(key)}
@@ -45,7 +47,7 @@ def encode_model(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
         "format_version": FORMAT_VERSION,
         "model": name,
         "family": model.family,
-        "config": asdict(model.config),
+        "config": asdict(cast(Any, model.config)),
         "audio": model.audio,
     }
     described["sha256"] = _digest(weights, described)
@@ -55,7 +57,9 @@ def encode_model(model: Tacotron2 | WaveGlow, name: str) -> tuple[bytes, bytes]:
 def _digest(weights: bytes, described: Mapping[str, Any]) -> str:
     """Compute the SHA-256 of the weights and of all entries of the JSON except the digest itself."""
     rest = {key: value for key, value in described.items() if key != "sha256"}
-    return hashlib.sha256(weights + json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(weights)
+    digest.update(json.dumps(rest, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _is_batch_counter(key: str) -> bool:
@@ -68,6 +72,9 @@ def read_model(path: Path) -> SavedModel:
     from safetensors.torch import load
 
     described = _read_description(path.with_suffix(".json"))
+    with path.open("rb") as file:
+        if int.from_bytes(file.read(8), "little") > MAX_HEADER:
+            raise CheckpointError("not a safetensors file (header too large); convert the checkpoint again")
     weights = path.read_bytes()
     if _digest(weights, described) != described.get("sha256"):
         raise CheckpointError(
@@ -83,17 +90,39 @@ def read_model(path: Path) -> SavedModel:
     )
 
 
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises CheckpointError if it is too large or states a key twice, ValueError if not JSON.
+
+    RecursionError for deep nesting, OSError if it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise CheckpointError(f"{path.name} is larger than {MAX_JSON >> 20} MiB, which no description of a model is")
+    return json.loads(data, object_pairs_hook=_without_duplicates)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise CheckpointError("a key occurs twice in the JSON file next to it; convert the checkpoint again")
+    return found
+
+
 def _read_description(path: Path) -> dict[str, Any]:
     again = "convert the checkpoint again"
     if not path.is_file():
         raise CheckpointError(f"{path.name} is missing from the same folder; {again}")
     try:
-        described = json.loads(path.read_bytes())
+        described = read_json(path)
+    except CheckpointError:
+        raise
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} next to it is not JSON; {again}") from error
     version = described.get("format_version") if isinstance(described, dict) else None
     if version != FORMAT_VERSION or described.get("format") != FORMAT:
         raise CheckpointError(f"{path.name} next to it is not a {FORMAT!r} file of version {FORMAT_VERSION}; {again}")
-    if described.get("model") not in ("tacotron2", "waveglow") or not isinstance(described.get("config"), dict):
+    is_known = described.get("model") in ("tacotron2", "waveglow", "hifigan")
+    if not is_known or not isinstance(described.get("config"), dict):
         raise CheckpointError(f"{path.name} next to it has no valid model or config; {again}")
     return cast(dict[str, Any], described)

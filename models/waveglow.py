@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import WaveGlowConfig, WNConfig
+from .vocoder import Vocoder
 
 
 class WN(nn.Module):
@@ -66,12 +67,13 @@ class Invertible1x1Conv(nn.Module):
         return F.conv1d(x, self.inverse())
 
 
-class WaveGlow(nn.Module):
+class WaveGlow(Vocoder):
+    kind = "waveglow"
+    takes_noise = True
+
     def __init__(self, config: WaveGlowConfig | None = None) -> None:
         super().__init__()
         self.config = config or WaveGlowConfig()
-        self.audio: dict[str, float] = {}  # audio settings of the checkpoint
-        self.family = ""  # family of the checkpoint
         bands = self.config.n_mel_channels
         self.upsample = nn.ConvTranspose1d(
             bands, bands, self.config.upsample_kernel, stride=self.config.upsample_stride
@@ -82,6 +84,27 @@ class WaveGlow(nn.Module):
             for channels in self.config.flow_channels
         )
         self.eval()
+
+    @property
+    def n_mel_channels(self) -> int:
+        return self.config.n_mel_channels
+
+    @property
+    def hop_length(self) -> int:
+        return self.config.upsample_stride
+
+    @property
+    def receptive_field_frames(self) -> tuple[int, int]:
+        return self.config.receptive_field_frames
+
+    @property
+    def products_per_frame(self) -> int:
+        weights = [*self.WN.parameters(), *self.convinv.parameters()]
+        flows = sum(weight.numel() for weight in weights if weight.dim() > 1)
+        return self.upsample.weight.numel() + self.config.groups_per_frame * flows
+
+    def noise_shape(self, frames: int) -> tuple[int, int]:
+        return self.config.n_group, frames * self.config.groups_per_frame
 
     def upsample_mel(self, mel: Tensor) -> Tensor:
         """Mel [B, M, F] -> conditions [B, M * n_group, G]: the upsampled mel of all samples of each group."""
@@ -113,8 +136,8 @@ class WaveGlow(nn.Module):
     def infer(self, mel: Tensor, sigma: float = 1.0, z: Tensor | None = None) -> Tensor:
         """Mel [B, M, F] -> audio [B, F * hop]; z is standard normal noise [B, n_group, G], drawn if None."""
         if z is None:
-            groups = mel.shape[2] * self.config.groups_per_frame
-            z = torch.randn(mel.shape[0], self.config.n_group, groups, device=mel.device, dtype=mel.dtype)
+            shape = mel.shape[0], *self.noise_shape(mel.shape[2])
+            z = torch.randn(shape, device=mel.device, dtype=mel.dtype)
         audio: Tensor = self(mel, z * sigma)
         return audio
 

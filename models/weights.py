@@ -9,14 +9,23 @@ from torch import Tensor
 
 from .errors import CheckpointError
 
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 # Names of (g, v) as stored by torch.nn.utils.weight_norm, and by the parametrization that replaces it.
 _NORM_SUFFIXES = (("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1"))
 
 
+def check_dtypes(dtypes: Mapping[str, torch.dtype], keys: Mapping[str, str]) -> None:
+    """Raise CheckpointError, naming the tensor, for a dtype other than _DTYPES. keys: names in the file."""
+    for name, dtype in dtypes.items():
+        if dtype not in _DTYPES:
+            known = ", ".join(str(known).removeprefix("torch.") for known in _DTYPES)
+            raise CheckpointError(f"{keys[name]}: expected one of {known}, got {str(dtype).removeprefix('torch.')}")
+
+
 def check_finite(tensors: Mapping[str, Tensor], keys: Mapping[str, str]) -> None:
-    """Raise CheckpointError, naming the tensor, for NaN, Inf or complex values. keys: names in the file."""
+    """Raise CheckpointError, naming the tensor, for NaN or Inf. keys: names in the file."""
     for name, value in tensors.items():
-        if value.is_complex() or not torch.isfinite(value.float()).all():
+        if not torch.isfinite(value.float()).all():
             raise CheckpointError(
                 f"{keys[name]} contains NaN or Inf: the training run has diverged; use an earlier checkpoint"
             )
@@ -33,7 +42,7 @@ def fold_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for v_name in [name for name in folded if name.endswith("." + v_suffix)]:
             stem = v_name.removesuffix(v_suffix)
             v, g = folded.pop(v_name).double(), folded.pop(stem + g_suffix, None)
-            if not v.ndim or g is None or g.numel() != v.shape[0]:
+            if v.ndim < 2 or g is None or g.numel() != v.shape[0]:
                 got = "no tensor" if g is None else list(g.shape)
                 raise CheckpointError(f"{stem}{g_suffix}: expected {[*v.shape[:1], 1, 1]}, got {got}")
             norm = v.flatten(1).norm(dim=1)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from .errors import BundleError
-from .manifest import FORMAT_MINOR, FORMAT_VERSION, GRAPH_NAMES, GraphFile, Manifest, letter_of
+from .manifest import FORMAT_MINOR, FORMAT_VERSION, GraphFile, Manifest, letter_of
 
 MANIFEST_NAME = "manifest.json"
 _DIGEST = re.compile(rb'("digest"\s*:\s*")[^"]*"')
@@ -31,6 +31,8 @@ def load_manifest(bundle: Path) -> Manifest:
         content = path.read_bytes()
         raw = msgspec.json.decode(content)
         _check_version(path, raw)
+        if raw.get("format_minor", 0) in (0, 1, 2) and isinstance(raw.get("vocoder"), dict):
+            raw["vocoder"].setdefault("kind", "waveglow")  # these minor versions do not state it
         manifest = msgspec.convert(raw, Manifest)
         _check_consistency(manifest)
     except msgspec.ValidationError as error:
@@ -102,9 +104,9 @@ def _check_consistency(manifest: Manifest) -> None:
     for letter, span in manifest.dimensions.items():
         if not 1 <= span.min <= span.typical <= span.max:
             raise msgspec.ValidationError(f"expected 1 <= min <= typical <= max - at `$.dimensions.{letter}`")
-    _check_files(manifest.graphs, "$.graphs")
+    _check_files(manifest, manifest.graphs, "$.graphs")
     if manifest.torchscript is not None:
-        _check_files(manifest.torchscript.graphs, "$.torchscript.graphs")
+        _check_files(manifest, manifest.torchscript.graphs, "$.torchscript.graphs")
     for name, graph in manifest.graphs.items():
         for tensor in graph.tensors.values():
             for entry in tensor.shape:
@@ -116,7 +118,8 @@ def _check_consistency(manifest: Manifest) -> None:
     synthesis = manifest.synthesis
     if max(synthesis.first_segment_frames, synthesis.segment_frames) > synthesis.window_frames:
         raise msgspec.ValidationError("a segment should fit into window_frames - at `$.synthesis`")
-    if manifest.audio.hop_length % manifest.vocoder.group_size:
+    group_size = manifest.vocoder.group_size
+    if group_size is not None and manifest.audio.hop_length % group_size:
         raise msgspec.ValidationError("hop_length should be a multiple of group_size - at `$.vocoder.group_size`")
 
 
@@ -137,8 +140,8 @@ def _check_decoder(manifest: Manifest) -> None:
         )
 
 
-def _check_files(graphs: Mapping[str, GraphFile], place: str) -> None:
-    missing = [name for name in GRAPH_NAMES if name not in graphs]
+def _check_files(manifest: Manifest, graphs: Mapping[str, GraphFile], place: str) -> None:
+    missing = [name for name in manifest.graph_names if name not in graphs]
     if missing:
         raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `{place}`")
     for name, graph in graphs.items():

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from .errors import BundleError
 
 FORMAT_VERSION = 1
-FORMAT_MINOR = 2  # every minor version up to this one can be read
-GRAPH_NAMES = ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
-ALWAYS_USED = GRAPH_NAMES[:-1]  # the denoiser is opened, and its engine built, at its first use
+FORMAT_MINOR = 3  # every minor version up to this one can be read
+ACOUSTIC_GRAPHS = ("encoder", "decoder_step", "postnet")
+DENOISER = "denoiser"
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -57,12 +57,34 @@ class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     states: dict[str, str]  # input of one step -> output of the step before it
 
 
-class VocoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    group_size: Count  # samples per position of z
-    sigma: Annotated[float, msgspec.Meta(ge=0)]  # default standard deviation of z
+class _VocoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
     # The receptive field: frames before and after a frame that its samples depend on.
     frames_before: Annotated[int, msgspec.Meta(ge=0)]
     frames_after: Annotated[int, msgspec.Meta(ge=0)]
+
+    @property
+    def kind(self) -> str:
+        """The vocoder's name, which is also that of its graph."""
+        return str(self.__struct_config__.tag)
+
+
+class WaveGlowSettings(_VocoderSettings, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="waveglow"):
+    title: ClassVar[str] = "WaveGlow"
+    min_frames: ClassVar[int] = 1
+
+    group_size: Count  # samples that one position of z stands for
+    sigma: Annotated[float, msgspec.Meta(ge=0)]  # default standard deviation of z
+
+
+class HiFiGANSettings(_VocoderSettings, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="hifigan"):
+    title: ClassVar[str] = "HiFi-GAN"
+    group_size: ClassVar[None] = None  # it takes no noise
+    sigma: ClassVar[float] = 0.0
+
+    min_frames: Count = 1  # of a mel; a shorter one is extended by its last frame
+
+
+VocoderSettings = WaveGlowSettings | HiFiGANSettings
 
 
 class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -148,6 +170,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     parity: Parity | None = None
     torchscript: TorchScript | None = None  # added by export-torchscript
 
+    @property
+    def graph_names(self) -> tuple[str, ...]:
+        """The graphs in the order in which speech runs through them."""
+        return graph_names(self.vocoder.kind)
+
+    @property
+    def always_used(self) -> tuple[str, ...]:
+        """All graphs except the denoiser, which is opened, and its engine built, at its first use."""
+        return self.graph_names[:-1]
+
     def range(self, letter: str) -> DimRange:
         return self.dimensions[letter]
 
@@ -161,6 +193,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Most frames that the vocoder's graphs receive at once: a window with its context."""
         context = self.vocoder.frames_before + self.vocoder.frames_after
         return self.synthesis.window_frames + 2 * self.denoiser_frames + context
+
+
+def graph_names(vocoder_kind: str) -> tuple[str, ...]:
+    """Names of the five graphs of a voice with a vocoder of this kind."""
+    return (*ACOUSTIC_GRAPHS, vocoder_kind, DENOISER)
 
 
 def letter_of(entry: str) -> str | None:

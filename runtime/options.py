@@ -36,6 +36,11 @@ class SpeechOptions:
 
     def resolve(self, manifest: Manifest) -> ResolvedOptions:
         """Fill in the bundle's values. Raises RequestError for a value outside the bundle's limits."""
+        if self.sigma is not None and manifest.vocoder.group_size is None:
+            raise RequestError(
+                f"sigma: this voice's vocoder is {manifest.vocoder.title}, which takes no noise; "
+                f"leave sigma out, got {self.sigma:g}"
+            )
         threshold = manifest.decoder.gate_threshold if self.gate_threshold is None else self.gate_threshold
         return ResolvedOptions(
             sigma=manifest.vocoder.sigma if self.sigma is None else self.sigma,
@@ -62,7 +67,7 @@ class SpeechOptions:
 class ResolvedOptions:
     """The options of one request, with the bundle's values filled in, for the decoder and the vocoder."""
 
-    sigma: float  # standard deviation of WaveGlow's noise
+    sigma: float  # standard deviation of WaveGlow's noise; 0 if the vocoder takes none
     denoise: float  # denoiser strength; 0: off
     gate_logit: float  # gate threshold as a logit
     frame_limit: int  # most frames of an utterance, in whole decoder steps

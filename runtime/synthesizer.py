@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..text import FrontEnd
 from .acoustic import AcousticModel, group_into_batches
@@ -121,8 +122,8 @@ class Synthesizer:
         still being synthesized.
 
         chunk_frames, first_chunk_frames: frames per segment; None: the bundle's value. context_frames: mel frames that
-        WaveGlow sees on either side of a segment; None: its whole receptive field, with which the segments together
-        equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
+        the vocoder sees on either side of a segment; None: its whole receptive field, with which the segments
+        together equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
         """
         options = options or SpeechOptions()
         if options.retries:
@@ -137,6 +138,30 @@ class Synthesizer:
 
         pieces = split_into_pieces(self.front_end, text, self.manifest.range("T").max)
         return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_about_ending)
+
+    def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
+        """Generate the audio of a mel spectrogram [M, F] with the vocoder alone.
+
+        The mel is one of this voice's: natural log of magnitudes, with the settings in manifest.audio.
+        Raises RequestError for a mel of another shape, or one that contains NaN or Inf.
+        """
+        bands = self.manifest.audio.n_mel_channels
+        if mel.ndim != 2 or mel.shape[0] != bands or not mel.shape[1]:
+            raise RequestError(f"mel: expected [{bands}, frames] with at least 1 frame, got {list(mel.shape)}")
+        limit = self.manifest.range("F").max
+        if mel.shape[1] > limit:
+            raise RequestError(
+                f"mel: expected at most {limit} frames (this bundle's limit), got {mel.shape[1]}; "
+                "a longer one needs export-onnx --max-frames"
+            )
+        if not np.isfinite(mel).all():
+            raise RequestError("mel: contains NaN or Inf")
+        timings: dict[str, float] = {}
+        with _add_time(timings, "vocoder"):
+            samples = self.vocoder.samples(
+                np.asarray(mel, np.float32), Noise(seed), (options or SpeechOptions()).resolve(self.manifest)
+            )
+        return Audio(samples, self.manifest.audio.sampling_rate, (), timings)
 
     def speak_ids(
         self,

@@ -1,6 +1,6 @@
-"""The vocoder, mel -> samples: WaveGlow over windows of bounded size, and the denoiser.
+"""The vocoder, mel -> samples: WaveGlow or HiFi-GAN over windows of bounded size, and the denoiser.
 
-z is drawn by absolute position, and a window sees mel frames on both sides, by default WaveGlow's whole receptive
+z is drawn by absolute position, and a window sees mel frames on both sides, by default the vocoder's whole receptive
 field. A long mel therefore gives the same samples as in one window, in bounded memory.
 """
 
@@ -28,7 +28,7 @@ class Vocoder:
         self.manifest = manifest
         self.window_frames = window_frames or manifest.synthesis.window_frames
         self._backend = backend
-        self._waveglow = backend.open("waveglow")
+        self._graph = backend.open(manifest.vocoder.kind)
 
     def samples(self, mel: NDArray[np.float32], noise: Noise, options: ResolvedOptions) -> Samples:
         """Mel [M, F] -> samples [F * hop], nominally in [-1, 1]. Raises Cancelled."""
@@ -50,12 +50,12 @@ class Vocoder:
     ) -> Samples:
         """Samples of frames start to stop of a mel [M, F] that begins at the utterance's first frame.
 
-        context_frames: frames that WaveGlow sees on either side, limited to the mel and to its receptive field; None:
-        its whole receptive field. Raises RequestError if the audio contains NaN or Inf.
+        context_frames: frames that the vocoder sees on either side, limited to the mel and to its receptive field;
+        None: its whole receptive field. Raises RequestError if the audio contains NaN or Inf.
         """
         margin = self._denoiser_frames(options)
         first, last = max(0, start - margin), min(mel.shape[1], stop + margin)
-        samples = self._waveglow_window(mel, first, last, noise, options.sigma, context_frames)
+        samples = self._generate(mel, first, last, noise, options.sigma, context_frames)
         if margin:
             samples = self._denoise(samples, options.denoise)
         if not np.isfinite(samples).all():
@@ -73,21 +73,28 @@ class Vocoder:
     def prefetch(self, noise: Noise, frames: int, executor: Executor) -> Noise:
         """The same noise, with z for up to `frames` frames drawn by the executor in the background."""
         group_size = self.manifest.vocoder.group_size
+        if group_size is None:
+            return noise
         return PrefetchedNoise(noise, group_size, frames * self.manifest.audio.hop_length // group_size, executor)
 
-    def _waveglow_window(
+    def _generate(
         self, mel: NDArray[np.float32], start: int, stop: int, noise: Noise, sigma: float, context: int | None
     ) -> Samples:
         hop, group_size = self.manifest.audio.hop_length, self.manifest.vocoder.group_size
         before, after = self._context(context)
         first, last = max(0, start - before), min(mel.shape[1], stop + after)
-        groups = hop // group_size  # per frame
-        z = noise.z(first * groups, (last - first) * groups, group_size) * np.float32(sigma)
-        audio = self._waveglow.run(mel=np.ascontiguousarray(mel[None, :, first:last]), z=z[None])["audio"]
+        seen = mel[:, first:last]
+        missing = max(0, self.manifest.vocoder.min_frames - seen.shape[1])
+        inputs = {"mel": np.ascontiguousarray(np.pad(seen, ((0, 0), (0, missing)), "edge")[None])}
+        if group_size is not None:
+            groups = hop // group_size  # per frame
+            z = noise.z(first * groups, (last - first) * groups, group_size) * np.float32(sigma)
+            inputs["z"] = z[None]
+        audio = self._graph.run(**inputs)["audio"]
         return audio[0, (start - first) * hop : (stop - first) * hop]
 
     def _context(self, context_frames: int | None) -> tuple[int, int]:
-        """Mel frames that WaveGlow sees before and after a window."""
+        """Mel frames that the vocoder sees before and after a window."""
         field = self.manifest.vocoder.frames_before, self.manifest.vocoder.frames_after
         return field if context_frames is None else (min(field[0], context_frames), min(field[1], context_frames))
 

@@ -109,6 +109,36 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
     return bundle
 
 
+@pytest.fixture(scope="session")
+def tiny_hifigan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny HiFi-GAN in jik876's layout, for the mels of the tiny voice."""
+    from tacoglow.tests.models import hifigan_layouts
+
+    audio = {"num_mels": 16, "n_fft": 512, "win_size": 512, "sampling_rate": 16000, "fmin": 0, "fmax": 7600}
+    plan = {**hifigan_layouts.TINY, **audio, "hop_size": 256}
+    return hifigan_layouts.jik876(
+        tmp_path_factory.mktemp("tiny_hifigan"), plan, hifigan_layouts.weights(plan, bands=16)
+    )
+
+
+@pytest.fixture(scope="session")
+def hifigan_bundle(
+    tiny_checkpoints: TinyCheckpoints, tiny_hifigan: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The tiny voice with a HiFi-GAN and TorchScript: copy it before damaging it."""
+    from tacoglow.export.bundle import Limits, export_onnx
+    from tacoglow.export.torchscript import export_torchscript
+    from tacoglow.export.voice import read_voice_file
+    from tacoglow.models import load_hifigan, load_tacotron2
+
+    bundle = tmp_path_factory.mktemp("hifigan_bundle") / "voice"
+    models = load_tacotron2(tiny_checkpoints.tacotron2), load_hifigan(tiny_hifigan)
+    voice = read_voice_file(tiny_checkpoints.voice)
+    export_onnx(*models, bundle, voice=voice, limits=Limits(batch=4, tokens=MAX_TOKENS, frames=320))
+    export_torchscript(*models, bundle)
+    return bundle
+
+
 # The params are r and a seed of weights whose utterances end at many different frames, some at the limit.
 @pytest.fixture(scope="session", params=[(2, 20), (3, 51)], ids=["r=2", "r=3"])
 def reduced_checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:

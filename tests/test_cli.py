@@ -27,7 +27,9 @@ from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.errors import ExportError
 from tacoglow.runtime.bundle import with_digest
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import graph_names
+
+GRAPH_NAMES = graph_names("waveglow")
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints

@@ -38,7 +38,7 @@ def sentences(golden: Any) -> list[str]:
 def voice(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
     bundle = tmp_path_factory.mktemp("speech") / "voice"
     demo = demo_models()
-    export_onnx(demo.tacotron2, demo.waveglow, bundle, voice=demo.voice)
+    export_onnx(demo.tacotron2, demo.vocoder, bundle, voice=demo.voice)
     return Synthesizer.load(bundle, "onnxruntime")
 
 
@@ -52,7 +52,7 @@ def test_exported_pipeline_is_as_intelligible_as_pytorch(
 ) -> None:
     rate, hop = voice.manifest.audio.sampling_rate, voice.manifest.audio.hop_length
     demo = demo_models()
-    reference = ParityReference(demo.tacotron2, demo.waveglow, Denoiser(demo.waveglow))
+    reference = ParityReference(demo.tacotron2, demo.vocoder, Denoiser(demo.vocoder))
     errors = {"exported": 0, "pytorch": 0}
     with torch.inference_mode():
         for seed, sentence in enumerate(sentences):

@@ -9,6 +9,17 @@ from __future__ import annotations
 # recurrence of a few dozen steps. Measured: Tacotron 2 exactly 0 or 1e-6, WaveGlow 7e-7, denoiser 1.1e-6.
 PUBLISHED = 1e-5
 
+# HiFi-GAN against the published classes, and a window against the whole: float32 through some 80 convolutions.
+# Measured: 1e-7 to 7e-7.
+HIFIGAN = 1e-6
+
+# HiFi-GAN's graph against its module: other kernels, and transposed convolutions written as ordinary ones.
+HIFIGAN_GRAPH = 1e-5
+
+# A stream of a trained V1 with its whole receptive field against unstreamed speech: ONNX Runtime's kernels sum windows
+# of another length in another order, in the postnet and in the generator. Measured: 1e-5; with 5 frames of context 0.4.
+HIFIGAN_STREAM = 5e-5
+
 # The same in float16: 11 bits of mantissa over values up to 4, through the recurrence.
 PUBLISHED_HALF = 0.02
 

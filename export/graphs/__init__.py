@@ -5,7 +5,7 @@ The ONNX and TorchScript exports and the manifest all use these definitions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from ...models.denoiser import Denoiser
 from ...models.tacotron2 import DecoderState, Tacotron2
-from ...models.waveglow import WaveGlow
+from ...models.vocoder import Vocoder
 from ...runtime.manifest import DType, TensorSpec
 from .acoustic import DecoderStepGraph, EncoderGraph, PostnetGraph
-from .vocoder import DenoiserGraph, WaveGlowGraph
+from .denoiser import DenoiserGraph
+from .hifigan import HiFiGANGraph
+from .waveglow import WaveGlowGraph
 
 COMPUTE_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TORCH_DTYPES: dict[DType, torch.dtype] = {"float32": torch.float32, "int32": torch.int32, "bool": torch.bool}
+VOCODER_GRAPHS: dict[str, Callable[..., nn.Module]] = {"waveglow": WaveGlowGraph, "hifigan": HiFiGANGraph}  # by kind
 # input of a decoder step: output of the step before it
 DECODER_STATES = {"decoder_input": "mel_frame"} | {name: f"{name}_out" for name in DecoderState._fields}
 
@@ -42,16 +45,16 @@ class Graph:
         return tuple(examples)
 
 
-def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, precision: str) -> list[Graph]:
+def build_graphs(tacotron2: Tacotron2, vocoder: Vocoder, denoiser: Denoiser, precision: str) -> list[Graph]:
     """Build the five graphs of a voice; `precision` is that of their heavy products."""
     compute = COMPUTE_DTYPES[precision]
-    acoustic, vocoder = tacotron2.config, waveglow.config
+    acoustic = tacotron2.config
     M, E, A = acoustic.n_mel_channels, acoustic.encoder_embedding_dim, acoustic.attention_dim  # noqa: N806
     memory = _specs("float32", memory=("B", "T", E), processed_memory=("B", "T", A))
     memory += _specs("bool", memory_mask=("B", "T"))
     ids = _specs("int32", token_ids=("B", "T"), token_lengths=("B",))
     mel = _specs("float32", mel=("B", M, "F"))
-    z = _specs("float32", z=("B", vocoder.n_group, f"F*{vocoder.groups_per_frame}"))
+    z = _noise_specs(vocoder) if vocoder.takes_noise else ()
     states = _state_shapes(tacotron2)
     # decoder_input and mel_frame contain a step's r frames one after the other, in the order of NVIDIA's projection.
     frames: tuple[int | str, ...] = ("B", acoustic.step_mel_size)
@@ -68,10 +71,10 @@ def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, p
             _specs("float32", mel_postnet=("B", M, "F")),
         ),
         Graph(
-            "waveglow",
-            WaveGlowGraph(waveglow, compute),
+            vocoder.kind,
+            VOCODER_GRAPHS[vocoder.kind](vocoder, compute),
             mel + z,
-            _specs("float32", audio=("B", f"F*{vocoder.upsample_stride}")),
+            _specs("float32", audio=("B", f"F*{vocoder.hop_length}")),
         ),
         Graph(
             "denoiser",
@@ -80,6 +83,11 @@ def build_graphs(tacotron2: Tacotron2, waveglow: WaveGlow, denoiser: Denoiser, p
             _specs("float32", audio_denoised=("B", "S")),
         ),
     ]
+
+
+def _noise_specs(vocoder: Vocoder) -> tuple[TensorSpec, ...]:
+    n_group, groups_per_frame = vocoder.noise_shape(1)
+    return _specs("float32", z=("B", n_group, f"F*{groups_per_frame}"))
 
 
 def _state_shapes(tacotron2: Tacotron2) -> dict[str, tuple[int | str, ...]]:

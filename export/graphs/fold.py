@@ -69,3 +69,17 @@ def upsampling_as_convolution(upsample: nn.ConvTranspose1d, n_group: int) -> tup
     weight = weight.reshape(n_in, n_out, taps, stride // n_group, n_group).permute(1, 4, 3, 0, 2).flip(4)
     bias = bias_of(upsample)[:, None].expand(n_out, stride)
     return weight.reshape(n_out * stride, n_in, taps), bias.reshape(-1)
+
+
+def transposed_as_convolution(up: nn.ConvTranspose1d) -> tuple[Tensor, Tensor]:
+    """The transposed convolution as an ordinary one: weight [out * rate, in, taps], bias [out * rate].
+
+    Over L positions padded with taps - 1 on either side, it yields for each position the rate samples of each output
+    channel, in order; they include the samples that the transposed convolution's padding drops.
+    """
+    n_in, n_out, kernel = up.weight.shape
+    rate = up.stride[0]
+    taps = -(-kernel // rate)
+    weight = nn.functional.pad(up.weight.double(), (0, taps * rate - kernel))
+    weight = weight.reshape(n_in, n_out, taps, rate).permute(1, 3, 0, 2).flip(3)  # the oldest position first
+    return weight.reshape(n_out * rate, n_in, taps), bias_of(up)[:, None].expand(n_out, rate).reshape(-1)

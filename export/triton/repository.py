@@ -3,7 +3,7 @@
 REPOSITORY/NAME/config.pbtxt                    complete speech: Python backend
 REPOSITORY/NAME/VERSION/model.py, voice/        the bundle; with TensorRT, engines/ next to it
 REPOSITORY/NAME_stream/…                        the same as a stream of segments
-REPOSITORY/NAME_encoder, _postnet, _waveglow    ONNX graphs or TensorRT plans
+REPOSITORY/NAME_encoder, _postnet, _VOCODER     ONNX graphs or TensorRT plans
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..folders import created_directory, temporary_directory
 from .configs import ServingOptions, graph_config, text_config, warmup_files
 from .pbtxt import to_pbtxt
 
-GRAPHS = ("encoder", "postnet", "waveglow")
+COMPOSABLE = ("encoder", "postnet")  # with the vocoder, the graphs that are models of their own
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MODEL_PY = '''"""Loaded by Triton's Python backend; the model itself is in the tacoglow package."""
 
@@ -55,7 +55,8 @@ def export_triton(
     manifest, options = load_manifest(bundle), options or ServingOptions()
     for graph, spec in manifest.graphs.items():
         graph_path(bundle, graph, spec)
-    models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in GRAPHS)]
+    graphs = (*COMPOSABLE, manifest.vocoder.kind)
+    models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in graphs)]
     _check_version(repository, models, version, manifest)
     max_batch = options.batch_limit(manifest)
     engines = _engines(bundle, manifest, options)
@@ -64,7 +65,7 @@ def export_triton(
         with created_directory(repository), temporary_directory(repository / "export", "new") as folder:
             _write_text_models(folder, bundle, engines, manifest, name, version, options)
             voice = folder / name / str(version) / VOICE_FOLDER
-            for graph in GRAPHS:
+            for graph in graphs:
                 file, batch = _graph_file(voice, manifest, engines.get(graph), graph, max_batch)
                 config = graph_config(f"{name}_{graph}", manifest.graphs[graph], batch, options)
                 _write_graph_model(folder / f"{name}_{graph}", file, config, version)
@@ -98,7 +99,7 @@ def _check_version(repository: Path, models: list[str], version: int, manifest: 
 
 def _interface(manifest: Manifest) -> tuple[object, ...]:
     """What the configurations of a voice depend on; equal for all its versions."""
-    graphs = [manifest.graphs[graph] for graph in GRAPHS]
+    graphs = [manifest.graphs[graph] for graph in (*COMPOSABLE, manifest.vocoder.kind)]
     return manifest.text, [(spec.inputs, spec.outputs) for spec in graphs], manifest.range("B")
 
 

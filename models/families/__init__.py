@@ -6,27 +6,34 @@ names are not its own. It raises CheckpointError if the names are its own but th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import CheckpointError
-from . import coqui, nemo, tacotron2, waveglow
+from . import coqui, hifigan, nemo, tacotron2, waveglow
 from .layout import Layout
 from .state import find_state
 
 
-def recognize(content: Any, adjacent_config: Mapping[str, Any]) -> Layout:
+def recognize(content: Any, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout:
     """Find the family of a checkpoint. Raises CheckpointError, naming some tensors, if no family matches.
 
-    content: the file's content, from models/archives.py. adjacent_config: config.json of its folder, empty if missing.
+    content: the file's content, from models/archives.py. read_adjacent_config: reads the configuration in its
+    folder, empty if missing; called by families that store one there.
     """
     state = find_state(content)
-    # NeMo and Coqui come first, because their names include some of NVIDIA's.
-    layout = nemo.read(state) or coqui.read(state, adjacent_config) or tacotron2.read(state) or waveglow.read(state)
+    # HiFi-GAN, NeMo and Coqui come first, because their names include some of NVIDIA's.
+    layout = (
+        hifigan.read(state, read_adjacent_config)
+        or nemo.read(state)
+        or coqui.read(state, read_adjacent_config)
+        or tacotron2.read(state)
+        or waveglow.read(state)
+    )
     if layout is None:
         names = ", ".join(list(state.keys.values())[:3])
         raise CheckpointError(
-            f"not a Tacotron 2 or WaveGlow of a known family, got tensors {names}, …; "
+            f"not a Tacotron 2, WaveGlow or HiFi-GAN of a known family, got tensors {names}, …; "
             "docs/checkpoints.md lists the families"
         )
     return layout

@@ -9,12 +9,12 @@ config.json next to it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from ..weights import dimension
 from .layout import Layout
 from .state import State
@@ -73,10 +73,10 @@ _AUDIO_NAMES = {
 }
 
 
-def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
+def read(state: State, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout | None:
     """Return the layout, None if the names are not Coqui's.
 
-    adjacent_config: config.json from the file's folder, empty if there is none.
+    read_adjacent_config: reads config.json from the file's folder, empty if there is none.
     Raises CheckpointError, naming the first difference, if the architecture differs from NVIDIA's.
     """
     if not state.has(".convolution1d.", "decoder.stopnet.", "cbhg"):
@@ -86,7 +86,7 @@ def read(state: State, adjacent_config: Mapping[str, Any]) -> Layout | None:
             raise CheckpointError(
                 f"a Coqui TTS model with {feature}, which is not supported: NVIDIA's Tacotron 2 does not have it"
             )
-    config = state.config or adjacent_config
+    config = state.config or read_adjacent_config()
     _check_settings(config)
     audio = config.get("audio")
     names = {name: _rename(name) for name in state.tensors}
@@ -115,7 +115,7 @@ def _check_settings(config: Mapping[str, Any]) -> None:
             )
         if value is not None and value != same:
             raise CheckpointError(
-                f"a Coqui TTS model with an unsupported {name}: expected {same!r} as in NVIDIA's, got {value!r}"
+                f"a Coqui TTS model with an unsupported {name}: expected {same!r} as in NVIDIA's, got {shown(value)}"
             )
 
 
@@ -142,7 +142,7 @@ def convert_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if weight is None or bias is None or projection is None or offset is None:
         raise CheckpointError("decoder.stopnet or decoder.linear_projection is missing")
     width = dimension(tensors, "decoder.decoder_rnn.weight_hh", 1)
-    if weight.ndim != 2 or projection.ndim != 2 or weight.shape[1] != width + projection.shape[0]:
+    if weight.ndim != 2 or projection.ndim != 2 or len(weight) != 1 or weight.shape[1] != width + projection.shape[0]:
         raise CheckpointError(
             "decoder.stopnet.1.weight: expected one column per value of the decoder's state and of a frame, "
             f"got {list(weight.shape)}"

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..pickles import TensorRecord
 
-ModelName = Literal["tacotron2", "waveglow"]
+ModelName = Literal["tacotron2", "waveglow", "hifigan"]
 ConvertWeights = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from ..pickles import Placeholder, TensorRecord
 
-_PLACES = ("state_dict", "model", "model_state_dict")  # keys under which training scripts store the weights
+# Keys under which training scripts store the weights; ParallelWaveGAN nests two of them.
+_PLACES = ("state_dict", "model", "model_state_dict", "generator", "gen_ema", ("model", "generator"))
+_MAX_NAME = 1_000  # characters of a tensor's full name
 _MAX_TENSORS = 10_000  # and modules; a published WaveGlow has 1,216, but a pickled module may contain itself
 
 
@@ -35,13 +38,13 @@ class State:
 
 def find_state(content: Any) -> State:
     """Find the tensors. Raises CheckpointError if there are none, or if an entry among them is not a tensor."""
-    places = [content.get(place) for place in _PLACES] if isinstance(content, Mapping) else []
+    places = [_look_up(content, place) for place in _PLACES]
     for place in [*places, content]:
         pickled = place if isinstance(place, Placeholder) and "_modules" in place.attributes else None
         if pickled is not None:
             named = _module_tensors(pickled)
         elif isinstance(place, Mapping) and any(isinstance(value, TensorRecord) for value in place.values()):
-            named = {str(key): value for key, value in place.items()}
+            named = {key: value for key, value in place.items() if isinstance(key, str)}
         else:
             continue
         around = content if isinstance(content, Mapping) and place is not content else {}
@@ -49,13 +52,21 @@ def find_state(content: Any) -> State:
     raise CheckpointError(f"no weights found: expected a state_dict or a model, got {_outline(content)}")
 
 
+def _look_up(content: Any, place: str | tuple[str, ...]) -> Any:
+    for key in (place,) if isinstance(place, str) else place:
+        content = content.get(key) if isinstance(content, Mapping) else None
+    return content
+
+
 def _state(named: dict[str, Any], around: Mapping[str, Any], pickled: Placeholder | None) -> State:
     if len(named) > _MAX_TENSORS:
         raise CheckpointError(
-            f"not a Tacotron 2 or WaveGlow: expected at most {_MAX_TENSORS} tensors, got {len(named)}"
+            f"not a Tacotron 2, WaveGlow or HiFi-GAN: expected at most {_MAX_TENSORS} tensors, got {len(named)}"
         )
     keys: dict[str, str] = {}
     for key, value in named.items():
+        if len(key) > _MAX_NAME:
+            raise CheckpointError(f"the name of a tensor has {len(key):,} characters: {key[:60]}…")
         if key.endswith("num_batches_tracked"):
             continue
         if not isinstance(value, TensorRecord):
@@ -75,7 +86,10 @@ def _strip_prefixes(key: str) -> str:
 
 
 def _module_tensors(model: Placeholder) -> dict[str, Any]:
-    """List the tensors of a pickled model under the names that torch's state_dict() would give them."""
+    """List the tensors of a pickled model under the names that torch's state_dict() would give them.
+
+    Raises CheckpointError for more tensors or modules than a model has.
+    """
     named: dict[str, Any] = {}
     waiting = [("", model)]
     for _ in range(_MAX_TENSORS):
@@ -83,11 +97,20 @@ def _module_tensors(model: Placeholder) -> dict[str, Any]:
             return named
         prefix, module = waiting.pop()
         for kind in ("_parameters", "_buffers"):
-            named |= {prefix + str(name): value for name, value in _mapping(module, kind).items() if value is not None}
-        for name, child in _mapping(module, "_modules").items():
+            named |= {prefix + name: value for name, value in _entries(module, kind, prefix) if value is not None}
+        for name, child in _entries(module, "_modules", prefix):
             if isinstance(child, Placeholder):
                 waiting.append((f"{prefix}{name}.", child))
+        if len(named) + len(waiting) > _MAX_TENSORS:
+            break
     raise CheckpointError(f"the model has over {_MAX_TENSORS} modules, or one that contains itself")
+
+
+def _entries(module: Placeholder, attribute: str, prefix: str) -> list[tuple[str, Any]]:
+    entries = [(name, value) for name, value in _mapping(module, attribute).items() if isinstance(name, str)]
+    if len(entries) > _MAX_TENSORS or any(len(prefix) + len(name) > _MAX_NAME for name, _ in entries):
+        raise CheckpointError(f"a module has over {_MAX_TENSORS:,} entries, or names of over {_MAX_NAME:,} characters")
+    return entries
 
 
 def _mapping(module: Placeholder, attribute: str) -> Mapping[str, Any]:
@@ -106,7 +129,7 @@ def submodule(module: Placeholder, path: str) -> Placeholder | None:
 
 def _outline(content: Any) -> str:
     if isinstance(content, Mapping):
-        return "a dict with " + (", ".join(repr(str(key)) for key in list(content)[:6]) or "nothing in it")
+        return "a dict with " + (", ".join(shown(key) for key in islice(content, 6)) or "nothing in it")
     if isinstance(content, TensorRecord):
         return "a tensor"
     return f"an object of {type(content).__name__}" if isinstance(content, Placeholder) else type(content).__name__

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import BackendError, BundleError
-from ..manifest import ALWAYS_USED, Manifest
+from ..manifest import Manifest
 from .base import Backend, BackendOptions
 from .cuda.driver import find_driver
 
@@ -63,7 +63,7 @@ def _try_to_open(kind: type[Backend], bundle: Path, manifest: Manifest, options:
         return reason
     try:
         backend = kind(bundle, manifest, options)
-        for graph in ALWAYS_USED:
+        for graph in manifest.always_used:
             backend.open(graph)
     except BundleError:
         raise

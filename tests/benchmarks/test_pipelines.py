@@ -16,6 +16,7 @@ from tacoglow.benchmarks.pytorch import PyTorchPipeline
 from tacoglow.benchmarks.torchaudio_peer import TorchaudioPipeline
 from tacoglow.benchmarks.voices import Models
 from tacoglow.benchmarks.workload import Workload, token_ids
+from tacoglow.models import WaveGlow
 from tacoglow.runtime.noise import Noise
 from tacoglow.tests.tolerances import FOLDED, PUBLISHED
 
@@ -25,7 +26,8 @@ WORK = Workload(batch=2, tokens=11, frames=14)
 @pytest.fixture(scope="module")
 def expected(models: Models) -> PipelineOutput:
     """Output of the modules' own methods; a bias keeps the gate from firing."""
-    tacotron2, waveglow = models.tacotron2, models.waveglow
+    tacotron2, waveglow = models.tacotron2, models.vocoder
+    assert isinstance(waveglow, WaveGlow)
     ids = torch.tensor([token_ids(models.front_end, WORK.tokens)] * WORK.batch)
     gate = tacotron2.decoder.gate_layer.bias
     before = gate.detach().clone()
@@ -78,7 +80,8 @@ def test_torchaudio(models: Models, expected: PipelineOutput) -> None:
 
 def test_operations_match_pytorchs_count(models: Models) -> None:
     """FlopCounterMode does not count LSTMs on a CPU, so the encoder's is subtracted."""
-    tacotron2, waveglow, config = models.tacotron2, models.waveglow, models.tacotron2.config
+    tacotron2, waveglow, config = models.tacotron2, models.vocoder, models.tacotron2.config
+    assert isinstance(waveglow, WaveGlow)
     costs = roofline.stage_costs(models, WORK, "fp32")
     B, T, F, M = WORK.batch, WORK.tokens, WORK.frames, config.n_mel_channels  # noqa: N806
 

@@ -19,6 +19,8 @@ from .conftest import SOURCE, WHEEL, configure_and_build
 TEXT = "Dr. Smith paid $5. He was glad to see the 3rd cat."
 CONSUMER = Path(__file__).parent / "consumer"
 
+pytestmark = pytest.mark.builds
+
 
 def run(*command: object) -> str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)

@@ -82,6 +82,18 @@ def test_tiny_voice_equals_python(
     np.testing.assert_allclose(got.samples, expected.samples, rtol=0, atol=TOLERANCES[engine])
 
 
+def test_hifigan_equals_python(programs: Path, hifigan_bundle: Path, tmp_path: Path) -> None:
+    """Whole and as a stream; without noise, sigma is an error."""
+    expected = speak_in_python(hifigan_bundle, TEXT, 3, SpeechOptions(max_frames=60))
+    ids = list(expected.token_ids)
+    for flags in ((), ("--stream", 8)):
+        got = speak_ids(programs, hifigan_bundle, tmp_path, ids, 3, "--max-frames", 60, *flags)
+        np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
+    done = speak(programs, hifigan_bundle, tmp_path, "--ids", " ".join(map(str, ids)), "--sigma", 0.5)
+    assert done.returncode != 0
+    assert "vocoder is HiFi-GAN, which takes no noise" in done.stderr
+
+
 def test_options_equal_python(programs: Path, tiny_torchscript: Path, tmp_path: Path, engine: str) -> None:
     options = SpeechOptions(sigma=0.4, denoise=0.1, gate_threshold=0.9, max_frames=31)
     expected = speak_in_python(tiny_torchscript, TEXT, 5, options)
@@ -127,8 +139,8 @@ def test_several_frames_per_step(programs: Path, reduced_bundle: Path, tmp_path:
 def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "voice"
     demo = demo_models()
-    export_onnx(demo.tacotron2, demo.waveglow, folder, voice=demo.voice)
-    export_torchscript(demo.tacotron2, demo.waveglow, folder)
+    export_onnx(demo.tacotron2, demo.vocoder, folder, voice=demo.voice)
+    export_torchscript(demo.tacotron2, demo.vocoder, folder)
     return folder
 
 

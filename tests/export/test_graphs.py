@@ -14,8 +14,9 @@ from torch import nn
 
 from tacoglow.export.graphs import build_graphs
 from tacoglow.export.graphs.acoustic import DecoderStepGraph, EncoderGraph, LSTMCell, PostnetGraph
+from tacoglow.export.graphs.denoiser import DenoiserGraph
 from tacoglow.export.graphs.fold import fold_batch_norm, fold_location, upsampling_as_convolution
-from tacoglow.export.graphs.vocoder import DenoiserGraph, WaveGlowGraph
+from tacoglow.export.graphs.waveglow import WaveGlowGraph
 from tacoglow.export.parity import _compare
 from tacoglow.export.to_onnx import write_onnx
 from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow

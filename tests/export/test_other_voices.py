@@ -74,7 +74,7 @@ class TestConvert:
         assert not list(tmp_path.iterdir())
 
     def test_no_model_is_an_error(self, tmp_path: Path) -> None:
-        with pytest.raises(ExportError, match=r"give --tacotron2 T\.pt, --waveglow W\.pt, or both"):
+        with pytest.raises(ExportError, match=r"at least one of --tacotron2 T\.pt, --waveglow W\.pt and"):
             convert(tmp_path)
 
     @pytest.mark.parametrize(

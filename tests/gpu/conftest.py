@@ -30,7 +30,7 @@ def demo_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
     folder = tmp_path_factory.mktemp(precision) / "voice"
     models = demo_models()
-    export_onnx(models.tacotron2, models.waveglow, folder, precision, models.voice)
+    export_onnx(models.tacotron2, models.vocoder, folder, precision, models.voice)
     return folder
 
 

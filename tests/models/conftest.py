@@ -19,6 +19,7 @@ from torch import Tensor
 from tacoglow.benchmarks import torchaudio_peer
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.models.download import PUBLISHED
+from tacoglow.tests.models.hifigan_layouts import TINY, nvidia_content, weights
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "models.npz"
 
@@ -123,7 +124,7 @@ def registry(content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     files = {}
     for (model, _), path in PUBLISHED.items():
         buffer = io.BytesIO()
-        torch.save(content(model), buffer)
+        torch.save(nvidia_content(TINY, weights(TINY)) if model == "hifigan" else content(model), buffer)
         files[f"/v2/models/nvidia/{path}"] = buffer.getvalue()
     server = Registry(files)
     monkeypatch.setenv("TACOGLOW_NGC_URL", server.url)

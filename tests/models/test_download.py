@@ -91,13 +91,16 @@ class TestComplete:
             for model in ("tacotron2", "waveglow")
             for precision in ("fp32", "fp16")
         ]
-        assert [path.parent for path in paths] == [tmp_path / "cache" / "checkpoints"] * 4
+        paths.append(fetch_pretrained("hifigan", progress=False))
+        assert [path.parent for path in paths] == [tmp_path / "cache" / "checkpoints"] * 5
         assert [path.name for path in paths] == [
             "nvidia_tacotron2pyt_fp32_20190427",
             "nvidia_tacotron2pyt_fp16_20190427",
             "nvidia_waveglowpyt_fp32_20190427",
             "nvidia_waveglowpyt_fp16_20190427",
+            "hifigan_gen_checkpoint_10000_ft.pt",
         ]
+        assert fetch_pretrained("hifigan", "fp16", progress=False) == paths[-1]  # one file for both
         assert [path.read_bytes() for path in paths] == list(registry.files.values())
         assert files_in(tmp_path) == sorted(path.name for path in paths)
         load_tacotron2(paths[1])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import tacoglow.hubconf
 from tacoglow.models import CheckpointError, Tacotron2Config
+from tacoglow.tests.models.hifigan_layouts import golden_mel
 from tacoglow.text import text_to_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ def test_published_example_without_tacoglow_installed(registry: Any, tmp_path: P
 def test_hub_lists_only_the_entry_points() -> None:
     """torch.hub.list shows every callable of hubconf without an underscore."""
     shown = [name for name, value in vars(tacoglow.hubconf).items() if callable(value) and not name.startswith("_")]
-    assert shown == ["nvidia_tacotron2", "nvidia_waveglow", "nvidia_tts_utils"]
+    assert shown == ["nvidia_tacotron2", "nvidia_waveglow", "nvidia_hifigan", "nvidia_tts_utils"]
     assert all(getattr(tacoglow.hubconf, name).__doc__ for name in shown)
 
 
@@ -216,3 +217,34 @@ class TestUtils:
     def test_empty_texts_are_rejected(self, utils: Any, texts: list[str]) -> None:
         with pytest.raises(ValueError, match="at least one token"):
             utils.prepare_input_sequence(texts)
+
+
+class TestHiFiGAN:
+    def test_the_example_of_nvidias_page(self, registry: Any) -> None:
+        """Its lines, with the CPU in place of the GPU; golden_mel in place of FastPitch."""
+        hifigan, vocoder_train_setup, denoiser = tacoglow.hubconf.nvidia_hifigan()
+        denoising_strength = 0.005
+        assert denoiser is not None
+        with torch.no_grad():
+            audios = hifigan(golden_mel(12)).float()
+            audios = denoiser(audios.squeeze(1), denoising_strength)
+            audios = audios.squeeze(1) * vocoder_train_setup["max_wav_value"]
+        assert audios.shape == (1, 12 * 256)
+        assert (vocoder_train_setup["sampling_rate"], vocoder_train_setup["num_mels"]) == (22050, 80)
+        assert hifigan.family == "NVIDIA DeepLearningExamples"
+
+    def test_random_weights_have_no_denoiser(self) -> None:
+        hifigan, setup, denoiser = tacoglow.hubconf.nvidia_hifigan(pretrained=False, upsample_initial_channel=32)
+        assert denoiser is None
+        assert hifigan.config.upsample_initial_channel == 32
+        assert setup["hop_length"] == 256
+
+    def test_half_precision_keeps_the_denoiser_in_float32(self, registry: Any) -> None:
+        hifigan, _, denoiser = tacoglow.hubconf.nvidia_hifigan(model_math="fp16")
+        assert denoiser is not None
+        assert hifigan.conv_pre.weight.dtype == torch.float16
+        assert denoiser.bias_magnitude.dtype == torch.float32
+
+    def test_an_unknown_keyword(self) -> None:
+        with pytest.raises(TypeError, match="nvidia_hifigan with random weights does not accept keyword 'channels'"):
+            tacoglow.hubconf.nvidia_hifigan(pretrained=False, channels=3)

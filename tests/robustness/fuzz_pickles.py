@@ -40,7 +40,7 @@ def try_one(data: bytes) -> None:
     finally:
         _watching = False
     with suppress(CheckpointError):
-        recognize(content, {})
+        recognize(content, dict)
 
 
 if __name__ == "__main__":

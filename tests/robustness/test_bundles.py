@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from tacoglow import Synthesizer
 from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest
 from tacoglow.runtime.errors import BackendError, BundleError, RequestError
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import graph_names
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests.robustness.conftest import Tried
 from tacoglow.tests.robustness.mutations import mutate
+
+GRAPH_NAMES = graph_names("waveglow")
 
 QUICK, LONG = 500, 50_000
 AMOUNTS = pytest.mark.parametrize("amount", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)])

@@ -11,7 +11,7 @@ import pytest
 
 from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest, with_digest
 from tacoglow.runtime.errors import BundleError
-from tacoglow.runtime.manifest import FORMAT_MINOR, Manifest, SynthesisSettings
+from tacoglow.runtime.manifest import FORMAT_MINOR, Manifest, SynthesisSettings, WaveGlowSettings
 
 # Settings of bundles of format 1.0, when they were constants of the runtime.
 FORMAT_1_0 = {
@@ -39,7 +39,7 @@ Load = Callable[[Callable[[dict[str, Any]], object]], Manifest]
 
 def test_export_writes_the_synthesis_settings(tiny_bundle: Path) -> None:
     content = json.loads((tiny_bundle / MANIFEST_NAME).read_text())
-    assert (content["format_version"], content["format_minor"]) == (1, FORMAT_MINOR) == (1, 2)
+    assert (content["format_version"], content["format_minor"]) == (1, FORMAT_MINOR) == (1, 3)
     assert content["synthesis"] == FORMAT_1_0
 
 
@@ -49,14 +49,25 @@ def test_format_1_0_loads_with_default_settings(load_changed: Load) -> None:
     assert manifest.synthesis == SynthesisSettings(**FORMAT_1_0)
 
 
+def test_format_1_2_is_of_waveglow(load_changed: Load) -> None:
+    manifest = load_changed(lambda content: (content.update(format_minor=2), content["vocoder"].pop("kind")))
+    assert isinstance(manifest.vocoder, WaveGlowSettings)
+    assert manifest.graph_names == ("encoder", "decoder_step", "postnet", "waveglow", "denoiser")
+
+
+def test_an_unknown_vocoder_is_rejected(load_changed: Load) -> None:
+    with pytest.raises(BundleError, match=r"Invalid value 'melgan' - at `\$\.vocoder\.kind`"):
+        load_changed(lambda content: content["vocoder"].update(kind="melgan"))
+
+
 def test_settings_are_read_from_the_manifest(load_changed: Load) -> None:
     manifest = load_changed(lambda content: content["synthesis"].update(window_frames=100, segment_frames=50))
     assert (manifest.synthesis.window_frames, manifest.synthesis.segment_frames) == (100, 50)
 
 
 def test_newer_minor_is_rejected(load_changed: Load) -> None:
-    with pytest.raises(BundleError, match=r"format_minor 3 is newer than the 2 that this version reads; upgrade"):
-        load_changed(lambda content: content.update(format_minor=3, something_new=True))
+    with pytest.raises(BundleError, match=r"format_minor 4 is newer than the 3 that this version reads; upgrade"):
+        load_changed(lambda content: content.update(format_minor=4, something_new=True))
 
 
 def test_segment_longer_than_a_window_is_rejected(load_changed: Load) -> None:

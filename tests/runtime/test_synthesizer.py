@@ -120,7 +120,7 @@ def test_nan_audio_is_rejected(voice: Synthesizer, monkeypatch: pytest.MonkeyPat
     def broken(*_: object) -> Samples:
         return np.full(100_000, np.nan, np.float32)
 
-    monkeypatch.setattr(Vocoder, "_waveglow_window", broken)
+    monkeypatch.setattr(Vocoder, "_generate", broken)
     with pytest.raises(RequestError, match="NaN or Inf: the weights or the engine are faulty"):
         voice.say(TEXTS[0])
     half = msgspec.structs.replace(voice.manifest, precision="fp16")

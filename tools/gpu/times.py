@@ -45,6 +45,7 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
     inputs = {"token_ids": np.array([ids], np.int32), "token_lengths": np.array([len(ids)], np.int32)}
     result["encoder_ms"] = _milliseconds(encoder.stream, partial(encoder.run, **inputs))
     bands, group = voice.manifest.audio.n_mel_channels, voice.manifest.vocoder.group_size
+    assert group is not None, "the voice that is timed has a WaveGlow"
     for frames in WAVEGLOW_FRAMES:
         groups = frames * voice.manifest.audio.hop_length // group
         arrays = {

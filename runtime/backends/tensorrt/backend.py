@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from ...errors import BackendError
-from ...manifest import ALWAYS_USED, DimRange, GraphSpec, Manifest
+from ...manifest import DimRange, GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
 from ..cuda.fused.choice import choose_decoder
 from ..cuda.fused.proof import run_in_process
@@ -36,7 +36,7 @@ class TensorRTBackend(Backend):
         gpu = find_gpu(options.device)
         self.device = f"{gpu.name}, GPU {gpu.index}"
         self._tensorrt, self._target = load_tensorrt(self.name), target_of(gpu, load_tensorrt(self.name))
-        engines = self._get_engines(bundle, manifest, options, ALWAYS_USED)
+        engines = self._get_engines(bundle, manifest, options, manifest.always_used)
         super().__init__(bundle, _limit_to_engines(manifest, engines), options)
         self._stream = CudaStream(options.device)
         self._engines = LoadedEngines(self._tensorrt, self.manifest, self._stream, self._runtime_cache())
@@ -64,7 +64,7 @@ class TensorRTBackend(Backend):
         self._stream.record().wait()
 
     def _open(self, graph: str) -> GraphRunner:
-        if graph not in ALWAYS_USED:
+        if graph not in self.manifest.always_used:
             self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
         runner = TensorRTGraph(graph, self.manifest, self._stream, self._engines)
         if graph == "decoder_step":

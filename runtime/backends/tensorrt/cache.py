@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from ...bundle import graph_path
 from ...errors import BackendError
 from ...files import clear_partial_files, replace_file
-from ...manifest import GRAPH_NAMES, Manifest
+from ...manifest import Manifest
 from ..cuda.stream import Gpu
 from .builder import EngineBuilder, TerminalProgress
 from .engine_key import ANY_GPU, BuildOptions, EngineKey, ProfileLimits, Target, is_compatible, make_engine_key
@@ -184,7 +184,7 @@ class EngineRequest:
     limits: ProfileLimits = field(default_factory=ProfileLimits)
     options: BuildOptions = field(default_factory=BuildOptions)
     folder: Path | None = None  # folder of the engine cache; None: the user's own
-    graphs: Sequence[str] = GRAPH_NAMES
+    graphs: Sequence[str] | None = None  # None: all
     exact: bool = False  # True: the engine key must be equal; False: any compatible engine
 
 
@@ -204,7 +204,7 @@ def get_or_build_engines(
     new_builder = functools.cache(lambda: EngineBuilder(tensorrt))
     version = tensorrt.name, tensorrt.version
     engines = {}
-    for graph in request.graphs:
+    for graph in request.graphs or manifest.graph_names:
         key = make_engine_key(manifest, graph, version, request.target, request.limits, request.options)
 
         def accepts(other: EngineKey, key: EngineKey = key) -> bool:

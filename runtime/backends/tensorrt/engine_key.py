@@ -114,9 +114,10 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
     ranges["S"] = DimRange(min=span.min, typical=min(span.typical, samples), max=samples)
     if graph != "decoder_step":
         ranges["B"] = DimRange(min=1, typical=1, max=1)
-    if graph == "waveglow":
+    if graph == manifest.vocoder.kind:
         frames = min(ranges["F"].max, window)
-        ranges["F"] = DimRange(min=ranges["F"].min, typical=min(ranges["F"].typical, frames), max=frames)
+        least = max(ranges["F"].min, manifest.vocoder.min_frames)
+        ranges["F"] = DimRange(min=least, typical=min(ranges["F"].typical, frames), max=frames)
     used = {letter for tensor in manifest.graphs[graph].inputs for letter in tensor.letters}
     return {letter: ranges[letter] for letter in sorted(used)}
 

@@ -101,10 +101,10 @@ void check_contract(const Manifest& m, const std::string& source) {
   check_step(contract, m, step_inputs);
   contract.check("postnet", {{"mel", DType::float32, {B, M, F}}, {"mel_lengths", DType::int32, {B}}},
                  {{"mel_postnet", DType::float32, {B, M, F}}});
-  const Entry groups = times('F', m.groups_per_frame());
-  contract.check("waveglow",
-                 {{"mel", DType::float32, {B, M, F}}, {"z", DType::float32, {B, fixed(m.group_size), groups}}},
-                 {{"audio", DType::float32, {B, times('F', m.hop_length)}}});
+  std::vector<Expected> vocoder_inputs = {{"mel", DType::float32, {B, M, F}}};
+  if (m.takes_noise())
+    vocoder_inputs.push_back({"z", DType::float32, {B, fixed(m.group_size), times('F', m.groups_per_frame())}});
+  contract.check(m.vocoder, vocoder_inputs, {{"audio", DType::float32, {B, times('F', m.hop_length)}}});
   contract.check("denoiser", {{"audio", DType::float32, {B, S}}, {"strength", DType::float32, {fixed(1)}}},
                  {{"audio_denoised", DType::float32, {B, S}}});
 }

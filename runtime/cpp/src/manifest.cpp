@@ -11,9 +11,9 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1, format_minor = 2;
+constexpr std::int64_t format_version = 1, format_minor = 3;
 constexpr const char* manifest_name = "manifest.json";
-constexpr const char* graph_names[] = {"encoder", "decoder_step", "postnet", "waveglow", "denoiser"};
+constexpr const char* vocoder_kinds[] = {"waveglow", "hifigan"};
 constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
 // Far above the numbers of any voice, and far enough below 2^63 that products of a few of them cannot overflow.
 constexpr std::int64_t count_max = std::int64_t{1} << 20;
@@ -66,9 +66,11 @@ GraphFile read_file(const JsonNode& node) {
   return graph;
 }
 
-std::map<std::string, GraphFile> read_files(const JsonNode& node) {
+std::map<std::string, GraphFile> read_files(const JsonNode& node, const std::string& vocoder) {
   std::map<std::string, GraphFile> files;
-  for (const auto* name : graph_names) files[name] = read_file(node[name]);
+  for (const std::string& name :
+       {std::string("encoder"), std::string("decoder_step"), std::string("postnet"), vocoder, std::string("denoiser")})
+    files[name] = read_file(node[name]);
   return files;
 }
 
@@ -127,6 +129,20 @@ Synthesis read_synthesis(const JsonNode& node) {
           node["context_frames"].integer(0, count_max)};
 }
 
+void read_vocoder(const JsonNode& node, Manifest& manifest) {
+  if (node.has("kind")) manifest.vocoder = node["kind"].text();  // not stated before format 1.3
+  if (std::find(std::begin(vocoder_kinds), std::end(vocoder_kinds), manifest.vocoder) == std::end(vocoder_kinds))
+    node["kind"].fail("expected waveglow or hifigan");
+  if (manifest.vocoder == "waveglow") {
+    manifest.group_size = node["group_size"].integer(1, manifest.hop_length);
+    if (manifest.hop_length % manifest.group_size != 0) node["group_size"].fail("expected a divisor of hop_length");
+    manifest.sigma = node["sigma"].number();
+  }
+  if (node.has("min_frames")) manifest.min_frames = node["min_frames"].integer(1, count_max);
+  manifest.frames_before = node["frames_before"].integer(0, count_max);
+  manifest.frames_after = node["frames_after"].integer(0, count_max);
+}
+
 void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.name = root["voice"]["name"].text();
   if (root["voice"].has("language")) manifest.language = root["voice"]["language"].text();
@@ -150,11 +166,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.prenet_dim = decoder["prenet_dim"].integer(1, count_max);
   manifest.postnet_frames = decoder["postnet_frames"].integer(0, count_max);
   for (const auto& [source, target] : decoder["states"].fields()) manifest.states[source] = target.text();
-  manifest.group_size = vocoder["group_size"].integer(1, manifest.hop_length);
-  if (manifest.hop_length % manifest.group_size != 0) vocoder["group_size"].fail("expected a divisor of hop_length");
-  manifest.sigma = vocoder["sigma"].number();
-  manifest.frames_before = vocoder["frames_before"].integer(0, count_max);
-  manifest.frames_after = vocoder["frames_after"].integer(0, count_max);
+  read_vocoder(vocoder, manifest);
   if (root.has("synthesis")) manifest.synthesis = read_synthesis(root["synthesis"]);
 }
 
@@ -181,11 +193,11 @@ Manifest parse_manifest(std::string_view text, const std::string& source) {
   Manifest manifest;
   read_settings(root, manifest);
   read_dimensions(root["dimensions"], manifest);
-  for (const auto& [name, file] : read_files(root["graphs"])) {
+  for (const auto& [name, file] : read_files(root["graphs"], manifest.vocoder)) {
     const JsonNode node = root["graphs"][name];
     manifest.graphs[name] = {file, read_tensors(node["inputs"], manifest), read_tensors(node["outputs"], manifest)};
   }
-  if (root.has("torchscript")) manifest.torchscript = read_files(root["torchscript"]["graphs"]);
+  if (root.has("torchscript")) manifest.torchscript = read_files(root["torchscript"]["graphs"], manifest.vocoder);
   check_contract(manifest, source);
   return manifest;
 }

@@ -60,7 +60,7 @@ struct Synthesis {
   std::int64_t smallest_token_bucket = 32;  // tokens; buckets double from here to the bundle's token limit
   std::int64_t first_segment_frames = 8;    // a stream's defaults, as are the next two
   std::int64_t segment_frames = 64;
-  std::int64_t context_frames = 12;  // mel frames that WaveGlow sees on either side of a segment
+  std::int64_t context_frames = 12;  // mel frames that the vocoder sees on either side of a segment
 };
 
 struct Manifest {
@@ -77,15 +77,18 @@ struct Manifest {
   std::int64_t prenet_layers = 0, prenet_dim = 0;
   std::int64_t postnet_frames = 0;            // frames on either side that the postnet's output for a frame depends on
   std::map<std::string, std::string> states;  // input of a decoder step -> output of the previous step
-  std::int64_t group_size = 0;                // samples per position of z
+  std::string vocoder = "waveglow";           // or "hifigan": the vocoder's kind, and the name of its graph
+  std::int64_t group_size = 0;                // samples per position of z; 0 if the vocoder takes no noise
   double sigma = 0;
-  std::int64_t frames_before = 0, frames_after = 0;  // WaveGlow's receptive field, in frames around a frame
+  std::int64_t min_frames = 1;                       // shortest mel that the vocoder's graph accepts
+  std::int64_t frames_before = 0, frames_after = 0;  // the vocoder's receptive field, in frames around a frame
   Synthesis synthesis;
   std::map<char, DimRange> dimensions;
   std::map<std::string, GraphSpec> graphs;
   std::map<std::string, GraphFile> torchscript;  // empty if the bundle has none
 
-  std::int64_t groups_per_frame() const { return hop_length / group_size; }
+  bool takes_noise() const { return group_size > 0; }
+  std::int64_t groups_per_frame() const { return hop_length / group_size; }  // only if it takes noise
 };
 
 // Parses a manifest. Throws Error (bundle) that names the field; messages begin with `source`.

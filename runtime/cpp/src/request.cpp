@@ -75,6 +75,9 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
     check_number(name, value);
   if (given.denoise < 0.0) throw request_error("denoise: expected 0 or more, got " + to_text(given.denoise));
   if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
+  if (given.sigma >= 0.0 && !voice.manifest.takes_noise())
+    throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
+                        to_text(given.sigma));
   const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
                                   resolve_max_frames(voice.manifest, given.max_frames),
                                   given.attention_stop != 0};

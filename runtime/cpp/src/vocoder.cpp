@@ -7,11 +7,13 @@
 
 namespace tacoglow {
 
-Tensor Mel::window(std::int64_t first, std::int64_t last) const {
-  Tensor tensor(DType::float32, {1, n_channels, last - first});
+Tensor Mel::window(std::int64_t first, std::int64_t last, std::int64_t min_frames) const {
+  const std::int64_t frames = std::max(last - first, min_frames);
+  Tensor tensor(DType::float32, {1, n_channels, frames});
   for (std::int64_t channel = 0; channel < n_channels; ++channel) {
     const float* row = values.data() + channel * n_frames;
-    std::copy(row + first, row + last, tensor.as<float>() + channel * (last - first));
+    float* target = tensor.as<float>() + channel * frames;
+    std::fill(std::copy(row + first, row + last, target), target + frames, row[last - 1]);
   }
   return tensor;
 }
@@ -19,7 +21,7 @@ Tensor Mel::window(std::int64_t first, std::int64_t last) const {
 std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
   const std::int64_t hop = manifest_.hop_length, margin = denoiser_frames();
   const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
-  std::vector<float> samples = run_waveglow(mel, first, last);
+  std::vector<float> samples = generate(mel, first, last);
   if (margin > 0) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
     throw backend_error(std::string("the audio contains NaN or Inf: ") +
@@ -29,8 +31,7 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
   return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
 }
 
-std::vector<float> Vocoder::samples(const Mel& mel,
-                                    const std::function<void(std::int64_t)>& before_window) const {
+std::vector<float> Vocoder::samples(const Mel& mel, const std::function<void(std::int64_t)>& before_window) const {
   std::vector<float> samples;
   for (std::int64_t start = 0; start < mel.n_frames; start += manifest_.synthesis.window_frames) {
     before_window(start);
@@ -51,16 +52,19 @@ std::int64_t Vocoder::context_frames(std::int64_t receptive_field) const {
 
 std::int64_t Vocoder::lookahead_frames() const { return denoiser_frames() + context_frames(manifest_.frames_after); }
 
-std::vector<float> Vocoder::run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const {
+std::vector<float> Vocoder::generate(const Mel& mel, std::int64_t start, std::int64_t stop) const {
   const std::int64_t first = std::max<std::int64_t>(0, start - context_frames(manifest_.frames_before));
   const std::int64_t last = std::min(mel.n_frames, stop + context_frames(manifest_.frames_after));
-  const std::int64_t groups = manifest_.groups_per_frame(), hop = manifest_.hop_length;
+  const std::int64_t hop = manifest_.hop_length;
   Tensors inputs;
-  inputs["mel"] = mel.window(first, last);
-  Tensor& z = inputs["z"] = Tensor(DType::float32, {1, manifest_.group_size, (last - first) * groups});
-  noise_.z(first * groups, (last - first) * groups, manifest_.group_size, static_cast<float>(options_.sigma),
-           z.as<float>());
-  const Tensors outputs = backend_.run("waveglow", inputs);
+  inputs["mel"] = mel.window(first, last, manifest_.min_frames);
+  if (manifest_.takes_noise()) {
+    const std::int64_t groups = manifest_.groups_per_frame();
+    Tensor& z = inputs["z"] = Tensor(DType::float32, {1, manifest_.group_size, (last - first) * groups});
+    noise_.z(first * groups, (last - first) * groups, manifest_.group_size, static_cast<float>(options_.sigma),
+             z.as<float>());
+  }
+  const Tensors outputs = backend_.run(manifest_.vocoder, inputs);
   const float* audio = outputs.at("audio").as<float>();
   return {audio + (start - first) * hop, audio + (stop - first) * hop};
 }

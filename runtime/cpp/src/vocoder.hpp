@@ -1,5 +1,5 @@
-// Turns a mel spectrogram into samples, with WaveGlow in windows of bounded size and the denoiser. The same algorithm
-// as in Python's runtime/vocoder.py.
+// Turns a mel spectrogram into samples, with WaveGlow or HiFi-GAN in windows of bounded size and the denoiser. The same
+// algorithm as in Python's runtime/vocoder.py.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ struct Mel {
   std::int64_t n_channels = 0, n_frames = 0;
   std::vector<float> values;
 
-  // Returns frames first .. last - 1 as [1, n_channels, last - first].
-  Tensor window(std::int64_t first, std::int64_t last) const;
+  // Returns frames first .. last - 1 as [1, n_channels, frames]; fewer than min_frames are extended by the last one.
+  Tensor window(std::int64_t first, std::int64_t last, std::int64_t min_frames = 1) const;
 };
 
 struct VocoderOptions {
   double sigma;                 // standard deviation of z
   double denoise;               // denoiser strength; 0: off
-  std::int64_t context_frames;  // mel frames on either side, at most WaveGlow's receptive field; negative: all of it
+  std::int64_t context_frames;  // mel frames on either side, at most the vocoder's receptive field; negative: all of it
 };
 
 class Vocoder {
@@ -47,7 +47,7 @@ class Vocoder {
   // Frames on either side that the denoiser's STFT window covers; 0 if it is off.
   std::int64_t denoiser_frames() const;
   std::int64_t context_frames(std::int64_t receptive_field) const;
-  std::vector<float> run_waveglow(const Mel& mel, std::int64_t start, std::int64_t stop) const;
+  std::vector<float> generate(const Mel& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 
   BackendInstance& backend_;

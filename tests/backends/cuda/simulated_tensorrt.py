@@ -60,7 +60,7 @@ class SimulatedTensorRT:
         names = tensorrt.name, tensorrt.version
         engine_keys = {
             graph: make_engine_key(manifest, graph, names, request.target, request.limits, request.options)
-            for graph in request.graphs
+            for graph in request.graphs or manifest.graph_names
         }
         return {
             graph: Engine(bundle / f"{graph}.plan", engine_key, graph.encode())

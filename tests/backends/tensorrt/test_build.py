@@ -26,7 +26,7 @@ from tacoglow.runtime.backends.tensorrt.engine_key import (
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.errors import BackendError
-from tacoglow.runtime.manifest import GRAPH_NAMES, Manifest
+from tacoglow.runtime.manifest import Manifest, graph_names
 from tacoglow.tests.backends.tensorrt.conftest import RecordingProgress
 
 ADA = Target(gpu=ANY_GPU, compute_capability=(8, 9))
@@ -57,13 +57,20 @@ def test_every_graph_builds_once(
 ) -> None:
     request = EngineRequest(ADA, folder=tmp_path)
     engines = get_or_build_engines(tiny_bundle, manifest, rtx, request, progress)
-    assert tuple(engines) == GRAPH_NAMES
-    assert set(progress.fractions) == set(GRAPH_NAMES)
+    assert tuple(engines) == graph_names("waveglow")
+    assert set(progress.fractions) == set(graph_names("waveglow"))
     for fractions in progress.fractions.values():
         assert fractions == sorted(fractions)
         assert 0.0 <= fractions[0] < 0.5 < fractions[-1] <= 1.0
     assert get_or_build_engines(tiny_bundle, manifest, rtx, request, (again := RecordingProgress())) == engines
     assert not again.fractions
+
+
+def test_hifigan_builds(rtx: TensorRT, hifigan_bundle: Path, tmp_path: Path, progress: RecordingProgress) -> None:
+    request = EngineRequest(ADA, folder=tmp_path, graphs=("hifigan",))
+    engines = get_or_build_engines(hifigan_bundle, load_manifest(hifigan_bundle), rtx, request, progress)
+    assert tuple(engines) == ("hifigan",)
+    assert set(engines["hifigan"].engine_key.profile) == {"B", "F"}
 
 
 def test_exact_or_compatible_engine(

@@ -21,7 +21,9 @@ from tacoglow.runtime.backends.tensorrt.engine_key import (
 )
 from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.errors import RequestError
-from tacoglow.runtime.manifest import GRAPH_NAMES, Manifest
+from tacoglow.runtime.manifest import Manifest, graph_names
+
+GRAPH_NAMES = graph_names("waveglow")
 
 H100 = Target(gpu="NVIDIA H100 80GB HBM3", compute_capability=(9, 0))
 ORIN = Target(gpu="Orin", compute_capability=(8, 7))

@@ -35,7 +35,7 @@ NOT_KERNELS = {"shape_call"}  # computed on the host
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     models: Models = demo_models() if request.param == "demo" else random_models()
     folder = tmp_path_factory.mktemp(request.param) / "voice"
-    export_onnx(models.tacotron2, models.waveglow, folder, "fp16", models.voice, Limits(frames=600))
+    export_onnx(models.tacotron2, models.vocoder, folder, "fp16", models.voice, Limits(frames=600))
     return folder
 
 

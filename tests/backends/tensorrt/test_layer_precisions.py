@@ -14,7 +14,9 @@ from tacoglow.models import load_tacotron2, load_waveglow
 from tacoglow.runtime.backends.tensorrt.builder import EngineBuilder
 from tacoglow.runtime.backends.tensorrt.versions import CONVERTING_LAYERS, TensorRT, float_layers, set_layer_precisions
 from tacoglow.runtime.bundle import load_manifest
-from tacoglow.runtime.manifest import GRAPH_NAMES
+from tacoglow.runtime.manifest import graph_names
+
+GRAPH_NAMES = graph_names("waveglow")
 
 if TYPE_CHECKING:
     from ...conftest import TinyCheckpoints

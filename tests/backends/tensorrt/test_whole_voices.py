@@ -15,7 +15,7 @@ from tacoglow.runtime.backends.tensorrt.cache import EngineRequest, get_or_build
 from tacoglow.runtime.backends.tensorrt.engine_key import ANY_GPU, Target
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.bundle import load_manifest
-from tacoglow.runtime.manifest import GRAPH_NAMES, Precision
+from tacoglow.runtime.manifest import Precision, graph_names
 from tacoglow.tests.backends.tensorrt.conftest import RecordingProgress
 
 pytestmark = pytest.mark.engines
@@ -34,12 +34,12 @@ def bundle(voice: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.
     folder = tmp_path_factory.mktemp(f"{voice}-{precision}") / "voice"
     models = demo_models() if voice == "demo" else random_models()
     limits = Limits(frames=None if voice == "demo" else 1000)
-    export_onnx(models.tacotron2, models.waveglow, folder, precision, models.voice, limits)
+    export_onnx(models.tacotron2, models.vocoder, folder, precision, models.voice, limits)
     return folder
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES, ids=lambda capability: "sm{}{}".format(*capability))
-@pytest.mark.parametrize("graph", GRAPH_NAMES)
+@pytest.mark.parametrize("graph", graph_names("waveglow"))
 def test_graph_builds(
     rtx: TensorRT, bundle: Path, graph: str, capability: tuple[int, int], tmp_path: Path, progress: RecordingProgress
 ) -> None:

@@ -38,6 +38,7 @@ def plan_for(arch: str, batch: int) -> Plan:
     return make_plan(random_weights(NVIDIA), GPUS[arch], batch, 256)
 
 
+@pytest.mark.builds
 @needs_nvcc
 @pytest.mark.parametrize("batch", [1, 8])
 @pytest.mark.parametrize("arch", GPUS)

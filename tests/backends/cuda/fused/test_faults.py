@@ -8,6 +8,8 @@ from .cases import Case, same
 from .emulated import KERNEL, EmulatedDecoder, EmulationError, build
 from .model import Decoded
 
+pytestmark = pytest.mark.builds
+
 SCHEDULES = 24
 SOURCE = KERNEL.read_text(encoding="utf-8")
 GRID_BARRIER = "wait_for_all_blocks(exchange, barriers);"
