@@ -21,7 +21,7 @@ from torch import Tensor
 from .errors import CheckpointError
 from .file_parts import FilePart, tar_member
 from .pickles import StorageRecord, TensorRecord, load_pickle
-from .unpickler import MAX_BYTES, TooLarge
+from .unpickler import MAX_BYTES, TooLargeError
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a file in the older format
 NEMO_WEIGHTS = "model_weights.ckpt"  # the checkpoint in a .nemo file
@@ -114,7 +114,7 @@ class ZipArchive:
         if f"{self._root}byteorder" in names and self._read("byteorder") != b"little":
             raise CheckpointError(BIG_ENDIAN)
         if self._zip.getinfo(pickles[0]).file_size > MAX_BYTES:
-            raise TooLarge(f"its data.pkl is larger than {MAX_BYTES >> 20} MiB")
+            raise TooLargeError(f"its data.pkl is larger than {MAX_BYTES >> 20} MiB")
         self.content = load_pickle(io.BytesIO(self._read("data.pkl")))
 
     def _read(self, name: str) -> bytearray:

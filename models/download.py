@@ -6,8 +6,10 @@ The cache is $TACOGLOW_CACHE, else $XDG_CACHE_HOME/tacoglow, else ~/.cache/tacog
 
 from __future__ import annotations
 
+import hashlib
 import os
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
@@ -26,6 +28,7 @@ Precision = Literal["fp32", "fp16"]
 NGC_URL = "https://api.ngc.nvidia.com"
 TIMEOUT = 30.0  # seconds, to connect and for each read
 BLOCK = 1 << 18  # bytes per read
+LARGEST = 4 << 30  # bytes of an answer, far above a model with the state of its optimizer
 _HIFIGAN = (
     "dle/hifigan__pyt_ckpt_mode-finetune_ds-ljs22khz/versions/21.08.0_amp/files/hifigan_gen_checkpoint_10000_ft.pt"
 )
@@ -39,6 +42,12 @@ PUBLISHED = {
     ("hifigan", "fp32"): _HIFIGAN,
     ("hifigan", "fp16"): _HIFIGAN,
 }
+# SHA-256 of each of these files, None where it is not known; a file is then used with a warning that states its own.
+SHA256: dict[tuple[str, str], str | None] = dict.fromkeys(PUBLISHED)
+
+
+class UnverifiedDownloadWarning(UserWarning):
+    """A downloaded checkpoint whose SHA-256 is not known in advance, so that nothing shows that it is NVIDIA's."""
 
 
 def fetch_pretrained(
@@ -53,6 +62,7 @@ def fetch_pretrained(
     """Return the path of a published checkpoint; download it unless it is in the cache.
 
     force: download it again. base_url, cache: override the environment variables. progress: show a bar on stderr.
+    Warns (UnverifiedDownloadWarning) of a new file whose SHA-256 is not in `SHA256`.
     Raises DownloadError, which leaves the cached files unchanged, and ValueError for an unknown model or precision.
     """
     if (model, precision) not in PUBLISHED:
@@ -61,7 +71,7 @@ def fetch_pretrained(
     url = published_url(model, precision, base_url)
     path = cache_folder(cache) / "checkpoints" / url.rsplit("/", 1)[1]
     if force or not path.is_file():
-        _download(url, path, model, progress)
+        _download(url, path, model, SHA256[model, precision], progress)
     return path
 
 
@@ -77,10 +87,10 @@ def cache_folder(cache: str | Path | None = None) -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "tacoglow"
 
 
-def _download(url: str, path: Path, model: str, progress: bool) -> None:
+def _download(url: str, path: Path, model: str, expected: str | None, progress: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download_atomically(url, path, progress)
+        _download_atomically(url, path, expected, progress)
     except CheckpointError as error:
         raise _error(url, f"the downloaded file is not a complete checkpoint ({error})", model) from error
     except HTTPError as error:
@@ -95,33 +105,48 @@ def _error(url: str, what: str, model: str) -> DownloadError:
     return DownloadError(f"{url}: {what}; download it by hand and pass --{model}")
 
 
-def _download_atomically(url: str, path: Path, progress: bool) -> None:
-    """Download to a temporary file, and rename it once it has been read as a checkpoint.
+def _download_atomically(url: str, path: Path, expected: str | None, progress: bool) -> None:
+    """Download to a temporary file, and rename it once its SHA-256 is right and it has been read as a checkpoint.
 
     The temporary name is unique, so that processes that fetch the same file at the same time do not interfere.
     """
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        _receive(url, part, progress)
+        digest = _receive(url, part, progress)
+        if expected is not None and digest != expected:
+            raise HTTPException(f"not the published file: expected SHA-256 {expected}, got {digest}")
         # _receive checks the length, but a proxy's login page is complete, and a chunked body states no length.
         read_checkpoint(part)
         part.replace(path)
+        if expected is None:
+            warnings.warn(
+                f"{path}: nothing shows that this is the file that NVIDIA published, because its SHA-256 is not known; "
+                f"it came from {url} with SHA-256 {digest}",
+                UnverifiedDownloadWarning,
+                stacklevel=4,
+            )
     finally:  # also after KeyboardInterrupt
         part.unlink(missing_ok=True)
 
 
-def _receive(url: str, part: Path, progress: bool) -> None:
+def _receive(url: str, part: Path, progress: bool) -> str:
+    """Write the answer to a file; returns its SHA-256."""
+    digest = hashlib.sha256()
     with _open(url) as response, part.open("xb") as file:
         expected = response.length  # None if the server states no Content-Length
         with _progress_bar(progress, url.rsplit("/", 1)[1], expected) as advance:
             while block := response.read(BLOCK):
                 file.write(block)
+                digest.update(block)
+                if file.tell() > LARGEST:
+                    raise HTTPException(f"the answer is longer than {LARGEST >> 30} GiB, which no checkpoint is")
                 advance(len(block))
         received = file.tell()
         if expected is not None and received != expected:
             raise HTTPException(f"incomplete download: expected {expected} bytes, got {received}")
         file.flush()
         os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
 def _open(url: str) -> HTTPResponse:

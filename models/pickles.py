@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 
 from .errors import CheckpointError
-from .unpickler import MAX_CLASSES, MAX_NAME, MAX_READS, LimitedUnpickler, TooLarge
+from .unpickler import MAX_CLASSES, MAX_NAME, MAX_READS, LimitedUnpickler, TooLargeError
 
 MAX_DIMENSIONS = 16  # of a tensor; those of the models have at most 4
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
@@ -162,7 +162,9 @@ class _Unpickler(LimitedUnpickler):
     def _placeholder_class(self, module: str, name: str) -> _PlaceholderType:
         if (module, name) not in self._classes:
             if len(self._classes) == MAX_CLASSES or len(module) + len(name) > MAX_NAME:
-                raise TooLarge(f"it names more than {MAX_CLASSES:,} classes, or one of over {MAX_NAME:,} characters")
+                raise TooLargeError(
+                    f"it names more than {MAX_CLASSES:,} classes, or one of over {MAX_NAME:,} characters"
+                )
             self._classes[module, name] = _PlaceholderType(name, (Placeholder,), {"__module__": module})
         return self._classes[module, name]
 
@@ -206,7 +208,7 @@ def _storage(value: Any) -> StorageRecord:
 
 def _ints(values: Any) -> tuple[int, ...]:
     if len(values) > MAX_DIMENSIONS:
-        raise TooLarge(f"a tensor has {len(values):,} dimensions")
+        raise TooLargeError(f"a tensor has {len(values):,} dimensions")
     return tuple(_int(value) for value in values)
 
 

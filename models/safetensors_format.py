@@ -83,8 +83,9 @@ def read_model(path: Path) -> SavedModel:
         )
     try:
         tensors = load(weights)
-    except (SafetensorError, ValueError) as error:
-        raise CheckpointError(f"not a safetensors file ({error}); convert the checkpoint again") from error
+    except Exception as error:  # torch raises errors of any type, over many lines, for shapes that it cannot have
+        what = error if isinstance(error, SafetensorError) else f"{type(error).__name__} in a tensor's shape or data"
+        raise CheckpointError(f"not a safetensors file ({what}); convert the checkpoint again") from error
     return SavedModel(
         described["model"], str(described.get("family")), described["config"], described.get("audio", {}), tensors
     )

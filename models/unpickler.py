@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 from .errors import CheckpointError
 
@@ -27,17 +27,21 @@ MAX_COMPOUND_KEYS = 1_000  # such keys, which can be chosen so that all have the
 _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
-class TooLarge(CheckpointError):
+class TooLargeError(CheckpointError):
     """A pickle that exceeds a limit."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}, which no checkpoint of a model has; give the file that the training run saved")
 
 
-class LimitedUnpickler(pickle._Unpickler):
-    """Unpickles with the limits above. Raises TooLarge beyond one; a damaged pickle raises errors of any type."""
+# Typeshed does not declare its attributes, which have been the same since Python 3.8.
+_Unpickler: Any = pickle._Unpickler
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+
+class LimitedUnpickler(_Unpickler):  # type: ignore[misc]
+    """Unpickles with the limits above. Raises TooLargeError beyond one; a damaged pickle raises errors of any type."""
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(_Unpickler.dispatch)
 
     def __init__(self, file: BinaryIO, max_reads: int) -> None:
         super().__init__(_LimitedReader(file, max_reads), encoding="utf-8")
@@ -51,16 +55,16 @@ class LimitedUnpickler(pickle._Unpickler):
         if kind is tuple or kind is frozenset:
             self._compound_keys += 1
             if self._compound_keys > MAX_COMPOUND_KEYS:
-                raise TooLarge(f"more than {MAX_COMPOUND_KEYS:,} keys are tuples or sets")
+                raise TooLargeError(f"more than {MAX_COMPOUND_KEYS:,} keys are tuples or sets")
             _check_compound_key(key)
         elif kind is int and key.bit_length() > MAX_KEY_BITS:
-            raise TooLarge(f"a key is an integer of {key.bit_length():,} bits")
+            raise TooLargeError(f"a key is an integer of {key.bit_length():,} bits")
 
     def count_copied(self, values: Iterable[Any]) -> None:
         """Count the items of containers that a call is about to copy."""
         self._copied += sum(len(value) for value in values if isinstance(value, _CONTAINERS))
         if self._copied > MAX_COPIED:
-            raise TooLarge(f"calls copy more than {MAX_COPIED:,} items")
+            raise TooLargeError(f"calls copy more than {MAX_COPIED:,} items")
 
     def _load_frame(self) -> None:
         self.read(8)  # only its length, for reading ahead
@@ -77,31 +81,31 @@ class LimitedUnpickler(pickle._Unpickler):
 
     def _load_setitem(self) -> None:
         self.check_key(self.stack[-2])
-        super().load_setitem()  # type: ignore[misc]
+        super().load_setitem()
 
     def _load_build(self) -> None:
         state = self.stack[-1]
         self.count_copied(state[:2] if type(state) is tuple else (state,))
-        super().load_build()  # type: ignore[misc]
+        super().load_build()
 
     def _load_reduce(self) -> None:
         self._check_arguments(self.stack[-1])
-        super().load_reduce()  # type: ignore[misc]
+        super().load_reduce()
 
     def _load_newobj(self) -> None:
         self._check_arguments(self.stack[-1])
-        super().load_newobj()  # type: ignore[misc]
+        super().load_newobj()
 
     def _load_newobj_ex(self) -> None:
         self._check_arguments(self.stack[-1])
         self._check_arguments(self.stack[-2])
-        super().load_newobj_ex()  # type: ignore[misc]
+        super().load_newobj_ex()
 
     def _check_arguments(self, arguments: Any) -> None:
         if type(arguments) not in (tuple, dict):
             raise ValueError(f"arguments of a call: expected a tuple, got {type(arguments).__name__}")
         if len(arguments) > MAX_ARGUMENTS:
-            raise TooLarge(f"a call has more than {MAX_ARGUMENTS} arguments")
+            raise TooLargeError(f"a call has more than {MAX_ARGUMENTS} arguments")
         self.count_copied(arguments)
 
     def _checking_marked(self, load: str, step: int) -> None:
@@ -131,12 +135,12 @@ def _check_compound_key(key: Any) -> None:
         parts += 1
         if type(part) in (tuple, frozenset):
             if len(part) + parts > MAX_KEY_PARTS:
-                raise TooLarge(f"a key has more than {MAX_KEY_PARTS} parts")
+                raise TooLargeError(f"a key has more than {MAX_KEY_PARTS} parts")
             waiting.extend(part)
         elif type(part) is int and part.bit_length() > MAX_KEY_BITS:
-            raise TooLarge(f"a key contains an integer of {part.bit_length():,} bits")
+            raise TooLargeError(f"a key contains an integer of {part.bit_length():,} bits")
         if parts > MAX_KEY_PARTS:
-            raise TooLarge(f"a key has more than {MAX_KEY_PARTS} parts")
+            raise TooLargeError(f"a key has more than {MAX_KEY_PARTS} parts")
 
 
 class _LimitedReader:
@@ -155,13 +159,13 @@ class _LimitedReader:
     def _take(self, read: Callable[[int], bytes], at_most: int, at_least: int) -> bytes:
         self._reads_left -= 1
         if self._reads_left < 0:
-            raise TooLarge(f"its structure has more than {self._max_reads:,} parts")
+            raise TooLargeError(f"its structure has more than {self._max_reads:,} parts")
         if at_least > self._bytes_left:
             raise EOFError("a string extends past the pickle's end, or past the largest pickle")
         data = read(at_most)
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
-            raise TooLarge(f"its structure is larger than {MAX_BYTES >> 20} MiB")
+            raise TooLargeError(f"its structure is larger than {MAX_BYTES >> 20} MiB")
         if len(data) < at_least:
             raise EOFError("the pickle ends early")
         return data

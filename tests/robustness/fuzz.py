@@ -31,8 +31,8 @@ BATCH = 500  # cases per call of Hypothesis, which slows down in long ones
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in Path(__file__).parent.glob("fuzz_*.py"))
 
 
-class TooSlow(Exception):
-    """A case that takes too long. Not caught as an error of the code that is tried: see `_interrupt`."""
+class SlowCaseError(Exception):
+    """A case that takes too long. `_limited_time` fails even if the code that is tried catches this."""
 
 
 def load_target(name: str) -> Any:
@@ -63,7 +63,8 @@ def _hypothesis_test(target: Any, cases: int) -> Callable[[], None]:
             target.try_one(case)
         assert _peak_memory() - before < MAX_MEMORY, "the case took too much memory"
 
-    return test
+    run: Callable[[], None] = test
+    return run
 
 
 def _peak_memory() -> int:
@@ -78,7 +79,7 @@ def _limited_time() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         nonlocal expired
         expired = True
-        raise TooSlow
+        raise SlowCaseError
 
     signal.signal(signal.SIGPROF, interrupt)
     faulthandler.dump_traceback_later(FROZEN_SECONDS, exit=True)

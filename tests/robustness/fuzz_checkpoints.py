@@ -95,7 +95,7 @@ def safetensors(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """Draw a safetensors file and its description, with a correct digest."""
     shape = draw(st.one_of(st.lists(NUMBERS.filter(lambda n: 0 <= n < 2**64), max_size=3), st.just([1] * 5000)))
     entry = {"dtype": draw(st.sampled_from(["F32", "F16", "I64", "U8", "F8_E4M3", "X"])), "shape": shape}
-    header = {"embedding.weight": {**entry, "data_offsets": [0, draw(st.integers(0, 64))]}}
+    header: dict[str, Any] = {"embedding.weight": {**entry, "data_offsets": [0, draw(st.integers(0, 64))]}}
     header |= draw(st.dictionaries(st.text(max_size=5), JSON, max_size=1))
     encoded = json.dumps(header).encode()
     weights = struct.pack("<Q", len(encoded)) + encoded + bytes(draw(st.integers(0, 64)))

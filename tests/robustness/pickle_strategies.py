@@ -12,9 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 NAMES = (
-    "state_dict model config audio _modules _parameters _buffers upsample stride embedding.weight convinv.0.conv.weight "
-    "WN.0.start.weight decoder.attention_rnn.weight_ih decoder.attention_layer.v.weight hop_length sampling_rate "
-    "n_flows max_decoder_steps gate_threshold WN_config attention_norm decoder.stopnet.1.linear_layer.weight"
+    "state_dict model config audio _modules _parameters _buffers upsample stride hop_length sampling_rate n_flows "
+    "max_decoder_steps gate_threshold WN_config attention_norm embedding.weight convinv.0.conv.weight "
+    "WN.0.start.weight decoder.attention_rnn.weight_ih decoder.attention_layer.v.weight "
+    "decoder.stopnet.1.linear_layer.weight"
 ).split()
 CLASSES = (
     b"ccollections\nOrderedDict\n",

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import random
-import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -15,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 
-import tacoglow
 from tacoglow.cli.convert import convert
 from tacoglow.models import CheckpointError, load_tacotron2, load_waveglow
 from tacoglow.tests.conftest import TinyCheckpoints
@@ -134,26 +130,3 @@ def test_damaged_description_loads_the_saved_model_or_is_rejected(
             got = load_tacotron2(path)
             assert (got.config, got.audio) == (expected.config, expected.audio)
         tried("damaged descriptions")
-
-
-@pytest.mark.slow
-def test_coverage_guided_fuzzing_finds_nothing(files: dict[str, Path], tmp_path: Path, tried: Tried) -> None:
-    """atheris keeps the inputs that reach new code, and mutates them further. Skipped if it is not installed."""
-    if importlib.util.find_spec("atheris") is None:
-        pytest.skip("atheris is not installed: pip install tacoglow[fuzz]")
-    with zipfile.ZipFile(files["pickled"]) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-        (tmp_path / "corpus").mkdir()
-        (tmp_path / "corpus" / "pickled").write_bytes(archive.read(name))
-    script = Path(tacoglow.__file__).parent / "tests" / "robustness" / "fuzz_pickles.py"
-    runs = 50_000
-    done = subprocess.run(
-        [sys.executable, script, f"-atheris_runs={runs}", "-timeout=10", "-rss_limit_mb=4096", "-seed=1", "corpus"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for _ in range(runs):
-        tried("coverage-guided pickles")
