@@ -655,7 +655,7 @@ class TestExport:
         (checkpoints / "voice/stale").touch()
         for output in ("empty", "voice"):
             assert run("export-onnx", *CONFIG, "-o", output).code == 0
-            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + 2  # the manifest and the text tables
+            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + 2  # manifest, text tables
         assert not list(checkpoints.glob(".*"))
 
     def test_default_name_without_a_voice_file(self, run: Run, checkpoints: Path) -> None:
