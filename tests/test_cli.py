@@ -289,7 +289,7 @@ DAMAGES: dict[str, tuple[Damage, tuple[str, ...]]] = {
 def test_damaged_bundles_are_rejected(run: Run, workdir: Path, damage: Damage, parts: tuple[str, ...]) -> None:
     damage(workdir / "voice")
     with unchanged(workdir):
-        assert_rejected(run("trt-infer", "voice", TEXT, "-o", "hello.wav"), *parts)
+        assert_rejected(run("trt-infer", "voice", TEXT, "-o", "hello.wav", "--denoise", "0.1"), *parts)
 
 
 @pytest.mark.parametrize("damage", ["waveglow cut", "graph missing", "manifest cut", "newer format"])
@@ -634,7 +634,7 @@ class TestExport:
             words = [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)]
             assert [word for word in words if word in ("written:", "checked")] == ["written:", "checked"]
         assert sorted(path.name for path in (checkpoints / "voice").iterdir()) == sorted(
-            [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json"]
+            [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json", "text_tables.json"]
         )
         assert not list(checkpoints.glob(".*"))
         assert "trt-infer voice" in outcome.last
@@ -655,7 +655,7 @@ class TestExport:
         (checkpoints / "voice/stale").touch()
         for output in ("empty", "voice"):
             assert run("export-onnx", *CONFIG, "-o", output).code == 0
-            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + 1
+            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + 2  # manifest, text tables
         assert not list(checkpoints.glob(".*"))
 
     def test_default_name_without_a_voice_file(self, run: Run, checkpoints: Path) -> None:
