@@ -5,7 +5,7 @@ TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
 CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format slow engines builds gpu clean
+.PHONY: demo test lint format slow fuzz engines builds gpu clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -42,6 +42,14 @@ gpu: $(VENV)/test.ready
 # Runs the slow tests, some minutes each: intelligibility, and export at NVIDIA's published dimensions.
 slow: $(VENV)/test.ready $(TRITON_VENV)/ready
 	$(BIN)/python -m pytest -m slow
+
+# Tries drawn hostile files for an hour (MINUTES) and says how many; then ten minutes of atheris, where it has a wheel.
+MINUTES ?= 60
+fuzz: $(VENV)/test.ready
+	$(BIN)/python -m tacoglow.tests.robustness.fuzz --minutes $(MINUTES)
+	if $(BIN)/python -m pip install --quiet --only-binary :all: atheris; then mkdir -p build/corpus && \
+	    $(BIN)/python -m tacoglow.tests.robustness.fuzz pickles --atheris -max_total_time=600 -timeout=10 \
+	    build/corpus tests/robustness/hostile_pickles; fi
 
 # Compiles every graph of the demo voice, and of a voice of NVIDIA's dimensions, with a real TensorRT builder.
 engines: $(VENV)/test.ready

@@ -99,19 +99,21 @@ def infer(
     from ..runtime.options import SpeechOptions
 
     _check_options(text, input_file, list_format, strict, resume, stream, raw, plot, as_json)
-    if vocoder_only is not None and (text is not None or input_file is not None or stream or plot or as_json):
-        raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
     outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw)
     check_outputs_apart(outputs, bundle, [] if input_file is None else [input_file])
     if resume and not outputs.is_folder:
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
-    count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
-    spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
-    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
     if vocoder_only is not None:
-        _vocode(synthesizer, vocoder_only, seed, options, outputs)
+        if text is not None or input_file is not None or stream or plot is not None or as_json:
+            raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
+        if options != SpeechOptions(sigma, denoise):
+            raise RequestError("--vocoder-only: decodes nothing; give --sigma and --denoise alone")
+        _vocode(_load(bundle, backend, device, threads, engines, decoder), vocoder_only, outputs, seed, options)
         return
+    count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
+    spoken_text = _text(text) if input_file is None else ""
+    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
     if input_file is None:
         skipped: list[dict[str, Any]] = []
         reports = _speak_text(synthesizer, spoken_text, seed, options, outputs, stream)
@@ -129,6 +131,13 @@ def infer(
         print(json.dumps({"backend": synthesizer.backend.name, "utterances": reports, **lists}, indent=1))
     if code:
         raise typer.Exit(code)
+
+
+def _vocode(synthesizer: Synthesizer, mel_file: Path, outputs: Outputs, seed: int, options: SpeechOptions) -> None:
+    from .mel_file import read_mel
+    from .reports import save_audio
+
+    save_audio(synthesizer, synthesizer.vocode(read_mel(mel_file), seed, options), outputs, "", options)
 
 
 def _check_options(
@@ -214,13 +223,6 @@ def _speak_text(
     with completed_at_interrupt(_open_output(synthesizer, outputs)) as sink:
         sink.write_all(segments)
     return []
-
-
-def _vocode(synthesizer: Synthesizer, mel_file: Path, seed: int, options: SpeechOptions, outputs: Outputs) -> None:
-    from .mel_file import read_mel
-    from .reports import save_audio
-
-    save_audio(synthesizer, synthesizer.vocode(read_mel(mel_file), seed, options), outputs, "", options)
 
 
 def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bool) -> None:

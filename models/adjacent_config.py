@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError
+from .file_parts import FilePart, tar_member
 from .safetensors_format import read_json
 
 NEMO_CONFIG = "model_config.yaml"  # in a .nemo file, and what unpacking it leaves next to the weights
 YAML_NAMES = (NEMO_CONFIG, "hyperparams.yaml", "config.yaml", "config.yml")
-MAX_BYTES = 1 << 20  # a published configuration has a few kilobytes
+MAX_BYTES = 1 << 16  # of YAML, which takes seconds beyond; a published configuration has a few kilobytes
 
 
 def read_adjacent_config(path: Path) -> Mapping[str, Any]:
@@ -38,14 +39,12 @@ def read_adjacent_config(path: Path) -> Mapping[str, Any]:
 def _nemo_config(path: Path) -> bytes | None:
     """The configuration inside a .nemo file, None if it is not one."""
     try:
-        with tarfile.open(path, mode="r:") as tar:
-            for member in tar:
-                if Path(member.name).name == NEMO_CONFIG and member.isreg() and member.size <= MAX_BYTES:
-                    file = tar.extractfile(member)
-                    return None if file is None else file.read()
+        with path.open("rb", buffering=0) as raw:
+            file = FilePart(raw)
+            place = tar_member(file, NEMO_CONFIG)
+            return file.part(*place).read() if place is not None and place[1] <= MAX_BYTES else None
     except (tarfile.TarError, OSError, EOFError, ValueError):
-        pass
-    return None
+        return None
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -63,7 +62,10 @@ def _parse_yaml(content: bytes, path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{path.name}: reading YAML needs PyYAML: pip install pyyaml") from error
 
     class DataLoader(yaml.SafeLoader):  # type: ignore[misc, name-defined, unused-ignore]
-        """Reads tagged nodes as what they are without their tags."""
+        """Reads tagged nodes as what they are without their tags, and ignores merge keys, which can multiply."""
+
+        def flatten_mapping(self, node: Any) -> None:
+            """Leave the mapping as it is."""
 
     def untagged(loader: Any, suffix: str, node: Any) -> Any:
         if isinstance(node, yaml.MappingNode):

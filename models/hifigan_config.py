@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from .errors import CheckpointError
+from .errors import CheckpointError, shown
 
 EDGE_KERNEL = 7  # of the first and the last convolution, in every published generator
 LARGEST = 4096  # of every number in a plan: far beyond any generator, and too small to exhaust memory
@@ -104,25 +104,23 @@ def _convert(value: Any, default: Any, name: str) -> Any:
     """Convert lists to tuples, and check that the types are those of the default."""
     if isinstance(default, tuple):
         if not isinstance(value, (list, tuple)):
-            raise CheckpointError(f"{name} should be a list, got {value!r}")
+            raise CheckpointError(f"{name} should be a list, got {shown(value)}")
         return tuple(_convert(item, default[0], name) for item in value)
     if type(value) is not type(default):
-        raise CheckpointError(f"{name} should be of type {type(default).__name__}, got {value!r}")
+        raise CheckpointError(f"{name} should be of type {type(default).__name__}, got {shown(value)}")
     return value
 
 
 def _check_plan(config: HiFiGANConfig) -> None:
     for entry in fields(config):
         if any(not 1 <= number <= LARGEST for number in _numbers(getattr(config, entry.name))):
-            raise CheckpointError(
-                f"hifigan config: {entry.name}: expected numbers from 1 to {LARGEST}, got {getattr(config, entry.name)}"
-            )
+            raise CheckpointError(f"hifigan config: {entry.name}: expected numbers from 1 to {LARGEST}")
     if config.resblock not in (1, 2):
         raise CheckpointError(f"hifigan config: resblock should be 1 or 2, got {config.resblock}")
     if config.padding_mode not in get_args(PaddingMode):
         raise CheckpointError(
             f"hifigan config: padding_mode should be one of {', '.join(get_args(PaddingMode))}, "
-            f"got {config.padding_mode!r}"
+            f"got {shown(config.padding_mode)}"
         )
     rates, kernels = config.upsample_rates, config.upsample_kernel_sizes
     if not rates or len(rates) != len(kernels):

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CheckpointError
 from . import coqui, hifigan, nemo, tacotron2, waveglow
 from .layout import Layout
-from .state import find_state
+from .state import find_state, is_small
 
 
 def recognize(content: Any, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout:
@@ -22,11 +22,16 @@ def recognize(content: Any, read_adjacent_config: Callable[[], Mapping[str, Any]
     folder, empty if missing; called by families that store one there.
     """
     state = find_state(content)
+
+    def read_small_config() -> Mapping[str, Any]:
+        config = read_adjacent_config()
+        return config if is_small(config) else {}
+
     # HiFi-GAN, NeMo and Coqui come first, because their names include some of NVIDIA's.
     layout = (
-        hifigan.read(state, read_adjacent_config)
+        hifigan.read(state, read_small_config)
         or nemo.read(state)
-        or coqui.read(state, read_adjacent_config)
+        or coqui.read(state, read_small_config)
         or tacotron2.read(state)
         or waveglow.read(state)
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from .hifigan_generator import LN10, Generator, affine_mel, audio, convert_weights, plan, section
 from .layout import ConvertWeights
 from .state import State
@@ -52,13 +52,13 @@ def _mel_conversion(settings: Mapping[str, Any]) -> ConvertWeights:
             )
     bases = {"np.log": 1.0, "np.log10": LN10}
     if settings["log_func"] not in bases:
-        raise CheckpointError(f"audio.log_func: expected one of {', '.join(bases)}, got {settings['log_func']!r}")
+        raise CheckpointError(f"audio.log_func: expected one of {', '.join(bases)}, got {shown(settings['log_func'])}")
     scale, shift = _number(settings, "spec_gain") / bases[settings["log_func"]], 0.0
     if settings["signal_norm"]:
         if settings.get("stats_path"):
             raise CheckpointError(
-                f"audio.stats_path: expected null, got {settings['stats_path']!r}: the statistics are in another file, "
-                "which is not read"
+                f"audio.stats_path: expected null, got {shown(settings['stats_path'])}: the statistics are in another "
+                "file, which is not read"
             )
         if settings.get("clip_norm", True):
             raise CheckpointError(
@@ -80,5 +80,5 @@ def _mel_conversion(settings: Mapping[str, Any]) -> ConvertWeights:
 def _number(settings: Mapping[str, Any], name: str) -> float:
     value = settings.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value:
-        raise CheckpointError(f"audio.{name}: expected a number other than 0, got {value!r}")
+        raise CheckpointError(f"audio.{name}: expected a number other than 0, got {shown(value)}")
     return float(value)

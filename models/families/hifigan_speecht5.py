@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, shown
 from .hifigan_generator import LN10, Generator, affine_mel, audio, plan
 from .state import State
 
@@ -22,7 +22,7 @@ def read(state: State, adjacent_config: Mapping[str, Any]) -> Generator | None:
         return None
     slope = adjacent_config.get("leaky_relu_slope", 0.1)
     if slope != 0.1:
-        raise CheckpointError(f"leaky_relu_slope: expected 0.1, got {slope!r}")
+        raise CheckpointError(f"leaky_relu_slope: expected 0.1, got {shown(slope)}")
     names = {name: name.replace("upsampler.", "ups.") for name in state.tensors}
     # SpeechT5's feature extractor: its config.json states the sampling rate alone.
     settings = {"n_fft": 1024, "win_length": 1024, "fmin": 80.0, "fmax": 7600.0, **adjacent_config}

@@ -12,6 +12,8 @@ from ..pickles import Placeholder, TensorRecord
 
 # Keys under which training scripts store the weights; ParallelWaveGAN nests two of them.
 _PLACES = ("state_dict", "model", "model_state_dict", "generator", "gen_ema", ("model", "generator"))
+_MAX_ENTRIES = 10_000  # of a setting at the top level, all levels and repetitions counted
+_MAX_DEPTH = 50  # levels of such a setting
 _MAX_NAME = 1_000  # characters of a tensor's full name
 _MAX_TENSORS = 10_000  # and modules; a published WaveGlow has 1,216, but a pickled module may contain itself
 
@@ -48,8 +50,24 @@ def find_state(content: Any) -> State:
         else:
             continue
         around = content if isinstance(content, Mapping) and place is not content else {}
-        return _state(named, around, pickled)
+        if not is_small(around.get("config")):
+            raise CheckpointError(f"its config has over {_MAX_ENTRIES:,} entries or {_MAX_DEPTH} levels")
+        return _state(named, {key: value if is_small(value) else None for key, value in around.items()}, pickled)
     raise CheckpointError(f"no weights found: expected a state_dict or a model, got {_outline(content)}")
+
+
+def is_small(value: Any) -> bool:
+    """True if settings are small enough to be copied and compared: a list that contains itself twice is not."""
+    waiting, entries = [(value, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        if isinstance(part, (Mapping, list, tuple, set, frozenset)):
+            entries += len(part)
+            if entries > _MAX_ENTRIES or depth > _MAX_DEPTH:
+                return False
+            items = part.values() if isinstance(part, Mapping) else part
+            waiting += [(item, depth + 1) for item in items]
+    return True
 
 
 def _look_up(content: Any, place: str | tuple[str, ...]) -> Any:

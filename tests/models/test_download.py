@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ import pytest
 from tacoglow.models import download, load_tacotron2, load_waveglow
 from tacoglow.models.download import cache_folder, fetch_pretrained, published_url
 from tacoglow.models.errors import DownloadError
+
+pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.models.download.UnverifiedDownloadWarning")
 
 
 def send_headers(handler: BaseHTTPRequestHandler, length: int) -> None:
@@ -138,6 +141,39 @@ class TestComplete:
         assert "nvidia_tacotron2pyt_fp32_20190427" in captured.err
         fetch_pretrained("tacotron2", force=True, progress=False)
         assert capfd.readouterr() == ("", "")
+
+
+class TestVerification:
+    """The published files' SHA-256 are not known, so tests put one into the slot."""
+
+    def test_unknown_file_is_used_with_a_warning_that_states_its_digest(self, registry: Any) -> None:
+        body = registry.files[f"/v2/models/nvidia/{download.PUBLISHED['waveglow', 'fp32']}"]
+        with pytest.warns(download.UnverifiedDownloadWarning, match=hashlib.sha256(body).hexdigest()) as caught:
+            fetch_pretrained("waveglow", progress=False)
+        assert "nothing shows that this is the file that NVIDIA published" in str(caught[0].message)
+
+    @pytest.mark.filterwarnings("error")
+    def test_known_file_is_used_without_a_warning(self, registry: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        body = registry.files[f"/v2/models/nvidia/{download.PUBLISHED['waveglow', 'fp32']}"]
+        monkeypatch.setitem(download.SHA256, ("waveglow", "fp32"), hashlib.sha256(body).hexdigest())
+        assert fetch_pretrained("waveglow", progress=False).read_bytes() == body
+
+    def test_other_file_is_rejected(self, registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(download.SHA256, ("waveglow", "fp32"), "0" * 64)
+        with pytest.raises(DownloadError, match=f"not the published file: expected SHA-256 {'0' * 64}, got [0-9a-f]"):
+            fetch_pretrained("waveglow", progress=False)
+        assert files_in(tmp_path) == []
+
+    @pytest.mark.parametrize("respond", [None, send_chunked, send_without_length])
+    def test_answer_beyond_the_largest_size_is_cut_off(
+        self, registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, respond: Any
+    ) -> None:
+        monkeypatch.setattr(download, "LARGEST", 1000)
+        if respond:
+            registry.respond = respond
+        with pytest.raises(DownloadError, match="longer than 0 GiB, which no checkpoint is"):
+            fetch_pretrained("waveglow", progress=False)
+        assert files_in(tmp_path) == []
 
 
 class TestFailures:

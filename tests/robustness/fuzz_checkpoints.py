@@ -17,7 +17,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tacoglow.models import CheckpointError, load_tacotron2, load_waveglow
+from tacoglow.models import CheckpointError, load_hifigan, load_tacotron2, load_waveglow
 from tacoglow.models.archives import LEGACY_MAGIC, NEMO_WEIGHTS
 from tacoglow.tests.conftest import TACOTRON2, WAVEGLOW
 from tacoglow.tests.robustness.pickle_strategies import NUMBERS, PICKLES, few_tensors, models
@@ -132,7 +132,7 @@ def try_one(case: tuple[bytes, bytes]) -> None:
     path.write_bytes(data)
     if description:
         path.with_suffix(".json").write_bytes(description)
-    load = load_waveglow if b"convinv" in data else load_tacotron2
+    load = load_waveglow if b"convinv" in data else load_hifigan if b"conv_pre" in data else load_tacotron2
     with suppress(CheckpointError):
         try:
             load(path)

@@ -15,6 +15,7 @@ NAMES = (
     "state_dict model config audio _modules _parameters _buffers upsample stride hop_length sampling_rate n_flows "
     "max_decoder_steps gate_threshold WN_config attention_norm embedding.weight convinv.0.conv.weight "
     "WN.0.start.weight decoder.attention_rnn.weight_ih decoder.attention_layer.v.weight "
+    "generator train_setup generator_model_params upsample_rates resblock_dilation_sizes conv_pre.weight ups.0.weight "
     "decoder.stopnet.1.linear_layer.weight"
 ).split()
 CLASSES = (
