@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import print_status
+from .options import Force, print_status
 
 if TYPE_CHECKING:
     from ..models import Tacotron2, Vocoder
@@ -26,6 +27,7 @@ def convert(
             min=1, help="Samples per frame, if the WaveGlow does not state them.", show_default="as published"
         ),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write checkpoints of any family as safetensors and JSON, which every command accepts in their place."""
     from ..export.errors import ExportError
@@ -34,6 +36,9 @@ def convert(
     if tacotron2 is None and waveglow is None and hifigan is None:
         raise ExportError("give at least one of --tacotron2 T.pt, --waveglow W.pt and --hifigan G.pt")
     check_writable(output, "-o", is_folder=True)
+    given = {"tacotron2": tacotron2, "waveglow": waveglow, "hifigan": hifigan}
+    if not force:
+        _check_replaceable(output, [name for name, path in given.items() if path is not None])
     from ..export.folders import created_directory
     from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 
@@ -48,6 +53,32 @@ def convert(
             if model is not None:
                 print_status(f"{name:13} {model.family}")
                 print_status(f"{_write(model, name, output)}: written; give it as --{name}")
+
+
+def _check_replaceable(folder: Path, names: list[str]) -> None:
+    """Raise ExportError if the folder contains files of these names that convert has not written."""
+    from ..export.errors import ExportError
+    from ..models.safetensors_format import SUFFIX
+
+    for name in names:
+        weights, description = folder / f"{name}{SUFFIX}", folder / f"{name}.json"
+        existing = [path for path in (weights, description) if path.exists() or path.is_symlink()]
+        if existing and not _is_description(description):
+            raise ExportError(
+                f"{existing[0]}: exists but was not written by tacoglow convert; choose another folder with -o, or "
+                "replace it with --force"
+            )
+
+
+def _is_description(path: Path) -> bool:
+    """True if the file is a description that convert wrote; it is small, so a large file is not one."""
+    from ..models.safetensors_format import FORMAT
+
+    try:
+        content = json.loads(path.read_bytes()) if path.stat().st_size < 1 << 20 else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def _write(model: Tacotron2 | Vocoder, name: str, folder: Path) -> Path:

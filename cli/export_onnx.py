@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import PrecisionChoice, Published, find_checkpoints, print_status
+from .options import Force, PrecisionChoice, Published, find_checkpoints, print_status
 
 if TYPE_CHECKING:
     from ..export.voice import VoiceFile
@@ -43,14 +43,17 @@ def export_onnx(
     max_frames: Annotated[
         Optional[int], typer.Option(min=1, help="Most frames per utterance.", show_default="the checkpoint's")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Export a Tacotron 2 and a WaveGlow or HiFi-GAN as a bundle of ONNX graphs, and check it against PyTorch."""
+    from ..export.folders import check_replaceable
     from ..export.voice import VoiceFile, read_voice_file, with_text_options
 
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     voice_path = config or checkpoints.voice
     voice: VoiceFile = VoiceFile(name=checkpoints.tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
     voice = with_text_options(voice, symbols, cleaners)
+    check_replaceable(output, force)
     start = time.perf_counter()
     print_status("loading PyTorch and the checkpoints")
     from ..export.bundle import Limits
@@ -63,6 +66,7 @@ def export_onnx(
         voice,
         Limits(max_batch, max_tokens, max_frames),
         print_status,
+        force,
     )
     assert manifest.parity is not None
     stop = manifest.parity.stop_frames

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .options import Published, find_checkpoints, print_status
+from .options import Force, Published, find_checkpoints, print_status
 
 
 def export_torchscript(
@@ -20,6 +20,7 @@ def export_torchscript(
     pretrained: Annotated[
         Optional[Published], typer.Option(help="The bundle was exported from published checkpoints.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Add TorchScript modules of the bundle's graphs, for LibTorch and the C++ runtime, checked against PyTorch."""
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
@@ -30,7 +31,7 @@ def export_torchscript(
     print_status("loading PyTorch and the checkpoints")
     from ..export.torchscript import export_torchscript as export
 
-    manifest = export(*checkpoints.load(hop_length), bundle, print_status)
+    manifest = export(*checkpoints.load(hop_length), bundle, print_status, force)
     assert manifest.torchscript is not None
     assert manifest.torchscript.parity is not None
     stop = manifest.torchscript.parity.stop_frames

@@ -9,7 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..runtime.serving import DEFAULT_MODEL
-from .options import print_status
+from .options import Force, print_status
 
 
 class BackendChoice(str, Enum):
@@ -43,6 +43,14 @@ def export_triton(
     max_queue: Annotated[int, typer.Option(min=1, help="Queue length; further requests are rejected.")] = 256,
     streams: Annotated[int, typer.Option(min=1, help="Concurrent streams per instance.")] = 4,
     max_characters: Annotated[int, typer.Option(min=1, help="Longest accepted text, in characters.")] = 5_000,
+    max_retries: Annotated[int, typer.Option(min=0, max=100, help="Most retries of a request.")] = 3,
+    max_frames: Annotated[
+        Optional[int], typer.Option(min=1, help="Most frames of an utterance.", show_default="the bundle's limit")
+    ] = None,
+    max_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Longest computation for a request; it is then abandoned.")
+    ] = 300.0,
+    force: Force = False,
 ) -> None:
     """Write a model repository that NVIDIA Triton loads unchanged: complete speech, streams, and the plain graphs."""
     from ..export.triton.configs import ServingOptions
@@ -58,8 +66,11 @@ def export_triton(
         max_queue,
         streams,
         max_characters,
+        max_retries,
+        max_frames or 0,
+        max_seconds,
     )
-    models = export(bundle, output, name, model_version, options)
+    models = export(bundle, output, name, model_version, options, force)
     print_status(f"{output}: {', '.join(models)}, version {model_version}")
     print_status(
         f"next: tritonserver --model-repository {output}, with tacoglow installed in its Python (docs/serving.md)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import Engines
+from .terminal import escape_control
 
 if TYPE_CHECKING:
     from ..runtime.backends.tensorrt.cache import Entry
@@ -35,7 +36,8 @@ def inspect(
     if as_json:
         print(json.dumps(_as_json(manifest, sizes, entries), indent=1))
         return
-    console = Console()
+    # Names and keys of a bundle are text: neither markup nor control characters in them have an effect.
+    console = Console(markup=False, emoji=False)
     console.print(_facts(manifest))
     console.print(_graphs(manifest, sizes))
     if scripts:
@@ -66,7 +68,6 @@ def _as_json(manifest: Manifest, sizes: dict[str, int], entries: list[Entry]) ->
 
 
 def _facts(manifest: Manifest) -> object:
-    from rich.markup import escape
     from rich.table import Table
 
     audio, decoder, vocoder = manifest.audio, manifest.decoder, manifest.vocoder
@@ -88,9 +89,9 @@ def _facts(manifest: Manifest) -> object:
         "limits": limits + "   (B batch, T tokens, F frames, S samples)",
     }
     for label, value in rows.items():
-        table.add_row(label, escape(value))
+        table.add_row(label, escape_control(value))
     for label, value in manifest.voice.provenance.items():
-        table.add_row(f"from: {label}", escape(value))
+        table.add_row(escape_control(f"from: {label}"), escape_control(value))
     return table
 
 
@@ -99,7 +100,7 @@ def _graphs(manifest: Manifest, sizes: dict[str, int]) -> object:
 
     table = Table("graph", "inputs", "outputs", "MB")
     for name, graph in manifest.graphs.items():
-        table.add_row(name, _tensors(graph.inputs), _tensors(graph.outputs), f"{sizes[name] / 1e6:.1f}")
+        table.add_row(escape_control(name), _tensors(graph.inputs), _tensors(graph.outputs), f"{sizes[name] / 1e6:.1f}")
     return table
 
 
@@ -107,7 +108,7 @@ def _tensors(tensors: tuple[TensorSpec, ...]) -> str:
     lines = []
     for tensor in tensors:
         dtype = "" if tensor.dtype == "float32" else f" {tensor.dtype}"
-        lines.append(f"{tensor.name} \\[{', '.join(map(str, tensor.shape))}]{dtype}")
+        lines.append(f"{escape_control(tensor.name)} [{', '.join(map(str, tensor.shape))}]{dtype}")
     return "\n".join(lines)
 
 
@@ -118,7 +119,6 @@ def _is_built_from(entry: Entry, manifest: Manifest) -> bool:
 
 
 def _engines(entries: list[Entry]) -> object:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("engine", "GPU", "built by", "limits", "MB", "state")
@@ -127,13 +127,13 @@ def _engines(entries: list[Entry]) -> object:
         assert key is not None
         target = key.target
         table.add_row(
-            entry.path.name,
-            escape(
+            escape_control(entry.path.name),
+            escape_control(
                 f"{target.gpu or 'any GPU of'} {target.capability}"
                 + (" and later" if key.options.hardware_compatible else "")
             ),
-            f"{key.tensorrt} {key.tensorrt_version}",
-            ", ".join(f"{letter} {span.min}-{span.max}" for letter, span in key.profile.items()),
+            escape_control(f"{key.tensorrt} {key.tensorrt_version}"),
+            escape_control(", ".join(f"{letter} {span.min}-{span.max}" for letter, span in key.profile.items())),
             f"{entry.nbytes / 1e6:.1f}",
             entry.state,
         )
@@ -147,7 +147,9 @@ def _parity(manifest: Manifest) -> object:
     table = Table("checked against PyTorch", "tensor", "largest error", "tolerance")
     for name, tensors in {**manifest.parity.graphs, "pipeline": manifest.parity.pipeline}.items():
         for tensor, entry in tensors.items():
-            table.add_row(name, tensor, f"{entry.max_abs_error:.1e}", f"{entry.tolerance:.1e}")
+            table.add_row(
+                escape_control(name), escape_control(tensor), f"{entry.max_abs_error:.1e}", f"{entry.tolerance:.1e}"
+            )
     expected, got = manifest.parity.stop_frames
     table.add_row("pipeline", "stop frame", f"{got} (PyTorch {expected})", "")
     return table

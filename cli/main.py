@@ -1,7 +1,7 @@
 """Dispatches `tacoglow COMMAND`, `export-onnx` and `trt-infer`.
 
 Each command is a module of this package, named after the command and imported only when the command is called. User
-errors are printed here in one line, with exit code 2.
+errors are printed here in one line, with exit code 2 (failures.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any, NoReturn, TextIO, cast
 import typer
 
 from .. import __version__
+from .failures import explain
 from .interrupt import EXIT_CODE, ending_promptly
+from .terminal import escape_control
 
 COMMANDS = (
     "export-onnx",
@@ -130,15 +132,11 @@ def _run(app: typer.Typer) -> None:
     except typer.Abort:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_CODE)
-    except (ValueError, OSError) as error:
-        if debug:
+    except Exception as error:
+        line = None if debug else explain(error)
+        if line is None:
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if debug or (error.name or "").startswith("tacoglow"):
-            raise
-        print(f"error: {error.name} is not installed; see: tacoglow doctor", file=sys.stderr)
+        print(f"error: {escape_control(line)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -147,15 +145,9 @@ def _reject_usage(error: typer.BadParameter) -> NoReturn:
         error.show()  # prints the help
     else:
         command = error.ctx.command_path if error.ctx else sys.argv[0]
-        print(f"error: {_one_line(error)}; see: {command} --help", file=sys.stderr)
+        line = " ".join(error.format_message().rstrip(".").split())
+        print(f"error: {escape_control(line)}; see: {command} --help", file=sys.stderr)
     sys.exit(2)
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    message = error.format_message().rstrip(".") if isinstance(error, _UsageError) else str(error)
-    return " ".join(message.split())
 
 
 def _show_warning(
@@ -166,4 +158,4 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {escape_control(str(message))}", file=sys.stderr)

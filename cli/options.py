@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from .terminal import escape_control
+
 if TYPE_CHECKING:
     from ..models import Tacotron2, Vocoder
 
@@ -53,6 +55,10 @@ AttentionStop = Annotated[
 ]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Write into a folder of other files, and replace files of the same names in it."),
+]
 DecoderOption = Annotated[
     DecoderChoice,
     typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
@@ -61,8 +67,8 @@ Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cach
 
 
 def print_status(line: str) -> None:
-    """Print a line to standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line to standard error, with control characters escaped."""
+    print(escape_control(line), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

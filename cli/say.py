@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +11,14 @@ import typer
 
 from ..runtime.serving import DEFAULT_MODEL
 from .interrupt import completed_at_interrupt
-from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, WavOption
+from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, WavOption, print_status
 
 if TYPE_CHECKING:
     from ..runtime.serving.contract import Response
     from ..runtime.vocoder import Samples
     from .outputs import Outputs
+
+WARNING_CHARACTERS_MAX = 1000  # of a server's warning
 
 
 def say(
@@ -40,6 +41,7 @@ def say(
     raw: Raw = False,
     wav: WavOption = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server's next response.")] = 60.0,
+    max_seconds: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the complete speech.")] = 600.0,
 ) -> None:
     """Synthesize TEXT on a Triton server."""
     from ..runtime.errors import RequestError
@@ -51,7 +53,7 @@ def say(
 
     Noise(seed)
     options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
-    request, client = SpeechRequest(text, seed, options), connect(url, timeout)
+    request, client = SpeechRequest(text, seed, options), connect(url, timeout, max_seconds)
     if raw and not stream:
         raise RequestError("--raw: needs --stream")
     outputs = plan_outputs(output, None, False, stream, None, wav, raw)
@@ -64,7 +66,7 @@ def say(
     _report(response)
     audio = Audio(response.samples, response.sampling_rate, ())
     audio.save(output, outputs.wav_format, outputs.audio_format)
-    print(f"{output}: {audio.seconds:.2f} s of audio", file=sys.stderr)
+    print_status(f"{output}: {audio.seconds:.2f} s of audio")
 
 
 def _write_stream(responses: Iterator[Response], outputs: Outputs) -> None:
@@ -84,6 +86,6 @@ def _write_stream(responses: Iterator[Response], outputs: Outputs) -> None:
 
 def _report(response: Response) -> None:
     if response.warning:
-        print(f"warning: {response.warning}", file=sys.stderr)
+        print_status(f"warning: {response.warning[:WARNING_CHARACTERS_MAX]}")
     if response.stop_reason == "frame_limit":
-        print("warning: the gate did not fire before the frame limit: the speech may be cut off", file=sys.stderr)
+        print_status("warning: the gate did not fire before the frame limit: the speech may be cut off")

@@ -14,6 +14,7 @@ from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
 from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
 from ..runtime.manifest import (
+    COUNT_MAX,
     FORMAT_MINOR,
     FORMAT_VERSION,
     DecoderSettings,
@@ -47,8 +48,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("batch", "tokens", "frames"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ExportError(f"limit max-{name}: expected at least 1, got {value}")
+            if value is not None and not 1 <= value <= COUNT_MAX:
+                raise ExportError(f"limit max-{name}: expected 1 to {COUNT_MAX}, got {value}")
 
 
 Progress = Callable[[str], None]
@@ -62,11 +63,13 @@ def export_onnx(
     voice: VoiceFile | None = None,
     limits: Limits | None = None,
     progress: Progress = lambda line: None,
+    force: bool = False,
 ) -> Manifest:
     """Export two loaded models as a bundle, and return its manifest.
 
-    An existing bundle is replaced when the new one is complete. progress is called with one line per graph written and
-    one per graph compared.
+    An existing bundle is replaced when the new one is complete; other files in its folder stay. force: also accept a
+    folder that is not a bundle, and replace files of the same names in it. progress is called with one line per graph
+    written and one per graph compared.
     Raises ExportError if the models do not match each other, if the exported graphs differ from them, or if the bundle
     cannot be written.
     """
@@ -82,7 +85,7 @@ def export_onnx(
         ) from error
     graphs = build_graphs(tacotron2, vocoder, denoiser, precision)
     frames, context = _frame_limit(limits, tacotron2), vocoder.stream_context_frames
-    with atomic_directory(Path(bundle)) as folder:
+    with atomic_directory(Path(bundle), force) as folder:
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             format_minor=FORMAT_MINOR,
@@ -133,8 +136,10 @@ def _vocoder_settings(vocoder: Vocoder, voice: VoiceFile) -> VocoderSettings:
 
 def _frame_limit(limits: Limits, tacotron2: Tacotron2) -> int:
     frames, step = limits.frames or tacotron2.config.max_frames, tacotron2.config.n_frames_per_step
-    if frames < step:
-        raise ExportError(f"limit max-frames: expected at least {step}, the frames of one decoder step, got {frames}")
+    if not step <= frames <= COUNT_MAX:
+        raise ExportError(
+            f"limit max-frames: expected {step}, the frames of one decoder step, to {COUNT_MAX}, got {frames}"
+        )
     return frames - frames % step
 
 

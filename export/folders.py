@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..runtime.bundle import MANIFEST_NAME
+from ..runtime.bundle import MANIFEST_NAME, find_bundle_files
+from ..runtime.files import exchange
 from .errors import ExportError
 
 # A temporary folder contains these two, so that the lock is not renamed with the content.
@@ -20,20 +22,40 @@ LOCK = "lock"  # locked for as long as the process that created the folder needs
 
 
 @contextmanager
-def atomic_directory(bundle: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder, which replaces `bundle` at the end and is removed if anything fails.
+def atomic_directory(bundle: Path, force: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary folder, whose content replaces that of the bundle at the end.
 
-    Raises ExportError if `bundle` exists but is not a bundle, or if an OSError occurs.
+    Only the files that the old bundle's manifest lists are replaced; all others stay. If `bundle` is a symbolic link,
+    the folder that it points to is replaced. If anything fails, the temporary folder is removed. force: accept a folder
+    that is not a bundle, and replace files of the same names in it.
+    Raises ExportError if `bundle` cannot be replaced (`check_replaceable`), or if an OSError occurs.
     """
     try:
-        _remove_stale_folders(bundle)
-        if bundle.exists() and not _is_replaceable(bundle):
-            raise ExportError(f"{bundle}: exists but is not a bundle; choose another folder with -o")
-        with created_directory(bundle.parent), temporary_directory(bundle, "new") as folder:
+        check_replaceable(bundle, force)
+        target = Path(os.path.realpath(bundle))
+        _remove_stale_folders(target)
+        with created_directory(target.parent), temporary_directory(target, "new") as folder:
             yield folder
-            _replace(folder, bundle)
+            _keep_other_files(target, folder, force)
+            _replace(folder, target)
     except OSError as error:
         raise ExportError(f"{bundle}: cannot be written: {_reason(error)}; choose another folder with -o") from error
+
+
+def check_replaceable(bundle: Path, force: bool = False) -> None:
+    """Raise ExportError if `bundle` is a file, a folder that is not a bundle and not empty, or the current folder.
+
+    The current folder is rejected because it would be replaced by a different folder of the same name.
+    """
+    target = Path(os.path.realpath(bundle))
+    if target.exists() and not target.is_dir():
+        raise ExportError(f"{bundle}: exists but is not a bundle; choose another folder with -o")
+    if target in (current := Path.cwd(), *current.parents):
+        raise ExportError(f"{bundle}: contains the current folder, so it cannot be replaced; choose another with -o")
+    if target.is_dir() and any(target.iterdir()) and find_bundle_files(target) is None and not force:
+        raise ExportError(
+            f"{bundle}: exists but is not a bundle; choose another folder with -o, or add the bundle to it with --force"
+        )
 
 
 @contextmanager
@@ -66,14 +88,48 @@ def temporary_directory(target: Path, kind: str) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _is_replaceable(bundle: Path) -> bool:
-    return bundle.is_dir() and ((bundle / MANIFEST_NAME).is_file() or not any(bundle.iterdir()))
+def _keep_other_files(bundle: Path, folder: Path, force: bool) -> None:
+    """Add to `folder` all files of `bundle` that are not the bundle's own, as hard links if possible."""
+    if not bundle.exists():
+        return
+    replaced = find_bundle_files(bundle) or frozenset()
+    shutil.copymode(bundle, folder)
+    for entry in list(bundle.iterdir()):
+        target = folder / entry.name
+        if entry.name in replaced and not entry.is_dir():
+            continue
+        if target.exists():
+            if force and not entry.is_dir():
+                continue
+            raise ExportError(
+                f"{entry}: would be replaced, but the bundle's manifest does not list it; move it, choose another "
+                "folder with -o, or replace it with --force"
+            )
+        if entry.is_symlink():
+            target.symlink_to(entry.readlink())
+        elif entry.is_dir():
+            shutil.copytree(entry, target, symlinks=True, copy_function=link_or_copy)
+        else:
+            link_or_copy(entry, target)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Create a hard link, or a copy on a file system without hard links."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _replace(folder: Path, bundle: Path) -> None:
-    """Rename folder to bundle; an old bundle is moved away first, because a rename only replaces empty folders."""
+    """Rename folder to bundle, in one step if the system can exchange two folders.
+
+    Otherwise an old bundle is moved away first, because a rename only replaces empty folders.
+    """
     if not bundle.exists():
         folder.rename(bundle)
+        return
+    if exchange(folder, bundle):
         return
     with temporary_directory(bundle, "old") as aside:
         aside.rmdir()

@@ -6,7 +6,6 @@ without this package's models and from C++ through LibTorch.
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +16,28 @@ import torch
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
+from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, list_bundle_files, load_manifest
 from ..runtime.manifest import GraphFile, Manifest, TorchScript
 from ..runtime.synthesizer import Synthesizer
 from .bundle import Progress
 from .errors import ExportError
-from .folders import atomic_directory
+from .folders import atomic_directory, link_or_copy
 from .graphs import Graph, build_graphs
 from .parity import ParityReference, measure_graphs, measure_parity
 from .to_onnx import TRACE_DIMS
 
 
 def export_torchscript(
-    tacotron2: Tacotron2, vocoder: Vocoder, bundle: str | Path, progress: Progress = lambda line: None
+    tacotron2: Tacotron2,
+    vocoder: Vocoder,
+    bundle: str | Path,
+    progress: Progress = lambda line: None,
+    force: bool = False,
 ) -> Manifest:
     """Add TorchScript modules to a bundle that export_onnx wrote from the same two models, in the bundle's precision.
 
-    The bundle is replaced atomically: it has all five modules, or none. progress is called with one line per graph
+    The bundle is replaced atomically: it has all five modules, or none. Other files in its folder stay; force:
+    replace those with the name of a module. progress is called with one line per graph
     written and one per graph compared.
     Raises BundleError if `bundle` is not a bundle, ExportError if it was exported from different models or if a module
     differs from them.
@@ -44,8 +48,9 @@ def export_torchscript(
     reference = ParityReference(tacotron2, vocoder, denoiser)
     graphs = build_graphs(tacotron2, vocoder, denoiser, manifest.precision)
     _check_same_models(bundle, manifest, graphs, reference)
-    with atomic_directory(bundle) as folder:
-        shutil.copytree(bundle, folder, dirs_exist_ok=True)
+    with atomic_directory(bundle, force) as folder:
+        for file in list_bundle_files(msgspec.structs.replace(manifest, torchscript=None)) - {MANIFEST_NAME}:
+            link_or_copy(bundle / file, folder / file)
         files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
         manifest = _write_manifest(folder, manifest, TorchScript(graphs=files))
         parity = measure_parity(Synthesizer.load(folder, "torchscript"), reference, _reporter(progress))

@@ -7,7 +7,6 @@ section works too), then from the checkpoints, then from NVIDIA's published defa
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import Any
 
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.manifest import AudioFormat, Text, Voice
+from ..runtime.manifest import COUNT_MAX, AudioFormat, Text, Voice
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
 from .errors import ExportError
@@ -31,6 +30,7 @@ DEFAULT_AUDIO: dict[str, float] = {
     "mel_fmax": 8000.0,  # Hz
 }
 DEFAULT_SIGMA = 0.6
+FILE_BYTES_MAX = 1 << 24  # of a voice file or a symbol file
 MOST_NAMED = 10  # symbols listed in one warning
 
 
@@ -51,7 +51,7 @@ def read_voice_file(path: Path) -> VoiceFile:
     """Read a voice file (JSON). Raises ExportError, which names the file and the invalid entry."""
     if not path.is_file():
         raise ExportError(f"{path}: no such voice file")
-    content = _parse_json(path.read_bytes(), path)
+    content = _parse_json(_read(path), path)
     if not isinstance(content, dict):
         raise ExportError(f"{path}: expected an object with 'audio' and 'text', got {type(content).__name__}")
     text = _section(content, "text", path)
@@ -85,7 +85,7 @@ def read_symbols(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         raise ExportError(f"{path}: no such symbol file")
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        content = _read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ExportError(f"{path}: is not UTF-8 ({error}); save the symbols as UTF-8 text") from error
     if content.lstrip().startswith("[") and content.rstrip().endswith("]"):
@@ -97,6 +97,14 @@ def read_symbols(path: Path) -> tuple[str, ...]:
             "a line with one space is the space symbol"
         )
     return tuple(lines)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(FILE_BYTES_MAX + 1)
+    if len(content) > FILE_BYTES_MAX:
+        raise ExportError(f"{path}: larger than {FILE_BYTES_MAX >> 20} MiB, so it is not a voice file or a symbol file")
+    return content
 
 
 def _parse_json(content: str | bytes, path: Path) -> Any:
@@ -118,8 +126,8 @@ def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
 
 
 def _check_non_negative(value: Any, name: str, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ExportError(f"{path}: {name} should be a number >= 0, got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= COUNT_MAX:
+        raise ExportError(f"{path}: {name} should be a number from 0 to {COUNT_MAX}, got {value!r:.40}")
     return value
 
 

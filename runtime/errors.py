@@ -17,3 +17,7 @@ class RequestError(ValueError):
 
 class Cancelled(RuntimeError):  # noqa: N818 - not an error
     """The request's `cancelled` function returned true. The synthesizer remains usable."""
+
+
+class DeadlineExceeded(RuntimeError):  # noqa: N818 - named as in gRPC
+    """The request's deadline has passed. The synthesizer remains usable."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import RequestError
 
@@ -61,6 +64,22 @@ class PartialFile:
         with suppress(OSError):  # a full disk fails once more when its buffer is flushed
             self.file.close()
         Path(self.file.name).unlink(missing_ok=True)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Exchange two existing files or folders in one step; returns False if the system cannot.
+
+    Linux has renameat2 (in glibc since 2.28), macOS has renamex_np.
+    """
+    names = os.fsencode(first), os.fsencode(second)
+    libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
+    if sys.platform == "linux" and hasattr(libc, "renameat2"):
+        at_fdcwd, rename_exchange = -100, 2
+        return bool(libc.renameat2(at_fdcwd, names[0], at_fdcwd, names[1], rename_exchange) == 0)
+    if sys.platform == "darwin" and hasattr(libc, "renamex_np"):
+        rename_swap = 2
+        return bool(libc.renamex_np(*names, rename_swap) == 0)
+    return False
 
 
 def clear_partial_files(folder: Path) -> None:

@@ -18,11 +18,17 @@ FORMAT_VERSION = 1
 FORMAT_MINOR = 3  # every minor version up to this one can be read
 ACOUSTIC_GRAPHS = ("encoder", "decoder_step", "postnet")
 DENOISER = "denoiser"
-_SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(\d+))?")
+# Far above the numbers of any voice, and far enough below 2^63 that products of a few of them cannot overflow. The C++
+# runtime has the same bounds.
+COUNT_MAX = 1 << 20
+RANK_MAX = 4  # most dimensions of a tensor
+_SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(?!0+\Z)([0-9]{1,6}))?")
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DType = Literal["float32", "int32", "bool"]
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=COUNT_MAX)]
+CountOrZero = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
+Hertz = Annotated[float, msgspec.Meta(ge=0, le=COUNT_MAX)]
 
 
 class Voice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,8 +43,8 @@ class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     filter_length: Count  # STFT length of the mels and of the denoiser, in samples
     win_length: Count  # samples
     n_mel_channels: Count
-    mel_fmin: float  # Hz
-    mel_fmax: float  # Hz
+    mel_fmin: Hertz
+    mel_fmax: Hertz
 
 
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,14 +59,14 @@ class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     max_frames: Count  # the frame limit of one utterance, a multiple of frames_per_step
     prenet_layers: Count
     prenet_dim: Count
-    postnet_frames: int  # frames on either side of a frame that its postnet output depends on
+    postnet_frames: CountOrZero  # frames on either side of a frame that its postnet output depends on
     states: dict[str, str]  # input of one step -> output of the step before it
 
 
 class _VocoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
     # The receptive field: frames before and after a frame that its samples depend on.
-    frames_before: Annotated[int, msgspec.Meta(ge=0)]
-    frames_after: Annotated[int, msgspec.Meta(ge=0)]
+    frames_before: CountOrZero
+    frames_after: CountOrZero
 
     @property
     def kind(self) -> str:
@@ -94,7 +100,7 @@ class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     smallest_token_bucket: Count = 32  # tokens; buckets double from here to the token limit
     first_segment_frames: Count = 8  # frames of a stream's first segment: few, so that it is ready early
     segment_frames: Count = 64  # frames of every later segment of a stream
-    context_frames: Annotated[int, msgspec.Meta(ge=0)] = 12  # mel frames that the vocoder sees around a segment
+    context_frames: CountOrZero = 12  # mel frames that the vocoder sees around a segment
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -200,10 +206,9 @@ def graph_names(vocoder_kind: str) -> tuple[str, ...]:
     return (*ACOUSTIC_GRAPHS, vocoder_kind, DENOISER)
 
 
-def letter_of(entry: str) -> str | None:
-    """The dimension letter of a symbolic shape entry; None if the entry is malformed."""
-    match = _SHAPE_ENTRY.fullmatch(entry)
-    return None if match is None else match[1]
+def is_shape_entry(entry: str) -> bool:
+    """True for a dimension letter, or a letter times a positive number of at most six digits."""
+    return _SHAPE_ENTRY.fullmatch(entry) is not None
 
 
 def match_shape(spec: TensorSpec, shape: tuple[int, ...], dims: dict[str, int]) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import Cancelled, RequestError
+from .errors import Cancelled, DeadlineExceeded, RequestError
 from .manifest import Manifest
+
+STRENGTH_MAX = 10.0  # of sigma and denoise: ten times what is still speech
+RETRIES_MAX = 100
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,17 @@ class SpeechOptions:
     attention_stop: bool = False  # also end when the attention has reached the last token and stays there
     # Called before every decoder chunk and vocoder window; returning true cancels the request.
     cancelled: Callable[[], bool] | None = None
+    deadline: float | None = None  # time.monotonic() at which the request is abandoned; checked as often
 
     def __post_init__(self) -> None:
         for name in ("sigma", "denoise"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0.0):
-                raise RequestError(f"{name}: expected a number >= 0, got {value}")
+            if value is not None and not 0.0 <= value <= STRENGTH_MAX:
+                raise RequestError(f"{name}: expected a number from 0 to {STRENGTH_MAX:g}, got {value}")
         if self.gate_threshold is not None and not 0.0 < self.gate_threshold < 1.0:
             raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
-        if self.retries < 0:
-            raise RequestError(f"retries: expected 0 or more, got {self.retries}")
+        if not 0 <= self.retries <= RETRIES_MAX:
+            raise RequestError(f"retries: expected 0 to {RETRIES_MAX}, got {self.retries}")
 
     def resolve(self, manifest: Manifest) -> ResolvedOptions:
         """Fill in the bundle's values. Raises RequestError for a value outside the bundle's limits."""
@@ -50,6 +55,7 @@ class SpeechOptions:
             retries=self.retries,
             attention_stop=self.attention_stop,
             cancelled=self.cancelled,
+            deadline=self.deadline,
         )
 
     def _frame_limit(self, manifest: Manifest) -> int:
@@ -74,11 +80,14 @@ class ResolvedOptions:
     retries: int
     attention_stop: bool
     cancelled: Callable[[], bool] | None
+    deadline: float | None = None  # time.monotonic()
 
     def check_cancelled(self) -> None:
-        """Raise Cancelled if the request's `cancelled` function returns true."""
+        """Raise Cancelled if the request's `cancelled` function returns true, DeadlineExceeded after its deadline."""
         if self.cancelled is not None and self.cancelled():
             raise Cancelled("the request was cancelled")
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise DeadlineExceeded("the request took too long and was abandoned; send a shorter text, or fewer retries")
 
 
 @dataclass(frozen=True)

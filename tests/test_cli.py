@@ -143,11 +143,11 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "plot with an unknown suffix": ([TEXT, "--plot", "plot.xyz"], ("plot.xyz", ".xyz", ".png")),
     "plot without a suffix": ([TEXT, "--plot", "plot"], ("plot", ".png")),
     "unknown backend": ([TEXT, "--backend", "cray"], ("backend", "cray", "onnxruntime")),
-    "negative sigma": ([TEXT, "--sigma=-0.1"], ("sigma", "-0.1", ">= 0")),
-    "sigma nan": ([TEXT, "--sigma", "nan"], ("sigma", "nan", ">= 0")),
+    "negative sigma": ([TEXT, "--sigma=-0.1"], ("sigma", "-0.1", "0 to 10")),
+    "sigma nan": ([TEXT, "--sigma", "nan"], ("sigma", "nan", "0 to 10")),
     "sigma is not a number": ([TEXT, "--sigma", "low"], ("--sigma", "number", "--help")),
-    "negative denoise": ([TEXT, "--denoise=-1"], ("denoise", "-1", ">= 0")),
-    "denoise infinite": ([TEXT, "--denoise", "inf"], ("denoise", "inf", ">= 0")),
+    "negative denoise": ([TEXT, "--denoise=-1"], ("denoise", "-1", "0 to 10")),
+    "denoise infinite": ([TEXT, "--denoise", "inf"], ("denoise", "inf", "0 to 10")),
     "gate threshold 0": ([TEXT, "--gate-threshold", "0"], ("gate threshold", "between 0 and 1", "0.0")),
     "gate threshold 1": ([TEXT, "--gate-threshold", "1"], ("gate threshold", "between 0 and 1", "1.0")),
     "gate threshold nan": ([TEXT, "--gate-threshold", "nan"], ("gate threshold", "between 0 and 1", "nan")),
@@ -156,6 +156,8 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "negative seed": ([TEXT, "--seed=-1"], ("seed", "0 to 2**64 - 1", "-1")),
     "seed too large": ([TEXT, "--seed", str(2**64)], ("seed", "0 to 2**64 - 1", str(2**64))),
     "seed is not a number": ([TEXT, "--seed", "abc"], ("--seed", "integer", "--help")),
+    "many threads": ([TEXT, "--threads", "2147483648"], ("threads: expected 1 to", "2147483648")),
+    "many retries": ([TEXT, "--retries", "2147483647"], ("retries", "0 to 100", "2147483647")),
     "zero threads": ([TEXT, "--threads", "0"], ("--threads", "1", "--help")),
     "unknown wav format": ([TEXT, "--wav", "mp3"], ("--wav", "mp3", "int16", "float32")),
     "unknown option": ([TEXT, "--loud"], ("--loud", "--help")),
@@ -422,8 +424,9 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "sigma is not finite": (voice_file(waveglow={"sigma": float("nan")}), CONFIG, ("waveglow.sigma", "number", "nan")),
     "output is a file": (nothing, [*OWN, "-o", "t.pt"], ("t.pt", "not a bundle", "-o")),
     "output below a file": (nothing, [*OWN, "-o", "t.pt/out"], ("t.pt/out", "cannot be written", "-o")),
-    "output is a folder without a bundle": (nothing, [*OWN, "-o", "full"], ("full", "not a bundle", "-o")),
-    "output is the working directory": (nothing, [*OWN, "-o", "."], (".", "not a bundle", "-o")),
+    "output is a folder without a bundle": (nothing, [*OWN, "-o", "full"], ("full", "not a bundle", "-o", "--force")),
+    "output is the working directory": (nothing, [*OWN, "-o", "."], (".", "current folder", "-o")),
+    "too many frames": (nothing, [*OWN, "--max-frames", "100000000000"], ("max-frames", "1 to 1048576")),
 }
 
 
@@ -652,10 +655,11 @@ class TestExport:
 
     def test_empty_folder_and_old_bundle_are_replaced(self, run: Run, checkpoints: Path) -> None:
         (checkpoints / "empty").mkdir()
-        (checkpoints / "voice/stale").touch()
+        (checkpoints / "voice/mine.txt").touch()
         for output in ("empty", "voice"):
             assert run("export-onnx", *CONFIG, "-o", output).code == 0
-            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + 2  # manifest, text tables
+            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + (3 if output == "voice" else 2)
+        assert (checkpoints / "voice/mine.txt").exists()
         assert not list(checkpoints.glob(".*"))
 
     def test_default_name_without_a_voice_file(self, run: Run, checkpoints: Path) -> None:

@@ -35,6 +35,8 @@ RUNTIME_ORDER = [
     "formats",
     "output",
     "manifest",
+    "contract",
+    "external_data",
     "bundle",
     "noise",
     "options",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from ...runtime.manifest import GraphSpec, Manifest, TensorSpec
-from ...runtime.serving.contract import INPUTS, OUTPUTS, REQUIRED
+from ...runtime.serving.contract import INPUTS, OUTPUTS, REQUIRED, RequestLimits
 from ..errors import ExportError
 from .pbtxt import Word
 
@@ -28,13 +29,18 @@ class ServingOptions:
     queue_delay_us: int = 5_000  # longest wait of a text for others to share its batch, in microseconds
     max_queue: int = 256  # queue length of a model; further requests are rejected
     streams: int = 4  # concurrent streams per instance
-    max_characters: int = 5_000  # longest accepted text
+    max_characters: int = RequestLimits.max_characters  # longest accepted text
+    max_retries: int = RequestLimits.max_retries  # most retries of a request
+    max_frames: int = RequestLimits.max_frames  # frame limit of an utterance; 0: the bundle's
+    max_seconds: float = RequestLimits.max_seconds  # of computing for one request, which is then abandoned
 
     def __post_init__(self) -> None:
         for name in ("instances", "max_queue", "streams", "max_characters"):
             if getattr(self, name) < 1:
                 raise ExportError(f"{name.replace('_', ' ')}: expected 1 or more, got {getattr(self, name)}")
-        for name in ("threads", "queue_delay_us"):
+        if not 0.0 < self.max_seconds < math.inf:
+            raise ExportError(f"max seconds: expected a number above 0, got {self.max_seconds}")
+        for name in ("threads", "queue_delay_us", "max_retries", "max_frames"):
             if getattr(self, name) < 0:
                 raise ExportError(f"{name.replace('_', ' ')}: expected 0 or more, got {getattr(self, name)}")
         if self.gpus and self.backend != "tensorrt":
@@ -75,7 +81,7 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
         "instance_group": [_instances(options, options.instances)],
         "parameters": [
             {"key": key, "value": {"string_value": str(getattr(options, key))}}
-            for key in ("backend", "threads", "max_characters", "streams")
+            for key in ("backend", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
         ],
     }
     if is_stream:

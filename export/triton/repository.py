@@ -8,7 +8,6 @@ REPOSITORY/NAME_encoder, _postnet, _VOCODER     ONNX graphs or TensorRT plans
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -19,13 +18,13 @@ from ...runtime.backends.cuda.stream import find_gpu
 from ...runtime.backends.tensorrt.builder import TerminalProgress
 from ...runtime.backends.tensorrt.cache import Engine, EngineRequest, copy_engines, get_or_build_engines, target_of
 from ...runtime.backends.tensorrt.versions import load_tensorrt
-from ...runtime.bundle import graph_path, load_manifest
+from ...runtime.bundle import find_bundle_files, graph_path, list_bundle_files, load_manifest
 from ...runtime.files import atomic_write
 from ...runtime.manifest import Manifest
 from ...runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
 from ...runtime.serving.python_backend import ENGINES_FOLDER, VOICE_FOLDER
 from ..errors import ExportError
-from ..folders import created_directory, temporary_directory
+from ..folders import created_directory, link_or_copy, temporary_directory
 from .configs import ServingOptions, graph_config, text_config, warmup_files
 from .pbtxt import to_pbtxt
 
@@ -45,11 +44,13 @@ def export_triton(
     name: str = DEFAULT_MODEL,
     version: int = 1,
     options: ServingOptions | None = None,
+    force: bool = False,
 ) -> list[str]:
     """Add a voice to a model repository, which is created if missing; returns the names of the models written.
 
-    Existing versions of the voice stay and use the configuration of the newest export. With the TensorRT backend,
-    engines are copied from the cache, and missing ones are built first.
+    Existing versions of the voice stay and use the configuration of the newest export. Models of the same names that
+    export_triton has not written are rejected; force: add the voice to them and replace their configurations. With the
+    TensorRT backend, engines are copied from the cache, and missing ones are built first.
     Raises ExportError, BundleError or BackendError; then the repository is unchanged.
     """
     manifest, options = load_manifest(bundle), options or ServingOptions()
@@ -58,6 +59,8 @@ def export_triton(
     graphs = (*COMPOSABLE, manifest.vocoder.kind)
     models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in graphs)]
     _check_version(repository, models, version, manifest)
+    if not force:
+        _check_replaceable(repository, models)
     max_batch = options.batch_limit(manifest)
     engines = _engines(bundle, manifest, options)
     try:
@@ -97,6 +100,21 @@ def _check_version(repository: Path, models: list[str], version: int, manifest: 
             )
 
 
+def _check_replaceable(repository: Path, models: list[str]) -> None:
+    """Raise ExportError if one of the models exists but is not part of a voice that export_triton wrote."""
+    is_own = {
+        model: any(find_bundle_files(folder) is not None for folder in repository.glob(f"{model}/*/{VOICE_FOLDER}"))
+        for model in models[:2]
+    }
+    for model in models:
+        folder = repository / model
+        if (folder.exists() or folder.is_symlink()) and not is_own.get(model, is_own[models[0]]):
+            raise ExportError(
+                f"{folder}: exists but was not written by export-triton; use another --name, or replace its "
+                "configuration with --force"
+            )
+
+
 def _interface(manifest: Manifest) -> tuple[object, ...]:
     """What the configurations of a voice depend on; equal for all its versions."""
     graphs = [manifest.graphs[graph] for graph in (*COMPOSABLE, manifest.vocoder.kind)]
@@ -115,7 +133,9 @@ def _write_text_models(
     source = bundle
     for model, module, kind in ((name, "whole", "WholeModel"), (name + STREAM_SUFFIX, "streaming", "StreamingModel")):
         voice = folder / model / str(version) / VOICE_FOLDER
-        shutil.copytree(source, voice, copy_function=shutil.copy2 if source == bundle else _link_or_copy)
+        voice.mkdir(parents=True)
+        for file in list_bundle_files(manifest):
+            (shutil.copy2 if source == bundle else link_or_copy)(source / file, voice / file)
         source = voice  # each model has all files, but hard links store the weights only once
         if engines:
             copy_engines(engines, voice.parent / ENGINES_FOLDER)
@@ -148,15 +168,8 @@ def _graph_file(voice: Path, manifest: Manifest, engine: Engine | None, graph: s
 def _write_graph_model(folder: Path, file: Path, config: dict[str, Any], version: int) -> None:
     target = folder / str(version) / f"model{file.suffix}"  # model.onnx, model.plan
     target.parent.mkdir(parents=True)
-    _link_or_copy(file, target)
+    link_or_copy(file, target)
     (folder / "config.pbtxt").write_text(to_pbtxt(config))
-
-
-def _link_or_copy(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
 
 
 def _publish(built: Path, model: Path, version: str) -> None:

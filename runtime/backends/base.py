@@ -6,6 +6,7 @@ Everything is checked when buffers are bound, against the manifest, and nothing 
 from __future__ import annotations
 
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from ..noise import Noise
 Array = NDArray[Any]
 Call = Callable[[], None]
 Decoder = Literal["auto", "fused", "engine"]
+# With many more threads than cores they only wait for each other: 64 on two cores take 100 times as long as two.
+THREADS_MAX = max(16, os.cpu_count() or 1)
 
 
 class GraphRunner(ABC):
@@ -69,17 +72,20 @@ class GraphRunner(ABC):
 
     def _check(self, buffers: Mapping[str, Array]) -> None:
         dims: dict[str, int] = {}
+        outputs = {tensor.name for tensor in self.spec.outputs}
         for tensor in (*self.spec.inputs, *self.spec.outputs):
             if tensor.name not in buffers:
                 raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
             array = buffers[tensor.name]
-            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous
+            fits = array.dtype == np.dtype(tensor.dtype) and array.flags.c_contiguous and array.flags.aligned
             if not fits or not match_shape(tensor, array.shape, dims):
                 shape = ", ".join(str(entry) for entry in tensor.shape)
                 raise RequestError(
                     f"{self.name}: {tensor.name}: expected a contiguous {tensor.dtype} [{shape}], "
                     f"got {array.dtype} {list(array.shape)}"
                 )
+            if tensor.name in outputs and not array.flags.writeable:
+                raise RequestError(f"{self.name}: {tensor.name}: the buffer is read-only; give an array to write into")
         for letter, size in dims.items():
             limit = self.manifest.range(letter)
             if not limit.min <= size <= limit.max:
@@ -95,6 +101,12 @@ class BackendOptions:
     device: int = 0  # index of the GPU, for backends that run on one
     engines: Path | None = None  # folder of the engine cache; None: the user's own
     decoder: Decoder = "auto"  # what runs decoder steps on a GPU; auto: the fused kernel where it has proved itself
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= THREADS_MAX:
+            raise RequestError(f"threads: expected 1 to {THREADS_MAX} on this machine, got {self.threads}")
+        if self.device < 0:
+            raise RequestError(f"device: expected the index of a GPU, 0 or more, got {self.device}")
 
 
 class Backend(ABC):

@@ -16,6 +16,8 @@ from ..manifest import GraphSpec, Manifest
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 from .bfloat16 import widen_to_float32
 
+ONNX_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)", "bool": "tensor(bool)"}
+
 
 class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
@@ -46,7 +48,7 @@ class OnnxRuntimeBackend(Backend):
             raise
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise BackendError(
-                f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}; export the voice again"
+                f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export the voice again"
             ) from error
         return OnnxRuntimeGraph(graph, spec, self.manifest, session)
 
@@ -55,14 +57,18 @@ class OnnxRuntimeGraph(GraphRunner):
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, session: Any) -> None:
         super().__init__(name, spec, manifest)
         self._session = session
-        found = {value.name: tuple(value.shape) for value in (*session.get_inputs(), *session.get_outputs())}
-        stated = {tensor.name: tensor.shape for tensor in spec.tensors.values()}
-        if found != stated:
+        for side, specs, values in (
+            ("input", spec.inputs, session.get_inputs()),
+            ("output", spec.outputs, session.get_outputs()),
+        ):
+            stated = {tensor.name: f"{ONNX_TYPES[tensor.dtype]} {list(tensor.shape)}" for tensor in specs}
+            found = {value.name: f"{value.type} {value.shape}" for value in values}
             differing = sorted(key for key in found.keys() | stated.keys() if found.get(key) != stated.get(key))
-            raise BundleError(
-                f"{name}: {differing[0]} is {stated.get(differing[0], 'absent')} in the manifest, "
-                f"{found.get(differing[0], 'absent')} in the graph; export the voice again"
-            )
+            if differing:
+                raise BundleError(
+                    f"{name}: {side} {differing[0]} is {stated.get(differing[0], 'absent')} in the manifest, "
+                    f"{found.get(differing[0], 'absent')} in the graph; export the voice again"
+                )
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
         binding = self._session.io_binding()
@@ -70,13 +76,22 @@ class OnnxRuntimeGraph(GraphRunner):
             for tensor in tensors:
                 array = buffers[tensor.name]
                 bind(tensor.name, "cpu", 0, np.dtype(tensor.dtype), array.shape, array.ctypes.data)
-        session = self._session
+        session, name = self._session, self.name
 
         # The binding stores only addresses; the default argument keeps the arrays alive as long as the call.
         def call(_keep_alive: Mapping[str, Array] = buffers) -> None:
-            session.run_with_iobinding(binding)
+            try:
+                session.run_with_iobinding(binding)
+            except Exception as error:  # ONNX Runtime's exceptions have no common base class
+                raise BackendError(
+                    f"{name}: ONNX Runtime failed: {_first_line(error)}; export the voice again"
+                ) from error
 
         return call
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _usable_cores() -> int:

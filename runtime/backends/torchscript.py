@@ -63,13 +63,17 @@ class TorchScriptGraph(GraphRunner):
 
         inputs = [torch.from_numpy(buffers[tensor.name]) for tensor in self.spec.inputs]
         targets = [torch.from_numpy(buffers[tensor.name]) for tensor in self.spec.outputs]
-        module = self._module
+        module, name = self._module, self.name
 
         def call() -> None:
-            # The executor's optimizer is off because it compiles again for every new shape.
-            with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
-                results = module(*inputs)
-            for target, result in zip(targets, results if len(targets) > 1 else (results,), strict=True):
-                target.copy_(result)
+            try:
+                # The executor's optimizer is off because it compiles again for every new shape.
+                with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+                    results = module(*inputs)
+                for target, result in zip(targets, results if len(targets) > 1 else (results,), strict=True):
+                    target.copy_(result)
+            except (RuntimeError, ValueError, TypeError) as error:
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                raise BackendError(f"{name}: PyTorch failed: {reason}; run export-torchscript again") from error
 
         return call

@@ -6,15 +6,18 @@ Every tensor except `audio` has one value. Inputs other than `text` are optional
 from __future__ import annotations
 
 import base64
+import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio import StopReason
 from ..errors import RequestError
+from ..manifest import COUNT_MAX, Manifest
 from ..noise import Noise
 from ..options import SpeechOptions
 from ..synthesizer import Synthesizer
@@ -91,15 +94,53 @@ class Response:
 
     @classmethod
     def read(cls, tensors: Mapping[str, NDArray[Any]]) -> Response:
-        """Parse the output tensors of a server; samples are in `audio`, or float32 in `encoded`."""
-        encoded = base64.b64decode(_only("encoded", tensors["encoded"]))
+        """Parse the output tensors of a server; samples are in `audio`, or float32 in `encoded`.
+
+        Raises ValueError, LookupError, TypeError or AttributeError unless they are what the two models send.
+        """
+        encoded = base64.b64decode(_only("encoded", tensors["encoded"]), validate=True)
         samples = np.frombuffer(encoded, "<f4") if encoded else np.asarray(tensors["audio"], np.float32).ravel()
-        strings = (_only(name, tensors[name]).decode() for name in ("stop_reason", "warning"))
-        return cls(samples, int(_only("sampling_rate", tensors["sampling_rate"])), *strings)
+        stop_reason, warning = (_only(name, tensors[name]).decode() for name in ("stop_reason", "warning"))
+        rate = _only("sampling_rate", tensors["sampling_rate"])
+        if not np.isfinite(samples).all():
+            raise ValueError("its samples contain NaN or Inf")
+        if isinstance(rate, bool) or not isinstance(rate, int) or not 1 <= rate <= COUNT_MAX:
+            raise ValueError(f"sampling_rate: expected 1 to {COUNT_MAX}, got {rate!r:.20}")
+        if stop_reason not in ("", *get_args(StopReason)):
+            raise ValueError(
+                f"stop_reason: expected one of {', '.join(get_args(StopReason))}, got {stop_reason[:40]!r}"
+            )
+        return cls(samples, rate, stop_reason, warning)
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What one request may ask of a server."""
+
+    max_characters: int = 5_000
+    max_retries: int = 3
+    max_frames: int = 0  # per utterance; 0: the bundle's limit
+    max_seconds: float = 300.0  # from the first computation to the last sample; then the request is abandoned
+
+    def apply(self, options: SpeechOptions, manifest: Manifest) -> SpeechOptions:
+        """The options with the frame limit filled in. Raises RequestError if they exceed a limit."""
+        if options.retries > self.max_retries:
+            raise RequestError(f"retries: this server accepts up to {self.max_retries}, got {options.retries}")
+        if not self.max_frames:
+            return options
+        if options.max_frames is None:
+            return replace(options, max_frames=min(self.max_frames, manifest.decoder.max_frames))
+        if options.max_frames > self.max_frames:
+            raise RequestError(f"max frames: this server accepts up to {self.max_frames}, got {options.max_frames}")
+        return options
+
+    def deadline(self) -> float:
+        """The deadline, in time.monotonic(), of a request that starts now."""
+        return time.monotonic() + self.max_seconds
 
 
 def read_request(
-    tensors: Mapping[str, NDArray[Any]], voice: Synthesizer, max_characters: int
+    tensors: Mapping[str, NDArray[Any]], voice: Synthesizer, limits: RequestLimits
 ) -> tuple[SpeechRequest, str]:
     """Parse a server's input tensors; returns the request and a warning about dropped characters ("" if none).
 
@@ -107,14 +148,15 @@ def read_request(
     """
     values = {name: _only(name, array) for name, array in tensors.items()}
     text, encoding = (_decode_utf8(name, values.pop(name, b"")) for name in ("text", "encoding"))
-    if len(text) > max_characters:
+    if len(text) > limits.max_characters:
         raise RequestError(
-            f"text: {len(text)} characters, this server accepts up to {max_characters}; send it in parts"
+            f"text: {len(text)} characters, this server accepts up to {limits.max_characters}; send it in parts"
         )
     if encoding not in get_args(Encoding):
         raise RequestError(f"encoding: expected one of {', '.join(get_args(Encoding)[1:])}, got {encoding[:40]!r}")
     seed = int(values.pop("seed", 0))
-    request = SpeechRequest(text, seed, SpeechOptions(**values), encoding)  # type: ignore[arg-type]
+    options = limits.apply(SpeechOptions(**values), voice.manifest)
+    request = SpeechRequest(text, seed, options, encoding)  # type: ignore[arg-type]
     Noise(seed)
     request.options.resolve(voice.manifest)
     with warnings.catch_warnings(record=True) as caught:

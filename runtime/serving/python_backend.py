@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
+import time
 import traceback
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled
+from ..errors import Cancelled, DeadlineExceeded
 from ..synthesizer import Synthesizer
-from .contract import Tensors
+from .contract import RequestLimits, Tensors
 
 VOICE_FOLDER = "voice"  # in the folder of a model version: the bundle
+PARENT_POLL_SECONDS = 1.0
 ENGINES_FOLDER = "engines"  # next to it, with TensorRT: the engines that export-triton copied
 
 
@@ -24,7 +28,7 @@ class ServedVoice:
     """The voice of one model instance, and the limits from the model's configuration."""
 
     voice: Synthesizer
-    max_characters: int  # per text
+    limits: RequestLimits
     streams: int  # concurrent streams of an instance
 
     @classmethod
@@ -43,7 +47,27 @@ class ServedVoice:
             threads=int(settings["threads"]) or None,
             engines=engines if engines.is_dir() else None,
         )
-        return cls(voice, int(settings["max_characters"]), int(settings["streams"]))
+        limits = {
+            limit.name: type(getattr(RequestLimits, limit.name))(settings[limit.name])
+            for limit in fields(RequestLimits)
+            if limit.name in settings  # repositories of older versions lack some
+        }
+        return cls(voice, RequestLimits(**limits), int(settings["streams"]))
+
+
+def exit_with_parent() -> None:
+    """End this process soon after its parent, the server, has ended, even if the server was killed.
+
+    A model would otherwise compute on, with nobody to read the result and the GPU's memory in use.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="exit-with-parent", daemon=True).start()
 
 
 def read_tensors(request: Any) -> Tensors:
@@ -64,6 +88,8 @@ def error_response(error: Exception) -> Any:
 
     if isinstance(error, Cancelled):
         code = pb_utils.TritonError.CANCELLED
+    elif isinstance(error, DeadlineExceeded):
+        code = pb_utils.TritonError.UNAVAILABLE
     elif isinstance(error, ValueError):
         code = pb_utils.TritonError.INVALID_ARG
     else:

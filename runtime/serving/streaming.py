@@ -16,13 +16,14 @@ import numpy as np
 
 from ..errors import Cancelled, RequestError
 from .contract import Response, read_request
-from .python_backend import ServedVoice, error_response, finish, read_tensors, speech_response
+from .python_backend import ServedVoice, error_response, exit_with_parent, finish, read_tensors, speech_response
 
 
 class StreamingModel:
     """Triton's model interface. One thread loads the voice and runs all streams: a Synthesizer is not thread-safe."""
 
     def initialize(self, arguments: dict[str, str]) -> None:
+        exit_with_parent()
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._served = self._thread.submit(ServedVoice.load, arguments).result()
         self._round_robin = RoundRobin(self._served.streams)
@@ -42,10 +43,11 @@ class StreamingModel:
     def _stream(self, sender: Any, tensors: Any) -> Iterator[None]:
         """Synthesize one stream: every item of the iterator is one segment sent."""
         try:
-            request, warning = read_request(tensors, self._served.voice, self._served.max_characters)
+            request, warning = read_request(tensors, self._served.voice, self._served.limits)
             if request.encoding == "wav":
                 raise RequestError("encoding: a stream supports int16 and float32, got wav")
-            options = replace(request.options, cancelled=sender.is_cancelled)
+            deadline = self._served.limits.deadline()
+            options = replace(request.options, cancelled=sender.is_cancelled, deadline=deadline)
             stream = self._served.voice.stream(request.text, request.seed, options=options)
             for samples in stream:
                 sender.send(speech_response(Response(samples, stream.sampling_rate, "").tensors(request.encoding)))

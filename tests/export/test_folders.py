@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 import tacoglow
-from tacoglow.export import ExportError
+from tacoglow.export import ExportError, folders
 from tacoglow.export.folders import atomic_directory, created_directory
 
 WRITER = """
@@ -21,17 +22,23 @@ import sys
 from pathlib import Path
 from tacoglow.export.folders import atomic_directory
 with atomic_directory(Path(sys.argv[1])) as folder:
-    (folder / "manifest.json").write_text("another process")
+    (folder / "manifest.json").write_text(sys.argv[2])
     print("writing", flush=True)
     sys.stdin.readline()
 """
+
+
+def manifest(generator: str, files: tuple[str, ...] = ("encoder.onnx",)) -> str:
+    """The least that identifies a bundle."""
+    graphs = {name: {"file": name, "sha256": ""} for name in files}
+    return json.dumps({"format_version": 1, "digest": "", "generator": generator, "graphs": graphs})
 
 
 def start_writer(bundle: Path) -> subprocess.Popen[str]:
     """Start a process that stays inside atomic_directory until it reads a line."""
     environment = os.environ | {"PYTHONPATH": str(Path(tacoglow.__file__).parents[1])}
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(bundle)],
+        [sys.executable, "-c", WRITER, str(bundle), manifest("another process")],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -42,9 +49,10 @@ def start_writer(bundle: Path) -> subprocess.Popen[str]:
     return process
 
 
-def write(bundle: Path, content: str) -> None:
-    with atomic_directory(bundle) as folder:
-        (folder / "manifest.json").write_text(content)
+def write(bundle: Path, generator: str, force: bool = False) -> None:
+    with atomic_directory(bundle, force) as folder:
+        (folder / "manifest.json").write_text(manifest(generator))
+        (folder / "encoder.onnx").write_text(generator)
 
 
 def names(folder: Path) -> list[str]:
@@ -69,7 +77,7 @@ def test_folder_of_a_running_process_stays(tmp_path: Path) -> None:
     assert len(names(tmp_path)) == 2
     process.communicate("go on\n")
     assert process.returncode == 0
-    assert (tmp_path / "voice" / "manifest.json").read_text() == "another process"
+    assert (tmp_path / "voice" / "manifest.json").read_text() == manifest("another process")
     assert names(tmp_path) == ["voice"]
 
 
@@ -78,7 +86,7 @@ def test_moved_away_bundle_is_restored(tmp_path: Path, succeeds: bool) -> None:
     """The folders are those of a process that was killed between its last two renames."""
     aside, new = tmp_path / ".voice.old.a1b2c3d4", tmp_path / ".voice.new.e5f6_7g8"
     (aside / "bundle").mkdir(parents=True)
-    (aside / "bundle" / "manifest.json").write_text("old")
+    (aside / "bundle" / "manifest.json").write_text(manifest("old"))
     new.mkdir()
     if succeeds:
         write(tmp_path / "voice", "new")
@@ -86,7 +94,7 @@ def test_moved_away_bundle_is_restored(tmp_path: Path, succeeds: bool) -> None:
         with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
             with atomic_directory(tmp_path / "voice"):
                 raise KeyboardInterrupt
-    assert (tmp_path / "voice" / "manifest.json").read_text() == ("new" if succeeds else "old")
+    assert (tmp_path / "voice" / "manifest.json").read_text() == manifest("new" if succeeds else "old")
     assert names(tmp_path) == ["voice"]
 
 
@@ -106,6 +114,7 @@ def test_replaced_bundle_is_removed_before_its_lock_is_released(
         release(self, force)
 
     monkeypatch.setattr(FileLock, "release", spy)
+    monkeypatch.setattr(folders, "exchange", lambda *_: False)  # a system that cannot exchange two folders
     write(tmp_path / "voice", "new")
     assert released == {".voice.old", ".voice.new"}
     assert unlocked == []
@@ -163,3 +172,105 @@ def test_failure_keeps_a_parent_that_others_use(tmp_path: Path) -> None:
         fail()
     assert names(tmp_path) == ["made"]
     assert names(tmp_path / "made") == ["theirs"]
+
+
+def test_other_files_of_a_bundle_stay(tmp_path: Path) -> None:
+    bundle = tmp_path / "voice"
+    write(bundle, "old")
+    (bundle / "waveglow.onnx").write_text("old")
+    (bundle / "manifest.json").write_text(manifest("old", ("encoder.onnx", "waveglow.onnx")))
+    (bundle / "notes.txt").write_text("mine")
+    (bundle / "notes.txt").chmod(0o600)
+    (bundle / "link").symlink_to("notes.txt")
+    (bundle / "engines" / "deep").mkdir(parents=True)
+    (bundle / "engines" / "deep" / "a.plan").write_text("built")
+    write(bundle, "new")
+    assert names(bundle) == ["encoder.onnx", "engines", "link", "manifest.json", "notes.txt"]
+    assert (bundle / "encoder.onnx").read_text() == "new"
+    assert ((bundle / "notes.txt").read_text(), (bundle / "notes.txt").stat().st_mode & 0o777) == ("mine", 0o600)
+    assert (bundle / "link").readlink() == Path("notes.txt")
+    assert (bundle / "engines" / "deep" / "a.plan").read_text() == "built"
+    assert names(tmp_path) == ["voice"]
+
+
+def test_file_that_the_manifest_does_not_list_is_not_replaced(tmp_path: Path) -> None:
+    bundle = tmp_path / "voice"
+    write(bundle, "old")
+    (bundle / "manifest.json").write_text(manifest("old", ("other.onnx",)))
+    with pytest.raises(ExportError, match=r"encoder\.onnx: would be replaced, .*--force"):
+        write(bundle, "new")
+    assert (bundle / "encoder.onnx").read_text() == "old"
+    write(bundle, "new", force=True)
+    assert (bundle / "encoder.onnx").read_text() == "new"
+
+
+FOREIGN = {
+    "a web app": '{"start_url":"/"}',
+    "graphs without names": '{"format_version": 1, "digest": "", "generator": "", "graphs": {}}',
+    "files elsewhere": manifest("x", ("../encoder.onnx",)),
+    "a list": "[1]",
+    "nested": "[" * 2000,
+    "17 MiB": '"' + "x" * (17 << 20) + '"',
+    "binary": "\xff\x00",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_folder_of_another_program_is_not_replaced(tmp_path: Path, content: str) -> None:
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "manifest.json").write_text(content, encoding="latin-1")
+    (app / "index.html").write_text("mine")
+    with pytest.raises(ExportError, match=r"app: exists but is not a bundle; .* -o, or .*--force"):
+        write(app, "new")
+    assert names(app) == ["index.html", "manifest.json"]
+    assert (app / "manifest.json").read_text(encoding="latin-1") == content
+    write(app, "new", force=True)
+    assert names(app) == ["encoder.onnx", "index.html", "manifest.json"]
+    assert (app / "index.html").read_text() == "mine"
+    assert (app / "manifest.json").read_text() == manifest("new")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_link_to_a_bundle_stays_a_link(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "voice").symlink_to("disk/real")
+    if exists:
+        write(tmp_path / "disk" / "real", "old")
+    write(tmp_path / "voice", "new")
+    assert (tmp_path / "voice").readlink() == Path("disk/real")
+    assert (tmp_path / "disk" / "real" / "encoder.onnx").read_text() == "new"
+    assert names(tmp_path) == ["disk", "voice"]
+    assert names(tmp_path / "disk") == ["real"]
+
+
+@pytest.mark.parametrize("place", [".", "..", "../voice"])
+def test_current_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    write(tmp_path / "voice", "old")
+    monkeypatch.chdir(tmp_path / "voice")
+    with pytest.raises(ExportError, match="contains the current folder"):
+        write(Path(place), "new", force=True)
+
+
+@pytest.mark.parametrize("can_exchange", [False, True])
+def test_bundle_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool) -> None:
+    """With an exchange of both folders; without one, there is a moment between two renames."""
+    bundle = tmp_path / "voice"
+    write(bundle, "old")
+    missing = []
+    rename = Path.rename
+
+    def spy(self: Path, target: Path) -> Path:
+        result = rename(self, target)
+        missing.append(not bundle.exists())
+        return result
+
+    monkeypatch.setattr(Path, "rename", spy)
+    if not can_exchange:
+        monkeypatch.setattr(folders, "exchange", lambda *_: False)
+    elif not sys.platform.startswith("linux"):
+        pytest.skip("needs Linux")
+    write(bundle, "new")
+    assert any(missing) is not can_exchange
+    assert (bundle / "encoder.onnx").read_text() == "new"
+    assert names(tmp_path) == ["voice"]

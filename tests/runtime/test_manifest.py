@@ -73,3 +73,66 @@ def test_newer_minor_is_rejected(load_changed: Load) -> None:
 def test_segment_longer_than_a_window_is_rejected(load_changed: Load) -> None:
     with pytest.raises(BundleError, match=r"a segment should fit into window_frames - at `\$\.synthesis`"):
         load_changed(lambda content: content["synthesis"].update(window_frames=63))
+
+
+HUGE = 10**400
+BOUNDS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "sampling_rate": (lambda c: c["audio"].update(sampling_rate=2**31), r"audio\.sampling_rate"),
+    "hop_length": (lambda c: c["audio"].update(hop_length=2**40), r"audio\.hop_length"),
+    "mel_fmax": (lambda c: c["audio"].update(mel_fmax=1e300), r"audio\.mel_fmax"),
+    "max_frames": (lambda c: c["decoder"].update(max_frames=10**12), r"decoder\.max_frames"),
+    "postnet_frames": (lambda c: c["decoder"].update(postnet_frames=-1), r"decoder\.postnet_frames"),
+    "400 digits": (lambda c: c["decoder"].update(prenet_dim=HUGE), r"manifest\.json"),
+    "window_frames": (lambda c: c["synthesis"].update(window_frames=2**21), r"synthesis\.window_frames"),
+    "a range": (lambda c: c["dimensions"]["F"].update(max=2**41), r"dimensions\.F"),
+    "tokens": (lambda c: c["dimensions"]["T"].update(max=2**21), r"expected T up to 1048576"),
+    "a missing range": (lambda c: c["dimensions"].pop("S"), r"range of S is missing"),
+    "a name of a range": (lambda c: c["dimensions"].update(b=c["dimensions"]["B"]), r"capital letter"),
+    "a fixed size": (lambda c: c["graphs"]["encoder"]["outputs"][0]["shape"].__setitem__(2, 2**30), r"sizes from 1 to"),
+    "a factor": (lambda c: c["graphs"]["waveglow"]["outputs"][0]["shape"].__setitem__(1, "F*1000000"), r"F\*1000000"),
+    "a factor of 0": (lambda c: c["graphs"]["waveglow"]["outputs"][0]["shape"].__setitem__(1, "F*0"), r"F\*0"),
+    "five dimensions": (lambda c: c["graphs"]["encoder"]["outputs"][0]["shape"].extend([1, 1]), r"1 to 4 dimensions"),
+    "a type": (lambda c: c["graphs"]["encoder"]["outputs"][0].update(dtype="int32"), r"'memory' is missing, or has"),
+    "an extra tensor": (
+        lambda c: c["graphs"]["postnet"]["inputs"].append({"name": "x", "dtype": "bool", "shape": ["B"]}),
+        r"expected 2 tensors, got 3 - at `\$\.graphs\.postnet\.inputs`",
+    ),
+    "a state": (lambda c: c["decoder"]["states"].pop("decoder_input"), r"mel_frame is not among the states"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BOUNDS.values(), ids=BOUNDS)
+def test_value_out_of_bounds_is_rejected(
+    load_changed: Load, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(BundleError, match=message) as caught:
+        load_changed(change)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 2000, "damaged"),
+        (b'{"a":' * 100_000, "damaged"),
+        (b" " * (1 << 24) + b"{}", "larger than 16 MiB"),
+        (b"9" * 5000, "out of range"),
+    ],
+    ids=["lists", "objects", "17 MiB", "digits"],
+)
+def test_hostile_manifest_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / MANIFEST_NAME).write_bytes(content)
+    with pytest.raises(BundleError, match=message) as caught:
+        load_manifest(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_field_that_occurs_twice_is_rejected(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Parsers differ in which of the two they use, so two runtimes could read different manifests."""
+    content = (tiny_bundle / MANIFEST_NAME).read_text()
+    twice = content.replace('"hop_length": 256', '"hop_length": 128, "hop_length": 256')
+    assert twice != content
+    (tmp_path / MANIFEST_NAME).write_bytes(with_digest(twice.encode()))
+    with pytest.raises(BundleError, match="`hop_length` twice"):
+        load_manifest(tmp_path)

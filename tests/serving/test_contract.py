@@ -12,9 +12,18 @@ from scipy.io import wavfile
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.options import SpeechOptions
-from tacoglow.runtime.serving.contract import INPUTS, OUTPUTS, Response, SpeechRequest, numpy_type, read_request
+from tacoglow.runtime.serving.contract import (
+    INPUTS,
+    OUTPUTS,
+    RequestLimits,
+    Response,
+    SpeechRequest,
+    numpy_type,
+    read_request,
+)
 from tacoglow.runtime.wav_writer import to_int16
 
+LIMITS = RequestLimits(max_characters=100, max_retries=2)
 SAMPLES = np.array([0.0, 0.25, -1.5, 1e-7], np.float32)
 
 
@@ -32,7 +41,7 @@ def one(name: str, value: Any) -> np.ndarray[Any, Any]:
     ],
 )
 def test_request_round_trip(request_: SpeechRequest, voice: Synthesizer) -> None:
-    read, _ = read_request(request_.tensors(), voice, 100)
+    read, _ = read_request(request_.tensors(), voice, LIMITS)
     assert read == request_
 
 
@@ -42,8 +51,8 @@ def test_default_options_are_not_sent() -> None:
 
 
 def test_dropped_characters_are_reported(voice: Synthesizer) -> None:
-    assert read_request(SpeechRequest("Hi.").tensors(), voice, 100)[1] == ""
-    assert "☃" in read_request(SpeechRequest("Hi ☃.").tensors(), voice, 100)[1]
+    assert read_request(SpeechRequest("Hi.").tensors(), voice, LIMITS)[1] == ""
+    assert "☃" in read_request(SpeechRequest("Hi ☃.").tensors(), voice, LIMITS)[1]
 
 
 @pytest.mark.parametrize(
@@ -60,12 +69,16 @@ def test_dropped_characters_are_reported(voice: Synthesizer) -> None:
         ({"text": one("text", b"a"), "encoding": one("encoding", b"mp3")}, "encoding: expected one of wav, int16"),
         ({"text": one("text", b"a"), "sigma": one("sigma", float("nan"))}, "sigma: expected a number"),
         ({"text": one("text", b"a"), "max_frames": one("max_frames", 41)}, "max frames: expected 1 to 40"),
-        ({"text": one("text", b"a"), "retries": one("retries", -1)}, "retries: expected 0 or more"),
+        ({"text": one("text", b"a"), "retries": one("retries", -1)}, "retries: expected 0 to 100"),
+        (
+            {"text": one("text", b"Hi."), "retries": one("retries", 3)},
+            "retries: this server accepts up to 2, got 3",
+        ),
     ],
 )
 def test_invalid_request_is_rejected_in_one_line(tensors: dict[str, Any], message: str, voice: Synthesizer) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        read_request(tensors, voice, 100)
+        read_request(tensors, voice, LIMITS)
     assert "\n" not in str(caught.value)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tacoglow
 from tacoglow import Synthesizer
 from tacoglow.runtime.audio import Audio
-from tacoglow.runtime.errors import Cancelled, RequestError
+from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving import python_backend, streaming
-from tacoglow.runtime.serving.contract import SpeechRequest
+from tacoglow.runtime.serving.contract import RequestLimits, SpeechRequest, read_request
 from tacoglow.runtime.serving.python_backend import ServedVoice
 from tacoglow.runtime.serving.streaming import RoundRobin, StreamingModel
 from tacoglow.runtime.serving.whole import synthesize_batch
@@ -111,7 +116,7 @@ def streams(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> StreamingMod
     monkeypatch.setattr(streaming, "error_response", lambda error: error)
     monkeypatch.setattr(streaming, "finish", lambda sender, response=NOTHING: setattr(sender, "finished", response))
     model = StreamingModel()
-    model._served = ServedVoice(voice, 10_000, 1)
+    model._served = ServedVoice(voice, RequestLimits(10_000), 1)
     return model
 
 
@@ -192,7 +197,7 @@ def test_error_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "model" / "3").mkdir(parents=True)
     (tmp_path / "model" / "3" / "voice").symlink_to(tiny_bundle)
-    parameters = {"backend": "onnxruntime", "threads": "1", "max_characters": "7", "streams": "2"}
+    parameters = {"backend": "onnxruntime", "threads": "1", "max_characters": "7", "streams": "2", "max_seconds": "9"}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     arguments = {
         "model_config": json.dumps(config),
@@ -201,4 +206,77 @@ def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path)
         "model_instance_device_id": "0",
     }
     served = ServedVoice.load(arguments)
-    assert (served.max_characters, served.streams, served.voice.backend.threads) == (7, 2, 1)  # type: ignore[attr-defined]
+    assert served.limits == RequestLimits(max_characters=7, max_seconds=9.0)
+    assert (served.streams, served.voice.backend.threads) == (2, 1)  # type: ignore[attr-defined]
+
+
+ENDLESS = SpeechOptions(retries=100, gate_threshold=0.9999999999, max_frames=40)  # its gate never fires
+
+
+def test_request_is_abandoned_at_its_deadline(voice: Synthesizer) -> None:
+    requests = [SpeechRequest("Hi.", seed, ENDLESS) for seed in range(2)]
+    start = time.monotonic()
+    results = synthesize_batch(voice, requests, [NEVER, NEVER], start + 0.2)
+    assert time.monotonic() - start < 5.0
+    assert [type(result) for result in results] == [DeadlineExceeded, DeadlineExceeded]
+    assert "took too long" in str(results[0])
+    assert isinstance(synthesize_batch(voice, [SpeechRequest("Hi.")], [NEVER], start + 600)[0], Audio)
+
+
+def test_stream_is_abandoned_at_its_deadline(streams: StreamingModel, voice: Synthesizer) -> None:
+    streams._served = ServedVoice(voice, RequestLimits(10_000, max_seconds=0.0), 1)
+    sender = Sender(limit=10_000)
+    assert list(streams._stream(sender, SpeechRequest("One sentence. " * 20).tensors())) == []
+    assert isinstance(sender.finished, DeadlineExceeded)
+
+
+def test_abandoned_request_stops_its_retries(voice: Synthesizer) -> None:
+    calls = itertools.count()
+    results = synthesize_batch(voice, [SpeechRequest("Hi.", 0, ENDLESS)], [lambda: next(calls) >= 100])
+    assert isinstance(results[0], Cancelled)
+    assert next(calls) == 101
+
+
+def test_frame_limit_of_the_server_applies(voice: Synthesizer) -> None:
+    limits = RequestLimits(max_frames=7)
+    request, _ = read_request(SpeechRequest("Hi.").tensors(), voice, limits)
+    assert request.options.max_frames == 7
+    with pytest.raises(RequestError, match="max frames: this server accepts up to 7, got 8"):
+        read_request(SpeechRequest("Hi.", options=SpeechOptions(max_frames=8)).tensors(), voice, limits)
+
+
+MODEL_PROCESS = """
+from tacoglow.runtime.serving.python_backend import exit_with_parent
+exit_with_parent()
+print("ready", flush=True)
+while True:
+    pass
+"""
+SERVER_PROCESS = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_model_process_does_not_survive_its_server() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(tacoglow.__file__).parents[1])}
+    command = [sys.executable, "-c", SERVER_PROCESS, MODEL_PROCESS]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        child = int(server.stdout.readline())
+        assert server.stdout.readline() == "ready\n"
+        server.kill()
+    deadline = time.monotonic() + 30
+    while is_running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def is_running(process: int) -> bool:
+    """False once the process has ended, even if nobody has waited for it."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -51,7 +51,7 @@ def test_text_models(repository: Path, tiny_bundle: Path) -> None:
         assert config.backend == "python"
         required = [tensor.name for tensor in config.input if not tensor.optional]
         assert required == ["text"]
-        options = {field.name for field in fields(SpeechOptions)} - {"cancelled"}
+        options = {field.name for field in fields(SpeechOptions)} - {"cancelled", "deadline"}
         assert {tensor.name for tensor in config.input} == {"text", "seed", "encoding"} | options
         assert [list(tensor.dims) for tensor in config.output if tensor.name == "audio"] == [[-1]]
         assert config.parameters["max_characters"].string_value == "20000"
@@ -124,7 +124,14 @@ def test_weights_are_stored_once(repository: Path) -> None:
 
 def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
     options = ServingOptions(
-        instances=3, threads=2, max_batch=2, queue_delay_us=1500, max_queue=7, streams=5, max_characters=11
+        instances=3,
+        threads=2,
+        max_batch=2,
+        queue_delay_us=1500,
+        max_queue=7,
+        streams=5,
+        max_characters=11,
+        max_retries=1,
     )
     export_triton(tiny_bundle, tmp_path, "anna", options=options)
     whole, stream = config_of(tmp_path, "anna"), config_of(tmp_path, "anna_stream")
@@ -135,7 +142,15 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
         (group,) = config.instance_group
         assert (group.count, group.kind) == (3, model_config_pb2.ModelInstanceGroup.KIND_CPU)
         given = {name: value.string_value for name, value in config.parameters.items()}
-        assert given == {"backend": "onnxruntime", "threads": "2", "streams": "5", "max_characters": "11"}
+        assert given == {
+            "backend": "onnxruntime",
+            "threads": "2",
+            "streams": "5",
+            "max_characters": "11",
+            "max_retries": "1",
+            "max_frames": "0",
+            "max_seconds": "300.0",
+        }
 
 
 def test_gpus(tiny_bundle: Path) -> None:
@@ -206,3 +221,25 @@ def test_command_rejects_invalid_options_in_one_line(
     (line,) = done.stderr.splitlines()
     assert message in line
     assert not (tmp_path / "m").exists()
+
+
+def test_model_of_another_program_is_not_replaced(tiny_bundle: Path, tmp_path: Path) -> None:
+    for model in ("anna", "anna_encoder"):
+        repository = tmp_path / model
+        (repository / model / "1").mkdir(parents=True)
+        (repository / model / "config.pbtxt").write_text("theirs")
+        with pytest.raises(ExportError, match=rf"{model}: exists but was not written by export-triton; .*--force"):
+            export_triton(tiny_bundle, repository, "anna", version=2)
+        assert [path.name for path in repository.iterdir()] == [model]
+        export_triton(tiny_bundle, repository, "anna", version=2, force=True)
+        assert (repository / model / "config.pbtxt").read_text() != "theirs"
+        assert (repository / model / "1").is_dir()
+
+
+def test_only_the_files_of_the_bundle_are_served(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "voice"
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / "notes.txt").write_text("mine")
+    export_triton(bundle, tmp_path / "models")
+    served = {path.name for path in (tmp_path / "models" / "tacoglow" / "1" / "voice").iterdir()}
+    assert served == {path.name for path in tiny_bundle.iterdir()}
