@@ -127,7 +127,7 @@ def _module_tensors(model: Placeholder) -> dict[str, Any]:
 def _entries(module: Placeholder, attribute: str, prefix: str) -> list[tuple[str, Any]]:
     entries = [(name, value) for name, value in _mapping(module, attribute).items() if isinstance(name, str)]
     if len(entries) > _MAX_TENSORS or any(len(prefix) + len(name) > _MAX_NAME for name, _ in entries):
-        raise CheckpointError(f"a module has over {_MAX_TENSORS:,} entries, or names of over {_MAX_NAME:,} characters")
+        raise CheckpointError(f"a module has over {_MAX_TENSORS:,} entries, itself, or names of over {_MAX_NAME}")
     return entries
 
 
