@@ -378,7 +378,7 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     ),
     "checkpoints swapped": (nothing, ["--tacotron2", "w.pt", "--waveglow", "t.pt"], ("w.pt", "waveglow")),
     "no checkpoint": (nothing, [], ("--tacotron2", "--waveglow", "--demo")),
-    "one checkpoint": (nothing, ["--tacotron2", "t.pt"], ("--waveglow", "both")),
+    "one checkpoint": (nothing, ["--tacotron2", "t.pt"], ("--waveglow", "a vocoder")),
     "two sources": (nothing, [*OWN, "--demo"], ("--tacotron2", "--demo", "one of")),
     "unknown source": (nothing, ["--pretrained", "acme"], ("--pretrained", "acme", "nvidia")),
     "unknown precision": (nothing, [*OWN, "--precision", "int4"], ("--precision", "int4", "fp16")),
