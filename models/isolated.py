@@ -66,8 +66,12 @@ def _load(load: Callable[..., Model], path: Path, name: str, *arguments: Any) ->
 
 def _convert(model: Model, name: str, path: Path) -> None:
     weights, description = encode_model(model, name)
-    path.write_bytes(weights)
-    path.with_suffix(".json").write_bytes(description)
+    try:
+        path.write_bytes(weights)
+        path.with_suffix(".json").write_bytes(description)
+    except OSError as error:
+        reason = f"{path.parent}: cannot be written: {error.strerror}; name a folder with more space in TMPDIR"
+        raise CheckpointError(reason) from error
 
 
 def _run_child(path: Path, work: Callable[[], None], name: str) -> None:
@@ -115,7 +119,7 @@ def _work_within_limits(work: Callable[[], None], size: int, sender: Connection)
     except CheckpointError as error:
         answer = ANSWER_ERROR + str(error).encode(errors="replace")
     except OSError as error:
-        answer = ANSWER_ERROR + f"{error.filename}: {error.strerror}".encode(errors="replace")
+        answer = ANSWER_ERROR + f"{error.filename or 'checkpoint'}: {error.strerror}".encode(errors="replace")
     except MemoryError:
         answer = b"reading it needs more memory than its size explains"
     except Exception as error:  # the parent cannot know what to expect of a hostile file
