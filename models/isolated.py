@@ -7,6 +7,7 @@ PyTorch again would take longer than reading most checkpoints. Elsewhere than on
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -84,7 +85,10 @@ def _run_child(path: Path, work: Callable[[], None], name: str) -> None:
     child = context.Process(target=_work_within_limits, args=(work, size, sender), daemon=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads; the child uses none of them
+        # Frozen objects are not collected in the child: ONNX Runtime would wait there for the threads of its sessions.
+        gc.freeze()
         child.start()
+        gc.unfreeze()
     sender.close()
     try:
         with receiver:

@@ -215,7 +215,7 @@ class TestTensors:
         path = write_zip(tmp_path / "model.pt", data.getvalue())
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr("archive/data/0", bytes(16))
-        with pytest.raises(CheckpointError, match="truncated, or not a PyTorch checkpoint"):
+        with pytest.raises(CheckpointError, match=r"truncated, or not a PyTorch checkpoint|over twice the file"):
             load_waveglow(path)
 
     def test_compressed_archive_is_rejected(self, tmp_path: Path) -> None:

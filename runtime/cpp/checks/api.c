@@ -87,8 +87,8 @@ static int check_text(const char* wav, tacoglow_voice* voice, tacoglow_session* 
   int calls = 0;
   size_t n_ids, i;
   float sum = 0;
-  REQUIRE(tacoglow_text_prepare(voice, "One \xe2\x98\x83 two. Three four, five six seven eight nine ten eleven.", &text) ==
-          TACOGLOW_OK);
+  REQUIRE(tacoglow_text_prepare(voice, "One \xe2\x98\x83 two. Three four, five six seven eight nine ten eleven.",
+                                &text) == TACOGLOW_OK);
   REQUIRE(text->n_pieces > 1 && text->pieces[0].pause_seconds > 0.3 && text->pieces[0].n_ids > 3);
   REQUIRE(text->n_dropped == 1 && strcmp(text->dropped[0], "\xe2\x98\x83") == 0);
   tacoglow_text_free(text);

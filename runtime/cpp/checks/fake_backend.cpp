@@ -106,8 +106,8 @@ class FakeInstance : public BackendInstance {
 // Steps that run ahead of what is read, as on a GPU.
 class DelayedSteps : public DecoderSteps {
  public:
-  DelayedSteps(std::unique_ptr<DecoderSteps> steps, const Manifest& manifest, std::int64_t batch,
-               std::int64_t tokens, std::int64_t chunk_steps, std::int64_t launches_in_flight)
+  DelayedSteps(std::unique_ptr<DecoderSteps> steps, const Manifest& manifest, std::int64_t batch, std::int64_t tokens,
+               std::int64_t chunk_steps, std::int64_t launches_in_flight)
       : steps_(std::move(steps)),
         dropout_size_(batch * manifest.prenet_layers * manifest.prenet_dim),
         mel_size_(batch * manifest.frames_per_step * manifest.n_mel_channels),

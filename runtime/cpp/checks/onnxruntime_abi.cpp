@@ -1,4 +1,5 @@
-// Compares src/onnxruntime_abi.hpp with the official header; only compiled, with the header's folder on the search path.
+// Compares src/onnxruntime_abi.hpp with the official header; only compiled, with the header's folder on the search
+// path.
 #define OrtGetApiBase OfficialGetApiBase
 #include <onnxruntime_c_api.h>
 #undef OrtGetApiBase

@@ -78,9 +78,7 @@ class Worker {
   ~Worker() { tacoglow_session_close(session_); }
 
   // Runs every graph except the denoiser, for a few frames.
-  void warm_up() {
-    speak({"", "a"}, 8);
-  }
+  void warm_up() { speak({"", "a"}, 8); }
 
   void serve(BoundedQueue& queue) {
     for (Job job; queue.pop(job);) {
@@ -98,10 +96,9 @@ class Worker {
     request.max_frames = max_frames;
     tacoglow_speech* speech = nullptr;
     if (tacoglow_speak(session_, &request, &speech) != TACOGLOW_OK) return tacoglow_last_error();
-    const tacoglow_status status =
-        job.wav.empty() ? TACOGLOW_OK
-                        : tacoglow_wav_write(job.wav.c_str(), speech->samples, speech->n_samples, rate_,
-                                             TACOGLOW_WAV_INT16);
+    const tacoglow_status status = job.wav.empty() ? TACOGLOW_OK
+                                                   : tacoglow_wav_write(job.wav.c_str(), speech->samples,
+                                                                        speech->n_samples, rate_, TACOGLOW_WAV_INT16);
     tacoglow_speech_free(speech);
     return status == TACOGLOW_OK ? "" : tacoglow_last_error();
   }

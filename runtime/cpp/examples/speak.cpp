@@ -130,8 +130,8 @@ void speak(const char* bundle, const Arguments& arguments) {
   check(tacoglow_wav_write(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format));
   if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
-              to_text(speech->stop_reason), speech->encoder_seconds,
-              speech->decoder_seconds, speech->postnet_seconds, speech->vocoder_seconds);
+              to_text(speech->stop_reason), speech->encoder_seconds, speech->decoder_seconds, speech->postnet_seconds,
+              speech->vocoder_seconds);
 }
 
 }  // namespace

@@ -60,8 +60,8 @@ typedef struct tacoglow_session tacoglow_session;
 
 typedef struct tacoglow_open_options {
   size_t struct_size; /* bytes */
-  const char* engine; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built in
-                         of tensorrt, onnxruntime and torchscript */
+  const char* engine; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built
+                         in of tensorrt, onnxruntime and torchscript */
   int32_t threads;    /* CPU threads; 0: all cores that the process may use (LibTorch: its own default). ONNX Runtime's
                          are shared by the sessions of a voice, LibTorch's by the process */
   int32_t device;     /* index of the GPU, for TensorRT and ONNX Runtime's CUDA provider */
@@ -94,7 +94,8 @@ typedef struct tacoglow_progress {
 } tacoglow_progress;
 
 /* Called after each chunk of decoder steps and before each vocoder window, in the thread of the call. Return 0 to
- * continue; any other value cancels the call, all requests of a batch included. It must not throw or use the session. */
+ * continue; any other value cancels the call, all requests of a batch included. It must not throw or use the session.
+ */
 typedef int (*tacoglow_progress_callback)(const tacoglow_progress* progress, void* user);
 
 /* Value of tacoglow_request.context_frames: the bundle's own context. */
@@ -149,10 +150,10 @@ typedef struct tacoglow_speech {
   float* mel;       /* [n_mel_channels, n_frames], after the postnet; of all pieces, one after the other */
   size_t n_frames;  /* frames of the decoder steps before the gate fired */
   tacoglow_stop_reason stop_reason; /* of the first piece that did not end at its gate, if there is one */
-  double encoder_seconds; /* for the whole batch that it was decoded in; decoder_seconds likewise */
+  double encoder_seconds;           /* for the whole batch that it was decoded in; decoder_seconds likewise */
   double decoder_seconds;
-  double postnet_seconds; /* for this utterance alone; vocoder_seconds likewise */
-  double vocoder_seconds; /* includes the denoiser */
+  double postnet_seconds;               /* for this utterance alone; vocoder_seconds likewise */
+  double vocoder_seconds;               /* includes the denoiser */
   const tacoglow_utterance* utterances; /* [n_utterances] */
   size_t n_utterances;                  /* 1, or the pieces of a long text */
 } tacoglow_speech;
@@ -169,15 +170,15 @@ TACOGLOW_API void tacoglow_open_options_init_sized(tacoglow_open_options* option
 #define tacoglow_open_options_init(options) tacoglow_open_options_init_sized((options), sizeof(tacoglow_open_options))
 
 /* Open a bundle: read and check its manifest, and load its graphs. ONNX graphs and TorchScript modules are checked
- * against the SHA-256 in the manifest; TensorRT plans, against its tensors. options may be NULL. On failure *voice is NULL. TensorRT plans
- * and TorchScript modules are code: load only those that you trust. */
+ * against the SHA-256 in the manifest; TensorRT plans, against its tensors. options may be NULL. On failure *voice is
+ * NULL. TensorRT plans and TorchScript modules are code: load only those that you trust. */
 TACOGLOW_API tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options,
                                                  tacoglow_voice** voice);
 TACOGLOW_API void tacoglow_voice_close(tacoglow_voice* voice);
 TACOGLOW_API const tacoglow_facts* tacoglow_voice_facts(const tacoglow_voice* voice);
 
-/* Convert a text to token ids, in one piece, for a voice that accepts text. *n_ids is set to the number of ids; the first `capacity`
- * of them are written to ids. */
+/* Convert a text to token ids, in one piece, for a voice that accepts text. *n_ids is set to the number of ids; the
+ * first `capacity` of them are written to ids. */
 TACOGLOW_API tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* text, int32_t* ids,
                                                   size_t capacity, size_t* n_ids);
 

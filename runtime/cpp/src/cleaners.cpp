@@ -61,7 +61,8 @@ bool is_abbreviation(View text, std::size_t start, View abbreviation, const Text
                     [](char32_t lower, char32_t character) { return equals_ignoring_case(character, lower); });
 }
 
-// One pass for each abbreviation: "St.Co." becomes "saintCo." in the pass for "st", where "Co." no longer starts a word.
+// One pass for each abbreviation: "St.Co." becomes "saintCo." in the pass for "st", where "Co." no longer starts a
+// word.
 Text expand_abbreviations(View given, const TextTables& tables) {
   Text text(given);
   if (text.find(U'.') == Text::npos) return text;
@@ -94,14 +95,11 @@ Text english_cleaners(View text, const TextTables& tables) {
 }  // namespace
 
 Cleaner find_cleaner(const std::string& name) {
-  static const std::map<std::string, Cleaner> cleaners = {{"english_cleaners", english_cleaners},
-                                                          {"transliteration_cleaners", transliteration_cleaners},
-                                                          {"basic_cleaners", basic_cleaners},
-                                                          {"lowercase", lowercase},
-                                                          {"collapse_whitespace", collapse_whitespace},
-                                                          {"convert_to_ascii", convert_to_ascii},
-                                                          {"expand_numbers", expand_numbers},
-                                                          {"expand_abbreviations", expand_abbreviations}};
+  static const std::map<std::string, Cleaner> cleaners = {
+      {"english_cleaners", english_cleaners},       {"transliteration_cleaners", transliteration_cleaners},
+      {"basic_cleaners", basic_cleaners},           {"lowercase", lowercase},
+      {"collapse_whitespace", collapse_whitespace}, {"convert_to_ascii", convert_to_ascii},
+      {"expand_numbers", expand_numbers},           {"expand_abbreviations", expand_abbreviations}};
   const auto found = cleaners.find(name);
   return found == cleaners.end() ? nullptr : found->second;
 }

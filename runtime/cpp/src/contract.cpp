@@ -80,7 +80,8 @@ void check_step(Contract& contract, const Manifest& m, std::vector<Expected> inp
     outputs.push_back({target, DType::float32, {out.shape.begin(), out.shape.end()}});
   }
   if (!feeds_back) throw bundle_error(step.file + ": mel_frame is not among the states; export the voice again");
-  if (!attends) throw bundle_error(step.file + ": attention_weights_out [B, T] is not among the states; export the voice again");
+  if (!attends)
+    throw bundle_error(step.file + ": attention_weights_out [B, T] is not among the states; export the voice again");
   contract.check("decoder_step", inputs, outputs);
   const TensorSpec& frame = step.tensor("mel_frame");
   if (!fits({"mel_frame", DType::float32, {times('B'), fixed(m.frames_per_step * m.n_mel_channels)}}, frame))

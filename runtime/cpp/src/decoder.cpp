@@ -27,8 +27,7 @@ void append(DecodedItem& item, const float* mel, float gate, const float* attent
     decoded.frames_at_end = at_last ? decoded.frames_at_end + frames : 0;
     decoded.attention_ended = !decoded.gate_fired && decoded.frames_at_end >= attention_patience;
   }
-  decoded.finished =
-      decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == item.options.max_frames;
+  decoded.finished = decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == item.options.max_frames;
 }
 
 }  // namespace

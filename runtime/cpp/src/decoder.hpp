@@ -23,7 +23,7 @@ struct Decoded {
   std::vector<float> alignment;     // [steps, n_tokens]
   std::int64_t frames_decoded = 0;  // mel_length plus the frames of the step at which the gate fired, if it did
   std::int64_t mel_length = 0;      // frames of the steps before the gate fired
-  std::int64_t frames_at_end = 0;  // consecutive frames with the attention on the last token
+  std::int64_t frames_at_end = 0;   // consecutive frames with the attention on the last token
   bool gate_fired = false;
   bool attention_ended = false;
   bool finished = false;  // true if no more frames will follow

@@ -41,7 +41,8 @@ class JsonNode {
 
   double number(double min, double max) const {
     const double value = number();
-    if (value < min || value > max) fail("expected a number from " + std::to_string(min) + " to " + std::to_string(max));
+    if (value < min || value > max)
+      fail("expected a number from " + std::to_string(min) + " to " + std::to_string(max));
     return value;
   }
 

@@ -70,7 +70,7 @@ struct Manifest {
   std::int64_t filter_length = 0;   // samples of the denoiser's STFT window
   std::int64_t n_mel_channels = 0;  // mel bands
   std::vector<std::string> symbols, cleaners;
-  GraphFile text_tables;     // data of the text front end; without a file in bundles before format 1.2
+  GraphFile text_tables;             // data of the text front end; without a file in bundles before format 1.2
   double gate_threshold = 0;         // probability
   std::int64_t frames_per_step = 1;  // frames per decoder step
   std::int64_t max_frames = 0;       // a multiple of frames_per_step

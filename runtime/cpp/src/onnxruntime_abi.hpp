@@ -28,12 +28,12 @@ using Path = const char*;
 #endif
 
 constexpr std::uint32_t api_version = 1;
-constexpr int log_error = 3;         // ORT_LOGGING_LEVEL_ERROR
-constexpr int element_float = 1;     // ONNX_TENSOR_ELEMENT_DATA_TYPE_*
+constexpr int log_error = 3;      // ORT_LOGGING_LEVEL_ERROR
+constexpr int element_float = 1;  // ONNX_TENSOR_ELEMENT_DATA_TYPE_*
 constexpr int element_int32 = 6;
 constexpr int element_bool = 9;
-constexpr int arena_allocator = 1;   // OrtArenaAllocator
-constexpr int default_memory = 0;    // OrtMemTypeDefault
+constexpr int arena_allocator = 1;  // OrtArenaAllocator
+constexpr int default_memory = 0;   // OrtMemTypeDefault
 
 // Places in the table.
 enum class Function : std::size_t {

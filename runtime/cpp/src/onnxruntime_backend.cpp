@@ -85,12 +85,10 @@ class Graphs {
       owned.push_back(wrap(outputs.at(tensor.name)));
       written.push_back(owned.back().get());
     }
-    ort::check<ort::Function::run>(graph + ": cannot run this graph", sessions_.at(graph).get(),
-                                   static_cast<const ort::RunOptions*>(nullptr),
-                                   static_cast<const char* const*>(input_names.data()),
-                                   static_cast<const ort::Value* const*>(read.data()), read.size(),
-                                   static_cast<const char* const*>(output_names.data()), written.size(),
-                                   written.data());
+    ort::check<ort::Function::run>(
+        graph + ": cannot run this graph", sessions_.at(graph).get(), static_cast<const ort::RunOptions*>(nullptr),
+        static_cast<const char* const*>(input_names.data()), static_cast<const ort::Value* const*>(read.data()),
+        read.size(), static_cast<const char* const*>(output_names.data()), written.size(), written.data());
   }
 
  private:
@@ -113,8 +111,7 @@ class Graphs {
     throw backend_error("engine 'onnxruntime-cuda': not supported on Windows");
 #else
     using Append = ort::Status* (*)(ort::SessionOptions*, int);
-    const auto append =
-        reinterpret_cast<Append>(dlsym(RTLD_DEFAULT, "OrtSessionOptionsAppendExecutionProvider_CUDA"));
+    const auto append = reinterpret_cast<Append>(dlsym(RTLD_DEFAULT, "OrtSessionOptionsAppendExecutionProvider_CUDA"));
     if (append == nullptr)
       throw backend_error("engine 'onnxruntime-cuda': ONNX Runtime " + ort::version() +
                           " was built without the CUDA provider; link onnxruntime-gpu's library");

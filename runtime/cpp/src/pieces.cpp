@@ -6,7 +6,8 @@ namespace tacoglow {
 
 void apply_fades(std::vector<float>& samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
                  bool fade_out) {
-  const auto length = std::min(static_cast<std::size_t>(fade_seconds * static_cast<double>(sampling_rate)), samples.size());
+  const auto length =
+      std::min(static_cast<std::size_t>(fade_seconds * static_cast<double>(sampling_rate)), samples.size());
   for (std::size_t i = 0; i < length; ++i) {
     const auto gain = static_cast<float>(static_cast<double>(i) * (1.0 / static_cast<double>(length)));
     if (fade_in) samples[i] *= gain;

@@ -79,8 +79,7 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
     throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
                         to_text(given.sigma));
   const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
-                                  resolve_max_frames(voice.manifest, given.max_frames),
-                                  given.attention_stop != 0};
+                                  resolve_max_frames(voice.manifest, given.max_frames), given.attention_stop != 0};
   const Synthesis& defaults = voice.manifest.synthesis;
   const VocoderOptions vocoding = {
       given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,

@@ -19,7 +19,11 @@ constexpr FindCuts finer_cuts[] = {clause_ends, word_ends, characters};  // trie
 class Splitter {
  public:
   Splitter(View text, std::int64_t max_tokens, const CountTokens& count_tokens, const TextTables& tables)
-      : text_(text), max_tokens_(max_tokens), count_tokens_(count_tokens), tables_(tables), groups_(brace_groups(text)) {}
+      : text_(text),
+        max_tokens_(max_tokens),
+        count_tokens_(count_tokens),
+        tables_(tables),
+        groups_(brace_groups(text)) {}
 
   View piece(Span span) const {
     View part = text_.substr(span.start, span.stop - span.start);

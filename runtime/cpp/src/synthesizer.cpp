@@ -51,8 +51,12 @@ tacoglow_stop_reason reason(const Decoded& decoded) {
 }
 
 void truncate(Mel& mel, std::int64_t n_frames) {
-  const Tensor front = mel.window(0, n_frames);
-  mel = {mel.n_channels, n_frames, {front.as<float>(), front.as<float>() + element_count(front.shape())}};
+  Mel front{mel.n_channels, n_frames, {}};
+  for (std::int64_t channel = 0; channel < mel.n_channels; ++channel) {
+    const float* row = mel.values.data() + channel * mel.n_frames;
+    front.values.insert(front.values.end(), row, row + n_frames);
+  }
+  mel = std::move(front);
 }
 
 using Rows = std::vector<std::size_t>;  // indices of a batch's jobs
@@ -171,8 +175,8 @@ void Session::decode_all(Jobs& batch) {
     std::vector<DecodedItem> items;
     for (const auto row : rows) {
       const Job& job = batch[row];
-      items.push_back({job.item.n_tokens, job.request.noise(job.piece_index).for_attempt(attempt),
-                       job.request.decoding, {}});
+      items.push_back(
+          {job.item.n_tokens, job.request.noise(job.piece_index).for_attempt(attempt), job.request.decoding, {}});
     }
     Tensors encoded;
     for (const auto& [name, tensor] : batch[rows.front()].encoded) {
@@ -215,8 +219,8 @@ Utterance Session::to_utterance(const Job& job, Speech& speech) {
   utterance.piece = job.piece();
   utterance.gate = repeat_per_frame(decoded.gate_logits, 1, manifest, decoded.mel_length);
   for (float& value : utterance.gate) value = 1.0F / (1.0F + std::exp(-value));
-  utterance.alignment = repeat_per_frame(decoded.alignment, static_cast<std::size_t>(job.item.n_tokens), manifest,
-                                         decoded.mel_length);
+  utterance.alignment =
+      repeat_per_frame(decoded.alignment, static_cast<std::size_t>(job.item.n_tokens), manifest, decoded.mel_length);
   utterance.stop_reason = reason(decoded);
   return utterance;
 }

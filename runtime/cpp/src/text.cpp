@@ -61,9 +61,7 @@ FrontEnd::FrontEnd(const Manifest& manifest, TextTables tables)
   }
 }
 
-std::vector<std::int32_t> FrontEnd::encode(std::string_view text) const {
-  return encode_or_throw(from_utf8(text)).ids;
-}
+std::vector<std::int32_t> FrontEnd::encode(std::string_view text) const { return encode_or_throw(from_utf8(text)).ids; }
 
 PreparedText FrontEnd::prepare(std::string_view given, std::int64_t max_tokens) const {
   const std::u32string text = from_utf8(given);

@@ -58,7 +58,7 @@ class FrontEnd {
   bool transliterates_;
   std::unordered_map<std::u32string, std::int32_t> ids_;  // without the padding symbols "_" and "~"
   std::vector<bool> is_space_;                            // by id
-  bool spells_phones_ = false;  // braces contain ARPAbet phones, whose symbols begin with "@"
+  bool spells_phones_ = false;                            // braces contain ARPAbet phones, whose symbols begin with "@"
 };
 
 // Returns why this voice accepts only token ids; "" if it accepts text.

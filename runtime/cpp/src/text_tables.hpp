@@ -24,7 +24,7 @@ class CharacterSet {
 };
 
 struct NumberWords {
-  std::vector<std::u32string> units, teens, tens, powers;              // powers of 1000; powers[0] is empty
+  std::vector<std::u32string> units, teens, tens, powers;           // powers of 1000; powers[0] is empty
   std::vector<std::pair<std::u32string, std::u32string>> ordinals;  // ending of a cardinal -> of its ordinal
 };
 
