@@ -51,7 +51,8 @@ def load_manifest(bundle: Path) -> Manifest:
         json.loads(content, object_pairs_hook=_reject_duplicates)
         _check_consistency(manifest)
     except msgspec.ValidationError as error:
-        raise BundleError(f"{path}: {error}; export the voice again") from error
+        reason = " ".join(str(error).split())  # the file's own field names may contain line breaks
+        raise BundleError(f"{path}: {reason}; export the voice again") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path}: damaged ({error}); export the voice again") from error
     if with_digest(content) != content:

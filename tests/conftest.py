@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 from tacoglow.text import NVIDIA_SYMBOLS
+
+# A shell that starts pytest in the background makes it ignore Ctrl-C, and with it the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SEED = 20190427
 # Values differ from NVIDIA's defaults where possible, so that a default used instead of a file's value is noticed.

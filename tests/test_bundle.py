@@ -149,6 +149,7 @@ OPTIONAL = {
     ("parity",),
     ("decoder", "frames_per_step"),
     ("torchscript",),
+    ("text", "tables"),
     ("voice", "language"),
     ("voice", "provenance"),
 }

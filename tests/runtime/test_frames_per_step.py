@@ -117,7 +117,7 @@ def test_frame_limit_below_one_step_is_rejected(
     r = tacotron2.config.n_frames_per_step
     voice = read_voice_file(tiny_checkpoints.voice)
     with pytest.raises(
-        ExportError, match=f"limit max-frames: expected at least {r}, the frames of one decoder step, got 1"
+        ExportError, match=f"limit max-frames: expected {r}, the frames of one decoder step, to 1048576, got 1"
     ):
         export_onnx(
             tacotron2,
