@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ def waveglow(tiny_checkpoints: Any) -> WaveGlow:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def seeded() -> Iterator[None]:
     torch.manual_seed(0)
-    torch.set_grad_enabled(False)
+    with torch.no_grad():
+        yield
 
 
 def assert_near(got: torch.Tensor, expected: torch.Tensor) -> None:

@@ -81,7 +81,6 @@ def _positive(config: HiFiGANConfig) -> HiFiGAN:
         {"upsample_rates": (4,), "upsample_kernel_sizes": (16,), "resblock_kernel_sizes": (1, 1, 1)},
     ],
 )
-@torch.enable_grad()  # other tests turn it off
 def test_receptive_field_is_exact(plan: dict[str, Any]) -> None:
     """A frame of the mel changes a frame's samples if it is in the receptive field, and only then."""
     small = {"n_mel_channels": 2, "upsample_initial_channel": 32}
