@@ -11,7 +11,7 @@ from ..runtime.errors import RequestError
 from ..runtime.manifest import Manifest
 from . import speed, streaming
 from .conditions import conditions, gpu_index, usable_cores
-from .loading import load_pipelines
+from .loading import find_loaders, load_pipelines
 from .pipelines import REFERENCE, BundlePipeline, Pipeline
 from .roofline import add_achieved, measure_ceilings
 from .workload import PRESETS, Preset, Workload, check_limits
@@ -51,7 +51,7 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         if gpu is not None:
             torch.cuda.set_device(gpu)  # streams and events of PyTorch belong to its current GPU
     peers = models if "speed" in request.measures else None
-    pipelines, memory = load_pipelines(
+    loaders = find_loaders(
         bundles,
         peers,
         request.backends,
@@ -60,8 +60,8 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         threads,
         request.cpu_peers,
         request.torch_compile,
-        progress,
     )
+    pipelines, memory = load_pipelines(loaders, gpu, progress)
     ours = [pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)]
     manifest = ours[0].synthesizer.manifest
     report: Report = {

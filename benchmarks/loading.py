@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,28 +20,15 @@ Loader = tuple[str, Callable[[], Pipeline]]  # a description for progress messag
 
 
 def load_pipelines(
-    bundles: Sequence[Path],
-    models: Models | None,
-    backends: Sequence[str] | None,
-    device: int,
-    gpu: int | None,
-    threads: int,
-    cpu_peers: bool,
-    torch_compile: bool,
-    progress: Callable[[str], None],
+    loaders: Iterable[Loader], gpu: int | None, progress: Callable[[str], None]
 ) -> tuple[list[Pipeline], dict[tuple[str, str], int]]:
     """Return the pipelines, and for each (name, precision) the bytes that loading it added to the memory in use.
 
-    The pipelines of the PyTorch modules come first, if models are given, and the reference is the first of them.
-    backends: None for all that can run a bundle. device: index of the GPU of bundles. gpu: index of the GPU of PyTorch,
-    None without one. cpu_peers: time PyTorch on the CPU although there is a GPU.
-    torch_compile: time torch.compile on the CPU too.
+    gpu: index of the GPU of PyTorch, None without one.
     """
     pipelines: list[Pipeline] = []
     memory: dict[tuple[str, str], int] = {}
-    for description, load_pipeline in _loaders(
-        bundles, models, backends, device, gpu, threads, cpu_peers, torch_compile
-    ):
+    for description, load_pipeline in loaders:
         progress(f"loading {description}")
         before = memory_used(gpu)
         pipeline = load_pipeline()
@@ -50,7 +37,7 @@ def load_pipelines(
     return pipelines, memory
 
 
-def _loaders(
+def find_loaders(
     bundles: Sequence[Path],
     models: Models | None,
     backends: Sequence[str] | None,
@@ -60,6 +47,13 @@ def _loaders(
     cpu_peers: bool,
     torch_compile: bool,
 ) -> Iterator[Loader]:
+    """Yield the pipelines to compare.
+
+    Those of the PyTorch modules come first, if models are given, and the reference is the first of them.
+    backends: None for all that can run a bundle. device: index of the GPU of bundles. gpu: index of the GPU of PyTorch,
+    None without one. cpu_peers: time PyTorch on the CPU although there is a GPU.
+    torch_compile: time torch.compile on the CPU too.
+    """
     if models is not None:
         yield from _pytorch_loaders(models, gpu, cpu_peers, torch_compile)
     for bundle in bundles:

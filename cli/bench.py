@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from .options import PrecisionChoice, Published, find_checkpoints, print_status
+from .options import (
+    HiFiGANPath,
+    PrecisionChoice,
+    Published,
+    Tacotron2Path,
+    WaveGlowPath,
+    find_checkpoints,
+    print_status,
+)
 
 if TYPE_CHECKING:
     from ..benchmarks.bench import BenchRequest
@@ -49,11 +57,9 @@ def bench(
         Optional[Dimensions],
         typer.Option(help="Measure random weights with these published dimensions; needs no download."),
     ] = None,
-    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
-    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
-    hifigan: Annotated[
-        Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
-    ] = None,
+    tacotron2: Tacotron2Path = None,
+    waveglow: WaveGlowPath = None,
+    hifigan: HiFiGANPath = None,
     pretrained: Annotated[
         Optional[Published], typer.Option(help="Published checkpoints, downloaded into a cache.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import Force, print_status
+from .options import Force, HiFiGANPath, Tacotron2Path, WaveGlowPath, print_status
 
 if TYPE_CHECKING:
     from ..models import Tacotron2, Vocoder
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 
 def convert(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for NAME.safetensors and NAME.json.")],
-    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
-    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
-    hifigan: Annotated[
-        Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
-    ] = None,
+    tacotron2: Tacotron2Path = None,
+    waveglow: WaveGlowPath = None,
+    hifigan: HiFiGANPath = None,
     hop_length: Annotated[
         Optional[int],
         typer.Option(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import Force, PrecisionChoice, Published, find_checkpoints, print_status
+from .options import (
+    Force,
+    HiFiGANPath,
+    PrecisionChoice,
+    Published,
+    Tacotron2Path,
+    WaveGlowPath,
+    find_checkpoints,
+    print_status,
+)
 
 if TYPE_CHECKING:
     from ..export.voice import VoiceFile
@@ -16,11 +25,9 @@ if TYPE_CHECKING:
 
 def export_onnx(
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle: a folder that will be created.")],
-    tacotron2: Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")] = None,
-    waveglow: Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")] = None,
-    hifigan: Annotated[
-        Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
-    ] = None,
+    tacotron2: Tacotron2Path = None,
+    waveglow: WaveGlowPath = None,
+    hifigan: HiFiGANPath = None,
     demo: Annotated[bool, typer.Option("--demo", help="Export the small voice that ships with the project.")] = False,
     pretrained: Annotated[
         Optional[Published], typer.Option(help="Export published checkpoints, fetched into a cache.")

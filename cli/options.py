@@ -38,6 +38,11 @@ class Wav(str, Enum):
     float32 = "float32"
 
 
+Tacotron2Path = Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")]
+WaveGlowPath = Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")]
+HiFiGANPath = Annotated[
+    Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
+]
 Sigma = Annotated[
     Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
 ]

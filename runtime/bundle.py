@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from .contract import check_contract
-from .errors import BundleError
+from .errors import BundleError, one_line
 from .external_data import has_external_data
 from .manifest import (
     COUNT_MAX,
@@ -51,8 +51,8 @@ def load_manifest(bundle: Path) -> Manifest:
         json.loads(content, object_pairs_hook=_reject_duplicates)
         _check_consistency(manifest)
     except msgspec.ValidationError as error:
-        reason = " ".join(str(error).split())  # the file's own field names may contain line breaks
-        raise BundleError(f"{path}: {reason}; export the voice again") from error
+        # The file's own field names may contain line breaks.
+        raise BundleError(f"{path}: {one_line(error)}; export the voice again") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path}: damaged ({error}); export the voice again") from error
     if with_digest(content) != content:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """The message without line breaks; the name of the error's class if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class BundleError(ValueError):
     """A bundle that is missing, incomplete, damaged, or of an unsupported format."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from ..errors import BackendError, BundleError
+from ..errors import BackendError, BundleError, one_line
 from ..manifest import Manifest
 from .base import Backend, BackendOptions
 from .cuda.driver import find_driver
@@ -70,7 +70,7 @@ def _try_to_open(kind: type[Backend], bundle: Path, manifest: Manifest, options:
     except Exception as error:  # drivers and engines raise classes of their own
         if not kind.runs_asynchronously or (options.decoder == "fused" and kind.has_fused_decoder):
             raise  # there is nothing to fall back to
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
     return backend
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import Cancelled, DeadlineExceeded
+from ..errors import Cancelled, DeadlineExceeded, one_line
 from ..synthesizer import Synthesizer
 from .contract import RequestLimits, Tensors
 
@@ -95,8 +95,7 @@ def error_response(error: Exception) -> Any:
     else:
         code = pb_utils.TritonError.INTERNAL
         traceback.print_exception(error, file=sys.stderr)
-    message = " ".join(str(error).split()) or type(error).__name__
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(one_line(error), code))
 
 
 def finish(sender: Any, response: Any = None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ....errors import BackendError
+from ....errors import BackendError, one_line
 from ....files import replace_file
 from ..driver import install_command
 from ..stream import CudaStream
@@ -67,7 +67,7 @@ def compile_cubin(source: str, arch: str) -> bytes:
         program = Program(source, "c++", ProgramOptions(std="c++17", arch=arch))
         return bytes(program.compile("cubin").code)
     except Exception as error:  # a missing library, NVRTC's errors and cuda-core's share no base class
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)[:300]
         raise BackendError(
             f"the fused decoder cannot be compiled for {arch}: {reason} ({install_command()} brings NVRTC); "
             "use --decoder engine"
