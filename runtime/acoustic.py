@@ -20,6 +20,7 @@ class AcousticModel:
 
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.manifest = manifest
+        self._pads_token_ids = backend.pads_token_ids
         self._encoder = backend.open("encoder")
         self._decoder_step = backend.open("decoder_step")
         self._postnet = backend.open("postnet")
@@ -28,20 +29,21 @@ class AcousticModel:
         """Token ids of each item -> the encoder output that the decoder attends to.
 
         Items are encoded one by one and padded afterwards: the encoder's kernels round differently at a different
-        padded length, and the decoder loop would amplify that until an item's speech depends on its batch.
+        padded length, and the decoder loop would amplify that until an item's speech depends on its batch. A backend
+        that pads token ids gets each item at the length of its own token bucket instead.
         """
-        singles = [
-            EncoderOutput(
-                **self._encoder.run(token_ids=np.array([item], np.int32), token_lengths=np.array([len(item)], np.int32))
-            )
-            for item in ids
-        ]
+        singles = [self._encode_one(item) for item in ids]
         tokens = token_bucket(max(len(item) for item in ids), self.manifest)
         return EncoderOutput(
             memory=_pad_and_stack([single.memory for single in singles], tokens),
             processed_memory=_pad_and_stack([single.processed_memory for single in singles], tokens),
             memory_mask=_pad_and_stack([single.memory_mask for single in singles], tokens, padding=True),
         )
+
+    def _encode_one(self, ids: Sequence[int]) -> EncoderOutput:
+        padded = np.zeros((1, token_bucket(len(ids), self.manifest) if self._pads_token_ids else len(ids)), np.int32)
+        padded[0, : len(ids)] = ids
+        return EncoderOutput(**self._encoder.run(token_ids=padded, token_lengths=np.array([len(ids)], np.int32)))
 
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
         """Start decoding a batch; noises: one per item."""
@@ -79,10 +81,8 @@ def token_bucket(length: int, manifest: Manifest) -> int:
     An engine's softmax sums a longer row in a different order, and the decoder loop amplifies that rounding. An item is
     therefore always padded to its own token bucket, and shares a batch only with items of that bucket.
     """
-    bucket = manifest.synthesis.smallest_token_bucket
-    while bucket < length:
-        bucket *= 2
-    return min(bucket, manifest.range("T").max)
+    limit = manifest.range("T").max
+    return next((bucket for bucket in manifest.synthesis.token_buckets(limit) if bucket >= length), limit)
 
 
 def group_into_batches(lengths: Mapping[int, int], manifest: Manifest) -> list[list[int]]:

@@ -102,6 +102,13 @@ class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     segment_frames: Count = 64  # frames of every later segment of a stream
     context_frames: CountOrZero = 12  # mel frames that the vocoder sees around a segment
 
+    def token_buckets(self, limit: int) -> list[int]:
+        """The padded token counts of a voice with this token limit, which is the last of them."""
+        buckets = [self.smallest_token_bucket]
+        while buckets[-1] < limit:
+            buckets.append(2 * buckets[-1])
+        return [*buckets[:-1], limit]
+
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     name: str

@@ -114,6 +114,7 @@ class Backend(ABC):
 
     name: ClassVar[str]
     runs_asynchronously: ClassVar[bool] = False  # true if graphs run on a GPU while the host is free
+    pads_token_ids: ClassVar[bool] = False  # true if the encoder runs at few fixed lengths: those of token buckets
     device: str  # hardware that graphs run on, such as "CPU"
     choice: str = ""  # one line for the user: which backend was chosen and why
     has_fused_decoder: ClassVar[bool] = False

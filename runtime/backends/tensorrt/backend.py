@@ -30,6 +30,7 @@ class TensorRTBackend(Backend):
 
     name = "tensorrt"
     runs_asynchronously = True
+    pads_token_ids = True
     has_fused_decoder = True
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:

@@ -73,6 +73,7 @@ class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     tensorrt_version: str
     target: Target
     profile: dict[str, DimRange]  # dimension letter -> range
+    token_buckets: list[int] = []  # the encoder's: token counts that have a profile of their own
     options: BuildOptions
 
     @property
@@ -90,6 +91,7 @@ def make_engine_key(
     options: BuildOptions,
 ) -> EngineKey:
     """The key of one graph's engine. tensorrt: backend name and version. Raises RequestError for bad limits."""
+    profile = profile_of(manifest, graph, limits)
     return EngineKey(
         graph=graph,
         graph_sha256=manifest.graphs[graph].sha256,
@@ -97,7 +99,8 @@ def make_engine_key(
         tensorrt=tensorrt[0],
         tensorrt_version=tensorrt[1],
         target=target,
-        profile=profile_of(manifest, graph, limits),
+        profile=profile,
+        token_buckets=manifest.synthesis.token_buckets(profile["T"].max) if graph == "encoder" else [],
         options=options,
     )
 
@@ -113,7 +116,7 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
     samples = max(span.min, min(span.max, window * manifest.audio.hop_length))
     ranges["S"] = DimRange(min=span.min, typical=min(span.typical, samples), max=samples)
     if graph != "decoder_step":
-        ranges["B"] = DimRange(min=1, typical=1, max=1)
+        ranges["B"] = _only(1)
     if graph == manifest.vocoder.kind:
         frames = min(ranges["F"].max, window)
         least = max(ranges["F"].min, manifest.vocoder.min_frames)
@@ -122,15 +125,22 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
     return {letter: ranges[letter] for letter in sorted(used)}
 
 
-def optimization_profiles(profile: dict[str, DimRange]) -> list[dict[str, DimRange]]:
-    """The profiles of an engine: its whole range, and batch 1 by itself if it takes larger batches too.
+def optimization_profiles(engine_key: EngineKey) -> list[dict[str, DimRange]]:
+    """The profiles of an engine: its whole range, batch 1 by itself if it takes larger batches too, and each of the
+    encoder's token buckets by itself.
 
     With a batch of 1, TensorRT fuses a decoder step's matrix products into the kernels around them: 15 kernels, not 18.
+    With a fixed length, the loop of the encoder's LSTMs copies nothing to the host, so that it can be captured.
     """
+    profile, profiles = engine_key.profile, [engine_key.profile]
     batch = profile.get("B")
-    if batch is None or not batch.min == 1 < batch.max:
-        return [profile]
-    return [profile, profile | {"B": DimRange(min=1, typical=1, max=1)}]
+    if batch is not None and batch.min == 1 < batch.max:
+        profiles.append(profile | {"B": _only(1)})
+    return profiles + [profile | {"T": _only(tokens)} for tokens in engine_key.token_buckets]
+
+
+def _only(size: int) -> DimRange:
+    return DimRange(min=size, typical=size, max=size)
 
 
 def input_shapes(spec: GraphSpec, profile: dict[str, DimRange]) -> dict[str, list[tuple[int, ...]]]:

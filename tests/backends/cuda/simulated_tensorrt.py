@@ -16,9 +16,14 @@ from tacoglow.runtime.backends.cuda.stream import ALIGNMENT
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.backends.tensorrt.cache import Engine, EngineRequest
-from tacoglow.runtime.backends.tensorrt.engine_key import make_engine_key
+from tacoglow.runtime.backends.tensorrt.engine_key import (
+    EngineKey,
+    input_shapes,
+    make_engine_key,
+    optimization_profiles,
+)
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
-from tacoglow.runtime.manifest import Manifest, match_shape
+from tacoglow.runtime.manifest import GraphSpec, Manifest, match_shape
 
 from .simulated_cuda import CUDAError, SimulatedCuda, Stream
 
@@ -33,6 +38,7 @@ class SimulatedTensorRT:
         self.contexts: dict[str, int] = {}
         self.engines: dict[str, int] = {}
         self.host: OnnxRuntimeBackend | None = None
+        self.engine_keys: dict[str, EngineKey] = {}
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cuda.install(monkeypatch)
@@ -62,10 +68,15 @@ class SimulatedTensorRT:
             graph: make_engine_key(manifest, graph, names, request.target, request.limits, request.options)
             for graph in request.graphs or manifest.graph_names
         }
+        self.engine_keys |= engine_keys
         return {
             graph: Engine(bundle / f"{graph}.plan", engine_key, graph.encode())
             for graph, engine_key in engine_keys.items()
         }
+
+    def spec(self, graph: str) -> GraphSpec:
+        assert self.host is not None
+        return self.host.manifest.graphs[graph]
 
 
 class SimulatedRuntime:
@@ -80,21 +91,17 @@ class SimulatedRuntime:
 
 class SimulatedEngine:
     device_memory_size = 1 << 12
-    num_optimization_profiles = 2  # the whole range, and batch 1 by itself
 
     def __init__(self, tensorrt: SimulatedTensorRT, logger: Any, graph: str) -> None:
         self.tensorrt, self.logger, self.graph = tensorrt, logger, graph
         self._has_profile_in_use = False
+        key = tensorrt.engine_keys[graph]
+        self.profiles = [input_shapes(tensorrt.spec(graph), profile) for profile in optimization_profiles(key)]
+        self.num_optimization_profiles = len(self.profiles)
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
-        manifest = self.tensorrt.host.manifest if self.tensorrt.host else None
-        assert manifest is not None
-        tensor = manifest.graphs[self.graph].tensors[name]
-        corners = []
-        for end in ("min", "typical", "max"):
-            dims = {letter: getattr(span, end) for letter, span in manifest.dimensions.items()}
-            corners.append(tensor.resolve(dims | {"B": 1} if profile else dims))
-        return corners
+        fixed = self.tensorrt.spec(self.graph).tensors[name]
+        return self.profiles[profile].get(name) or [fixed.resolve({})] * 3
 
     def create_execution_context(self, strategy: int) -> SimulatedContext:
         assert strategy == 2
@@ -166,13 +173,25 @@ class SimulatedContext:
             assert not is_captured or version == self._shapes_version, (
                 "the shapes of a captured graph's context have changed"
             )
-            self._host.bind({name: self._array(*tensor) for name, tensor in tensors.items()})()
+            arrays = {name: self._array(*tensor) for name, tensor in tensors.items()}
+            if self._engine.graph == "encoder":
+                self._encode(arrays)
+            else:
+                self._host.bind(arrays)()
 
         try:
             stream.enqueue(work)
         except CUDAError as error:
             return self._fail(str(error))
         return True
+
+    def _encode(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+        """Run the encoder without the padding: on the host it rounds differently at a different padded length."""
+        ids, lengths = arrays["token_ids"], arrays["token_lengths"]
+        outputs = self._host.run(token_ids=np.ascontiguousarray(ids[:, : lengths.max()]), token_lengths=lengths)
+        for name, output in outputs.items():
+            arrays[name][:] = name == "memory_mask"
+            arrays[name][:, : output.shape[1]] = output
 
     def _fail(self, reason: str) -> bool:
         logger = self._engine.logger

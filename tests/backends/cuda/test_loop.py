@@ -79,6 +79,13 @@ def test_device_equals_host(
         assert_same(got, expected)
 
 
+def test_the_encoder_of_a_token_bucket_is_captured(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+    """Texts of any length in one bucket use the same buffers: the shared context first, then one CUDA graph."""
+    for text in ("One.", "One two.", "One two three.", "One two three four."):
+        device.acoustic.encode([device.front_end.encode(text)])
+    assert tensorrt.contexts["encoder"] == 2
+
+
 @pytest.mark.parametrize("version", SHARES_PROFILES)
 def test_every_tensorrt_version(
     tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str

@@ -17,6 +17,7 @@ from tacoglow.runtime.backends.tensorrt.engine_key import (
     input_shapes,
     is_compatible,
     make_engine_key,
+    optimization_profiles,
     profile_of,
 )
 from tacoglow.runtime.bundle import load_manifest
@@ -132,3 +133,17 @@ def test_engine_compatibility(manifest: Manifest) -> None:
 def test_build_options_out_of_range_are_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="expected"):
         BuildOptions(**options)
+
+
+def test_profiles_of_an_engine(manifest: Manifest) -> None:
+    """Batch 1 by itself where batches are decoded; for the encoder, each token bucket up to the engine's limit."""
+
+    def sizes(graph: str, letter: str, **limits: int) -> list[tuple[int, int]]:
+        key = make_engine_key(manifest, graph, ("tensorrt", "10.3"), H100, ProfileLimits(**limits), BuildOptions())
+        return [(profile[letter].min, profile[letter].max) for profile in optimization_profiles(key)]
+
+    assert sizes("decoder_step", "B") == [(1, manifest.range("B").max), (1, 1)]
+    assert sizes("decoder_step", "B", max_batch=1) == [(1, 1)]
+    assert sizes("encoder", "T") == [(1, 40), (32, 32), (40, 40)]
+    assert sizes("encoder", "T", max_tokens=20) == [(1, 20), (20, 20)]
+    assert len(sizes("postnet", "F")) == 1
