@@ -75,7 +75,7 @@ class ListSpeaker:
                     bar.update()
 
         with self._bar() as bar:
-            sink.write_all(join_texts(spoken(), sink.sampling_rate))
+            sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
 
     def stream_joined(self, sink: SpeechOutput) -> None:
         """Write all lines into one stream, segment by segment."""
@@ -88,7 +88,7 @@ class ListSpeaker:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DroppedSymbolWarning)  # _check has named the line
-            sink.write_all(join_texts(spoken(), sink.sampling_rate))
+            sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
 
     def finish(self) -> int:
         """Print what became of the lines; returns the exit code. Raises RequestError if there was no line."""
@@ -119,7 +119,7 @@ class ListSpeaker:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                self.synthesizer.front_end.encode(line.text)
+                self.synthesizer.split(line.text, self.options)
             except TextError as error:
                 return str(error)
         for warning in caught:

@@ -27,10 +27,12 @@ class Utterance:
     mel: NDArray[np.float32]  # [M, F], after the postnet
     alignment: NDArray[np.float32]  # [F, T]: how much frame f attends to token t
     gate: NDArray[np.float32]  # [F]: the probability that the utterance has ended
-    samples: NDArray[np.float32]  # [F * hop]
+    samples: NDArray[np.float32]  # [hop * F / rate], the frames rounded half up
     stop_reason: StopReason
     # Seconds per stage. The encoder and the decoder run a batch at once: these are this utterance's shares.
     timings: dict[str, float] = field(default_factory=dict)
+    rate: float = 1.0  # speaking rate: the vocoder has seen the mel stretched by 1 / rate
+    start: int = 0  # sample of the whole audio at which this utterance begins
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ from .manifest import Manifest
 
 STRENGTH_MAX = 10.0  # of sigma and denoise: ten times what is still speech
 RETRIES_MAX = 100
+RATE_MIN, RATE_MAX = 0.5, 2.0
+VOLUME_MAX = 4.0  # 12 dB
+SENTENCE_SILENCE_MAX = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class SpeechOptions:
     max_frames: int | None = None  # frame limit of an utterance
     retries: int = 0  # how often an utterance that reaches the frame limit is decoded again, with new noise
     attention_stop: bool = False  # also end when the attention has reached the last token and stays there
+    rate: float = 1.0  # speaking rate: 2 is twice as fast, at the same pitch
+    volume: float = 1.0  # factor of the samples: 0.5 is 6 dB quieter
+    # Seconds of silence after each sentence but the last; every sentence is then spoken by itself. None: a text is cut
+    # only where it exceeds the voice's token limit, with pauses by punctuation.
+    sentence_silence: float | None = None
     # Called before every decoder chunk and vocoder window; returning true cancels the request.
     cancelled: Callable[[], bool] | None = None
     deadline: float | None = None  # time.monotonic() at which the request is abandoned; checked as often
@@ -34,6 +42,14 @@ class SpeechOptions:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= STRENGTH_MAX:
                 raise RequestError(f"{name}: expected a number from 0 to {STRENGTH_MAX:g}, got {value}")
+        for name, value, least, most in (
+            ("rate", self.rate, RATE_MIN, RATE_MAX),
+            ("volume", self.volume, 0.0, VOLUME_MAX),
+            ("sentence silence", self.sentence_silence or 0.0, 0.0, SENTENCE_SILENCE_MAX),
+        ):
+            if not least <= value <= most:
+                unit = " seconds" if name == "sentence silence" else ""
+                raise RequestError(f"{name}: expected a number from {least:g} to {most:g}{unit}, got {value}")
         if self.gate_threshold is not None and not 0.0 < self.gate_threshold < 1.0:
             raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
         if not 0 <= self.retries <= RETRIES_MAX:
@@ -54,6 +70,8 @@ class SpeechOptions:
             frame_limit=self._frame_limit(manifest),
             retries=self.retries,
             attention_stop=self.attention_stop,
+            rate=self.rate,
+            volume=self.volume,
             cancelled=self.cancelled,
             deadline=self.deadline,
         )
@@ -79,6 +97,8 @@ class ResolvedOptions:
     frame_limit: int  # most frames of an utterance, in whole decoder steps
     retries: int
     attention_stop: bool
+    rate: float  # speaking rate
+    volume: float  # factor of the samples
     cancelled: Callable[[], bool] | None
     deadline: float | None = None  # time.monotonic()
 

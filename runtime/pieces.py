@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import DroppedSymbolWarning, FrontEnd, split_text
+from ..text import DroppedSymbolWarning, FrontEnd, split_at_pauses, split_text
 
+SENTENCE_MARKS = ".!?…"
 # Seconds of silence after a piece that ends with one of these marks; searched in this order.
-PAUSES = ((".!?…", 0.35), (";:—–", 0.25), (",", 0.15))
+PAUSES = ((SENTENCE_MARKS, 0.35), (";:—–", 0.25), (",", 0.15))
 PAUSE_WITHIN_CLAUSE = 0.05  # seconds, after a piece that ends with none of these marks
 CLOSING = "\"'”’)]}»"  # characters that may follow a mark at the end of a piece
 FADE_SECONDS = 0.005  # length of a fade next to a pause, which prevents a click
@@ -20,37 +21,53 @@ FADE_SECONDS = 0.005  # length of a fade next to a pause, which prevents a click
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a text that fits the voice's token limit."""
+    """A part of a text that is spoken by itself."""
 
     text: str
-    pause: float  # seconds of silence after the piece; 0 for the last one
+    pause: float  # seconds of silence after the piece
     ids: tuple[int, ...]
+    pause_before: float = 0.0  # seconds of silence before the piece; only before the first one
 
 
-def split_into_pieces(front_end: FrontEnd, text: str, max_tokens: int) -> list[Piece]:
-    """Split a text that exceeds max_tokens at sentence ends, clauses or words; a shorter text is one piece.
+def split_into_pieces(
+    front_end: FrontEnd, text: str, max_tokens: int, sentence_silence: float | None = None
+) -> list[Piece]:
+    """Split a text at its pauses, [pause 0.5s], and a part that exceeds max_tokens at sentence ends, clauses or words.
 
+    sentence_silence: seconds of silence between sentences, which are then all spoken by themselves; None: as above.
     Pieces without tokens are dropped. Warns about dropped characters. Raises TextError if the text has no token.
     """
-    ids = front_end.encode(text)
-    if len(ids) <= max_tokens:
-        return [Piece(text, 0.0, tuple(ids))]
-    parts = [part for part in split_text(text, max_tokens, front_end.count_tokens) if front_end.count_tokens(part)]
+    paused = split_at_pauses(text)
+    ids = front_end.encode(paused.text)
+    if len(paused.parts) == 1 and len(ids) <= max_tokens and sentence_silence is None:
+        part, pause = paused.parts[0]
+        return [Piece(part, pause, tuple(ids), paused.before)]
+    before, spoken = paused.before, []  # spoken: (text, seconds of silence after it)
+    for part, pause in paused.parts:
+        split = [own for own in split_text(part, max_tokens, front_end.count_tokens) if front_end.count_tokens(own)]
+        spoken += [(own, pause_after(own, sentence_silence)) for own in split[:-1]]
+        if split:
+            spoken.append((split[-1], pause))
+        elif spoken:
+            spoken[-1] = spoken[-1][0], spoken[-1][1] + pause
+        else:
+            before += pause
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DroppedSymbolWarning)  # encoding the full text has warned already
-        encoded = [tuple(front_end.encode(part)) for part in parts]
-    pauses = [pause_after(part) for part in parts[:-1]] + [0.0]
-    return [Piece(*piece) for piece in zip(parts, pauses, encoded, strict=True)]
+        pieces = [Piece(own, pause, tuple(front_end.encode(own))) for own, pause in spoken]
+    return [replace(pieces[0], pause_before=before), *pieces[1:]]
 
 
-def pause_after(piece: str) -> float:
-    """Seconds of silence after a piece, by the punctuation at its end."""
+def pause_after(piece: str, sentence_silence: float | None = None) -> float:
+    """Seconds of silence after a piece, by the punctuation at its end; sentence_silence: after a sentence, if given."""
     end = piece.rstrip(CLOSING)[-1:] or piece[-1:]
+    if sentence_silence is not None and end in SENTENCE_MARKS:
+        return sentence_silence
     return next((seconds for marks, seconds in PAUSES if end in marks), PAUSE_WITHIN_CLAUSE)
 
 
-def silence_after(piece: Piece, sampling_rate: int) -> NDArray[np.float32]:
-    return np.zeros(int(piece.pause * sampling_rate), np.float32)
+def silence(seconds: float, sampling_rate: int) -> NDArray[np.float32]:
+    return np.zeros(int(seconds * sampling_rate), np.float32)
 
 
 def join_pieces(
@@ -59,22 +76,45 @@ def join_pieces(
     """Concatenate the samples of all pieces, with fades and pauses between them."""
     parts = []
     for i, (piece, own) in enumerate(zip(pieces, samples, strict=True)):
-        parts.append(apply_fades(own, sampling_rate, fade_in=i > 0, fade_out=i < len(pieces) - 1))
-        parts.append(silence_after(piece, sampling_rate))
+        parts.append(silence(piece.pause_before, sampling_rate))
+        parts.append(fade_ends(own, sampling_rate, pieces, i, is_first=True, is_last=True))
+        parts.append(silence(piece.pause, sampling_rate))
     return np.concatenate(parts)
 
 
+def place_pieces(pieces: Sequence[Piece], lengths: Sequence[int], sampling_rate: int) -> list[int]:
+    """The first sample of each piece in what join_pieces returns; lengths: samples of the pieces."""
+    starts, position = [], 0
+    for piece, length in zip(pieces, lengths, strict=True):
+        position += int(piece.pause_before * sampling_rate)
+        starts.append(position)
+        position += length + int(piece.pause * sampling_rate)
+    return starts
+
+
+def fade_ends(
+    samples: NDArray[np.float32], sampling_rate: int, pieces: Sequence[Piece], i: int, is_first: bool, is_last: bool
+) -> NDArray[np.float32]:
+    """Fade a segment of piece i where another piece or a pause adjoins. is_first, is_last: of the piece's segments."""
+    fade_in = is_first and (i > 0 or pieces[i].pause_before > 0.0)
+    fade_out = is_last and (i < len(pieces) - 1 or pieces[i].pause > 0.0)
+    return apply_fades(samples, sampling_rate, fade_in, fade_out) if fade_in or fade_out else samples
+
+
 def join_texts(
-    texts: Iterable[tuple[str, Iterable[NDArray[np.float32]]]], sampling_rate: int
+    texts: Iterable[tuple[str, Iterable[NDArray[np.float32]]]],
+    sampling_rate: int,
+    sentence_silence: float | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Join (text, its segments) of several texts into one stream, with fades and pauses between them.
 
+    sentence_silence: seconds of silence after a text that ends as a sentence does; None: the usual pause.
     Holds back no more than the length of a fade.
     """
     previous: str | None = None
     for text, segments in texts:
         if previous is not None:
-            yield np.zeros(int(pause_after(previous) * sampling_rate), np.float32)
+            yield silence(pause_after(previous, sentence_silence), sampling_rate)
         yield from _fade_segments(segments, sampling_rate)
         previous = text
 

@@ -14,7 +14,6 @@ from .audio import Audio, Utterance
 from .errors import RequestError
 from .files import atomic_write
 from .manifest import Manifest
-from .pieces import pause_after
 
 INCHES_PER_SECOND = 1.2
 WIDTH = (10.0, 60.0)  # inches: a sentence, a page
@@ -57,7 +56,7 @@ def save_plot(audio: Audio, path: Path, manifest: Manifest, gate_threshold: floa
     ratios = (1.2, 2.6, figure.get_size_inches()[1] - 5.5, 1.2)
     waveform, mel, alignment, gate = axes = figure.subplots(4, 1, sharex=True, height_ratios=ratios)
     _draw_waveform(waveform, audio)
-    parts = list(_place_pieces(audio, manifest.audio.hop_length))
+    parts = list(_place_pieces(audio))
     for image, name in ((_draw_mels(mel, parts), "log magnitude"), (_draw_alignments(alignment, parts), "attention")):
         if image is not None:
             figure.colorbar(image, ax=image.axes, label=name, pad=0.01, fraction=0.03)
@@ -88,14 +87,13 @@ class _Part:
         return (self.start, self.end, self.first_token, self.first_token + len(self.utterance.token_ids))
 
 
-def _place_pieces(audio: Audio, hop_length: int) -> Iterator[_Part]:
+def _place_pieces(audio: Audio) -> Iterator[_Part]:
     """The utterances that have frames, one after the other, with the pauses between them."""
-    start, token = 0.0, 0
+    token = 0
     for utterance in audio.utterances:
-        seconds = utterance.mel.shape[1] * hop_length / audio.sampling_rate
-        if seconds:
-            yield _Part(utterance, start, start + seconds, token)
-        start += seconds + int(pause_after(utterance.text) * audio.sampling_rate) / audio.sampling_rate
+        start, stop = utterance.start, utterance.start + len(utterance.samples)
+        if stop > start:
+            yield _Part(utterance, start / audio.sampling_rate, stop / audio.sampling_rate, token)
         token += len(utterance.token_ids)
 
 

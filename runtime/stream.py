@@ -1,4 +1,4 @@
-"""Streamed synthesis: frames -> postnet with context -> vocoder windows with context -> samples.
+"""Streamed synthesis: frames -> postnet with context -> speaking rate -> vocoder windows with context -> samples.
 
 A segment is yielded as soon as the frames that it depends on have been decoded. With the vocoder's whole receptive
 field as context, the segments together equal what `say` returns, up to rounding.
@@ -16,7 +16,8 @@ from .audio import StopReason
 from .decoder import DecodedItem, DecoderSession
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
-from .pieces import Piece, apply_fades, silence_after
+from .pieces import Piece, fade_ends, silence
+from .stretch import frames_needed, stretch, stretched_frames
 from .vocoder import Samples, Vocoder
 
 
@@ -38,19 +39,23 @@ class UtteranceStream:
         manifest = acoustic.manifest
         self._postnet_context = manifest.decoder.postnet_frames
         self._lookahead = vocoder.lookahead_frames(options, frames.context)
-        # The mel after the postnet, [M, F].
-        self._mel = np.empty((manifest.audio.n_mel_channels, options.frame_limit), np.float32)
-        self._mel_done = 0  # frames of self._mel that are computed
+        # The mel after the postnet, [M, F], and the same at the speaking rate, in which segments are counted.
+        bands, limit = manifest.audio.n_mel_channels, options.frame_limit
+        self._mel = np.empty((bands, limit), np.float32)
+        self._stretched = np.empty((bands, stretched_frames(limit, options.rate)), np.float32)
+        self._mel_done = self._stretched_done = 0  # frames that are computed
 
     def segments(self) -> Iterator[tuple[Samples, bool]]:
         """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment."""
-        start, size = 0, self._frames.first
+        start, size, rate = 0, self._frames.first, self._options.rate
         while True:
             self._options.check_cancelled()
             wanted = start + size
-            self._session.advance(wanted + self._lookahead + self._postnet_context - self._session.frame)
+            seen = wanted + self._lookahead
+            self._session.advance(frames_needed(seen, rate) + self._postnet_context - self._session.frame)
             self._apply_postnet()
-            length = int(self._session.mel_lengths[0])
+            self._stretch(seen)
+            length = stretched_frames(int(self._session.mel_lengths[0]), rate)
             stop = wanted if self._session.running else min(wanted, length)
             last = not self._session.running and stop == length
             yield self._samples(start, stop), last
@@ -71,10 +76,18 @@ class UtteranceStream:
             self._mel[:, self._mel_done : ready] = out[:, self._mel_done - first : ready - first]
             self._mel_done = ready
 
+    def _stretch(self, stop: int) -> None:
+        """Compute stretched frames up to `stop`, or all if no more are decoded."""
+        stop = stop if self._session.running else stretched_frames(self._mel_done, self._options.rate)
+        done = self._stretched_done
+        if stop > done:
+            self._stretched[:, done:stop] = stretch(self._mel[:, : self._mel_done], self._options.rate, done, stop)
+            self._stretched_done = stop
+
     def _samples(self, start: int, stop: int) -> Samples:
         if start == stop:
             return np.zeros(0, np.float32)
-        mel = self._mel[:, : self._mel_done]
+        mel = self._stretched[:, : self._stretched_done]
         return self._vocoder.window(mel, start, stop, self._noise, self._options, self._frames.context)
 
 
@@ -96,15 +109,16 @@ class SpeechStream:
     def _generate(self) -> Iterator[Samples]:
         for i, piece in enumerate(self._pieces):
             utterance = self._open_piece(i, piece)
+            if piece.pause_before > 0.0:
+                yield silence(piece.pause_before, self.sampling_rate)
             is_first = True
             for samples, is_last in utterance.segments():
-                fade_in, fade_out = is_first and i > 0, is_last and i < len(self._pieces) - 1
-                yield apply_fades(samples, self.sampling_rate, fade_in, fade_out) if fade_in or fade_out else samples
+                yield fade_ends(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
                 is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
             self._on_end(piece.text, utterance.result())
             if piece.pause > 0.0:
-                yield silence_after(piece, self.sampling_rate)
+                yield silence(piece.pause, self.sampling_rate)
 
     def __iter__(self) -> SpeechStream:
         return self

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +24,9 @@ from .decoder import DecodedItem
 from .errors import RequestError
 from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
-from .pieces import Piece, join_pieces, split_into_pieces
+from .pieces import Piece, join_pieces, place_pieces, split_into_pieces
 from .stream import SpeechStream, UtteranceStream
+from .stretch import stretch, stretched_frames
 from .vocoder import Vocoder
 
 
@@ -89,8 +91,8 @@ class Synthesizer:
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
             raise RequestError(f"seeds: expected one per text ({len(texts)}), got {len(seeds)}")
-        max_tokens = self.manifest.range("T").max
-        split_texts = [split_into_pieces(self.front_end, text, max_tokens) for text in texts]
+        options = options or SpeechOptions()
+        split_texts = [self.split(text, options) for text in texts]
         # A piece's noise depends on its seed and its index in its text, not on its batch.
         owners = [i for i, pieces in enumerate(split_texts) for _ in pieces]
         pieces = [piece for text in split_texts for piece in text]
@@ -100,7 +102,7 @@ class Synthesizer:
         ready: dict[int, Utterance] = {}
         for batch in group_into_batches({i: len(piece.ids) for i, piece in enumerate(pieces)}, self.manifest):
             ids, own_texts = [pieces[i].ids for i in batch], [pieces[i].text for i in batch]
-            utterances = self._speak_each(ids, [noises[i] for i in batch], options or SpeechOptions(), own_texts)
+            utterances = self._speak_each(ids, [noises[i] for i in batch], options, own_texts)
             for i, utterance in zip(batch, utterances, strict=True):
                 ready[i] = utterance
                 text = owners[i]
@@ -136,8 +138,9 @@ class Synthesizer:
             noise = self._prefetch(Noise(seed, i), resolved)
             return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
 
-        pieces = split_into_pieces(self.front_end, text, self.manifest.range("T").max)
-        return SpeechStream(pieces, self.manifest.audio.sampling_rate, open_piece, self._warn_about_ending)
+        return SpeechStream(
+            self.split(text, options), self.manifest.audio.sampling_rate, open_piece, self._warn_about_ending
+        )
 
     def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
         """Generate the audio of a mel spectrogram [M, F] with the vocoder alone.
@@ -157,10 +160,9 @@ class Synthesizer:
         if not np.isfinite(mel).all():
             raise RequestError("mel: contains NaN or Inf")
         timings: dict[str, float] = {}
+        resolved = (options or SpeechOptions()).resolve(self.manifest)
         with _add_time(timings, "vocoder"):
-            samples = self.vocoder.samples(
-                np.asarray(mel, np.float32), Noise(seed), (options or SpeechOptions()).resolve(self.manifest)
-            )
+            samples = self.vocoder.samples(stretch(np.asarray(mel, np.float32), resolved.rate), Noise(seed), resolved)
         return Audio(samples, self.manifest.audio.sampling_rate, (), timings)
 
     def speak_ids(
@@ -206,7 +208,7 @@ class Synthesizer:
         with _add_time(timings, "postnet"):
             mel = self.acoustic.postnet(item.mel)
         with _add_time(timings, "vocoder"):
-            samples = self.vocoder.samples(mel, item.noise, options)
+            samples = self.vocoder.samples(stretch(mel, options.rate), item.noise, options)
         self._warn_about_ending(text, item)
         length = item.mel_length
         return Utterance(
@@ -215,22 +217,29 @@ class Synthesizer:
             mel=mel[:, :length],
             alignment=item.alignment[:length],
             gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
-            samples=samples[: length * self.manifest.audio.hop_length],
+            samples=samples[: stretched_frames(length, options.rate) * self.manifest.audio.hop_length],
             stop_reason=item.stop_reason,
             timings=timings,
+            rate=options.rate,
         )
+
+    def split(self, text: str, options: SpeechOptions) -> list[Piece]:
+        """Cut a text into the pieces that are spoken one by one. Warns and raises as `say` does."""
+        return split_into_pieces(self.front_end, text, self.manifest.range("T").max, options.sentence_silence)
 
     def _join(self, pieces: Sequence[Piece], utterances: Sequence[Utterance]) -> Audio:
         rate = self.manifest.audio.sampling_rate
         samples = join_pieces(pieces, [utterance.samples for utterance in utterances], rate)
+        starts = place_pieces(pieces, [len(utterance.samples) for utterance in utterances], rate)
+        placed = tuple(replace(utterance, start=start) for utterance, start in zip(utterances, starts, strict=True))
         stages = sorted({stage for utterance in utterances for stage in utterance.timings})
         total = {stage: sum(utterance.timings[stage] for utterance in utterances) for stage in stages}
-        return Audio(samples, rate, tuple(utterances), total)
+        return Audio(samples, rate, placed, total)
 
     def _prefetch(self, noise: Noise, options: ResolvedOptions) -> Noise:
         if self._noise_executor is None:
             return noise
-        return self.vocoder.prefetch(noise, options.frame_limit, self._noise_executor)
+        return self.vocoder.prefetch(noise, stretched_frames(options.frame_limit, options.rate), self._noise_executor)
 
     def _warn_about_ending(self, text: str, item: DecodedItem) -> None:
         if item.mel_length == 0:

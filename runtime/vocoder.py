@@ -31,7 +31,7 @@ class Vocoder:
         self._graph = backend.open(manifest.vocoder.kind)
 
     def samples(self, mel: NDArray[np.float32], noise: Noise, options: ResolvedOptions) -> Samples:
-        """Mel [M, F] -> samples [F * hop], nominally in [-1, 1]. Raises Cancelled."""
+        """Mel [M, F] -> samples [F * hop], nominally in [-1, 1] times the volume. Raises Cancelled."""
         frames = mel.shape[1]
         windows = []
         for start in range(0, frames, self.window_frames):
@@ -53,7 +53,12 @@ class Vocoder:
         context_frames: frames that the vocoder sees on either side, limited to the mel and to its receptive field;
         None: its whole receptive field. Raises RequestError if the audio contains NaN or Inf.
         """
-        margin = self._denoiser_frames(options)
+        margin, (before, after) = self._denoiser_frames(options), self._context(context_frames)
+        seen = min(mel.shape[1], stop + margin + after) - max(0, start - margin - before)
+        if seen > self.manifest.range("F").max and stop - start > 1:  # a mel stretched beyond the frame limit
+            middle = (start + stop) // 2
+            halves = ((start, middle), (middle, stop))
+            return np.concatenate([self.window(mel, *half, noise, options, context_frames) for half in halves])
         first, last = max(0, start - margin), min(mel.shape[1], stop + margin)
         samples = self._generate(mel, first, last, noise, options.sigma, context_frames)
         if margin:
@@ -64,7 +69,8 @@ class Vocoder:
             reason = too_small if self.manifest.precision == "fp16" else at_fault
             raise RequestError(f"the audio contains NaN or Inf: {reason}")
         hop = self.manifest.audio.hop_length
-        return samples[(start - first) * hop : (stop - first) * hop]
+        wanted = samples[(start - first) * hop : (stop - first) * hop]
+        return wanted if options.volume == 1.0 else wanted * np.float32(options.volume)
 
     def lookahead_frames(self, options: ResolvedOptions, context_frames: int | None) -> int:
         """Mel frames after a window that the window's samples depend on."""

@@ -40,6 +40,7 @@ RUNTIME_ORDER = [
     "bundle",
     "noise",
     "options",
+    "stretch",
     "pieces",
     "audio",
     "decoder",

@@ -161,7 +161,7 @@ def read_request(
     request.options.resolve(voice.manifest)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        voice.front_end.encode(text)
+        voice.split(text, request.options)
     return request, "; ".join(str(warning.message) for warning in caught)
 
 
