@@ -39,7 +39,7 @@ void speak(Session& session, const std::vector<Request>& requests, const std::ve
 }
 
 void check_version(const Manifest& manifest, const std::filesystem::path& plans, std::int32_t version) {
-  simulated::tensorrt() = {version, &manifest, 0};
+  simulated::tensorrt() = {version, &manifest, 0, {}};
   const auto voice = open_with_tensorrt(manifest, plans);
   Session plain(fake_voice(manifest, 1, 1));
   const auto requests = requests_for(*voice);
@@ -58,6 +58,10 @@ void check_version(const Manifest& manifest, const std::filesystem::path& plans,
   for (auto& thread : threads) thread.join();
   for (const auto& failure : failures)
     if (failure) std::rethrow_exception(failure);
+  for (const auto* graph : {"decoder_step", "encoder"})
+    for (const std::int32_t profile : {0, 1})
+      require(simulated::tensorrt().profiles.count({graph, profile}) == 1,
+              std::string(graph) + ": profile " + std::to_string(profile) + " should be used for the shapes it is for");
   const auto graphs = static_cast<int>(manifest.graphs.size());
   const int loaded = simulated::tensorrt().n_engines;
   require(version >= 8600 ? loaded == graphs : loaded > 2 * graphs,

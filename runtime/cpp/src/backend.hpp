@@ -36,6 +36,8 @@ class DecoderSteps {
 class BackendInstance {
  public:
   virtual ~BackendInstance() = default;
+  // True if the encoder runs at few fixed lengths: token ids are then padded to the token bucket.
+  virtual bool pads_token_ids() const { return false; }
   // Runs a graph: inputs by name -> outputs by name, in the manifest's dtypes and shapes. Throws Error (request) if
   // the inputs do not match the manifest.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;

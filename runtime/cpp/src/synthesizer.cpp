@@ -292,12 +292,12 @@ tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t i
 Tensors Session::encode(const std::vector<std::int32_t>& ids) {
   const auto length = static_cast<std::int64_t>(ids.size());
   Tensors inputs;
-  Tensor& tokens = inputs["token_ids"] = Tensor(DType::int32, {1, length});
+  const std::int64_t bucket = token_bucket(length, voice_->manifest);
+  Tensor& tokens = inputs["token_ids"] = Tensor(DType::int32, {1, backend_->pads_token_ids() ? bucket : length});
   std::copy(ids.begin(), ids.end(), tokens.as<std::int32_t>());
   Tensor& lengths = inputs["token_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(length);
   const Tensors outputs = backend_->run("encoder", inputs);
-  const std::int64_t bucket = token_bucket(length, voice_->manifest);
   Tensors encoded;
   for (const auto& [name, tensor] : outputs) encoded[name] = pad(tensor, bucket, name == "memory_mask" ? 1 : 0);
   return encoded;

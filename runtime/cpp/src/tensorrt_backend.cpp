@@ -43,6 +43,8 @@ class TensorRTInstance : public BackendInstance {
       if (name != "decoder_step") runners_.try_emplace(name, backend.plan(name));
   }
 
+  bool pads_token_ids() const override { return true; }
+
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, backend_.manifest(), inputs);
     check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");  // the session may have moved to a different thread

@@ -29,6 +29,37 @@ std::vector<char> read(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+bool admits(const nvinfer1::ICudaEngine& engine, std::int32_t profile, const TensorSpec& tensor, const Dims& dims) {
+  const Shape shape = tensor.resolve(dims);
+  const auto corner = [&](nvinfer1::OptProfileSelector which) {
+    return engine.getProfileShape(tensor.name.c_str(), profile, which);
+  };
+  const auto least = corner(nvinfer1::OptProfileSelector::kMIN), most = corner(nvinfer1::OptProfileSelector::kMAX);
+  if (least.nbDims != static_cast<std::int32_t>(shape.size())) return false;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    if (shape[i] < least.d[i] || shape[i] > most.d[i]) return false;
+  return true;
+}
+
+std::int32_t best_profile(const nvinfer1::ICudaEngine& engine, const GraphSpec& spec, const Dims& dims) {
+  for (std::int32_t profile = engine.getNbOptimizationProfiles() - 1; profile > 0; --profile)
+    if (std::all_of(spec.inputs.begin(), spec.inputs.end(),
+                    [&](const TensorSpec& tensor) { return admits(engine, profile, tensor, dims); }))
+      return profile;
+  return 0;
+}
+
+void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {
+  const Shape shape = tensor.resolve(dims);
+  nvinfer1::Dims sizes{};
+  sizes.nbDims = static_cast<std::int32_t>(shape.size());
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    sizes.d[i] = static_cast<std::decay_t<decltype(sizes.d[0])>>(shape[i]);  // 32 bits before TensorRT 10
+  if (!context.setInputShape(tensor.name.c_str(), sizes))
+    throw request_error(plan.graph() + ": the plan does not accept shape " + to_string(shape) + " for " + tensor.name +
+                        rebuild + ", with wider limits");
+}
+
 }  // namespace
 
 void RecordingLogger::log(Severity severity, const char* message) noexcept {
@@ -92,15 +123,12 @@ ExecutionContext Plan::create_execution_context() const {
   return {owner, owner->context.get()};
 }
 
-void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {
-  const Shape shape = tensor.resolve(dims);
-  nvinfer1::Dims sizes{};
-  sizes.nbDims = static_cast<std::int32_t>(shape.size());
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    sizes.d[i] = static_cast<std::decay_t<decltype(sizes.d[0])>>(shape[i]);  // 32 bits before TensorRT 10
-  if (!context.setInputShape(tensor.name.c_str(), sizes))
-    throw request_error(plan.graph() + ": the plan does not accept shape " + to_string(shape) + " for " + tensor.name +
-                        rebuild + ", with wider limits");
+void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, cudaStream_t stream) {
+  const std::int32_t profile = best_profile(context.getEngine(), plan.spec(), dims);
+  if (profile != context.getOptimizationProfile() && !context.setOptimizationProfileAsync(profile, stream))
+    throw backend_error(plan.graph() + ": TensorRT cannot use profile " + std::to_string(profile) + ": " +
+                        RecordingLogger::last_error());
+  for (const auto& tensor : plan.spec().inputs) set_shape(context, plan, tensor, dims);
 }
 
 void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address) {
@@ -116,10 +144,10 @@ void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_
 HostGraphRunner::HostGraphRunner(const Plan& plan) : plan_(plan), context_(plan.create_execution_context()) {}
 
 Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, cudaStream_t stream) {
+  set_shapes(*context_, plan_, dims, stream);
   for (const auto& tensor : plan_.spec().inputs) {
     const Tensor& given = inputs.at(tensor.name);
     void* memory = reserve(tensor.name, given.size_bytes());
-    set_shape(*context_, plan_, tensor, dims);
     check_cuda(cudaMemcpyAsync(memory, given.data(), given.size_bytes(), cudaMemcpyHostToDevice, stream), "copy in");
   }
   Tensors outputs;

@@ -47,7 +47,9 @@ class Plan {
 };
 
 // Throw Error (engine, request) if TensorRT rejects the call.
-void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims);
+// Selects the plan's last profile that admits the shapes, and sets them: later profiles are for fewer shapes, and
+// faster.
+void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, cudaStream_t stream);
 void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address);
 void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream);
 

@@ -23,7 +23,7 @@ CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const D
       gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)),
       attention_bytes_(element_count(plan.spec().tensor(attention_output).resolve(dims)) * sizeof(float)) {
   allocate(dims);
-  for (const auto& tensor : plan.spec().inputs) set_shape(*context_, plan, tensor, dims);
+  set_shapes(*context_, plan, dims, stream_);
   for (auto& [name, memory] : encoded_) set_address(*context_, name, memory.get());
   // The first run of a shape may allocate memory, which is not allowed during a capture.
   enqueue_step(0, 0);

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
@@ -17,6 +19,7 @@ extern "C" std::int32_t getInferLibVersion() noexcept;
 namespace nvinfer1 {
 
 enum class DataType : std::int32_t { kFLOAT = 0, kINT32 = 3, kBOOL = 4 };
+enum class OptProfileSelector : std::int32_t { kMIN = 0, kOPT = 1, kMAX = 2 };
 enum class TensorIOMode : std::int32_t { kNONE = 0, kINPUT = 1, kOUTPUT = 2 };
 
 struct Dims {
@@ -36,6 +39,9 @@ class ICudaEngine;
 class IExecutionContext {
  public:
   IExecutionContext(const ICudaEngine& engine, bool has_profile);
+  const ICudaEngine& getEngine() const noexcept { return engine_; }
+  std::int32_t getOptimizationProfile() const noexcept { return profile_; }
+  bool setOptimizationProfileAsync(std::int32_t profile, cudaStream_t stream) noexcept;
   bool setInputShape(const char* tensor, const Dims& dims) noexcept;
   bool setTensorAddress(const char* tensor, void* address) noexcept;
   bool enqueueV3(cudaStream_t stream) noexcept;
@@ -48,6 +54,7 @@ class IExecutionContext {
 
   const ICudaEngine& engine_;
   bool has_profile_, is_prepared_ = false;
+  std::int32_t profile_ = 0;
   std::shared_ptr<int> n_shapes_set_ = std::make_shared<int>(0);  // captured work checks that it has not changed since
   std::map<std::string, std::vector<std::int64_t>> shapes_;
   std::map<std::string, void*> addresses_;
@@ -60,6 +67,8 @@ class ICudaEngine {
   TensorIOMode getTensorIOMode(const char* tensor) const noexcept;
   DataType getTensorDataType(const char* tensor) const noexcept;
   std::int32_t getNbIOTensors() const noexcept;
+  std::int32_t getNbOptimizationProfiles() const noexcept;
+  Dims getProfileShape(const char* tensor, std::int32_t profile, OptProfileSelector select) const noexcept;
   IExecutionContext* createExecutionContext() noexcept;
 
   ILogger& log;
@@ -89,6 +98,7 @@ struct TensorRT {
   std::int32_t version = 0;
   const tacoglow::Manifest* manifest = nullptr;
   int n_engines = 0;
+  std::set<std::pair<std::string, std::int32_t>> profiles;  // graph and profile of all runs so far
 };
 TensorRT& tensorrt();
 

@@ -300,6 +300,25 @@ std::int32_t ICudaEngine::getNbIOTensors() const noexcept {
   return static_cast<std::int32_t>(spec_of(graph).inputs.size() + spec_of(graph).outputs.size());
 }
 
+// The whole range; batch 1 by itself for decoder_step, and the smallest token bucket by itself for the encoder.
+std::int32_t ICudaEngine::getNbOptimizationProfiles() const noexcept {
+  return graph == "decoder_step" || graph == "encoder" ? 2 : 1;
+}
+
+Dims ICudaEngine::getProfileShape(const char* tensor, std::int32_t profile, OptProfileSelector select) const noexcept {
+  const auto& manifest = *simulated::tensorrt().manifest;
+  tacoglow::Dims sizes;
+  for (const auto& [letter, range] : manifest.dimensions)
+    sizes[letter] = select == OptProfileSelector::kMIN ? range.min : range.max;
+  if (profile == 1 && graph == "decoder_step") sizes['B'] = 1;
+  if (profile == 1 && graph == "encoder") sizes['T'] = manifest.synthesis.smallest_token_bucket;
+  const auto shape = spec_of(graph).tensor(tensor).resolve(sizes);
+  Dims dims{};
+  dims.nbDims = static_cast<std::int32_t>(shape.size());
+  std::copy(shape.begin(), shape.end(), dims.d);
+  return dims;
+}
+
 IExecutionContext* ICudaEngine::createExecutionContext() noexcept {
   const std::lock_guard lock(mutex);
   const bool shares_profiles = simulated::tensorrt().version >= 8600;
@@ -314,12 +333,25 @@ IExecutionContext::IExecutionContext(const ICudaEngine& engine, bool has_profile
   host_->instance = host_->backend->create_instance();
 }
 
+bool IExecutionContext::setOptimizationProfileAsync(std::int32_t profile, cudaStream_t) noexcept {
+  const std::lock_guard lock(mutex);
+  profile_ = profile;
+  shapes_.clear();
+  is_prepared_ = false;
+  ++*n_shapes_set_;
+  return true;
+}
+
 bool IExecutionContext::setInputShape(const char* tensor, const Dims& dims) noexcept {
   const std::lock_guard lock(mutex);
   if (!has_profile_) {
     engine_.log.log(ILogger::Severity::kERROR, "the profile is in use by another execution context");
     return false;
   }
+  const auto least = engine_.getProfileShape(tensor, profile_, OptProfileSelector::kMIN);
+  const auto most = engine_.getProfileShape(tensor, profile_, OptProfileSelector::kMAX);
+  for (std::int32_t i = 0; i < dims.nbDims; ++i)
+    require(least.d[i] <= dims.d[i] && dims.d[i] <= most.d[i], std::string(tensor) + ": a shape outside the profile");
   shapes_[tensor].assign(dims.d, dims.d + dims.nbDims);
   is_prepared_ = false;
   ++*n_shapes_set_;
@@ -339,6 +371,7 @@ bool IExecutionContext::enqueueV3(cudaStream_t stream) noexcept {
   require(!is_captured || is_prepared_,
           "the first run after a shape change is deferred work, which must not be captured");
   is_prepared_ = true;
+  simulated::tensorrt().profiles.emplace(engine_.graph, profile_);
   const auto work = [graph = engine_.graph, shapes = shapes_, addresses = addresses_, host = host_, is_captured,
                      seen = *n_shapes_set_, now = n_shapes_set_] {
     require(!is_captured || seen == *now, "the shapes of a captured graph's context have changed");
