@@ -19,9 +19,12 @@ from .options import (
     Engines,
     GateThreshold,
     MaxFrames,
+    Rate,
     Raw,
     Retries,
+    SentenceSilence,
     Sigma,
+    Volume,
     WavOption,
     print_status,
 )
@@ -77,6 +80,9 @@ def infer(
     max_frames: MaxFrames = None,
     retries: Retries = 0,
     attention_stop: AttentionStop = False,
+    rate: Rate = 1.0,
+    volume: Volume = 1.0,
+    sentence_silence: SentenceSilence = None,
     stream: Annotated[
         bool,
         typer.Option("--stream", help="Write one file while it is synthesized; -o - writes to standard output."),
@@ -99,7 +105,9 @@ def infer(
     from ..runtime.options import SpeechOptions
 
     _check_options(text, input_file, list_format, strict, resume, stream, raw, plot, as_json)
-    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
+    options = SpeechOptions(
+        sigma, denoise, gate_threshold, max_frames, retries, attention_stop, rate, volume, sentence_silence
+    )
     outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw)
     check_outputs_apart(outputs, bundle, [] if input_file is None else [input_file])
     if resume and not outputs.is_folder:
@@ -107,8 +115,8 @@ def infer(
     if vocoder_only is not None:
         if text is not None or input_file is not None or stream or plot is not None or as_json:
             raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
-        if options != SpeechOptions(sigma, denoise):
-            raise RequestError("--vocoder-only: decodes nothing; give --sigma and --denoise alone")
+        if options != SpeechOptions(sigma, denoise, rate=rate, volume=volume):
+            raise RequestError("--vocoder-only: decodes nothing; give --sigma, --denoise, --rate and --volume alone")
         _vocode(_load(bundle, backend, device, threads, engines, decoder), vocoder_only, outputs, seed, options)
         return
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now

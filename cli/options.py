@@ -58,6 +58,12 @@ Retries = Annotated[
 AttentionStop = Annotated[
     bool, typer.Option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
 ]
+Rate = Annotated[float, typer.Option(help="Speaking rate, 0.5 to 2; the pitch stays.")]
+Volume = Annotated[float, typer.Option(help="Factor of the samples, 0 to 4.")]
+SentenceSilence = Annotated[
+    Optional[float],
+    typer.Option(help="Seconds of silence between sentences, 0 to 10.", show_default="by the length of the text"),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
 Force = Annotated[

@@ -11,7 +11,20 @@ import typer
 
 from ..runtime.serving import DEFAULT_MODEL
 from .interrupt import completed_at_interrupt
-from .options import AttentionStop, Denoise, GateThreshold, MaxFrames, Raw, Retries, Sigma, WavOption, print_status
+from .options import (
+    AttentionStop,
+    Denoise,
+    GateThreshold,
+    MaxFrames,
+    Rate,
+    Raw,
+    Retries,
+    SentenceSilence,
+    Sigma,
+    Volume,
+    WavOption,
+    print_status,
+)
 
 if TYPE_CHECKING:
     from ..runtime.serving.contract import Response
@@ -37,6 +50,9 @@ def say(
     max_frames: MaxFrames = None,
     retries: Retries = 0,
     attention_stop: AttentionStop = False,
+    rate: Rate = 1.0,
+    volume: Volume = 1.0,
+    sentence_silence: SentenceSilence = None,
     stream: Annotated[bool, typer.Option("--stream", help="Write the speech while it is being synthesized.")] = False,
     raw: Raw = False,
     wav: WavOption = None,
@@ -52,7 +68,9 @@ def say(
     from .outputs import plan_outputs
 
     Noise(seed)
-    options = SpeechOptions(sigma, denoise, gate_threshold, max_frames, retries, attention_stop)
+    options = SpeechOptions(
+        sigma, denoise, gate_threshold, max_frames, retries, attention_stop, rate, volume, sentence_silence
+    )
     request, client = SpeechRequest(text, seed, options), connect(url, timeout, max_seconds)
     if raw and not stream:
         raise RequestError("--raw: needs --stream")

@@ -22,12 +22,13 @@ import pytest
 import torch
 from scipy.io import wavfile
 
-from tacoglow import cli
+from tacoglow import SpeechOptions, Synthesizer, cli
 from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.errors import ExportError
 from tacoglow.runtime.bundle import with_digest
 from tacoglow.runtime.manifest import graph_names
+from tacoglow.tests import tolerances
 
 GRAPH_NAMES = graph_names("waveglow")
 
@@ -158,6 +159,11 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "seed is not a number": ([TEXT, "--seed", "abc"], ("--seed", "integer", "--help")),
     "many threads": ([TEXT, "--threads", "2147483648"], ("threads: expected 1 to", "2147483648")),
     "many retries": ([TEXT, "--retries", "2147483647"], ("retries", "0 to 100", "2147483647")),
+    "rate too high": ([TEXT, "--rate", "2.1"], ("rate", "0.5 to 2", "2.1")),
+    "negative volume": ([TEXT, "--volume=-1"], ("volume", "0 to 4", "-1")),
+    "long silence": ([TEXT, "--sentence-silence", "11"], ("sentence silence", "0 to 10 seconds", "11")),
+    "long pause": (["One [pause 11s] two."], ("[pause 11s]", "0 to 10 seconds", "[pause 0.5s]")),
+    "silence of a mel": (["--vocoder-only", "m.npy", "--sentence-silence", "1"], ("--vocoder-only", "alone")),
     "zero threads": ([TEXT, "--threads", "0"], ("--threads", "1", "--help")),
     "unknown wav format": ([TEXT, "--wav", "mp3"], ("--wav", "mp3", "int16", "float32")),
     "unknown option": ([TEXT, "--loud"], ("--loud", "--help")),
@@ -178,6 +184,24 @@ def test_invalid_requests_are_rejected(run: Run, workdir: Path, arguments: list[
         (workdir / name).write_bytes(content)
     with unchanged(workdir):
         assert_rejected(run("trt-infer", "voice", *arguments), *parts)
+
+
+def test_steered_speech(run: Run, workdir: Path) -> None:
+    """Also as a stream, which has the same samples up to rounding to 16 bits."""
+    text = "Hello. [pause 0.25s] I missed you. And the rest."
+    options = ["--rate", 0.5, "--volume", 2, "--sentence-silence", 0.5, "--max-frames", 20, "--wav", "float32"]
+    assert run("trt-infer", "voice", text, "-o", "whole.wav", *options).code == 0
+    assert run("trt-infer", "voice", text, "-o", "streamed.wav", "--stream", *options).code == 0
+    expected = Synthesizer.load("voice", threads=1).say(
+        text, options=SpeechOptions(rate=0.5, volume=2.0, sentence_silence=0.5, max_frames=20)
+    )
+    assert len(expected.utterances) == 3
+    rate, whole = wavfile.read("whole.wav")
+    np.testing.assert_allclose(whole, expected.samples, atol=tolerances.WINDOWS)
+    np.testing.assert_allclose(wavfile.read("streamed.wav")[1], whole, atol=0.05)
+    first, second, third = expected.utterances
+    assert second.start - first.start - len(first.samples) == rate // 4
+    assert third.start - second.start - len(second.samples) == rate // 2
 
 
 def test_unwritable_output(run: Run, workdir: Path) -> None:

@@ -34,9 +34,13 @@ INPUTS = {
     "max_frames": "INT32",
     "retries": "INT32",
     "attention_stop": "BOOL",
+    "rate": "FP64",
+    "volume": "FP64",
+    "sentence_silence": "FP64",
     "encoding": "STRING",
 }
 REQUIRED = {"text"}
+SILENCE_MAX = 120.0  # seconds of pauses in one request, which cost memory but no computation
 OUTPUTS = {
     "audio": "FP32",  # samples, nominally in [-1, 1]; empty if the request sets an encoding
     "encoded": "STRING",  # the audio in the requested encoding, as base64; empty without one
@@ -161,7 +165,10 @@ def read_request(
     request.options.resolve(voice.manifest)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        voice.split(text, request.options)
+        pieces = voice.split(text, request.options)
+    silence = sum(piece.pause_before + piece.pause for piece in pieces)
+    if silence > SILENCE_MAX:
+        raise RequestError(f"text: {silence:g} seconds of pauses, this server accepts up to {SILENCE_MAX:g}")
     return request, "; ".join(str(warning.message) for warning in caught)
 
 

@@ -37,6 +37,7 @@ def one(name: str, value: Any) -> np.ndarray[Any, Any]:
     [
         SpeechRequest("Hello."),
         SpeechRequest("Ünï.", 2**64 - 1, SpeechOptions(sigma=0.1, denoise=0.3), "wav"),
+        SpeechRequest("x [pause 1s] y", 2, SpeechOptions(rate=0.7, volume=0.0, sentence_silence=0.0)),
         SpeechRequest("x", 1, SpeechOptions(gate_threshold=0.1, max_frames=7, retries=2, attention_stop=True)),
     ],
 )
@@ -70,6 +71,11 @@ def test_dropped_characters_are_reported(voice: Synthesizer) -> None:
         ({"text": one("text", b"a"), "sigma": one("sigma", float("nan"))}, "sigma: expected a number"),
         ({"text": one("text", b"a"), "max_frames": one("max_frames", 41)}, "max frames: expected 1 to 40"),
         ({"text": one("text", b"a"), "retries": one("retries", -1)}, "retries: expected 0 to 100"),
+        ({"text": one("text", b"a"), "rate": one("rate", 3.0)}, "rate: expected a number from 0.5 to 2"),
+        (
+            {"text": one("text", b"Ab cd. " * 14), "sentence_silence": one("sentence_silence", 9.5)},
+            "text: 123.5 seconds of pauses, this server accepts up to 120",
+        ),
         (
             {"text": one("text", b"Hi."), "retries": one("retries", 3)},
             "retries: this server accepts up to 2, got 3",

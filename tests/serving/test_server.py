@@ -40,6 +40,7 @@ REQUESTS = (
     SpeechRequest("Other words.", 4, SpeechOptions(denoise=0.1, sigma=0.35)),
     SpeechRequest("Shorter.", 5, SpeechOptions(max_frames=9, gate_threshold=0.9, attention_stop=True)),
     SpeechRequest(LONG, 6),
+    SpeechRequest("One. [pause 0.1s] Two. Three.", 7, SpeechOptions(rate=0.8, volume=0.5, sentence_silence=0.05)),
 )
 
 
