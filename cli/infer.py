@@ -96,6 +96,14 @@ def infer(
     plot: Annotated[
         Optional[Path], typer.Option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
     ] = None,
+    timestamps: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Write when each word is spoken into this .json, .srt or .vtt file; with -i into a folder: json, srt "
+            "or vtt, one file beside each audio file.",
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print timings and facts as JSON to standard output.")
     ] = False,
@@ -108,13 +116,15 @@ def infer(
     options = SpeechOptions(
         sigma, denoise, gate_threshold, max_frames, retries, attention_stop, rate, volume, sentence_silence
     )
-    outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw)
+    outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw, timestamps)
     check_outputs_apart(outputs, bundle, [] if input_file is None else [input_file])
     if resume and not outputs.is_folder:
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
     if vocoder_only is not None:
-        if text is not None or input_file is not None or stream or plot is not None or as_json:
-            raise RequestError("--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot and --json")
+        if text is not None or input_file is not None or stream or plot is not None or timestamps or as_json:
+            raise RequestError(
+                "--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot, --timestamps and --json"
+            )
         if options != SpeechOptions(sigma, denoise, rate=rate, volume=volume):
             raise RequestError("--vocoder-only: decodes nothing; give --sigma, --denoise, --rate and --volume alone")
         _vocode(_load(bundle, backend, device, threads, engines, decoder), vocoder_only, outputs, seed, options)
@@ -221,15 +231,17 @@ def _speak_text(
     synthesizer: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, stream: bool
 ) -> list[dict[str, Any]]:
     """Speak one text; returns its report, except of a stream."""
-    from .reports import audio_report, save_audio
+    from .reports import audio_report, save_audio, save_times
 
     if not stream:
         audio = synthesizer.say(text, seed, options)
         save_audio(synthesizer, audio, outputs, "", options)
         return [audio_report(text, outputs.path, audio, seed)]
-    segments = synthesizer.stream(text, seed, options=options)
+    segments = synthesizer.stream(text, seed, options=options, timestamps=outputs.times is not None)
     with completed_at_interrupt(_open_output(synthesizer, outputs)) as sink:
         sink.write_all(segments)
+    if outputs.times is not None:
+        save_times(outputs.times, segments.words, segments.characters)
     return []
 
 
@@ -239,7 +251,7 @@ def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bo
         return
     with completed_at_interrupt(_open_output(speaker.synthesizer, outputs)) as sink:
         if stream:
-            speaker.stream_joined(sink)
+            speaker.stream_joined(outputs, sink)
         else:
             speaker.speak_joined(outputs, sink)
         if not speaker.reports:

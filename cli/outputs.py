@@ -35,9 +35,15 @@ class Outputs:
     raw: bool
     plot: Path | None
     plots_are_in_folder: bool
+    times: Path | None  # file for the times of words; its suffix is the format
 
     def audio_path(self, name: str) -> Path:
         return self.path / f"{name}.{self.audio_format}" if self.is_folder else self.path
+
+    def times_path(self, name: str) -> Path | None:
+        """In a folder beside the audio; `times` is a suffix only then."""
+        beside = self.times is not None and self.is_folder
+        return self.path / f"{name}{self.times}" if beside else self.times
 
     def plot_path(self, name: str) -> Path | None:
         return self.plot / f"{name}.png" if self.plot is not None and self.plots_are_in_folder else self.plot
@@ -51,6 +57,7 @@ def plan_outputs(
     audio_format: FormatChoice | None,
     wav: Wav | None,
     raw: bool,
+    times: str | None = None,
 ) -> Outputs:
     """Raises RequestError, before anything is computed, for outputs that cannot be written or contradict each other."""
     from ..runtime.errors import RequestError
@@ -68,6 +75,7 @@ def plan_outputs(
 
         check_writable(plot, "--plot", is_list)
         check_plot(plot / "1.png" if is_list else plot)
+    times_path = None if times is None else _plan_times(times, is_folder)
     wanted: AudioFormat | None = None if audio_format is None else audio_format.value
     if raw:
         if audio_format is not None or output.suffix.lower() not in RAW_SUFFIXES:
@@ -79,7 +87,24 @@ def plan_outputs(
     wav_format: WavFormat | None = None if wav is None else wav.value
     if wav_format is not None and chosen != "wav":
         raise RequestError(f"--wav {wav_format}: has no effect on {chosen}; leave it out, or write a .wav file")
-    return Outputs(output, is_folder, chosen, wav_format or "int16", raw, plot, is_list)
+    return Outputs(output, is_folder, chosen, wav_format or "int16", raw, plot, is_list, times_path)
+
+
+def _plan_times(times: str, is_folder: bool) -> Path:
+    """Raises RequestError for a file that cannot be written, or a name whose format is unknown."""
+    from ..runtime.errors import RequestError
+    from ..runtime.files import check_writable
+    from ..runtime.subtitles import check_times_format
+
+    if not is_folder:
+        check_times_format(Path(times).suffix, "--timestamps")
+        check_writable(Path(times), "--timestamps", is_folder=False)
+        return Path(times)
+    suffix = "." + times.removeprefix(".")
+    if "/" in times or Path(f"x{suffix}").stem != "x":
+        raise RequestError(f"--timestamps: each line gets a file beside its audio; give json, srt or vtt, not {times}")
+    check_times_format(suffix, "--timestamps")
+    return Path(suffix)
 
 
 def check_outputs_apart(outputs: Outputs, bundle: Path, inputs: Iterable[Path]) -> None:
@@ -89,6 +114,8 @@ def check_outputs_apart(outputs: Outputs, bundle: Path, inputs: Iterable[Path]) 
 
     places = [(outputs.path, "-o")] if str(outputs.path) != "-" else []
     places += [] if outputs.plot is None else [(outputs.plot, "--plot")]
+    times = None if outputs.is_folder else outputs.times
+    places += [] if times is None else [(times, "--timestamps")]
     for path, option in places:
         resolved, inside = path.resolve(), bundle.resolve()
         if (inside / MANIFEST_NAME).is_file() and (resolved == inside or inside in resolved.parents):
@@ -97,5 +124,6 @@ def check_outputs_apart(outputs: Outputs, bundle: Path, inputs: Iterable[Path]) 
             if source.exists() and path.exists() and path.samefile(source) and path.is_file():
                 raise RequestError(f"{path}: is what -i reads; give another place with {option}")
     plot = None if outputs.plots_are_in_folder else outputs.plot
-    if plot is not None and plot.resolve() == outputs.path.resolve():
-        raise RequestError(f"{plot}: is the output of -o too; give another place with --plot")
+    for other, option in ((plot, "--plot"), (times, "--timestamps")):
+        if other is not None and other.resolve() == outputs.path.resolve():
+            raise RequestError(f"{other}: is the output of -o too; give another place with {option}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from ..runtime.audio import Audio
     from ..runtime.options import SpeechOptions
     from ..runtime.synthesizer import Synthesizer
+    from ..runtime.timestamps import TimedText
     from .outputs import Outputs
 
 
@@ -20,6 +22,8 @@ def save_audio(synthesizer: Synthesizer, audio: Audio, outputs: Outputs, name: s
     path.parent.mkdir(parents=True, exist_ok=True)
     audio.save(path, outputs.wav_format, outputs.audio_format)
     save_plot_of(synthesizer, audio, outputs.plot_path(name), options)
+    if (times_path := outputs.times_path(name)) is not None:
+        save_times(times_path, audio.words, audio.characters)
     print_status(f"{path}: {audio.seconds:.2f} s of audio in {sum(audio.timings.values()):.2f} s")
 
 
@@ -29,6 +33,15 @@ def save_plot_of(synthesizer: Synthesizer, audio: Audio, path: Path | None, opti
 
         path.parent.mkdir(parents=True, exist_ok=True)
         save_plot(audio, path, synthesizer.manifest, options.gate_threshold)
+
+
+def save_times(path: Path, words: Sequence[TimedText], characters: Sequence[TimedText]) -> None:
+    """Write the times of words into a file of the format that its suffix names."""
+    from ..runtime.files import atomic_write
+    from ..runtime.subtitles import check_times_format, encode_times
+
+    times_format = check_times_format(path.suffix, "--timestamps")
+    atomic_write(path, encode_times(words, characters, times_format).encode())
 
 
 def audio_report(text: str, path: Path, audio: Audio, seed: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .interrupt import at_interrupt
 from .lines import Line, is_read_live, source_name
 from .options import print_status
 from .records import Records, speech_key
-from .reports import audio_report, save_audio
+from .reports import audio_report, save_audio, save_times
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..runtime.options import SpeechOptions
     from ..runtime.output import SpeechOutput
     from ..runtime.synthesizer import Synthesizer
+    from ..runtime.timestamps import TimedText
     from .outputs import Outputs
 
 BATCHES_AT_A_TIME = 8  # bounds memory for long lists
@@ -64,6 +65,8 @@ class ListSpeaker:
         from ..runtime.pieces import join_texts
         from .reports import save_plot_of
 
+        times = JoinedTimes(sink.sampling_rate, self.options.sentence_silence)
+
         def spoken() -> Iterator[tuple[str, list[Any]]]:
             for group in self._groups(self._good_lines()):
                 audios = dict(self._say(group))
@@ -71,24 +74,32 @@ class ListSpeaker:
                     save_plot_of(self.synthesizer, audios[i], outputs.plot_path(line.name), self.options)
                     report = audio_report(line.text, outputs.path, audios[i], self.seed)
                     self.reports[line.number] = {"line": line.number, "id": line.name, **report}
+                    if outputs.times is not None:
+                        times.add(line.text, len(audios[i].samples), audios[i].words, audios[i].characters)
                     yield line.text, [audios[i].samples]
                     bar.update()
 
         with self._bar() as bar:
             sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
+        times.save(outputs.times)
 
-    def stream_joined(self, sink: SpeechOutput) -> None:
+    def stream_joined(self, outputs: Outputs, sink: SpeechOutput) -> None:
         """Write all lines into one stream, segment by segment."""
         from ..runtime.pieces import join_texts
+
+        times, wanted = JoinedTimes(sink.sampling_rate, self.options.sentence_silence), outputs.times is not None
 
         def spoken() -> Iterator[tuple[str, Any]]:
             for line in self._good_lines():
                 self.reports[line.number] = {"line": line.number, "text": line.text}
-                yield line.text, self.synthesizer.stream(line.text, self.seed, options=self.options)
+                stream = self.synthesizer.stream(line.text, self.seed, options=self.options, timestamps=wanted)
+                yield line.text, stream
+                times.add(line.text, stream.position, stream.words, stream.characters)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DroppedSymbolWarning)  # _check has named the line
             sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
+        times.save(outputs.times)
 
     def finish(self) -> int:
         """Print what became of the lines; returns the exit code. Raises RequestError if there was no line."""
@@ -139,9 +150,9 @@ class ListSpeaker:
         """The good lines whose files do not exist yet; the others are reported as they are recorded."""
         for line in self._good_lines():
             key = speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, outputs)
-            plot = outputs.plot_path(line.name)
-            has_plot = plot is None or plot.is_file()
-            if has_plot and records.find(line.name, key, outputs.audio_path(line.name)) is not None:
+            others = (outputs.plot_path(line.name), outputs.times_path(line.name))
+            is_complete = all(path is None or path.is_file() for path in others)
+            if is_complete and records.find(line.name, key, outputs.audio_path(line.name)) is not None:
                 self.made_before += 1
             else:
                 yield line
@@ -166,6 +177,29 @@ class ListSpeaker:
 
     def _bar(self) -> _Bar:
         return _Bar(self)
+
+
+class JoinedTimes:
+    """When the words of several texts are spoken in the file that joins them."""
+
+    def __init__(self, sampling_rate: int, sentence_silence: float | None) -> None:
+        self._rate, self._sentence_silence = sampling_rate, sentence_silence
+        self._start = 0  # sample at which the next text begins
+        self._words: list[TimedText] = []
+        self._characters: list[TimedText] = []
+
+    def add(self, text: str, samples: int, words: Iterable[TimedText], characters: Iterable[TimedText]) -> None:
+        """The next text: its samples, and times from its own beginning."""
+        from ..runtime.pieces import pause_after
+
+        seconds = self._start / self._rate
+        self._words += [word.shifted(seconds) for word in words]
+        self._characters += [character.shifted(seconds) for character in characters]
+        self._start += samples + int(pause_after(text, self._sentence_silence) * self._rate)
+
+    def save(self, path: Path | None) -> None:
+        if path is not None:
+            save_times(path, self._words, self._characters)
 
 
 class _Bar:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..text import FrontEnd
 from .errors import RequestError
 from .files import atomic_write
 from .formats import AudioFormat, check_format, choose_format, open_encoder
+from .timestamps import SpokenTimes, TimedText, time_utterance
 from .wav_writer import WavFormat
 
 StopReason = Literal["gate", "attention_end", "frame_limit"]
@@ -43,6 +46,7 @@ class Audio:
     sampling_rate: int  # Hz
     utterances: tuple[Utterance, ...]  # one per piece; more than one if the text exceeded the voice's token limit
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage, without loading the models
+    front_end: FrontEnd | None = field(default=None, repr=False, compare=False)  # the voice's, for the times of words
 
     @property
     def stop_reason(self) -> StopReason:
@@ -52,6 +56,26 @@ class Audio:
     @property
     def seconds(self) -> float:
         return len(self.samples) / self.sampling_rate
+
+    @property
+    def words(self) -> tuple[TimedText, ...]:
+        """The words of the text as they are written, each once and in order, and when each is spoken."""
+        return tuple(word for times in self._times for word in times.words)
+
+    @property
+    def characters(self) -> tuple[TimedText, ...]:
+        """The characters and phones that are spoken, after the cleaners, and when each is."""
+        return tuple(character for times in self._times for character in times.characters)
+
+    @cached_property
+    def _times(self) -> list[SpokenTimes]:
+        if self.front_end is None:
+            return []  # of a mel, which has no text
+        rate = self.sampling_rate
+        return [
+            time_utterance(self.front_end, u.text, u.alignment, u.start / rate, len(u.samples) / rate)
+            for u in self.utterances
+        ]
 
     def save(
         self, file: str | Path | BinaryIO, wav_format: WavFormat = "int16", audio_format: AudioFormat | None = None

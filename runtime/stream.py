@@ -11,6 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
+from ..text import FrontEnd
 from .acoustic import AcousticModel
 from .audio import StopReason
 from .decoder import DecodedItem, DecoderSession
@@ -18,6 +19,7 @@ from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
 from .pieces import Piece, fade_ends, silence
 from .stretch import frames_needed, stretch, stretched_frames
+from .timestamps import TimedText, time_utterance
 from .vocoder import Samples, Vocoder
 
 
@@ -100,25 +102,45 @@ class SpeechStream:
         sampling_rate: int,
         open_piece: Callable[[int, Piece], UtteranceStream],
         on_end: Callable[[str, DecodedItem], None],
+        front_end: FrontEnd | None = None,
     ) -> None:
+        """front_end: the voice's, to find the times of words; None: they are not wanted."""
         self.sampling_rate = sampling_rate  # Hz
         self.stop_reasons: list[StopReason] = []  # one per finished piece
+        self.words: list[TimedText] = []  # of the finished pieces, if timestamps are wanted
+        self.characters: list[TimedText] = []
+        self.position = 0  # samples yielded
+        self._front_end = front_end
         self._pieces, self._open_piece, self._on_end = pieces, open_piece, on_end
-        self._segments = self._generate()
+        self._segments = self._count(self._generate())
+
+    def _count(self, segments: Iterator[Samples]) -> Iterator[Samples]:
+        for samples in segments:
+            self.position += len(samples)
+            yield samples
 
     def _generate(self) -> Iterator[Samples]:
         for i, piece in enumerate(self._pieces):
             utterance = self._open_piece(i, piece)
             if piece.pause_before > 0.0:
                 yield silence(piece.pause_before, self.sampling_rate)
-            is_first = True
+            is_first, start = True, self.position
             for samples, is_last in utterance.segments():
                 yield fade_ends(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
                 is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
             self._on_end(piece.text, utterance.result())
+            if self._front_end is not None:
+                self._time(self._front_end, piece.text, utterance.result(), start)
             if piece.pause > 0.0:
                 yield silence(piece.pause, self.sampling_rate)
+
+    def _time(self, front_end: FrontEnd, text: str, item: DecodedItem, start: int) -> None:
+        rate = self.sampling_rate
+        alignment = item.alignment[: item.mel_length]
+        times = time_utterance(front_end, text, alignment, start / rate, (self.position - start) / rate)
+        self.words += times.words
+        self.characters += times.characters
 
     def __iter__(self) -> SpeechStream:
         return self

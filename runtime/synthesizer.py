@@ -119,6 +119,7 @@ class Synthesizer:
         first_chunk_frames: int | None = None,
         context_frames: int | Literal["bundle"] | None = "bundle",
         options: SpeechOptions | None = None,
+        timestamps: bool = False,
     ) -> SpeechStream:
         """Synthesize a text segment by segment; returns an iterator that yields float32 samples while the rest is
         still being synthesized.
@@ -126,6 +127,7 @@ class Synthesizer:
         chunk_frames, first_chunk_frames: frames per segment; None: the bundle's value. context_frames: mel frames that
         the vocoder sees on either side of a segment; None: its whole receptive field, with which the segments
         together equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
+        timestamps: collect the stream's `words` and `characters`, those of a piece after its last segment.
         """
         options = options or SpeechOptions()
         if options.retries:
@@ -139,7 +141,11 @@ class Synthesizer:
             return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
 
         return SpeechStream(
-            self.split(text, options), self.manifest.audio.sampling_rate, open_piece, self._warn_about_ending
+            self.split(text, options),
+            self.manifest.audio.sampling_rate,
+            open_piece,
+            self._warn_about_ending,
+            self.front_end if timestamps else None,
         )
 
     def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
@@ -234,7 +240,7 @@ class Synthesizer:
         placed = tuple(replace(utterance, start=start) for utterance, start in zip(utterances, starts, strict=True))
         stages = sorted({stage for utterance in utterances for stage in utterance.timings})
         total = {stage: sum(utterance.timings[stage] for utterance in utterances) for stage in stages}
-        return Audio(samples, rate, placed, total)
+        return Audio(samples, rate, placed, total, self.front_end)
 
     def _prefetch(self, noise: Noise, options: ResolvedOptions) -> Noise:
         if self._noise_executor is None:

@@ -164,6 +164,11 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "long silence": ([TEXT, "--sentence-silence", "11"], ("sentence silence", "0 to 10 seconds", "11")),
     "long pause": (["One [pause 11s] two."], ("[pause 11s]", "0 to 10 seconds", "[pause 0.5s]")),
     "silence of a mel": (["--vocoder-only", "m.npy", "--sentence-silence", "1"], ("--vocoder-only", "alone")),
+    "times of unknown format": ([TEXT, "--timestamps", "t.txt"], ("--timestamps", ".srt", ".txt")),
+    "times in a missing folder": ([TEXT, "--timestamps", "no/t.srt"], ("no/t.srt", "folder does not", "--timestamps")),
+    "times are the output": ([TEXT, "-o", "t.wav", "--timestamps", "./t.wav"], ("--timestamps", ".wav")),
+    "times in the bundle": ([TEXT, "--timestamps", "voice/manifest.json"], ("in the bundle", "--timestamps")),
+    "one file of times for a folder": (["-i", "phrases.txt", "--timestamps", "t.srt"], ("--timestamps", "give json")),
     "zero threads": ([TEXT, "--threads", "0"], ("--threads", "1", "--help")),
     "unknown wav format": ([TEXT, "--wav", "mp3"], ("--wav", "mp3", "int16", "float32")),
     "unknown option": ([TEXT, "--loud"], ("--loud", "--help")),
@@ -197,6 +202,11 @@ def test_steered_speech(run: Run, workdir: Path) -> None:
     )
     assert len(expected.utterances) == 3
     rate, whole = wavfile.read("whole.wav")
+    assert run("trt-infer", "voice", text, "-o", "t.wav", "--stream", "--timestamps", "t.vtt", *options).code == 0
+    assert run("trt-infer", "voice", text, "-o", "t.wav", "--timestamps", "t.json", *options).code == 0
+    words = json.loads(Path("t.json").read_text())["words"]
+    assert [(word["text"], word["start"]) for word in words] == [(w.text, round(w.start, 3)) for w in expected.words]
+    assert Path("t.vtt").read_text().splitlines()[3::3] == ["Hello.", "I missed you.", "And the rest."]
     np.testing.assert_allclose(whole, expected.samples, atol=tolerances.WINDOWS)
     np.testing.assert_allclose(wavfile.read("streamed.wav")[1], whole, atol=0.05)
     first, second, third = expected.utterances

@@ -123,9 +123,10 @@ def test_lines_of_standard_input_are_spoken_as_they_come(folder: Path) -> None:
 def test_joined_file(folder: Path, voice: Synthesizer, stream: bool) -> None:
     texts = ["Hello there.", "I missed you,", "Hello."]
     (folder / "list.txt").write_text("\n".join(texts))
-    arguments = ["--stream"] if stream else []
+    arguments = ["--timestamps", "all.json", *(["--stream"] if stream else [])]
     assert infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", *arguments).returncode == 0
     rate, joined = wavfile.read(folder / "all.wav")
+    timed = iter(json.loads((folder / "all.json").read_text())["words"])
     position = 0
     fade = int(0.005 * rate)
     for i, text in enumerate(texts):
@@ -138,8 +139,24 @@ def test_joined_file(folder: Path, voice: Synthesizer, stream: bool) -> None:
         tolerance = 0 if not stream else 400  # a stream sees less context
         assert np.abs(spoken[fade:-fade] - alone[fade:-fade]).max() <= tolerance
         assert spoken[0] == 0
+        for word in voice.say(text).words:
+            expected = {"text": word.text, "start": position / rate + word.start, "end": position / rate + word.end}
+            assert next(timed) == pytest.approx(expected, abs=0.001)
         position += len(alone)
     assert position == len(joined)
+    assert next(timed, None) is None
+
+
+def test_times_beside_each_file(folder: Path, voice: Synthesizer) -> None:
+    (folder / "list.txt").write_text("Hello there.\nI missed you,\n")
+    assert infer(folder, "voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt").returncode == 0
+    names = {"0001.wav", "0001.srt", "0002.wav", "0002.srt", "spoken.jsonl"}
+    assert {path.name for path in (folder / "out").iterdir()} == names
+    assert (folder / "out/0002.srt").read_text().splitlines()[2] == "I missed you,"
+    (folder / "out/0001.srt").unlink()
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt", "--resume")
+    assert b"1 made before, 1 spoken now" in done.stderr
+    assert (folder / "out/0001.srt").is_file()
 
 
 def test_ljspeech_metadata(folder: Path, voice: Synthesizer) -> None:

@@ -42,6 +42,8 @@ RUNTIME_ORDER = [
     "options",
     "stretch",
     "pieces",
+    "timestamps",
+    "subtitles",
     "audio",
     "decoder",
     "backends",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners
 from .errors import TextError, name_some, quote, warn_dropped
 from .sequence import encode_text
-from .symbols import NVIDIA_SYMBOLS, SymbolTable
+from .symbols import ARPABET_MARK, NVIDIA_SYMBOLS, SymbolTable
+from .words import SpokenWord, find_words
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ class FrontEnd:
         """Count the ids that `encode` returns; 0 if it would reject the text as silent. Never warns."""
         ids, _ = self._encode(text)
         return len(ids) if self._audible(ids) else 0
+
+    def lookup(self, text: str) -> list[int]:
+        """The ids that `encode` returns; never warns, and rejects nothing."""
+        return self._encode(text)[0]
+
+    def words(self, text: str) -> list[SpokenWord]:
+        """The words of a text as they are written, in order, each with its tokens among those of `encode`."""
+        return find_words(text, self.lookup(text), self.symbols, self._lookup_part)
+
+    def name(self, token: int) -> str:
+        """A token as people read it: a character, or a phone without its mark."""
+        symbol = self.symbols[token]
+        return symbol.removeprefix(ARPABET_MARK) if self._table.spells_phones and len(symbol) > 1 else symbol
+
+    def _lookup_part(self, part: str) -> list[int]:
+        return encode_text(part, self._cleaners, self._table)[0]
 
     def _encode(self, text: str) -> tuple[list[int], dict[str, None]]:
         # Anything but a string is rejected by encode_text, which names its type.
