@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Backend
-from .decoder import DecodedItem, DecoderSession, EncoderOutput
+from .decoder import DecodedItem, DecoderSession, EncoderOutput, HostSteps
 from .manifest import Manifest
 from .noise import Noise
 from .options import ResolvedOptions
@@ -32,13 +32,8 @@ class AcousticModel:
         padded length, and the decoder loop would amplify that until an item's speech depends on its batch. A backend
         that pads token ids gets each item at the length of its own token bucket instead.
         """
-        singles = [self._encode_one(item) for item in ids]
         tokens = token_bucket(max(len(item) for item in ids), self.manifest)
-        return EncoderOutput(
-            memory=_pad_and_stack([single.memory for single in singles], tokens),
-            processed_memory=_pad_and_stack([single.processed_memory for single in singles], tokens),
-            memory_mask=_pad_and_stack([single.memory_mask for single in singles], tokens, padding=True),
-        )
+        return pad_and_stack([self._encode_one(item) for item in ids], tokens)
 
     def _encode_one(self, ids: Sequence[int]) -> EncoderOutput:
         padded = np.zeros((1, token_bucket(len(ids), self.manifest) if self._pads_token_ids else len(ids)), np.int32)
@@ -49,6 +44,10 @@ class AcousticModel:
         """Start decoding a batch; noises: one per item."""
         steps = self._decoder_step.decoder_steps(encoded, noises, options.gate_logit)
         return DecoderSession(steps, self.manifest, encoded.memory_mask, noises, options)
+
+    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise], **resumed: Any) -> HostSteps:
+        """Decoder steps on the host that begin where `resumed` says: HostSteps' first_steps and states."""
+        return HostSteps(self._decoder_step.bind, self.manifest, encoded, noises, **resumed)
 
     def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> list[DecodedItem]:
         """Decode a batch to its end; noises: one per item.
@@ -92,6 +91,15 @@ def group_into_batches(lengths: Mapping[int, int], manifest: Manifest) -> list[l
     for i, length in lengths.items():
         buckets.setdefault(token_bucket(length, manifest), []).append(i)
     return [group[start : start + max_batch] for group in buckets.values() for start in range(0, len(group), max_batch)]
+
+
+def pad_and_stack(items: Sequence[EncoderOutput], tokens: int) -> EncoderOutput:
+    """Encoder outputs of one item each, of different T -> those of one batch, padded to `tokens`."""
+    return EncoderOutput(
+        memory=_pad_and_stack([item.memory for item in items], tokens),
+        processed_memory=_pad_and_stack([item.processed_memory for item in items], tokens),
+        memory_mask=_pad_and_stack([item.memory_mask for item in items], tokens, padding=True),
+    )
 
 
 def _pad_and_stack(items: Sequence[NDArray[Any]], tokens: int, padding: float = 0.0) -> NDArray[Any]:

@@ -63,22 +63,15 @@ class DecodedItem:
     noise: Noise  # noise of this decoding attempt; the vocoder draws z from it
 
 
-class DecoderSession:
-    """Decodes one batch incrementally: call `advance` until it returns False. May be abandoned at any time."""
+class DecodedBatch:
+    """What has been decoded of one batch so far, and which of its items are still running."""
 
     def __init__(
-        self,
-        steps: DecoderSteps,
-        manifest: Manifest,
-        memory_mask: NDArray[np.bool_],
-        noises: Sequence[Noise],
-        options: ResolvedOptions,
+        self, manifest: Manifest, memory_mask: NDArray[np.bool_], noises: Sequence[Noise], options: ResolvedOptions
     ) -> None:
-        """steps: the decoder steps of the batch, none launched yet. memory_mask [B, T]: true at padding. noises: one
-        per item."""
+        """memory_mask [B, T]: true at padding. noises: one per item."""
         self.step = 0  # steps read
-        self._launched = 0  # steps launched, read or not
-        self._steps, self._noises, self._options = steps, noises, options
+        self._noises, self._options = noises, options
         self._tokens = (~memory_mask).sum(1)
         self._frames_per_step = manifest.decoder.frames_per_step
         self._step_limit = options.frame_limit // self._frames_per_step
@@ -94,24 +87,7 @@ class DecoderSession:
         self.mel_lengths = np.zeros(batch, np.int32)
         self.frames_decoded = np.zeros(batch, np.int32)
 
-    def advance(self, n_frames: int) -> bool:
-        """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
-        end = min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
-        while self.running and self.step < end:
-            self._options.check_cancelled()
-            self._launch_ahead(end)
-            self._record(self._steps.read())
-        return self.running
-
-    def _launch_ahead(self, end: int) -> None:
-        """Keep launches_in_flight chunks launched, so that a GPU never waits for the host, and none beyond step `end`:
-        a stream runs its vocoder next."""
-        ahead = self.step + self._steps.launches_in_flight * self._steps.chunk_steps
-        while self._launched < min(ahead, end):
-            self._steps.launch(self._launched)
-            self._launched += self._steps.chunk_steps
-
-    def _record(self, chunk: Chunk) -> None:
+    def record(self, chunk: Chunk) -> None:
         """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
         n = min(len(chunk.gate_logits), self._step_limit - self.step)
         done = slice(self.step, self.step + n)
@@ -157,6 +133,40 @@ class DecoderSession:
         )
 
 
+class DecoderSession(DecodedBatch):
+    """Decodes one batch incrementally: call `advance` until it returns False. May be abandoned at any time."""
+
+    def __init__(
+        self,
+        steps: DecoderSteps,
+        manifest: Manifest,
+        memory_mask: NDArray[np.bool_],
+        noises: Sequence[Noise],
+        options: ResolvedOptions,
+    ) -> None:
+        """steps: the decoder steps of the batch, none launched yet. The others: as for DecodedBatch."""
+        super().__init__(manifest, memory_mask, noises, options)
+        self._steps = steps
+        self._launched = 0  # steps launched, read or not
+
+    def advance(self, n_frames: int) -> bool:
+        """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
+        end = min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
+        while self.running and self.step < end:
+            self._options.check_cancelled()
+            self._launch_ahead(end)
+            self.record(self._steps.read())
+        return self.running
+
+    def _launch_ahead(self, end: int) -> None:
+        """Keep launches_in_flight chunks launched, so that a GPU never waits for the host, and none beyond step `end`:
+        a stream runs its vocoder next."""
+        ahead = self.step + self._steps.launches_in_flight * self._steps.chunk_steps
+        while self._launched < min(ahead, end):
+            self._steps.launch(self._launched)
+            self._launched += self._steps.chunk_steps
+
+
 class DecoderSteps(ABC):
     """Runs the decoder steps of one batch in chunks of equal size, which are launched ahead and read in order."""
 
@@ -185,11 +195,17 @@ class HostSteps(DecoderSteps):
         manifest: Manifest,
         encoded: EncoderOutput,
         noises: Sequence[Noise],
+        first_steps: Sequence[int] | None = None,
+        states: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """bind: accepts buffers of decoder_step by name and returns the call that runs it over them."""
-        self._noises = noises
+        """bind: accepts buffers of decoder_step by name and returns the call that runs it over them.
+
+        For items that have been decoded in part: first_steps: each item's own step at which these steps begin;
+        states: its states there, by the name of the decoder's input, which are copied.
+        """
+        self._noises, self._first_steps = noises, first_steps or [0] * len(noises)
         batch, tokens, _ = encoded.memory.shape
-        tensors, states = manifest.graphs["decoder_step"].tensors, manifest.decoder.states
+        tensors, pairs = manifest.graphs["decoder_step"].tensors, manifest.decoder.states
 
         def zeros(name: str) -> NDArray[Any]:
             return np.zeros(tensors[name].resolve({"B": batch, "T": tokens}), tensors[name].dtype)
@@ -197,11 +213,14 @@ class HostSteps(DecoderSteps):
         self._dropout = zeros("prenet_dropout")
         self._dropout_block = np.zeros((DROPOUT_STEPS, *self._dropout.shape), np.float32)
         fixed = dict(vars(encoded), prenet_dropout=self._dropout, gate_logit=zeros("gate_logit"))
-        sets = [{name: zeros(name) for name in states} for _ in range(2)]
+        sets = self._sets = [{name: zeros(name) for name in pairs} for _ in range(2)]
+        for name, array in (states or {}).items():
+            sets[0][name][:] = array
+        self._last = -1  # step
         self._calls: list[Callable[[], None]] = []
         self._chunks: list[Chunk] = []
         for source, target in (sets, reversed(sets)):
-            written = {output: target[name] for name, output in states.items()}
+            written = {output: target[name] for name, output in pairs.items()}
             self._calls.append(bind({**fixed, **source, **written}))
             self._chunks.append(
                 Chunk(
@@ -214,13 +233,19 @@ class HostSteps(DecoderSteps):
     def launch(self, first_step: int) -> None:
         slot = first_step % DROPOUT_STEPS
         if slot == 0:
-            draw_dropout(self._dropout_block, first_step, self._noises)
+            for i, (noise, own) in enumerate(zip(self._noises, self._first_steps, strict=True)):
+                draw_dropout(self._dropout_block[:, i : i + 1], own + first_step, [noise])
         self._dropout[:] = self._dropout_block[slot]
         self._calls[first_step % 2]()
         self._last = first_step
 
     def read(self) -> Chunk:
         return self._chunks[self._last % 2]
+
+    @property
+    def states(self) -> Mapping[str, NDArray[Any]]:
+        """The states after the last step launched, by the name of the decoder's input: [B, ...]."""
+        return self._sets[(self._last + 1) % 2]
 
 
 def draw_dropout(block: NDArray[np.float32], first_step: int, noises: Sequence[Noise]) -> None:

@@ -26,3 +26,15 @@ class Cancelled(RuntimeError):  # noqa: N818 - not an error
 
 class DeadlineExceeded(RuntimeError):  # noqa: N818 - named as in gRPC
     """The request's deadline has passed. The synthesizer remains usable."""
+
+
+class Overloaded(RuntimeError):  # noqa: N818 - a state, not a fault
+    """Too many requests wait already; this one was not begun."""
+
+    def __init__(self, message: str, expected_wait: float) -> None:
+        super().__init__(message)
+        self.expected_wait = expected_wait  # seconds until a request would have its first audio
+
+
+class SchedulerClosed(RuntimeError):  # noqa: N818 - a state, not a fault
+    """The scheduler is shutting down and accepts no new request."""

@@ -101,6 +101,17 @@ def fade_ends(
     return apply_fades(samples, sampling_rate, fade_in, fade_out) if fade_in or fade_out else samples
 
 
+def place_segment(
+    samples: NDArray[np.float32], sampling_rate: int, pieces: Sequence[Piece], i: int, is_first: bool, is_last: bool
+) -> Iterator[NDArray[np.float32]]:
+    """Yield a segment of piece i, faded as `fade_ends` does, between the pauses that adjoin it."""
+    if is_first and pieces[i].pause_before > 0.0:
+        yield silence(pieces[i].pause_before, sampling_rate)
+    yield fade_ends(samples, sampling_rate, pieces, i, is_first, is_last)
+    if is_last and pieces[i].pause > 0.0:
+        yield silence(pieces[i].pause, sampling_rate)
+
+
 def join_texts(
     texts: Iterable[tuple[str, Iterable[NDArray[np.float32]]]],
     sampling_rate: int,

@@ -7,20 +7,115 @@ field as context, the segments together equal what `say` returns, up to rounding
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..text import FrontEnd
 from .acoustic import AcousticModel
 from .audio import StopReason
-from .decoder import DecodedItem, DecoderSession
+from .decoder import DecodedBatch, DecodedItem, DecoderSession
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
-from .pieces import Piece, fade_ends, silence
+from .pieces import Piece, place_segment
 from .stretch import frames_needed, stretch, stretched_frames
 from .timestamps import TimedText, time_utterance
 from .vocoder import Samples, Vocoder
+
+
+@dataclass(frozen=True)
+class Window:
+    """One segment's frames of a mel [M, F], all of them computed; `samples` may be called in any thread."""
+
+    mel: NDArray[np.float32]
+    start: int
+    stop: int
+    is_last: bool
+    noise: Noise
+    options: ResolvedOptions
+    context: int | None
+
+    def samples(self, vocoder: Vocoder) -> Samples:
+        if self.start == self.stop:
+            return np.zeros(0, np.float32)
+        return vocoder.window(self.mel, self.start, self.stop, self.noise, self.options, self.context)
+
+
+class UtteranceWindows:
+    """Cuts an utterance into segments while it is being decoded: postnet, then speaking rate.
+
+    A segment depends on `frames_wanted` frames, not on how many more have been decoded.
+    """
+
+    def __init__(
+        self,
+        acoustic: AcousticModel,
+        vocoder: Vocoder,
+        decoded: DecodedBatch,
+        noise: Noise,
+        options: ResolvedOptions,
+        frames: SegmentFrames,
+    ) -> None:
+        """decoded: a batch of one, which grows."""
+        self._acoustic, self._decoded = acoustic, decoded
+        self._noise, self._options, self._frames = noise, options, frames
+        manifest = acoustic.manifest
+        self._postnet_context = manifest.decoder.postnet_frames
+        self._frames_per_step = manifest.decoder.frames_per_step
+        self._lookahead = vocoder.lookahead_frames(options, frames.context)
+        # The mel after the postnet, [M, F], and the same at the speaking rate, in which segments are counted.
+        bands, limit = manifest.audio.n_mel_channels, options.frame_limit
+        self._mel = np.empty((bands, limit), np.float32)
+        self._stretched = np.empty((bands, stretched_frames(limit, options.rate)), np.float32)
+        self._mel_done = self._stretched_done = 0  # frames that are computed
+        self._start, self._size = 0, frames.first  # of the next segment
+
+    @property
+    def frames_wanted(self) -> int:
+        """Decoded frames that the next segment depends on, in whole steps; fewer if the utterance ends before."""
+        seen = self._start + self._size + self._lookahead
+        frames = frames_needed(seen, self._options.rate) + self._postnet_context
+        steps = -(-frames // self._frames_per_step)
+        return min(steps * self._frames_per_step, self._options.frame_limit)
+
+    def next(self) -> Window:
+        """The next segment, once its frames are decoded; there is at least one, which may be empty."""
+        horizon = self.frames_wanted
+        decoded = min(int(self._decoded.frames_decoded[0]), horizon)
+        running = self._decoded.running or int(self._decoded.frames_decoded[0]) > horizon
+        wanted = self._start + self._size
+        self._apply_postnet(decoded, running)
+        self._stretch(wanted + self._lookahead, running)
+        length = stretched_frames(int(self._decoded.mel_lengths[0]), self._options.rate)
+        start, stop = self._start, wanted if running else min(wanted, length)
+        is_last = not running and stop == length
+        self._start, self._size = stop, self._frames.later
+        mel = self._stretched[:, : self._stretched_done]
+        return Window(mel, start, stop, is_last, self._noise, self._options, self._frames.context)
+
+    @property
+    def mel(self) -> NDArray[np.float32]:
+        """The frames computed so far, after the postnet."""
+        return self._mel[:, : self._mel_done]
+
+    def _apply_postnet(self, decoded: int, running: bool) -> None:
+        """Apply the postnet up to the last frame whose context is completely decoded."""
+        ready = decoded - self._postnet_context if running else decoded
+        if ready > self._mel_done:
+            first = max(0, self._mel_done - self._postnet_context)
+            out = self._acoustic.postnet(self._decoded.mel[0, first:decoded].T)
+            self._mel[:, self._mel_done : ready] = out[:, self._mel_done - first : ready - first]
+            self._mel_done = ready
+
+    def _stretch(self, stop: int, running: bool) -> None:
+        """Compute stretched frames up to `stop`, or all if no more are decoded."""
+        stop = stop if running else stretched_frames(self._mel_done, self._options.rate)
+        done = self._stretched_done
+        if stop > done:
+            self._stretched[:, done:stop] = stretch(self._mel[:, : self._mel_done], self._options.rate, done, stop)
+            self._stretched_done = stop
 
 
 class UtteranceStream:
@@ -35,62 +130,22 @@ class UtteranceStream:
         options: ResolvedOptions,
         frames: SegmentFrames,
     ) -> None:
-        self._acoustic, self._vocoder = acoustic, vocoder
-        self._noise, self._options, self._frames = noise, options, frames
+        self._vocoder, self._options = vocoder, options
         self._session: DecoderSession = acoustic.session(acoustic.encode([ids]), [noise], options)
-        manifest = acoustic.manifest
-        self._postnet_context = manifest.decoder.postnet_frames
-        self._lookahead = vocoder.lookahead_frames(options, frames.context)
-        # The mel after the postnet, [M, F], and the same at the speaking rate, in which segments are counted.
-        bands, limit = manifest.audio.n_mel_channels, options.frame_limit
-        self._mel = np.empty((bands, limit), np.float32)
-        self._stretched = np.empty((bands, stretched_frames(limit, options.rate)), np.float32)
-        self._mel_done = self._stretched_done = 0  # frames that are computed
+        self._windows = UtteranceWindows(acoustic, vocoder, self._session, noise, options, frames)
 
     def segments(self) -> Iterator[tuple[Samples, bool]]:
         """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment."""
-        start, size, rate = 0, self._frames.first, self._options.rate
-        while True:
+        is_last = False
+        while not is_last:
             self._options.check_cancelled()
-            wanted = start + size
-            seen = wanted + self._lookahead
-            self._session.advance(frames_needed(seen, rate) + self._postnet_context - self._session.frame)
-            self._apply_postnet()
-            self._stretch(seen)
-            length = stretched_frames(int(self._session.mel_lengths[0]), rate)
-            stop = wanted if self._session.running else min(wanted, length)
-            last = not self._session.running and stop == length
-            yield self._samples(start, stop), last
-            if last:
-                return
-            start, size = stop, self._frames.later
+            self._session.advance(self._windows.frames_wanted - self._session.frame)
+            window = self._windows.next()
+            is_last = window.is_last
+            yield window.samples(self._vocoder), is_last
 
     def result(self) -> DecodedItem:
         return self._session.item(0)
-
-    def _apply_postnet(self) -> None:
-        """Apply the postnet up to the last frame whose context is completely decoded."""
-        decoded = int(self._session.frames_decoded[0])
-        ready = decoded - self._postnet_context if self._session.running else decoded
-        if ready > self._mel_done:
-            first = max(0, self._mel_done - self._postnet_context)
-            out = self._acoustic.postnet(self._session.mel[0, first:decoded].T)
-            self._mel[:, self._mel_done : ready] = out[:, self._mel_done - first : ready - first]
-            self._mel_done = ready
-
-    def _stretch(self, stop: int) -> None:
-        """Compute stretched frames up to `stop`, or all if no more are decoded."""
-        stop = stop if self._session.running else stretched_frames(self._mel_done, self._options.rate)
-        done = self._stretched_done
-        if stop > done:
-            self._stretched[:, done:stop] = stretch(self._mel[:, : self._mel_done], self._options.rate, done, stop)
-            self._stretched_done = stop
-
-    def _samples(self, start: int, stop: int) -> Samples:
-        if start == stop:
-            return np.zeros(0, np.float32)
-        mel = self._stretched[:, : self._stretched_done]
-        return self._vocoder.window(mel, start, stop, self._noise, self._options, self._frames.context)
 
 
 class SpeechStream:
@@ -122,23 +177,21 @@ class SpeechStream:
     def _generate(self) -> Iterator[Samples]:
         for i, piece in enumerate(self._pieces):
             utterance = self._open_piece(i, piece)
-            if piece.pause_before > 0.0:
-                yield silence(piece.pause_before, self.sampling_rate)
-            is_first, start = True, self.position
+            is_first, start = True, self.position + int(piece.pause_before * self.sampling_rate)
             for samples, is_last in utterance.segments():
-                yield fade_ends(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
+                yield from place_segment(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
                 is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
             self._on_end(piece.text, utterance.result())
             if self._front_end is not None:
-                self._time(self._front_end, piece.text, utterance.result(), start)
-            if piece.pause > 0.0:
-                yield silence(piece.pause, self.sampling_rate)
+                stop = self.position - int(piece.pause * self.sampling_rate)
+                self._time(self._front_end, piece.text, utterance.result(), start, stop)
 
-    def _time(self, front_end: FrontEnd, text: str, item: DecodedItem, start: int) -> None:
+    def _time(self, front_end: FrontEnd, text: str, item: DecodedItem, start: int, stop: int) -> None:
+        """Add the times of a piece whose samples are `start` to `stop` of the stream."""
         rate = self.sampling_rate
         alignment = item.alignment[: item.mel_length]
-        times = time_utterance(front_end, text, alignment, start / rate, (self.position - start) / rate)
+        times = time_utterance(front_end, text, alignment, start / rate, (stop - start) / rate)
         self.words += times.words
         self.characters += times.characters
 

@@ -112,7 +112,7 @@ class Synthesizer:
                 missing[text] -= 1
                 if missing[text] == 0:
                     start, text_pieces = first_piece[text], split_texts[text]
-                    yield text, self._join(text_pieces, [ready.pop(start + k) for k in range(len(text_pieces))])
+                    yield text, self.join(text_pieces, [ready.pop(start + k) for k in range(len(text_pieces))])
 
     def stream(
         self,
@@ -140,7 +140,7 @@ class Synthesizer:
         Noise(seed)  # rejects a seed out of range now, not at the first segment
 
         def open_piece(i: int, piece: Piece) -> UtteranceStream:
-            noise = self._prefetch(Noise(seed, i), resolved)
+            noise = self.prefetch(Noise(seed, i), resolved)
             return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
 
         return SpeechStream(
@@ -170,7 +170,7 @@ class Synthesizer:
             raise RequestError("mel: contains NaN or Inf")
         timings: dict[str, float] = {}
         resolved = (options or SpeechOptions()).resolve(self.manifest)
-        with _add_time(timings, "vocoder"):
+        with add_time(timings, "vocoder"):
             samples = self.vocoder.samples(stretch(np.asarray(mel, np.float32), resolved.rate), Noise(seed), resolved)
         return Audio(samples, self.manifest.audio.sampling_rate, (), timings)
 
@@ -199,44 +199,36 @@ class Synthesizer:
     ) -> Iterator[Utterance]:
         """Decode one batch, and yield each of its utterances when the vocoder has finished it."""
         resolved = options.resolve(self.manifest)
-        noises = [self._prefetch(noise, resolved) for noise in noises]
+        noises = [self.prefetch(noise, resolved) for noise in noises]
         shared: dict[str, float] = {}
-        with _add_time(shared, "encoder"):
+        with add_time(shared, "encoder"):
             encoded = self.acoustic.encode(ids)
-        with _add_time(shared, "decoder"):
+        with add_time(shared, "decoder"):
             decoded = self.acoustic.decode(encoded, noises, resolved)
         frames = [max(item.mel_length, 1) for item in decoded]
         for text, item_ids, item, length in zip(texts, ids, decoded, frames, strict=True):
             own = {"encoder": shared["encoder"] / len(ids), "decoder": shared["decoder"] * length / sum(frames)}
-            yield self._finish(text, item_ids, item, resolved, own)
+            utterance = self.finish(text, item_ids, item, resolved, own)
+            self._warn_about_ending(text, item)
+            yield utterance
 
-    def _finish(
+    def finish(
         self, text: str, ids: Sequence[int], item: DecodedItem, options: ResolvedOptions, timings: dict[str, float]
     ) -> Utterance:
         """Apply postnet and vocoder to a decoded item; their seconds are added to timings."""
-        with _add_time(timings, "postnet"):
+        with add_time(timings, "postnet"):
             mel = self.acoustic.postnet(item.mel)
-        with _add_time(timings, "vocoder"):
+        with add_time(timings, "vocoder"):
             samples = self.vocoder.samples(stretch(mel, options.rate), item.noise, options)
-        self._warn_about_ending(text, item)
-        length = item.mel_length
-        return Utterance(
-            text=text,
-            token_ids=tuple(ids),
-            mel=mel[:, :length],
-            alignment=item.alignment[:length],
-            gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
-            samples=samples[: stretched_frames(length, options.rate) * self.manifest.audio.hop_length],
-            stop_reason=item.stop_reason,
-            timings=timings,
-            rate=options.rate,
-        )
+        samples = samples[: stretched_frames(item.mel_length, options.rate) * self.manifest.audio.hop_length]
+        return utterance_of(text, ids, item, mel, samples, options.rate, timings)
 
     def split(self, text: str, options: SpeechOptions) -> list[Piece]:
         """Cut a text into the pieces that are spoken one by one. Warns and raises as `say` does."""
         return split_into_pieces(self.front_end, text, self.manifest.range("T").max, options.sentence_silence)
 
-    def _join(self, pieces: Sequence[Piece], utterances: Sequence[Utterance]) -> Audio:
+    def join(self, pieces: Sequence[Piece], utterances: Sequence[Utterance]) -> Audio:
+        """The audio of a text from the utterances of its pieces."""
         rate = self.manifest.audio.sampling_rate
         samples = join_pieces(pieces, [utterance.samples for utterance in utterances], rate)
         starts = place_pieces(pieces, [len(utterance.samples) for utterance in utterances], rate)
@@ -245,7 +237,8 @@ class Synthesizer:
         total = {stage: sum(utterance.timings[stage] for utterance in utterances) for stage in stages}
         return Audio(samples, rate, placed, total, self.front_end)
 
-    def _prefetch(self, noise: Noise, options: ResolvedOptions) -> Noise:
+    def prefetch(self, noise: Noise, options: ResolvedOptions) -> Noise:
+        """The same noise, drawn in the background if graphs run on a GPU."""
         if self._noise_executor is None:
             return noise
         return self.vocoder.prefetch(noise, stretched_frames(options.frame_limit, options.rate), self._noise_executor)
@@ -267,8 +260,32 @@ class Synthesizer:
             )
 
 
+def utterance_of(
+    text: str,
+    ids: Sequence[int],
+    item: DecodedItem,
+    mel: NDArray[np.float32],
+    samples: NDArray[np.float32],
+    rate: float,
+    timings: dict[str, float],
+) -> Utterance:
+    """The utterance of a decoded item. mel: after the postnet, [M, F]."""
+    length = item.mel_length
+    return Utterance(
+        text=text,
+        token_ids=tuple(ids),
+        mel=mel[:, :length],
+        alignment=item.alignment[:length],
+        gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
+        samples=samples,
+        stop_reason=item.stop_reason,
+        timings=timings,
+        rate=rate,
+    )
+
+
 @contextmanager
-def _add_time(timings: dict[str, float], stage: str) -> Iterator[None]:
+def add_time(timings: dict[str, float], stage: str) -> Iterator[None]:
     """Add the seconds that the block takes to its stage."""
     start = time.perf_counter()
     yield

@@ -51,6 +51,12 @@ RUNTIME_ORDER = [
     "acoustic",
     "stream",
     "synthesizer",
+    "handle",
+    "decoding_rows",
+    "lanes",
+    "scheduler_metrics",
+    "speeches",
+    "scheduler",
     "plot",
     "serving",
 ]

@@ -69,13 +69,13 @@ def test_less_context_changes_samples_but_not_length(voice: Synthesizer) -> None
 
 def test_segments_are_yielded_before_the_rest_is_decoded(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    record = DecoderSession._record
+    record = DecoderSession.record
 
     def record_and_count(session: DecoderSession, chunk: Chunk) -> None:
         decoded.append(session.frame)
         record(session, chunk)
 
-    monkeypatch.setattr(DecoderSession, "_record", record_and_count)
+    monkeypatch.setattr(DecoderSession, "record", record_and_count)
     hop, context = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
     after = voice.manifest.vocoder.frames_after
     stream = voice.stream(TEXT, chunk_frames=6, first_chunk_frames=2, context_frames=None, options=FOREVER)
@@ -173,14 +173,14 @@ def test_stream_rejects_retries(voice: Synthesizer) -> None:
 def test_attention_stop(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate never fires; from frame 5 on, the attention is set to the last token."""
     ids = voice.front_end.encode(TEXT)
-    record = DecoderSession._record
+    record = DecoderSession.record
 
     def record_attention_at_end(session: DecoderSession, chunk: Chunk) -> None:
         weights = np.zeros_like(chunk.attention_weights)
         weights[:, :, len(ids) - 1 if session.frame >= 5 else 0] = 1.0
         record(session, replace(chunk, attention_weights=weights))
 
-    monkeypatch.setattr(DecoderSession, "_record", record_attention_at_end)
+    monkeypatch.setattr(DecoderSession, "record", record_attention_at_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
     audio = voice.say(TEXT, options=options)
     assert audio.stop_reason == "attention_end"
@@ -191,7 +191,7 @@ def test_attention_stop(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> 
 def test_attention_stop_is_final(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two items, the first one's attention stays at the end, then leaves it while the other item continues."""
     ids = [voice.front_end.encode("Hello, you."), voice.front_end.encode("Hello, me.")]
-    record = DecoderSession._record
+    record = DecoderSession.record
 
     def record_attention_leaving_end(session: DecoderSession, chunk: Chunk) -> None:
         weights = np.zeros_like(chunk.attention_weights)
@@ -200,7 +200,7 @@ def test_attention_stop_is_final(voice: Synthesizer, monkeypatch: pytest.MonkeyP
             weights[:, 0] = np.eye(weights.shape[2])[len(ids[0]) - 1]
         record(session, replace(chunk, attention_weights=weights))
 
-    monkeypatch.setattr(DecoderSession, "_record", record_attention_leaving_end)
+    monkeypatch.setattr(DecoderSession, "record", record_attention_leaving_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
     with pytest.warns(FrameLimitWarning):
         first, second = voice.speak_ids(ids, [Noise(0), Noise(1)], options)

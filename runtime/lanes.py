@@ -1,0 +1,106 @@
+"""Threads that run the vocoder for a scheduler, the job with the earliest deadline first.
+
+A window of a long text takes seconds and cannot be interrupted. One lane is therefore kept for jobs that are due before
+all those that run; where the operating system lets a thread step back, the other lanes do, so that it overtakes them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+NICENESS = 5  # of all lanes but the first: about a third of its share of a core
+_numbers = count()
+
+
+@dataclass(order=True)
+class Job:
+    """Work that any thread may do, for one request."""
+
+    deadline: float  # time.monotonic() at which its result is needed
+    number: int = field(default_factory=lambda: next(_numbers), init=False)  # earlier jobs of equal deadlines first
+    work: Callable[[], Any] = field(compare=False)
+    deliver: Callable[[Any], None] = field(compare=False)  # called with the result, in the scheduler's thread
+    fail: Callable[[Exception], None] = field(compare=False)  # called instead with the error, also there
+    is_wanted: Callable[[], bool] = field(compare=False)  # false once the request has ended
+
+
+class Lanes:
+    """Runs jobs in `count` threads and one for urgent jobs; with 0, in the thread that calls `run_next`."""
+
+    def __init__(self, count: int, on_end: Callable[[Callable[[], None]], None]) -> None:
+        """on_end: takes the call that delivers a job's result; called in the lane's thread."""
+        self._on_end = on_end
+        self._condition = threading.Condition()
+        self._jobs: list[Job] = []
+        self._running: list[Job] = []
+        self._closed = False
+        self._count = count
+        names = [f"vocoder-{i}" for i in range(count + 1)] if count else []
+        self._threads = [
+            threading.Thread(target=self._run, args=(i == 0,), name=name, daemon=True) for i, name in enumerate(names)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Job) -> None:
+        with self._condition:
+            heapq.heappush(self._jobs, job)
+            self._condition.notify_all()
+
+    def run_next(self) -> bool:
+        """Run the most urgent job in this thread, if there are no lanes; returns false if there is none."""
+        if self._count or not self._jobs:
+            return False
+        self._on_end(self._do(heapq.heappop(self._jobs)))
+        return True
+
+    def close(self) -> None:
+        """Stop the threads after the jobs that run; further ones are dropped."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, is_express: bool) -> None:
+        if not is_express and sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while (job := self._take(is_express)) is not None:
+            delivery = self._do(job)
+            with self._condition:
+                self._running.remove(job)
+                self._condition.notify_all()
+            self._on_end(delivery)
+
+    def _take(self, is_express: bool) -> Job | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or self._may_take(is_express))
+            if self._closed:
+                return None
+            job = heapq.heappop(self._jobs)
+            self._running.append(job)
+            return job
+
+    def _may_take(self, is_express: bool) -> bool:
+        if not self._jobs:
+            return False
+        if not is_express:
+            return True
+        return len(self._running) >= self._count and self._jobs[0] < min(self._running)
+
+    def _do(self, job: Job) -> Callable[[], None]:
+        if not job.is_wanted():
+            return lambda: None
+        try:
+            result = job.work()
+        except Exception as error:
+            failure = error  # the name `error` ends with this block
+            return lambda: job.fail(failure)
+        return lambda: job.deliver(result)
