@@ -19,6 +19,7 @@ from .options import (
     Engines,
     GateThreshold,
     MaxFrames,
+    NormalizerOption,
     Rate,
     Raw,
     Retries,
@@ -83,6 +84,7 @@ def infer(
     rate: Rate = 1.0,
     volume: Volume = 1.0,
     sentence_silence: SentenceSilence = None,
+    normalizer: NormalizerOption = None,
     stream: Annotated[
         bool,
         typer.Option("--stream", help="Write one file while it is synthesized; -o - writes to standard output."),
@@ -125,13 +127,15 @@ def infer(
             raise RequestError(
                 "--vocoder-only: replaces the text; leave out TEXT, -i, --stream, --plot, --timestamps and --json"
             )
+        if normalizer is not None:
+            raise RequestError("--normalizer: rewrites texts; leave it out with --vocoder-only")
         if options != SpeechOptions(sigma, denoise, rate=rate, volume=volume):
             raise RequestError("--vocoder-only: decodes nothing; give --sigma, --denoise, --rate and --volume alone")
         _vocode(_load(bundle, backend, device, threads, engines, decoder), vocoder_only, outputs, seed, options)
         return
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
     spoken_text = _text(text) if input_file is None else ""
-    synthesizer = _load(bundle, backend, device, threads, engines, decoder)
+    synthesizer = _load(bundle, backend, device, threads, engines, decoder, normalizer)
     if input_file is None:
         skipped: list[dict[str, Any]] = []
         reports = _speak_text(synthesizer, spoken_text, seed, options, outputs, stream)
@@ -140,7 +144,7 @@ def infer(
         from .speak_list import ListSpeaker
 
         lines = read_lines(input_file, list_format)
-        speaker = ListSpeaker(synthesizer, input_file, lines, count, seed, options, strict)
+        speaker = ListSpeaker(synthesizer, input_file, lines, count, seed, options, strict, normalizer)
         _speak_list(speaker, outputs, stream, resume)
         code = speaker.finish()
         reports, skipped = [speaker.reports[number] for number in sorted(speaker.reports)], speaker.skipped
@@ -204,11 +208,12 @@ def _load(
     threads: int | None,
     engines: Path | None,
     decoder: DecoderChoice,
+    normalizer: str | None = None,
 ) -> Synthesizer:
     from ..runtime.backends.cuda.driver import find_driver
     from ..runtime.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines, decoder.value)
+    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines, decoder.value, normalizer)
     opened = synthesizer.backend
     driver = None if opened.runs_asynchronously else find_driver()
     # Where there is a GPU that is not used, the user should know why; the other reasons are in `tacoglow doctor`.

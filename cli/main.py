@@ -27,6 +27,7 @@ COMMANDS = (
     "build-engines",
     "infer",
     "say",
+    "text",
     "inspect",
     "doctor",
     "bench",
@@ -46,6 +47,7 @@ EXAMPLES = {
         'voice/ "Hello world." --stream -o - | aplay',
     ),
     "say": ('"Hello world." --url http://localhost:8000 -o hello.wav',),
+    "text": ('"Dr. Smith paid $5."', '"Grüß Gott." --bundle voice/ --json'),
     "inspect": ("voice/", "voice/ --json"),
     "doctor": ("", "--json"),
     "bench": ("voice/ --demo -o figures.json",),
@@ -81,6 +83,8 @@ def trt_infer_main() -> None:
 
 
 def _run_alone(name: str) -> None:
+    if sys.argv[1:] == ["--version"]:
+        _version(True)
     app = _app()
     program = "trt-infer" if name == "infer" else name
     app.command(epilog=_epilog(name, program), no_args_is_help=True, context_settings=HELP)(_command(name))
@@ -97,13 +101,14 @@ def _command(name: str) -> Callable[..., Any]:
 def _version(show: bool) -> None:
     if show:
         print(f"tacoglow {__version__}")
-        raise typer.Exit
+        sys.exit()
 
 
 def _epilog(name: str, program: str) -> str:
     """The end of a command's help; typer keeps only the line breaks of empty lines."""
     examples = [f"{program} {arguments}".rstrip() for arguments in EXAMPLES[name]]
-    return "\n\n".join(["Examples:", *(f"  {example}" for example in examples), DEBUG_HINT])
+    version = [] if program.startswith("tacoglow ") else ["--version shows the version."]
+    return "\n\n".join(["Examples:", *(f"  {example}" for example in examples), DEBUG_HINT, *version])
 
 
 def _app(help_text: str | None = None) -> typer.Typer:
@@ -111,7 +116,7 @@ def _app(help_text: str | None = None) -> typer.Typer:
         help=help_text,
         epilog=f"COMMAND --help has examples. {DEBUG_HINT}" if help_text else None,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         context_settings=HELP,
     )

@@ -64,6 +64,10 @@ SentenceSilence = Annotated[
     Optional[float],
     typer.Option(help="Seconds of silence between sentences, 0 to 10.", show_default="by the length of the text"),
 ]
+NormalizerOption = Annotated[
+    Optional[str],
+    typer.Option("--normalizer", help="Rewrite texts first with this normalizer, an installed package's entry point."),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
 Force = Annotated[

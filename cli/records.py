@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 RECORDS_NAME = "spoken.jsonl"
 
 
-def speech_key(manifest: Manifest, text: str, seed: int, options: SpeechOptions, outputs: Outputs) -> str:
+def speech_key(
+    manifest: Manifest, text: str, seed: int, options: SpeechOptions, outputs: Outputs, normalizer: str | None
+) -> str:
     """Identifies what a file says and how: the voice, the text, the seed, the options and the format."""
-    values = asdict(options)
+    values = asdict(options) | {"normalizer": normalizer}
     del values["cancelled"]
     parts = [manifest.digest, text, seed, values, outputs.audio_format, outputs.wav_format]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -41,6 +41,7 @@ class ListSpeaker:
     seed: int
     options: SpeechOptions
     strict: bool
+    normalizer: str | None = None  # the name of the synthesizer's
     reports: dict[int, dict[str, Any]] = field(default_factory=dict)  # number of the line -> its report
     skipped: list[dict[str, Any]] = field(default_factory=list)
     made_before: int = 0  # files that --resume found
@@ -55,7 +56,7 @@ class ListSpeaker:
                     path = outputs.audio_path(line.name)
                     save_audio(self.synthesizer, audio, outputs, line.name, self.options)
                     report = audio_report(line.text, path, audio, self.seed)
-                    key = speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, outputs)
+                    key = self._key(line, outputs)
                     records.add(line.name, key, path, {"line": line.number, **report})
                     self.reports[line.number] = {"line": line.number, "id": line.name, **report}
                     bar.update()
@@ -149,13 +150,16 @@ class ListSpeaker:
     def _unmade(self, outputs: Outputs, records: Records) -> Iterator[Line]:
         """The good lines whose files do not exist yet; the others are reported as they are recorded."""
         for line in self._good_lines():
-            key = speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, outputs)
+            key = self._key(line, outputs)
             others = (outputs.plot_path(line.name), outputs.times_path(line.name))
             is_complete = all(path is None or path.is_file() for path in others)
             if is_complete and records.find(line.name, key, outputs.audio_path(line.name)) is not None:
                 self.made_before += 1
             else:
                 yield line
+
+    def _key(self, line: Line, outputs: Outputs) -> str:
+        return speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, outputs, self.normalizer)
 
     def _groups(self, lines: Iterator[Line]) -> Iterator[list[Line]]:
         """Lines that are batched together: some batches of a file; of a live source each line as it comes."""

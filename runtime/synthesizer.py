@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, TextError
+from ..text import FrontEnd, Normalizer, TextError, find_normalizer
 from .acoustic import AcousticModel, group_into_batches
 from .audio import Audio, Utterance
 from .backends import open_backend
@@ -37,9 +37,10 @@ class FrameLimitWarning(UserWarning):
 class Synthesizer:
     """Synthesizes speech from a bundle. Not thread-safe: load one per thread."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, normalizer: Normalizer | None = None) -> None:
         manifest = self.manifest = backend.manifest
         self.backend = backend
+        self._normalize = normalizer
         try:
             self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
         except TextError as error:
@@ -57,17 +58,20 @@ class Synthesizer:
         threads: int | None = None,
         engines: str | Path | None = None,
         decoder: Decoder = "auto",
+        normalizer: str | Normalizer | None = None,
     ) -> Synthesizer:
         """Open a bundle written by export-onnx.
 
         backend: "auto" selects the first available one. device: index of the GPU, for backends that run on one.
         threads: CPU threads; None: all usable cores. engines: folder of the engine cache; None: the user's own. Missing
         engines are built, which takes minutes. decoder: what runs decoder steps on a GPU, "fused" (one kernel) or
-        "engine"; "auto" selects the fused one where it has proved itself on this GPU.
-        Raises BundleError or BackendError.
+        "engine"; "auto" selects the fused one where it has proved itself on this GPU. normalizer: rewrites every text
+        first, marks such as [pause 1s] and braces included; a function, or the name of an entry point
+        (text/normalizers.py). Raises BundleError, BackendError or text.TextError.
         """
+        normalize = find_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
         options = BackendOptions(threads, device, None if engines is None else Path(engines), decoder)
-        return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options))
+        return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options), normalize)
 
     def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None) -> Audio:
         """Synthesize a text; the same seed gives the same speech on every backend and in any batch.
@@ -225,6 +229,7 @@ class Synthesizer:
 
     def split(self, text: str, options: SpeechOptions) -> list[Piece]:
         """Cut a text into the pieces that are spoken one by one. Warns and raises as `say` does."""
+        text = text if self._normalize is None else self._normalize(text)
         return split_into_pieces(self.front_end, text, self.manifest.range("T").max, options.sentence_silence)
 
     def join(self, pieces: Sequence[Piece], utterances: Sequence[Utterance]) -> Audio:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from .cleaners import DEFAULT_CLEANERS
 from .errors import DroppedSymbolWarning, TextError
 from .frontend import FrontEnd
+from .normalizers import Normalizer, find_normalizer
 from .pauses import PausedText, split_at_pauses
 from .sequence import sequence_to_text, text_to_sequence
 from .split import split_text
 from .symbols import NVIDIA_SYMBOLS
 
 __all__ = [
+    "DEFAULT_CLEANERS",
     "NVIDIA_SYMBOLS",
     "DroppedSymbolWarning",
     "FrontEnd",
+    "Normalizer",
     "PausedText",
     "TextError",
+    "find_normalizer",
     "sequence_to_text",
     "split_at_pauses",
     "split_text",

@@ -18,7 +18,8 @@ TYPES = [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT3
 TYPES += [onnx.TensorProto.BOOL, onnx.TensorProto.DOUBLE, onnx.TensorProto.STRING, onnx.TensorProto.UINT8]
 MODELS = {name: onnx.load(tiny_bundle() / f"{name}.onnx") for name in GRAPHS}
 MANIFEST: dict[str, Any] = json.loads((tiny_bundle() / MANIFEST_NAME).read_bytes())
-SIZES = st.sampled_from([0, 1, 2, 3, 16, 17, 255, 1024, 10**6, 2**31, -1, "B", "T", "anything", "\x1b[2J"])
+# No more than a few thousand: what a graph's own computation takes is not bounded (SECURITY.md).
+SIZES = st.sampled_from([0, 1, 2, 3, 16, 17, 255, 1024, 4096, -1, "B", "T", "anything", "\x1b[2J"])
 PLACES = st.integers(0, 1000)
 CHANGES = st.one_of(
     st.tuples(st.just("type"), PLACES, st.sampled_from(TYPES)),
