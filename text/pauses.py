@@ -9,8 +9,8 @@ from .errors import TextError, quote
 
 PAUSE_MAX = 10.0  # seconds of one pause
 # A number follows, so that "[pause for applause]" is a text like any other.
-_MARK = re.compile(r"\[pause\s{1,8}([0-9.+-][^\[\]]{0,19})\]", re.IGNORECASE)
-_LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|)", re.IGNORECASE)
+_MARK = re.compile(r"\[pause\s{1,8}([0-9.+-][^\[\]]{0,19})\]", re.IGNORECASE | re.ASCII)
+_LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|)\s*", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _is_spoken(part: str) -> bool:
 
 
 def _seconds(length: str) -> float:
-    match = _LENGTH.fullmatch(length.strip())
+    match = _LENGTH.fullmatch(length)
     seconds = -1.0 if match is None else float(match[1]) / (1000.0 if match[2].lower() == "ms" else 1.0)
     if not 0.0 <= seconds <= PAUSE_MAX:
         mark = quote(f"[pause {length}]")

@@ -326,3 +326,53 @@ def test_invalid_request_is_rejected(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+STEERED = SpeechOptions(rate=0.7, volume=0.5, sentence_silence=0.1, max_frames=31)
+STEERING = ("--rate", 0.7, "--volume", 0.5, "--sentence-silence", 0.1, "--max-frames", 31)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "options"),
+    [
+        ("I missed you.", ("--rate", 0.5), SpeechOptions(rate=0.5)),  # more frames than the graphs accept at once
+        ("I missed you.", ("--rate", 1.37), SpeechOptions(rate=1.37)),
+        ("One sentence. And another!", STEERING, STEERED),
+        ("[pause 0.2s] Ready? [PAUSE 50 MS][pause .1] Go [pause 1]. ☃", (), SpeechOptions()),
+        ("[pause for applause] a [b] [pause  0.25s]c", ("--sentence-silence", 0), SpeechOptions(sentence_silence=0.0)),
+    ],
+)
+def test_steered_speech_equals_python(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, text: str, flags: tuple[object, ...], options: SpeechOptions
+) -> None:
+    """Whole, and as a stream with the whole receptive field as context."""
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = voice.say(text, 3, options).samples
+    for stream, tolerance in (((), 0.0), (("--stream", 5), TORCHSCRIPT)):
+        done = speak(programs, tiny_bundle, tmp_path, "--text", text, "--seed", 3, *flags, *stream)
+        assert done.returncode == 0, done.stderr
+        got = wavfile.read(tmp_path / "out.wav")[1]
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--rate", 0.4), "rate: expected a number from 0.5 to 2, got 0.4"),
+        (("--volume", 5), "volume: expected a number from 0 to 4, got 5"),
+        (("--volume", "nan"), "volume: expected a finite number"),
+        (("--sentence-silence", 11), "sentence_silence: expected a number from 0 to 10 seconds"),
+        (("--text", "a [pause 11s] b"), "'[pause 11s]': expected 0 to 10 seconds, as in [pause 0.5s]"),
+        (("--text", "a [pause 1 minute] b"), "'[pause 1 minute]': expected 0 to 10 seconds"),
+        (("--text", "[pause 1s]"), "text: the text is empty"),
+    ],
+)
+def test_steering_out_of_range_is_rejected(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    done = speak(programs, tiny_bundle, tmp_path, "--text", TEXT, *arguments)
+    assert done.returncode == 2
+    assert f"error: {message}" in done.stderr.replace("error: text: '", "error: '")

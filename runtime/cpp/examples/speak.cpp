@@ -21,7 +21,8 @@ namespace {
 constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--engine NAME] [--plans FOLDER]\n"
     "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
-    "             [--retries N] [--attention-stop 1] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "             [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
+    "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
 struct CloseVoice {
@@ -95,6 +96,9 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.max_frames = static_cast<std::int32_t>(arguments.integer("--max-frames", 0));
   request.retries = static_cast<std::int32_t>(arguments.integer("--retries", 0));
   request.attention_stop = static_cast<std::int32_t>(arguments.integer("--attention-stop", 0));
+  request.rate = arguments.number("--rate", request.rate);
+  request.volume = arguments.number("--volume", request.volume);
+  request.sentence_silence = arguments.number("--sentence-silence", request.sentence_silence);
   request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
   request.context_frames = -1;  // the receptive field: a stream then equals unstreamed speech
   return request;

@@ -90,7 +90,7 @@ typedef struct tacoglow_progress {
   size_t utterance;      /* index of the piece of the text; 0 for ids */
   size_t n_utterances;   /* pieces of the text */
   size_t frames_decoded; /* of this piece */
-  size_t frames_vocoded; /* of this piece */
+  size_t frames_vocoded; /* of this piece, after stretching */
 } tacoglow_progress;
 
 /* Called after each chunk of decoder steps and before each vocoder window, in the thread of the call. Return 0 to
@@ -105,7 +105,8 @@ typedef int (*tacoglow_progress_callback)(const tacoglow_progress* progress, voi
 typedef struct tacoglow_request {
   size_t struct_size;    /* bytes */
   const char* text;      /* UTF-8, for a voice that accepts text; NULL if ids are given. A text of more than max_tokens
-                            tokens is split into sentences, clauses or words, and joined with pauses */
+                            tokens is split into sentences, clauses or words, and joined with pauses. Marks such as
+                            [pause 0.5s] and [pause 500ms], of up to 10 seconds each, are silence */
   const int32_t* ids;    /* token ids; NULL if text is given */
   size_t n_ids;          /* 1 to max_tokens */
   uint64_t seed;         /* the same seed gives the same speech from C, C++ and Python and on every engine */
@@ -127,6 +128,11 @@ typedef struct tacoglow_request {
   int32_t attention_stop; /* 1: an utterance also ends when the attention has reached the last token and stays there */
   tacoglow_progress_callback progress; /* NULL: none; not called by tacoglow_stream, whose callback can cancel too */
   void* progress_user;                 /* passed to progress */
+  double rate;             /* speaking rate, 0.5 to 2: 2 is twice as fast, at the same pitch. Segments count frames
+                              after stretching */
+  double volume;           /* factor of the samples, 0 to 4: 0.5 is 6 dB quieter */
+  double sentence_silence; /* seconds of silence between sentences, 0 to 10, each of which is then spoken by itself;
+                              negative: a text is split only where it exceeds max_tokens, with pauses by punctuation */
 } tacoglow_request;
 
 /* One piece of a text, or the utterance of given ids. */
@@ -140,13 +146,13 @@ typedef struct tacoglow_utterance {
   const float* gate;      /* [n_frames]: the probability that the utterance has ended */
   tacoglow_stop_reason stop_reason;
   size_t first_sample; /* where its samples begin in tacoglow_speech.samples */
-  size_t n_samples;    /* n_frames * hop_length */
+  size_t n_samples;    /* n_frames / rate, rounded half up, times hop_length */
 } tacoglow_utterance;
 
 /* The result of one request. */
 typedef struct tacoglow_speech {
   float* samples;   /* [n_samples], nominally in [-1, 1], at the voice's sampling rate */
-  size_t n_samples; /* n_frames * hop_length, plus the pauses between the pieces of a long text */
+  size_t n_samples; /* of all utterances, plus the pauses */
   float* mel;       /* [n_mel_channels, n_frames], after the postnet; of all pieces, one after the other */
   size_t n_frames;  /* frames of the decoder steps before the gate fired */
   tacoglow_stop_reason stop_reason; /* of the first piece that did not end at its gate, if there is one */
@@ -187,13 +193,14 @@ typedef struct tacoglow_piece {
   const char* text;     /* UTF-8 */
   const int32_t* ids;   /* [n_ids] */
   size_t n_ids;         /* 1 to max_tokens */
-  double pause_seconds; /* silence after it; 0 for the last */
+  double pause_seconds; /* silence after it */
 } tacoglow_piece;
 typedef struct tacoglow_text {
   const tacoglow_piece* pieces; /* [n_pieces] */
   size_t n_pieces;              /* at least 1 */
   const char* const* dropped;   /* [n_dropped]: each character, or phone in braces, that is not spoken, in UTF-8 */
   size_t n_dropped;
+  double pause_before_seconds; /* silence before the first piece */
 } tacoglow_text;
 
 /* Split a text and convert it to token ids, for a voice that accepts text. On failure *prepared is NULL. */

@@ -114,6 +114,7 @@ struct OwnedText : tacoglow_text {
     n_pieces = listed.size();
     dropped = names.data();
     n_dropped = names.size();
+    pause_before_seconds = owned.pieces.front().pause_before;
   }
 
   tacoglow::PreparedText owned;
@@ -201,6 +202,8 @@ void tacoglow_request_init_sized(tacoglow_request* request, size_t size) {
   tacoglow_request defaults{};
   defaults.sigma = -1.0;
   defaults.context_frames = TACOGLOW_BUNDLE_CONTEXT;
+  defaults.rate = defaults.volume = 1.0;
+  defaults.sentence_silence = -1.0;
   set_defaults(request, size, defaults);
 }
 

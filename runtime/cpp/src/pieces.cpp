@@ -18,8 +18,8 @@ void apply_fades(std::vector<float>& samples, double fade_seconds, std::int64_t 
   }
 }
 
-std::vector<float> silence_after(const Piece& piece, std::int64_t sampling_rate) {
-  return std::vector<float>(static_cast<std::size_t>(piece.pause * static_cast<double>(sampling_rate)));
+std::vector<float> silence(double seconds, std::int64_t sampling_rate) {
+  return std::vector<float>(static_cast<std::size_t>(seconds * static_cast<double>(sampling_rate)));
 }
 
 }  // namespace tacoglow

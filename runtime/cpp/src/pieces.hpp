@@ -11,6 +11,6 @@ namespace tacoglow {
 void apply_fades(std::vector<float>& samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
                  bool fade_out);
 
-std::vector<float> silence_after(const Piece& piece, std::int64_t sampling_rate);
+std::vector<float> silence(double seconds, std::int64_t sampling_rate);
 
 }  // namespace tacoglow

@@ -23,7 +23,8 @@ void check_ids(const Voice& voice, const tacoglow_request& given) {
 
 std::vector<Piece> resolve_pieces(const Voice& voice, const tacoglow_request& given) {
   if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
-  if (given.text != nullptr) return voice.front_end().prepare(given.text, voice.facts.max_tokens).pieces;
+  if (given.text != nullptr)
+    return voice.front_end().prepare(given.text, voice.facts.max_tokens, given.sentence_silence).pieces;
   check_ids(voice, given);
   return {{"", {given.ids, given.ids + given.n_ids}, 0.0}};
 }
@@ -37,6 +38,12 @@ std::string to_text(double value) {
 void check_number(const char* name, double value) {
   if (!std::isfinite(value))
     throw request_error(std::string(name) + ": expected a finite number, got " + to_text(value));
+}
+
+void check_range(const char* name, double value, double least, double most, const char* otherwise = "") {
+  if (value < least || value > most)
+    throw request_error(std::string(name) + ": expected a number from " + to_text(least) + " to " + to_text(most) +
+                        otherwise + ", got " + to_text(value));
 }
 
 double resolve_threshold(const Manifest& manifest, double given) {
@@ -70,10 +77,18 @@ std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::i
 }  // namespace
 
 Request resolve_request(const Voice& voice, const tacoglow_request& given) {
-  for (const auto& [name, value] :
-       {std::pair{"sigma", given.sigma}, {"denoise", given.denoise}, {"gate_threshold", given.gate_threshold}})
+  for (const auto& [name, value] : {std::pair{"sigma", given.sigma},
+                                    {"denoise", given.denoise},
+                                    {"gate_threshold", given.gate_threshold},
+                                    {"rate", given.rate},
+                                    {"volume", given.volume},
+                                    {"sentence_silence", given.sentence_silence}})
     check_number(name, value);
   if (given.denoise < 0.0) throw request_error("denoise: expected 0 or more, got " + to_text(given.denoise));
+  check_range("rate", given.rate, 0.5, 2.0);
+  check_range("volume", given.volume, 0.0, 4.0);
+  if (given.sentence_silence >= 0.0)
+    check_range("sentence_silence", given.sentence_silence, 0.0, 10.0, " seconds, or negative for none");
   if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
   if (given.sigma >= 0.0 && !voice.manifest.takes_noise())
     throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
@@ -83,7 +98,7 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
   const Synthesis& defaults = voice.manifest.synthesis;
   const VocoderOptions vocoding = {
       given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,
-      given.context_frames == TACOGLOW_BUNDLE_CONTEXT ? defaults.context_frames : given.context_frames};
+      given.context_frames == TACOGLOW_BUNDLE_CONTEXT ? defaults.context_frames : given.context_frames, given.volume};
   return {resolve_pieces(voice, given),
           given.seed,
           given.utterance,
@@ -94,7 +109,8 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
           resolve_segment("chunk_frames", given.chunk_frames, defaults.segment_frames, defaults.window_frames),
           static_cast<std::uint64_t>(given.retries),
           given.progress,
-          given.progress_user};
+          given.progress_user,
+          given.rate};
 }
 
 }  // namespace tacoglow

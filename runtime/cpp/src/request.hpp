@@ -20,6 +20,7 @@ struct Request {
   std::uint64_t retries;                              // decoded again with new noise, if the frame limit is reached
   tacoglow_progress_callback progress;                // nullptr: none
   void* progress_user;
+  double rate;  // speaking rate
 
   Noise noise(std::size_t piece) const { return {seed, utterance + piece}; }
 };

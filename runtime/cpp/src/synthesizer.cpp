@@ -11,6 +11,7 @@
 #include "error.hpp"
 #include "pieces.hpp"
 #include "postnet.hpp"
+#include "stretch.hpp"
 
 namespace tacoglow {
 namespace {
@@ -212,9 +213,13 @@ Utterance Session::to_utterance(const Job& job, Speech& speech) {
   VocoderOptions options = job.request.vocoding;
   options.context_frames = -1;  // the receptive field
   const Vocoder vocoder(*backend_, manifest, job.item.noise, options);
-  utterance.samples = vocoder.samples(utterance.mel, [&](std::int64_t done) { job.report(decoded, done); });
+  const double rate = job.request.rate;
+  Mel stretched{utterance.mel.n_channels, 0, {}};
+  if (rate != 1.0) stretch(utterance.mel, rate, stretched_frames(utterance.mel.n_frames, rate), stretched);
+  utterance.samples =
+      vocoder.samples(rate != 1.0 ? stretched : utterance.mel, [&](std::int64_t done) { job.report(decoded, done); });
   speech.vocoder_seconds += watch.lap();
-  utterance.samples.resize(static_cast<std::size_t>(decoded.mel_length * manifest.hop_length));
+  utterance.samples.resize(static_cast<std::size_t>(stretched_frames(decoded.mel_length, rate) * manifest.hop_length));
   truncate(utterance.mel, decoded.mel_length);
   utterance.piece = job.piece();
   utterance.gate = repeat_per_frame(decoded.gate_logits, 1, manifest, decoded.mel_length);
@@ -232,12 +237,14 @@ void Session::join(Speech& speech) const {
   for (std::size_t i = 0; i < utterances.size(); ++i) {
     Utterance& utterance = utterances[i];
     std::vector<float> samples = utterance.samples;
-    if (utterances.size() > 1)
-      apply_fades(samples, voice_->front_end().pauses().fade, rate, i > 0, i + 1 < utterances.size());
+    const Piece& piece = utterance.piece;
+    const bool fades_in = i > 0 || piece.pause_before > 0.0, fades_out = i + 1 < utterances.size() || piece.pause > 0.0;
+    if (fades_in || fades_out) apply_fades(samples, voice_->front_end().pauses().fade, rate, fades_in, fades_out);
+    const std::vector<float> before = silence(piece.pause_before, rate), after = silence(piece.pause, rate);
+    speech.samples.insert(speech.samples.end(), before.begin(), before.end());
     utterance.first_sample = speech.samples.size();
-    const std::vector<float> silence = silence_after(utterance.piece, rate);
     speech.samples.insert(speech.samples.end(), samples.begin(), samples.end());
-    speech.samples.insert(speech.samples.end(), silence.begin(), silence.end());
+    speech.samples.insert(speech.samples.end(), after.begin(), after.end());
     if (speech.stop_reason == TACOGLOW_STOP_GATE) speech.stop_reason = utterance.stop_reason;
   }
   speech.mel = join_mels(utterances);
@@ -245,11 +252,15 @@ void Session::join(Speech& speech) const {
 
 tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on_segment) {
   tacoglow_stop_reason first_reason = TACOGLOW_STOP_GATE;
+  const auto pause = [&](double seconds) {
+    const std::vector<float> samples = silence(seconds, voice_->manifest.sampling_rate);
+    if (!samples.empty()) on_segment(samples);
+  };
   for (std::size_t i = 0; i < request.pieces.size(); ++i) {
+    pause(request.pieces[i].pause_before);
     const tacoglow_stop_reason own = stream_piece(request, i, on_segment);
     if (first_reason == TACOGLOW_STOP_GATE) first_reason = own;
-    const std::vector<float> silence = silence_after(request.pieces[i], voice_->manifest.sampling_rate);
-    if (!silence.empty()) on_segment(silence);
+    pause(request.pieces[i].pause);
   }
   return first_reason;
 }
@@ -265,19 +276,26 @@ tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t i
   const Decoded& decoded = items[0].decoded;
   Postnet postnet(*backend_, manifest);
   const Vocoder vocoder(*backend_, manifest, noise, request.vocoding);
-  const bool fades_in = index > 0, fades_out = index + 1 < request.pieces.size();
+  const bool fades_in = index > 0 || piece.pause_before > 0.0;
+  const bool fades_out = index + 1 < request.pieces.size() || piece.pause > 0.0;
+  const double rate = request.rate;
+  Mel stretched{manifest.n_mel_channels, 0, {}};  // at the speaking rate, in which segments are counted
   std::int64_t start = 0, size = request.first_segment_frames;
+  const auto seen = [&] { return start + size + vocoder.lookahead_frames(); };
   const auto is_ready = [&] {
-    return decoded.finished
-               ? start < decoded.mel_length
-               : decoded.frames_decoded >= start + size + vocoder.lookahead_frames() + manifest.postnet_frames;
+    return decoded.finished ? start < stretched_frames(decoded.mel_length, rate)
+                            : decoded.frames_decoded >= frames_needed(seen(), rate) + manifest.postnet_frames;
   };
   decode(*steps, manifest, padded_tokens, items, [&] {
     while (is_ready()) {
       postnet.advance(decoded);
-      const std::int64_t stop = std::min(start + size, decoded.mel_length);
-      std::vector<float> samples = vocoder.window(postnet.mel(), start, stop);
-      const bool is_last = decoded.finished && stop == decoded.mel_length;
+      const std::int64_t length = stretched_frames(decoded.mel_length, rate);
+      const std::int64_t stop = std::min(start + size, length);
+      if (rate != 1.0)
+        stretch(postnet.mel(), rate, decoded.finished ? stretched_frames(postnet.mel().n_frames, rate) : seen(),
+                stretched);
+      std::vector<float> samples = vocoder.window(rate != 1.0 ? stretched : postnet.mel(), start, stop);
+      const bool is_last = decoded.finished && stop == length;
       if (fades_in || fades_out)
         apply_fades(samples, voice_->front_end().pauses().fade, manifest.sampling_rate, fades_in && start == 0,
                     fades_out && is_last);

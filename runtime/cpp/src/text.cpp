@@ -5,6 +5,7 @@
 
 #include "braces.hpp"
 #include "error.hpp"
+#include "pauses.hpp"
 #include "split.hpp"
 #include "unicode.hpp"
 
@@ -63,21 +64,32 @@ FrontEnd::FrontEnd(const Manifest& manifest, TextTables tables)
 
 std::vector<std::int32_t> FrontEnd::encode(std::string_view text) const { return encode_or_throw(from_utf8(text)).ids; }
 
-PreparedText FrontEnd::prepare(std::string_view given, std::int64_t max_tokens) const {
-  const std::u32string text = from_utf8(given);
+PreparedText FrontEnd::prepare(std::string_view given, std::int64_t max_tokens, double sentence_silence) const {
+  PausedText paused = split_at_pauses(from_utf8(given), tables_);
+  std::u32string text;
+  for (const auto& part : paused.parts) text += (text.empty() ? U"" : U" ") + part.text;
   Encoded encoded = encode_or_throw(text);
   PreparedText prepared;
   prepared.dropped = std::move(encoded.dropped);
-  if (static_cast<std::int64_t>(encoded.ids.size()) <= max_tokens) {
-    prepared.pieces.push_back({std::string(given), std::move(encoded.ids), 0.0});
+  std::vector<Piece>& pieces = prepared.pieces;
+  if (paused.parts.size() == 1 && static_cast<std::int64_t>(encoded.ids.size()) <= max_tokens &&
+      sentence_silence < 0.0) {
+    pieces.push_back({to_utf8(text), std::move(encoded.ids), paused.parts.front().pause, paused.before});
     return prepared;
   }
   const auto count = [this](View piece) { return count_tokens(piece); };
-  for (const auto& part : split_text(collapse_and_strip(text, tables_), max_tokens, count, tables_)) {
-    std::vector<std::int32_t> ids = encode(View(part)).ids;
-    if (is_audible(ids)) prepared.pieces.push_back({to_utf8(part), std::move(ids), pause_after(part)});
+  for (const auto& part : paused.parts) {
+    const std::size_t before = pieces.size();
+    for (const auto& own : split_text(collapse_and_strip(part.text, tables_), max_tokens, count, tables_)) {
+      std::vector<std::int32_t> ids = encode(View(own)).ids;
+      if (is_audible(ids)) pieces.push_back({to_utf8(own), std::move(ids), pause_after(own, sentence_silence), 0.0});
+    }
+    if (pieces.size() > before)
+      pieces.back().pause = part.pause;
+    else
+      (pieces.empty() ? paused.before : pieces.back().pause) += part.pause;
   }
-  prepared.pieces.back().pause = 0.0;  // encode_or_throw has found something audible
+  pieces.front().pause_before = paused.before;  // encode_or_throw has found something audible
   return prepared;
 }
 
@@ -100,11 +112,14 @@ bool FrontEnd::is_audible(const std::vector<std::int32_t>& ids) const {
   return std::any_of(ids.begin(), ids.end(), [&](std::int32_t id) { return !is_space_[static_cast<std::size_t>(id)]; });
 }
 
-// Returns the seconds of silence that fit the punctuation at the end of a piece.
-double FrontEnd::pause_after(View piece) const {
+// Returns the seconds of silence that fit the punctuation at the end of a piece; sentence_silence, unless negative,
+// after a sentence, whose marks are the first in the table.
+double FrontEnd::pause_after(View piece, double sentence_silence) const {
   const Pauses& pauses = tables_.pauses;
   const std::size_t last = piece.find_last_not_of(pauses.closing);
   const char32_t end = last == View::npos ? piece.back() : piece[last];
+  if (sentence_silence >= 0.0 && pauses.by_mark.front().first.find(end) != std::u32string::npos)
+    return sentence_silence;
   for (const auto& [marks, seconds] : pauses.by_mark)
     if (marks.find(end) != std::u32string::npos) return seconds;
   return pauses.within_clause;

@@ -17,7 +17,8 @@ namespace tacoglow {
 struct Piece {
   std::string text;  // UTF-8; "" if only ids were given
   std::vector<std::int32_t> ids;
-  double pause = 0;  // seconds of silence after it; 0 for the last
+  double pause = 0;         // seconds of silence after it
+  double pause_before = 0;  // seconds of silence before it; only before the first one
 };
 
 struct PreparedText {
@@ -30,8 +31,9 @@ class FrontEnd {
   FrontEnd(const Manifest& manifest, TextTables tables);
 
   // Returns the same ids as Python's FrontEnd.encode for a text, in pieces as runtime/pieces.py. Throws Error (request)
-  // if the text is not UTF-8 or nothing of it can be spoken.
-  PreparedText prepare(std::string_view text, std::int64_t max_tokens) const;
+  // if the text is not UTF-8 or nothing of it can be spoken. sentence_silence: seconds of silence between sentences,
+  // which are then all spoken by themselves; negative: none.
+  PreparedText prepare(std::string_view text, std::int64_t max_tokens, double sentence_silence = -1.0) const;
 
   // Returns the ids of a text in one piece.
   std::vector<std::int32_t> encode(std::string_view text) const;
@@ -48,7 +50,7 @@ class FrontEnd {
   Encoded encode_or_throw(std::u32string_view text) const;
   std::int64_t count_tokens(std::u32string_view text) const;
   bool is_audible(const std::vector<std::int32_t>& ids) const;
-  double pause_after(std::u32string_view piece) const;
+  double pause_after(std::u32string_view piece, double sentence_silence) const;
   void add_plain(std::u32string_view text, Encoded& encoded) const;
   void add_braces(std::u32string_view text, Encoded& encoded) const;
   void add_symbol(std::u32string_view symbol, std::u32string_view shown, Encoded& encoded) const;

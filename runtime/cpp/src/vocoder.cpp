@@ -20,6 +20,15 @@ Tensor Mel::window(std::int64_t first, std::int64_t last, std::int64_t min_frame
 
 std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
   const std::int64_t hop = manifest_.hop_length, margin = denoiser_frames();
+  const std::int64_t seen = std::min(mel.n_frames, stop + margin + context_frames(manifest_.frames_after)) -
+                            std::max<std::int64_t>(0, start - margin - context_frames(manifest_.frames_before));
+  if (seen > manifest_.dimensions.at('F').max && stop - start > 1) {  // a mel stretched beyond the frame limit
+    const std::int64_t middle = (start + stop) / 2;
+    std::vector<float> joined = window(mel, start, middle);
+    const std::vector<float> second = window(mel, middle, stop);
+    joined.insert(joined.end(), second.begin(), second.end());
+    return joined;
+  }
   const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
   std::vector<float> samples = generate(mel, first, last);
   if (margin > 0) samples = run_denoiser(samples);
@@ -28,7 +37,10 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
                         (manifest_.precision == "fp16"
                              ? "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
                              : "the weights or the engine are faulty; export the voice again"));
-  return {samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop};
+  std::vector<float> wanted(samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop);
+  if (options_.volume != 1.0)
+    for (float& sample : wanted) sample *= static_cast<float>(options_.volume);
+  return wanted;
 }
 
 std::vector<float> Vocoder::samples(const Mel& mel, const std::function<void(std::int64_t)>& before_window) const {

@@ -24,6 +24,7 @@ struct VocoderOptions {
   double sigma;                 // standard deviation of z
   double denoise;               // denoiser strength; 0: off
   std::int64_t context_frames;  // mel frames on either side, at most the vocoder's receptive field; negative: all of it
+  double volume = 1.0;          // factor of the samples
 };
 
 class Vocoder {

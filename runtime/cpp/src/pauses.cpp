@@ -1,0 +1,119 @@
+#include "pauses.hpp"
+
+#include <algorithm>
+#include <locale>
+#include <sstream>
+
+#include "error.hpp"
+#include "unicode.hpp"
+
+namespace tacoglow {
+namespace {
+
+using View = std::u32string_view;
+
+constexpr double longest = 10.0;            // seconds of one pause
+constexpr std::size_t most_spaces = 8;      // between "[pause" and the length
+constexpr std::size_t longest_length = 20;  // characters of the length
+
+bool is_space(char32_t character) { return character == U' ' || (character >= U'\t' && character <= U'\r'); }
+bool is_digit(char32_t character) { return character >= U'0' && character <= U'9'; }
+char32_t lower(char32_t character) {
+  return character >= U'A' && character <= U'Z' ? character - U'A' + U'a' : character;
+}
+
+bool starts_with(View text, View ascii) {
+  return text.size() >= ascii.size() &&
+         std::equal(ascii.begin(), ascii.end(), text.begin(), [](char32_t a, char32_t b) { return a == lower(b); });
+}
+
+// A mark [pause LENGTH] at the beginning of a text.
+struct Mark {
+  std::size_t size = 0;  // characters; 0: the text does not begin with a mark
+  View length;
+};
+
+Mark find_mark(View text) {
+  constexpr View opening = U"[pause";
+  if (!starts_with(text, opening)) return {};
+  std::size_t first = opening.size();
+  while (first < text.size() && is_space(text[first])) ++first;
+  const std::size_t spaces = first - opening.size();
+  if (spaces < 1 || spaces > most_spaces || first == text.size()) return {};
+  if (!is_digit(text[first]) && View(U".+-").find(text[first]) == View::npos) return {};
+  const std::size_t stop = text.find_first_of(U"[]", first);
+  if (stop == View::npos || text[stop] != U']' || stop - first > longest_length) return {};
+  return {stop + 1, text.substr(first, stop - first)};
+}
+
+// Returns the seconds of "0.5s", "500ms" or "0.5"; negative for anything else.
+double parse_length(View length) {
+  std::string number;
+  std::size_t i = 0;
+  bool has_digits = false;
+  for (bool has_point = false; i < length.size(); ++i) {
+    if (length[i] == U'.' && !has_point)
+      has_point = true;
+    else if (is_digit(length[i]))
+      has_digits = true;
+    else
+      break;
+    number += static_cast<char>(length[i]);
+  }
+  while (i < length.size() && is_space(length[i])) ++i;
+  const bool is_ms = starts_with(length.substr(i), U"ms");
+  if (is_ms || starts_with(length.substr(i), U"s")) i += is_ms ? 2 : 1;
+  while (i < length.size() && is_space(length[i])) ++i;
+  if (!has_digits || i < length.size()) return -1.0;
+  std::istringstream stream(number);
+  stream.imbue(std::locale::classic());
+  double seconds = -1.0;
+  stream >> seconds;
+  return is_ms ? seconds / 1000.0 : seconds;
+}
+
+double seconds_of(View length) {
+  const double seconds = parse_length(length);
+  if (!(seconds >= 0.0 && seconds <= longest))
+    throw request_error("text: '[pause " + to_utf8(length) +
+                        "]': expected 0 to 10 seconds, as in [pause 0.5s] or [pause 500ms]");
+  return seconds;
+}
+
+View strip(View text, const CharacterSet& spaces, bool at_start) {
+  while (!text.empty() && spaces.contains(text.back())) text.remove_suffix(1);
+  while (at_start && !text.empty() && spaces.contains(text.front())) text.remove_prefix(1);
+  return text;
+}
+
+}  // namespace
+
+PausedText split_at_pauses(View text, const TextTables& tables) {
+  PausedText paused;
+  const auto add = [&](View part, bool is_only) {
+    const bool is_spoken = std::any_of(part.begin(), part.end(),
+                                       [&](char32_t character) { return tables.alphanumeric.contains(character); });
+    if (is_spoken || is_only) {
+      paused.parts.push_back({std::u32string(part), 0.0});
+    } else if (!paused.parts.empty()) {  // such as the full stop in "Wait [pause 1s]."
+      std::u32string& last = paused.parts.back().text;
+      last =
+          std::u32string(strip(last, tables.whitespace, false)) + std::u32string(strip(part, tables.whitespace, true));
+    }
+  };
+  std::size_t done = 0;
+  for (std::size_t open = text.find(U'['); open != View::npos; open = text.find(U'[', open)) {
+    const Mark mark = find_mark(text.substr(open));
+    if (mark.size == 0) {
+      ++open;
+      continue;
+    }
+    add(text.substr(done, open - done), false);
+    (paused.parts.empty() ? paused.before : paused.parts.back().pause) += seconds_of(mark.length);
+    done = open += mark.size;
+  }
+  add(text.substr(done), done == 0);
+  return paused;
+}
+
+}  // namespace tacoglow
