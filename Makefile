@@ -31,7 +31,7 @@ format: $(VENV)/test.ready
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP_SOURCES)
 
-# Builds programs against the installed C++ package, compiles the fused kernel, and plants faults in it.
+# Builds programs against the installed C++ package, resolves extras, compiles the fused kernel and plants faults in it.
 builds: $(VENV)/test.ready
 	$(BIN)/python -m pytest -m builds
 

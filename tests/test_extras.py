@@ -28,6 +28,7 @@ def dry_run(*requirements: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.builds
 @pytest.mark.parametrize("extra", GPU_EXTRAS)
 def test_gpu_extra_can_be_resolved(extra: str) -> None:
     """TensorRT's own libraries come from NVIDIA's index when its package is built, so they are left out here."""
@@ -37,6 +38,7 @@ def test_gpu_extra_can_be_resolved(extra: str) -> None:
     dry_run(*(requirement for requirement in EXTRAS[extra] if requirement not in tensorrt))
 
 
+@pytest.mark.builds
 @pytest.mark.parametrize("extra", GPU_EXTRAS)
 def test_gpu_extra_brings_bindings_of_its_cuda(extra: str) -> None:
     cuda = extra.removeprefix("gpu-")
