@@ -77,6 +77,16 @@ def ending_promptly() -> Iterator[None]:
         written.close()  # ends the thread
 
 
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Within this block, which has a handler of its own for interrupts, nothing ends the process after GRACE."""
+    previous = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+
+
 def end() -> None:
     """Say that the command was interrupted and end the process, without waiting for threads of a library."""
     print("interrupted", file=sys.stderr)

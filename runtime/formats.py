@@ -119,7 +119,9 @@ class WavEncoder(RawEncoder):
 class AvEncoder(Encoder):
     """Every other format, by FFmpeg through PyAV."""
 
-    def __init__(self, sink: BinaryIO, sampling_rate: int, audio_format: AudioFormat) -> None:
+    def __init__(
+        self, sink: BinaryIO, sampling_rate: int, audio_format: AudioFormat, encoded_rate: int | None = None
+    ) -> None:
         av = self._library = _av(audio_format)
         codec = CODECS[audio_format]
         self._sink, self._rate = sink, sampling_rate
@@ -129,7 +131,7 @@ class AvEncoder(Encoder):
         options = codec.options | ({} if sink.seekable() else codec.streamed)
         self._container = av.open(target, "w", format=codec.container, options=options)
         encoder = av.Codec(codec.encoder, "w")
-        rate = _choose_rate(sampling_rate, codec.rates or encoder.audio_rates)
+        rate = encoded_rate or _choose_rate(sampling_rate, codec.rates or encoder.audio_rates)
         self._stream = self._container.add_stream(codec.encoder, rate=rate, layout="mono")
         if codec.bit_rate is not None:
             self._stream.bit_rate = codec.bit_rate
@@ -161,6 +163,38 @@ class AvEncoder(Encoder):
             self._container.mux(self._stream.encode(frame))
 
 
+class ResamplingEncoder(Encoder):
+    """Resamples for an encoder that does not."""
+
+    def __init__(self, encoder: Encoder, sampling_rate: int, encoded_rate: int) -> None:
+        self._library = _av("wav")
+        self._encoder, self._rate = encoder, sampling_rate
+        self._resampler = self._library.AudioResampler(format="flt", layout="mono", rate=encoded_rate)
+        self._position = 0  # samples written
+
+    def write(self, samples: NDArray[np.float32]) -> None:
+        if len(samples) == 0:
+            return
+        frame = self._library.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples, np.float32)[None], format="flt", layout="mono"
+        )
+        frame.sample_rate, frame.pts = self._rate, self._position
+        self._position += len(samples)
+        self._write_frames(frame)
+
+    def close(self) -> None:
+        self._write_frames(None)
+        self._encoder.close()
+
+    def _write_frames(self, frame: Any) -> None:
+        for resampled in self._resampler.resample(frame):
+            self._encoder.write(resampled.to_ndarray()[0])
+
+
+def _resampled(encoder: Encoder, sampling_rate: int, encoded_rate: int) -> Encoder:
+    return encoder if sampling_rate == encoded_rate else ResamplingEncoder(encoder, sampling_rate, encoded_rate)
+
+
 class _Append:
     """A sink as PyAV sees it that can only be appended to; a pipe has `seek`, but cannot."""
 
@@ -169,12 +203,32 @@ class _Append:
 
 
 def open_encoder(
-    sink: BinaryIO, sampling_rate: int, audio_format: AudioFormat = "wav", wav_format: WavFormat = "int16"
+    sink: BinaryIO,
+    sampling_rate: int,
+    audio_format: AudioFormat = "wav",
+    wav_format: WavFormat = "int16",
+    encoded_rate: int | None = None,
 ) -> Encoder:
-    """An encoder that writes into `sink` from its current position. sampling_rate: of the samples, in Hz."""
+    """An encoder that writes into `sink` from its current position. sampling_rate: of the samples, in Hz.
+
+    encoded_rate: of the audio in the file, one that the format has; None: the lowest one that loses nothing.
+    """
     if audio_format == "wav":
-        return WavEncoder(sink, sampling_rate, wav_format)
-    return AvEncoder(sink, sampling_rate, audio_format)
+        rate = encoded_rate or sampling_rate
+        return _resampled(WavEncoder(sink, rate, wav_format), sampling_rate, rate)
+    return AvEncoder(sink, sampling_rate, audio_format, encoded_rate)
+
+
+def open_raw_encoder(sink: BinaryIO, sampling_rate: int, encoded_rate: int) -> Encoder:
+    """An encoder of bare int16 samples at another rate, in Hz."""
+    return _resampled(RawEncoder(sink), sampling_rate, encoded_rate)
+
+
+def supported_rates(audio_format: AudioFormat) -> tuple[int, ...]:
+    """The rates (Hz) in which a format can be written; () for any."""
+    if audio_format == "wav":
+        return ()
+    return tuple(sorted(_av(audio_format).Codec(CODECS[audio_format].encoder, "w").audio_rates or ()))
 
 
 def _choose_rate(rate: int, supported: Iterable[int] | None) -> int:

@@ -1,0 +1,81 @@
+"""`tacoglow serve`: bundles in, a speech server out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .interrupt import finishing
+from .options import Engines, print_status
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    bundle: Annotated[list[Path], typer.Argument(help="Folders written by export-onnx; the first is the default.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8880,
+    api_key: Annotated[
+        Optional[str],
+        typer.Option(envvar="TACOGLOW_API_KEY", help="Key that clients must send.", show_default="none is needed"),
+    ] = None,
+    alias: Annotated[
+        Optional[list[str]], typer.Option(help="NAME=VOICE: another name of a voice; repeatable.", show_default=False)
+    ] = None,
+    cors: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Origin of web pages that may call it; repeatable.", show_default="none"),
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Path below which a proxy shows the server.")] = "",
+    max_wait: Annotated[
+        float, typer.Option(min=0.1, help="Refuse a request whose first audio would come later, in seconds.")
+    ] = 5.0,
+    max_input_chars: Annotated[int, typer.Option(min=1, help="Longest accepted text, in characters.")] = 50_000,
+    max_queue: Annotated[int, typer.Option(min=1, help="Requests per voice that may wait for their turn.")] = 64,
+    backend: Annotated[
+        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
+    ] = "auto",
+    device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
+    engines: Engines = None,
+    threads: Annotated[
+        Optional[int], typer.Option(min=1, help="CPU threads per voice.", show_default="all usable cores")
+    ] = None,
+) -> None:
+    """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serving.md has its routes."""
+    from ..runtime.scheduler import Scheduler, SchedulerLimits
+    from ..runtime.serving.gateway.server import build_server, listen
+    from ..runtime.serving.gateway.state import GatewayOptions
+    from ..runtime.serving.gateway.voices import Voice, Voices
+    from ..runtime.synthesizer import Synthesizer
+
+    options = GatewayOptions(api_key, tuple(cors or ()), root_path.rstrip("/"), max_wait, max_input_chars)
+    aliases = parse_aliases(alias or [])
+    with listen(host, port) as listening:
+        loaded: list[Voice] = []
+        for folder in bundle:
+            synthesizer = Synthesizer.load(folder, backend, device, threads, engines)
+            voice_id = synthesizer.manifest.voice.name or folder.resolve().name
+            loaded.append(Voice(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
+        server = build_server(Voices(loaded, aliases), options)
+        address = f"[{host}]" if ":" in host else host
+        url = f"http://{address}:{listening.getsockname()[1]}{options.root_path}/"
+        print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")
+        if host not in LOOPBACK and api_key is None:
+            print_status("warning: anybody who reaches this address may use it; set TACOGLOW_API_KEY to ask for a key")
+        with finishing():
+            server.run(sockets=[listening])
+
+
+def parse_aliases(aliases: list[str]) -> dict[str, str]:
+    """NAME=VOICE options. Raises RequestError."""
+    from ..runtime.errors import RequestError
+
+    parsed = {}
+    for alias in aliases:
+        name, separator, voice = alias.partition("=")
+        if not (name and separator and voice):
+            raise RequestError(f"--alias: expected NAME=VOICE, got {alias!r}")
+        parsed[name] = voice
+    return parsed

@@ -1,0 +1,71 @@
+"""What holds for every request: an id, the key, and the counters."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import GatewayError
+from .state import Gateway
+
+# Clients such as Open WebUI ask these without a key.
+OPEN_PATHS = frozenset(
+    "/ /health /readyz /healthz /v1/models /v1/audio/models /v1/audio/voices /audio/voices /audio/models".split()
+)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def is_key(expected: str, given: str) -> bool:
+    """Compare keys in constant time."""
+    return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
+
+
+class Boundary:
+    """The outermost application: gives each answer its id, asks for the key, counts."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway, routes: frozenset[str]) -> None:
+        self._app, self._gateway, self._routes = app, gateway, routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        path = scope["path"] = self._below_root(scope["path"])
+        route = path if path in self._routes else "other"
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+                audio_format = scope.get("tacoglow.format", "")
+                self._gateway.metrics.request(route, audio_format, message["status"])
+            await send(message)
+
+        if self._is_allowed(scope["method"], path, headers):
+            await self._app(scope, receive, send_with_id)
+        else:
+            error = GatewayError(
+                401,
+                "invalid_api_key",
+                "Authorization: expected 'Bearer KEY' with this server's key; it is in its TACOGLOW_API_KEY",
+                headers={"www-authenticate": "Bearer"},
+            )
+            await error.response()(scope, receive, send_with_id)
+
+    def _below_root(self, path: str) -> str:
+        """The path as the routes have it, whether or not a proxy has removed the root path."""
+        root = self._gateway.options.root_path
+        return path.removeprefix(root) or "/" if (path + "/").startswith(root + "/") else path
+
+    def _is_allowed(self, method: str, path: str, headers: Headers) -> bool:
+        key = self._gateway.options.api_key
+        if key is None or method == "OPTIONS" or (method in ("GET", "HEAD") and path in OPEN_PATHS):
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and is_key(key, given.strip())

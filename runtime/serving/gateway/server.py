@@ -1,0 +1,64 @@
+"""Runs the gateway under uvicorn: its socket, its limits on connections, its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+from asyncio import TimerHandle, Transport
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ...errors import RequestError
+from .app import build_app
+from .state import GatewayOptions
+from .voices import Voices
+
+HEADER_SECONDS = 15.0  # in which a new connection must have sent the headers of a request
+MAX_HEADER_BYTES = 32 * 1024
+MAX_CONNECTIONS = 1_000
+GRACE_SECONDS = 60  # in which requests that have begun can finish once the server is told to stop
+
+
+class TimedProtocol(H11Protocol):
+    """Closes connections that send no complete request; uvicorn itself waits for their first one without end."""
+
+    _timer: TimerHandle
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(HEADER_SECONDS, self._close_unless_requested)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _close_unless_requested(self) -> None:
+        if self.cycle is None and type(self) is TimedProtocol:  # a WebSocket has replaced the protocol
+            self.transport.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind before voices are loaded, so that a port in use is said at once. Raises RequestError."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        # create_server adds the address to the system's own words.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise RequestError(f"{host}:{port}: {reason}; choose another --port or --host") from error
+
+
+def build_server(voices: Voices, options: GatewayOptions, **settings: Any) -> uvicorn.Server:
+    """A uvicorn server that finishes what has begun when it gets SIGTERM or SIGINT."""
+    config = uvicorn.Config(
+        build_app(voices, options),
+        http=TimedProtocol,
+        server_header=False,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        **{"log_level": "info", **settings},
+    )
+    return uvicorn.Server(config)

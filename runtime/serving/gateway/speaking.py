@@ -1,0 +1,100 @@
+"""Speech of one request as an asynchronous stream of samples, and its way out of the scheduler when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+
+from ....text import TextError
+from ...audio import Audio
+from ...handle import SpeechHandle
+from ...options import SpeechOptions, StreamOptions
+from .errors import overloaded
+from .metrics import Metrics
+from .voices import Voice
+
+SILENCE_SECONDS = 0.1  # for a text that has nothing to speak, such as an emoji; clients take no audio for an error
+
+
+@dataclass
+class Speech:
+    """One accepted text."""
+
+    voice: Voice
+    handle: SpeechHandle | None  # None: nothing to speak
+    metrics: Metrics
+    samples: int = 0  # made so far
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def audio(self) -> Audio | None:
+        """The whole speech, once it is complete; None if there was nothing to speak."""
+        return None if self.handle is None else self.handle.result()
+
+    async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
+        """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
+        if self.handle is None:
+            yield np.zeros(int(SILENCE_SECONDS * self.voice.sampling_rate), np.float32)
+            return
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        self.handle.add_waker(lambda: _wake(loop, news))
+        try:
+            while True:
+                news.clear()
+                progress = self.handle.poll()
+                for samples in progress.segments:
+                    self._count(len(samples))
+                    yield samples
+                if progress.error is not None:
+                    raise progress.error
+                if progress.done:
+                    break
+                await news.wait()
+        finally:
+            self.handle.cancel()  # without effect after the end
+        self._finish()
+
+    def cancel(self) -> None:
+        if self.handle is not None:
+            self.handle.cancel()
+
+    def _count(self, samples: int) -> None:
+        if self.samples == 0 and samples:
+            self.metrics.first_audio(time.monotonic() - self.begun)
+        self.samples += samples
+        self.voice.last_heard = time.monotonic()
+
+    def _finish(self) -> None:
+        self.metrics.spoken(self.samples / self.voice.sampling_rate)
+        if self.audio is not None and self.audio.stop_reason == "frame_limit":
+            self.metrics.frame_limit()
+
+
+async def speak(
+    voice: Voice, text: str, seed: int, options: SpeechOptions, metrics: Metrics, max_wait: float
+) -> Speech:
+    """Have the voice's scheduler accept a text.
+
+    Raises GatewayError if its first audio would come later than max_wait seconds from now, and what `submit` raises.
+    """
+    wait = voice.scheduler.expected_wait()
+    if wait > max_wait:
+        raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
+    try:
+        submit = partial(voice.scheduler.submit, text, seed, options, StreamOptions())
+        handle = await anyio.to_thread.run_sync(submit)  # splitting a long text takes a while
+    except TextError:
+        handle = None
+    return Speech(voice, handle, metrics)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(news.set)

@@ -1,0 +1,106 @@
+"""The voices that a server has: one scheduler per bundle, found by id, by model name or by alias."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import RequestError
+from ...manifest import Manifest
+from ...scheduler import Scheduler
+from .errors import GatewayError, invalid
+
+# Names that clients offer their users in a fixed list: each is the voice of the request's model.
+OPENAI_VOICES = frozenset("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split())
+OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+DEFAULT_MODELS = ("tacoglow",)
+DEFAULT_PREFIXES = ("tts-", "gpt-")
+DEFAULT_LANGUAGE = "en-US"
+
+
+@dataclass
+class Voice:
+    """One bundle and the scheduler that alone uses it."""
+
+    id: str
+    scheduler: Scheduler
+    last_heard: float | None = None  # time.monotonic() of its latest audio; None: it has not spoken yet
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.scheduler.voice.manifest
+
+    @property
+    def language(self) -> str:
+        return self.manifest.voice.language or DEFAULT_LANGUAGE
+
+    @property
+    def sampling_rate(self) -> int:
+        return self.manifest.audio.sampling_rate
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.id,
+            "language": self.language,
+            "sample_rate": self.sampling_rate,
+            "model": self.id,
+        }
+
+
+@dataclass
+class Voices:
+    """All voices, by id; the first one is the default. Case is ignored."""
+
+    voices: Sequence[Voice]
+    aliases: Mapping[str, str] = field(default_factory=dict)  # alias -> id of a voice
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self._by_id = {voice.id.lower(): voice for voice in self.voices}
+        if len(self._by_id) < len(self.voices):
+            ids = ", ".join(voice.id for voice in self.voices)
+            raise RequestError(f"voices: two have the same id ({ids}); rename a bundle's folder, or export it anew")
+        self._by_alias = {}
+        for alias, voice_id in self.aliases.items():
+            if voice_id.lower() not in self._by_id:
+                raise RequestError(f"--alias {alias}={voice_id}: expected one of {', '.join(self.ids)}")
+            self._by_alias[alias.lower()] = self._by_id[voice_id.lower()]
+
+    @property
+    def default(self) -> Voice:
+        return self.voices[0]
+
+    @property
+    def ids(self) -> list[str]:
+        return [voice.id for voice in self.voices]
+
+    def find(self, name: str) -> Voice | None:
+        """The voice of an id or an alias."""
+        return self._by_id.get(name.lower()) or self._by_alias.get(name.lower())
+
+    def choose(self, model: str | None, voice: str | None) -> Voice:
+        """The voice that a request means. Raises GatewayError for a model or a voice that there is not."""
+        named = self.find(voice) if voice else None
+        if named is not None:
+            return named
+        of_model = self._of_model(model or "")
+        if voice and voice.lower() not in OPENAI_VOICES:
+            raise invalid("voice", f"voice: expected one of {', '.join(self.ids)}, got {voice!r}", "voice_not_found")
+        return of_model
+
+    def _of_model(self, model: str) -> Voice:
+        found = self._by_id.get(model.lower())
+        if found is not None:
+            return found
+        if not model or model.lower() in DEFAULT_MODELS or model.lower().startswith(DEFAULT_PREFIXES):
+            return self.default
+        known = ", ".join([*self.ids, *OPENAI_MODELS])
+        raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {model!r}", "model")
+
+    def models(self) -> list[dict[str, Any]]:
+        """What /v1/models lists: every bundle, then the names that stand for the default."""
+        names = [*self.ids, *(name for name in OPENAI_MODELS if name not in self._by_id)]
+        return [{"id": name, "object": "model", "created": self.created, "owned_by": "tacoglow"} for name in names]
