@@ -66,6 +66,22 @@ void check_version(const Manifest& manifest, const std::filesystem::path& plans,
   const int loaded = simulated::tensorrt().n_engines;
   require(version >= 8600 ? loaded == graphs : loaded > 2 * graphs,
           std::to_string(loaded) + " engines were loaded by TensorRT " + std::to_string(version));
+  require(simulated::tensorrt().n_graph_launches > 0, "decoder steps should be launched as CUDA graphs");
+}
+
+// Steps that cannot be captured are enqueued one by one, with the same samples.
+void check_failed_capture(const Manifest& manifest, const std::filesystem::path& plans, const char* call) {
+  simulated::tensorrt() = {110100, &manifest, 0, {}};
+  simulated::tensorrt().capture_fails_at = call;
+  const auto voice = open_with_tensorrt(manifest, plans);
+  Session session(voice), plain(fake_voice(manifest, 1, 1));
+  const auto requests = requests_for(*voice);
+  const auto expected = plain.speak(requests), got = session.speak(requests);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    require_same(got[i], expected[i], "TensorRT without CUDA graphs");
+    check_stream(session, requests[i], expected[i]);
+  }
+  require(simulated::tensorrt().n_graph_launches == 0, std::string("no CUDA graph should be left: ") + call);
 }
 
 void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
@@ -86,6 +102,7 @@ void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path
 
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);
+  for (const char* call : {"enqueue", "end", "instantiate"}) check_failed_capture(manifest, plans, call);
   check_unloadable_plan(manifest, plans);
 }
 

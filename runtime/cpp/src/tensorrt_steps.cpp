@@ -76,7 +76,10 @@ void CapturedSteps::reset(const Tensors& encoded) {
 
 void CapturedSteps::launch(std::size_t slot, const float* dropout) {
   std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(chunk_steps) * dropout_bytes_);
-  check_cuda(cudaGraphLaunch(slots_[slot].graph.get(), stream_), "launch decoder steps");
+  if (const auto graph = slots_[slot].graph.get(); graph != nullptr)
+    check_cuda(cudaGraphLaunch(graph, stream_), "launch decoder steps");
+  else
+    enqueue_chunk(slot);
   check_cuda(cudaEventRecord(slots_[slot].done.get(), stream_), "record an event");
 }
 
@@ -128,22 +131,22 @@ void CapturedSteps::enqueue_chunk(std::size_t slot) {
        cudaMemcpyDeviceToHost);
 }
 
+// On failure the slot keeps no graph, so that `launch` enqueues the steps: slower, same result.
 void CapturedSteps::capture(std::size_t slot) {
   check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin a capture");
-  cudaGraph_t graph{};
+  bool enqueued = true;
   try {
     enqueue_chunk(slot);
-  } catch (...) {
-    cudaStreamEndCapture(stream_, &graph);
-    if (graph != nullptr) cudaGraphDestroy(graph);
-    throw;
+  } catch (const Error&) {
+    enqueued = false;
   }
-  check_cuda(cudaStreamEndCapture(stream_, &graph), "capture the decoder steps");
+  cudaGraph_t graph{};
   cudaGraphExec_t executable{};
-  const cudaError_t status = cudaGraphInstantiateWithFlags(&executable, graph, 0);
-  cudaGraphDestroy(graph);
-  check_cuda(status, "instantiate the decoder steps");
-  slots_[slot].graph = CudaGraph(executable);
+  if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess && enqueued &&
+      cudaGraphInstantiateWithFlags(&executable, graph, 0) == cudaSuccess)
+    slots_[slot].graph = CudaGraph(executable);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();  // a failed capture's error must not be taken for that of later work
 }
 
 }  // namespace tacoglow

@@ -31,7 +31,7 @@ class CapturedSteps {
     DeviceMemory dropout, mel, gate, attention;
     PinnedMemory host_dropout, host_mel, host_gate, host_attention;
     CudaEvent done;
-    CudaGraph graph;
+    CudaGraph graph;  // empty if the steps cannot be captured
   };
 
   void allocate(const Dims& dims);

@@ -99,6 +99,8 @@ struct TensorRT {
   const tacoglow::Manifest* manifest = nullptr;
   int n_engines = 0;
   std::set<std::pair<std::string, std::int32_t>> profiles;  // graph and profile of all runs so far
+  int n_graph_launches = 0;
+  const char* capture_fails_at = "";  // "enqueue", "end" or "instantiate"
 };
 TensorRT& tensorrt();
 

@@ -15,6 +15,7 @@ using cudaGraph_t = struct SimulatedGraph*;
 using cudaGraphExec_t = struct SimulatedGraphExec*;
 
 const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaMalloc(void** memory, std::size_t bytes);
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes);

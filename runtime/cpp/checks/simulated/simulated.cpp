@@ -87,6 +87,8 @@ namespace {
 
 std::vector<SimulatedStream*> streams;
 
+bool capture_fails_at(const std::string& call) { return simulated::tensorrt().capture_fails_at == call; }
+
 cudaError_t put(SimulatedStream* stream, Work work) {
   if (current_device != 0) return cudaErrorNoDevice;
   if (stream->captured != nullptr)
@@ -123,6 +125,8 @@ const char* cudaGetErrorString(cudaError_t error) {
   constexpr const char* names[] = {"success", "invalid value", "not permitted during a stream capture", "no device"};
   return names[error];
 }
+
+cudaError_t cudaGetLastError() { return cudaSuccess; }
 
 cudaError_t cudaSetDevice(int device) {
   current_device = device;
@@ -205,7 +209,9 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   const std::lock_guard lock(mutex);
   *graph = std::exchange(stream->captured, nullptr);
-  return cudaSuccess;
+  if (!capture_fails_at("end")) return cudaSuccess;
+  delete std::exchange(*graph, nullptr);
+  return cudaErrorStreamCaptureUnsupported;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
@@ -236,6 +242,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 
 cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  if (capture_fails_at("instantiate")) return cudaErrorStreamCaptureUnsupported;
   *executable = new SimulatedGraphExec{graph->work};
   return cudaSuccess;
 }
@@ -247,6 +254,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
   const std::lock_guard lock(mutex);
+  ++simulated::tensorrt().n_graph_launches;
   for (const auto& work : executable->work)
     if (put(stream, work) != cudaSuccess) return cudaErrorNoDevice;
   return cudaSuccess;
@@ -368,6 +376,10 @@ bool IExecutionContext::setTensorAddress(const char* tensor, void* address) noex
 bool IExecutionContext::enqueueV3(cudaStream_t stream) noexcept {
   const std::lock_guard lock(mutex);
   const bool is_captured = stream->captured != nullptr;
+  if (is_captured && capture_fails_at("enqueue")) {
+    engine_.log.log(ILogger::Severity::kERROR, "a layer cannot be captured");
+    return false;
+  }
   require(!is_captured || is_prepared_,
           "the first run after a shape change is deferred work, which must not be captured");
   is_prepared_ = true;
