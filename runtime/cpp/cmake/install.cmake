@@ -14,7 +14,9 @@ file(RELATIVE_PATH relative_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file(cmake/tacoglow.pc.in "${CMAKE_CURRENT_BINARY_DIR}/tacoglow.pc" @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/tacoglow.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-if(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME)
+if(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME AND WIN32)
+  install(FILES "${onnxruntime_folder}/onnxruntime.dll" DESTINATION ${CMAKE_INSTALL_BINDIR}) # what was found is its .lib
+elseif(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME)
   # The file under the name that the dynamic linker looks for, so that an installed tree can be moved.
   get_filename_component(onnxruntime_name "${onnxruntime_file}" NAME)
   file(REAL_PATH "${onnxruntime_file}" onnxruntime_real)

@@ -1,155 +1,86 @@
-// The core of a server, without the network: reads requests from standard input, one per line, and synthesizes them in
-// a fixed number of workers that share one voice.
+// A server: one line of text in, a line "ok RATE" or "error MESSAGE" out, and float32 samples as they are synthesized.
 //
-//   server voice/ WORKERS QUEUE < requests.txt       each line: OUT.wav, then a text
-//
-// The voice is loaded once. Each worker has its own session, so that the workers run in parallel. The queue is bounded:
-// when it is full, reading waits (a network server would answer "busy" instead), so that memory and delay stay bounded
-// too. Every worker synthesizes once before the first request, so that no request includes one-time initialization.
+//   server voice/ 8080 2                                           BUNDLE PORT WORKERS; port 0: any free one
+//   echo "Hello world." | nc localhost 8080 | tail -n +2 | aplay -f FLOAT_LE -r 22050
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
 
-#include <condition_variable>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
-#include <iostream>
-#include <memory>
-#include <mutex>
-#include <queue>
-#include <sstream>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "tacoglow.h"
 
-namespace {
+struct Client {
+  int socket, rate;
+  bool begun = false;
 
-struct Job {
-  std::string wav;
-  std::string text;
-};
-
-class BoundedQueue {
- public:
-  explicit BoundedQueue(std::size_t capacity) : capacity_(capacity) {}
-
-  // Waits while the queue is full.
-  void push(Job job) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return jobs_.size() < capacity_; });
-    jobs_.push(std::move(job));
-    changed_.notify_all();
-  }
-
-  void close() {
-    const std::lock_guard lock(mutex_);
-    closed_ = true;
-    changed_.notify_all();
-  }
-
-  // Waits for a job; false once the queue is closed and empty.
-  bool pop(Job& job) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return !jobs_.empty() || closed_; });
-    if (jobs_.empty()) return false;
-    job = std::move(jobs_.front());
-    jobs_.pop();
-    changed_.notify_all();
+  bool send(const void* data, std::size_t n) const {
+    for (ssize_t sent; n > 0; data = static_cast<const char*>(data) + sent, n -= static_cast<std::size_t>(sent))
+      if ((sent = ::send(socket, data, n, 0)) <= 0) return false;
     return true;
   }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::queue<Job> jobs_;
-  std::size_t capacity_;
-  bool closed_ = false;
+  bool send_line(const std::string& line) const { return send((line + "\n").data(), line.size() + 1); }
 };
 
-// One session, used by one thread.
-class Worker {
- public:
-  explicit Worker(tacoglow_voice* voice) : rate_(tacoglow_voice_facts(voice)->sampling_rate) {
-    if (tacoglow_session_open(voice, &session_) != TACOGLOW_OK) throw std::runtime_error(tacoglow_last_error());
-  }
-  Worker(const Worker&) = delete;
-  Worker& operator=(const Worker&) = delete;
-  ~Worker() { tacoglow_session_close(session_); }
+// Cancels the request, by returning 1, when the client is gone.
+static int send_segment(const float* samples, std::size_t n, void* user) {
+  auto& client = *static_cast<Client*>(user);
+  if (!client.begun && !client.send_line("ok " + std::to_string(client.rate))) return 1;
+  client.begun = true;
+  return client.send(samples, n * sizeof(float)) ? 0 : 1;
+}
 
-  // Runs every graph except the denoiser, for a few frames.
-  void warm_up() { speak({"", "a"}, 8); }
-
-  void serve(BoundedQueue& queue) {
-    for (Job job; queue.pop(job);) {
-      const std::string error_message = speak(job, 0);
-      std::printf("%s: %s\n", job.wav.c_str(), error_message.empty() ? "spoken" : error_message.c_str());
-    }
-  }
-
- private:
-  // Returns an error message, or "" on success. A failed request does not end the server.
-  std::string speak(const Job& job, std::int32_t max_frames) {
+// Serves one client at a time; the others wait in the listener's queue, which is bounded.
+static void serve(tacoglow_session* session, int listener, int rate) {
+  for (int socket; (socket = accept(listener, nullptr, nullptr)) >= 0; close(socket)) {
+    const timeval patience{5, 0};  // seconds: a silent client must not keep a worker
+    for (const int way : {SO_RCVTIMEO, SO_SNDTIMEO}) setsockopt(socket, SOL_SOCKET, way, &patience, sizeof patience);
+    std::string line;
+    for (char c; line.size() < 65536 && recv(socket, &c, 1, 0) == 1 && c != '\n';) line += c;
+    Client client{socket, rate};
     tacoglow_request request;
     tacoglow_request_init(&request);
-    request.text = job.text.c_str();
-    request.max_frames = max_frames;
-    tacoglow_speech* speech = nullptr;
-    if (tacoglow_speak(session_, &request, &speech) != TACOGLOW_OK) return tacoglow_last_error();
-    const tacoglow_status status = job.wav.empty() ? TACOGLOW_OK
-                                                   : tacoglow_wav_write(job.wav.c_str(), speech->samples,
-                                                                        speech->n_samples, rate_, TACOGLOW_WAV_INT16);
-    tacoglow_speech_free(speech);
-    return status == TACOGLOW_OK ? "" : tacoglow_last_error();
+    request.text = line.c_str();
+    if (tacoglow_stream(session, &request, send_segment, &client, nullptr) != TACOGLOW_OK && !client.begun)
+      client.send_line(std::string("error ") + tacoglow_last_error());
   }
-
-  tacoglow_session* session_ = nullptr;
-  std::int32_t rate_;  // Hz
-};
-
-void read_jobs(BoundedQueue& queue) {
-  for (std::string line; std::getline(std::cin, line);) {
-    std::istringstream fields(line);
-    Job job;
-    if (!(fields >> job.wav)) continue;
-    std::getline(fields >> std::ws, job.text);
-    queue.push(std::move(job));
-  }
-  queue.close();
 }
 
-void run(const char* bundle, std::size_t n_workers, std::size_t capacity) {
-  // One thread per request: the workers already run in parallel and would compete for the cores.
-  tacoglow_open_options options;
-  tacoglow_open_options_init(&options);
-  options.threads = 1;
-  tacoglow_voice* voice = nullptr;
-  if (tacoglow_voice_open(bundle, &options, &voice) != TACOGLOW_OK) throw std::runtime_error(tacoglow_last_error());
-  std::vector<std::unique_ptr<Worker>> workers;
-  for (std::size_t i = 0; i < n_workers; ++i) workers.push_back(std::make_unique<Worker>(voice));
-  tacoglow_voice_close(voice);  // the sessions keep it alive
-  for (const auto& worker : workers) worker->warm_up();
-
-  BoundedQueue queue(capacity);
-  std::vector<std::thread> threads;
-  for (const auto& worker : workers) threads.emplace_back([&queue, &worker] { worker->serve(queue); });
-  read_jobs(queue);
-  for (auto& thread : threads) thread.join();
+static int fail(const char* message) {
+  std::fprintf(stderr, "%s\n", message);
+  return 2;
 }
-
-}  // namespace
 
 int main(int argc, char** argv) {
-  const int n_workers = argc == 4 ? std::atoi(argv[2]) : 0, capacity = argc == 4 ? std::atoi(argv[3]) : 0;
-  if (n_workers < 1 || capacity < 1) {
-    std::fprintf(stderr, "usage: server BUNDLE WORKERS QUEUE < requests.txt\n");
-    return 2;
+  if (argc != 4 || std::atoi(argv[3]) < 1) return fail("usage: server BUNDLE PORT WORKERS");
+  std::signal(SIGPIPE, SIG_IGN);
+  tacoglow_open_options options;
+  tacoglow_open_options_init(&options);
+  options.threads = 1;  // the workers already run in parallel and would compete for the cores
+  tacoglow_voice* voice;
+  if (tacoglow_voice_open(argv[1], &options, &voice) != TACOGLOW_OK) return fail(tacoglow_last_error());
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(argv[2])));
+  socklen_t size = sizeof address;
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener, 16) != 0 ||
+      getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return fail("cannot listen on this port");
+  std::vector<std::thread> workers;
+  for (int i = 0; i < std::atoi(argv[3]); ++i) {
+    tacoglow_session* session;
+    if (tacoglow_session_open(voice, &session) != TACOGLOW_OK) return fail(tacoglow_last_error());
+    workers.emplace_back(serve, session, listener, tacoglow_voice_facts(voice)->sampling_rate);
   }
-  try {
-    run(argv[1], static_cast<std::size_t>(n_workers), static_cast<std::size_t>(capacity));
-    return EXIT_SUCCESS;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "error: %s\n", error.what());
-    return 2;
-  }
+  std::printf("listening on port %d\n", ntohs(address.sin_port));
+  std::fflush(stdout);
+  for (auto& worker : workers) worker.join();
 }

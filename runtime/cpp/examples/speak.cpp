@@ -9,6 +9,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -24,6 +25,26 @@ constexpr const char* usage =
     "             [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
     "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
+
+const std::set<std::string> options = {"--text",
+                                       "--ids",
+                                       "-o",
+                                       "--seed",
+                                       "--engine",
+                                       "--plans",
+                                       "--threads",
+                                       "--sigma",
+                                       "--denoise",
+                                       "--gate-threshold",
+                                       "--max-frames",
+                                       "--retries",
+                                       "--attention-stop",
+                                       "--wav",
+                                       "--mel",
+                                       "--stream",
+                                       "--rate",
+                                       "--volume",
+                                       "--sentence-silence"};
 
 struct CloseVoice {
   void operator()(tacoglow_voice* voice) const { tacoglow_voice_close(voice); }
@@ -42,20 +63,36 @@ void check(tacoglow_status status) {
 class Arguments {
  public:
   Arguments(int count, char** values) {
-    for (int i = 2; i + 1 < count; i += 2) given_[values[i]] = values[i + 1];
-    if (count < 2 || count % 2 != 0 || !has("-o")) throw std::invalid_argument(usage);
+    if (count < 2 || count % 2 != 0) throw std::invalid_argument(usage);
+    for (int i = 2; i < count; i += 2) {
+      if (options.count(values[i]) == 0)
+        throw std::invalid_argument(std::string(values[i]) +
+                                    ": unknown option; speak without arguments shows them all");
+      given_[values[i]] = values[i + 1];
+    }
+    if (!has("-o")) throw std::invalid_argument(usage);
   }
 
   bool has(const std::string& name) const { return given_.count(name) != 0; }
   const char* text(const std::string& name) const { return has(name) ? given_.at(name).c_str() : nullptr; }
   double number(const std::string& name, double otherwise) const {
-    return has(name) ? std::stod(given_.at(name)) : otherwise;
+    return parse(name, otherwise, [](const char* text, char** end) { return std::strtod(text, end); });
   }
   std::uint64_t integer(const std::string& name, std::uint64_t otherwise) const {
-    return has(name) ? std::stoull(given_.at(name)) : otherwise;
+    return parse(name, otherwise, [](const char* text, char** end) { return std::strtoull(text, end, 10); });
   }
 
  private:
+  template <typename Number, typename Parse>
+  Number parse(const std::string& name, Number otherwise, Parse to_number) const {
+    if (!has(name)) return otherwise;
+    char* end = nullptr;
+    const Number value = to_number(text(name), &end);
+    if (end == text(name) || *end != '\0')
+      throw std::invalid_argument(name + ": expected a number, got '" + text(name) + "'");
+    return value;
+  }
+
   std::map<std::string, std::string> given_;
 };
 
@@ -104,6 +141,13 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   return request;
 }
 
+tacoglow_wav_format read_format(const Arguments& arguments) {
+  const std::string name = arguments.has("--wav") ? arguments.text("--wav") : "int16";
+  if (name != "int16" && name != "float32")
+    throw std::invalid_argument("--wav: expected int16 or float32, got '" + name + "'");
+  return name == "int16" ? TACOGLOW_WAV_INT16 : TACOGLOW_WAV_FLOAT32;
+}
+
 void speak(const char* bundle, const Arguments& arguments) {
   tacoglow_open_options options;
   tacoglow_open_options_init(&options);
@@ -120,8 +164,7 @@ void speak(const char* bundle, const Arguments& arguments) {
 
   const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
   const tacoglow_request request = read_request(arguments, ids);
-  const char* wav = arguments.text("--wav");
-  const auto format = wav != nullptr && std::string(wav) == "float32" ? TACOGLOW_WAV_FLOAT32 : TACOGLOW_WAV_INT16;
+  const tacoglow_wav_format format = read_format(arguments);
   if (arguments.has("--stream")) {
     std::vector<float> samples;
     check(tacoglow_stream(session.get(), &request, collect, &samples, nullptr));
