@@ -35,10 +35,6 @@ WINDOWS = 1e-5
 # TorchScript against ONNX Runtime, float32: different kernels, and forty frames of a decoder that feeds on its output.
 TORCHSCRIPT = 2e-4
 
-# The demo voice in C++ over LibTorch against Python over ONNX Runtime, float32, one or two seconds of speech. The
-# decoder amplifies rounding; mels go down to -11.5. Measured: mel 2e-4, audio 4e-6.
-CPP_DEMO = 2e-3
-
 # A graph on a GPU against ONNX Runtime on the CPU, relative to the largest value: float32 without TensorFloat-32 in a
 # different order of sums, and float16's 11 bits through a step, or through WaveGlow's flows. Not measured yet.
 DEVICE = {"fp32": 1e-4, "fp16": 2e-2}

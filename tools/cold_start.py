@@ -1,6 +1,6 @@
 """Compares the cold start of C++ and Python: a new process per run, in turn, up to a wav file of a few frames.
 
-python tools/cold_start.py voice/ build/cpp/speak --runs 10
+python tools/cold_start.py voice/ build/cpp/speak -o benchmarks/results/cold-start-demo.json
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tacoglow.benchmarks.conditions import conditions, usable_cores
+from tacoglow.runtime.bundle import load_manifest
 
 TEXT = "Hello world."
 FRAMES = 8  # decoded and vocoded
@@ -32,7 +35,9 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("speak", type=Path, help="the C++ example, built in Release mode")
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("-o", "--output", type=Path, help="write the result here too")
     given = parser.parse_args()
+    place = conditions(usable_cores(), None)
     with tempfile.TemporaryDirectory() as folder:
         wav = str(Path(folder) / "out.wav")
         limits = ["--max-frames", str(FRAMES), "--engine", "onnxruntime", "-o", wav]
@@ -48,9 +53,17 @@ def main() -> None:
                     runs[name].append(times)
     medians = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in runs.items()}
     result = {
-        name: {"wall_seconds": round(wall, 3), "cpu_seconds": round(cpu, 3)} for name, (wall, cpu) in medians.items()
+        "voice": load_manifest(given.bundle).voice.name,
+        "conditions": place,
+        "runs": given.runs,
+        "frames": FRAMES,
+        "seconds": {name: {"wall": round(wall, 3), "cpu": round(cpu, 3)} for name, (wall, cpu) in medians.items()},
+        "wall_ratio": round(medians["C++"][0] / medians["Python"][0], 2),
     }
-    print(json.dumps(result | {"wall_ratio": round(medians["C++"][0] / medians["Python"][0], 2), "runs": given.runs}))
+    text = json.dumps(result, indent=1) + "\n"
+    print(text, end="")
+    if given.output:
+        given.output.write_text(text)
 
 
 def time_process(command: list[str]) -> tuple[float, float]:

@@ -1,11 +1,15 @@
-"""Fixtures: the C++ runtime, built once per session in parallel with the other tests, and a TorchScript voice."""
+"""Fixtures: the C++ runtime, built in the background while other tests run, and TorchScript voices.
+
+The builds are kept in pytest's cache, so that later runs compile only what changed; `pytest --cache-clear` removes
+them.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +18,8 @@ import onnxruntime
 import pytest
 import torch
 
+from tacoglow.benchmarks.voices import demo_models
+from tacoglow.export import export_onnx
 from tacoglow.export.torchscript import export_torchscript
 from tacoglow.models import load_tacotron2, load_waveglow
 
@@ -22,19 +28,34 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
 TOOLS = ("cmake", "make", "cc", "c++")
-BUILD = pytest.StashKey[tuple[Path, "Future[Path]"]]()
+BUILDS = pytest.StashKey[dict[str, "Future[Path]"]]()
 WHEEL = Path(onnxruntime.__file__).parent / "capi"  # with ONNX Runtime's library
 HEADERS = [
     Path(root) / "nlohmann" / "json.hpp" for root in ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
 ]
+SANITIZED = ("-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
+TORCH = ("-DTACOGLOW_TORCH=ON", f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}")
+# Fixtures, and the options and programs of each one's build.
+PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "programs": (SANITIZED, ("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest")),
+    "torch_programs": ((*SANITIZED, *TORCH), ("tacoglow_speak",)),
+}
+# Three frames per step; two, which runs the same code, with the marker `builds`. Weights as in the suite's fixture.
+SEVERAL_FRAMES_PER_STEP = pytest.mark.parametrize(
+    "reduced_checkpoint",
+    [pytest.param((2, 20), marks=pytest.mark.builds), (3, 51)],
+    ids=["r=2", "r=3"],
+    indirect=True,
+    scope="session",
+)
 
 
 def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path:
-    """Build these programs with warnings as errors; a failure shows the compiler's output."""
+    """Build these programs with warnings as errors, or what changed of them; a failure shows the compiler's output."""
     if any(shutil.which(tool) is None for tool in TOOLS) or not any(header.exists() for header in HEADERS):
         give_up = pytest.fail if os.environ.get("TACOGLOW_REQUIRE_CPP") else pytest.skip  # set in CI
         give_up(f"the C++ runtime needs {', '.join(TOOLS)} and nlohmann-json3-dev")
-    configure = ["cmake", "-S", str(SOURCE), "-B", str(folder), "-DCMAKE_BUILD_TYPE=None"]
+    configure = ["cmake", "-UOnnxRuntime_*", "-S", str(SOURCE), "-B", str(folder), "-DCMAKE_BUILD_TYPE=None"]
     configure.append(f"-DOnnxRuntime_ROOT={WHEEL}")
     for command in (
         [*configure, "-DTACOGLOW_WERROR=ON", "-DTACOGLOW_CHECKS=ON", *options],
@@ -45,42 +66,58 @@ def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path
     return folder
 
 
-def build_programs(folder: Path) -> Path:
-    targets = ["tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest"]
-    torch_options = ("-DTACOGLOW_TORCH=ON", f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}")
-    return configure_and_build(folder, targets, *torch_options, "-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
+def build_once(folder: Path, name: str) -> Path:
+    """Build one fixture's programs, after any other test run that builds in this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cache = folder / "CMakeCache.txt"
+        if cache.exists() and f"CMAKE_HOME_DIRECTORY:INTERNAL={SOURCE}\n" not in cache.read_text():
+            cache.unlink()  # this folder was copied from elsewhere
+        options, targets = PROGRAMS[name]
+        return configure_and_build(folder, list(targets), *options)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of this folder last, so that the build, which takes a minute, runs in parallel with the others."""
+    """Run the tests of this folder last, so that the build runs in parallel with the others."""
     items.sort(key=lambda item: Path(__file__).parent in item.path.parents)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if not session.config.option.collectonly and any("programs" in fixture_names(item) for item in session.items):
-        folder = Path(tempfile.mkdtemp(prefix="tacoglow-cpp-"))
-        session.stash[BUILD] = folder, ThreadPoolExecutor(1).submit(build_programs, folder)
+    needed = {name for item in session.items for name in PROGRAMS if name in getattr(item, "fixturenames", [])}
+    if session.config.option.collectonly or not needed:
+        return
+    builder, folder = ThreadPoolExecutor(1), Path(session.config.cache.mkdir("cpp"))
+    session.stash[BUILDS] = {name: builder.submit(build_once, folder / name, name) for name in sorted(needed)}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if BUILD in session.stash:
-        folder, build = session.stash[BUILD]
-        wait([build])
-        shutil.rmtree(folder)
-
-
-def fixture_names(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
+    wait(session.stash.get(BUILDS, {}).values())
 
 
 @pytest.fixture(scope="session")
 def programs(request: pytest.FixtureRequest) -> Path:
-    """Folder with `speak` and `server` for ONNX Runtime and LibTorch, and the test programs in its subfolder `checks`.
+    """Folder with `speak` and `server` for ONNX Runtime, and the test programs in its subfolder `checks`.
 
-    Everything except these two libraries is built with the address and undefined-behaviour sanitizers, so every test
-    here also detects memory errors.
+    Everything except ONNX Runtime is built with the address and undefined-behaviour sanitizers, so every test here also
+    detects memory errors.
     """
-    return request.session.stash[BUILD][1].result()
+    return request.session.stash[BUILDS]["programs"].result()
+
+
+@pytest.fixture(scope="session")
+def torch_programs(request: pytest.FixtureRequest) -> Path:
+    """Folder with `speak` for ONNX Runtime and LibTorch, built likewise."""
+    return request.session.stash[BUILDS]["torch_programs"].result()
+
+
+@pytest.fixture(scope="session")
+def demo_voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export the demo voice. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("demo") / "voice"
+    demo = demo_models()
+    export_onnx(demo.tacotron2, demo.vocoder, folder, voice=demo.voice)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,11 @@ from tacoglow.runtime.bundle import load_manifest, with_digest
 from tacoglow.runtime.manifest import SynthesisSettings, graph_names
 from tacoglow.runtime.noise import Noise
 
+from .conftest import SEVERAL_FRAMES_PER_STEP
+
 GRAPH_NAMES = graph_names("waveglow")
 
-FUZZ_SECONDS = 6
+FUZZ_SECONDS = 3
 SYNTHESIS_DEFAULTS = msgspec.structs.asdict(SynthesisSettings())  # Python's: C++ has to have the same
 SYNTHESIS_OTHERS = {
     "window_frames": 9,
@@ -54,6 +56,7 @@ def test_late_reading_and_streaming_do_not_change_speech(programs: Path, tiny_bu
     assert check(programs, "loop", tiny_bundle) == b"ok\n"
 
 
+@SEVERAL_FRAMES_PER_STEP
 def test_late_reading_with_several_frames_per_step(programs: Path, reduced_bundle: Path) -> None:
     assert check(programs, "loop", reduced_bundle) == b"ok\n"
 
@@ -69,6 +72,7 @@ def test_tensorrt_on_a_simulated_gpu(programs: Path, tiny_bundle: Path, tmp_path
     check_tensorrt(programs, tiny_bundle, tmp_path)
 
 
+@SEVERAL_FRAMES_PER_STEP
 def test_tensorrt_with_several_frames_per_step(programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
     check_tensorrt(programs, reduced_bundle, tmp_path)
 

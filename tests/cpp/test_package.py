@@ -15,6 +15,7 @@ from scipy.io import wavfile
 from tacoglow.runtime.synthesizer import Synthesizer
 
 from .conftest import SOURCE, WHEEL, configure_and_build
+from .test_text import bundle_with
 
 TEXT = "Dr. Smith paid $5. He was glad to see the 3rd cat."
 CONSUMER = Path(__file__).parent / "consumer"
@@ -58,16 +59,19 @@ def program(request: pytest.FixtureRequest, installed: Path) -> Path:
     return folder / "say"
 
 
-@pytest.mark.parametrize("voice", ["tiny", "own_symbols"])
-def test_text_to_wav_equals_python(program: Path, tiny_bundle: Path, tmp_path: Path, voice: str) -> None:
-    bundle = tiny_bundle
-    if voice == "own_symbols":
-        from .test_text import bundle_with
+@pytest.fixture(scope="module")
+def own_symbols(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A voice with its own symbols and cleaners."""
+    bundle = tmp_path_factory.mktemp("own_symbols") / "voice"
+    shutil.copytree(tiny_bundle, bundle)
+    symbols = ["_", *"abcdefghijklmnopqrstuvwxyz é.,!?$5"]
+    symbols += [f"unused{i}" for i in range(148 - len(symbols))]
+    return bundle_with(tiny_bundle, bundle, symbols=symbols, cleaners=["basic_cleaners"])
 
-        bundle = tmp_path / "voice"
-        shutil.copytree(tiny_bundle, bundle)
-        symbols = ["_", *"abcdefghijklmnopqrstuvwxyz é.,!?$5"] + [f"unused{i}" for i in range(115)]
-        bundle_with(tiny_bundle, bundle, symbols=symbols[:148], cleaners=["basic_cleaners"])
+
+@pytest.mark.parametrize("voice", ["tiny_bundle", "own_symbols", "demo_voice"])
+def test_text_to_wav_equals_python(program: Path, request: pytest.FixtureRequest, tmp_path: Path, voice: str) -> None:
+    bundle = request.getfixturevalue(voice)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = Synthesizer.load(bundle, "onnxruntime", threads=1).say(TEXT, seed=5)
