@@ -1,7 +1,8 @@
-"""Intelligibility: pocketsphinx transcribes the speech of the exported pipeline. Takes minutes: make slow."""
+"""Intelligibility, by pocketsphinx, and the times of words, by Flite's labels. Takes minutes: make slow."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from tacoglow.export.parity import ParityReference
 from tacoglow.models import Denoiser
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.timestamps import time_utterance
 
 pytestmark = pytest.mark.slow
 
 MELS_WORD_ERROR_LIMIT = 0.35
+WORD_TIME_LIMIT = 0.06  # seconds, of the median error
 SEEDS = (0, 1, 2)
 
 
@@ -83,3 +86,53 @@ def test_vocoder_is_intelligible_on_mels_of_the_source_voice(
     rate_of_errors = errors / (len(SEEDS) * sum(len(words(sentence)) for sentence in sentences))
     print(f"word error rate of the vocoder on Flite's mels: {rate_of_errors:.1%}")
     assert rate_of_errors < MELS_WORD_ERROR_LIMIT
+
+
+def test_words_are_where_the_source_voice_speaks_them(voice: Synthesizer, golden: Any) -> None:
+    """Teacher-forced with mels of Flite's slt, whose own labels say when each word is spoken; then free-running.
+
+    A free-running utterance has its own durations, so its times are compared at the labels' total duration.
+    """
+    labels = json.loads((Path(__file__).parent / "golden" / "flite_words.json").read_text())
+    hop = voice.manifest.audio.hop_length / voice.manifest.audio.sampling_rate
+    mels = [golden[f"mel_{entry['mel']}"].astype(np.float32) for entry in labels]
+    forced, free, options = [], [], SpeechOptions().resolve(voice.manifest)
+    alignments = teacher_forced_alignments([voice.front_end.encode(entry["text"]) for entry in labels], mels)
+    for seed, (entry, mel, alignment) in enumerate(zip(labels, mels, alignments, strict=True)):
+        expected = np.array([times for _, *times in entry["words"]])
+        timed = time_utterance(voice.front_end, entry["text"], alignment, 0.0, mel.shape[1] * hop).words
+        assert [word.text for word in timed] == [word for word, *_ in entry["words"]]
+        forced.append(np.array([(word.start, word.end) for word in timed]) - expected)
+        encoded = voice.acoustic.encode([voice.front_end.encode(entry["text"])])
+        item = voice.acoustic.decode(encoded, [Noise(seed)], options)[0]
+        alignment = item.alignment[: item.mel_length]
+        timed = time_utterance(voice.front_end, entry["text"], alignment, 0.0, item.mel_length * hop).words
+        spoken = np.array([(word.start, word.end) for word in timed])
+        scale = np.ptp(expected) / np.ptp(spoken)
+        free.append((spoken - spoken.min()) * scale + expected.min() - expected)
+    for name, parts in {"teacher-forced": forced, "free-running": free}.items():
+        starts, ends = 1000.0 * np.abs(np.concatenate(parts)).T
+        for what, errors in (("starts", starts), ("ends", ends)):
+            print(
+                f"{name}, {what} of {len(errors)} words: median {np.median(errors):.0f} ms, "
+                f"90th percentile {np.percentile(errors, 90):.0f} ms"
+            )
+    assert np.median(np.abs(np.concatenate(forced)), axis=0).max() < WORD_TIME_LIMIT
+
+
+@torch.inference_mode()
+def teacher_forced_alignments(ids: list[list[int]], mels: list[Any]) -> list[Any]:
+    """Alignments [F, T] of the demo voice's decoder when each step is given the frame before from these mels [M, F]."""
+    tacotron2, lengths = demo_models().tacotron2, [len(own) for own in ids]
+    tokens = torch.nn.utils.rnn.pad_sequence([torch.tensor(own) for own in ids], batch_first=True)
+    frames = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(mel.T) for mel in mels])  # [F, B, M]
+    encoded = tacotron2.encode(tokens, torch.tensor(lengths))
+    state, weights = tacotron2.decoder.initial_state(encoded[0]), []
+    masks = [Noise(i).prenet_dropout(0, len(frames), 2, tacotron2.config.prenet_dim) for i in range(len(ids))]
+    previous = torch.zeros_like(frames[0])
+    for frame, dropout in zip(frames, torch.from_numpy(np.stack(masks, 1)), strict=True):
+        _, _, state = tacotron2.decoder(previous, dropout, state, *encoded)
+        weights.append(state.attention_weights)
+        previous = frame
+    alignments = torch.stack(weights, 1).numpy()  # [B, F, T]
+    return [alignments[i, : mel.shape[1], : lengths[i]] for i, mel in enumerate(mels)]

@@ -57,13 +57,18 @@ def mel_spectrogram(samples: Array, audio: dict[str, float]) -> Array:
     return mel
 
 
-def flite(text: str) -> Array:
+def speak(text: str) -> Array:
     """Synthesize `text` with Flite as for the demo voice's training data; returns samples at the voice's rate."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flite.wav"
         subprocess.run(["flite", "-voice", "slt", "-t", text, "-o", str(path)], check=True)
         rate, samples = wavfile.read(path)
-    samples = resample_poly(samples / 32768.0 * GAIN, VOICE["audio"]["sampling_rate"], rate)
+    resampled: Array = resample_poly(samples / 32768.0 * GAIN, VOICE["audio"]["sampling_rate"], rate)
+    return resampled
+
+
+def trim(samples: Array) -> Array:
+    """Cut silence at the ends, but for a margin."""
     loud = np.flatnonzero(np.abs(samples) > 0.01)
     margin = int(SILENCE_MARGIN * VOICE["audio"]["sampling_rate"])
     trimmed: Array = samples[max(0, loud[0] - margin) : loud[-1] + margin]
@@ -82,7 +87,7 @@ def main(sentences_file: str) -> None:
     plain = [line for line in plain if set(re.findall(r"[a-z']+", line.lower())) <= known_words()]
     content: dict[str, NDArray[np.generic]] = {"sentences": np.array(plain[:SENTENCES])}
     for i, sentence in enumerate(plain[:SENTENCES]):
-        content[f"mel_{i}"] = mel_spectrogram(flite(sentence), VOICE["audio"]).astype(np.float16)
+        content[f"mel_{i}"] = mel_spectrogram(trim(speak(sentence)), VOICE["audio"]).astype(np.float16)
     np.savez_compressed(GOLDEN / "flite_mels.npz", allow_pickle=False, **content)
 
 
