@@ -168,7 +168,7 @@ def onnx_decode(path: Path, encoded: Encoded, mask: Array, dropout: Array, state
     return Decoded(mel, gate_logits, alignments, s)
 
 
-@pytest.mark.parametrize("lengths", [[24], [24, 9, 17]], ids=["1", "3"])
+@pytest.mark.parametrize("lengths", [pytest.param([24], marks=pytest.mark.builds), [24, 9, 17]], ids=["1", "3"])
 def test_the_demo_voice_against_onnx_runtime(demo_graphs: tuple[dict[str, Path], Graph], lengths: list[int]) -> None:
     """30 steps of float32. The loop amplifies a half that is rounded otherwise, so norms are compared, not maxima."""
     paths, graph = demo_graphs
