@@ -12,7 +12,8 @@ from torch import nn
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
 from ..export.voice import DEMO_FOLDER, VoiceFile, read_voice_file, text_entry
-from ..models import HiFiGAN, HiFiGANConfig, Tacotron2, Vocoder, WaveGlow, load_hifigan, load_tacotron2, load_waveglow
+from ..models import HiFiGAN, HiFiGANConfig, Tacotron2, Vocoder, WaveGlow
+from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 from ..models.waveglow import WN
 from ..runtime.manifest import Precision
 from ..text import FrontEnd
@@ -44,9 +45,11 @@ class Models:
         return FrontEnd(text.symbols, text.cleaners)
 
 
-def load_models(tacotron2: Path, vocoder: Path, voice: Path | None, vocoder_kind: str = "waveglow") -> Models:
-    """Load both checkpoints. voice: path of the voice file; None: the exporter's defaults."""
-    voice_file = VoiceFile(name=tacotron2.stem) if voice is None else read_voice_file(voice)
+def load_models(
+    tacotron2: Path, vocoder: Path, voice: Path | None, vocoder_kind: str = "waveglow", name: str | None = None
+) -> Models:
+    """Load both checkpoints. voice: path of the voice file; None: the exporter's defaults, with `name` if given."""
+    voice_file = VoiceFile(name=name or tacotron2.stem) if voice is None else read_voice_file(voice)
     hop = voice_file.audio.get("hop_length")
     if vocoder_kind == "hifigan":
         return Models(load_tacotron2(tacotron2), load_hifigan(vocoder), voice_file)

@@ -181,7 +181,11 @@ def _load_models(
 
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     return load_models(
-        checkpoints.tacotron2, checkpoints.vocoder, config or checkpoints.voice, checkpoints.vocoder_kind
+        checkpoints.tacotron2,
+        checkpoints.vocoder,
+        config or checkpoints.voice,
+        checkpoints.vocoder_kind,
+        checkpoints.name,
     )
 
 

@@ -58,7 +58,8 @@ def export_onnx(
 
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     voice_path = config or checkpoints.voice
-    voice: VoiceFile = VoiceFile(name=checkpoints.tacotron2.stem) if voice_path is None else read_voice_file(voice_path)
+    name = checkpoints.name or checkpoints.tacotron2.stem
+    voice: VoiceFile = VoiceFile(name=name) if voice_path is None else read_voice_file(voice_path)
     voice = with_text_options(voice, symbols, cleaners)
     check_replaceable(output, force)
     start = time.perf_counter()

@@ -78,6 +78,7 @@ DecoderOption = Annotated[
     DecoderChoice,
     typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
 ]
+UNVERIFIED_NAME = "unverified-download"  # of a voice of which nothing shows that it is the published one
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 
@@ -94,6 +95,7 @@ class VoiceCheckpoints:
     vocoder: Path
     vocoder_kind: str = "waveglow"
     voice: Path | None = None
+    name: str | None = None  # of a voice without a voice file; None: that of the Tacotron 2 file
 
     def load(self, hop_length: float | None = None) -> tuple[Tacotron2, Vocoder]:
         """Load both models and print their families. hop_length (samples): for a WaveGlow that does not state it."""
@@ -127,9 +129,11 @@ def find_checkpoints(
             DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", voice=DEMO_FOLDER / "voice.json"
         )
     if pretrained is not None:
-        from ..models.download import fetch_pretrained
+        from ..models.download import fetch_pretrained, is_published
 
-        return VoiceCheckpoints(fetch_pretrained("tacotron2"), fetch_pretrained("waveglow"))
+        files = fetch_pretrained("tacotron2"), fetch_pretrained("waveglow")
+        verified = is_published(files[0], "tacotron2") and is_published(files[1], "waveglow")
+        return VoiceCheckpoints(*files, name=None if verified else UNVERIFIED_NAME)
     if waveglow is not None and hifigan is not None:
         raise ExportError("--waveglow and --hifigan: expected one vocoder, got both")
     vocoder = waveglow or hifigan

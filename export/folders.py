@@ -33,7 +33,7 @@ def atomic_directory(bundle: Path, force: bool = False) -> Iterator[Path]:
     try:
         check_replaceable(bundle, force)
         target = Path(os.path.realpath(bundle))
-        _remove_stale_folders(target)
+        remove_stale_folders(target)
         with created_directory(target.parent), temporary_directory(target, "new") as folder:
             yield folder
             _keep_other_files(target, folder, force)
@@ -157,7 +157,7 @@ def _create_locked_folder(target: Path, kind: str) -> tuple[Path, FileLock]:
         lock.release()  # another process removed the folder as stale before it was locked
 
 
-def _remove_stale_folders(bundle: Path) -> None:
+def remove_stale_folders(bundle: Path) -> None:
     """Remove the temporary folders of killed processes: those whose lock is free.
 
     If a process was killed after it had moved the old bundle away, the old bundle is restored first.

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.manifest import COUNT_MAX, AudioFormat, Text, Voice
+from ..runtime.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Text, Voice
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
 from .errors import ExportError
@@ -64,7 +64,7 @@ def read_voice_file(path: Path) -> VoiceFile:
         symbols=None if symbols is None else _check_strings(symbols, "text.symbols", path),
         cleaners=_check_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
         sigma=_check_non_negative(
-            _section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path
+            _section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path, STRENGTH_MAX
         ),
         provenance={str(key): str(value) for key, value in _section(content, "provenance", path).items()},
     )
@@ -125,9 +125,9 @@ def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
     return section
 
 
-def _check_non_negative(value: Any, name: str, path: Path) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= COUNT_MAX:
-        raise ExportError(f"{path}: {name} should be a number from 0 to {COUNT_MAX}, got {value!r:.40}")
+def _check_non_negative(value: Any, name: str, path: Path, most: float = COUNT_MAX) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+        raise ExportError(f"{path}: {name} should be a number from 0 to {most:.10g}, got {value!r:.40}")
     return value
 
 

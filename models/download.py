@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from .checkpoint import read_checkpoint
 from .errors import CheckpointError, DownloadError
+from .isolated import check_checkpoint
 
 ModelName = Literal["tacotron2", "waveglow", "hifigan"]
 Precision = Literal["fp32", "fp16"]
@@ -75,6 +75,18 @@ def fetch_pretrained(
     return path
 
 
+def is_published(path: Path, model: ModelName, precision: Precision = "fp32") -> bool:
+    """True if the file's SHA-256 is that of the file that NVIDIA published; False also while that is not known."""
+    expected = SHA256[model, precision]
+    if expected is None:
+        return False
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest() == expected
+
+
 def published_url(model: ModelName, precision: Precision = "fp32", base_url: str | None = None) -> str:
     base = base_url or os.environ.get("TACOGLOW_NGC_URL") or NGC_URL
     return f"{base.rstrip('/')}/v2/models/nvidia/{PUBLISHED[model, precision]}"
@@ -90,7 +102,7 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 def _download(url: str, path: Path, model: str, expected: str | None, progress: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download_atomically(url, path, expected, progress)
+        _download_atomically(url, path, model, expected, progress)
     except CheckpointError as error:
         raise _error(url, f"the downloaded file is not a complete checkpoint ({error})", model) from error
     except HTTPError as error:
@@ -105,7 +117,7 @@ def _error(url: str, what: str, model: str) -> DownloadError:
     return DownloadError(f"{url}: {what}; download it by hand and pass --{model}")
 
 
-def _download_atomically(url: str, path: Path, expected: str | None, progress: bool) -> None:
+def _download_atomically(url: str, path: Path, model: str, expected: str | None, progress: bool) -> None:
     """Download to a temporary file, and rename it once its SHA-256 is right and it has been read as a checkpoint.
 
     The temporary name is unique, so that processes that fetch the same file at the same time do not interfere.
@@ -116,7 +128,7 @@ def _download_atomically(url: str, path: Path, expected: str | None, progress: b
         if expected is not None and digest != expected:
             raise HTTPException(f"not the published file: expected SHA-256 {expected}, got {digest}")
         # _receive checks the length, but a proxy's login page is complete, and a chunked body states no length.
-        read_checkpoint(part)
+        check_checkpoint(part, model)
         part.replace(path)
         if expected is None:
             warnings.warn(
@@ -149,6 +161,17 @@ def _receive(url: str, part: Path, progress: bool) -> str:
     return digest.hexdigest()
 
 
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but not from https to http, where anybody on the way could replace the file."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise URLError(f"the server redirects to {newurl}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _open(url: str) -> HTTPResponse:
     """Open an http or https URL. urllib's urlopen would also accept file:, ftp: and data: URLs."""
     if urlsplit(url).scheme not in ("http", "https"):
@@ -158,7 +181,7 @@ def _open(url: str) -> HTTPResponse:
         urllib.request.ProxyHandler,
         urllib.request.HTTPHandler,
         urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
+        _SecureRedirects,
         urllib.request.HTTPDefaultErrorHandler,
         urllib.request.HTTPErrorProcessor,
         urllib.request.UnknownHandler,

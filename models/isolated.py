@@ -54,6 +54,17 @@ def load_hifigan(path: str | Path) -> HiFiGAN:
     return _load(checkpoint.load_hifigan, Path(path), "hifigan")
 
 
+def check_checkpoint(path: Path, name: str) -> None:
+    """Read a checkpoint through a child process with limits, and forget it. Raises CheckpointError if it is invalid.
+
+    name: what to call it in advice, one of the models' names.
+    """
+    if sys.platform.startswith("linux") and path.is_file():
+        _run_child(path, lambda: checkpoint.read_checkpoint(path), name)
+    else:
+        checkpoint.read_checkpoint(path)
+
+
 def _load(load: Callable[..., Model], path: Path, name: str, *arguments: Any) -> Model:
     if not sys.platform.startswith("linux") or not path.is_file():
         return load(path, *arguments)
@@ -75,7 +86,7 @@ def _convert(model: Model, name: str, path: Path) -> None:
         raise CheckpointError(reason) from error
 
 
-def _run_child(path: Path, work: Callable[[], None], name: str) -> None:
+def _run_child(path: Path, work: Callable[[], object], name: str) -> None:
     """Fork, limit the child, and wait for its work. Raises CheckpointError with the child's message, or its end."""
     import multiprocessing
 
@@ -110,7 +121,7 @@ def _run_child(path: Path, work: Callable[[], None], name: str) -> None:
 ANSWER_ERROR = b"error "  # begins the answer of a child that rejected the file; an empty answer: it has been converted
 
 
-def _work_within_limits(work: Callable[[], None], size: int, sender: Connection) -> None:
+def _work_within_limits(work: Callable[[], object], size: int, sender: Connection) -> None:
     """Do the work in the child and answer: nothing, or what is wrong with the file."""
     import torch
 

@@ -22,6 +22,7 @@ DENOISER = "denoiser"
 # runtime has the same bounds.
 COUNT_MAX = 1 << 20
 RANK_MAX = 4  # most dimensions of a tensor
+STRENGTH_MAX = 10.0  # of sigma and the denoiser: ten times what is still speech
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(?!0+\Z)([0-9]{1,6}))?")
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -79,7 +80,7 @@ class WaveGlowSettings(_VocoderSettings, frozen=True, forbid_unknown_fields=True
     min_frames: ClassVar[int] = 1
 
     group_size: Count  # samples that one position of z stands for
-    sigma: Annotated[float, msgspec.Meta(ge=0)]  # default standard deviation of z
+    sigma: Annotated[float, msgspec.Meta(ge=0, le=STRENGTH_MAX)]  # default standard deviation of z
 
 
 class HiFiGANSettings(_VocoderSettings, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="hifigan"):
@@ -167,7 +168,7 @@ class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_version: int
-    format_minor: int = 0
+    format_minor: CountOrZero = 0
     digest: str  # SHA-256 of this file with 64 zeros in place of the digest, so that every changed bit is noticed
     generator: str  # program that wrote the bundle, with its version
     voice: Voice

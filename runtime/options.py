@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .errors import Cancelled, DeadlineExceeded, RequestError
-from .manifest import Manifest
+from .manifest import STRENGTH_MAX, Manifest
 
-STRENGTH_MAX = 10.0  # of sigma and denoise: ten times what is still speech
 RETRIES_MAX = 100
 RATE_MIN, RATE_MAX = 0.5, 2.0
 VOLUME_MAX = 4.0  # 12 dB

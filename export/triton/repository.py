@@ -24,7 +24,7 @@ from ...runtime.manifest import Manifest
 from ...runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
 from ...runtime.serving.python_backend import ENGINES_FOLDER, VOICE_FOLDER
 from ..errors import ExportError
-from ..folders import created_directory, link_or_copy, temporary_directory
+from ..folders import created_directory, link_or_copy, remove_stale_folders, temporary_directory
 from .configs import ServingOptions, graph_config, text_config, warmup_files
 from .pbtxt import to_pbtxt
 
@@ -65,7 +65,9 @@ def export_triton(
     engines = _engines(bundle, manifest, options)
     try:
         # Inside the repository, which may be a separate file system: a rename works only within one.
-        with created_directory(repository), temporary_directory(repository / "export", "new") as folder:
+        place = repository / "export"  # names the temporary folder
+        remove_stale_folders(place)
+        with created_directory(repository), temporary_directory(place, "new") as folder:
             _write_text_models(folder, bundle, engines, manifest, name, version, options)
             voice = folder / name / str(version) / VOICE_FOLDER
             for graph in graphs:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class OnnxRuntimeBackend(Backend):
             raise
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise BackendError(
-                f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export the voice again"
+                f"{path}: ONNX Runtime cannot load it: {first_line(error)}; export the voice again"
             ) from error
         return OnnxRuntimeGraph(graph, spec, self.manifest, session)
 
@@ -57,18 +58,7 @@ class OnnxRuntimeGraph(GraphRunner):
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, session: Any) -> None:
         super().__init__(name, spec, manifest)
         self._session = session
-        for side, specs, values in (
-            ("input", spec.inputs, session.get_inputs()),
-            ("output", spec.outputs, session.get_outputs()),
-        ):
-            stated = {tensor.name: f"{ONNX_TYPES[tensor.dtype]} {list(tensor.shape)}" for tensor in specs}
-            found = {value.name: f"{value.type} {value.shape}" for value in values}
-            differing = sorted(key for key in found.keys() | stated.keys() if found.get(key) != stated.get(key))
-            if differing:
-                raise BundleError(
-                    f"{name}: {side} {differing[0]} is {stated.get(differing[0], 'absent')} in the manifest, "
-                    f"{found.get(differing[0], 'absent')} in the graph; export the voice again"
-                )
+        check_tensors(name, spec, session)
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
         binding = self._session.io_binding()
@@ -80,17 +70,38 @@ class OnnxRuntimeGraph(GraphRunner):
 
         # The binding stores only addresses; the default argument keeps the arrays alive as long as the call.
         def call(_keep_alive: Mapping[str, Array] = buffers) -> None:
-            try:
+            with explained_failures(name):
                 session.run_with_iobinding(binding)
-            except Exception as error:  # ONNX Runtime's exceptions have no common base class
-                raise BackendError(
-                    f"{name}: ONNX Runtime failed: {_first_line(error)}; export the voice again"
-                ) from error
 
         return call
 
 
-def _first_line(error: Exception) -> str:
+def check_tensors(name: str, spec: GraphSpec, session: Any) -> None:
+    """Compare the names, dtypes and shapes of a session's inputs and outputs with the manifest. Raises BundleError."""
+    for side, specs, values in (
+        ("input", spec.inputs, session.get_inputs()),
+        ("output", spec.outputs, session.get_outputs()),
+    ):
+        stated = {tensor.name: f"{ONNX_TYPES[tensor.dtype]} {list(tensor.shape)}" for tensor in specs}
+        found = {value.name: f"{value.type} {value.shape}" for value in values}
+        differing = sorted(key for key in found.keys() | stated.keys() if found.get(key) != stated.get(key))
+        if differing:
+            raise BundleError(
+                f"{name}: {side} {differing[0]} is {stated.get(differing[0], 'absent')} in the manifest, "
+                f"{found.get(differing[0], 'absent')} in the graph; export the voice again"
+            )
+
+
+@contextmanager
+def explained_failures(name: str) -> Iterator[None]:
+    """Turn ONNX Runtime's errors while a graph runs into BackendError."""
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
+        raise BackendError(f"{name}: ONNX Runtime failed: {first_line(error)}; export the voice again") from error
+
+
+def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 

@@ -143,7 +143,8 @@ class HttpClient(SpeechClient):
 
     def _receive(self, connection: HTTPConnection, path: str, body: str) -> Iterator[bytes]:
         """Yield the JSON of every response: a complete body, or the server-sent events of a stream."""
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered without reading the whole request
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status != 200:
             raise self._error(_json_error(answer.read(ERROR_BYTES_MAX)))

@@ -15,6 +15,7 @@ import pytest
 from tacoglow.runtime.bundle import load_manifest, with_digest
 from tacoglow.runtime.manifest import SynthesisSettings, graph_names
 from tacoglow.runtime.noise import Noise
+from tacoglow.tests.bad_manifests import wrongly_accepted
 
 from .conftest import SEVERAL_FRAMES_PER_STEP
 
@@ -143,6 +144,16 @@ def test_invalid_manifest_error_names_the_field(
     assert answer.startswith("rejected with 1: ")
     assert any(part in answer for part in message.split("|")), answer
     assert len(answer.splitlines()) == 1
+
+
+def test_bad_manifests_are_rejected_as_in_python(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    def accepts(folder: Path) -> bool:
+        answer = check(programs, "manifest", folder)
+        assert len(answer.splitlines()) == 1
+        return answer == b"ok\n"
+
+    assert accepts(tiny_bundle)
+    assert wrongly_accepted(accepts, tiny_bundle, tmp_path) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"format_version":1'])

@@ -299,7 +299,10 @@ def require_rejected(done: subprocess.CompletedProcess[str], message: str, folde
         (("--ids", "12", "--max-frames", "41"), "max_frames: expected 1 to 40 (this bundle's limit), got 41"),
         (("--ids", "12", "--gate-threshold", "1"), "gate_threshold: expected a probability between 0 and 1, got 1"),
         (("--ids", "12", "--sigma", "nan"), "sigma: expected a finite number, got nan"),
-        (("--ids", "12", "--denoise", "-1"), "denoise: expected 0 or more, got -1"),
+        (("--ids", "12", "--denoise", "-1"), "denoise: expected a number from 0 to 10, got -1"),
+        (("--ids", "12", "--denoise", "10.5"), "denoise: expected a number from 0 to 10, got 10.5"),
+        (("--ids", "12", "--sigma", "11"), "sigma: expected a number from 0 to 10, got 11"),
+        (("--ids", "12", "--retries", "101"), "retries: expected 0 to 100, got 101"),
         (("--ids", "12", "--stream", "-1"), "first_chunk_frames: expected 1 or more, or 0 for the bundle's, got -1"),
         (("--ids", "12", "--stream", "769"), "first_chunk_frames: expected at most 768, a vocoder window, got 769"),
         (

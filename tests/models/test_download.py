@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import signal
 import socket
@@ -12,9 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
 
+from tacoglow.cli.options import Published, find_checkpoints
 from tacoglow.models import download, load_tacotron2, load_waveglow
 from tacoglow.models.download import cache_folder, fetch_pretrained, published_url
 from tacoglow.models.errors import DownloadError
@@ -175,6 +179,20 @@ class TestVerification:
             fetch_pretrained("waveglow", progress=False)
         assert files_in(tmp_path) == []
 
+    def test_voice_has_the_publisher_s_name_only_if_both_files_are_verified(
+        self, registry: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def name() -> str | None:
+            return find_checkpoints(None, None, None, False, Published.nvidia).name
+
+        assert name() == "unverified-download"
+        for model in ("tacotron2", "waveglow"):
+            body = registry.files[f"/v2/models/nvidia/{download.PUBLISHED[model, 'fp32']}"]
+            monkeypatch.setitem(download.SHA256, (model, "fp32"), hashlib.sha256(body).hexdigest())
+        assert name() is None
+        fetch_pretrained("waveglow", progress=False).write_bytes(b"changed in the cache")
+        assert name() == "unverified-download"
+
 
 class TestFailures:
     @pytest.mark.parametrize(
@@ -208,6 +226,21 @@ class TestFailures:
             fetch_pretrained("waveglow", force=True, progress=False)
         load_waveglow(path)
         assert files_in(path.parent) == [path.name]
+
+    @pytest.mark.parametrize(
+        ("target", "is_followed"),
+        [("https://other/file", True), ("http://other/file", False), ("ftp://other/file", False)],
+    )
+    def test_redirect_from_https_stays_encrypted(self, target: str, is_followed: bool) -> None:
+        """Tested without a connection, because a server with a certificate that is trusted needs a real host."""
+        request = Request("https://registry/file")
+        redirect = functools.partial(download._SecureRedirects().redirect_request, request, None, 302, "Found", {})
+        if is_followed:
+            assert (redirected := redirect(target)) is not None
+            assert redirected.full_url == target
+        else:
+            with pytest.raises(URLError, match="which is not encrypted"):
+                redirect(target)
 
     def test_connection_refused(self, registry: Any, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -18,6 +18,7 @@ from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest
 from tacoglow.runtime.errors import BackendError, BundleError, RequestError
 from tacoglow.runtime.manifest import graph_names
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.tests.bad_manifests import wrongly_accepted
 from tacoglow.tests.robustness.conftest import Tried
 from tacoglow.tests.robustness.mutations import mutate
 
@@ -106,6 +107,12 @@ def test_damaged_manifest_is_rejected(bundle: Path, tried: Tried, amount: int) -
         assert "\n" not in message
         assert message or damaged == data  # a damaged manifest is never accepted
         tried("damaged manifests")
+
+
+def test_bad_manifests_are_rejected(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The C++ runtime is held against the same list, in tests/cpp/test_core.py."""
+    assert not error_of(tiny_bundle)
+    assert wrongly_accepted(lambda folder: not error_of(folder), tiny_bundle, tmp_path) == []
 
 
 def error_of(bundle: Path) -> str:

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, external_data_helper, helper
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.base import GraphRunner
-from tacoglow.runtime.bundle import MANIFEST_NAME, file_sha256, with_digest
+from tacoglow.runtime.backends.cuda.onnxruntime import OnnxRuntimeCudaContext, OnnxRuntimeCudaGraph
+from tacoglow.runtime.bundle import MANIFEST_NAME, file_sha256, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError, RequestError
 from tacoglow.runtime.external_data import FIELDS_MAX, has_external_data
+from tacoglow.runtime.manifest import GraphSpec
 
 Change = Callable[[onnx.ModelProto], object]
 
@@ -168,3 +171,29 @@ def test_unaligned_buffer_is_rejected(tiny_bundle: Path) -> None:
     bound["mel"] = np.frombuffer(memory, np.float32, offset=1).reshape(bound["mel"].shape)
     with pytest.raises(RequestError, match="postnet: mel: expected a contiguous float32"):
         runner.bind(bound)
+
+
+def test_cuda_provider_compares_tensors_with_the_manifest(bundle: Path) -> None:
+    """Its sessions cannot be opened without a GPU; one of the CPU has the same description."""
+    manifest = load_manifest(bundle)
+    session = onnxruntime.InferenceSession(str(bundle / "postnet.onnx"), providers=["CPUExecutionProvider"])
+    stream: Any = None
+    OnnxRuntimeCudaGraph("postnet", manifest.graphs["postnet"], manifest, stream, session, 0)
+    with pytest.raises(BundleError, match=r"encoder: input .* is .* in the manifest, .* in the graph"):
+        OnnxRuntimeCudaGraph("encoder", manifest.graphs["encoder"], manifest, stream, session, 0)
+
+
+def test_cuda_provider_explains_failures_while_running() -> None:
+    class Failing:
+        bind_input = bind_output = None  # the graph has no tensors
+
+        def io_binding(self) -> Failing:
+            return self
+
+        def run_with_iobinding(self, *_: object) -> None:
+            raise RuntimeError("CUDA failure 700: an illegal memory access\nfile: x.cc")
+
+    spec = GraphSpec(file="x", sha256="", inputs=(), outputs=())
+    enqueue = OnnxRuntimeCudaContext("postnet", spec, Failing(), 0).bind({})
+    with pytest.raises(BackendError, match="postnet: ONNX Runtime failed: CUDA failure 700: an illegal memory access;"):
+        enqueue()

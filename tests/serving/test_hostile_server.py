@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,22 @@ def test_endless_body_is_not_read(monkeypatch: pytest.MonkeyPatch, is_stream: bo
             send(b"0" * 65536)
 
     assert "a response exceeds 1 MiB" in message_of(flood, is_stream)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, ConnectionResetError])
+def test_answer_that_comes_before_the_whole_request_is_read(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """A server may answer after the head of a request, and close: sending the rest then fails."""
+
+    class Connection(HTTPConnection):
+        def send(self, data: Any) -> None:
+            super().send(data)
+            raise error
+
+    monkeypatch.setattr(client_module, "HTTPConnection", Connection)
+    with serve(json_answer(GOOD | {"stop_reason": "gate"})) as url:
+        assert len(ask(url, False)[0].samples) == 4
 
 
 def test_changed_sampling_rate_is_rejected() -> None:

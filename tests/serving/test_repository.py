@@ -42,6 +42,14 @@ def test_model_names(repository: Path) -> None:
         assert config_of(repository, model).name == model
 
 
+def test_leftovers_of_a_killed_export_are_removed(tiny_bundle: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".export.new.abcd_123"
+    (left / "bundle" / "voice").mkdir(parents=True)
+    (left / "lock").touch()
+    models = export_triton(tiny_bundle, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(models)
+
+
 def test_text_models(repository: Path, tiny_bundle: Path) -> None:
     whole, stream = config_of(repository, "tacoglow"), config_of(repository, "tacoglow_stream")
     assert whole.max_batch_size == load_manifest(tiny_bundle).range("B").max == 4

@@ -11,6 +11,7 @@ from ...bundle import graph_path
 from ...errors import BackendError
 from ...manifest import GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
+from ..onnxruntime import check_tensors, explained_failures, first_line
 from .driver import install_command
 from .graph import CudaGraphRunner
 from .stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
@@ -68,7 +69,7 @@ class OnnxRuntimeCudaBackend(Backend):
             )
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
             raise BackendError(
-                f"{path}: ONNX Runtime cannot load it: {str(error).splitlines()[0]}; export the voice again"
+                f"{path}: ONNX Runtime cannot load it: {first_line(error)}; export the voice again"
             ) from error
         if PROVIDER not in session.get_providers():  # ONNX Runtime continues without a provider that fails to load
             raise BackendError(
@@ -84,7 +85,8 @@ class OnnxRuntimeCudaGraph(CudaGraphRunner):
         self, name: str, spec: GraphSpec, manifest: Manifest, stream: CudaStream, session: Any, device: int
     ) -> None:
         super().__init__(name, spec, manifest, stream)
-        self._session_context = OnnxRuntimeCudaContext(spec, session, device)
+        check_tensors(name, spec, session)
+        self._session_context = OnnxRuntimeCudaContext(name, spec, session, device)
 
     def new_context(self) -> OnnxRuntimeCudaContext:
         return self._session_context  # a session has no state between runs
@@ -93,8 +95,8 @@ class OnnxRuntimeCudaGraph(CudaGraphRunner):
 class OnnxRuntimeCudaContext:
     """Enqueues runs of one session."""
 
-    def __init__(self, spec: GraphSpec, session: Any, device: int) -> None:
-        self._spec, self._session, self._device = spec, session, device
+    def __init__(self, name: str, spec: GraphSpec, session: Any, device: int) -> None:
+        self._name, self._spec, self._session, self._device = name, spec, session, device
 
     def is_capturable(self) -> bool:
         return False  # some nodes may run on the host
@@ -109,10 +111,11 @@ class OnnxRuntimeCudaContext:
                 bind(tensor.name, "cuda", self._device, buffer.dtype, buffer.shape, buffer.address)
         options = onnxruntime.RunOptions()
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-        session = self._session
+        session, name = self._session, self._name
 
         # The binding stores only addresses; the default argument keeps the memory alive as long as the call.
         def enqueue(_keep_alive: Mapping[str, DeviceArray] = buffers) -> None:
-            session.run_with_iobinding(binding, options)
+            with explained_failures(name):
+                session.run_with_iobinding(binding, options)
 
         return enqueue

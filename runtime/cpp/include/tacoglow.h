@@ -112,8 +112,8 @@ typedef struct tacoglow_request {
   uint64_t seed;         /* the same seed gives the same speech from C, C++ and Python and on every engine */
   uint64_t utterance;    /* 0, or i for piece i of a longer text, so that every piece gets its own noise; piece i of a
                             text that this library splits gets utterance + i */
-  double sigma;          /* standard deviation of WaveGlow's noise, >= 0; negative: the bundle's */
-  double denoise;        /* denoiser strength, such as 0.01; 0: off */
+  double sigma;          /* standard deviation of WaveGlow's noise, 0 to 10; negative: the bundle's */
+  double denoise;        /* denoiser strength, such as 0.01, at most 10; 0: off */
   double gate_threshold; /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
   int32_t max_frames;    /* frame limit, rounded down to whole decoder steps; 0: the bundle's */
   /* For tacoglow_stream: */
@@ -123,7 +123,7 @@ typedef struct tacoglow_request {
                                  TACOGLOW_BUNDLE_CONTEXT: the bundle's; any other negative number: all of its
                                  receptive field */
   /* For tacoglow_speak and tacoglow_speak_batch: */
-  int32_t retries; /* how often an utterance that reaches the frame limit is decoded again, with new noise */
+  int32_t retries; /* how often an utterance that reaches the frame limit is decoded again, with new noise; 0 to 100 */
   /* For every function: */
   int32_t attention_stop; /* 1: an utterance also ends when the attention has reached the last token and stays there */
   tacoglow_progress_callback progress; /* NULL: none; not called by tacoglow_stream, whose callback can cancel too */

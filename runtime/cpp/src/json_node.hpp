@@ -3,13 +3,33 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "error.hpp"
 
 namespace tacoglow {
+
+// Parses a document. Throws Error (bundle), which begins with the source, if it is not JSON or if an object states a
+// field twice: programs disagree on which of the two counts.
+inline nlohmann::json parse_json(std::string_view text, const std::string& source) {
+  using Event = nlohmann::json::parse_event_t;
+  std::vector<std::set<std::string>> open;  // the fields of each object that has begun and not ended
+  std::string twice;
+  const auto check = [&](int, Event event, nlohmann::json& value) {
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key && !open.back().insert(value.get<std::string>()).second) twice = value.get<std::string>();
+    return true;
+  };
+  auto json = nlohmann::json::parse(text.begin(), text.end(), check, /*allow_exceptions=*/false);
+  if (json.is_discarded()) throw bundle_error(source + ": damaged, not valid JSON; export the voice again");
+  if (!twice.empty()) throw bundle_error(source + ": contains the field '" + twice + "' twice; export the voice again");
+  return json;
+}
 
 class JsonNode {
  public:

@@ -102,7 +102,8 @@ void read_dimensions(const JsonNode& node, Manifest& manifest) {
   for (const auto& [letter, range] : node.fields()) {
     if (letter.size() != 1 || !is_letter(letter[0])) range.fail("expected a capital letter as the name");
     const std::int64_t max = range["max"].integer(1, count_max * count_max);
-    manifest.dimensions[letter[0]] = {range["min"].integer(1, max), max};
+    const std::int64_t typical = range["typical"].integer(1, max);
+    manifest.dimensions[letter[0]] = {range["min"].integer(1, typical), max};
   }
   for (const char letter : {'B', 'T', 'F', 'S'})
     if (manifest.dimensions.count(letter) == 0) node.fail(std::string("lacks the range of ") + letter);
@@ -124,9 +125,9 @@ void check_format(const JsonNode& root, const std::string& source) {
 }
 
 Synthesis read_synthesis(const JsonNode& node) {
-  return {node["window_frames"].integer(1, count_max), node["smallest_token_bucket"].integer(1, count_max),
-          node["first_segment_frames"].integer(1, count_max), node["segment_frames"].integer(1, count_max),
-          node["context_frames"].integer(0, count_max)};
+  const std::int64_t window = node["window_frames"].integer(1, count_max);
+  return {window, node["smallest_token_bucket"].integer(1, count_max), node["first_segment_frames"].integer(1, window),
+          node["segment_frames"].integer(1, window), node["context_frames"].integer(0, count_max)};
 }
 
 void read_vocoder(const JsonNode& node, Manifest& manifest) {
@@ -136,7 +137,7 @@ void read_vocoder(const JsonNode& node, Manifest& manifest) {
   if (manifest.vocoder == "waveglow") {
     manifest.group_size = node["group_size"].integer(1, manifest.hop_length);
     if (manifest.hop_length % manifest.group_size != 0) node["group_size"].fail("expected a divisor of hop_length");
-    manifest.sigma = node["sigma"].number();
+    manifest.sigma = node["sigma"].number(0.0, strength_max);
   }
   if (node.has("min_frames")) manifest.min_frames = node["min_frames"].integer(1, count_max);
   manifest.frames_before = node["frames_before"].integer(0, count_max);
@@ -147,10 +148,15 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.name = root["voice"]["name"].text();
   if (root["voice"].has("language")) manifest.language = root["voice"]["language"].text();
   manifest.precision = root["precision"].text();
+  if (manifest.precision != "fp32" && manifest.precision != "fp16" && manifest.precision != "bf16")
+    root["precision"].fail("expected fp32, fp16 or bf16");
   manifest.sampling_rate = root["audio"]["sampling_rate"].integer(1, count_max);
   manifest.hop_length = root["audio"]["hop_length"].integer(1, count_max);
   manifest.filter_length = root["audio"]["filter_length"].integer(1, count_max);
   manifest.n_mel_channels = root["audio"]["n_mel_channels"].integer(1, count_max);
+  // Not used here, but a bundle is valid for both runtimes or for neither.
+  root["audio"]["win_length"].integer(1, count_max);
+  for (const char* name : {"mel_fmin", "mel_fmax"}) root["audio"][name].number(0.0, count_max);
   for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
   for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
   if (root["text"].has("tables")) manifest.text_tables = read_file(root["text"]["tables"]);
@@ -186,8 +192,7 @@ const TensorSpec& GraphSpec::tensor(const std::string& name) const {
 }
 
 Manifest parse_manifest(std::string_view text, const std::string& source) {
-  const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw bundle_error(source + ": damaged, not valid JSON; export the voice again");
+  const auto json = parse_json(text, source);
   const JsonNode root(json, source + ": $");
   check_format(root, source);
   Manifest manifest;

@@ -49,6 +49,8 @@ struct GraphSpec : GraphFile {
 // Output of a decoder step: how much the step attends to each token, [B, T].
 constexpr const char* attention_output = "attention_weights_out";
 
+constexpr double strength_max = 10.0;  // of sigma and the denoiser: ten times what is still speech
+
 struct DimRange {
   std::int64_t min = 1, max = 1;
 };

@@ -10,6 +10,8 @@
 namespace tacoglow {
 namespace {
 
+constexpr std::int32_t retries_max = 100;
+
 void check_ids(const Voice& voice, const tacoglow_request& given) {
   const auto max_tokens = static_cast<std::size_t>(voice.facts.max_tokens);
   if (given.n_ids < 1 || given.n_ids > max_tokens)
@@ -84,12 +86,15 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
                                     {"volume", given.volume},
                                     {"sentence_silence", given.sentence_silence}})
     check_number(name, value);
-  if (given.denoise < 0.0) throw request_error("denoise: expected 0 or more, got " + to_text(given.denoise));
+  if (given.sigma >= 0.0) check_range("sigma", given.sigma, 0.0, strength_max);
+  check_range("denoise", given.denoise, 0.0, strength_max);
   check_range("rate", given.rate, 0.5, 2.0);
   check_range("volume", given.volume, 0.0, 4.0);
   if (given.sentence_silence >= 0.0)
     check_range("sentence_silence", given.sentence_silence, 0.0, 10.0, " seconds, or negative for none");
-  if (given.retries < 0) throw request_error("retries: expected 0 or more, got " + std::to_string(given.retries));
+  if (given.retries < 0 || given.retries > retries_max)
+    throw request_error("retries: expected 0 to " + std::to_string(retries_max) + ", got " +
+                        std::to_string(given.retries));
   if (given.sigma >= 0.0 && !voice.manifest.takes_noise())
     throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
                         to_text(given.sigma));

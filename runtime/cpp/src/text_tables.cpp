@@ -150,8 +150,7 @@ std::u32string TextTables::lower(std::u32string_view text) const {
 }
 
 TextTables parse_text_tables(std::string_view text, const std::string& source) {
-  const auto json = nlohmann::json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw bundle_error(source + ": damaged, not valid JSON; export the voice again");
+  const auto json = parse_json(text, source);
   const JsonNode root(json, source + ": $");
   if (root["format"].integer(0, 1 << 20) != format) root["format"].fail("expected 1");
   TextTables tables;
