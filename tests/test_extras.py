@@ -38,7 +38,6 @@ def test_gpu_extra_can_be_resolved(extra: str) -> None:
     dry_run(*(requirement for requirement in EXTRAS[extra] if requirement not in tensorrt))
 
 
-@pytest.mark.builds
 @pytest.mark.parametrize("extra", GPU_EXTRAS)
 def test_gpu_extra_brings_bindings_of_its_cuda(extra: str) -> None:
     cuda = extra.removeprefix("gpu-")
