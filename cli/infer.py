@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -114,11 +117,13 @@ def infer(
     from ..runtime.errors import RequestError
     from ..runtime.options import SpeechOptions
 
-    _check_options(text, input_file, list_format, strict, resume, stream, raw, plot, as_json)
+    _check_options(text, input_file, list_format, strict, resume, stream, raw, plot)
     options = SpeechOptions(
         sigma, denoise, gate_threshold, max_frames, retries, attention_stop, rate, volume, sentence_silence
     )
     outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw, timestamps)
+    if as_json and str(outputs.path) == "-":
+        raise RequestError("--json: standard output is taken by -o -; name a file with -o, or leave out --json")
     check_outputs_apart(outputs, bundle, [] if input_file is None else [input_file])
     if resume and not outputs.is_folder:
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
@@ -171,7 +176,6 @@ def _check_options(
     stream: bool,
     raw: bool,
     plot: Path | None,
-    as_json: bool,
 ) -> None:
     """Raises RequestError for an option that would have no effect."""
     from ..runtime.errors import RequestError
@@ -184,9 +188,8 @@ def _check_options(
             raise RequestError(f"{option}: needs -i FILE; leave it out")
     if raw and not stream:
         raise RequestError("--raw: needs --stream")
-    for option, is_given in {"--plot": plot is not None, "--json": as_json}.items():
-        if is_given and stream:
-            raise RequestError(f"{option}: a stream does not keep what it needs; leave out --stream")
+    if plot is not None and stream:
+        raise RequestError("--plot: a stream does not keep what it needs; leave out --stream")
 
 
 def _text(text: str | None) -> str:
@@ -235,26 +238,27 @@ def _load(
 def _speak_text(
     synthesizer: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, stream: bool
 ) -> list[dict[str, Any]]:
-    """Speak one text; returns its report, except of a stream."""
-    from .reports import audio_report, save_audio, save_times
+    """Speak one text; returns its report."""
+    from .reports import audio_report, save_audio, save_times, stream_report
 
     if not stream:
         audio = synthesizer.say(text, seed, options)
         save_audio(synthesizer, audio, outputs, "", options)
         return [audio_report(text, outputs.path, audio, seed)]
     segments = synthesizer.stream(text, seed, options=options, timestamps=outputs.times is not None)
-    with completed_at_interrupt(_open_output(synthesizer, outputs)) as sink:
+    start = time.perf_counter()
+    with _growing_output(synthesizer, outputs) as sink:
         sink.write_all(segments)
     if outputs.times is not None:
         save_times(outputs.times, segments.words, segments.characters)
-    return []
+    return [stream_report(text, outputs.path, segments, seed, time.perf_counter() - start)]
 
 
 def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bool) -> None:
     if outputs.is_folder:
         speaker.speak_into_folder(outputs, resume)
         return
-    with completed_at_interrupt(_open_output(speaker.synthesizer, outputs)) as sink:
+    with _growing_output(speaker.synthesizer, outputs) as sink:
         if stream:
             speaker.stream_joined(outputs, sink)
         else:
@@ -263,8 +267,15 @@ def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bo
             sink.discard()
 
 
-def _open_output(synthesizer: Synthesizer, outputs: Outputs) -> SpeechOutput:
+@contextmanager
+def _growing_output(synthesizer: Synthesizer, outputs: Outputs) -> Iterator[SpeechOutput]:
+    """One file or pipe that is written while speech is made; prints its length at the end."""
     from ..runtime.output import SpeechOutput
 
-    rate = synthesizer.manifest.audio.sampling_rate
-    return SpeechOutput(outputs.path, rate, outputs.audio_format, outputs.wav_format, outputs.raw)
+    rate, start = synthesizer.manifest.audio.sampling_rate, time.perf_counter()
+    output = SpeechOutput(outputs.path, rate, outputs.audio_format, outputs.wav_format, outputs.raw)
+    with completed_at_interrupt(output) as sink:
+        yield sink
+    if sink.seconds:
+        name = "standard output" if str(outputs.path) == "-" else outputs.path
+        print_status(f"{name}: {sink.seconds:.2f} s of audio in {time.perf_counter() - start:.2f} s")

@@ -11,6 +11,7 @@ from .options import print_status
 if TYPE_CHECKING:
     from ..runtime.audio import Audio
     from ..runtime.options import SpeechOptions
+    from ..runtime.stream import SpeechStream
     from ..runtime.synthesizer import Synthesizer
     from ..runtime.timestamps import TimedText
     from .outputs import Outputs
@@ -57,4 +58,19 @@ def audio_report(text: str, path: Path, audio: Audio, seed: int) -> dict[str, An
         "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
         "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
         "rtf": audio.seconds / compute if compute else None,
+    }
+
+
+def stream_report(text: str, path: Path, stream: SpeechStream, seed: int, seconds: float) -> dict[str, Any]:
+    """Describe a stream that has ended. seconds: how long it took, with what its reader made it wait."""
+    audio_seconds = stream.position / stream.sampling_rate
+    return {
+        "text": text,
+        "file": str(path),
+        "seed": seed,
+        "audio_seconds": audio_seconds,
+        "sampling_rate": stream.sampling_rate,
+        "stop_reasons": stream.stop_reasons,
+        "seconds": {"stream": round(seconds, 6)},
+        "rtf": audio_seconds / seconds,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from .interrupt import at_interrupt
 from .lines import Line, is_read_live, source_name
 from .options import print_status
 from .records import Records, speech_key
-from .reports import audio_report, save_audio, save_times
+from .reports import audio_report, save_audio, save_times, stream_report
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -92,9 +93,12 @@ class ListSpeaker:
 
         def spoken() -> Iterator[tuple[str, Any]]:
             for line in self._good_lines():
-                self.reports[line.number] = {"line": line.number, "text": line.text}
+                self.reports[line.number] = {"line": line.number, "text": line.text}  # until the stream has ended
+                start = time.perf_counter()
                 stream = self.synthesizer.stream(line.text, self.seed, options=self.options, timestamps=wanted)
                 yield line.text, stream
+                report = stream_report(line.text, outputs.path, stream, self.seed, time.perf_counter() - start)
+                self.reports[line.number] = {"line": line.number, "id": line.name, **report}
                 times.add(line.text, stream.position, stream.words, stream.characters)
 
         with warnings.catch_warnings():

@@ -126,7 +126,7 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "resume of one file": (["-i", "phrases.txt", "-o", "x.wav", "--resume"], ("--resume", "x.wav", "folder")),
     "raw without a stream": ([TEXT, "--raw"], ("--raw", "--stream")),
     "plot of a stream": ([TEXT, "--stream", "--plot", "x.png"], ("--plot", "--stream")),
-    "report of a stream": ([TEXT, "--stream", "--json"], ("--json", "--stream")),
+    "report beside samples": ([TEXT, "--stream", "--json", "-o", "-"], ("--json", "-o -")),
     "raw samples named wav": ([TEXT, "--stream", "--raw", "-o", "x.wav"], ("--raw", "x.wav", ".pcm")),
     "unknown audio suffix": ([TEXT, "-o", "x.mp5"], ("x.mp5", "unknown audio format", ".wav")),
     "suffix against format": ([TEXT, "-o", "x.wav", "--audio-format", "flac"], ("x.wav", "--audio-format", "flac")),

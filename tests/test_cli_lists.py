@@ -124,8 +124,14 @@ def test_joined_file(folder: Path, voice: Synthesizer, stream: bool) -> None:
     texts = ["Hello there.", "I missed you,", "Hello."]
     (folder / "list.txt").write_text("\n".join(texts))
     arguments = ["--timestamps", "all.json", *(["--stream"] if stream else [])]
-    assert infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", *arguments).returncode == 0
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", "--json", *arguments)
+    assert done.returncode == 0
     rate, joined = wavfile.read(folder / "all.wav")
+    assert done.stderr.decode().splitlines()[-1].startswith(f"all.wav: {len(joined) / rate:.2f} s of audio in ")
+    reports = json.loads(done.stdout)["utterances"]
+    assert [report["text"] for report in reports] == texts
+    pauses = sum(int(pause_after(text) * rate) for text in texts[:-1]) / rate
+    assert sum(report["audio_seconds"] for report in reports) + pauses == pytest.approx(len(joined) / rate)
     timed = iter(json.loads((folder / "all.json").read_text())["words"])
     position = 0
     fade = int(0.005 * rate)
@@ -187,6 +193,10 @@ def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     assert done.stderr.decode().splitlines()[-1] == "1 made before, 3 spoken now"
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
     assert [name for name in sorted(after) if after[name] == before[name]] == ["0003.wav"]
+    plots = ["--resume", "--plot", "plots"]
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", *plots)  # a file without its plot is incomplete
+    assert b"made before" not in done.stderr
+    assert len(list((folder / "plots").glob("*.png"))) == 4
     assert infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume").stderr.endswith(
         b"4 made before, 0 spoken now\n"
     )

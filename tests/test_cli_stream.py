@@ -37,7 +37,10 @@ def test_raw_samples_on_standard_output(tiny_bundle: Path, expected: np.ndarray)
         check=True,
     )
     np.testing.assert_array_equal(np.frombuffer(done.stdout, "<i2"), expected)
-    assert done.stderr == b"CPU (onnxruntime)\n"
+    first, last = done.stderr.decode().splitlines()
+    assert first == "CPU (onnxruntime)"
+    rate = load_manifest(tiny_bundle).audio.sampling_rate
+    assert last.startswith(f"standard output: {len(expected) / rate:.2f} s of audio in ")
 
 
 def test_wav_on_standard_output_has_an_unknown_length(tiny_bundle: Path, expected: np.ndarray) -> None:
