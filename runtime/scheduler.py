@@ -153,8 +153,10 @@ class Scheduler:
 
     def _run(self) -> None:
         """The scheduler's thread: decode, hand windows to the lanes, deliver what they have made."""
-        while self._receive():
+        while (deliveries := self._receive()) is not None:
             try:
+                for deliver in deliveries:
+                    deliver()
                 self._drop_ended()
                 chosen = self._choose()
                 self._decode(chosen)
@@ -163,8 +165,9 @@ class Scheduler:
             except Exception as error:  # a request fails by itself: this is a fault of the scheduler, or a failed batch
                 self._fail_all(error)
 
-    def _receive(self) -> bool:
-        """Take new requests and results, waiting while there is nothing to do; false once closed and done."""
+    def _receive(self) -> list[Callable[[], None]] | None:
+        """Take new requests and what the lanes deliver, waiting while there is nothing to do; None once closed and
+        done."""
         with self._condition:
             if self._idle and not self._woken and (self._speeches or not self._closing):
                 self._condition.wait_for(lambda: self._woken, POLL_SECONDS if self._speeches else None)
@@ -174,9 +177,7 @@ class Scheduler:
             deliveries = list(self._deliveries)
             self._deliveries.clear()
             is_done = self._closing and not self._speeches
-        for deliver in deliveries:
-            deliver()
-        return not is_done
+        return None if is_done else deliveries
 
     def _drop_ended(self) -> None:
         """Check who has been cancelled or is too late, and forget requests that have ended."""

@@ -135,6 +135,19 @@ def test_machines_whose_rows_share_less(
     assert max(map(len, together)) == 1
 
 
+def test_backend_whose_rows_take_turns(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: each row has a batch of its own, and the vocoder runs in the scheduler's thread."""
+    own = Synthesizer.load(tiny_bundle, threads=1)
+    monkeypatch.setattr(own.backend, "runs_asynchronously", True, raising=False)
+    with Scheduler(own) as scheduler:
+        abandoned = scheduler.submit(SHORT, 0, ENDLESS)
+        handles = [scheduler.submit(text, 3, stream=stream) for text in TEXTS for stream in (None, StreamOptions())]
+        abandoned.cancel()
+        for i, handle in enumerate(handles):
+            request = Request(TEXTS[i // 2], 3, i % 2 == 1, SpeechOptions(), 0.0, None)
+            np.testing.assert_array_equal(handle.result(SECONDS).samples, expected(voice, request))
+
+
 def test_stream_has_the_segments_and_the_result_of_the_library(scheduler: Scheduler, voice: Synthesizer) -> None:
     handle = scheduler.submit(LONG, 4, stream=StreamOptions(chunk_frames=5))
     segments, alone = list(handle.segments()), list(voice.stream(LONG, 4, chunk_frames=5))
