@@ -160,8 +160,9 @@ class Scheduler:
                 self._drop_ended()
                 chosen = self._choose()
                 self._decode(chosen)
-                worked = self._dispatch()
-                self._idle = not (chosen or worked or self._lanes.run_next())
+                dispatched = self._dispatch()
+                ran = self._lanes.run_next()
+                self._idle = not (chosen or dispatched or ran)
             except Exception as error:  # a request fails by itself: this is a fault of the scheduler, or a failed batch
                 self._fail_all(error)
 

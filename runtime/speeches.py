@@ -212,10 +212,11 @@ class StreamSpeech(Speech):
         if self._current == len(self._spoken):
             return
         piece = self._spoken[self._current]
-        if piece.row is None or self._windows is None:
+        windows = self._windows_of_current()
+        if piece.row is None or windows is None:
             is_hungry = True
         else:
-            is_hungry = piece.running and piece.row.decoded.frame < self._windows.frames_wanted + self._frames.later
+            is_hungry = piece.running and piece.row.decoded.frame < windows.frames_wanted + self._frames.later
         if is_hungry:
             yield piece
 
