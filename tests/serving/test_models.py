@@ -1,15 +1,15 @@
-"""The models of the Python backend, without a server: streams that take turns, batches in which one request fails."""
+"""The models of the Python backend, without a server: requests that share a decoder, and each one's own answer."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,124 +19,115 @@ import pytest
 
 import tacoglow
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import Audio
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
 from tacoglow.runtime.options import SpeechOptions
-from tacoglow.runtime.serving import python_backend, streaming
-from tacoglow.runtime.serving.contract import RequestLimits, SpeechRequest, read_request
+from tacoglow.runtime.serving import answers, python_backend, streaming, whole
+from tacoglow.runtime.serving.answers import TextModel
+from tacoglow.runtime.serving.contract import RequestLimits, Response, SpeechRequest, read_request
 from tacoglow.runtime.serving.python_backend import ServedVoice
-from tacoglow.runtime.serving.streaming import RoundRobin, StreamingModel
-from tacoglow.runtime.serving.whole import synthesize_batch
+from tacoglow.runtime.serving.streaming import StreamingModel
+from tacoglow.runtime.serving.whole import WholeModel
 
-NOTHING = "no response"
-NEVER: Callable[[], bool] = lambda: False  # noqa: E731
-
-
-def items(name: str, count: int, log: list[str], at_first: Callable[[], None] = lambda: None) -> Iterator[None]:
-    for i in range(count):
-        if i == 0:
-            at_first()
-        log.append(f"{name}{i}")
-        yield
+ENDLESS = SpeechOptions(retries=100, gate_threshold=0.9999999999, max_frames=40)  # its gate never fires
+LONG = "One sentence after the other. " * 20
+SECONDS = 60.0
 
 
-def test_streams_take_turns() -> None:
-    round_robin, log = RoundRobin(2), []  # type: RoundRobin, list[str]
-    round_robin.admit(items("a", 3, log))
-    round_robin.admit(items("b", 2, log))
-    round_robin.close()
-    round_robin.run()
-    assert log == ["a0", "b0", "a1", "b1", "a2"]
+class Request:
+    """A Triton request whose client disconnects after `limit` responses."""
 
+    def __init__(self, request: SpeechRequest, limit: int = 10_000) -> None:
+        self.request, self.limit = request, limit
+        self.sent: list[Any] = []
+        self.last: Any = None
+        self.ended = threading.Event()
 
-def test_new_stream_gets_the_next_turn() -> None:
-    round_robin, log = RoundRobin(2), []  # type: RoundRobin, list[str]
-    round_robin.admit(
-        items("a", 5, log, at_first=lambda: round_robin.admit(items("b", 2, log, at_first=round_robin.close)))
-    )
-    round_robin.run()
-    assert log == ["a0", "b0", "a1", "b1", "a2", "a3", "a4"]
-
-
-def test_streams_are_limited_to_the_slots() -> None:
-    round_robin, log = RoundRobin(1), []  # type: RoundRobin, list[str]
-    worker = threading.Thread(target=round_robin.run)
-    worker.start()
-    gate = threading.Event()
-
-    def wait() -> None:
-        assert gate.wait(30)
-
-    round_robin.admit(items("a", 1, log, at_first=wait))
-    late = threading.Thread(target=lambda: round_robin.admit(items("b", 1, log)))
-    late.start()
-    late.join(0.2)
-    assert late.is_alive()  # blocked, because the slot is taken
-    gate.set()
-    late.join(30)
-    round_robin.wait_for_slot()
-    round_robin.close()
-    worker.join(30)
-    assert log == ["a0", "b0"]
-
-
-def test_failing_stream_does_not_end_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    def failing() -> Iterator[None]:
-        yield
-        raise RuntimeError("broken")
-
-    round_robin, log = RoundRobin(2), []  # type: RoundRobin, list[str]
-    round_robin.admit(failing())
-    round_robin.admit(items("a", 3, log))
-    round_robin.close()
-    round_robin.run()
-    assert log == ["a0", "a1", "a2"]
-    assert "broken" in capsys.readouterr().err
-    round_robin.wait_for_slot()  # would block if no slot had been released
-
-
-class Sender:
-    """A response sender whose client disconnects after `limit` segments."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self.sent = limit, 0
-        self.finished: Any = None
+    def get_response_sender(self) -> Request:
+        return self
 
     def is_cancelled(self) -> bool:
-        return self.sent >= self.limit
+        return len(self.sent) >= self.limit
 
     def send(self, response: Any) -> None:
-        self.sent += 1
+        self.sent.append(response)
+
+    def finish(self, response: Any = None) -> None:
+        assert not self.ended.is_set()
+        self.last = response
+        self.ended.set()
+
+    def wait(self) -> Any:
+        """The last response."""
+        assert self.ended.wait(SECONDS)
+        return self.last
 
 
-@pytest.fixture
-def streams(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> StreamingModel:
-    """The streaming model, with fakes for Triton's responses."""
-    monkeypatch.setattr(streaming, "speech_response", lambda tensors: tensors)
-    monkeypatch.setattr(streaming, "error_response", lambda error: error)
-    monkeypatch.setattr(streaming, "finish", lambda sender, response=NOTHING: setattr(sender, "finished", response))
-    model = StreamingModel()
-    model._served = ServedVoice(voice, RequestLimits(10_000), 1)
-    return model
+@pytest.fixture(params=[WholeModel, StreamingModel])
+def model(request: pytest.FixtureRequest, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextModel]:
+    """A text model, with fakes for Triton's requests and responses."""
+    for module in (answers, streaming, whole):
+        monkeypatch.setattr(module, "error_response", lambda error: error)
+        monkeypatch.setattr(module, "finish", lambda sender, response=None: sender.finish(response))
+    for module in (streaming, whole):
+        monkeypatch.setattr(module, "speech_response", lambda tensors: tensors)
+    monkeypatch.setattr(answers, "read_tensors", lambda asked: asked.request.tensors())
+    model: TextModel = request.param()
+    model.start(ServedVoice(Synthesizer.load(tiny_bundle, threads=1), RequestLimits(10_000, 100), 2))
+    yield model
+    model.finalize()
 
 
-def test_cancelled_stream_ends_within_a_segment(streams: StreamingModel) -> None:
-    sender = Sender(limit=3)
-    text = "One sentence after the other. " * 20
-    list(streams._stream(sender, SpeechRequest(text).tensors()))
-    assert sender.sent <= 4
-    assert sender.finished == NOTHING  # without a response, but Triton must be told that the stream ended
+streams_only = pytest.mark.parametrize("model", [StreamingModel], indirect=True)
+whole_only = pytest.mark.parametrize("model", [WholeModel], indirect=True)
 
 
-def test_last_response_has_the_stop_reason(streams: StreamingModel, voice: Synthesizer) -> None:
-    sender = Sender(limit=10_000)
-    request = SpeechRequest("I missed you.", 5, SpeechOptions(max_frames=3))
-    assert list(streams._stream(sender, request.tensors()))
-    assert sender.finished is not None
-    assert sender.finished["stop_reason"].item() == b"frame_limit"
-    assert sender.finished["audio"].size == 0
+def samples(asked: Request) -> np.ndarray[Any, Any]:
+    """The samples that a request without an encoding has got."""
+    last = asked.wait()
+    return np.concatenate([Response.read(part).samples for part in [*asked.sent, last]])
 
 
+def expected(voice: Synthesizer, model: TextModel, asked: SpeechRequest) -> np.ndarray[Any, Any]:
+    if isinstance(model, StreamingModel):
+        return np.concatenate(list(voice.stream(asked.text, asked.seed, options=asked.options)))
+    return voice.say(asked.text, asked.seed, asked.options).samples
+
+
+def test_requests_equal_the_library(model: TextModel, voice: Synthesizer) -> None:
+    texts = ["Hello world.", LONG, "Two.", "A third one, which has more words."]
+    asked = [Request(SpeechRequest(text, seed)) for seed, text in enumerate(texts)]
+    model.execute(asked[:2])
+    model.execute(asked[2:])
+    for request in asked:
+        np.testing.assert_array_equal(samples(request), expected(voice, model, request.request))
+
+
+@whole_only
+def test_answer_goes_out_when_its_own_speech_is_done(model: TextModel) -> None:
+    endless, short = Request(SpeechRequest("Hi.", 0, ENDLESS), limit=1), Request(SpeechRequest("Hello world.", 1))
+    model.execute([endless, short])
+    assert short.wait()["stop_reason"].item()
+    assert not endless.ended.is_set()
+    endless.limit = 0
+    assert isinstance(endless.wait(), Cancelled)  # Triton requires a response of a model that is not decoupled
+
+
+@streams_only
+def test_cancelled_stream_ends(model: TextModel) -> None:
+    asked = Request(SpeechRequest(LONG * 10), limit=3)
+    model.execute([asked])
+    assert asked.wait() is None  # without a response, but Triton must be told that the stream ended
+
+
+@streams_only
+def test_last_response_has_the_stop_reason(model: TextModel) -> None:
+    asked = Request(SpeechRequest("I missed you.", 5, SpeechOptions(max_frames=3)))
+    model.execute([asked])
+    assert asked.wait()["stop_reason"].item() == b"frame_limit"
+    assert asked.wait()["audio"].size == 0
+
+
+@streams_only
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
@@ -145,35 +136,36 @@ def test_last_response_has_the_stop_reason(streams: StreamingModel, voice: Synth
         (SpeechRequest(""), "empty"),
     ],
 )
-def test_rejected_stream(streams: StreamingModel, request_: SpeechRequest, message: str) -> None:
-    sender = Sender(limit=10_000)
-    assert list(streams._stream(sender, request_.tensors())) == []
-    assert isinstance(sender.finished, ValueError)
-    assert message in str(sender.finished)
+def test_rejected_stream(model: TextModel, request_: SpeechRequest, message: str) -> None:
+    asked = [Request(request_) for _ in range(5)]  # more than there are slots
+    model.execute(asked)
+    for one in asked:
+        assert isinstance(one.wait(), ValueError)
+        assert message in str(one.last)
 
 
-def test_failure_in_a_batch_does_not_affect_the_others(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    say_batch = voice.say_batch
-
-    def fragile(texts: list[str], seeds: list[int], options: SpeechOptions) -> list[Audio]:
-        if "bad" in texts:
-            raise RequestError("the audio contains NaN")
-        return say_batch(texts, seeds, options)
-
-    monkeypatch.setattr(voice, "say_batch", fragile)
-    requests = [SpeechRequest("One.", 1), SpeechRequest("bad"), SpeechRequest("Two.", 2)]
-    first, second, third = synthesize_batch(voice, requests, [NEVER] * 3)
-    assert isinstance(second, RequestError)
-    for result, request in ((first, requests[0]), (third, requests[2])):
-        assert isinstance(result, Audio)
-        np.testing.assert_array_equal(result.samples, voice.say(request.text, request.seed).samples)
+@whole_only
+def test_request_is_abandoned_at_its_deadline(model: TextModel) -> None:
+    model._served = replace(model._served, limits=RequestLimits(10_000, 100, max_seconds=0.2))
+    asked = Request(SpeechRequest("Hi.", 0, ENDLESS))
+    model.execute([asked])
+    assert isinstance(asked.wait(), DeadlineExceeded)
 
 
-def test_batch_is_abandoned_once_all_requests_are_cancelled(voice: Synthesizer) -> None:
-    requests = [SpeechRequest("One.", 1), SpeechRequest("Two.", 2)]
-    assert all(isinstance(result, Cancelled) for result in synthesize_batch(voice, requests, [lambda: True] * 2))
-    some = synthesize_batch(voice, requests, [lambda: True, NEVER])
-    assert all(isinstance(result, Audio) for result in some)
+@streams_only
+def test_execute_blocks_while_all_slots_are_taken(model: TextModel) -> None:
+    gate = threading.Event()
+    asked = [Request(SpeechRequest(LONG, seed)) for seed in range(4)]
+    for one in asked:
+        one.is_cancelled = lambda: not gate.wait(SECONDS)  # type: ignore[method-assign] # blocks the scheduler
+    late = threading.Thread(target=model.execute, args=(asked,))
+    late.start()
+    late.join(0.2)
+    assert late.is_alive()
+    gate.set()
+    late.join(SECONDS)
+    for one in asked:
+        one.wait()
 
 
 def test_error_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,33 +200,6 @@ def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path)
     served = ServedVoice.load(arguments)
     assert served.limits == RequestLimits(max_characters=7, max_seconds=9.0)
     assert (served.streams, served.voice.backend.threads) == (2, 1)  # type: ignore[attr-defined]
-
-
-ENDLESS = SpeechOptions(retries=100, gate_threshold=0.9999999999, max_frames=40)  # its gate never fires
-
-
-def test_request_is_abandoned_at_its_deadline(voice: Synthesizer) -> None:
-    requests = [SpeechRequest("Hi.", seed, ENDLESS) for seed in range(2)]
-    start = time.monotonic()
-    results = synthesize_batch(voice, requests, [NEVER, NEVER], start + 0.2)
-    assert time.monotonic() - start < 5.0
-    assert [type(result) for result in results] == [DeadlineExceeded, DeadlineExceeded]
-    assert "took too long" in str(results[0])
-    assert isinstance(synthesize_batch(voice, [SpeechRequest("Hi.")], [NEVER], start + 600)[0], Audio)
-
-
-def test_stream_is_abandoned_at_its_deadline(streams: StreamingModel, voice: Synthesizer) -> None:
-    streams._served = ServedVoice(voice, RequestLimits(10_000, max_seconds=0.0), 1)
-    sender = Sender(limit=10_000)
-    assert list(streams._stream(sender, SpeechRequest("One sentence. " * 20).tensors())) == []
-    assert isinstance(sender.finished, DeadlineExceeded)
-
-
-def test_abandoned_request_stops_its_retries(voice: Synthesizer) -> None:
-    calls = itertools.count()
-    results = synthesize_batch(voice, [SpeechRequest("Hi.", 0, ENDLESS)], [lambda: next(calls) >= 100])
-    assert isinstance(results[0], Cancelled)
-    assert next(calls) == 101
 
 
 def test_frame_limit_of_the_server_applies(voice: Synthesizer) -> None:
