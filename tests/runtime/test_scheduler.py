@@ -20,6 +20,7 @@ from tacoglow.runtime.decoding_rows import SharedRows
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, Overloaded, RequestError, SchedulerClosed
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.scheduler import Scheduler, SchedulerLimits
+from tacoglow.runtime.scheduler_metrics import SchedulerMetrics
 from tacoglow.text import TextError
 
 SHORT, LONG = "No.", "A longer sentence than these, one that is cut. It has two more parts; this is the last of them."
@@ -95,14 +96,23 @@ def test_requests_speak_what_they_speak_alone(
 def test_rows_share_decoder_steps(scheduler: Scheduler, voice: Synthesizer) -> None:
     """Check that the test above is not vacuous: on this machine rows of every length decode together."""
     assert scheduler.sharing == "all"
-    before = scheduler.metrics()
+    before = when_counted(scheduler)
     options = SpeechOptions(gate_threshold=NEVER)
     handles = [scheduler.submit(text, seed, options) for seed, text in enumerate(TEXTS * 3)]
     for seed, handle in enumerate(handles):
         assert_same(handle.result(SECONDS), voice.say((TEXTS * 3)[seed], seed, options))
-    after = scheduler.metrics()
+    after = when_counted(scheduler)
     assert (after.decoded_rows - before.decoded_rows) > 1.5 * (after.decoder_steps - before.decoder_steps)
     assert after.finished - before.finished == len(handles)
+
+
+def when_counted(scheduler: Scheduler) -> SchedulerMetrics:
+    """The metrics once all requests have ended: they are counted soon after their result is handed over."""
+    deadline = time.monotonic() + SECONDS
+    while (metrics := scheduler.metrics()).active or metrics.queued:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return metrics
 
 
 def assert_same(a: Audio, b: Audio) -> None:
@@ -208,7 +218,7 @@ def test_cancellation_and_deadline(scheduler: Scheduler, voice: Synthesizer) -> 
         with pytest.raises(Cancelled):
             list(handle.segments())
     assert_same(scheduler.submit("Hello world.", 2).result(SECONDS), voice.say("Hello world.", 2))
-    assert scheduler.metrics().active == scheduler.metrics().queued == 0
+    when_counted(scheduler)
 
 
 def test_queue_is_bounded_and_closing_finishes_what_has_begun(tiny_bundle: Path, voice: Synthesizer) -> None:
