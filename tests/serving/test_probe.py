@@ -49,7 +49,8 @@ def test_slow_server_is_not_ready_but_alive() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         accepted: list[socket.socket] = []  # kept open, and never answered
-        threading.Thread(target=lambda: [accepted.append(listener.accept()[0]) for _ in range(3)], daemon=True).start()
+        accept = lambda: accepted.extend(listener.accept()[0] for _ in range(3))  # noqa: E731
+        threading.Thread(target=accept, daemon=True).start()
         with pytest.raises(ServerError, match="no complete answer"):
             probe(url, "tacoglow", "a", 0.2)
         probe(url, "tacoglow", "a", 0.2, may_be_slow=True)
