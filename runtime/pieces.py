@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..text import DroppedSymbolWarning, FrontEnd, split_at_pauses, split_text
+from .errors import RequestError
 
 SENTENCE_MARKS = ".!?…"
 # Seconds of silence after a piece that ends with one of these marks; searched in this order.
 PAUSES = ((SENTENCE_MARKS, 0.35), (";:—–", 0.25), (",", 0.15))
+LONGEST_PAUSE = max(seconds for _, seconds in PAUSES)
+SILENCE_MAX = 120.0  # seconds that one request may ask a server for: silence costs memory but no computation
 PAUSE_WITHIN_CLAUSE = 0.05  # seconds, after a piece that ends with none of these marks
 CLOSING = "\"'”’)]}»"  # characters that may follow a mark at the end of a piece
 FADE_SECONDS = 0.005  # length of a fade next to a pause, which prevents a click
@@ -64,6 +67,14 @@ def pause_after(piece: str, sentence_silence: float | None = None) -> float:
     if sentence_silence is not None and end in SENTENCE_MARKS:
         return sentence_silence
     return next((seconds for marks, seconds in PAUSES if end in marks), PAUSE_WITHIN_CLAUSE)
+
+
+def check_silence(pieces: Sequence[Piece]) -> None:
+    """Raises RequestError if a request asks a server for too much silence; pauses as punctuation makes do not count."""
+    pauses = (pause for piece in pieces for pause in (piece.pause_before, piece.pause))
+    asked = sum(pause for pause in pauses if pause > LONGEST_PAUSE)
+    if asked > SILENCE_MAX:
+        raise RequestError(f"text: {asked:g} seconds of pauses, this server accepts up to {SILENCE_MAX:g}")
 
 
 def silence(seconds: float, sampling_rate: int) -> NDArray[np.float32]:

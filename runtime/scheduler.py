@@ -27,6 +27,7 @@ from .handle import SpeechHandle
 from .lanes import Lanes
 from .noise import Noise
 from .options import SpeechOptions, StreamOptions
+from .pieces import check_silence
 from .scheduler_metrics import MetricsCounter, SchedulerMetrics
 from .speeches import Speech, SpokenPiece, StreamSpeech, WholeSpeech
 from .synthesizer import Synthesizer
@@ -97,6 +98,7 @@ class Scheduler:
         with self._frontend_lock, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             pieces = self.voice.split(text, options)
+        check_silence(pieces)
         warning = "; ".join(str(message.message) for message in caught)
         handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, warning, self._wake)
         resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))

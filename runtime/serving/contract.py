@@ -20,6 +20,7 @@ from ..errors import RequestError
 from ..manifest import COUNT_MAX, Manifest
 from ..noise import Noise
 from ..options import SpeechOptions
+from ..pieces import check_silence
 from ..synthesizer import Synthesizer
 from ..vocoder import Samples
 from ..wav_writer import encode, wav_header
@@ -40,7 +41,6 @@ INPUTS = {
     "encoding": "STRING",
 }
 REQUIRED = {"text"}
-SILENCE_MAX = 120.0  # seconds of pauses in one request, which cost memory but no computation
 OUTPUTS = {
     "audio": "FP32",  # samples, nominally in [-1, 1]; empty if the request sets an encoding
     "encoded": "STRING",  # the audio in the requested encoding, as base64; empty without one
@@ -166,9 +166,7 @@ def read_request(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pieces = voice.split(text, request.options)
-    silence = sum(piece.pause_before + piece.pause for piece in pieces)
-    if silence > SILENCE_MAX:
-        raise RequestError(f"text: {silence:g} seconds of pauses, this server accepts up to {SILENCE_MAX:g}")
+    check_silence(pieces)
     return request, "; ".join(str(warning.message) for warning in caught)
 
 

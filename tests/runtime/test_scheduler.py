@@ -188,6 +188,9 @@ def test_waker_and_poll(scheduler: Scheduler, voice: Synthesizer) -> None:
 
 
 def test_requests_that_are_rejected_at_once(scheduler: Scheduler) -> None:
+    with pytest.raises(RequestError, match="text: 130 seconds of pauses, this server accepts up to 120"):
+        scheduler.submit("Hi. " + "[pause 10s]" * 13)
+    scheduler.submit("Hi. " * 400).cancel()  # 140 seconds of pauses as punctuation makes them are speech
     with pytest.raises(TextError):
         scheduler.submit("")
     with pytest.raises(RequestError, match="seed"):
