@@ -29,12 +29,19 @@ std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t c
   return std::make_shared<const Voice>(manifest, std::move(backend), "fake");
 }
 
-Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids) {
+tacoglow_request default_request(const std::vector<std::int32_t>& ids) {
   tacoglow_request given{};
   given.ids = ids.data();
   given.n_ids = ids.size();
+  given.sigma = given.sentence_silence = -1.0;
+  given.context_frames = TACOGLOW_BUNDLE_CONTEXT;
+  given.rate = given.volume = 1.0;
+  return given;
+}
+
+Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids) {
+  tacoglow_request given = default_request(ids);
   given.seed = seed;
-  given.sigma = -1.0;
   given.max_frames = seed % 2 == 0 ? 0 : 9;
   given.first_chunk_frames = 3;
   given.chunk_frames = 5;

@@ -17,6 +17,9 @@ void require(bool holds, const std::string& what);
 std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
                                         std::int64_t launches_in_flight);
 
+// Returns a request with the defaults of tacoglow_request_init; ids must outlive it.
+tacoglow_request default_request(const std::vector<std::int32_t>& ids);
+
 // Returns a request; odd seeds have a limit of 9 frames.
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);
 

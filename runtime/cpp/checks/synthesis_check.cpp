@@ -66,10 +66,7 @@ void check_synthesis(const Manifest& manifest) {
   Session session(
       std::make_shared<const Voice>(manifest, std::make_unique<RecordingBackend>(manifest, recorded), backend_name));
   const std::vector<std::int32_t> ids = {1};
-  tacoglow_request given{};
-  given.ids = ids.data();
-  given.n_ids = ids.size();
-  given.context_frames = TACOGLOW_BUNDLE_CONTEXT;
+  tacoglow_request given = default_request(ids);
   given.gate_threshold = 0.99;  // not reached by the fake backend, so the utterance has max_frames frames
   const Request request = resolve_request(session.voice(), given);
   const std::int64_t total = manifest.max_frames;
