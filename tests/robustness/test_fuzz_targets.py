@@ -14,7 +14,7 @@ from tacoglow.tests.robustness import fuzz
 from tacoglow.tests.robustness.conftest import Tried
 
 SEEDS = Path(__file__).parent / "hostile_pickles"
-QUICK, LONG = 200, 20_000  # cases of each target
+QUICK, LONG = 100, 20_000  # cases of each target
 
 
 @pytest.mark.parametrize("cases", [QUICK, pytest.param(LONG, marks=pytest.mark.slow)])
