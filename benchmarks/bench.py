@@ -17,6 +17,7 @@ from .roofline import add_achieved, measure_ceilings
 from .workload import PRESETS, Preset, Workload, check_limits
 
 if TYPE_CHECKING:
+    from .recordings import Recording
     from .voices import Models
 
 Report = dict[str, Any]
@@ -32,6 +33,8 @@ class BenchRequest:
     device: int = 0  # index of the GPU
     cpu_peers: bool = False  # time PyTorch on the CPU although there is a GPU
     torch_compile: bool = False  # time torch.compile on the CPU too
+    recognizer: str | None = None  # pocketsphinx or whisper:FOLDER; None: pocketsphinx if it is installed
+    recordings: Sequence[Recording] = ()  # quality is measured on their texts, and they are recognized too
 
 
 def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, progress: Progress) -> Report:
@@ -75,7 +78,7 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         for row in report["speed"]:
             row["memory_bytes"] = memory[row["pipeline"], row["precision"]]
     if "quality" in request.measures:
-        report["quality"] = _measure_quality(models, ours, progress)
+        report |= _measure_quality(models, ours, request, progress)
     if "streaming" in request.measures:
         progress("streaming")
         report["streaming"] = streaming.measure(ours[0].synthesizer, request.preset.runs)
@@ -106,9 +109,19 @@ def _measure_speed(
     return {"speed": rows, "ceilings": ceilings}
 
 
-def _measure_quality(models: Models | None, ours: Sequence[BundlePipeline], progress: Progress) -> list[Report]:
+def _measure_quality(
+    models: Models | None, ours: Sequence[BundlePipeline], request: BenchRequest, progress: Progress
+) -> Report:
     if models is None:
         raise RequestError("--measure quality needs the PyTorch modules: add --demo, or the checkpoints' options")
-    from .quality import SENTENCES, measure
+    from .quality import SENTENCES, measure, measure_recordings
+    from .recognizer import open_recognizer
 
-    return measure(models, ours, SENTENCES, progress)
+    recognizer, recordings = open_recognizer(request.recognizer), request.recordings
+    report: Report = {"recognizer": recognizer and recognizer.name}
+    if recordings:
+        if recognizer is None:
+            raise RequestError("--recordings needs a recognizer; install one with: pip install pocketsphinx")
+        report["recordings"] = measure_recordings(recordings, recognizer, progress)
+    texts = [recording.text for recording in recordings] or SENTENCES
+    return report | {"quality": measure(models, ours, texts, recognizer, progress)}

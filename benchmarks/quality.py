@@ -6,7 +6,6 @@ sentence; PyTorch in float64 is measured too, to show the effect of rounding alo
 
 from __future__ import annotations
 
-import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
 from .pipelines import REFERENCE, BundlePipeline
 from .recognizer import Recognizer, word_errors, words
+from .recordings import Recording
 from .voices import Models
 
 SENTENCES = (
@@ -50,11 +50,15 @@ class Rendering:
 
 
 def measure(
-    models: Models, pipelines: Sequence[BundlePipeline], sentences: Sequence[str], progress: Callable[[str], None]
+    models: Models,
+    pipelines: Sequence[BundlePipeline],
+    sentences: Sequence[str],
+    recognizer: Recognizer | None,
+    progress: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Return a row for PyTorch in float32, PyTorch in float64 and each pipeline, with one entry per sentence and seed.
 
-    Word errors are None if pocketsphinx is not installed.
+    Word errors are None without a recognizer.
     """
     reference, manifest = PyTorchVoice(models, pipelines[0], torch.float32), pipelines[0].synthesizer.manifest
     voices: dict[tuple[str, str], Callable[[str, Noise, Array], Rendering]] = {
@@ -63,7 +67,6 @@ def measure(
         **{(pipeline.name, pipeline.precision): BundleVoice(pipeline) for pipeline in pipelines},
     }
     entries: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in voices}
-    recognizer = Recognizer() if importlib.util.find_spec("pocketsphinx") else None
     for text in sentences:
         progress(f"quality: {text}")
         for seed in SEEDS:
@@ -77,6 +80,18 @@ def measure(
         {"pipeline": name, "precision": precision, "summary": _summary(rows), "sentences": rows}
         for (name, precision), rows in entries.items()
     ]
+
+
+def measure_recordings(
+    recordings: Sequence[Recording], recognizer: Recognizer, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the word errors of recordings. Raises RequestError for a file that cannot be read."""
+    rows = []
+    for recording in recordings:
+        progress(f"recording: {recording.path}")
+        expected, heard = words(recording.text), recognizer.words_of(*recording.samples())
+        rows.append({"text": recording.text, "words": len(expected), "word_errors": word_errors(expected, heard)})
+    return {"word_error_rate": _word_error_rate(rows), "sentences": rows}
 
 
 class PyTorchVoice:
@@ -156,13 +171,17 @@ def log_spectral_distance(samples: Array, expected: Array) -> float:
 
 
 def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    heard = [row["word_errors"] for row in rows if row["word_errors"] is not None]
     return {
         "stop_frames_equal": sum(row["frames_more"] == 0 for row in rows) / len(rows),
         "mel_error_first_quarter": float(np.median([row["mel_error_first_quarter"] for row in rows])),
         "mel_error": float(np.median([row["mel_error"] for row in rows])),
         "audio_error": max(row["audio_error"] for row in rows),
         "log_spectral_distance_db": float(np.median([row["log_spectral_distance_db"] for row in rows])),
-        "word_error_rate": sum(heard) / sum(row["words"] for row in rows) if heard else None,
+        "word_error_rate": _word_error_rate(rows),
         "rtf": sum(row["audio_seconds"] for row in rows) / sum(row["seconds"] for row in rows),
     }
+
+
+def _word_error_rate(rows: list[dict[str, Any]]) -> float | None:
+    heard = [row["word_errors"] for row in rows if row["word_errors"] is not None]
+    return sum(heard) / sum(row["words"] for row in rows) if heard else None

@@ -98,11 +98,11 @@ def speed(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def quality(rows: Sequence[Report]) -> str:
-    """Format quality and speed of every pipeline and precision."""
+def quality(report: Report) -> str:
+    """Format quality and speed of every pipeline and precision, and the words of the speaker's recordings."""
     header = "pipeline|precision|same stop|mel, first quarter|mel, whole|vocoder's audio|log-spectral|words wrong|RTF"
     body = []
-    for row in rows:
+    for row in report["quality"]:
         figures = row["summary"]
         wrong = figures["word_error_rate"]
         body.append(
@@ -118,6 +118,8 @@ def quality(rows: Sequence[Report]) -> str:
                 f"{figures['rtf']:.2f}",
             ]
         )
+    if "recordings" in report:
+        body.append(["recordings", *"------", f"{report['recordings']['word_error_rate']:.0%}", "-"])
     return table(header.split("|"), body)
 
 

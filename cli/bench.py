@@ -24,6 +24,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..benchmarks.bench import BenchRequest
+    from ..benchmarks.recordings import Recording
     from ..benchmarks.voices import Models
     from ..benchmarks.workload import Preset
 
@@ -98,6 +99,20 @@ def bench(
     torch_compile: Annotated[
         bool, typer.Option("--torch-compile", help="Also time torch.compile on the CPU: minutes to compile.")
     ] = False,
+    recogniser: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Transcribes the speech of --measure quality: pocketsphinx, or whisper:FOLDER (faster-whisper).",
+            show_default="pocketsphinx if it is installed",
+        ),
+    ] = None,
+    recordings: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Folder with metadata.csv and wavs/ as in LJ Speech: --measure quality speaks its texts, and "
+            "transcribes the recordings too."
+        ),
+    ] = None,
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Write the figures to this JSON file.")
     ] = None,
@@ -125,7 +140,10 @@ def bench(
             check_writable(path, option, is_folder)
     from ..benchmarks.bench import BenchRequest
     from ..benchmarks.workload import PRESETS
+    from ..runtime.errors import RequestError
 
+    if (recogniser or recordings) and Measure.quality not in (measure or []):
+        raise RequestError("--recogniser and --recordings are for --measure quality: add it")
     changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
     chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
     request = BenchRequest(
@@ -136,6 +154,8 @@ def bench(
         device,
         cpu_peers,
         torch_compile,
+        recogniser,
+        _find_recordings(recordings),
     )
     models = _load_models(bundle, demo, dims, tacotron2, waveglow, hifigan, pretrained, config)
     report = _measure(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
@@ -189,6 +209,27 @@ def _load_models(
     )
 
 
+def _find_recordings(folder: Path | None) -> list[Recording]:
+    """Return the recordings that a folder's list names. Raises RequestError."""
+    if folder is None:
+        return []
+    from ..benchmarks.recordings import AUDIO, LIST, Recording
+    from ..runtime.errors import RequestError
+    from .lines import ListFormat, read_lines
+
+    if not (folder / LIST).is_file():
+        raise RequestError(f"--recordings {folder}: {LIST} not found; expected LJ Speech's layout: {LIST}, {AUDIO}/")
+    found = []
+    for line in read_lines(folder / LIST, ListFormat.ljspeech):
+        path = folder / AUDIO / f"{line.name}.wav"
+        if line.problem or not path.is_file():
+            raise RequestError(f"{folder / LIST}, line {line.number}: {line.problem or f'{path} not found'}")
+        found.append(Recording(line.text, path))
+    if not found:
+        raise RequestError(f"{folder / LIST}: has no lines")
+    return found
+
+
 def _measure(
     bundle: Path | None, models: Models | None, precisions: list[Any], request: BenchRequest
 ) -> dict[str, Any]:
@@ -225,7 +266,8 @@ def _print_report(report: dict[str, Any]) -> None:
     if "speed" in report:
         print(tables.speed(report))
     if "quality" in report:
-        print(f"\ncompared with PyTorch in float32:\n\n{tables.quality(report['quality'])}")
+        print(f"\ncompared with PyTorch in float32:\n\n{tables.quality(report)}")
+        print(f"\nwords were recognized by: {report['recognizer'] or 'none, pocketsphinx is not installed'}")
     if "streaming" in report:
         print(f"\none utterance of {report['streaming']['audio_seconds']:.1f} s:\n")
         print(tables.streaming(report["streaming"]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.benchmarks.recognizer import Recognizer, word_errors, words
+from tacoglow.benchmarks.recognizer import Pocketsphinx, word_errors, words
 from tacoglow.benchmarks.voices import Models, demo_models
 from tacoglow.export import export_onnx
 from tacoglow.models import load_hifigan
@@ -45,7 +45,7 @@ def test_universal_is_understood_as_well_as_the_demo_waveglow(
         "WaveGlow": export(demo, demo.vocoder, tmp_path / "waveglow"),
         "universal": export(demo, universal, tmp_path / "hifigan"),
     }
-    ear, errors = Recognizer(), dict.fromkeys(voices, 0)
+    ear, errors = Pocketsphinx(), dict.fromkeys(voices, 0)
     for seed, sentence in enumerate(sentences):
         for name, voice in voices.items():
             heard = ear.words_of(voice.say(sentence, seed).samples, voice.manifest.audio.sampling_rate)

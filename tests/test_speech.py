@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tacoglow import Synthesizer
-from tacoglow.benchmarks.recognizer import Recognizer, word_errors, words
+from tacoglow.benchmarks.recognizer import Pocketsphinx, word_errors, words
 from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.parity import ParityReference
@@ -46,12 +46,12 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
 
 
 @pytest.fixture(scope="module")
-def recognizer() -> Recognizer:
-    return Recognizer()
+def recognizer() -> Pocketsphinx:
+    return Pocketsphinx()
 
 
 def test_exported_pipeline_is_as_intelligible_as_pytorch(
-    voice: Synthesizer, sentences: list[str], recognizer: Recognizer
+    voice: Synthesizer, sentences: list[str], recognizer: Pocketsphinx
 ) -> None:
     rate, hop = voice.manifest.audio.sampling_rate, voice.manifest.audio.hop_length
     demo = demo_models()
@@ -73,7 +73,7 @@ def test_exported_pipeline_is_as_intelligible_as_pytorch(
 
 
 def test_vocoder_is_intelligible_on_mels_of_the_source_voice(
-    voice: Synthesizer, golden: Any, sentences: list[str], recognizer: Recognizer
+    voice: Synthesizer, golden: Any, sentences: list[str], recognizer: Pocketsphinx
 ) -> None:
     """The vocoder alone, on mels of Flite's slt (tests/golden/make_flite_mels.py), with a few noise seeds."""
     rate = voice.manifest.audio.sampling_rate

@@ -1,4 +1,4 @@
-"""Quality measurements: spectral distance, word errors, and the rows of a report."""
+"""Quality measurements: spectral distance, and the rows of a report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from tacoglow.benchmarks import quality
 from tacoglow.benchmarks.pipelines import BundlePipeline
 from tacoglow.benchmarks.quality import log_spectral_distance
-from tacoglow.benchmarks.recognizer import word_errors, words
 from tacoglow.benchmarks.voices import Models
 from tacoglow.tests.tolerances import FOLDED
 
@@ -22,16 +21,9 @@ def test_log_spectral_distance_of_a_gain() -> None:
     assert log_spectral_distance(2 * noise, noise) == pytest.approx(20 * np.log10(2.0), abs=0.01)
 
 
-@pytest.mark.parametrize(
-    ("heard", "errors"),
-    [("it was a day", 0), ("it was day", 1), ("it was a bright day", 1), ("that is a day", 2), ("", 4)],
-)
-def test_word_errors(heard: str, errors: int) -> None:
-    assert word_errors(words("It was a day."), heard.split()) == errors
-
-
 def test_rows(models: Models, tiny_bundle: Path) -> None:
-    rows = quality.measure(models, [BundlePipeline(tiny_bundle, "onnxruntime", threads=1)], ["No."], lambda line: None)
+    pipeline = BundlePipeline(tiny_bundle, "onnxruntime", threads=1)
+    rows = quality.measure(models, [pipeline], ["No."], None, lambda line: None)
     by_key = {(row["pipeline"], row["precision"]): row for row in rows}
     reference = by_key["PyTorch eager", "fp32"]["summary"]
     assert (reference["mel_error"], reference["audio_error"], reference["log_spectral_distance_db"]) == (0.0, 0.0, 0.0)
