@@ -37,6 +37,11 @@ class Utterance:
     rate: float = 1.0  # speaking rate: the vocoder has seen the mel stretched by 1 / rate
     start: int = 0  # sample of the whole audio at which this utterance begins
 
+    def times(self, front_end: FrontEnd, sampling_rate: int) -> SpokenTimes:
+        """When its words and characters are spoken, in seconds of the whole audio. sampling_rate: in Hz."""
+        start, seconds = self.start / sampling_rate, len(self.samples) / sampling_rate
+        return time_utterance(front_end, self.text, self.alignment, start, seconds)
+
 
 @dataclass(frozen=True)
 class Audio:
@@ -71,11 +76,7 @@ class Audio:
     def _times(self) -> list[SpokenTimes]:
         if self.front_end is None:
             return []  # of a mel, which has no text
-        rate = self.sampling_rate
-        return [
-            time_utterance(self.front_end, u.text, u.alignment, u.start / rate, len(u.samples) / rate)
-            for u in self.utterances
-        ]
+        return [utterance.times(self.front_end, self.sampling_rate) for utterance in self.utterances]
 
     def save(
         self, file: str | Path | BinaryIO, wav_format: WavFormat = "int16", audio_format: AudioFormat | None = None

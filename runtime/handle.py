@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .audio import Audio
+from .audio import Audio, Utterance
 from .errors import Cancelled
 from .vocoder import Samples
 
@@ -17,6 +17,7 @@ class Progress:
     """What is new since the last `poll`."""
 
     segments: list[Samples]
+    utterances: list[Utterance]  # whose last segment is among these or was among earlier ones
     done: bool  # no more will come
     error: Exception | None  # why the request failed, once done
 
@@ -30,6 +31,7 @@ class SpeechHandle:
         self._on_cancel = on_cancel
         self._condition = threading.Condition()
         self._segments: deque[Samples] = deque()  # not taken yet
+        self._utterances: list[Utterance] = []  # not taken yet
         self._audio: Audio | None = None
         self._error: Exception | None = None
         self._wakers: list[Callable[[], None]] = []
@@ -77,9 +79,10 @@ class SpeechHandle:
     def poll(self) -> Progress:
         """Take what is new, without waiting."""
         with self._condition:
-            segments, done, error = list(self._segments), self.done, self._error
+            progress = Progress(list(self._segments), self._utterances, self.done, self._error)
             self._segments.clear()
-        return Progress(segments, done, error)
+            self._utterances = []
+        return progress
 
     def add_waker(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `poll` has something new, at once if it already has. It must not block or raise;
@@ -90,23 +93,30 @@ class SpeechHandle:
         if is_new:
             callback()
 
-    def put(self, segments: Sequence[Samples]) -> None:
-        """Hand over segments; for the scheduler."""
-        self._change(segments, None, None)
+    def put(self, segments: Sequence[Samples], utterances: Sequence[Utterance] = ()) -> None:
+        """Hand over segments, and utterances that they complete; for the scheduler."""
+        self._change(segments, utterances, None, None)
 
-    def finish(self, segments: Sequence[Samples], audio: Audio) -> None:
-        """Hand over the last segments and the complete speech; for the scheduler."""
-        self._change(segments, audio, None)
+    def finish(self, segments: Sequence[Samples], utterances: Sequence[Utterance], audio: Audio) -> None:
+        """Hand over the last segments and utterances, and the complete speech; for the scheduler."""
+        self._change(segments, utterances, audio, None)
 
     def fail(self, error: Exception) -> None:
         """End the request with an error, unless it has ended."""
-        self._change((), None, error)
+        self._change((), (), None, error)
 
-    def _change(self, segments: Sequence[Samples], audio: Audio | None, error: Exception | None) -> None:
+    def _change(
+        self,
+        segments: Sequence[Samples],
+        utterances: Sequence[Utterance],
+        audio: Audio | None,
+        error: Exception | None,
+    ) -> None:
         with self._condition:
             if self.done:
                 return
             self._segments.extend(segments)
+            self._utterances.extend(utterances)
             self._audio, self._error = audio, error
             if error is not None:
                 self._segments.clear()

@@ -19,7 +19,7 @@ from .handle import SpeechHandle
 from .lanes import Job
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
-from .pieces import Piece, place_segment
+from .pieces import Piece, place_pieces, place_segment
 from .scheduler_metrics import MetricsCounter
 from .stream import UtteranceWindows, Window
 from .synthesizer import Synthesizer, add_time, utterance_of
@@ -118,14 +118,14 @@ class Speech(ABC):
         deadline = self.deadline() if deadline is None else deadline
         return Job(deadline, work, deliver, self.handle.fail, lambda: not self.handle.done)
 
-    def _put(self, segments: Sequence[Samples]) -> None:
-        """Hand segments to the listener, and with the last piece's utterance the whole."""
+    def _put(self, segments: Sequence[Samples], utterances: Sequence[Utterance]) -> None:
+        """Hand segments and the utterances that they complete to the listener, and with the last one the whole."""
         if self.first_audio is None and any(len(samples) for samples in segments):
             self.first_audio = time.monotonic()
         if len(self._utterances) == len(self._pieces):
-            self.handle.finish(segments, self._audio())
+            self.handle.finish(segments, utterances, self._audio())
         else:
-            self.handle.put(segments)
+            self.handle.put(segments, utterances)
 
     @abstractmethod
     def _audio(self) -> Audio: ...
@@ -165,7 +165,7 @@ class WholeSpeech(Speech):
         self._utterances[piece.index] = utterance
         if len(self._utterances) == len(self._pieces):
             audio = self._audio()
-            self._put([audio.samples])
+            self._put([audio.samples], audio.utterances)
 
     def _audio(self) -> Audio:
         return self._voice.join(self._pieces, [self._utterances[i] for i in range(len(self._pieces))])
@@ -266,14 +266,21 @@ class StreamSpeech(Speech):
         )
         self._segments += segments
         self._own_samples.append(samples)
+        completed: list[Utterance] = []
         if window.is_last:
-            assert piece.row is not None
-            own, item = np.concatenate(self._own_samples), piece.row.decoded.item(0)
-            self._utterances[piece.index] = utterance_of(
-                piece.piece.text, piece.piece.ids, item, windows.mel, own, self.options.rate, piece.timings
-            )
-            self._own_samples, piece.row = [], None
-        self._put(segments)
+            completed = [self._complete(piece, windows.mel)]
+        self._put(segments, completed)
+
+    def _complete(self, piece: SpokenPiece, mel: Samples) -> Utterance:
+        """The utterance of a piece whose last segment is there, in its place after those before it."""
+        assert piece.row is not None
+        own, item, options = np.concatenate(self._own_samples), piece.row.decoded.item(0), self.options
+        utterance = utterance_of(piece.piece.text, piece.piece.ids, item, mel, own, options.rate, piece.timings)
+        self._utterances[piece.index] = utterance
+        self._own_samples, piece.row = [], None
+        lengths = [len(self._utterances[i].samples) for i in range(piece.index + 1)]
+        starts = place_pieces(self._pieces[: piece.index + 1], lengths, self.handle.sampling_rate)
+        return replace(utterance, start=starts[-1])
 
     def _audio(self) -> Audio:
         joined = self._voice.join(self._pieces, [self._utterances[i] for i in range(len(self._pieces))])

@@ -74,6 +74,7 @@ def _routes() -> list[Route]:
         *(Route(f"{prefix}/audio/models", audio_models) for prefix in ("", "/v1")),
         *(Route(f"{prefix}/audio/voices", audio_voices) for prefix in ("", "/v1")),
         *(Route(f"{prefix}/audio/speech", speech_route.speech, methods=["POST"]) for prefix in ("", "/v1")),
+        Route("/dev/captioned_speech", speech_route.captioned, methods=["POST"]),
         Route("/synthesize", speech_route.synthesize, methods=["POST"]),
     ]
 

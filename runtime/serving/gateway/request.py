@@ -41,6 +41,7 @@ class SpeechRequest:
     sample_rate: int | None  # Hz; None: the format's default
     stream: bool
     sse: bool
+    timestamps: bool  # say when each word is spoken
     seed: int
     options: SpeechOptions
     ignored: tuple[str, ...]  # names of unknown fields
@@ -58,13 +59,32 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
-    """Check every field. Raises GatewayError."""
+    """Check every field of a request for speech. Raises GatewayError."""
+    wanted = _parse(fields, voices, max_characters, "timestamps", False)
+    if wanted.timestamps and not wanted.sse:
+        raise invalid(
+            "timestamps", "timestamps: audio cannot carry them; set stream_format to sse, or use /dev/captioned_speech"
+        )
+    return wanted
+
+
+def parse_captioned(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
+    """Check every field of a request for captioned speech. Raises GatewayError."""
+    wanted = _parse(fields, voices, max_characters, "return_timestamps", True)
+    if wanted.sse:
+        raise invalid("stream_format", "stream_format: expected audio, got sse; this route answers with lines of JSON")
+    return wanted
+
+
+def _parse(
+    fields: Mapping[str, Any], voices: Voices, max_characters: int, timestamps_field: str, timestamps: bool
+) -> SpeechRequest:
     text = parse_text(fields, "input", max_characters)
     stream_format = _typed(fields, "stream_format", str, "audio")
     if stream_format not in ("audio", "sse"):
         raise invalid("stream_format", f"stream_format: expected audio or sse, got {stream_format!r}")
     audio_format, sample_rate = parse_format(fields, "mp3")
-    known = FIELDS | set(OPTION_FIELDS) | ACCEPTED
+    known = FIELDS | set(OPTION_FIELDS) | ACCEPTED | {timestamps_field}
     return SpeechRequest(
         text=text,
         voice=parse_voice(fields, voices),
@@ -72,6 +92,7 @@ def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int)
         sample_rate=sample_rate,
         stream=_typed(fields, "stream", bool, True),
         sse=stream_format == "sse",
+        timestamps=_typed(fields, timestamps_field, bool, timestamps),
         seed=parse_seed(fields),
         options=parse_options(fields),
         ignored=tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name))),

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....text import TextError
-from ...audio import Audio
+from ...audio import Audio, Utterance
 from ...handle import SpeechHandle
 from ...options import SpeechOptions, StreamOptions
+from ...timestamps import TimedText
 from .errors import overloaded
 from .metrics import Metrics
 from .voices import Voice
@@ -31,6 +32,7 @@ class Speech:
     handle: SpeechHandle | None  # None: nothing to speak
     metrics: Metrics
     samples: int = 0  # made so far
+    untimed: list[Utterance] = field(default_factory=list)  # spoken to their ends, and not yet asked for their words
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -49,6 +51,7 @@ class Speech:
             while True:
                 news.clear()
                 progress = self.handle.poll()
+                self.untimed += progress.utterances
                 for samples in progress.segments:
                     self._count(len(samples))
                     yield samples
@@ -60,6 +63,12 @@ class Speech:
         finally:
             self.handle.cancel()  # without effect after the end
         self._finish()
+
+    def take_words(self) -> list[TimedText]:
+        """The words of the pieces that have been spoken since the last call. It takes a while: call it in a thread."""
+        utterances, self.untimed = self.untimed, []
+        front_end, rate = self.voice.scheduler.voice.front_end, self.voice.sampling_rate
+        return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
 
     def cancel(self) -> None:
         if self.handle is not None:

@@ -1,20 +1,18 @@
-"""POST /v1/audio/speech, and POST /synthesize as Piper's clients send it."""
+"""POST /v1/audio/speech, /dev/captioned_speech as Kokoro's clients send it, and /synthesize as Piper's do."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...options import SpeechOptions
 from .encoding import Encoding, encode_segments
-from .errors import GatewayError, as_gateway_error, invalid
-from .request import SpeechRequest, parse_body, parse_speech
+from .errors import as_gateway_error, invalid
+from .events import captioned_lines, sse_events
+from .request import SpeechRequest, parse_body, parse_captioned, parse_speech
 from .response import SpokenResponse
 from .speaking import Speech, speak
 from .state import Gateway, gateway_of, read_body
@@ -41,20 +39,46 @@ async def synthesize(request: Request) -> Response:
     return await _answer(request, gateway, parse_speech(speech_fields, gateway.voices, gateway.options.max_characters))
 
 
+async def captioned(request: Request) -> Response:
+    """Speech and the times of its words, as objects of JSON: one per line, or one for all of it."""
+    gateway = gateway_of(request)
+    fields = parse_body(await read_body(request))
+    wanted = parse_captioned(fields, gateway.voices, gateway.options.max_characters)
+    answering = await _begin(request, gateway, wanted)
+    lines = captioned_lines(answering.spoken, answering.chunks, answering.encoding.content_type, wanted)
+    send = SpokenResponse if wanted.stream else SpokenResponse.whole
+    return send(gateway, lines, "application/json", _headers(wanted, answering.encoding))
+
+
 async def _answer(request: Request, gateway: Gateway, wanted: SpeechRequest) -> Response:
+    answering = await _begin(request, gateway, wanted)
+    chunks, encoding = answering.chunks, answering.encoding
+    headers = _headers(wanted, encoding)
+    if wanted.sse:
+        events = sse_events(answering.spoken, chunks, wanted.timestamps)
+        return SpokenResponse(gateway, events, "text/event-stream", headers)
+    headers["content-disposition"] = f'inline; filename="{encoding.file_name}"'
+    send = SpokenResponse if wanted.stream else SpokenResponse.whole
+    return send(gateway, chunks, encoding.content_type, headers)
+
+
+@dataclass(frozen=True)
+class _Answering:
+    """An accepted request, and its encoded audio to come."""
+
+    spoken: Speech
+    encoding: Encoding
+    chunks: AsyncIterator[bytes]
+
+
+async def _begin(request: Request, gateway: Gateway, wanted: SpeechRequest) -> _Answering:
     request.scope["tacoglow.format"] = wanted.audio_format  # for the counters
     gateway.check_accepts()
     voice = wanted.voice
     encoding = Encoding.choose(wanted.audio_format, wanted.sample_rate, voice.sampling_rate)
     spoken = await _accepted(gateway, wanted)
-    headers = _headers(wanted, encoding)
     chunks = encode_segments(spoken.segments(), encoding, voice.sampling_rate, whole=not wanted.stream)
-    if wanted.sse:
-        del headers["content-disposition"]
-        return SpokenResponse(gateway, sse_events(spoken, chunks), "text/event-stream", headers)
-    if wanted.stream:
-        return SpokenResponse(gateway, chunks, encoding.content_type, headers)
-    return SpokenResponse.whole(gateway, chunks, encoding.content_type, headers)
+    return _Answering(spoken, encoding, chunks)
 
 
 async def _accepted(gateway: Gateway, wanted: SpeechRequest) -> Speech:
@@ -69,7 +93,6 @@ def _headers(wanted: SpeechRequest, encoding: Encoding) -> dict[str, str]:
     headers = {
         "x-accel-buffering": "no",
         "cache-control": "no-store",
-        "content-disposition": f'inline; filename="{encoding.file_name}"',
         "x-tacoglow-voice": wanted.voice.id.encode("ascii", "replace").decode(),
         "x-tacoglow-sample-rate": str(encoding.rate),
         "x-tacoglow-seed": str(wanted.seed),
@@ -77,31 +100,3 @@ def _headers(wanted: SpeechRequest, encoding: Encoding) -> dict[str, str]:
     if wanted.ignored:
         headers["x-tacoglow-ignored"] = ", ".join(wanted.ignored[:32])
     return headers
-
-
-async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Server-sent events: the encoded bytes in base64, then the usage; an error once events have begun."""
-    begun = False
-    try:
-        async with aclosing(chunks):  # type: ignore[type-var]
-            async for chunk in chunks:
-                yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
-                begun = True
-        yield _event({"type": "speech.audio.done", "usage": usage(spoken)})
-    except Exception as error:
-        if not begun:
-            raise
-        failure: GatewayError = as_gateway_error(error)
-        yield _event({"type": "error", **failure.body})
-
-
-def usage(spoken: Speech) -> dict[str, int]:
-    """Symbols in, mel frames out."""
-    utterances = () if spoken.audio is None else spoken.audio.utterances
-    tokens = sum(len(utterance.token_ids) for utterance in utterances)
-    frames = sum(len(utterance.gate) for utterance in utterances)
-    return {"input_tokens": tokens, "output_tokens": frames, "total_tokens": tokens + frames}
-
-
-def _event(content: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"

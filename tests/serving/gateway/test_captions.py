@@ -1,0 +1,125 @@
+"""Times of words: POST /dev/captioned_speech, and events of POST /v1/audio/speech that ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.serving.gateway.events import captioned_lines
+from tacoglow.runtime.timestamps import TimedText
+
+from .running import RunningGateway
+
+# Several pieces, a pause before the first one, a long one that is cut, and words whose spelling is not what is spoken.
+TEXT = "[pause 0.2s] Dr. Smith paid $5, twice! [pause 0.3s] " + "Then he said nothing else at all, for a while. " * 5
+OPTIONS = SpeechOptions(rate=1.3, sentence_silence=0.4)
+FIELDS = {"input": TEXT, "seed": 4, "speed": 1.3, "sentence_silence": 0.4, "response_format": "pcm"}
+Times = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def words(tiny_bundle: Path) -> Times:
+    """The library's times for TEXT, as JSON has them."""
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    assert len(audio.utterances) > 3
+    return [{"word": word.text, "start_time": word.start, "end_time": word.end} for word in audio.words]
+
+
+def lines_of(gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
+    answer = gateway.request("/dev/captioned_speech", fields)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body.endswith(b"\n")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in answer.body.decode().splitlines()]
+    assert all(set(line) == {"audio", "audio_format", "timestamps"} for line in lines)
+    return lines
+
+
+def joined(lines: list[dict[str, Any]]) -> bytes:
+    return b"".join(base64.b64decode(line["audio"]) for line in lines)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_times_are_those_of_the_library(gateway: RunningGateway, words: Times, stream: bool) -> None:
+    lines = lines_of(gateway, **FIELDS, stream=stream)
+    assert [word for line in lines for word in line["timestamps"]] == words
+    assert joined(lines) == gateway.speech(**FIELDS).body
+    assert (len(lines) > 3) == stream
+    written = TEXT.replace("[pause 0.2s] ", "").replace("[pause 0.3s] ", "").split()
+    assert [word["word"] for word in words] == written
+    assert all(math.isfinite(word["start_time"]) for word in words)
+
+
+def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, words: Times) -> None:
+    lines = lines_of(gateway, **FIELDS)
+    with_words = [i for i, line in enumerate(lines) if line["timestamps"]]
+    assert len(with_words) > 3
+    spoken = len(joined(lines[: with_words[0] + 1])) / 2 / 24_000
+    assert lines[with_words[0]]["timestamps"][-1]["end_time"] <= spoken + 0.5  # swresample and the pause
+
+
+def test_formats_and_default(gateway: RunningGateway) -> None:
+    lines = lines_of(gateway, input="Hello.")
+    assert {line["audio_format"] for line in lines} == {"audio/mpeg"}
+    assert joined(lines) == gateway.speech(input="Hello.").body
+    flac = lines_of(gateway, input="Hello.", response_format="flac")
+    assert joined(flac).startswith(b"fLaC")
+
+
+def test_times_are_an_empty_list_if_there_are_none(gateway: RunningGateway) -> None:
+    assert all(line["timestamps"] == [] for line in lines_of(gateway, input="Hello.", return_timestamps=False))
+    assert all(line["timestamps"] == [] for line in lines_of(gateway, input="🙂"))
+
+
+def test_events_have_times_only_if_asked(gateway: RunningGateway, words: Times) -> None:
+    def events(**more: Any) -> list[dict[str, Any]]:
+        body = gateway.speech(**FIELDS, stream_format="sse", **more).body.decode()
+        return [json.loads(line.removeprefix("data: ")) for line in body.split("\n\n") if line]
+
+    plain, timed = events(), events(timestamps=True)
+    assert {event["type"] for event in plain} == {"speech.audio.delta", "speech.audio.done"}
+    own = [event for event in timed if event["type"] == "speech.audio.timestamps"]
+    assert [word for event in own for word in event["timestamps"]] == words
+    assert timed[-1]["type"] == "speech.audio.done"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("/dev/captioned_speech", {"return_timestamps": 1}, "return_timestamps"),
+        ("/dev/captioned_speech", {"stream_format": "sse"}, "stream_format"),
+        ("/v1/audio/speech", {"timestamps": True}, "timestamps"),
+        ("/v1/audio/speech", {"timestamps": "yes", "stream_format": "sse"}, "timestamps"),
+    ],
+)
+def test_invalid_fields(gateway: RunningGateway, path: str, fields: dict[str, Any], param: str) -> None:
+    answer = gateway.request(path, {"input": "Hello.", **fields})
+    assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own() -> None:
+    spoken: Any = SimpleNamespace(untimed=[], take_words=lambda: [TimedText(word, 0.5, 1.0) for word in take(spoken)])
+
+    def take(spoken: Any) -> Any:
+        taken, spoken.untimed = spoken.untimed, []
+        return taken
+
+    async def chunks() -> Any:
+        yield b"samples"
+        spoken.untimed = ["Hello."]  # as after an empty last segment
+
+    async def lines() -> list[Any]:
+        wanted: Any = SimpleNamespace(stream=True, timestamps=True)
+        return [json.loads(line) async for line in captioned_lines(spoken, chunks(), "audio/pcm", wanted)]
+
+    first, last = asyncio.run(lines())
+    assert (first["timestamps"], last["audio"]) == ([], "")
+    assert last["timestamps"] == [{"word": "Hello.", "start_time": 0.5, "end_time": 1.0}]
