@@ -18,7 +18,9 @@ Unidecode, inflect or Unicode's character database. Layout (JSON, UTF-8):
 from __future__ import annotations
 
 import json
+import pkgutil
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -26,12 +28,13 @@ from importlib.metadata import version
 from pathlib import Path
 from unicodedata import category, unidata_version
 
-import inflect
+import unidecode
 
 from ..runtime import pieces
 from ..runtime.bundle import file_sha256
 from ..runtime.manifest import GraphFile
 from ..text import cleaners, sentences
+from ..text.numbers import load_inflect
 
 FILE_NAME = "text_tables.json"
 FORMAT = 1
@@ -48,6 +51,7 @@ def write_text_tables(folder: Path) -> GraphFile:
 
 @cache  # takes seconds
 def text_tables() -> dict[str, object]:
+    inflect = load_inflect()
     return {
         "format": FORMAT,
         "libraries": {
@@ -107,10 +111,10 @@ def _ranges(holds: Callable[[str], bool]) -> list[int]:
 
 
 def _transliterated() -> Iterator[int]:
-    """Yield the code points of the blocks in which Unidecode knows any character beyond ASCII."""
-    for start in range(0x80, sys.maxunicode, 0x80):
-        if cleaners.convert_to_ascii("".join(map(chr, range(start, start + 0x80)))):
-            yield from range(start, start + 0x80)
+    """Yield the code points beyond ASCII in Unidecode's sections: a module, such as x0e4, for each 256 code points."""
+    names = (module.name for module in pkgutil.iter_modules(unidecode.__path__))
+    for section in sorted(int(name[1:], 16) for name in names if re.fullmatch("x[0-9a-f]{3}", name)):
+        yield from range(max(0x80, section << 8), (section + 1) << 8)
 
 
 def _transliteration() -> Iterator[tuple[int, str]]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from functools import cache, lru_cache
+from importlib import import_module
 from threading import Lock
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _ORDINAL = re.compile(r"(?<![0-9])([0-9]+)(st|nd|rd|th)")
 _NUMBER = re.compile(r"[0-9]+")
 
 _LONGEST_NUMBER = 36  # digits; the largest unit that inflect has a word for is the decillion
+_import_lock = Lock()
 _engine_lock = Lock()  # inflect stores the number being converted in the engine object, so it is not thread-safe
 
 
@@ -87,10 +90,28 @@ def _digit_by_digit(digits: str) -> str:
 
 
 @cache
-def _engine() -> inflect.engine:
-    import inflect  # takes over two seconds to import, and most texts contain no numbers
+def load_inflect() -> ModuleType:
+    """Import inflect, which most texts do not need, without its run-time type checks.
 
-    return inflect.engine()
+    Typeguard compiles each checked function a second time, which takes two of the import's two and a half seconds.
+    """
+    try:
+        import typeguard
+    except ImportError:  # older versions of inflect check nothing
+        return import_module("inflect")
+    with _import_lock:
+        checked = typeguard.typechecked
+        typeguard.typechecked = lambda function: function  # type: ignore[assignment]
+        try:
+            return import_module("inflect")
+        finally:
+            typeguard.typechecked = checked
+
+
+@cache
+def _engine() -> inflect.engine:
+    engine: inflect.engine = load_inflect().engine()
+    return engine
 
 
 @lru_cache(maxsize=4096)  # numbers recur, and inflect takes tens of microseconds for each
