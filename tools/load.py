@@ -25,7 +25,8 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from ..benchmarks.conditions import conditions, usable_cores
 from ..runtime.synthesizer import Synthesizer
-from .load_client import ClientResult, Kind, measure_request
+from .client_result import ClientResult, Kind
+from .load_client import measure_request
 from .load_report import print_row, real_time_streams_sustained, save_plot, summary
 from .throughput import compare_throughput, print_throughput
 

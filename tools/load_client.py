@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
@@ -13,32 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from ..runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
 from ..runtime.serving.contract import INPUTS, OUTPUTS, Response, SpeechRequest
-
-Kind = Literal["whole", "stream"]  # complete speech in one response, or a stream of segments
-BUFFER_SECONDS = 1.0  # a player's wait after the first segment, which is short, so that the second arrives in time
-
-
-@dataclass
-class ClientResult:
-    """One request as its client experienced it; times are in seconds since the request was sent."""
-
-    latency: float = 0.0  # until the last sample
-    arrivals: list[tuple[float, float]] = field(default_factory=list)  # (time, audio seconds) of each segment
-    error: str | None = None
-
-    @property
-    def audio_seconds(self) -> float:
-        return sum(seconds for _, seconds in self.arrivals)
-
-    @property
-    def is_real_time(self) -> bool:
-        """True if playback that starts BUFFER_SECONDS after the first segment never has to wait for a later one."""
-        played_until = self.arrivals[0][0] + BUFFER_SECONDS
-        for arrival, seconds in self.arrivals:
-            if arrival > played_until:
-                return False
-            played_until += seconds
-        return True
+from .client_result import ClientResult, Kind
 
 
 async def measure_request(client: InferenceServerClient, kind: Kind, text: str, seed: int) -> ClientResult:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..benchmarks.figures import summary as figures
-from .load_client import ClientResult, Kind
+from .client_result import ClientResult, Kind
 
 REAL_TIME_SHARE = 0.95  # share of real-time streams at which a rate counts as sustained
 
