@@ -63,6 +63,7 @@ RUNTIME_ORDER = [
 HEAVY = {"torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "matplotlib", "onnxruntime"}
 # File -> what it may import inside functions although an inference machine may lack it.
 LAZY = {
+    "text/numbers.py": {"typeguard"},
     "runtime/plot.py": {"matplotlib"},
     "runtime/formats.py": {"av"},
     "runtime/backends/onnxruntime.py": {"onnxruntime"},
