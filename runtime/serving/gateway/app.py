@@ -13,10 +13,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
-from . import speech_route
+from . import speech_route, speech_socket
 from .boundary import Boundary
 from .errors import GatewayError, answer_defect, answer_gateway_error, answer_http_error
 from .health import Health
@@ -62,7 +62,7 @@ def build_app(voices: Voices, options: GatewayOptions) -> ASGIApp:
     return Boundary(app, gateway, frozenset(route.path for route in _routes()))
 
 
-def _routes() -> list[Route]:
+def _routes() -> list[Route | WebSocketRoute]:
     return [
         Route("/", page),
         Route("/health", ready),
@@ -74,6 +74,7 @@ def _routes() -> list[Route]:
         *(Route(f"{prefix}/audio/models", audio_models) for prefix in ("", "/v1")),
         *(Route(f"{prefix}/audio/voices", audio_voices) for prefix in ("", "/v1")),
         *(Route(f"{prefix}/audio/speech", speech_route.speech, methods=["POST"]) for prefix in ("", "/v1")),
+        *(WebSocketRoute(f"{prefix}/audio/speech/stream", speech_socket.speech_stream) for prefix in ("", "/v1")),
         Route("/dev/captioned_speech", speech_route.captioned, methods=["POST"]),
         Route("/synthesize", speech_route.synthesize, methods=["POST"]),
     ]

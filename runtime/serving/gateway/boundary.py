@@ -24,6 +24,12 @@ def is_key(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode("utf-8", "surrogatepass"))
 
 
+def bearer_key(headers: Headers) -> str:
+    """The key that a request brings; empty if it has none."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else ""
+
+
 class Boundary:
     """The outermost application: gives each answer its id, asks for the key, counts."""
 
@@ -31,6 +37,8 @@ class Boundary:
         self._app, self._gateway, self._routes = app, gateway, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # its route asks for the key, and counts
+            scope["path"] = self._below_root(scope["path"])
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -67,5 +75,4 @@ class Boundary:
         key = self._gateway.options.api_key
         if key is None or method == "OPTIONS" or (method in ("GET", "HEAD") and path in OPEN_PATHS):
             return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and is_key(key, given.strip())
+        return is_key(key, bearer_key(headers))

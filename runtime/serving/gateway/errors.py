@@ -29,7 +29,12 @@ class GatewayError(Exception):
     def body(self) -> dict[str, Any]:
         """The error object, which is also an event of a stream."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        return {"error": {**self.details, "type": kind}}
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The error without its type, which a message of a WebSocket has for itself."""
+        return {"message": self.message, "param": self.param, "code": self.code}
 
     def response(self) -> Response:
         return JSONResponse(self.body, self.status, self.headers)

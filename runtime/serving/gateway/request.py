@@ -47,14 +47,14 @@ class SpeechRequest:
     ignored: tuple[str, ...]  # names of unknown fields
 
 
-def parse_body(body: bytes) -> dict[str, Any]:
-    """A JSON object without its null fields. Raises GatewayError."""
+def parse_body(body: bytes | str, name: str = "body") -> dict[str, Any]:
+    """A JSON object without its null fields. name: of it, in errors. Raises GatewayError."""
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise GatewayError(400, "invalid_json", f"body: expected a JSON object; {error}") from error
+        raise GatewayError(400, "invalid_json", f"{name}: expected a JSON object; {error}") from error
     if not isinstance(content, dict):
-        raise GatewayError(400, "invalid_json", f"body: expected a JSON object, got {_json_type(content)}")
+        raise GatewayError(400, "invalid_json", f"{name}: expected a JSON object, got {_json_type(content)}")
     return {name: value for name, value in content.items() if value is not None}
 
 
@@ -80,7 +80,7 @@ def _parse(
     fields: Mapping[str, Any], voices: Voices, max_characters: int, timestamps_field: str, timestamps: bool
 ) -> SpeechRequest:
     text = parse_text(fields, "input", max_characters)
-    stream_format = _typed(fields, "stream_format", str, "audio")
+    stream_format = typed(fields, "stream_format", str, "audio")
     if stream_format not in ("audio", "sse"):
         raise invalid("stream_format", f"stream_format: expected audio or sse, got {stream_format!r}")
     audio_format, sample_rate = parse_format(fields, "mp3")
@@ -90,9 +90,9 @@ def _parse(
         voice=parse_voice(fields, voices),
         audio_format=audio_format,
         sample_rate=sample_rate,
-        stream=_typed(fields, "stream", bool, True),
+        stream=typed(fields, "stream", bool, True),
         sse=stream_format == "sse",
-        timestamps=_typed(fields, timestamps_field, bool, timestamps),
+        timestamps=typed(fields, timestamps_field, bool, timestamps),
         seed=parse_seed(fields),
         options=parse_options(fields),
         ignored=tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name))),
@@ -102,7 +102,7 @@ def _parse(
 def parse_text(fields: Mapping[str, Any], name: str, max_characters: int) -> str:
     if name not in fields:
         raise invalid(name, f"{name}: missing; expected the text to speak", "missing_parameter")
-    text: str = _typed(fields, name, str, "")
+    text: str = typed(fields, name, str, "")
     if not text.strip():
         raise invalid(name, f"{name}: expected a text, got a blank one", "input_empty")
     if len(text) > max_characters:
@@ -121,17 +121,17 @@ def parse_voice(fields: Mapping[str, Any], voices: Voices) -> Voice:
         voice = voice.get("id")
     if not isinstance(voice, str):
         raise invalid("voice", f'voice: expected a string or {{"id": string}}, got {_json_type(fields["voice"])}')
-    return voices.choose(_typed(fields, "model", str, ""), voice)
+    return voices.choose(typed(fields, "model", str, ""), voice)
 
 
 def parse_format(fields: Mapping[str, Any], default: StreamFormat) -> tuple[StreamFormat, int | None]:
     """response_format and sample_rate."""
-    name = _typed(fields, "response_format", str, default)
+    name = typed(fields, "response_format", str, default)
     audio_format = FORMAT_ALIASES.get(name, name)
     if audio_format not in get_args(StreamFormat):
         expected = ", ".join(get_args(StreamFormat))
         raise invalid("response_format", f"response_format: expected one of {expected}, got {name!r}")
-    rate: int | None = _typed(fields, "sample_rate", int, None)
+    rate: int | None = typed(fields, "sample_rate", int, None)
     if rate is not None:
         try:
             check_rate(audio_format, rate)
@@ -141,7 +141,7 @@ def parse_format(fields: Mapping[str, Any], default: StreamFormat) -> tuple[Stre
 
 
 def parse_seed(fields: Mapping[str, Any]) -> int:
-    seed: int = _typed(fields, "seed", int, 0)
+    seed: int = typed(fields, "seed", int, 0)
     try:
         Noise(seed)
     except RequestError as error:
@@ -155,7 +155,7 @@ def parse_options(fields: Mapping[str, Any]) -> SpeechOptions:
     for name, option in OPTION_FIELDS.items():
         if name in fields:
             try:
-                value = float(_typed(fields, name, float, 0.0))
+                value = float(typed(fields, name, float, 0.0))
                 SpeechOptions(**{option: value})  # type: ignore[arg-type]
             except OverflowError as error:
                 raise invalid(name, f"{name}: expected a smaller number") from error
@@ -165,7 +165,7 @@ def parse_options(fields: Mapping[str, Any]) -> SpeechOptions:
     return SpeechOptions(**values)  # type: ignore[arg-type]
 
 
-def _typed(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
+def typed(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
     """A field of a JSON type; an integer is a number too, but true is not an integer."""
     value = fields.get(name, default)
     accepted = (int, float) if kind is float else (kind,)

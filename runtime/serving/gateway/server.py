@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from asyncio import TimerHandle, Transport
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ...errors import RequestError
 from .app import build_app
-from .state import GatewayOptions
+from .errors import GatewayError
+from .state import MAX_BODY, GatewayOptions
 from .voices import Voices
 
 HEADER_SECONDS = 15.0  # in which a new connection must have sent the headers of a request
@@ -35,8 +38,16 @@ class TimedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _close_unless_requested(self) -> None:
-        if self.cycle is None and type(self) is TimedProtocol:  # a WebSocket has replaced the protocol
+        if self.cycle is None and self.transport.get_protocol() is self:  # a WebSocket replaces the protocol
             self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with an error like the others."""
+        body = json.dumps(GatewayError(400, "invalid_http", msg).body).encode()
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -59,6 +70,7 @@ def build_server(voices: Voices, options: GatewayOptions, **settings: Any) -> uv
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        ws_max_size=MAX_BODY,
         **{"log_level": "info", **settings},
     )
     return uvicorn.Server(config)

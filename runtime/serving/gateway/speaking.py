@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 
-import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
@@ -96,12 +95,21 @@ async def speak(
     wait = voice.scheduler.expected_wait()
     if wait > max_wait:
         raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
+    # In a thread, because splitting a long text takes a while.
+    submit = partial(voice.scheduler.submit, text, seed, options, StreamOptions())
+    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
     try:
-        submit = partial(voice.scheduler.submit, text, seed, options, StreamOptions())
-        handle = await anyio.to_thread.run_sync(submit)  # splitting a long text takes a while
+        return Speech(voice, await asyncio.shield(submitting), metrics)
     except TextError:
-        handle = None
-    return Speech(voice, handle, metrics)
+        return Speech(voice, None, metrics)
+    except asyncio.CancelledError:
+        submitting.add_done_callback(_cancel_accepted)
+        raise
+
+
+def _cancel_accepted(submitting: asyncio.Future[SpeechHandle]) -> None:
+    if not submitting.cancelled() and submitting.exception() is None:
+        submitting.result().cancel()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:

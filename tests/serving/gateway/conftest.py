@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     from .running import RunningGateway
 
-NEEDED = ("starlette", "uvicorn", "av", "openai")  # of the extra `serve`, and the client that the tests use
+NEEDED = (
+    "starlette",
+    "uvicorn",
+    "av",
+    "openai",
+    "websockets",
+)  # of the extra `serve`, and the client that the tests use
 collect_ignore_glob = [] if all(map(importlib.util.find_spec, NEEDED)) else ["test_*.py"]
 Expected = Callable[..., NDArray[np.float32]]
 
