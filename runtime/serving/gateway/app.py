@@ -24,6 +24,8 @@ from .metrics import CONTENT_TYPE
 from .state import Gateway, GatewayOptions, gateway_of
 from .voices import Voices
 
+# The page to try a voice has all that it needs in itself, and talks to this server alone.
+PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
 # What a web page of another origin may read.
 EXPOSED_HEADERS = ("x-request-id", "x-tacoglow-voice", "x-tacoglow-sample-rate", "x-tacoglow-seed")
 
@@ -81,7 +83,8 @@ def _routes() -> list[Route | WebSocketRoute]:
 
 
 async def page(request: Request) -> Response:
-    return HTMLResponse(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    content = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return HTMLResponse(content, headers={"content-security-policy": PAGE_POLICY})
 
 
 async def ready(request: Request) -> Response:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import anyio.to_thread
 
+from ...audio import Utterance
+from ...timestamps import TimedText
+from .analysis import analyse
 from .errors import as_gateway_error
 from .request import SpeechRequest
 from .speaking import Speech
+from .voices import Voice
 
 
 async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes], timestamps: bool) -> AsyncIterator[bytes]:
@@ -26,9 +30,9 @@ async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes], timestamps: b
             async for chunk in chunks:
                 yield _event({"type": "speech.audio.delta", "audio": _base64(chunk)})
                 begun = True
-                if timestamps and spoken.untimed:
+                if timestamps and spoken.utterances:
                     yield _event(await _timestamps_event(spoken))
-        if timestamps and spoken.untimed:  # the last segment was empty
+        if timestamps and spoken.utterances:  # the last segment was empty
             yield _event(await _timestamps_event(spoken))
         yield _event({"type": "speech.audio.done", "usage": usage(spoken)})
     except Exception as error:
@@ -40,20 +44,23 @@ async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes], timestamps: b
 async def captioned_lines(
     spoken: Speech, chunks: AsyncIterator[bytes], content_type: str, wanted: SpeechRequest
 ) -> AsyncIterator[bytes]:
-    """Lines of JSON: encoded bytes in base64, and the words of the pieces that are spoken to their ends by then.
+    """Lines of JSON: encoded bytes in base64, and words and analyses of the pieces that have been spoken by then.
 
     A request that is not streamed has one line.
     """
 
     async def line(chunk: bytes) -> bytes:
-        words = await _timestamps(spoken) if wanted.timestamps else []
+        utterances = spoken.take_utterances()
+        words = await _timestamps(spoken.voice, utterances) if wanted.timestamps else []
         content = {"audio": _base64(chunk), "audio_format": content_type, "timestamps": words}
+        if wanted.analysis:
+            content["analysis"] = [analyse(spoken.voice, utterance) for utterance in utterances]
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
     async with aclosing(chunks):  # type: ignore[type-var]
         async for chunk in chunks if wanted.stream else _joined(chunks):
             yield await line(chunk)
-    if wanted.timestamps and spoken.untimed:  # the last segment was empty
+    if spoken.utterances:  # the last segment was empty
         yield await line(b"")
 
 
@@ -69,14 +76,20 @@ async def _joined(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b"".join([chunk async for chunk in chunks])
 
 
-async def _timestamps(spoken: Speech) -> list[dict[str, Any]]:
-    """The words whose times have become known, in seconds from the start of all audio."""
-    words = await anyio.to_thread.run_sync(spoken.take_words)
+async def _timestamps(voice: Voice, utterances: Sequence[Utterance]) -> list[dict[str, Any]]:
+    """The words of utterances, in seconds from the start of all audio."""
+
+    def find() -> list[TimedText]:
+        front_end, rate = voice.scheduler.voice.front_end, voice.sampling_rate
+        return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
+
+    words = await anyio.to_thread.run_sync(find)  # it takes a while
     return [{"word": word.text, "start_time": word.start, "end_time": word.end} for word in words]
 
 
 async def _timestamps_event(spoken: Speech) -> dict[str, Any]:
-    return {"type": "speech.audio.timestamps", "timestamps": await _timestamps(spoken)}
+    words = await _timestamps(spoken.voice, spoken.take_utterances())
+    return {"type": "speech.audio.timestamps", "timestamps": words}
 
 
 def _base64(chunk: bytes) -> str:

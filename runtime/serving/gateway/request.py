@@ -41,7 +41,8 @@ class SpeechRequest:
     sample_rate: int | None  # Hz; None: the format's default
     stream: bool
     sse: bool
-    timestamps: bool  # say when each word is spoken
+    timestamps: bool  # tell when each word is spoken
+    analysis: bool  # and send mel, alignment and gate
     seed: int
     options: SpeechOptions
     ignored: tuple[str, ...]  # names of unknown fields
@@ -60,7 +61,7 @@ def parse_body(body: bytes | str, name: str = "body") -> dict[str, Any]:
 
 def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
     """Check every field of a request for speech. Raises GatewayError."""
-    wanted = _parse(fields, voices, max_characters, "timestamps", False)
+    wanted = _parse(fields, voices, max_characters, {"timestamps": False})
     if wanted.timestamps and not wanted.sse:
         raise invalid(
             "timestamps", "timestamps: audio cannot carry them; set stream_format to sse, or use /dev/captioned_speech"
@@ -70,21 +71,21 @@ def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int)
 
 def parse_captioned(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
     """Check every field of a request for captioned speech. Raises GatewayError."""
-    wanted = _parse(fields, voices, max_characters, "return_timestamps", True)
+    wanted = _parse(fields, voices, max_characters, {"return_timestamps": True, "return_analysis": False})
     if wanted.sse:
         raise invalid("stream_format", "stream_format: expected audio, got sse; this route answers with lines of JSON")
     return wanted
 
 
-def _parse(
-    fields: Mapping[str, Any], voices: Voices, max_characters: int, timestamps_field: str, timestamps: bool
-) -> SpeechRequest:
+def _parse(fields: Mapping[str, Any], voices: Voices, max_characters: int, extras: Mapping[str, bool]) -> SpeechRequest:
+    """extras: the fields that only some routes have, and their defaults: times of words, then analysis."""
     text = parse_text(fields, "input", max_characters)
     stream_format = typed(fields, "stream_format", str, "audio")
     if stream_format not in ("audio", "sse"):
         raise invalid("stream_format", f"stream_format: expected audio or sse, got {stream_format!r}")
     audio_format, sample_rate = parse_format(fields, "mp3")
-    known = FIELDS | set(OPTION_FIELDS) | ACCEPTED | {timestamps_field}
+    timestamps, analysis = ([typed(fields, name, bool, extras[name]) for name in extras] + [False])[:2]
+    known = FIELDS | set(OPTION_FIELDS) | ACCEPTED | set(extras)
     return SpeechRequest(
         text=text,
         voice=parse_voice(fields, voices),
@@ -92,7 +93,8 @@ def _parse(
         sample_rate=sample_rate,
         stream=typed(fields, "stream", bool, True),
         sse=stream_format == "sse",
-        timestamps=typed(fields, timestamps_field, bool, timestamps),
+        timestamps=timestamps,
+        analysis=analysis,
         seed=parse_seed(fields),
         options=parse_options(fields),
         ignored=tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name))),

@@ -15,7 +15,6 @@ from ....text import TextError
 from ...audio import Audio, Utterance
 from ...handle import SpeechHandle
 from ...options import SpeechOptions, StreamOptions
-from ...timestamps import TimedText
 from .errors import overloaded
 from .metrics import Metrics
 from .voices import Voice
@@ -31,7 +30,7 @@ class Speech:
     handle: SpeechHandle | None  # None: nothing to speak
     metrics: Metrics
     samples: int = 0  # made so far
-    untimed: list[Utterance] = field(default_factory=list)  # spoken to their ends, and not yet asked for their words
+    utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -50,7 +49,7 @@ class Speech:
             while True:
                 news.clear()
                 progress = self.handle.poll()
-                self.untimed += progress.utterances
+                self.utterances += progress.utterances
                 for samples in progress.segments:
                     self._count(len(samples))
                     yield samples
@@ -63,11 +62,10 @@ class Speech:
             self.handle.cancel()  # without effect after the end
         self._finish()
 
-    def take_words(self) -> list[TimedText]:
-        """The words of the pieces that have been spoken since the last call. It takes a while: call it in a thread."""
-        utterances, self.untimed = self.untimed, []
-        front_end, rate = self.voice.scheduler.voice.front_end, self.voice.sampling_rate
-        return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
+    def take_utterances(self) -> list[Utterance]:
+        """Those that have been spoken to their ends since the last call."""
+        taken, self.utterances = self.utterances, []
+        return taken
 
     def cancel(self) -> None:
         if self.handle is not None:

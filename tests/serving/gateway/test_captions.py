@@ -10,12 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.serving.gateway.events import captioned_lines
-from tacoglow.runtime.timestamps import TimedText
+from tacoglow.runtime.serving.gateway.metrics import Metrics
+from tacoglow.runtime.serving.gateway.speaking import Speech
+from tacoglow.runtime.serving.gateway.voices import Voice
 
 from .running import RunningGateway
 
@@ -39,7 +42,7 @@ def lines_of(gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
     assert answer.headers["content-type"] == "application/json"
     assert answer.body.endswith(b"\n")
     lines: list[dict[str, Any]] = [json.loads(line) for line in answer.body.decode().splitlines()]
-    assert all(set(line) == {"audio", "audio_format", "timestamps"} for line in lines)
+    assert all(set(line) - {"analysis"} == {"audio", "audio_format", "timestamps"} for line in lines)
     return lines
 
 
@@ -105,21 +108,39 @@ def test_invalid_fields(gateway: RunningGateway, path: str, fields: dict[str, An
     assert (answer.status, answer.error["param"]) == (400, param)
 
 
-def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own() -> None:
-    spoken: Any = SimpleNamespace(untimed=[], take_words=lambda: [TimedText(word, 0.5, 1.0) for word in take(spoken)])
-
-    def take(spoken: Any) -> Any:
-        taken, spoken.untimed = spoken.untimed, []
-        return taken
+def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
+    gateway: RunningGateway, tiny_bundle: Path
+) -> None:
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say("Hello.")
+    spoken = Speech(Voice("tiny", gateway.scheduler), None, Metrics())
 
     async def chunks() -> Any:
         yield b"samples"
-        spoken.untimed = ["Hello."]  # as after an empty last segment
+        spoken.utterances = list(audio.utterances)  # as after an empty last segment
 
     async def lines() -> list[Any]:
-        wanted: Any = SimpleNamespace(stream=True, timestamps=True)
+        wanted: Any = SimpleNamespace(stream=True, timestamps=True, analysis=False)
         return [json.loads(line) async for line in captioned_lines(spoken, chunks(), "audio/pcm", wanted)]
 
     first, last = asyncio.run(lines())
     assert (first["timestamps"], last["audio"]) == ([], "")
-    assert last["timestamps"] == [{"word": "Hello.", "start_time": 0.5, "end_time": 1.0}]
+    assert [word["word"] for word in last["timestamps"]] == ["Hello."]
+
+
+def test_analysis_is_of_the_speech_that_is_heard(gateway: RunningGateway, tiny_bundle: Path) -> None:
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    lines = lines_of(gateway, **FIELDS, return_analysis=True)
+    analyses = [analysis for line in lines for analysis in line["analysis"]]
+    assert len(analyses) == len(audio.utterances)
+    for analysis, utterance in zip(analyses, audio.utterances, strict=True):
+        shapes = {"mel": (-1, analysis["mel_bands"]), "alignment": (-1, len(analysis["tokens"])), "gate": (-1,)}
+        arrays = {
+            name: np.frombuffer(base64.b64decode(analysis[name]), np.uint8).reshape(shape) / 255
+            for name, shape in shapes.items()
+        }
+        np.testing.assert_allclose(arrays["alignment"], utterance.alignment, atol=1 / 500)
+        np.testing.assert_allclose(arrays["gate"], utterance.gate, atol=1 / 500)
+        mel = arrays["mel"] * np.ptp(utterance.mel) + utterance.mel.min()
+        np.testing.assert_allclose(mel, utterance.mel.T, atol=np.ptp(utterance.mel) / 300)
+        assert analysis["start_time"] == utterance.start / 16_000
+        assert analysis["stop_reason"] == utterance.stop_reason
