@@ -61,13 +61,14 @@ class GatewayServer:
     def __init__(self, host: str, port: int, sampling_rate: int) -> None:
         self.host, self.port, self.sampling_rate = host, port, sampling_rate
 
-    def __call__(self, kind: Kind, text: str, seed: int) -> Request:
-        return _GatewayRequest(self, kind, text, seed)
+    def __call__(self, kind: Kind, text: str, seed: int) -> GatewayRequest:
+        return GatewayRequest(self, kind, text, seed)
 
 
-class _GatewayRequest(Request):
+class GatewayRequest(Request):
     def __init__(self, server: GatewayServer, kind: Kind, text: str, seed: int) -> None:
         super().__init__(kind, text, seed)
+        self.received = bytearray()  # samples of 16 bits at the voice's rate
         self._rate = server.sampling_rate
         self._connection = http.client.HTTPConnection(server.host, server.port, timeout=600)
 
@@ -79,7 +80,10 @@ class _GatewayRequest(Request):
         if response.status != 200:
             raise RuntimeError(f"status {response.status}: {response.read(500).decode(errors='replace')}")
         while samples := response.read1(1 << 20):
+            self.received += samples
             self.arrived(len(samples) / 2 / self._rate)
+        if response.length:  # http.client takes a chunked answer that breaks off for an error, others not
+            raise http.client.IncompleteRead(bytes(self.received), response.length)
         self._connection.close()
 
     def leave(self) -> None:

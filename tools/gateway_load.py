@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +21,9 @@ from ..benchmarks.conditions import conditions
 from ..benchmarks.figures import summary
 from ..runtime.synthesizer import Synthesizer
 from .client_result import BUFFER_SECONDS, ClientResult, Kind
-from .gateway_client import GatewayServer, LockedServer, Server
+from .gateway_client import LockedServer, Server
+from .gateway_process import running_gateway
 
-HOST = "127.0.0.1"
 SHORT = "Hello world, I missed you."
 SENTENCES = (
     SHORT,
@@ -42,32 +37,6 @@ HEAD_START = 0.5  # seconds by which the longer text is ahead
 STREAMS = 4
 CLIENTS = 16
 LOAD_LIMIT = 0.8  # of the capacity
-
-
-@contextmanager
-def running_server(bundle: Path, threads: int, sampling_rate: int) -> Iterator[GatewayServer]:
-    """A gateway in a process of its own, once it is ready."""
-    with socket.create_server((HOST, 0)) as chosen:
-        port = chosen.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("tacoglow")), "serve", str(bundle), "--port", str(port)]
-    options = ["--threads", str(threads), "--max-wait", "600"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as process:
-        try:
-            while not _is_ready(port):
-                if process.poll() is not None:
-                    raise SystemExit(f"the server ended with status {process.returncode}")
-                time.sleep(0.1)
-            yield GatewayServer(HOST, port, sampling_rate)
-        finally:
-            process.terminate()
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/readyz") as response:
-            return bool(response.status == 200)
-    except OSError:  # not listening yet, or not ready
-        return False
 
 
 def speak_all(server: Server, kind: Kind, jobs: Sequence[tuple[str, int]]) -> list[ClientResult]:
@@ -150,7 +119,8 @@ def measure(bundle: Path, threads: int, rounds: int, seconds: float) -> dict[str
     voice = Synthesizer.load(bundle)
     locked, rate = LockedServer(voice), voice.manifest.audio.sampling_rate
     report: dict[str, Any] = {"voice": voice.manifest.voice.name, "conditions": conditions(threads, None)}
-    with running_server(bundle, threads, rate) as gateway:
+    with running_gateway(bundle, threads, rate) as process:
+        gateway = process.server
         for server in (gateway, locked):  # warms up
             speak_all(server, "stream", [(SHORT, 0)])
         for name, server in (("gateway", gateway), ("locked", locked)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.tools import gateway_load
+from tacoglow.tools import gateway_load, gateway_soak
 from tacoglow.tools.client_result import ClientResult
 from tacoglow.tools.gateway_client import GatewayServer, LockedServer, Server
 
@@ -61,3 +61,11 @@ def test_a_small_measurement(tiny_bundle: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "argv", f"load {tiny_bundle} --rounds 1 --seconds 1 -o {output}".split())
     gateway_load.main()
     assert output.is_file()
+
+
+@pytest.mark.slow
+def test_a_small_soak(tiny_bundle: Path) -> None:
+    report = gateway_soak.soak(tiny_bundle, 1, 64, 10.0)
+    assert report["problems"] == []
+    assert report["complete"] > report["left"] > 0
+    assert report["complete_after_sigterm"] == "4 of 4"
