@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -29,6 +31,10 @@ def serve(
         typer.Option(help="Origin of web pages that may call it; repeatable.", show_default="none"),
     ] = None,
     root_path: Annotated[str, typer.Option(help="Path below which a proxy shows the server.")] = "",
+    wyoming: Annotated[
+        Optional[str],
+        typer.Option(metavar="[HOST:]PORT", help="Also speak Wyoming, Home Assistant's protocol.", show_default="off"),
+    ] = None,
     max_wait: Annotated[
         float, typer.Option(min=0.1, help="Refuse a request whose first audio would come later, in seconds.")
     ] = 5.0,
@@ -52,20 +58,38 @@ def serve(
 
     options = GatewayOptions(api_key, tuple(cors or ()), root_path.rstrip("/"), max_wait, max_input_chars)
     aliases = parse_aliases(alias or [])
-    with listen(host, port) as listening:
+    with ExitStack() as stack:
+        listening = stack.enter_context(listen(host, port))
+        door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host)))
         loaded: list[Voice] = []
         for folder in bundle:
             synthesizer = Synthesizer.load(folder, backend, device, threads, engines)
             voice_id = synthesizer.manifest.voice.name or folder.resolve().name
             loaded.append(Voice(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
-        server = build_server(Voices(loaded, aliases), options)
-        address = f"[{host}]" if ":" in host else host
-        url = f"http://{address}:{listening.getsockname()[1]}{options.root_path}/"
+        server = build_server(Voices(loaded, aliases), options, door)
+        url = f"http://{_address(listening)}{options.root_path}/"
         print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")
         if host not in LOOPBACK and api_key is None:
             print_status("warning: anybody who reaches this address may use it; set TACOGLOW_API_KEY to ask for a key")
+        if door is not None:
+            print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
         with finishing():
             server.run(sockets=[listening])
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_address(address: str, default_host: str) -> tuple[str, int]:
+    """[HOST:]PORT. Raises RequestError."""
+    from ..runtime.errors import RequestError
+
+    host, _, port = address.rpartition(":")
+    if not (port.isdecimal() and int(port) <= 65535):
+        raise RequestError(f"--wyoming: expected [HOST:]PORT, such as 10200, got {address!r}")
+    return host.strip("[]") or default_host, int(port)
 
 
 def parse_aliases(aliases: list[str]) -> dict[str, str]:

@@ -77,7 +77,7 @@ LAZY = {
     "runtime/backends/cuda/fused/weights.py": {"onnx"},
 }
 # Packages whose files all need an extra -> what they import although an inference machine may lack it.
-EXTRA_PACKAGES = {"runtime/serving/gateway": {"anyio", "h11", "starlette", "uvicorn"}}
+EXTRA_PACKAGES = {"runtime/serving/gateway": {"anyio", "h11", "starlette", "uvicorn", "wyoming"}}
 # Distribution -> its import name, if that is not the distribution's name.
 IMPORT_NAMES = {"python-dateutil": "dateutil"}
 

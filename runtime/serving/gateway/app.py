@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
 from starlette.applications import Starlette
@@ -23,6 +24,7 @@ from .health import Health
 from .metrics import CONTENT_TYPE
 from .state import Gateway, GatewayOptions, gateway_of
 from .voices import Voices
+from .wyoming_session import serving_wyoming
 
 # The page to try a voice has all that it needs in itself, and talks to this server alone.
 PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
@@ -30,15 +32,21 @@ PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe
 EXPOSED_HEADERS = ("x-request-id", "x-tacoglow-voice", "x-tacoglow-sample-rate", "x-tacoglow-seed")
 
 
-def build_app(voices: Voices, options: GatewayOptions) -> ASGIApp:
-    """The ASGI application of these voices. Their schedulers are closed when it ends."""
+def build_app(voices: Voices, options: GatewayOptions, wyoming: socket.socket | None = None) -> ASGIApp:
+    """The ASGI application of these voices. Their schedulers are closed when it ends.
+
+    wyoming: where it also takes connections of the Wyoming protocol.
+    """
     gateway = Gateway(voices, options)
     health = Health(gateway)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         starting = asyncio.create_task(health.start())
-        yield
+        async with AsyncExitStack() as stack:
+            if wyoming is not None:
+                await stack.enter_async_context(serving_wyoming(gateway, wyoming))
+            yield
         starting.cancel()
         for voice in voices.voices:
             await asyncio.to_thread(voice.scheduler.close)

@@ -176,8 +176,15 @@ def typed(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any
     return value
 
 
-_TYPES = {str: "a string", bool: "true or false", int: "an integer", float: "a number", list: "an array"}
+_TYPES = {
+    str: "a string",
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+}
 
 
 def _json_type(value: Any) -> str:
-    return "null" if value is None else _TYPES.get(type(value), "an object")
+    return "null" if value is None else _TYPES[type(value)]

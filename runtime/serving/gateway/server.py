@@ -15,13 +15,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ...errors import RequestError
 from .app import build_app
 from .errors import GatewayError
-from .state import MAX_BODY, GatewayOptions
+from .state import GRACE_SECONDS, MAX_BODY, GatewayOptions
 from .voices import Voices
 
 HEADER_SECONDS = 15.0  # in which a new connection must have sent the headers of a request
 MAX_HEADER_BYTES = 32 * 1024
 MAX_CONNECTIONS = 1_000
-GRACE_SECONDS = 60  # in which requests that have begun can finish once the server is told to stop
 
 
 class TimedProtocol(H11Protocol):
@@ -61,10 +60,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise RequestError(f"{host}:{port}: {reason}; choose another --port or --host") from error
 
 
-def build_server(voices: Voices, options: GatewayOptions, **settings: Any) -> uvicorn.Server:
-    """A uvicorn server that finishes what has begun when it gets SIGTERM or SIGINT."""
+def build_server(
+    voices: Voices, options: GatewayOptions, wyoming: socket.socket | None = None, **settings: Any
+) -> uvicorn.Server:
+    """A uvicorn server that finishes what has begun when it gets SIGTERM or SIGINT.
+
+    wyoming: where it also takes connections of the Wyoming protocol.
+    """
     config = uvicorn.Config(
-        build_app(voices, options),
+        build_app(voices, options, wyoming),
         http=TimedProtocol,
         server_header=False,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,

@@ -14,6 +14,7 @@ from .voices import Voices
 
 MAX_BODY = 1 << 20  # bytes
 BODY_SECONDS = 20.0  # in which a request's body must have come
+GRACE_SECONDS = 60  # in which requests that have begun can finish once the server is told to stop
 
 
 @dataclass(frozen=True)

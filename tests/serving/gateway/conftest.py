@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
     from .running import RunningGateway
 
-NEEDED = (
-    "starlette",
-    "uvicorn",
-    "av",
-    "openai",
-    "websockets",
-)  # of the extra `serve`, and the client that the tests use
+NEEDED = ("starlette", "uvicorn", "av", "websockets", "wyoming", "openai")  # of the extra `serve`, and a client
 collect_ignore_glob = [] if all(map(importlib.util.find_spec, NEEDED)) else ["test_*.py"]
 Expected = Callable[..., NDArray[np.float32]]
 

@@ -8,10 +8,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from typing import Any
 
 from tacoglow.runtime.scheduler import Scheduler
@@ -46,6 +47,8 @@ def _lower(headers: Message) -> dict[str, str]:
 class RunningGateway:
     port: int
     scheduler: Scheduler
+    wyoming_port: int
+    stop: Callable[[], None]  # as SIGTERM does
 
     @property
     def url(self) -> str:
@@ -79,17 +82,18 @@ class RunningGateway:
 @contextmanager
 def running(scheduler: Scheduler, aliases: Mapping[str, str] | None = None, **options: Any) -> Iterator[RunningGateway]:
     """Serve one voice, "tiny", until the block ends; its scheduler is then closed."""
-    with listen("127.0.0.1", 0) as listening:
+    with listen("127.0.0.1", 0) as listening, listen("127.0.0.1", 0) as wyoming:
         voices = Voices([Voice("tiny", scheduler)], aliases or {})
-        server = build_server(voices, GatewayOptions(**options), log_level="critical")
+        server = build_server(voices, GatewayOptions(**options), wyoming, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
-        gateway = RunningGateway(listening.getsockname()[1], scheduler)
+        stop = partial(setattr, server, "should_exit", True)
+        gateway = RunningGateway(listening.getsockname()[1], scheduler, wyoming.getsockname()[1], stop)
         try:
             while gateway.request("/health").status == 503:
                 time.sleep(0.02)
             yield gateway
         finally:
-            server.should_exit = True
+            stop()
             thread.join(30)
             assert not thread.is_alive()

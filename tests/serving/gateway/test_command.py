@@ -1,0 +1,71 @@
+"""`tacoglow serve` as a process: what it says, its two doors, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from wyoming.client import AsyncTcpClient
+from wyoming.info import Describe
+
+from tacoglow.cli.serve import parse_address
+from tacoglow.runtime.errors import RequestError
+
+COMMAND = [str(Path(sys.executable).with_name("tacoglow")), "serve"]
+
+
+async def described(port: int) -> str:
+    async with AsyncTcpClient("127.0.0.1", port) as client:
+        await client.write_event(Describe().event())
+        event = await asyncio.wait_for(client.read_event(), 10)
+        assert event is not None
+        return str(event.type)
+
+
+def test_it_says_its_addresses_and_ends_by_sigterm(tiny_bundle: Path) -> None:
+    command = [*COMMAND, str(tiny_bundle), "--port", "0", "--wyoming", "0", "--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            said = ""
+            while "startup complete" not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            (url,) = re.findall(r"^(http://127\.0\.0\.1:\d+/): tiny$", said, re.MULTILINE)
+            (port,) = re.findall(r"^wyoming: tcp://127\.0\.0\.1:(\d+) \(without keys", said, re.MULTILINE)
+            with urllib.request.urlopen(url, timeout=10) as page:
+                assert b"<title>tacoglow</title>" in page.read()
+            assert asyncio.run(described(int(port))) == "info"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) in (0, -signal.SIGTERM)
+        finally:
+            process.kill()
+
+
+def test_a_port_in_use_is_said_before_a_voice_is_loaded(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for option in (["--port", port], ["--port", "0", "--wyoming", port]):
+            ended = subprocess.run([*COMMAND, str(tmp_path), *option], capture_output=True, text=True)
+            assert ended.returncode == 1
+            assert f"127.0.0.1:{port}: Address already in use" in ended.stderr
+
+
+def test_addresses_for_wyoming() -> None:
+    assert parse_address("10200", "127.0.0.1") == ("127.0.0.1", 10200)
+    assert parse_address("0.0.0.0:10200", "127.0.0.1") == ("0.0.0.0", 10200)
+    assert parse_address("[::1]:10200", "127.0.0.1") == ("::1", 10200)
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "host:", "70000", "host:-1", "1.5"])
+def test_a_bad_address_for_wyoming(address: str) -> None:
+    with pytest.raises(RequestError, match=r"--wyoming: expected \[HOST:\]PORT, such as 10200, got"):
+        parse_address(address, "127.0.0.1")
