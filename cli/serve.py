@@ -60,7 +60,7 @@ def serve(
     aliases = parse_aliases(alias or [])
     with ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))
-        door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host)))
+        door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host), "--wyoming"))
         loaded: list[Voice] = []
         for folder in bundle:
             synthesizer = Synthesizer.load(folder, backend, device, threads, engines)

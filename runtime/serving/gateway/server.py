@@ -49,15 +49,15 @@ class TimedProtocol(H11Protocol):
         self.transport.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Bind before voices are loaded, so that a port in use is said at once. Raises RequestError."""
+def listen(host: str, port: int, option: str = "--port or --host") -> socket.socket:
+    """Bind before voices are loaded, so that a port in use is said at once. Raises RequestError, which names option."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         # create_server adds the address to the system's own words.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise RequestError(f"{host}:{port}: {reason}; choose another --port or --host") from error
+        raise RequestError(f"{host}:{port}: {reason}; choose another {option}") from error
 
 
 def build_server(

@@ -55,8 +55,8 @@ def test_a_port_in_use_is_said_before_a_voice_is_loaded(tmp_path: Path) -> None:
         port = str(other.getsockname()[1])
         for option in (["--port", port], ["--port", "0", "--wyoming", port]):
             ended = subprocess.run([*COMMAND, str(tmp_path), *option], capture_output=True, text=True)
-            assert ended.returncode == 1
-            assert f"127.0.0.1:{port}: Address already in use" in ended.stderr
+            assert ended.returncode == 2
+            assert f"127.0.0.1:{port}: Address already in use; choose another {option[-2]}" in ended.stderr
 
 
 def test_addresses_for_wyoming() -> None:
