@@ -42,6 +42,8 @@ class OnnxRuntimeBackend(Backend):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3
+        # A pattern is one block for all activations of a shape; blocks for many shapes would fragment the arena.
+        options.enable_mem_pattern = False
         try:
             model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -18,6 +18,7 @@ REQUIRE_PLACE(create_env, CreateEnv);
 REQUIRE_PLACE(create_session, CreateSession);
 REQUIRE_PLACE(run, Run);
 REQUIRE_PLACE(create_session_options, CreateSessionOptions);
+REQUIRE_PLACE(disable_memory_pattern, DisableMemPattern);
 REQUIRE_PLACE(set_log_severity, SetSessionLogSeverityLevel);
 REQUIRE_PLACE(set_intra_op_threads, SetIntraOpNumThreads);
 REQUIRE_PLACE(set_inter_op_threads, SetInterOpNumThreads);

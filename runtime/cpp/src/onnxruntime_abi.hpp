@@ -42,6 +42,7 @@ enum class Function : std::size_t {
   create_session = 7,
   run = 9,
   create_session_options = 10,
+  disable_memory_pattern = 17,
   set_log_severity = 22,
   set_intra_op_threads = 24,
   set_inter_op_threads = 25,

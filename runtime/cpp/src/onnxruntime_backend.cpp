@@ -99,6 +99,8 @@ class Graphs {
     const int threads = options.threads > 0 ? options.threads : usable_cores();
     ort::check<ort::Function::set_intra_op_threads>("set the number of threads", created, threads);
     ort::check<ort::Function::set_inter_op_threads>("set the number of threads", created, 1);
+    // A pattern is one block for all activations of a shape; blocks for many shapes would fragment the arena.
+    ort::check<ort::Function::disable_memory_pattern>("set how memory is planned", created);
     ort::check<ort::Function::set_log_severity>("set the log's severity", created, ort::log_error);
     if (cuda) append_cuda(created, options.device);
     return settings;
