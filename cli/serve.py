@@ -16,7 +16,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def serve(
-    bundle: Annotated[list[Path], typer.Argument(help="Folders written by export-onnx; the first is the default.")],
+    bundle: Annotated[
+        Optional[list[Path]],
+        typer.Argument(help="Folders written by export-onnx; the first is the default.", show_default=False),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8880,
     api_key: Annotated[
@@ -35,6 +38,14 @@ def serve(
         Optional[str],
         typer.Option(metavar="[HOST:]PORT", help="Also speak Wyoming, Home Assistant's protocol.", show_default="off"),
     ] = None,
+    upstream: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="URL",
+            help="grpc://HOST:PORT[/NAME] of a Triton server; repeatable.",
+            show_default="none",
+        ),
+    ] = None,
     max_wait: Annotated[
         float, typer.Option(min=0.1, help="Refuse a request whose first audio would come later, in seconds.")
     ] = 5.0,
@@ -50,22 +61,28 @@ def serve(
     ] = None,
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serving.md has its routes."""
+    from ..runtime.errors import RequestError
     from ..runtime.scheduler import Scheduler, SchedulerLimits
     from ..runtime.serving.gateway.server import build_server, listen
     from ..runtime.serving.gateway.state import GatewayOptions
+    from ..runtime.serving.gateway.upstream import Upstream, parse_upstreams
     from ..runtime.serving.gateway.voices import Voice, Voices
     from ..runtime.synthesizer import Synthesizer
 
     options = GatewayOptions(api_key, tuple(cors or ()), root_path.rstrip("/"), max_wait, max_input_chars)
     aliases = parse_aliases(alias or [])
+    if not (bundle or upstream):
+        raise RequestError("serve: expected a bundle or --upstream grpc://HOST:PORT; write a bundle with export-onnx")
     with ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))
         door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host), "--wyoming"))
         loaded: list[Voice] = []
-        for folder in bundle:
+        for folder in bundle or ():
             synthesizer = Synthesizer.load(folder, backend, device, threads, engines)
             voice_id = synthesizer.manifest.voice.name or folder.resolve().name
-            loaded.append(Voice(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
+            loaded.append(Voice.embedded(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
+        for remote in map(Upstream, parse_upstreams(upstream or [])):
+            loaded.append(Voice(remote.voice_id, remote, remote.facts))
         server = build_server(Voices(loaded, aliases), options, door)
         url = f"http://{_address(listening)}{options.root_path}/"
         print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")

@@ -71,6 +71,7 @@ LAZY = {
     "runtime/backends/cuda/onnxruntime.py": {"onnxruntime"},
     "runtime/backends/torchscript.py": {"torch"},
     "runtime/serving/client.py": {"tritonclient"},
+    "runtime/serving/gateway/upstream.py": {"tritonclient", "grpc"},
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
     "runtime/backends/cuda/stream.py": {"cuda"},
     "runtime/backends/cuda/fused/kernel.py": {"cuda"},

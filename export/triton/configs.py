@@ -80,8 +80,7 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
         },
         "instance_group": [_instances(options, options.instances)],
         "parameters": [
-            {"key": key, "value": {"string_value": str(getattr(options, key))}}
-            for key in ("backend", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
+            {"key": key, "value": {"string_value": str(value)}} for key, value in _parameters(manifest, options).items()
         ],
     }
     if is_stream:
@@ -89,6 +88,16 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
     if warmup_files(manifest):
         config["model_warmup"] = [_warmup()]
     return config
+
+
+def _parameters(manifest: Manifest, options: ServingOptions) -> dict[str, object]:
+    """What the model reads, and then what clients may want to know of the voice."""
+    names = ("backend", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
+    return {name: getattr(options, name) for name in names} | {
+        "voice": manifest.voice.name,
+        "language": manifest.voice.language,
+        "sampling_rate": manifest.audio.sampling_rate,
+    }
 
 
 def graph_config(name: str, graph: GraphSpec, max_batch: int, options: ServingOptions) -> dict[str, Any]:

@@ -158,6 +158,9 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
             "max_retries": "1",
             "max_frames": "0",
             "max_seconds": "300.0",
+            "voice": "tiny",
+            "language": "en-US",
+            "sampling_rate": "16000",
         }
 
 

@@ -18,7 +18,8 @@ def analyse(voice: Voice, utterance: Utterance) -> dict[str, Any]:
     `mel` [frames, mel_bands] goes from 0, its least value, to 255, its largest; `alignment` [frames, len(tokens)] and
     `gate` [frames] from 0 to 255, which is probability 1. Times are seconds from the start of all audio.
     """
-    front_end = voice.scheduler.voice.front_end
+    front_end = voice.facts.front_end
+    assert front_end is not None  # of an utterance that was made in this process
     bands, frames = utterance.mel.shape
     start = utterance.start / voice.sampling_rate
     least, largest = (float(utterance.mel.min()), float(utterance.mel.max())) if frames else (0.0, 0.0)

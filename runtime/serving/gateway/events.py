@@ -80,7 +80,8 @@ async def _timestamps(voice: Voice, utterances: Sequence[Utterance]) -> list[dic
     """The words of utterances, in seconds from the start of all audio."""
 
     def find() -> list[TimedText]:
-        front_end, rate = voice.scheduler.voice.front_end, voice.sampling_rate
+        front_end, rate = voice.facts.front_end, voice.sampling_rate
+        assert front_end is not None  # of utterances that were made in this process
         return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
 
     words = await anyio.to_thread.run_sync(find)  # it takes a while

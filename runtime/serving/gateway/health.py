@@ -12,7 +12,7 @@ from .voices import Voice
 
 RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
 ANSWER_SECONDS = 20.0  # in which a voice must have spoken
-PROBE_STEPS = 8  # decoder steps of the probe's speech
+PROBE_FRAMES = 16  # frame limit of the probe's speech; more than a step of any voice
 PROBE_TEXT = "a"
 
 logger = logging.getLogger("tacoglow.serve")
@@ -44,9 +44,7 @@ class Health:
     async def _check(self, voice: Voice) -> bool:
         started = time.monotonic()
         try:
-            options = SpeechOptions(
-                max_frames=PROBE_STEPS * voice.manifest.decoder.frames_per_step, deadline=started + ANSWER_SECONDS
-            )
+            options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=started + ANSWER_SECONDS)
             handle = voice.scheduler.submit(PROBE_TEXT, 0, options, StreamOptions())
             await asyncio.to_thread(handle.result, ANSWER_SECONDS)
         except Exception as error:

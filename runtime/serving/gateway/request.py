@@ -62,6 +62,7 @@ def parse_body(body: bytes | str, name: str = "body") -> dict[str, Any]:
 def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
     """Check every field of a request for speech. Raises GatewayError."""
     wanted = _parse(fields, voices, max_characters, {"timestamps": False})
+    _check_known_here(wanted, "timestamps")
     if wanted.timestamps and not wanted.sse:
         raise invalid(
             "timestamps", "timestamps: audio cannot carry them; set stream_format to sse, or use /dev/captioned_speech"
@@ -69,9 +70,16 @@ def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int)
     return wanted
 
 
+def _check_known_here(wanted: SpeechRequest, name: str) -> None:
+    """Raises GatewayError if a request wants what only a voice in this process tells."""
+    if (wanted.timestamps or wanted.analysis) and wanted.voice.facts.front_end is None:
+        raise invalid(name, f"{name}: not known of {wanted.voice.id}, which other servers speak; set it to false")
+
+
 def parse_captioned(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
     """Check every field of a request for captioned speech. Raises GatewayError."""
     wanted = _parse(fields, voices, max_characters, {"return_timestamps": True, "return_analysis": False})
+    _check_known_here(wanted, "return_timestamps" if wanted.timestamps else "return_analysis")
     if wanted.sse:
         raise invalid("stream_format", "stream_format: expected audio, got sse; this route answers with lines of JSON")
     return wanted

@@ -1,15 +1,18 @@
-"""The voices that a server has: one scheduler per bundle, found by id, by model name or by alias."""
+"""The voices that a server has, found by id, by model name or by alias."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from ....text import FrontEnd
 from ...errors import RequestError
-from ...manifest import Manifest
+from ...handle import SpeechHandle
+from ...options import SpeechOptions, StreamOptions
 from ...scheduler import Scheduler
+from ...scheduler_metrics import SchedulerMetrics
 from .errors import GatewayError, invalid
 
 # Names that clients offer their users in a fixed list: each is the voice of the request's model.
@@ -20,25 +23,54 @@ DEFAULT_PREFIXES = ("tts-", "gpt-")
 DEFAULT_LANGUAGE = "en-US"
 
 
+class Speaker(Protocol):
+    """What speaks a voice's requests, as a Scheduler does: one in this process, or servers elsewhere."""
+
+    def submit(
+        self, text: str, seed: int = 0, options: SpeechOptions | None = None, stream: StreamOptions | None = None
+    ) -> SpeechHandle: ...
+
+    def metrics(self) -> SchedulerMetrics: ...
+
+    def expected_wait(self) -> float: ...
+
+    def close(self, finish: bool = True) -> None: ...
+
+
+@dataclass(frozen=True)
+class VoiceFacts:
+    """What clients are told of a voice."""
+
+    sampling_rate: int  # Hz
+    language: str = DEFAULT_LANGUAGE
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    front_end: FrontEnd | None = None  # for the times of words; None: not known here
+
+
 @dataclass
 class Voice:
-    """One bundle and the scheduler that alone uses it."""
+    """One voice and what alone speaks it."""
 
     id: str
-    scheduler: Scheduler
+    scheduler: Speaker
+    facts: VoiceFacts
     last_heard: float | None = None  # time.monotonic() of its latest audio; None: it has not spoken yet
 
-    @property
-    def manifest(self) -> Manifest:
-        return self.scheduler.voice.manifest
+    @classmethod
+    def embedded(cls, voice_id: str, scheduler: Scheduler) -> Voice:
+        """A bundle's voice in this process."""
+        manifest = scheduler.voice.manifest
+        language = manifest.voice.language or DEFAULT_LANGUAGE
+        provenance, front_end = manifest.voice.provenance, scheduler.voice.front_end
+        return cls(voice_id, scheduler, VoiceFacts(manifest.audio.sampling_rate, language, provenance, front_end))
 
     @property
     def language(self) -> str:
-        return self.manifest.voice.language or DEFAULT_LANGUAGE
+        return self.facts.language
 
     @property
     def sampling_rate(self) -> int:
-        return self.manifest.audio.sampling_rate
+        return self.facts.sampling_rate
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -47,6 +79,7 @@ class Voice:
             "language": self.language,
             "sample_rate": self.sampling_rate,
             "model": self.id,
+            "timestamps": self.facts.front_end is not None,
         }
 
 

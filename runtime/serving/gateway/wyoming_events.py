@@ -64,7 +64,7 @@ def describe(voices: Voices) -> Event:
 
 
 def _describe(voice: Voice) -> TtsVoice:
-    provenance = voice.manifest.voice.provenance
+    provenance = voice.facts.provenance
     return TtsVoice(
         name=voice.id,
         description=f"{voice.id} ({voice.language})",

@@ -18,6 +18,7 @@ from typing import Any
 from tacoglow.runtime.scheduler import Scheduler
 from tacoglow.runtime.serving.gateway.server import build_server, listen
 from tacoglow.runtime.serving.gateway.state import GatewayOptions
+from tacoglow.runtime.serving.gateway.upstream import Upstream
 from tacoglow.runtime.serving.gateway.voices import Voice, Voices
 
 
@@ -46,7 +47,7 @@ def _lower(headers: Message) -> dict[str, str]:
 @dataclass(frozen=True)
 class RunningGateway:
     port: int
-    scheduler: Scheduler
+    scheduler: Any  # a Scheduler, or an Upstream
     wyoming_port: int
     stop: Callable[[], None]  # as SIGTERM does
 
@@ -80,10 +81,16 @@ class RunningGateway:
 
 
 @contextmanager
-def running(scheduler: Scheduler, aliases: Mapping[str, str] | None = None, **options: Any) -> Iterator[RunningGateway]:
+def running(
+    scheduler: Scheduler | Upstream, aliases: Mapping[str, str] | None = None, **options: Any
+) -> Iterator[RunningGateway]:
     """Serve one voice, "tiny", until the block ends; its scheduler is then closed."""
     with listen("127.0.0.1", 0) as listening, listen("127.0.0.1", 0) as wyoming:
-        voices = Voices([Voice("tiny", scheduler)], aliases or {})
+        if isinstance(scheduler, Upstream):
+            voice = Voice("tiny", scheduler, scheduler.facts)
+        else:
+            voice = Voice.embedded("tiny", scheduler)
+        voices = Voices([voice], aliases or {})
         server = build_server(voices, GatewayOptions(**options), wyoming, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

@@ -112,7 +112,7 @@ def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
     gateway: RunningGateway, tiny_bundle: Path
 ) -> None:
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say("Hello.")
-    spoken = Speech(Voice("tiny", gateway.scheduler), None, Metrics())
+    spoken = Speech(Voice.embedded("tiny", gateway.scheduler), None, Metrics())
 
     async def chunks() -> Any:
         yield b"samples"

@@ -185,9 +185,9 @@ def test_slow_bodies_and_headers_are_ended(
 
 
 def test_ids_and_aliases_are_checked(gateway: RunningGateway) -> None:
-    voice = Voice("tiny", gateway.scheduler)
+    voice = Voice.embedded("tiny", gateway.scheduler)
     with pytest.raises(RequestError, match="same id"):
-        Voices([voice, Voice("Tiny", gateway.scheduler)])
+        Voices([voice, Voice.embedded("Tiny", gateway.scheduler)])
     with pytest.raises(RequestError, match="--alias a=b: expected one of tiny"):
         Voices([voice], {"a": "b"})
     with pytest.raises(RequestError, match="in use; choose another --port"):
