@@ -13,6 +13,7 @@ from .metrics import Metrics
 from .voices import Voices
 
 MAX_BODY = 1 << 20  # bytes
+MAX_DISCARDED_BODY = 1 << 26  # bytes that are read of a larger one: most clients send all before they read an answer
 BODY_SECONDS = 20.0  # in which a request's body must have come
 GRACE_SECONDS = 60  # in which requests that have begun can finish once the server is told to stop
 
@@ -61,19 +62,19 @@ def gateway_of(connection: HTTPConnection) -> Gateway:
 
 async def read_body(request: Request) -> bytes:
     """The body, up to its limits in size and time. Raises GatewayError."""
-    body = bytearray()
+    body, size = bytearray(), 0
     try:
         with anyio.fail_after(BODY_SECONDS):
             async for part in request.stream():
-                body += part
-                if len(body) > MAX_BODY:
-                    raise GatewayError(
-                        413,
-                        "request_too_large",
-                        f"body: expected at most {MAX_BODY} bytes; send the text in parts",
-                        headers={"connection": "close"},
-                    )
+                size += len(part)
+                if size <= MAX_BODY:
+                    body += part
+                elif size > MAX_DISCARDED_BODY:
+                    break
     except TimeoutError as error:
         message = f"body: incomplete after {BODY_SECONDS:g} s; send it faster"
         raise GatewayError(408, "request_timeout", message, headers={"connection": "close"}) from error
+    if size > MAX_BODY:
+        message = f"body: expected at most {MAX_BODY} bytes; send the text in parts"
+        raise GatewayError(413, "request_too_large", message, headers={"connection": "close"})
     return bytes(body)

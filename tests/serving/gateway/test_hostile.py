@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
 
+from tacoglow.runtime.scheduler import Scheduler
+from tacoglow.runtime.serving.gateway import server
 from tacoglow.runtime.wav_writer import encode
 
 from .conftest import Expected
-from .running import RunningGateway
+from .running import RunningGateway, running
 
 HEAD = b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\n"
 TEXT = "The gate was open."
@@ -23,6 +29,7 @@ def chunked(count: int) -> Iterator[bytes]:
     yield HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
     for _ in range(count):
         yield b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    yield b"0\r\n\r\n"
 
 
 # name -> (what is sent, the status that answers it)
@@ -37,25 +44,36 @@ HOSTILE = {
     "length beyond all": ([HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n{}"], 400),
     "bad chunk": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"], 400),
     "10 MB in chunks": (list(chunked(160)), 413),
+    "70 MB in chunks": (list(chunked(1100)), 413),  # more than is read
     "deep JSON": ([HEAD + b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000], 400),
     "no body": ([HEAD + b"\r\n"], 400),
 }
 
 
-def status_of(gateway: RunningGateway, parts: list[bytes]) -> int:
+def read_answer(connection: socket.socket) -> tuple[int, str]:
+    """The status of the first answer, and the message of its error."""
+    stream = connection.makefile("rb")
+    status = int(stream.readline().split()[1])
+    headers = http.client.parse_headers(stream)
+    error = json.loads(stream.read(int(headers["content-length"])))["error"]
+    return status, error["message"]
+
+
+def attack(gateway: RunningGateway, parts: list[bytes]) -> tuple[int, str]:
     with gateway.connect() as connection:
         with suppress(BrokenPipeError, ConnectionResetError):  # answered before all was sent
             for part in parts:
                 connection.sendall(part)
             connection.shutdown(socket.SHUT_WR)
-        answer = connection.makefile("rb").readline()
-    return int(answer.split()[1])
+        return read_answer(connection)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_an_error_status(gateway: RunningGateway, name: str) -> None:
-    parts, status = HOSTILE[name]
-    assert status_of(gateway, parts) == status
+def test_an_error_status_with_a_reason(gateway: RunningGateway, name: str) -> None:
+    parts, expected = HOSTILE[name]
+    status, reason = attack(gateway, parts)
+    assert status == expected
+    assert reason
 
 
 def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) -> None:
@@ -64,8 +82,61 @@ def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) 
         for _ in range(300):
             half_open = stack.enter_context(gateway.connect())
             half_open.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
-        attacks = [pool.submit(status_of, gateway, parts) for parts, _ in HOSTILE.values() for _ in range(3)]
+        attacks = [pool.submit(attack, gateway, parts) for parts, _ in HOSTILE.values() for _ in range(3)]
         answers = [gateway.speech(input=TEXT, response_format="pcm", sample_rate=16_000, seed=3) for _ in range(5)]
-        assert all(400 <= attack.result() < 500 for attack in attacks)
+        assert all(400 <= each.result()[0] < 500 for each in attacks)
     assert [answer.body == expected for answer in answers] == [True] * 5
     gateway.wait_until_idle()
+
+
+def test_too_many_connections(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "REFUSED_SECONDS", 0.1)
+    with running(new_scheduler()) as gateway, ExitStack() as stack:
+        earlier, *_ = [stack.enter_context(gateway.connect()) for _ in range(3)]
+        with gateway.connect() as silent:
+            assert silent.recv(1) == b""
+        with gateway.connect() as refused:
+            refused.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, reason = read_answer(refused)
+        assert status == 503
+        assert "connections" in reason
+        earlier.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert earlier.recv(12) == b"HTTP/1.1 200"
+
+
+def drip(connection: socket.socket, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        connection.sendall(b"x")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "following",
+    [b"P", b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"],
+    ids=["headers", "a body that nobody reads"],
+)
+def test_what_drips_in_after_an_answer(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, following: bytes
+) -> None:
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
+    with running(new_scheduler()) as gateway, gateway.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(following)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            drip(connection, 5.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the operating system notices it on Linux")
+def test_a_client_that_reads_nothing(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "UNREAD_SECONDS", 0.5)
+    with running(new_scheduler()) as gateway, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)  # more than the system keeps
+        time.sleep(2)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            drip(connection, 10.0)

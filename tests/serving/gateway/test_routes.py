@@ -36,6 +36,7 @@ def test_lists(gateway: RunningGateway) -> None:
     assert gateway.request("/v1/models/other").error["code"] == "model_not_found"
     voices = gateway.request("/v1/audio/voices").json
     expected = {"id": "tiny", "name": "tiny", "language": "en-US", "sample_rate": 16_000, "model": "tiny"}
+    expected |= {"timestamps": True}
     assert voices == {"object": "list", "voices": [expected], "data": [expected]}
 
 
@@ -152,15 +153,9 @@ def test_unknown_routes_and_methods(gateway: RunningGateway) -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_malformed_requests(gateway: RunningGateway, body: bytes, status: int, code: str | None) -> None:
-    if len(body) > 1_000_000:  # the server does not read it all
-        with gateway.connect() as connection:
-            connection.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n")
-            connection.sendall(body[: (1 << 20) + 1])
-            assert connection.recv(12) == b"HTTP/1.1 413"
-    else:
-        answer = gateway.request("/v1/audio/speech", body)
-        assert answer.status == status
-        assert answer.error["code"] == (code or answer.error["code"])
+    answer = gateway.request("/v1/audio/speech", body)
+    assert answer.status == status
+    assert answer.error["code"] == (code or answer.error["code"])
     assert gateway.speech(input="Hi.").status == 200
 
 
