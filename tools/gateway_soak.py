@@ -3,7 +3,7 @@
     python -m tacoglow.tools.gateway_soak voice/ --threads 1
 
 Starts the server itself. Every complete answer must be bit for bit the library's for its seed. Reported: answers,
-memory after a third of the time and at the end, how long a request lives on whose client has left, and how many of the
+the server's memory in each sixth of the time, how long a request lives on whose client has left, and how many of the
 streams that have begun are complete after SIGTERM. Ends with status 1 if an answer differs or fails.
 """
 
@@ -33,6 +33,8 @@ LEAVING_SHARE = 0.3
 LONGEST_STAY = 3.0  # seconds until a client leaves
 ABANDONED = 8  # requests whose end is timed
 LAST_STREAMS = 4  # that SIGTERM meets
+MEMORY_PERIODS = 6  # parts of the time, of which each has its highest memory reported
+MEMORY_SECONDS = 0.2  # between two looks at the memory
 
 Expected = dict[tuple[str, int], bytes]  # samples by text and seed
 
@@ -80,6 +82,16 @@ class Clients:
                     self.problems.append(f"{job}: other samples than the library's")
 
 
+def memory_peaks(gateway: GatewayProcess, seconds: float) -> list[int]:
+    """The server's highest memory in each of the next periods, in bytes. Waits until they are over."""
+    peaks, begun = [0] * MEMORY_PERIODS, time.monotonic()
+    while (passed := time.monotonic() - begun) < seconds:
+        period = int(MEMORY_PERIODS * passed / seconds)
+        peaks[period] = max(peaks[period], gateway.resident_bytes())
+        time.sleep(MEMORY_SECONDS)
+    return peaks
+
+
 def seconds_to_end(gateway: GatewayProcess) -> list[float]:
     """How long requests live on whose clients have left, one after the other."""
     lives = []
@@ -115,10 +127,9 @@ def soak(bundle: Path, threads: int, count: int, seconds: float) -> dict[str, An
     expected = expected_answers(voice, SENTENCES)
     with running_gateway(bundle, threads, voice.manifest.audio.sampling_rate) as gateway:
         clients = Clients(gateway.server, expected, count, seconds)
-        time.sleep(seconds / 3)  # pools and buffers grow to what this many clients need
-        warm = gateway.resident_bytes()
+        memory = memory_peaks(gateway, seconds)
         clients.join()
-        memory = {"after_warm_up": warm, "at_the_end": gateway.resident_bytes()}
+        drained = gateway.resident_bytes()
         lives = seconds_to_end(gateway)
         last = complete_after_sigterm(gateway, expected)
     return {
@@ -127,7 +138,7 @@ def soak(bundle: Path, threads: int, count: int, seconds: float) -> dict[str, An
         "complete": clients.complete,
         "left": clients.left,
         "problems": clients.problems,
-        "resident_bytes": memory,
+        "resident_bytes": {"peaks": memory, "after_all_answers": drained},
         "abandoned_seconds": {"median": statistics.median(lives), "most": max(lives)},
         "complete_after_sigterm": f"{last} of {LAST_STREAMS}",
     }
