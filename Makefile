@@ -5,7 +5,7 @@ TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
 CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format slow fuzz engines builds gpu clean
+.PHONY: demo test lint format slow fuzz engines builds gpu lock sbom clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -50,6 +50,19 @@ fuzz: $(VENV)/test.ready
 	if $(BIN)/python -m pip install --quiet --only-binary :all: atheris; then mkdir -p build/corpus && \
 	    $(BIN)/python -m tacoglow.tests.robustness.fuzz pickles --atheris -max_total_time=600 -timeout=10 \
 	    build/corpus tests/robustness/hostile_pickles; fi
+
+LOCK := examples/serving/requirements.txt
+# Pins what the gateway's image installs, by version and hash, for every Python and platform.
+lock: $(VENV)/test.ready
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
+	    --no-emit-index-url --extra cpu --extra serve --extra client pyproject.toml -o $(LOCK)
+
+# Lists these packages as a CycloneDX software bill of materials.
+sbom: $(VENV)/test.ready
+	$(BIN)/python -m pip install --quiet cyclonedx-bom
+	mkdir -p build
+	$(BIN)/cyclonedx-py requirements $(LOCK) --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
 # Compiles every graph of the demo voice, and of a voice of NVIDIA's dimensions, with a real TensorRT builder.
 engines: $(VENV)/test.ready

@@ -229,7 +229,7 @@ class GrpcClient(SpeechClient):
 
 
 def _infer_inputs(protocol: Any, request: SpeechRequest) -> list[Any]:
-    """The request as InferInputs. protocol: tritonclient.http or tritonclient.grpc."""
+    """The request as InferInputs. protocol: the module tritonclient.grpc."""
     inputs = []
     tensors: Tensors = request.tensors()
     for name, array in tensors.items():

@@ -119,8 +119,12 @@ class Upstream:
             from tritonclient.grpc.aio import InferenceServerClient
         except ImportError as error:
             raise BackendError(f"--upstream: {error}; install the client: pip install 'tacoglow[client]'") from error
-        limits = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", -1)]
-        connect = partial(InferenceServerClient, channel_args=limits)
+        settings = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.lb_policy_name", "round_robin"),  # a name may stand for several replicas
+        ]
+        connect = partial(InferenceServerClient, channel_args=settings)
         return [_Server(address, connect(address, ssl=is_encrypted)) for address, is_encrypted in addresses]
 
     async def _read_facts(self) -> tuple[str, VoiceFacts]:

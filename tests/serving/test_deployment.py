@@ -1,0 +1,80 @@
+"""The files of examples/serving agree with each other and with the commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "serving"
+USER = 10001
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((EXAMPLES / name).read_text(encoding="utf-8")))
+
+
+def pod_of(name: str) -> dict[str, Any]:
+    first = documents(name)[0]["spec"]
+    pod: dict[str, Any] = first["predictor"] if "predictor" in first else first["template"]["spec"]
+    return pod
+
+
+@pytest.mark.parametrize("name", ["kubernetes.yaml", "kserve.yaml", "gateway.yaml"])
+def test_pods_may_do_nothing_that_they_need_not(name: str) -> None:
+    pod = pod_of(name)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] == USER
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["volumes"]} >= {"tmp"}
+    assert pod["terminationGracePeriodSeconds"] > 60 + 10  # what has begun, after the pause before the end
+    assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "10"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.gateway"])
+def test_images_run_as_that_user_and_keep_no_sources(name: str) -> None:
+    lines = (EXAMPLES / name).read_text(encoding="utf-8")
+    last_stage = lines[lines.rindex("\nFROM ") :]
+    assert f"USER {USER}:{USER}" in last_stage
+    assert "COPY . " not in last_stage
+
+
+def test_the_gateway_finds_the_replicas() -> None:
+    (container,) = pod_of("gateway.yaml")["containers"]
+    _, public, replicas = documents("gateway.yaml")
+    host, port = re.findall(r"grpc://([\w-]+):(\d+)", " ".join(container["args"]))[0]
+    assert (replicas["metadata"]["name"], replicas["spec"]["ports"][0]["port"]) == (host, int(port))
+    assert replicas["spec"]["clusterIP"] == "None"
+    served = documents("kubernetes.yaml")[0]["spec"]["template"]["metadata"]["labels"]
+    assert replicas["spec"]["selector"] == served
+    assert public["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
+
+
+def test_compose_builds_both_images() -> None:
+    (services,) = (document["services"] for document in documents("compose.yaml"))
+    for service in services.values():
+        assert (EXAMPLES.parents[1] / service["build"]["dockerfile"]).is_file()
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+    assert "grpc://triton:8001" in services["gateway"]["command"]
+
+
+def test_every_package_of_the_gateway_has_a_version_and_hashes() -> None:
+    text = (EXAMPLES / "requirements.txt").read_text(encoding="utf-8")
+    entries = text.replace("\\\n", " ").splitlines()
+    assert all(re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
+    names = {entry.partition("==")[0] for entry in entries}
+    assert {"numpy", "onnxruntime", "starlette", "uvicorn", "websockets", "wyoming", "av", "tritonclient"} <= names
+    assert "http" not in text
