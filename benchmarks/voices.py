@@ -11,7 +11,7 @@ from torch import nn
 
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
-from ..export.voice import DEMO_FOLDER, VoiceFile, read_voice_file, text_entry
+from ..export.voice import VoiceFile, demo_folder, read_voice_file, text_entry
 from ..models import HiFiGAN, HiFiGANConfig, Tacotron2, Vocoder, WaveGlow
 from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 from ..models.waveglow import WN
@@ -58,7 +58,8 @@ def load_models(
 
 def demo_models() -> Models:
     """Load the small voice that ships with the project."""
-    return load_models(DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", DEMO_FOLDER / "voice.json")
+    folder = demo_folder()
+    return load_models(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
 
 
 @torch.no_grad()

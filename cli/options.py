@@ -117,7 +117,7 @@ def find_checkpoints(
 ) -> VoiceCheckpoints:
     """The checkpoints that the options select. Raises ExportError if they select none, or more than one pair."""
     from ..export.errors import ExportError
-    from ..export.voice import DEMO_FOLDER
+    from ..export.voice import demo_folder
 
     own = any(path is not None for path in (tacotron2, waveglow, hifigan))
     if own + demo + (pretrained is not None) != 1:
@@ -126,7 +126,7 @@ def find_checkpoints(
         )
     if demo:
         return VoiceCheckpoints(
-            DEMO_FOLDER / "tacotron2.pt", DEMO_FOLDER / "waveglow.pt", voice=DEMO_FOLDER / "voice.json"
+            demo_folder() / "tacotron2.pt", demo_folder() / "waveglow.pt", voice=demo_folder() / "voice.json"
         )
     if pretrained is not None:
         from ..models.download import fetch_pretrained, is_published

@@ -10,6 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
 from .errors import ExportError
 
-DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"
+DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"  # in a clone of the repository
+DEMO_PACKAGE = "tacoglow_demo"  # elsewhere
 DEFAULT_AUDIO: dict[str, float] = {
     "sampling_rate": 22050,  # Hz
     "hop_length": 256,  # samples
@@ -45,6 +47,19 @@ class VoiceFile:
     cleaners: tuple[str, ...] = ("english_cleaners",)
     sigma: float = DEFAULT_SIGMA
     provenance: dict[str, str] = field(default_factory=dict)
+
+
+def demo_folder() -> Path:
+    """Where the demo voice's tacotron2.pt, waveglow.pt and voice.json are. Raises ExportError if they are not here."""
+    if (DEMO_FOLDER / "tacotron2.pt").is_file():
+        return DEMO_FOLDER
+    package = find_spec(DEMO_PACKAGE)
+    if package is None or not package.submodule_search_locations:
+        raise ExportError(
+            "demo: the demo voice's checkpoints (41 MB) are a package of their own; in a clone of the repository: "
+            "pip install ./models/demo"
+        )
+    return Path(package.submodule_search_locations[0])
 
 
 def read_voice_file(path: Path) -> VoiceFile:

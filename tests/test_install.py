@@ -33,16 +33,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = folder / "source" / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / file, target)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run(
-        [*pip, "--disable-pip-version-check", "--target", str(folder / "site"), "."],
-        cwd=folder / "source",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    install(folder / "source", folder / "site")
     return folder / "site"
+
+
+def install(source: Path, target: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    command = [*pip, "--disable-pip-version-check", "--target", str(target), "."]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def run_from(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -71,10 +70,6 @@ def test_all_modules_but_no_tests_are_installed(site: Path) -> None:
 def test_data_files_are_installed(site: Path) -> None:
     package = site / "tacoglow"
     assert (package / "py.typed").is_file()
-    demo = [file for file in versioned_files() if file.parent == Path("models/demo")]
-    assert {"tacotron2.pt", "waveglow.pt", "voice.json"} <= {file.name for file in demo}
-    for file in demo:
-        assert (package / file).stat().st_size == (ROOT / file).stat().st_size
     assert list(site.glob("*.dist-info/licenses/LICENSE"))
 
 
@@ -92,3 +87,24 @@ def test_import_uses_the_installed_package(site: Path) -> None:
 def test_metadata_has_the_version_of_the_package(site: Path) -> None:
     script = "import tacoglow, importlib.metadata as m; assert m.version('tacoglow') == tacoglow.__version__"
     run_from(site, sys.executable, "-c", script)
+
+
+def test_the_demo_voice_is_a_package_of_its_own(site: Path, tmp_path: Path) -> None:
+    assert not list(site.rglob("*.pt"))
+    script = "from tacoglow.export.voice import demo_folder; print(demo_folder())"
+    with pytest.raises(AssertionError, match=r"pip install \./models/demo"):
+        run_from(site, sys.executable, "-c", script)
+    source = tmp_path / "demo"
+    shutil.copytree(ROOT / "models" / "demo", source)
+    install(source, tmp_path / "site")
+    both = f"{site}{os.pathsep}{tmp_path / 'site'}"
+    folder = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": both},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    assert Path(folder) == tmp_path / "site" / "tacoglow_demo"
+    for name in ("tacotron2.pt", "waveglow.pt", "voice.json"):
+        assert (Path(folder) / name).stat().st_size == (ROOT / "models" / "demo" / name).stat().st_size
