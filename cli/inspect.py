@@ -20,18 +20,26 @@ def inspect(
     bundle: Annotated[Path, typer.Argument(help="Folder written by export-onnx.")],
     engines: Engines = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON to standard output.")] = False,
+    trtexec: Annotated[
+        bool, typer.Option("--trtexec", help="Print the trtexec commands that build its graphs instead.")
+    ] = False,
 ) -> None:
     """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
     from rich.console import Console
 
     from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import EngineCache
+    from ..runtime.backends.tensorrt.trtexec import trtexec_commands
     from ..runtime.bundle import graph_path, load_manifest
 
     manifest = load_manifest(bundle)
     sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
     scripts = manifest.torchscript.graphs if manifest.torchscript else {}
     script_bytes = sum(graph_path(bundle, name, file).stat().st_size for name, file in scripts.items())
+    if trtexec:
+        for command in trtexec_commands(bundle, manifest, Path()):
+            print(command)
+        return
     entries = [entry for entry in EngineCache(engines).entries() if _is_built_from(entry, manifest)]
     if as_json:
         print(json.dumps(_as_json(manifest, sizes, entries), indent=1))

@@ -105,7 +105,7 @@ class EngineBuilder:
             config.set_tactic_sources(config.get_tactic_sources() & ~absent)
         if self.tensorrt.builds_ahead_of_time:
             self._set_compute_capability(config, engine_key)
-        for ranges in optimization_profiles(engine_key):
+        for ranges in optimization_profiles(engine_key.profile, engine_key.token_buckets):
             profile = self._builder.create_optimization_profile()
             for name, shapes in input_shapes(spec, ranges).items():
                 profile.set_shape(name, *shapes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -100,7 +101,7 @@ def make_engine_key(
         tensorrt_version=tensorrt[1],
         target=target,
         profile=profile,
-        token_buckets=manifest.synthesis.token_buckets(profile["T"].max) if graph == "encoder" else [],
+        token_buckets=token_buckets_of(manifest, graph, profile),
         options=options,
     )
 
@@ -125,18 +126,22 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
     return {letter: ranges[letter] for letter in sorted(used)}
 
 
-def optimization_profiles(engine_key: EngineKey) -> list[dict[str, DimRange]]:
+def token_buckets_of(manifest: Manifest, graph: str, profile: Mapping[str, DimRange]) -> list[int]:
+    """The token counts that have a profile of their own."""
+    return manifest.synthesis.token_buckets(profile["T"].max) if graph == "encoder" else []
+
+
+def optimization_profiles(profile: dict[str, DimRange], token_buckets: Sequence[int]) -> list[dict[str, DimRange]]:
     """The profiles of an engine: its whole range, batch 1 by itself if it takes larger batches too, and each of the
     encoder's token buckets by itself.
 
     With a batch of 1, TensorRT fuses a decoder step's matrix products into the kernels around them: 15 kernels, not 18.
     With a fixed length, the loop of the encoder's LSTMs copies nothing to the host, so that it can be captured.
     """
-    profile, profiles = engine_key.profile, [engine_key.profile]
-    batch = profile.get("B")
+    profiles, batch = [profile], profile.get("B")
     if batch is not None and batch.min == 1 < batch.max:
         profiles.append(profile | {"B": _only(1)})
-    return profiles + [profile | {"T": _only(tokens)} for tokens in engine_key.token_buckets]
+    return profiles + [profile | {"T": _only(tokens)} for tokens in token_buckets]
 
 
 def _only(size: int) -> DimRange:

@@ -96,7 +96,10 @@ class SimulatedEngine:
         self.tensorrt, self.logger, self.graph = tensorrt, logger, graph
         self._has_profile_in_use = False
         key = tensorrt.engine_keys[graph]
-        self.profiles = [input_shapes(tensorrt.spec(graph), profile) for profile in optimization_profiles(key)]
+        self.profiles = [
+            input_shapes(tensorrt.spec(graph), profile)
+            for profile in optimization_profiles(key.profile, key.token_buckets)
+        ]
         self.num_optimization_profiles = len(self.profiles)
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:

@@ -140,7 +140,10 @@ def test_profiles_of_an_engine(manifest: Manifest) -> None:
 
     def sizes(graph: str, letter: str, **limits: int) -> list[tuple[int, int]]:
         key = make_engine_key(manifest, graph, ("tensorrt", "10.3"), H100, ProfileLimits(**limits), BuildOptions())
-        return [(profile[letter].min, profile[letter].max) for profile in optimization_profiles(key)]
+        return [
+            (profile[letter].min, profile[letter].max)
+            for profile in optimization_profiles(key.profile, key.token_buckets)
+        ]
 
     assert sizes("decoder_step", "B") == [(1, manifest.range("B").max), (1, 1)]
     assert sizes("decoder_step", "B", max_batch=1) == [(1, 1)]

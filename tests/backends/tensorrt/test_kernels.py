@@ -77,7 +77,7 @@ def profiles_of(bundle: Path, graph: str) -> list[dict[str, DimRange]]:
         ProfileLimits(),
         BuildOptions(),
     )
-    return optimization_profiles(key)
+    return optimization_profiles(key.profile, key.token_buckets)
 
 
 def test_decoder_step_kernels(rtx: TensorRT, bundle: Path) -> None:
