@@ -86,6 +86,27 @@ def test_the_page_fits_a_phone(page: Browser) -> None:
     page.command("Emulation.clearDeviceMetricsOverride")
 
 
+def test_dark_mode(page: Browser) -> None:
+    play(page)
+    pixels = "$('wave').getContext('2d').getImageData(0, 0, $('wave').width, $('wave').height).data"
+    red = f"Math.max(...{pixels}.filter((_, i) => i % 4 === 0))"  # of what is drawn; 0 where nothing is
+    try:
+        for scheme, brightest in (("light", 0), ("dark", 255), ("light", 0)):
+            page.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            page.wait_for(f"{red} === {brightest}", 5.0)
+    finally:
+        page.command("Emulation.setEmulatedMedia", features=[])
+
+
+def test_control_and_enter_play(page: Browser) -> None:
+    page.run("$('text').focus(), $('play').dataset.state = ''")
+    for kind in ("keyDown", "keyUp"):
+        page.command("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", modifiers=2)
+    page.wait_for("$('play').dataset.state === 'done'")
+    assert page.run("heard.seconds") > 0
+    assert page.run("$('text').value") == TEXT
+
+
 def test_an_error_is_shown(page: Browser) -> None:
     page.run("$('text').value = ' '")
     assert play(page) == "input: expected a text, got a blank one"
