@@ -22,7 +22,7 @@ from .voices import Voices
 
 HEADER_SECONDS = 15.0  # from a connection, or from the first byte after an answer, to the end of a request's headers
 MAX_HEADER_BYTES = 32 * 1024
-MAX_CONNECTIONS = 900  # of the 1,024 files that Linux lets a process open unless it is told otherwise
+MAX_CONNECTIONS = 700  # together with those of Wyoming fewer than the 1,024 files that Linux usually allows
 REFUSED_SECONDS = 1.0  # that a connection stays whose client is refused: time to read why
 UNREAD_SECONDS = 120.0  # after which a client that takes none of what it is sent has left
 

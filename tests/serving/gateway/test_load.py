@@ -69,3 +69,6 @@ def test_a_small_soak(tiny_bundle: Path) -> None:
     assert report["problems"] == []
     assert report["complete"] > report["left"] > 0
     assert report["complete_after_sigterm"] == "4 of 4"
+    assert report["abandoned_seconds"]["most"] < 0.3
+    _, warm, *later = report["resident_bytes"]["peaks"]
+    assert max(later) < 1.05 * warm
