@@ -5,7 +5,7 @@ TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
 CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format slow fuzz engines builds gpu lock sbom clean
+.PHONY: demo test lint format slow fuzz engines builds gpu docs lock sbom clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -34,6 +34,11 @@ format: $(VENV)/test.ready
 # Builds programs against the installed C++ package, resolves extras, compiles the fused kernel and plants faults in it.
 builds: $(VENV)/test.ready
 	$(BIN)/python -m pytest -m builds
+
+# Builds the documentation as a site in build/site; a broken link or a name that does not exist fails it.
+docs: $(VENV)/docs.ready
+	mkdir -p .tools && ln -sfn .. .tools/tacoglow
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Everything that a machine with an NVIDIA GPU can tell, in under twenty minutes: logs and figures in gpu-day/.
 gpu: $(VENV)/test.ready
@@ -85,6 +90,7 @@ $(TRITON_VENV)/ready: pyproject.toml constraints.txt
 
 $(VENV)/demo.ready: EXTRAS := cpu,export,plot
 $(VENV)/test.ready: EXTRAS := test
+$(VENV)/docs.ready: EXTRAS := docs
 
 # Removes everything that the targets above created.
 clean:

@@ -17,7 +17,7 @@ from ..benchmarks.plots import save_plots
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SPEED_RESULTS = ("cpu-demo.json", "cpu-nvidia.json")
+SPEED_RESULTS = ("cpu-demo.json", "cpu-nvidia.json", "cpu-hifigan-v1.json", "cpu-hifigan-v3.json")
 
 Report = dict[str, Any]
 
@@ -47,7 +47,8 @@ def _quality() -> str:
     report = load("quality-demo.json")
     utterances = report["quality"][0]["sentences"]
     size = f"{len(utterances)} utterances of {sum(entry['words'] for entry in utterances)} words"
-    return _with_conditions(report, f"{size}:\n\n{tables.quality(report['quality'])}")
+    heard = f"words recognized by {report['recognizer']}"
+    return _with_conditions(report, f"{size}, {heard}:\n\n{tables.quality(report)}")
 
 
 def _sentences() -> str:
