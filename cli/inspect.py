@@ -152,7 +152,7 @@ def _parity(manifest: Manifest) -> object:
     from rich.table import Table
 
     assert manifest.parity is not None
-    table = Table("checked against PyTorch", "tensor", "largest error", "tolerance")
+    table = Table("graph", "tensor", "from PyTorch", "tolerance")
     for name, tensors in {**manifest.parity.graphs, "pipeline": manifest.parity.pipeline}.items():
         for tensor, entry in tensors.items():
             table.add_row(
