@@ -48,7 +48,11 @@ EXAMPLES = {
         'voice/ "Hello world." --stream -o - | aplay',
     ),
     "say": ('"Hello world." --url http://localhost:8000 -o hello.wav',),
-    "serve": ("voice/", "voice/ other/ --host 0.0.0.0 --api-key SECRET"),
+    "serve": (
+        "voice/ --wyoming 10200",
+        "voice/ other/ --host 0.0.0.0 --api-key SECRET",
+        "--upstream grpc://triton:8001",
+    ),
     "text": ('"Dr. Smith paid $5."', '"Grüß Gott." --bundle voice/ --json'),
     "inspect": ("voice/", "voice/ --json"),
     "doctor": ("", "--json"),

@@ -42,7 +42,7 @@ def serve(
         Optional[list[str]],
         typer.Option(
             metavar="URL",
-            help="grpc://HOST:PORT[/NAME] of a Triton server; repeatable.",
+            help="grpc://HOST:PORT of a Triton server, then /NAME of its voice unless it is tacoglow; repeatable.",
             show_default="none",
         ),
     ] = None,
