@@ -37,7 +37,7 @@ def inspect(
     scripts = manifest.torchscript.graphs if manifest.torchscript else {}
     script_bytes = sum(graph_path(bundle, name, file).stat().st_size for name, file in scripts.items())
     if trtexec:
-        for command in trtexec_commands(bundle, manifest, Path()):
+        for command in trtexec_commands(bundle, manifest):
             print(command)
         return
     entries = [entry for entry in EngineCache(engines).entries() if _is_built_from(entry, manifest)]

@@ -125,9 +125,8 @@ def find_checkpoints(
             "give one of: --tacotron2 T.pt with --waveglow W.pt or --hifigan G.pt, --pretrained nvidia, or --demo"
         )
     if demo:
-        return VoiceCheckpoints(
-            demo_folder() / "tacotron2.pt", demo_folder() / "waveglow.pt", voice=demo_folder() / "voice.json"
-        )
+        folder = demo_folder()
+        return VoiceCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", voice=folder / "voice.json")
     if pretrained is not None:
         from ..models.download import fetch_pretrained, is_published
 

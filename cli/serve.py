@@ -95,8 +95,10 @@ def serve(
 
 
 def _address(listening: socket.socket) -> str:
+    from ..runtime.serving.client import bracket_ipv6
+
     host, port = listening.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{bracket_ipv6(host)}:{port}"
 
 
 def parse_address(address: str, default_host: str) -> tuple[str, int]:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+SENTENCES = (  # that load generators have spoken
+    "The prisoner had nothing to deal with but wooden panels.",
+    "Hello world, I missed you.",
+    "It was a bright cold day in April, and the clocks were striking.",
+    "The passage of the crowd, and the long delay at the gate, had made the old man tired and cold.",
+)
 Kind = Literal["whole", "stream"]  # complete speech in one response, or a stream of segments
 BUFFER_SECONDS = 1.0  # a player's wait after the first segment, which is short, so that the second arrives in time
 

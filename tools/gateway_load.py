@@ -20,17 +20,11 @@ from typing import Any
 from ..benchmarks.conditions import conditions
 from ..benchmarks.figures import summary
 from ..runtime.synthesizer import Synthesizer
-from .client_result import BUFFER_SECONDS, ClientResult, Kind
+from .client_result import BUFFER_SECONDS, SENTENCES, ClientResult, Kind
 from .gateway_client import LockedServer, Server
 from .gateway_process import running_gateway
 
-SHORT = "Hello world, I missed you."
-SENTENCES = (
-    SHORT,
-    "The prisoner had nothing to deal with but wooden panels.",
-    "It was a bright cold day in April, and the clocks were striking.",
-    "The passage of the crowd, and the long delay at the gate, had made the old man tired and cold.",
-)
+SHORT = SENTENCES[1]
 LONG = " ".join([SENTENCES[3], SENTENCES[2]])  # about 8 s
 CHAPTER = (" ".join(SENTENCES) * 8)[:1834] + "."
 HEAD_START = 0.5  # seconds by which the longer text is ahead

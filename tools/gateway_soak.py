@@ -24,8 +24,9 @@ import numpy as np
 
 from ..runtime.synthesizer import Synthesizer
 from ..runtime.wav_writer import encode
+from .client_result import SENTENCES
 from .gateway_client import GatewayServer
-from .gateway_load import CHAPTER, SENTENCES
+from .gateway_load import CHAPTER
 from .gateway_process import GatewayProcess, running_gateway
 
 SEEDS = 2

@@ -25,18 +25,12 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from ..benchmarks.conditions import conditions, usable_cores
 from ..runtime.synthesizer import Synthesizer
-from .client_result import ClientResult, Kind
+from .client_result import SENTENCES, ClientResult, Kind
 from .load_client import measure_request
 from .load_report import print_row, real_time_streams_sustained, save_plot, summary
 from .throughput import compare_throughput, print_throughput
 
 KINDS: tuple[Kind, ...] = ("whole", "stream")
-SENTENCES = (
-    "The prisoner had nothing to deal with but wooden panels.",
-    "Hello world, I missed you.",
-    "It was a bright cold day in April, and the clocks were striking.",
-    "The passage of the crowd, and the long delay at the gate, had made the old man tired and cold.",
-)
 SECONDS_TO_DRAIN = 120.0  # after the last arrival; a request without a complete response by then is an error
 
 

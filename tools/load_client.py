@@ -6,12 +6,12 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from ..runtime.serving import DEFAULT_MODEL, STREAM_SUFFIX
-from ..runtime.serving.contract import INPUTS, OUTPUTS, Response, SpeechRequest
+from ..runtime.serving.client import infer_inputs
+from ..runtime.serving.contract import OUTPUTS, Response, SpeechRequest
 from .client_result import ClientResult, Kind
 
 
@@ -30,7 +30,7 @@ async def measure_request(client: InferenceServerClient, kind: Kind, text: str, 
 
 async def infer(client: InferenceServerClient, text: str, seed: int) -> Response:
     """Request complete speech."""
-    return _read(await client.infer(DEFAULT_MODEL, _inputs(text, seed)))
+    return _read(await client.infer(DEFAULT_MODEL, infer_inputs(SpeechRequest(text, seed))))
 
 
 async def _responses(client: InferenceServerClient, kind: Kind, text: str, seed: int) -> AsyncIterator[Response]:
@@ -39,7 +39,7 @@ async def _responses(client: InferenceServerClient, kind: Kind, text: str, seed:
         return
 
     async def one_request() -> AsyncIterator[dict[str, Any]]:
-        yield {"model_name": DEFAULT_MODEL + STREAM_SUFFIX, "inputs": _inputs(text, seed)}
+        yield {"model_name": DEFAULT_MODEL + STREAM_SUFFIX, "inputs": infer_inputs(SpeechRequest(text, seed))}
 
     async for result, error in client.stream_infer(one_request()):
         if error is not None:
@@ -49,11 +49,3 @@ async def _responses(client: InferenceServerClient, kind: Kind, text: str, seed:
 
 def _read(result: Any) -> Response:
     return Response.read({name: result.as_numpy(name) for name in OUTPUTS})
-
-
-def _inputs(text: str, seed: int) -> list[InferInput]:
-    inputs = []
-    for name, array in SpeechRequest(text, seed).tensors().items():
-        inputs.append(InferInput(name, list(array.shape), "BYTES" if INPUTS[name] == "STRING" else INPUTS[name]))
-        inputs[-1].set_data_from_numpy(array)
-    return inputs

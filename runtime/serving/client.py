@@ -16,12 +16,13 @@ import numpy as np
 
 from ..errors import RequestError
 from . import DEFAULT_MODEL, STREAM_SUFFIX
-from .contract import INPUTS, OUTPUTS, Response, SpeechRequest, Tensors
+from .contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .mailbox import Mailbox, read_in_thread
 
 PORTS = {"http": 8000, "https": 443, "grpc": 8001, "grpcs": 443}
 BYTES = "BYTES"  # the protocol's name for STRING
 RESPONSE_BYTES_MAX = 1 << 27  # of one response: 20 minutes of speech at 22,050 Hz
+GRPC_LIMITS = [("grpc.max_receive_message_length", RESPONSE_BYTES_MAX), ("grpc.max_send_message_length", -1)]
 ERROR_BYTES_MAX = 1 << 16  # of an error's body
 MESSAGE_CHARACTERS_MAX = 500  # of a server's message
 NOT_A_RESPONSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -37,15 +38,12 @@ def connect(url: str, timeout: float = 60.0, max_seconds: float = 600.0) -> Spee
     timeout: seconds to wait for the next complete response. max_seconds: longest time of a whole request.
     Raises RequestError for any other URL.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or PORTS.get(parts.scheme)
-    except ValueError:
-        parts, port = SplitResult("", "", "", "", ""), None
-    if port is None or not parts.hostname:
+    parsed = parse_server_url(url)
+    if parsed is None:
         raise RequestError(f"--url {url}: expected http://HOST:8000 or grpc://HOST:8001 (https and grpcs too)")
+    parts, address = parsed
     client = HttpClient if parts.scheme.startswith("http") else GrpcClient
-    return client(parts, f"{_bracket_ipv6(parts.hostname)}:{port}", timeout, max_seconds)
+    return client(parts, address, timeout, max_seconds)
 
 
 SCALARS = [name for name in OUTPUTS if name != "audio"]
@@ -174,19 +172,17 @@ class HttpClient(SpeechClient):
 
 class GrpcClient(SpeechClient):
     def _infer(self, request: SpeechRequest, model: str) -> Response:
-        from tritonclient import grpc
         from tritonclient.utils import InferenceServerException
 
         with closing(self._open()) as client:
             try:
-                result = client.infer(model, _infer_inputs(grpc, request), client_timeout=self._timeout)
+                result = client.infer(model, infer_inputs(request), client_timeout=self._timeout)
             except InferenceServerException as error:
                 raise self._grpc_error(error) from error
         return self._result(result)
 
     def _infer_stream(self, request: SpeechRequest, model: str) -> Iterator[Response]:
         """Open a gRPC stream for this request alone, so that closing it cancels no other request."""
-        from tritonclient import grpc
         from tritonclient.utils import InferenceServerException
 
         results = Mailbox[Any](self._timeout, self._max_seconds)
@@ -195,7 +191,7 @@ class GrpcClient(SpeechClient):
         try:
             client.start_stream(lambda result, error: results.put(error or result))
             with suppress(InferenceServerException):  # a stream that has already failed has queued its error
-                client.async_stream_infer(model, _infer_inputs(grpc, request))
+                client.async_stream_infer(model, infer_inputs(request))
             while not is_ended:
                 result = results.get()
                 if isinstance(result, InferenceServerException):
@@ -213,8 +209,7 @@ class GrpcClient(SpeechClient):
     def _open(self) -> Any:
         from tritonclient import grpc
 
-        limits = [("grpc.max_receive_message_length", RESPONSE_BYTES_MAX), ("grpc.max_send_message_length", -1)]
-        return grpc.InferenceServerClient(self._address, ssl=self._is_encrypted, channel_args=limits)
+        return grpc.InferenceServerClient(self._address, ssl=self._is_encrypted, channel_args=GRPC_LIMITS)
 
     def _result(self, result: Any) -> Response:
         try:
@@ -228,15 +223,28 @@ class GrpcClient(SpeechClient):
         return (self._unreachable if is_unreachable else self._error)(error.message())
 
 
-def _infer_inputs(protocol: Any, request: SpeechRequest) -> list[Any]:
-    """The request as InferInputs. protocol: the module tritonclient.grpc."""
+def infer_inputs(request: SpeechRequest) -> list[Any]:
+    """The request as inputs of tritonclient's gRPC clients."""
+    from tritonclient.grpc import InferInput
+
     inputs = []
-    tensors: Tensors = request.tensors()
-    for name, array in tensors.items():
+    for name, array in request.tensors().items():
         data_type = BYTES if INPUTS[name] == "STRING" else INPUTS[name]
-        inputs.append(protocol.InferInput(name, list(array.shape), data_type))
+        inputs.append(InferInput(name, list(array.shape), data_type))
         inputs[-1].set_data_from_numpy(array)
     return inputs
+
+
+def parse_server_url(url: str) -> tuple[SplitResult, str] | None:
+    """The parts of http://HOST[:PORT], https://, grpc:// or grpcs://, and HOST:PORT; None for any other URL."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    if port is None or not parts.hostname:
+        return None
+    return parts, f"{bracket_ipv6(parts.hostname)}:{port}"
 
 
 def _to_json(value: Any) -> Any:
@@ -258,5 +266,5 @@ def _json_error(body: bytes) -> str:
         return body.decode(errors="replace")[:200]
 
 
-def _bracket_ipv6(host: str) -> str:
+def bracket_ipv6(host: str) -> str:
     return f"[{host}]" if ":" in host else host

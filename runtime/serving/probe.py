@@ -12,11 +12,9 @@ import sys
 from collections import deque
 
 from ..options import SpeechOptions
-from . import DEFAULT_MODEL
+from . import DEFAULT_MODEL, PROBE_FRAMES
 from .client import ServerError, connect
 from .contract import SpeechRequest
-
-FRAMES = 16  # frame limit of the probe's speech; more than a step of any voice
 
 
 def probe(url: str, model: str, text: str, timeout: float, may_be_slow: bool = False) -> None:
@@ -26,7 +24,7 @@ def probe(url: str, model: str, text: str, timeout: float, may_be_slow: bool = F
     once.
     """
     client = connect(url, timeout, timeout)
-    request = SpeechRequest(text, options=SpeechOptions(max_frames=FRAMES))
+    request = SpeechRequest(text, options=SpeechOptions(max_frames=PROBE_FRAMES))
     for ask in (lambda: client.say(request, model), lambda: deque(client.stream(request, model), 0)):
         try:
             ask()

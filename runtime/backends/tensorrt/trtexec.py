@@ -5,15 +5,14 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from ...bundle import graph_path
 from ...manifest import Manifest
 from .engine_key import ProfileLimits, input_shapes, optimization_profiles, profile_of, token_buckets_of
 
 CORNERS = ("min", "opt", "max")
 
 
-def trtexec_commands(bundle: Path, manifest: Manifest, folder: Path) -> list[str]:
-    """One shell command per graph: every profile, no TF32, the graph's own types; plans go to folder/GRAPH.plan.
+def trtexec_commands(bundle: Path, manifest: Manifest) -> list[str]:
+    """One shell command per graph: every profile, no TF32, the graph's own types; plans are GRAPH.plan in its folder.
 
     `--stronglyTyped` needs TensorRT 10 or newer, where the graph says which layers compute in half precision.
     """
@@ -21,8 +20,8 @@ def trtexec_commands(bundle: Path, manifest: Manifest, folder: Path) -> list[str
         shlex.join(
             [
                 "trtexec",
-                f"--onnx={graph_path(bundle, graph, spec)}",
-                f"--saveEngine={folder / f'{graph}.plan'}",
+                f"--onnx={bundle / spec.file}",
+                f"--saveEngine={graph}.plan",
                 *_profiles(manifest, graph),
                 "--noTF32",
                 *(["--stronglyTyped"] if manifest.precision != "fp32" else []),

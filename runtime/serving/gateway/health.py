@@ -7,12 +7,12 @@ import logging
 import time
 
 from ...options import SpeechOptions, StreamOptions
+from .. import PROBE_FRAMES
 from .state import Gateway
 from .voices import Voice
 
 RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
 ANSWER_SECONDS = 20.0  # in which a voice must have spoken
-PROBE_FRAMES = 16  # frame limit of the probe's speech; more than a step of any voice
 PROBE_TEXT = "a"
 
 logger = logging.getLogger("tacoglow.serve")

@@ -92,7 +92,7 @@ def _parse(fields: Mapping[str, Any], voices: Voices, max_characters: int, extra
     if stream_format not in ("audio", "sse"):
         raise invalid("stream_format", f"stream_format: expected audio or sse, got {stream_format!r}")
     audio_format, sample_rate = parse_format(fields, "mp3")
-    timestamps, analysis = ([typed(fields, name, bool, extras[name]) for name in extras] + [False])[:2]
+    timestamps, *analysis = (typed(fields, name, bool, default) for name, default in extras.items())
     known = FIELDS | set(OPTION_FIELDS) | ACCEPTED | set(extras)
     return SpeechRequest(
         text=text,
@@ -102,7 +102,7 @@ def _parse(fields: Mapping[str, Any], voices: Voices, max_characters: int, extra
         stream=typed(fields, "stream", bool, True),
         sse=stream_format == "sse",
         timestamps=timestamps,
-        analysis=analysis,
+        analysis=any(analysis),
         seed=parse_seed(fields),
         options=parse_options(fields),
         ignored=tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name))),

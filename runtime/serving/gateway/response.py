@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import cast
@@ -12,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from .errors import as_gateway_error
 from .state import Gateway
+from .tasks import run_until_first
 
 
 class SpokenResponse(Response):
@@ -34,18 +34,11 @@ class SpokenResponse(Response):
         return response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        speaking = asyncio.ensure_future(self._speak(send))
-        leaving = asyncio.ensure_future(_disconnected(receive))
         self._gateway.speaking += 1
         try:
-            await asyncio.wait({speaking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if speaking.done():
-                speaking.result()
+            await run_until_first(self._speak(send), _disconnected(receive))
         finally:
             self._gateway.speaking -= 1
-            leaving.cancel()
-            speaking.cancel()
-            await asyncio.gather(speaking, leaving, return_exceptions=True)
 
     async def _speak(self, send: Send) -> None:
         started = False

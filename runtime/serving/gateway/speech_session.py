@@ -19,6 +19,7 @@ from .request import parse_body, parse_format, parse_options, parse_seed, parse_
 from .sentences import SentenceBuffer
 from .speaking import Speech, speak
 from .state import Gateway
+from .tasks import run_until_first
 from .voices import Voice, Voices
 
 SILENCE_SECONDS = 60.0  # without a message and without speech, after which a session is closed
@@ -78,17 +79,7 @@ class SpeechSession:
 
     async def run(self) -> None:
         """Returns once everything is spoken after input.done. Raises WebSocketDisconnect, and what ends a session."""
-        reading = asyncio.ensure_future(self._read())
-        speaking = asyncio.ensure_future(self._speak_all())
-        try:
-            done, _ = await asyncio.wait({reading, speaking}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            self._cancel()
-            reading.cancel()
-            speaking.cancel()
-            await asyncio.gather(reading, speaking, return_exceptions=True)
+        await run_until_first(self._read(), self._speak_all())
 
     async def _read(self) -> None:
         while True:

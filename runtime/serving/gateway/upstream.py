@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from ...handle import SpeechHandle
 from ...options import SpeechOptions, StreamOptions
 from ...scheduler_metrics import MetricsCounter, SchedulerMetrics
 from .. import DEFAULT_MODEL, STREAM_SUFFIX
+from ..client import GRPC_LIMITS, infer_inputs, parse_server_url
 from ..contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .errors import GatewayError
 from .speaking import SILENCE_SECONDS
@@ -35,7 +35,6 @@ CONNECT_SECONDS = 10.0
 SEGMENT_SECONDS = 60.0  # in which the next segment must have come
 DOWN_SECONDS = 5.0  # in which a server that could not be reached is asked last
 MAX_REQUESTS = 256  # of a voice at the same time; further ones are refused
-MAX_MESSAGE = 1 << 27  # bytes, of one response
 
 
 class UnreachableError(Exception):
@@ -119,11 +118,7 @@ class Upstream:
             from tritonclient.grpc.aio import InferenceServerClient
         except ImportError as error:
             raise BackendError(f"--upstream: {error}; install the client: pip install 'tacoglow[client]'") from error
-        settings = [
-            ("grpc.max_receive_message_length", MAX_MESSAGE),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.lb_policy_name", "round_robin"),  # a name may stand for several replicas
-        ]
+        settings = [*GRPC_LIMITS, ("grpc.lb_policy_name", "round_robin")]  # a name may stand for several replicas
         connect = partial(InferenceServerClient, channel_args=settings)
         return [_Server(address, connect(address, ssl=is_encrypted)) for address, is_encrypted in addresses]
 
@@ -213,13 +208,7 @@ def _cancel(requests: Sequence[Future[None]]) -> None:
 
 
 async def _one(model: str, request: SpeechRequest) -> AsyncIterator[dict[str, Any]]:
-    from tritonclient.grpc import InferInput
-
-    inputs = []
-    for name, array in request.tensors().items():
-        inputs.append(InferInput(name, list(array.shape), "BYTES" if INPUTS[name] == "STRING" else INPUTS[name]))
-        inputs[-1].set_data_from_numpy(array)
-    yield {"model_name": model, "inputs": inputs}
+    yield {"model_name": model, "inputs": infer_inputs(request)}
 
 
 def parse_upstreams(urls: Sequence[str]) -> list[UpstreamVoice]:
@@ -229,16 +218,12 @@ def parse_upstreams(urls: Sequence[str]) -> list[UpstreamVoice]:
     """
     addresses: dict[str, list[tuple[str, bool]]] = {}
     for url in urls:
-        try:
-            parts = urlsplit(url)
-            port = parts.port or (443 if parts.scheme == "grpcs" else 8001)
-        except ValueError:
-            parts, port = urlsplit(""), 0
-        if parts.scheme not in ("grpc", "grpcs") or not parts.hostname:
+        parsed = parse_server_url(url)
+        if parsed is None or parsed[0].scheme not in ("grpc", "grpcs"):
             raise RequestError(f"--upstream {url}: expected grpc://HOST:8001, or grpcs://, and /NAME of the voice")
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        parts, address = parsed
         name = parts.path.strip("/") or DEFAULT_MODEL
-        addresses.setdefault(name, []).append((f"{host}:{port}", parts.scheme == "grpcs"))
+        addresses.setdefault(name, []).append((address, parts.scheme == "grpcs"))
     return [UpstreamVoice(name, tuple(servers)) for name, servers in addresses.items()]
 
 

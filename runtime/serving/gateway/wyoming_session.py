@@ -25,6 +25,7 @@ from .request import typed
 from .sentences import SentenceBuffer
 from .speaking import speak
 from .state import GRACE_SECONDS, Gateway
+from .tasks import run_until_first
 from .voices import Voice
 from .wyoming_events import MAX_LINE, choose_voice, describe, read_event
 
@@ -68,11 +69,8 @@ class WyomingSession:
 
     async def run(self) -> None:
         """Returns once the client has left, or after an error that it has been told."""
-        reading, speaking = asyncio.ensure_future(self._read_all()), asyncio.ensure_future(self._speak_all())
         try:
-            done, _ = await asyncio.wait({reading, speaking}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await run_until_first(self._read_all(), self._speak_all())
         except OSError:
             pass  # the client has left
         except Exception as error:
@@ -80,9 +78,6 @@ class WyomingSession:
             with suppress(OSError):
                 await self._write(Error(refusal.message, refusal.code).event())
         finally:
-            for task in (reading, speaking):
-                task.cancel()
-            await asyncio.gather(reading, speaking, return_exceptions=True)
             self._writer.close()
 
     async def finish(self) -> None:

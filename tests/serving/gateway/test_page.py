@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def browser(gateway: RunningGateway, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def page(browser: Browser) -> Browser:
-    browser.run(f"$('text').value = {TEXT!r}.replaceAll('\\\\', ''), $('seed').value = 4, $('speed').value = 1")
+    browser.run(f"$('text').value = {json.dumps(TEXT)}, $('seed').value = 4, $('speed').value = 1")
     return browser
 
 
