@@ -11,8 +11,10 @@ import typer
 from .options import Engines
 
 if TYPE_CHECKING:
+    from ..runtime.backends.base import BackendOptions
     from ..runtime.backends.tensorrt.engine_key import Target
     from ..runtime.backends.tensorrt.versions import TensorRT
+    from ..runtime.manifest import Manifest
 
 
 def build_engines(
@@ -57,6 +59,7 @@ def build_engines(
     ] = None,
 ) -> None:
     """Build the bundle's TensorRT engines that are not in the cache yet."""
+    from ..runtime.backends.base import BackendOptions
     from ..runtime.backends.tensorrt.builder import TerminalProgress
     from ..runtime.backends.tensorrt.cache import EngineRequest, copy_plans, get_or_build_engines
     from ..runtime.backends.tensorrt.engine_key import BuildOptions, ProfileLimits
@@ -90,6 +93,17 @@ def build_engines(
             print(f"{engine.path}: {len(engine.plan) / 1e6:.1f} MB")
         if copy_to is not None:
             copy_plans(built, copy_to)
+    if copy_to is not None and tensorrt.name == "tensorrt" and not (graph or compute_capability):
+        copy_decoder(bundle, manifest, BackendOptions(device=device, engines=engines), copy_to)
+
+
+def copy_decoder(bundle: Path, manifest: Manifest, options: BackendOptions, plans: Path) -> None:
+    """Write the fused decoder too, where it has proved itself on this GPU."""
+    from ..runtime.backends.tensorrt.backend import TensorRTBackend
+
+    backend = TensorRTBackend(bundle, manifest, options)
+    written = backend.copy_decoder(plans)
+    print(f"decoder: {backend.decoder}" + ("" if written is None else f"\n{written}"))
 
 
 def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) -> list[Target]:

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
+SOURCES = [path for part in ("tensorrt", "fused", "cuda") for path in sorted((SOURCE / "src").glob(f"{part}_*.cpp"))]
 VERSIONS = [Path(folder) for folder in os.environ.get("TENSORRT_INCLUDE", "").split(os.pathsep) if folder]
 CUDA = [folder for folder in os.environ.get("CUDA_INCLUDE", "").split(os.pathsep) if folder]
 
 
 @pytest.mark.skipif(not VERSIONS, reason="TENSORRT_INCLUDE does not list any headers")
-@pytest.mark.parametrize("source", sorted((SOURCE / "src").glob("tensorrt_*.cpp")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("headers", VERSIONS, ids=str)
 def test_compiles_without_warnings(headers: Path, source: Path) -> None:
     system = [argument for folder in (headers, *CUDA) for argument in ("-isystem", str(folder))]

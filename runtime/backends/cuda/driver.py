@@ -32,6 +32,12 @@ def find_driver() -> Driver | None:
     return Driver(version.value, gpus.value) if succeeded else None
 
 
+def driver_version() -> int:
+    """The driver's CUDA version; 0 if there is none."""
+    driver = find_driver()
+    return 0 if driver is None else driver.version
+
+
 def install_command() -> str:
     """The command that installs the GPU backends for this machine's driver."""
     driver = find_driver()

@@ -14,8 +14,10 @@ from ...errors import BackendError
 from ...manifest import DimRange, GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
 from ..cuda.fused.choice import choose_decoder
+from ..cuda.fused.package import remove_package, write_package
 from ..cuda.fused.proof import run_in_process
-from ..cuda.graph import CudaGraphRunner, NewSteps
+from ..cuda.fused.steps import FusedDecoder
+from ..cuda.graph import CudaGraphRunner
 from ..cuda.stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
 from .builder import TerminalProgress
 from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, target_of
@@ -69,10 +71,19 @@ class TensorRTBackend(Backend):
             self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
         runner = TensorRTGraph(graph, self.manifest, self._stream, self._engines)
         if graph == "decoder_step":
-            runner.fused_steps = self._fused_steps()
+            fused = self._choose_decoder()
+            runner.fused_steps = None if fused is None else fused.steps
         return runner
 
-    def _fused_steps(self) -> NewSteps | None:
+    def copy_decoder(self, plans: Path) -> Path | None:
+        """Write the fused decoder beside plans, for C++; returns its folder, or None where the engine decodes."""
+        fused = self._choose_decoder()
+        if fused is None:
+            remove_package(plans)
+            return None
+        return write_package(plans, fused, self.manifest, find_gpu(self.options.device), self.decoder)
+
+    def _choose_decoder(self) -> FusedDecoder | None:
         gpu, engines = find_gpu(self.options.device), EngineCache(self.options.engines).folder
         fused, self.decoder = choose_decoder(
             self.bundle,
@@ -84,7 +95,7 @@ class TensorRTBackend(Backend):
             engines,
             run_in_process(f"{__package__}.decoder_proof"),
         )
-        return None if fused is None else fused.steps
+        return fused
 
 
 class TensorRTRTXBackend(TensorRTBackend):

@@ -10,6 +10,10 @@
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
+//   checks decoder BUNDLE PLANS                                 prints which decoder runs behind that backend, and why
+//   checks steps BUNDLE PLANS FOLDER BATCH TOKENS LAUNCHES      decodes FOLDER with it
+//   checks fused BUNDLE PLANS                                   prints "ok" if the fused decoder speaks the same in
+//                                                               batches, streams and alone
 //
 // An Error of the runtime is printed as "rejected with STATUS: MESSAGE".
 
@@ -128,6 +132,11 @@ void run(int count, char** arguments) {
     tacoglow::checks::check_denoised_stream(manifest);
   }
   if (command == "synthesis") return print_synthesis(manifest);
+  if (command == "decoder" && count == 4) return tacoglow::checks::print_decoder(manifest, arguments[3]);
+  if (command == "steps" && count == 8)
+    tacoglow::checks::run_steps(manifest, arguments[3], arguments[4], std::atoll(arguments[5]),
+                                std::atoll(arguments[6]), std::atoll(arguments[7]));
+  if (command == "fused" && count == 4) tacoglow::checks::check_fused(manifest, arguments[3]);
   if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);
   std::printf("ok\n");
 }

@@ -42,7 +42,7 @@ class FakeInstance : public BackendInstance {
     return outputs;
   }
 
-  std::unique_ptr<DecoderSteps> start(Tensors encoded) override;
+  std::unique_ptr<DecoderSteps> start(DecoderInput input) override;
 
  private:
   static void encode(const Tensors& in, Tensors& out) {
@@ -109,7 +109,6 @@ class DelayedSteps : public DecoderSteps {
   DelayedSteps(std::unique_ptr<DecoderSteps> steps, const Manifest& manifest, std::int64_t batch, std::int64_t tokens,
                std::int64_t chunk_steps, std::int64_t launches_in_flight)
       : steps_(std::move(steps)),
-        dropout_size_(batch * manifest.prenet_layers * manifest.prenet_dim),
         mel_size_(batch * manifest.frames_per_step * manifest.n_mel_channels),
         batch_(batch),
         tokens_(tokens),
@@ -119,10 +118,10 @@ class DelayedSteps : public DecoderSteps {
   std::int64_t chunk_steps() const override { return chunk_steps_; }
   std::int64_t launches_in_flight() const override { return launches_in_flight_; }
 
-  void launch(const float* dropout) override {
+  void launch() override {
     Launched chunk;
     for (std::int64_t i = 0; i < chunk_steps_; ++i) {
-      steps_->launch(dropout + i * dropout_size_);
+      steps_->launch();
       const Chunk step = steps_->read();
       chunk.mel.insert(chunk.mel.end(), step.mel, step.mel + mel_size_);
       const std::size_t weights = static_cast<std::size_t>(batch_ * tokens_);
@@ -144,15 +143,15 @@ class DelayedSteps : public DecoderSteps {
   };
 
   std::unique_ptr<DecoderSteps> steps_;
-  std::int64_t dropout_size_, mel_size_;  // per step
+  std::int64_t mel_size_;  // per step
   std::int64_t batch_, tokens_, chunk_steps_, launches_in_flight_;
   std::deque<Launched> launched_;
   Launched read_;
 };
 
-std::unique_ptr<DecoderSteps> FakeInstance::start(Tensors encoded) {
-  const std::int64_t batch = encoded.at("memory").shape()[0], tokens = encoded.at("memory").shape()[1];
-  auto steps = std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
+std::unique_ptr<DecoderSteps> FakeInstance::start(DecoderInput input) {
+  const std::int64_t batch = input.encoded.at("memory").shape()[0], tokens = input.encoded.at("memory").shape()[1];
+  auto steps = std::make_unique<HostSteps>(*this, manifest_, std::move(input));
   return std::make_unique<DelayedSteps>(std::move(steps), manifest_, batch, tokens, chunk_steps_, launches_in_flight_);
 }
 

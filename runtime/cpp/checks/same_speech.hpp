@@ -33,6 +33,17 @@ void check_denoised_stream(const Manifest& manifest);
 // Checks the TensorRT backend on a simulated GPU (simulated/), with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
 
+// Prints which decoder the TensorRT backend has taken, and why.
+void print_decoder(const Manifest& manifest, const std::filesystem::path& plans);
+
+// Decodes what lies in the folder, memory, processed_memory and memory_mask of [batch, tokens, …], with seeds 0, 1, …
+// of utterance 3; writes mel, gate_logits and attention_weights there.
+void run_steps(const Manifest& manifest, const std::filesystem::path& plans, const std::filesystem::path& folder,
+               std::int64_t batch, std::int64_t tokens, std::int64_t launches);
+
+// Checks that the fused decoder speaks the same in batches, streams and alone.
+void check_fused(const Manifest& manifest, const std::filesystem::path& plans);
+
 // Checks that a voice uses the numbers in the manifest's section `synthesis`.
 void check_synthesis(const Manifest& manifest);
 

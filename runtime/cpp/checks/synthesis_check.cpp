@@ -25,9 +25,9 @@ class RecordingInstance : public BackendInstance {
     return instance_->run(graph, inputs);
   }
 
-  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
-    recorded_.tokens = encoded.at("memory").shape()[1];
-    return instance_->start(std::move(encoded));
+  std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
+    recorded_.tokens = input.encoded.at("memory").shape()[1];
+    return instance_->start(std::move(input));
   }
 
  private:

@@ -158,6 +158,7 @@ void speak(const char* bundle, const Arguments& arguments) {
   check(tacoglow_voice_open(bundle, &options, &opened));
   const std::unique_ptr<tacoglow_voice, CloseVoice> voice(opened);
   const tacoglow_facts& facts = *tacoglow_voice_facts(opened);
+  if (*facts.decoder != '\0') std::fprintf(stderr, "decoder: %s\n", facts.decoder);
   tacoglow_session* opened_session = nullptr;
   check(tacoglow_session_open(opened, &opened_session));
   const std::unique_ptr<tacoglow_session, CloseSession> session(opened_session);

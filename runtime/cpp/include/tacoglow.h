@@ -83,6 +83,7 @@ typedef struct tacoglow_facts {
   double gate_threshold;  /* default gate probability above which an utterance ends */
   double sigma;           /* default standard deviation of WaveGlow's noise */
   int32_t takes_text;     /* 1: requests may contain text; 0: only token ids */
+  const char* decoder;    /* which of an engine's decoders runs, and why; "" if it has one */
 } tacoglow_facts;
 
 /* State of a request, for tacoglow_progress_callback. */

@@ -7,9 +7,17 @@
 #include <vector>
 
 #include "manifest.hpp"
+#include "noise.hpp"
 #include "tensor.hpp"
 
 namespace tacoglow {
+
+// What a batch is decoded from.
+struct DecoderInput {
+  Tensors encoded;            // memory, processed_memory and memory_mask
+  std::vector<Noise> noises;  // [B], of which the steps draw their dropout
+  float gate_logit;           // once the gates of all items have exceeded it, a device may stop
+};
 
 // The decoder of one batch. Its states stay in the backend's memory.
 class DecoderSteps {
@@ -26,8 +34,8 @@ class DecoderSteps {
   // Most launches that may be unread at a time. More than one if the device must not wait until the host has read the
   // gates.
   virtual std::int64_t launches_in_flight() const = 0;
-  // Starts the next chunk_steps() steps. dropout: [chunk_steps, B, prenet_layers, prenet_dim]
-  virtual void launch(const float* dropout) = 0;
+  // Starts the next chunk_steps() steps.
+  virtual void launch() = 0;
   // Waits for the oldest unread launch. The chunk is valid until the next launch or read.
   virtual Chunk read() = 0;
 };
@@ -45,8 +53,8 @@ class BackendInstance {
   virtual void run_into(const std::string& graph, const Tensors& inputs, Tensors& outputs) {
     outputs = run(graph, inputs);
   }
-  // Starts decoding a batch, with all states zero. encoded: the batch's memory, processed_memory and memory_mask.
-  virtual std::unique_ptr<DecoderSteps> start(Tensors encoded) = 0;
+  // Starts decoding a batch, with all states zero.
+  virtual std::unique_ptr<DecoderSteps> start(DecoderInput input) = 0;
 };
 
 // The loaded graphs of a bundle. Thread-safe.
@@ -54,6 +62,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::unique_ptr<BackendInstance> create_instance() = 0;
+  // Which decoder runs and why, in one line; empty if there is no choice.
+  virtual std::string decoder() const { return {}; }
 };
 
 struct BackendOptions {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 namespace tacoglow {
@@ -32,23 +33,26 @@ void append(DecodedItem& item, const float* mel, float gate, const float* attent
 
 }  // namespace
 
+DecoderInput decoder_input(Tensors encoded, const std::vector<DecodedItem>& items) {
+  DecoderInput input{std::move(encoded), {}, -std::numeric_limits<float>::infinity()};
+  for (const auto& item : items) {
+    input.noises.push_back(item.noise);
+    input.gate_logit = std::max(input.gate_logit, gate_logit(item.options.gate_threshold));
+  }
+  return input;
+}
+
 void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::int64_t padded_tokens,
             std::vector<DecodedItem>& items, const std::function<void()>& on_chunk) {
   const auto batch = static_cast<std::int64_t>(items.size()), chunk_steps = decoder_steps.chunk_steps();
-  const std::int64_t units = manifest.prenet_layers * manifest.prenet_dim;
   const std::int64_t step_size = manifest.frames_per_step * manifest.n_mel_channels;
   std::int64_t limit = 0;  // steps of the item with the highest frame limit
   for (const auto& item : items) limit = std::max(limit, item.options.max_frames / manifest.frames_per_step);
-  std::vector<float> dropout(static_cast<std::size_t>(chunk_steps * batch * units));
   std::int64_t launched = 0, in_flight = 0;  // in steps; in launches
   const auto is_finished = [](const DecodedItem& item) { return item.decoded.finished; };
   while (!std::all_of(items.begin(), items.end(), is_finished)) {
-    for (; in_flight < decoder_steps.launches_in_flight() && launched < limit; ++in_flight, launched += chunk_steps) {
-      float* drawn = dropout.data();
-      for (std::int64_t step = launched; step < launched + chunk_steps; ++step)
-        for (const auto& item : items) item.noise.prenet_dropout(step, 1, units, std::exchange(drawn, drawn + units));
-      decoder_steps.launch(dropout.data());
-    }
+    for (; in_flight < decoder_steps.launches_in_flight() && launched < limit; ++in_flight, launched += chunk_steps)
+      decoder_steps.launch();
     const DecoderSteps::Chunk chunk = decoder_steps.read();
     --in_flight;
     for (std::int64_t i = 0; i < chunk_steps * batch; ++i)

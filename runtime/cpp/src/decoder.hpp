@@ -36,6 +36,9 @@ struct DecodedItem {
   Decoded decoded;
 };
 
+// Returns what a backend decodes the items from; encoded: the encoder's outputs for them.
+DecoderInput decoder_input(Tensors encoded, const std::vector<DecodedItem>& items);
+
 // Decodes a batch to its end, into items[i].decoded. Calls on_chunk after every chunk, so that a stream can hand out
 // segments. If the gates are read late, the steps after an item's gate fired are dropped, so late reading never changes
 // the result. padded_tokens: T of the attention weights.

@@ -1,12 +1,11 @@
 #include "host_steps.hpp"
 
-#include <cstring>
 #include <utility>
 
 namespace tacoglow {
 
-HostSteps::HostSteps(BackendInstance& backend, const Manifest& manifest, Tensors encoded)
-    : backend_(backend), manifest_(manifest), inputs_(std::move(encoded)) {
+HostSteps::HostSteps(BackendInstance& backend, const Manifest& manifest, DecoderInput input)
+    : backend_(backend), manifest_(manifest), noises_(std::move(input.noises)), inputs_(std::move(input.encoded)) {
   const GraphSpec& step = manifest.graphs.at("decoder_step");
   const Shape& memory = inputs_.at("memory").shape();
   const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
@@ -18,9 +17,8 @@ HostSteps::HostSteps(BackendInstance& backend, const Manifest& manifest, Tensors
   allocate("prenet_dropout");
 }
 
-void HostSteps::launch(const float* dropout) {
-  Tensor& slot = inputs_.at("prenet_dropout");
-  std::memcpy(slot.data(), dropout, slot.size_bytes());
+void HostSteps::launch() {
+  draw_dropout(noises_, step_++, 1, manifest_.dropout_units(), inputs_.at("prenet_dropout").as<float>());
   backend_.run_into("decoder_step", inputs_, outputs_);
   for (const auto& [source, target] : manifest_.states) std::swap(inputs_.at(source), outputs_.at(target));
 }

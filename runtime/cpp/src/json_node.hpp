@@ -13,9 +13,12 @@
 
 namespace tacoglow {
 
-// Parses a document. Throws Error (bundle), which begins with the source, if it is not JSON or if an object states a
-// field twice: programs disagree on which of the two counts.
-inline nlohmann::json parse_json(std::string_view text, const std::string& source) {
+constexpr const char* export_again = "export the voice again";
+
+// Parses a document. Throws Error (bundle), which begins with the source and ends with the remedy, if it is not JSON or
+// if an object states a field twice: programs disagree on which of the two counts.
+inline nlohmann::json parse_json(std::string_view text, const std::string& source,
+                                 const std::string& remedy = export_again) {
   using Event = nlohmann::json::parse_event_t;
   std::vector<std::set<std::string>> open;  // the fields of each object that has begun and not ended
   std::string twice;
@@ -26,18 +29,20 @@ inline nlohmann::json parse_json(std::string_view text, const std::string& sourc
     return true;
   };
   auto json = nlohmann::json::parse(text.begin(), text.end(), check, /*allow_exceptions=*/false);
-  if (json.is_discarded()) throw bundle_error(source + ": damaged, not valid JSON; export the voice again");
-  if (!twice.empty()) throw bundle_error(source + ": contains the field '" + twice + "' twice; export the voice again");
+  if (json.is_discarded()) throw bundle_error(source + ": damaged, not valid JSON; " + remedy);
+  if (!twice.empty()) throw bundle_error(source + ": contains the field '" + twice + "' twice; " + remedy);
   return json;
 }
 
 class JsonNode {
  public:
-  JsonNode(const nlohmann::json& value, std::string place) : value_(value), place_(std::move(place)) {}
+  // remedy: what errors advise; it must outlive the node.
+  JsonNode(const nlohmann::json& value, std::string place, const char* remedy = export_again)
+      : value_(value), place_(std::move(place)), remedy_(remedy) {}
 
   JsonNode operator[](const std::string& key) const {
     if (!has(key)) fail("lacks the field '" + key + "'");
-    return {value_[key], place_ + "." + key};
+    return {value_[key], place_ + "." + key, remedy_};
   }
 
   bool has(const std::string& key) const {
@@ -89,7 +94,7 @@ class JsonNode {
     if (!value_.is_array()) fail("expected a list");
     std::vector<JsonNode> nodes;
     for (std::size_t i = 0; i < value_.size(); ++i)
-      nodes.emplace_back(value_[i], place_ + "[" + std::to_string(i) + "]");
+      nodes.emplace_back(value_[i], place_ + "[" + std::to_string(i) + "]", remedy_);
     return nodes;
   }
 
@@ -97,17 +102,16 @@ class JsonNode {
     if (!value_.is_object()) fail("expected an object");
     std::vector<std::pair<std::string, JsonNode>> nodes;
     for (const auto& field : value_.items())
-      nodes.emplace_back(field.key(), JsonNode(field.value(), place_ + "." + field.key()));
+      nodes.emplace_back(field.key(), JsonNode(field.value(), place_ + "." + field.key(), remedy_));
     return nodes;
   }
 
-  [[noreturn]] void fail(const std::string& what) const {
-    throw bundle_error(place_ + ": " + what + "; export the voice again");
-  }
+  [[noreturn]] void fail(const std::string& what) const { throw bundle_error(place_ + ": " + what + "; " + remedy_); }
 
  private:
   const nlohmann::json& value_;
   std::string place_;
+  const char* remedy_;
 };
 
 }  // namespace tacoglow

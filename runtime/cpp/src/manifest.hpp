@@ -89,6 +89,7 @@ struct Manifest {
   std::map<std::string, GraphSpec> graphs;
   std::map<std::string, GraphFile> torchscript;  // empty if the bundle has none
 
+  std::int64_t dropout_units() const { return prenet_layers * prenet_dim; }  // of a decoder step
   bool takes_noise() const { return group_size > 0; }
   std::int64_t groups_per_frame() const { return hop_length / group_size; }  // only if it takes noise
 };

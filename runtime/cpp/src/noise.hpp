@@ -9,17 +9,21 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 namespace tacoglow {
 
 class Noise {
  public:
   using Block = std::array<std::uint64_t, 4>;
+  using Key = std::array<std::uint64_t, 2>;  // seed, utterance
 
   Noise(std::uint64_t seed, std::uint64_t utterance) : key_{seed, utterance} {}
 
   // Returns the noise for a retry of this utterance; attempt 0 is the first try, with this noise.
   Noise for_attempt(std::uint64_t attempt) const { return {key_[0], key_[1] + (attempt << 32)}; }
+
+  const Key& key() const { return key_; }
 
   // Returns one block of four random words.
   Block words(std::uint64_t stream, std::uint64_t block) const;
@@ -31,7 +35,11 @@ class Noise {
   void z(std::int64_t first_group, std::int64_t n_groups, std::int64_t group_size, float sigma, float* out) const;
 
  private:
-  std::array<std::uint64_t, 2> key_;
+  Key key_;
 };
+
+// Fills [n_steps, items, units] with the items' dropout.
+void draw_dropout(const std::vector<Noise>& noises, std::int64_t first_step, std::int64_t n_steps, std::int64_t units,
+                  float* out);
 
 }  // namespace tacoglow

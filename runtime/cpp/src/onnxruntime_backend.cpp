@@ -160,8 +160,8 @@ class OnnxRuntimeInstance : public BackendInstance {
       graphs_.run(manifest_.graphs.at(graph), graph, inputs, outputs);
   }
 
-  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
-    return std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
+  std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
+    return std::make_unique<HostSteps>(*this, manifest_, std::move(input));
   }
 
  private:

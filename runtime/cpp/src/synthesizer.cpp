@@ -186,7 +186,7 @@ void Session::decode_all(Jobs& batch) {
       encoded[name] = stack(parts);
     }
     const std::int64_t padded_tokens = encoded.at("memory").shape()[1];
-    const auto steps = backend_->start(std::move(encoded));
+    const auto steps = backend_->start(decoder_input(std::move(encoded), items));
     decode(*steps, voice_->manifest, padded_tokens, items, [&] {
       for (std::size_t i = 0; i < rows.size(); ++i) batch[rows[i]].report(items[i].decoded, 0);
     });
@@ -271,8 +271,8 @@ tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t i
   const Noise noise = request.noise(index);
   Tensors encoded = encode(piece.ids);
   const std::int64_t padded_tokens = encoded.at("memory").shape()[1];
-  const auto steps = backend_->start(std::move(encoded));
   std::vector<DecodedItem> items = {{static_cast<std::int64_t>(piece.ids.size()), noise, request.decoding, {}}};
+  const auto steps = backend_->start(decoder_input(std::move(encoded), items));
   const Decoded& decoded = items[0].decoded;
   Postnet postnet(*backend_, manifest);
   const Vocoder vocoder(*backend_, manifest, noise, request.vocoding);

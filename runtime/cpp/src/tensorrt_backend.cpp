@@ -4,6 +4,7 @@
 
 #include "backend.hpp"
 #include "error.hpp"
+#include "fused_steps.hpp"
 #include "tensorrt_steps.hpp"
 
 namespace tacoglow {
@@ -18,20 +19,35 @@ class TensorRTBackend : public Backend {
     if (!runtime_) throw backend_error("cannot create a TensorRT runtime: " + RecordingLogger::last_error());
     for (const auto& [name, spec] : manifest_.graphs)
       plans_.try_emplace(name, *runtime_, plans / (name + ".plan"), name, spec);
+    if (std::filesystem::exists(plans / "fused")) open_fused(plans / "fused");
   }
 
   std::unique_ptr<BackendInstance> create_instance() override;
+  std::string decoder() const override { return decoder_; }
 
+  const FusedDecoder* fused() const { return fused_.get(); }  // nullptr: the engine decodes
   const Manifest& manifest() const { return manifest_; }
   const Plan& plan(const std::string& graph) const { return plans_.at(graph); }
   int device() const { return device_; }
 
  private:
+  void open_fused(const std::filesystem::path& folder) {
+    try {
+      FusedPackage package = load_fused_package(folder, manifest_);
+      decoder_ = package.decoder;
+      fused_ = std::make_unique<const FusedDecoder>(std::move(package), device_);
+    } catch (const Error& error) {
+      decoder_ = std::string("engine: ") + error.what();
+    }
+  }
+
   Manifest manifest_;
   int device_;
   RecordingLogger logger_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::map<std::string, Plan> plans_;
+  std::unique_ptr<const FusedDecoder> fused_;
+  std::string decoder_ = "engine: there is no fused decoder beside the plans";
 };
 
 class TensorRTInstance : public BackendInstance {
@@ -51,14 +67,19 @@ class TensorRTInstance : public BackendInstance {
     return runners_.at(graph).run(inputs, dims, stream_.get());
   }
 
-  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
+  std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
     check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");
-    const Shape& memory = encoded.at("memory").shape();
+    const Shape& memory = input.encoded.at("memory").shape();
     const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
+    if (const FusedDecoder* fused = backend_.fused(); fused != nullptr) {
+      auto& groups = fused_[dims];
+      if (groups.empty()) groups = make_groups(*fused, backend_.manifest(), dims, stream_.get());
+      return std::make_unique<FusedSteps>(groups, input);
+    }
     auto& steps = captured_[dims];
     if (!steps)
       steps = std::make_unique<CapturedSteps>(backend_.plan("decoder_step"), backend_.manifest(), dims, stream_.get());
-    return std::make_unique<TensorRTSteps>(*steps, encoded);
+    return std::make_unique<TensorRTSteps>(*steps, backend_.manifest(), std::move(input));
   }
 
  private:
@@ -66,6 +87,7 @@ class TensorRTInstance : public BackendInstance {
   CudaStream stream_;
   std::map<std::string, HostGraphRunner> runners_;
   std::map<Dims, std::unique_ptr<CapturedSteps>> captured_;  // by batch size and token bucket
+  std::map<Dims, FusedGroups> fused_;                        // likewise, if the fused decoder runs
 };
 
 std::unique_ptr<BackendInstance> TensorRTBackend::create_instance() {

@@ -1,7 +1,5 @@
 #include "tensorrt_steps.hpp"
 
-#include <cstring>
-
 namespace tacoglow {
 namespace {
 
@@ -74,8 +72,14 @@ void CapturedSteps::reset(const Tensors& encoded) {
   check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the caller may free `encoded` now
 }
 
-void CapturedSteps::launch(std::size_t slot, const float* dropout) {
-  std::memcpy(slots_[slot].host_dropout.get(), dropout, static_cast<std::size_t>(chunk_steps) * dropout_bytes_);
+void TensorRTSteps::launch() {
+  const std::size_t slot = launched_ % CapturedSteps::n_slots;
+  draw_dropout(noises_, static_cast<std::int64_t>(launched_++) * chunk_steps(), chunk_steps(), units_,
+               captured_.dropout(slot));
+  captured_.launch(slot);
+}
+
+void CapturedSteps::launch(std::size_t slot) {
   if (const auto graph = slots_[slot].graph.get(); graph != nullptr)
     check_cuda(cudaGraphLaunch(graph, stream_), "launch decoder steps");
   else

@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
@@ -22,7 +23,9 @@ class CapturedSteps {
 
   // Prepares for the first step of a batch: zeroes the states and uploads the encoder outputs.
   void reset(const Tensors& encoded);
-  void launch(std::size_t slot, const float* dropout);
+  // The dropout of the slot's next launch, [chunk_steps, B, units].
+  float* dropout(std::size_t slot) { return static_cast<float*>(slots_[slot].host_dropout.get()); }
+  void launch(std::size_t slot);
   DecoderSteps::Chunk read(std::size_t slot);
 
  private:
@@ -56,15 +59,20 @@ class CapturedSteps {
 
 class TensorRTSteps : public DecoderSteps {
  public:
-  TensorRTSteps(CapturedSteps& captured, const Tensors& encoded) : captured_(captured) { captured_.reset(encoded); }
+  TensorRTSteps(CapturedSteps& captured, const Manifest& manifest, DecoderInput input)
+      : captured_(captured), units_(manifest.dropout_units()), noises_(std::move(input.noises)) {
+    captured_.reset(input.encoded);
+  }
 
   std::int64_t chunk_steps() const override { return CapturedSteps::chunk_steps; }
   std::int64_t launches_in_flight() const override { return static_cast<std::int64_t>(CapturedSteps::n_slots); }
-  void launch(const float* dropout) override { captured_.launch(launched_++ % CapturedSteps::n_slots, dropout); }
+  void launch() override;
   Chunk read() override { return captured_.read(read_++ % CapturedSteps::n_slots); }
 
  private:
   CapturedSteps& captured_;
+  std::int64_t units_;  // of a step's dropout
+  std::vector<Noise> noises_;
   std::size_t launched_ = 0, read_ = 0;
 };
 

@@ -70,8 +70,8 @@ class TorchScriptInstance : public BackendInstance {
     return outputs;
   }
 
-  std::unique_ptr<DecoderSteps> start(Tensors encoded) override {
-    return std::make_unique<HostSteps>(*this, manifest_, std::move(encoded));
+  std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
+    return std::make_unique<HostSteps>(*this, manifest_, std::move(input));
   }
 
  private:

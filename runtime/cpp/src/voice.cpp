@@ -11,6 +11,7 @@ Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_
     : manifest(std::move(read)),
       backend(std::move(opened)),
       backend_name(std::move(chosen_name)),
+      decoder(backend->decoder()),
       facts{manifest.name.c_str(),
             manifest.language.c_str(),
             manifest.precision.c_str(),
@@ -23,7 +24,8 @@ Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_
             static_cast<std::int32_t>(manifest.max_frames),
             manifest.gate_threshold,
             manifest.sigma,
-            prepared != nullptr ? 1 : 0},
+            prepared != nullptr ? 1 : 0,
+            decoder.c_str()},
       front_end_(std::move(prepared)) {}
 
 const FrontEnd& Voice::front_end() const {

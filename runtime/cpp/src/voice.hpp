@@ -22,8 +22,8 @@ struct Voice {
 
   Manifest manifest;
   std::unique_ptr<Backend> backend;
-  std::string backend_name;
-  tacoglow_facts facts;  // points into manifest and backend_name
+  std::string backend_name, decoder;
+  tacoglow_facts facts;  // points into the three above
 
  private:
   std::unique_ptr<const FrontEnd> front_end_;  // nullptr: the voice accepts only token ids

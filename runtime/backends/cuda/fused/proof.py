@@ -22,7 +22,7 @@ from ....files import replace_file
 from ....manifest import Manifest
 from ....noise import Noise
 from ...base import BackendOptions, GraphRunner
-from ..driver import find_driver
+from ..driver import driver_version
 from ..stream import Gpu
 from .kernel import EXCHANGES, Exchange, cubin_folder, source_sha256
 from .steps import FusedDecoder
@@ -100,11 +100,10 @@ def verdict_of(
         if findings[exchange].startswith(PASSED):
             chosen = exchange
             break
-    driver = find_driver()
     verdict = Verdict(
         gpu=gpu.name,
         compute_capability=gpu.compute_capability,
-        driver=driver.version if driver else 0,
+        driver=driver_version(),
         source_sha256=source_sha256(),
         graph_sha256=manifest.graphs["decoder_step"].sha256,
         exchange=chosen,
@@ -129,11 +128,10 @@ def kept_verdicts(engines: Path) -> list[Verdict]:
 
 
 def _verdict_path(folder: Path, gpu: Gpu, manifest: Manifest) -> Path:
-    driver = find_driver()
     parts = (
         gpu.name,
         str(gpu.compute_capability),
-        str(driver.version if driver else 0),
+        str(driver_version()),
         source_sha256(),
         manifest.graphs["decoder_step"].sha256,
     )

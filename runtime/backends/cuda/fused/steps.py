@@ -17,7 +17,7 @@ from ....noise import Noise
 from ..stream import CudaEvent, CudaStream, DeviceArray
 from .kernel import CubinCache, Exchange, FusedKernel, Kernel, gpu_limits
 from .packing import pack
-from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, make_plan, round_up
+from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, Plan, make_plan, round_up
 from .weights import DecoderWeights
 
 CHUNK_STEPS = 64  # a launch costs about what four steps do
@@ -36,8 +36,8 @@ class FusedDecoder:
         self.dims = weights.dims
         self._device, self._weights, self._cache = device, weights, cache
         self._limits = gpu_limits(device)
-        packed = pack(weights, make_plan(weights, self._limits, 1, TOKEN_BLOCK, WARPS))
-        self.packed = stream.empty(packed.shape, packed.dtype)  # the same for every batch size and token limit
+        packed = self.packed_weights()
+        self.packed = stream.empty(packed.shape, packed.dtype)
         stream.upload(self.packed, packed)
         self._kernels: dict[tuple[int, int], tuple[Kernel, int]] = {}
         self._idle: OrderedDict[tuple[int, int], list[FusedBuffers]] = OrderedDict()
@@ -50,12 +50,24 @@ class FusedDecoder:
             groups.append(self._group(encoded.rows(rows), [noises[row] for row in rows]))
         return FusedSteps(groups, gate_logit)
 
+    def packed_weights(self) -> NDArray[np.uint8]:
+        """As the kernel reads them; the same for every batch size and token limit."""
+        return pack(self._weights, self.plan(1, TOKEN_BLOCK))
+
+    def plan(self, batch: int, tokens: int) -> Plan:
+        """Raises BackendError if it does not fit this GPU."""
+        return make_plan(self._weights, self._limits, batch, tokens, WARPS)
+
+    def cubin(self, plan: Plan) -> bytes:
+        """The plan's kernel, compiled at first use."""
+        return self._cache.get_or_compile(plan, self.exchange)
+
     def kernel(self, batch: int, tokens: int) -> tuple[Kernel, int]:
         """The kernel, compiled at first use, and the bytes of the workspace that it needs."""
         key = batch, round_up(tokens, TOKEN_BLOCK)
         if key not in self._kernels:
-            plan = make_plan(self._weights, self._limits, *key, WARPS)
-            kernel = FusedKernel(self._device, plan, self._cache.get_or_compile(plan, self.exchange))
+            plan = self.plan(*key)
+            kernel = FusedKernel(self._device, plan, self.cubin(plan))
             self._kernels[key] = kernel, plan.workspace_bytes
         return self._kernels[key]
 

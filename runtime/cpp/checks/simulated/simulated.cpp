@@ -12,11 +12,13 @@
 
 #include "NvInferRuntime.h"
 #include "fake_backend.hpp"
+#include "work.hpp"
 
 namespace {
 
 constexpr std::size_t alignment = 256;
 
+using simulated::require_device;
 using Work = std::function<void()>;
 
 struct Allocation {
@@ -43,12 +45,6 @@ const Allocation* allocation_of(const void* memory, std::size_t bytes) {
   if (begin >= start + allocation.bytes) return nullptr;
   require(begin + bytes <= start + allocation.bytes, "a copy or a tensor exceeds its allocation");
   return &allocation;
-}
-
-void require_device(const void* memory, std::size_t bytes) {
-  const Allocation* allocation = allocation_of(memory, bytes);
-  require(allocation != nullptr && allocation->is_device,
-          "an address is not in device memory, or its memory was freed");
 }
 
 cudaError_t allocate(void** memory, std::size_t bytes, bool is_device) {
@@ -111,6 +107,17 @@ cudaError_t release(void* memory, bool is_device) {
 }
 
 }  // namespace
+
+void simulated::require_device(const void* memory, std::size_t bytes) {
+  const Allocation* allocation = allocation_of(memory, bytes);
+  require(allocation != nullptr && allocation->is_device,
+          "an address is not in device memory, or its memory was freed");
+}
+
+void simulated::enqueue(cudaStream_t stream, Work work) {
+  const std::lock_guard lock(mutex);
+  require(put(stream, std::move(work)) == cudaSuccess, "a launch without a current GPU");
+}
 
 void SimulatedStream::run_up_to(std::size_t position) {
   while (n_done < position) {

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
+from tacoglow.cli.build_engines import copy_decoder
 from tacoglow.cli.doctor import doctor
 from tacoglow.cli.inspect import inspect
 from tacoglow.runtime.backends import open_backend
@@ -210,3 +211,15 @@ def test_the_gpu_days_own_code(cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPa
     runner = voice.backend.open("decoder_step")
     found = gpu_day.compare(runner.fused_steps.__self__, voice, half_bundle)  # type: ignore[attr-defined]
     assert max(found.values()) < 1e-2
+
+
+def test_engines_for_cpp_bring_the_decoder_that_is_proved(
+    half_bundle: Path, proofs: Proofs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy_decoder(half_bundle, load_manifest(half_bundle), BackendOptions(), tmp_path)
+    output = capsys.readouterr().out
+    assert "decoder: fused, tagged exchange passed: differs from the engine by at most " in output
+    assert output.endswith(f"{tmp_path / 'fused'}\n")
+    about = msgspec.json.decode((tmp_path / "fused" / "decoder.json").read_bytes())
+    assert about["decoder"].startswith("fused, tagged exchange passed")
+    assert [(kernel["batch"], kernel["tokens"]) for kernel in about["kernels"]] == [(n, 128) for n in (1, 2, 4, 8)]

@@ -1,0 +1,116 @@
+"""Writes the fused decoder for the C++ runtime, beside its plans: compiled kernels, packed weights, what was found.
+
+fused/decoder.json names the other files by SHA-256, and the GPU and driver on which the decoder has proved itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from ....errors import BackendError
+from ....files import replace_file
+from ....manifest import Manifest
+from ..driver import driver_version
+from ..stream import Gpu
+from .plan import MAX_BATCH, TOKEN_BLOCK, round_up
+from .steps import FusedDecoder
+
+FORMAT_VERSION = 1
+FOLDER = "fused"
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the package, by name."""
+
+    file: str
+    sha256: str
+
+
+class KernelFile(File, frozen=True, kw_only=True):
+    """A kernel for up to `batch` items of up to `tokens` tokens; sizes as in a plan."""
+
+    batch: int
+    tokens: int
+    blocks: int
+    threads: int
+    shared_bytes: int
+    workspace_bytes: int
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of decoder.json."""
+
+    format_version: int
+    gpu: str
+    compute_capability: tuple[int, int]
+    driver: int  # CUDA version, as cuDriverGetVersion reports it
+    graph_sha256: str  # of decoder_step
+    decoder: str  # which one it is and what the proof has found, in one line
+    weights: File
+    kernels: list[KernelFile]
+
+
+def write_package(plans: Path, decoder: FusedDecoder, manifest: Manifest, gpu: Gpu, line: str) -> Path:
+    """Write PLANS/fused, in place of an earlier one; returns that folder. line: which decoder it is, and why.
+
+    Raises BackendError if a kernel cannot be compiled.
+    """
+    folder = plans / FOLDER
+    remove_package(plans)
+    folder.mkdir(parents=True)
+    package = Package(
+        format_version=FORMAT_VERSION,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+        driver=driver_version(),
+        graph_sha256=manifest.graphs["decoder_step"].sha256,
+        decoder=line,
+        weights=File(**_write(folder / "weights.bin", decoder.packed_weights().tobytes())),
+        kernels=list(_write_kernels(folder, decoder, manifest)),
+    )
+    replace_file(folder / "decoder.json", msgspec.json.format(msgspec.json.encode(package), indent=1) + b"\n")
+    return folder
+
+
+def remove_package(plans: Path) -> None:
+    """Remove PLANS/fused, which would otherwise be taken for that of the present plans."""
+    shutil.rmtree(plans / FOLDER, ignore_errors=True)
+
+
+def _write_kernels(folder: Path, decoder: FusedDecoder, manifest: Manifest) -> Iterator[KernelFile]:
+    """For one, two, four and eight items, and tokens that double up to the limit."""
+    most = round_up(manifest.range("T").max, TOKEN_BLOCK)
+    for batch in _doubling(1, min(MAX_BATCH, manifest.range("B").max)):
+        for tokens in _doubling(TOKEN_BLOCK, most):
+            try:
+                plan = decoder.plan(batch, tokens)
+            except BackendError:
+                if batch == 1:
+                    raise
+                continue  # so many items do not fit the GPU: they are decoded in smaller groups
+            yield KernelFile(
+                batch=plan.batch,
+                tokens=plan.tokens,
+                blocks=plan.blocks,
+                threads=plan.threads,
+                shared_bytes=plan.shared_bytes,
+                workspace_bytes=plan.workspace_bytes,
+                **_write(folder / f"batch{batch}-tokens{tokens}.cubin", decoder.cubin(plan)),
+            )
+
+
+def _doubling(first: int, last: int) -> list[int]:
+    sizes = [first]
+    while sizes[-1] < last:
+        sizes.append(min(2 * sizes[-1], last))
+    return sizes
+
+
+def _write(path: Path, content: bytes) -> dict[str, str]:
+    replace_file(path, content)
+    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest()}

@@ -1,0 +1,248 @@
+#include "fused_steps.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace tacoglow {
+namespace {
+
+// In the order of the kernel's arguments; widths by the decoder step's inputs of these names.
+constexpr std::array<const char*, 7> state_names = {"attention_hidden", "attention_cell",    "decoder_hidden",
+                                                    "decoder_cell",     "attention_weights", "attention_weights_cum",
+                                                    "attention_context"};
+
+std::size_t row_width(const Manifest& manifest, const std::string& tensor, const Dims& dims) {
+  return element_count(manifest.graphs.at("decoder_step").tensor(tensor).resolve(dims));
+}
+
+std::string text_of(std::int64_t number) { return std::to_string(number); }
+
+}  // namespace
+
+FusedDecoder::FusedDecoder(FusedPackage package, int device) : folder_(std::move(package.folder)) {
+  const CudaDriver& driver = cuda_driver();
+  int version = 0, handle = 0, major = 0, minor = 0, multiprocessors = 0;
+  std::array<char, 256> name{};
+  check_driver(driver.cuDriverGetVersion(&version), "ask for the driver's version");
+  check_driver(driver.cuDeviceGet(&handle, device), "find the GPU");
+  check_driver(driver.cuDeviceGetName(name.data(), static_cast<int>(name.size()), handle), "ask for the GPU's name");
+  const auto ask = [&](int attribute, int& value) {
+    check_driver(driver.cuDeviceGetAttribute(&value, attribute, handle), "ask for a property of the GPU");
+  };
+  ask(CudaDriver::capability_major, major);
+  ask(CudaDriver::capability_minor, minor);
+  ask(CudaDriver::multiprocessor_count, multiprocessors);
+  const auto describe = [](const std::string& gpu, std::int64_t cc_major, std::int64_t cc_minor, std::int64_t cuda) {
+    return gpu + ", compute capability " + text_of(cc_major) + "." + text_of(cc_minor) + ", driver " + text_of(cuda);
+  };
+  const auto found = describe(name.data(), major, minor, version);
+  const auto wanted = describe(package.gpu, package.capability_major, package.capability_minor, package.driver);
+  if (found != wanted)
+    throw backend_error(folder_.string() + ": proved on " + wanted + ", this is " + found +
+                        "; run tacoglow build-engines --copy-to here");
+  check_cuda(cudaSetDevice(device), "choose the GPU");  // makes its context, which modules need
+  weights_ = device_memory(package.weights.size());
+  const CudaStream stream = make_stream();
+  check_cuda(cudaMemcpyAsync(weights_.get(), package.weights.data(), package.weights.size(), cudaMemcpyHostToDevice,
+                             stream.get()),
+             "copy the fused decoder's weights");
+  check_cuda(cudaStreamSynchronize(stream.get()), "copy the fused decoder's weights");
+  for (FusedKernel& plan : package.kernels) load(std::move(plan), device, multiprocessors);
+}
+
+// All blocks of a kernel must be resident together: they wait for each other.
+void FusedDecoder::load(FusedKernel plan, int device, int multiprocessors) {
+  const CudaDriver& driver = cuda_driver();
+  CudaDriver::Module module{};
+  CudaDriver::Function function{};
+  check_driver(driver.cuModuleLoadData(&module, plan.cubin.data()), "load the fused decoder");
+  const auto unload = [device](CudaDriver::Module loaded) {
+    cudaSetDevice(device);
+    cuda_driver().cuModuleUnload(loaded);
+  };
+  std::shared_ptr<CUmod_st> owned(module, unload);
+  check_driver(driver.cuModuleGetFunction(&function, module, "fused_decoder"), "find the fused decoder");
+  const int shared_bytes = static_cast<int>(plan.shared_bytes);
+  int each = 0;
+  if (driver.cuFuncSetAttribute(function, CudaDriver::max_dynamic_shared_bytes, shared_bytes) == 0)
+    check_driver(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&each, function, static_cast<int>(plan.threads),
+                                                                    static_cast<std::size_t>(shared_bytes)),
+                 "ask how many blocks are resident");
+  const std::int64_t resident = std::int64_t{each} * multiprocessors;
+  if (resident < plan.blocks)
+    throw backend_error(folder_.string() + ": the fused decoder needs " + text_of(plan.blocks) + " blocks of " +
+                        text_of(plan.threads) + " threads and " + text_of(plan.shared_bytes) +
+                        " bytes of shared memory at once; " + text_of(resident) + " fit on this GPU");
+  plan.cubin.clear();
+  kernels_.push_back({std::move(plan), std::move(owned), function});
+}
+
+const FusedDecoder::Kernel& FusedDecoder::kernel(std::int64_t items, std::int64_t tokens) const {
+  const Kernel* chosen = nullptr;
+  for (const Kernel& kernel : kernels_) {  // fewest items and tokens first
+    if (kernel.plan.tokens < tokens) continue;
+    if (kernel.plan.batch >= items) return kernel;
+    if (chosen == nullptr || kernel.plan.batch > chosen->plan.batch) chosen = &kernel;
+  }
+  return *chosen;  // a package has kernels for all tokens
+}
+
+FusedGroup::FusedGroup(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, cudaStream_t stream)
+    : decoder_(decoder),
+      kernel_(decoder.kernel(dims.at('B'), dims.at('T'))),
+      stream_(stream),
+      items_(std::min(dims.at('B'), kernel_.plan.batch)),
+      tokens_(dims.at('T')) {
+  const Dims row = {{'B', 1}, {'T', tokens_}};
+  const auto floats = [&](std::size_t count) { return device_memory(count * sizeof(float)); };
+  const auto batch = static_cast<std::size_t>(rows());
+  const auto width_of = [&](const char* tensor) { return row_width(manifest, tensor, row); };
+  memory_ = floats(batch * width_of("memory"));
+  processed_ = floats(batch * width_of("processed_memory"));
+  lengths_ = device_memory(batch * sizeof(std::int32_t));
+  keys_ = device_memory(batch * sizeof(Noise::Key));
+  progress_ = device_memory((1 + batch) * sizeof(std::int32_t));
+  for (std::size_t i = 0; i < n_states; ++i) {
+    state_bytes_[i] = batch * width_of(state_names[i]) * sizeof(float);
+    states_[i] = device_memory(state_bytes_[i]);
+  }
+  widths_ = {width_of("mel_frame"), width_of("gate_logit"), width_of(attention_output)};
+  for (const Result result : {mel, gate_logits, attention_weights}) {
+    results_[result] = device_memory(result_bytes(result));
+    for (Slot& slot : slots_) slot.results[result] = pinned_memory(result_bytes(result));
+  }
+  for (Slot& slot : slots_) slot.done = make_event();
+  const auto workspace_bytes = static_cast<std::size_t>(kernel_.plan.workspace_bytes);
+  workspace_ = device_memory(workspace_bytes);  // each launch leaves it ready for the next
+  check_cuda(cudaMemsetAsync(workspace_.get(), 0, workspace_bytes, stream_), "clear the workspace");
+}
+
+std::size_t FusedGroup::result_bytes(Result result) const {
+  return static_cast<std::size_t>(chunk_steps * rows()) * widths_[result] * sizeof(float);
+}
+
+const float* FusedGroup::results(std::size_t slot, Result result) const {
+  return static_cast<const float*>(slots_[slot].results[result].get());
+}
+
+void FusedGroup::upload(const DeviceMemory& target, const void* source, std::size_t bytes) {
+  check_cuda(cudaMemcpyAsync(target.get(), source, bytes, cudaMemcpyHostToDevice, stream_), "begin an utterance");
+}
+
+void FusedGroup::upload_rows(const DeviceMemory& target, const Tensor& tensor, std::size_t first) {
+  const std::size_t row = tensor.size_bytes() / static_cast<std::size_t>(tensor.shape()[0]);
+  std::vector<char> staged;
+  for (std::int64_t i = 0; i < rows(); ++i) {
+    const auto* source =
+        static_cast<const char*>(tensor.data()) + (first + static_cast<std::size_t>(std::min(i, items_ - 1))) * row;
+    staged.insert(staged.end(), source, source + row);
+  }
+  upload(target, staged.data(), staged.size());
+  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the copy reads `staged`
+}
+
+void FusedGroup::reset(const DecoderInput& input, std::size_t first) {
+  gate_logit_ = input.gate_logit;
+  const Tensor& mask = input.encoded.at("memory_mask");
+  const auto batch = static_cast<std::size_t>(rows());
+  Tensor lengths(DType::int32, {rows()});
+  std::vector<Noise::Key> keys;
+  for (std::size_t i = 0; i < batch; ++i) {
+    const std::size_t item = first + std::min(i, static_cast<std::size_t>(items_ - 1));
+    const auto* padding = mask.as<unsigned char>() + item * static_cast<std::size_t>(tokens_);
+    lengths.as<std::int32_t>()[i] = static_cast<std::int32_t>(std::count(padding, padding + tokens_, 0));
+    keys.push_back(input.noises[item].key());
+  }
+  const std::vector<std::int32_t> none(1 + batch, -1);
+  upload_rows(memory_, input.encoded.at("memory"), first);
+  upload_rows(processed_, input.encoded.at("processed_memory"), first);
+  upload(lengths_, lengths.data(), lengths.size_bytes());
+  upload(keys_, keys.data(), keys.size() * sizeof(Noise::Key));
+  upload(progress_, none.data(), none.size() * sizeof(std::int32_t));
+  for (std::size_t i = 0; i < n_states; ++i)
+    check_cuda(cudaMemsetAsync(states_[i].get(), 0, state_bytes_[i], stream_), "clear a state");
+  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the copies read variables of this function
+}
+
+void FusedGroup::launch(std::size_t slot, std::int64_t first_step) {
+  const FusedKernel& plan = kernel_.plan;
+  std::array<void*, 25> pointers = {decoder_.weights(), memory_.get(), processed_.get(), lengths_.get(), keys_.get()};
+  auto tokens = static_cast<int>(tokens_), steps = static_cast<int>(chunk_steps), first = static_cast<int>(first_step);
+  void* none = nullptr;  // dropout, which is drawn from the keys; and the trace
+  std::vector<void*> arguments = {&pointers[0], &pointers[1], &pointers[2], &pointers[3], &tokens,
+                                  &pointers[4], &none,        &steps,       &first,       &gate_logit_};
+  std::size_t n = 5;
+  const auto pass = [&](const DeviceMemory& memory) {
+    pointers[n] = memory.get();
+    arguments.push_back(&pointers[n++]);
+  };
+  for (const auto& state : states_) pass(state);
+  for (const auto& result : results_) pass(result);
+  pass(progress_);
+  pass(workspace_);
+  arguments.push_back(&none);
+  check_driver(cuda_driver().cuLaunchCooperativeKernel(
+                   kernel_.function, static_cast<unsigned>(plan.blocks), 1, 1, static_cast<unsigned>(plan.threads), 1,
+                   1, static_cast<unsigned>(plan.shared_bytes), stream_, arguments.data()),
+               "launch the fused decoder");
+  Slot& own = slots_[slot];
+  for (const Result result : {mel, gate_logits, attention_weights})
+    check_cuda(cudaMemcpyAsync(own.results[result].get(), results_[result].get(), result_bytes(result),
+                               cudaMemcpyDeviceToHost, stream_),
+               "copy a chunk of steps");
+  check_cuda(cudaEventRecord(own.done.get(), stream_), "record an event");
+}
+
+void FusedGroup::wait(std::size_t slot) {
+  try {
+    check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "fused decoder steps");
+  } catch (const Error& error) {
+    throw backend_error(std::string("decoder_step: ") + error.what() +
+                        "; this process cannot use the GPU any more; delete " + decoder_.folder().string() +
+                        " to decode with the engine");
+  }
+}
+
+FusedGroups make_groups(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, cudaStream_t stream) {
+  FusedGroups groups;
+  for (std::int64_t left = dims.at('B'); left > 0; left -= groups.back().items())
+    groups.emplace_back(decoder, manifest, Dims{{'B', left}, {'T', dims.at('T')}}, stream);
+  return groups;
+}
+
+FusedSteps::FusedSteps(FusedGroups& groups, const DecoderInput& input) : groups_(groups) {
+  std::size_t first = 0;
+  for (FusedGroup& group : groups_) {
+    group.reset(input, first);
+    first += static_cast<std::size_t>(group.items());
+  }
+}
+
+void FusedSteps::launch() {
+  const auto first_step = static_cast<std::int64_t>(launched_) * chunk_steps();
+  const std::size_t slot = launched_++ % FusedGroup::n_slots;
+  for (FusedGroup& group : groups_) group.launch(slot, first_step);
+}
+
+DecoderSteps::Chunk FusedSteps::read() {
+  const std::size_t slot = read_++ % FusedGroup::n_slots;
+  for (FusedGroup& group : groups_) group.wait(slot);
+  for (const auto result : {FusedGroup::mel, FusedGroup::gate_logits, FusedGroup::attention_weights})
+    gather(slot, result);
+  return {chunk_[FusedGroup::mel].data(), chunk_[FusedGroup::gate_logits].data(),
+          chunk_[FusedGroup::attention_weights].data()};
+}
+
+// Joins the groups' items, without those that fill a kernel's rows.
+void FusedSteps::gather(std::size_t slot, FusedGroup::Result result) {
+  auto& joined = chunk_[result];
+  joined.clear();
+  for (std::int64_t step = 0; step < chunk_steps(); ++step)
+    for (const FusedGroup& group : groups_) {
+      const std::size_t width = group.width(result);
+      const float* rows = group.results(slot, result) + static_cast<std::size_t>(step * group.rows()) * width;
+      joined.insert(joined.end(), rows, rows + static_cast<std::size_t>(group.items()) * width);
+    }
+}
+
+}  // namespace tacoglow
