@@ -79,7 +79,7 @@ class Vocoder:
     def prefetch(self, noise: Noise, frames: int, executor: Executor) -> Noise:
         """The same noise, with z for up to `frames` frames drawn by the executor in the background."""
         group_size = self.manifest.vocoder.group_size
-        if group_size is None:
+        if group_size is None or self._graph.draws_noise:
             return noise
         return PrefetchedNoise(noise, group_size, frames * self.manifest.audio.hop_length // group_size, executor)
 
@@ -91,12 +91,11 @@ class Vocoder:
         first, last = max(0, start - before), min(mel.shape[1], stop + after)
         seen = mel[:, first:last]
         missing = max(0, self.manifest.vocoder.min_frames - seen.shape[1])
-        inputs = {"mel": np.ascontiguousarray(np.pad(seen, ((0, 0), (0, missing)), "edge")[None])}
-        if group_size is not None:
-            groups = hop // group_size  # per frame
-            z = noise.z(first * groups, (last - first) * groups, group_size) * np.float32(sigma)
-            inputs["z"] = z[None]
-        audio = self._graph.run(**inputs)["audio"]
+        padded = np.ascontiguousarray(np.pad(seen, ((0, 0), (0, missing)), "edge")[None])
+        if group_size is None:
+            audio = self._graph.run(mel=padded)["audio"]
+        else:
+            audio = self._graph.vocode(padded, noise, first * (hop // group_size), sigma)
         return audio[0, (start - first) * hop : (stop - first) * hop]
 
     def _context(self, context_frames: int | None) -> tuple[int, int]:

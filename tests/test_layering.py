@@ -74,6 +74,8 @@ LAZY = {
     "runtime/serving/gateway/upstream.py": {"tritonclient", "grpc"},
     "runtime/serving/python_backend.py": {"triton_python_backend_utils"},
     "runtime/backends/cuda/stream.py": {"cuda"},
+    "runtime/backends/cuda/nvrtc.py": {"cuda"},
+    "runtime/backends/cuda/noise.py": {"cuda"},
     "runtime/backends/cuda/fused/kernel.py": {"cuda"},
     "runtime/backends/cuda/fused/weights.py": {"onnx"},
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -34,6 +34,7 @@ class GraphRunner(ABC):
     # For error messages: what limits the dimensions, and how to raise the limits.
     limit_source = "this bundle"
     how_to_raise = "export the voice with other limits"
+    draws_noise = False  # true if the device draws the noise, so that the host need not draw it ahead
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
         self.name = name
@@ -58,6 +59,14 @@ class GraphRunner(ABC):
         self.bind({**inputs, **outputs})()
         return outputs
 
+    def vocode(self, mel: Array, noise: Noise, first_group: int, sigma: float) -> Array:
+        """Run WaveGlow. mel: float32 [1, M, F]; z: the noise's from a group on, times sigma -> audio [1, S]."""
+        dims: dict[str, int] = {}
+        match_shape(self.spec.tensors["mel"], mel.shape, dims)
+        _, group_size, groups = self.spec.tensors["z"].resolve(dims)
+        z = noise.z(first_group, groups, group_size) * np.float32(sigma)
+        return self.run(mel=mel, z=z[None])["audio"]
+
     def decoder_steps(
         self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf
     ) -> DecoderSteps:
@@ -70,10 +79,13 @@ class GraphRunner(ABC):
     @abstractmethod
     def _bind(self, buffers: Mapping[str, Array]) -> Call: ...
 
-    def _check(self, buffers: Mapping[str, Array]) -> None:
+    def _check(self, buffers: Mapping[str, Array], made: Collection[str] = ()) -> None:
+        """made: names of tensors that have no buffer, because the backend makes them."""
         dims: dict[str, int] = {}
         outputs = {tensor.name for tensor in self.spec.outputs}
         for tensor in (*self.spec.inputs, *self.spec.outputs):
+            if tensor.name in made:
+                continue
             if tensor.name not in buffers:
                 raise RequestError(f"{self.name}: no buffer for {tensor.name!r}")
             array = buffers[tensor.name]

@@ -133,3 +133,10 @@ def test_device_memory_is_bounded(device: Synthesizer) -> None:
         if count >= 10 and not baseline:
             baseline = used()
     assert used() - baseline <= 64 << 20  # the memory pool keeps its blocks and grows with new shapes
+
+
+def test_noise_is_drawn_on_the_device(device: Synthesizer) -> None:
+    """Opening the voice has compared it with the host's; the host draws only where that failed."""
+    if not device.backend.has_fused_decoder:
+        pytest.skip("only TensorRT backends draw noise on the device")
+    assert device.backend.open("waveglow").draws_noise

@@ -16,18 +16,17 @@ import numpy as np
 
 from ...runtime.backends.cuda.fused.kernel import (
     EXCHANGES,
-    SOURCE,
-    CubinCache,
     FusedKernel,
-    compile_cubin,
     cubin_folder,
     gpu_limits,
+    source,
 )
 from ...runtime.backends.cuda.fused.plan import make_plan
 from ...runtime.backends.cuda.fused.proof import kept_verdicts
 from ...runtime.backends.cuda.fused.steps import CHUNK_STEPS, FusedDecoder
 from ...runtime.backends.cuda.fused.weights import DecoderWeights, load_weights
 from ...runtime.backends.cuda.graph import CudaGraphRunner
+from ...runtime.backends.cuda.nvrtc import CubinCache, compile_cubin
 from ...runtime.backends.cuda.stream import CudaStream, find_gpu
 from ...runtime.backends.tensorrt.cache import default_folder
 from ...runtime.bundle import load_manifest
@@ -167,8 +166,8 @@ class TracedKernel:
     def __init__(self, stream: CudaStream, weights: DecoderWeights) -> None:
         plan = make_plan(weights, gpu_limits(0), 1, 128)
         arch = "sm_{}{}".format(*find_gpu(0).compute_capability)
-        source = plan.header + "#define TRACE 1\n" + SOURCE.read_text(encoding="utf-8")
-        self._kernel, self._stream = FusedKernel(0, plan, compile_cubin(source, arch)), stream
+        text = plan.header + "#define TRACE 1\n" + source()
+        self._kernel, self._stream = FusedKernel(0, plan, compile_cubin(text, arch)), stream
         self._trace = stream.empty((CHUNK_STEPS, plan.blocks, len(EVENTS)), np.uint32)
         stream.zero(self._trace)
         self.workspace_bytes = plan.workspace_bytes

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...decoder import Chunk, DecoderSteps, EncoderOutput, draw_dropout
-from ...manifest import GraphSpec, Manifest
+from ...manifest import GraphSpec, Manifest, match_shape
 from ...noise import Noise
 from ..base import Array, Call, GraphRunner
+from .noise import DeviceNoise
 from .stream import CaptureError, CudaEvent, CudaStream, DeviceArray, Enqueue, Slots
 
 MAX_CACHED_SHAPES = 8  # LRU, per graph
@@ -35,6 +35,8 @@ class CaptureWarning(UserWarning):
     """A graph cannot be captured as a CUDA graph, so each run enqueues its work again: slower, same result."""
 
 
+Shapes = Mapping[str, tuple[int, ...]]  # of a graph's inputs and outputs
+Fill = Callable[[Mapping[str, DeviceArray]], None]  # enqueues what writes the inputs
 NewSteps = Callable[[EncoderOutput, Sequence[Noise], float], DecoderSteps]  # as GraphRunner.decoder_steps
 
 
@@ -69,6 +71,7 @@ class CudaGraphRunner(GraphRunner):
         self._launches: OrderedDict[tuple[tuple[int, ...], ...], _Launch | None] = OrderedDict()
         self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
         self.fused_steps: NewSteps | None = None  # the fused decoder's, if that runs the steps
+        self.noise: DeviceNoise | None = None  # what draws dropout and z on this GPU; None: the host does
 
     @abstractmethod
     def new_context(self) -> ExecutionContext: ...
@@ -82,8 +85,8 @@ class CudaGraphRunner(GraphRunner):
         batch, tokens, _ = encoded.memory.shape
         idle = self._idle_chunks.get((batch, tokens))
         buffers = idle.pop() if idle else ChunkBuffers(self, batch, tokens)
-        buffers.reset(encoded)
-        steps = CudaSteps(buffers, noises)
+        buffers.reset(encoded, noises)
+        steps = CudaSteps(buffers)
         weakref.finalize(steps, self._put_back, (batch, tokens), buffers)
         return steps
 
@@ -117,40 +120,67 @@ class CudaGraphRunner(GraphRunner):
             )
             return enqueue
 
+    @property
+    def draws_noise(self) -> bool:  # type: ignore[override]
+        return self.noise is not None
+
+    def vocode(self, mel: Array, noise: Noise, first_group: int, sigma: float) -> Array:
+        if self.noise is None:
+            return super().vocode(mel, noise, first_group, sigma)
+        drawer, dims = self.noise, dict[str, int]()
+        match_shape(self.spec.tensors["mel"], mel.shape, dims)
+        shapes = {name: tensor.resolve(dims) for name, tensor in self.spec.tensors.items()}
+        audio = np.empty(shapes["audio"], np.float32)
+        self._check({"mel": mel, "audio": audio}, made=("z",))
+
+        def fill(buffers: Mapping[str, DeviceArray]) -> None:
+            self.stream.upload(buffers["mel"], mel)
+            drawer.draw_z(buffers["z"], noise, first_group, sigma)
+
+        self._run_once(shapes, fill, {"audio": audio})
+        return audio
+
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
-        def call() -> None:
-            launch = self._launch_for(buffers)
+        shapes = {name: array.shape for name, array in buffers.items()}
+        outputs = {tensor.name: buffers[tensor.name] for tensor in self.spec.outputs}
+
+        def fill(copies: Mapping[str, DeviceArray]) -> None:
             for tensor in self.spec.inputs:
-                self.stream.upload(launch.buffers[tensor.name], buffers[tensor.name])
-            launch.enqueue()
-            for tensor in self.spec.outputs:
-                self.stream.download(buffers[tensor.name], launch.buffers[tensor.name])
-            self.stream.record().wait()
+                self.stream.upload(copies[tensor.name], buffers[tensor.name])
 
-        return call
+        return lambda: self._run_once(shapes, fill, outputs)
 
-    def _launch_for(self, buffers: Mapping[str, Array]) -> _Launch:
+    def _run_once(self, shapes: Shapes, fill: Fill, outputs: Mapping[str, Array]) -> None:
+        """Fill the inputs, run, and wait for the outputs."""
+        launch = self._launch_for(shapes, fill)
+        fill(launch.buffers)
+        launch.enqueue()
+        for name, array in outputs.items():
+            self.stream.download(array, launch.buffers[name])
+        self.stream.record().wait()
+
+    def _launch_for(self, shapes: Shapes, fill: Fill) -> _Launch:
         """Return the launch for these shapes: not captured the first time, captured and cached the second time."""
-        key = tuple(buffers[tensor.name].shape for tensor in self.spec.inputs)
+        key = tuple(shapes[tensor.name] for tensor in self.spec.inputs)
         launch = self._launches.get(key)
         if launch is None:
             used_before = key in self._launches
-            launch = self._new_launch(buffers, used_before)
+            launch = self._new_launch(shapes, fill, used_before)
             self._launches[key] = launch if used_before else None
             if len(self._launches) > MAX_CACHED_SHAPES:
                 self._launches.popitem(last=False)
         self._launches.move_to_end(key)
         return launch
 
-    def _new_launch(self, buffers: Mapping[str, Array], used_before: bool) -> _Launch:
-        copies = {name: self.stream.empty(array.shape, array.dtype) for name, array in buffers.items()}
+    def _new_launch(self, shapes: Shapes, fill: Fill, used_before: bool) -> _Launch:
+        tensors = self.spec.tensors
+        copies = {name: self.stream.empty(shape, tensors[name].dtype) for name, shape in shapes.items()}
         if not (used_before and self.capturable):
             self._context = self._context or self.new_context()
             return _Launch(copies, self._context.bind(copies))
         context = self.new_context()
         enqueue = context.bind(copies)
-        for tensor in self.spec.inputs:
-            self.stream.upload(copies[tensor.name], buffers[tensor.name])
+        fill(copies)
         return _Launch(copies, self.capture(context, enqueue, warm_up=enqueue))
 
 
@@ -160,14 +190,13 @@ class CudaSteps(DecoderSteps):
     chunk_steps = CHUNK_STEPS
     launches_in_flight = 2
 
-    def __init__(self, buffers: ChunkBuffers, noises: Sequence[Noise]) -> None:
-        self._buffers, self._noises = buffers, noises
+    def __init__(self, buffers: ChunkBuffers) -> None:
+        self._buffers = buffers
         self._launched: list[tuple[int, CudaEvent]] = []  # parity of each unread chunk, and the event after it
 
     def launch(self, first_step: int) -> None:
         parity = first_step // CHUNK_STEPS % 2
-        draw_dropout(self._buffers.dropout(parity), first_step, self._noises)
-        self._launched.append((parity, self._buffers.launch(parity)))
+        self._launched.append((parity, self._buffers.launch(first_step, parity)))
 
     def read(self) -> Chunk:
         parity, done = self._launched.pop(0)
@@ -199,6 +228,8 @@ class ChunkBuffers:
             name: stream.empty(shapes[name], tensors[name].dtype) for name in EncoderOutput.__dataclass_fields__
         }
         self._host = [_HostBuffers(self._dropout, self._gates, self._states) for _ in range(2)]
+        self._noise, self._noises = step.noise, list[Noise]()
+        self._keys = stream.empty((batch, 2), np.uint64)  # of the noises
         context = step.new_context()
         calls = []
         for i in range(CHUNK_STEPS):
@@ -213,25 +244,27 @@ class ChunkBuffers:
 
         self._run = step.capture(context, chunk, warm_up=calls[0])
 
-    def reset(self, encoded: EncoderOutput) -> None:
+    def reset(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> None:
         """Prepare a batch's first step: zero the states, upload the encoder output."""
+        self._noises = list(noises)
+        self._stream.upload(self._keys, np.array([noise.key for noise in noises], np.uint64))
         for ring in self._states.values():
             self._stream.zero(ring.memory)
         for name, array in vars(encoded).items():
             self._stream.upload(self._encoded[name], array)
 
-    def dropout(self, parity: int) -> NDArray[np.float32]:
-        """The host's memory for a chunk's dropout [n, B, layers, width], to be filled before the launch."""
-        return self._host[parity].dropout
-
     def results(self, parity: int) -> Chunk:
         """The host's memory for a chunk's results, valid once the event of its launch has been waited for."""
         return self._host[parity].chunk
 
-    def launch(self, parity: int) -> CudaEvent:
+    def launch(self, first_step: int, parity: int) -> CudaEvent:
         """Enqueue a chunk and the copies of its results to pinned memory."""
         host = self._host[parity]
-        self._stream.upload(self._dropout.memory, host.dropout_block)
+        if self._noise is None:
+            draw_dropout(host.dropout, first_step, self._noises)
+            self._stream.upload(self._dropout.memory, host.dropout_block)
+        else:
+            self._noise.draw_dropout(self._dropout, self._keys, first_step)
         self._run()
         for slots, block in host.copies:
             self._stream.download(block, slots.memory)

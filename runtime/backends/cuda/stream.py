@@ -244,21 +244,21 @@ class Slots:
     """n aligned arrays of one shape and dtype in one block of GPU memory."""
 
     def __init__(self, stream: CudaStream, n: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
-        self._stream, self._shape, self._dtype = stream, shape, np.dtype(dtype)
+        self._stream, self.count, self.shape, self.dtype = stream, n, shape, np.dtype(dtype)
         # Bytes from one array to the next.
-        self._pitch = -(-math.prod(shape) * self._dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        self.memory = stream.empty((n, self._pitch), np.uint8)
+        self.pitch = -(-math.prod(shape) * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        self.memory = stream.empty((n, self.pitch), np.uint8)
 
     def __getitem__(self, i: int) -> DeviceArray:
         """The i-th array; -1 is the last."""
-        address = self.memory.address + i % self.memory.shape[0] * self._pitch
-        return DeviceArray(address, self._shape, self._dtype, self.memory.owner)
+        address = self.memory.address + i % self.count * self.pitch
+        return DeviceArray(address, self.shape, self.dtype, self.memory.owner)
 
     def pinned(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Allocate a pinned block of the size of `memory`; returns the block, and a view of its arrays [n, *shape]."""
         block = self._stream.pinned(self.memory.shape, np.uint8)
-        one = np.empty(self._shape, self._dtype)
-        arrays = np.ndarray((len(block), *self._shape), self._dtype, block, strides=(self._pitch, *one.strides))
+        one = np.empty(self.shape, self.dtype)
+        arrays = np.ndarray((len(block), *self.shape), self.dtype, block, strides=(self.pitch, *one.strides))
         return block, arrays
 
 

@@ -18,6 +18,7 @@ from ..cuda.fused.package import remove_package, write_package
 from ..cuda.fused.proof import run_in_process
 from ..cuda.fused.steps import FusedDecoder
 from ..cuda.graph import CudaGraphRunner
+from ..cuda.noise import open_device_noise
 from ..cuda.stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
 from .builder import TerminalProgress
 from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, target_of
@@ -42,6 +43,7 @@ class TensorRTBackend(Backend):
         engines = self._get_engines(bundle, manifest, options, manifest.always_used)
         super().__init__(bundle, _limit_to_engines(manifest, engines), options)
         self._stream = CudaStream(options.device)
+        self._noise = open_device_noise(self._stream, gpu, EngineCache(options.engines).folder)
         self._engines = LoadedEngines(self._tensorrt, self.manifest, self._stream, self._runtime_cache())
         for graph, engine in engines.items():
             self._engines.load(graph, engine)
@@ -70,6 +72,7 @@ class TensorRTBackend(Backend):
         if graph not in self.manifest.always_used:
             self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
         runner = TensorRTGraph(graph, self.manifest, self._stream, self._engines)
+        runner.noise = self._noise
         if graph == "decoder_step":
             fused = self._choose_decoder()
             runner.fused_steps = None if fused is None else fused.steps

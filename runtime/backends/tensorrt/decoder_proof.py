@@ -10,10 +10,10 @@ import msgspec
 from ...bundle import load_manifest
 from ...errors import BackendError
 from ..base import BackendOptions
-from ..cuda.fused.kernel import CubinCache
 from ..cuda.fused.proof import FAILED, NOT_RUN, PROVING, Mismatch, ProofRequest, prove, workload
 from ..cuda.fused.steps import FusedDecoder
 from ..cuda.fused.weights import load_weights
+from ..cuda.nvrtc import CubinCache
 from ..cuda.stream import find_gpu
 from .backend import TensorRTBackend, TensorRTGraph, TensorRTRTXBackend
 

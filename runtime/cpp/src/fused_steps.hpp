@@ -1,5 +1,5 @@
-// Decoder steps on the fused decoder, runtime/backends/cuda/fused_decoder.cu: a chunk is one launch, read one chunk
-// late.
+// Decoder steps on the fused decoder, runtime/backends/cuda/kernels/fused_decoder.cu: a chunk is one launch, read one
+// chunk late.
 #pragma once
 
 #include <array>

@@ -44,6 +44,7 @@ class SimulatedTensorRT:
         self.cuda.install(monkeypatch)
         monkeypatch.setattr(backend, "load_tensorrt", lambda name: TensorRT(name, self.module()))
         monkeypatch.setattr(backend, "get_or_build_engines", self.get_or_build_engines)
+        monkeypatch.setattr(backend, "open_device_noise", lambda *arguments: None)  # the host draws, to the same bits
 
     def module(self) -> Any:
         module: Any = ModuleType("tensorrt")

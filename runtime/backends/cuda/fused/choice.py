@@ -8,8 +8,9 @@ from pathlib import Path
 from ....errors import BackendError
 from ....manifest import Manifest
 from ...base import BackendOptions
+from ..nvrtc import CubinCache
 from ..stream import CudaStream, Gpu
-from .kernel import CubinCache, Exchange, cubin_folder
+from .kernel import Exchange, cubin_folder
 from .proof import ProofRequest, verdict_of
 from .steps import FusedDecoder
 from .weights import DecoderWeights, load_weights

@@ -1,23 +1,18 @@
-"""Compiles fused_decoder.cu for a plan with NVRTC, keeps the cubins, and launches them through cuda-core."""
+"""The fused decoder's kernel for a plan: its source, its cubin, and its launch on a GPU that can hold it."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ....errors import BackendError, one_line
-from ....files import replace_file
-from ..driver import install_command
+from ....errors import BackendError
+from ..nvrtc import CubinCache, kernel_source, launch
 from ..stream import CudaStream
 from .plan import GpuLimits, Plan
 
 Exchange = Literal["tagged", "barrier"]
 EXCHANGES: tuple[Exchange, ...] = ("tagged", "barrier")  # fastest first
-SOURCE = Path(__file__).resolve().parents[1] / "fused_decoder.cu"
 SMALLEST_CAPABILITY = (8, 0)  # relaxed loads and stores of GPU scope, mma.m16n8k16, and 164 KB of shared memory
 
 
@@ -30,48 +25,22 @@ def cubin_folder(engines: Path) -> Path:
     return engines / "fused"
 
 
-@functools.cache
+def source() -> str:
+    """The kernel's text, without the plan's header."""
+    return kernel_source("fused_decoder.cu")
+
+
 def source_sha256() -> str:
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+    return hashlib.sha256(source().encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class CubinCache:
-    """Cubins in a folder, each after the SHA-256 of itself; one that is damaged or missing is compiled again."""
-
-    folder: Path
-    capability: tuple[int, int]
-
-    def get_or_compile(self, plan: Plan, exchange: Exchange) -> bytes:
-        """Raises BackendError if NVRTC is not installed or fails."""
-        header = f"{plan.header}#define GRID_BARRIERS {int(exchange == 'barrier')}\n"
-        arch = "sm_{}{}".format(*self.capability)
-        key = hashlib.sha256("\0".join((source_sha256(), header, arch)).encode()).hexdigest()[:16]
-        path = self.folder / f"{arch}-batch{plan.batch}-tokens{plan.tokens}-{exchange}-{key}.cubin"
-        with suppress(OSError):
-            digest, cubin = path.read_bytes()[:32], path.read_bytes()[32:]
-            if hashlib.sha256(cubin).digest() == digest:
-                return cubin
-        cubin = compile_cubin(header + SOURCE.read_text(encoding="utf-8"), arch)
-        with suppress(OSError):  # a cache that cannot be written costs seconds at the next start
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace_file(path, hashlib.sha256(cubin).digest() + cubin)
-        return cubin
-
-
-def compile_cubin(source: str, arch: str) -> bytes:
-    """arch: such as sm_90. Runs without a GPU or a driver."""
+def compile_plan(cache: CubinCache, plan: Plan, exchange: Exchange) -> bytes:
+    """The plan's cubin, compiled if it is not in the cache. Raises BackendError."""
+    header = f"{plan.header}#define GRID_BARRIERS {int(exchange == 'barrier')}\n"
     try:
-        from cuda.core import Program, ProgramOptions
-
-        program = Program(source, "c++", ProgramOptions(std="c++17", arch=arch))
-        return bytes(program.compile("cubin").code)
-    except Exception as error:  # a missing library, NVRTC's errors and cuda-core's share no base class
-        reason = one_line(error)[:300]
-        raise BackendError(
-            f"the fused decoder cannot be compiled for {arch}: {reason} ({install_command()} brings NVRTC); "
-            "use --decoder engine"
-        ) from error
+        return cache.get_or_compile(f"batch{plan.batch}-tokens{plan.tokens}-{exchange}", header + source())
+    except BackendError as error:
+        raise BackendError(f"the fused decoder: {error}; use --decoder engine") from error
 
 
 def gpu_limits(index: int) -> GpuLimits:
@@ -119,7 +88,4 @@ class FusedKernel:
 
     def launch(self, stream: CudaStream, *arguments: Any) -> None:
         """Enqueue the kernel. arguments: addresses as int, numbers as NumPy scalars, in the kernel's order."""
-        from cuda.core import Device, Stream, launch
-
-        Device(self._index).set_current()
-        launch(Stream.from_handle(stream.handle), self._config, self._kernel, *arguments)
+        launch(stream, self._index, self._config, self._kernel, *arguments)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ....decoder import Chunk, DecoderSteps, EncoderOutput
 from ....errors import BackendError
 from ....noise import Noise
+from ..nvrtc import CubinCache
 from ..stream import CudaEvent, CudaStream, DeviceArray
-from .kernel import CubinCache, Exchange, FusedKernel, Kernel, gpu_limits
+from .kernel import Exchange, FusedKernel, Kernel, compile_plan, gpu_limits
 from .packing import pack
 from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, Plan, make_plan, round_up
 from .weights import DecoderWeights
@@ -60,7 +61,7 @@ class FusedDecoder:
 
     def cubin(self, plan: Plan) -> bytes:
         """The plan's kernel, compiled at first use."""
-        return self._cache.get_or_compile(plan, self.exchange)
+        return compile_plan(self._cache, plan, self.exchange)
 
     def kernel(self, batch: int, tokens: int) -> tuple[Kernel, int]:
         """The kernel, compiled at first use, and the bytes of the workspace that it needs."""

@@ -16,7 +16,8 @@ from tacoglow.export.bundle import Limits
 from tacoglow.export.voice import read_voice_file
 from tacoglow.models import load_tacotron2, load_waveglow
 from tacoglow.runtime.backends.base import BackendOptions, Decoder
-from tacoglow.runtime.backends.cuda.fused import kernel, steps
+from tacoglow.runtime.backends.cuda import nvrtc
+from tacoglow.runtime.backends.cuda.fused import steps
 from tacoglow.runtime.backends.cuda.fused.plan import GpuLimits, Plan
 from tacoglow.runtime.backends.cuda.stream import CudaStream
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
@@ -63,7 +64,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimulatedCuda:
     monkeypatch.setattr(steps, "WARPS", 2)
     monkeypatch.setattr(steps, "CHUNK_STEPS", 16)
     monkeypatch.setattr(steps.FusedSteps, "chunk_steps", 16)
-    monkeypatch.setattr(kernel, "compile_cubin", lambda source, arch: b"emulated " + grid_barriers(source))
+    monkeypatch.setattr(nvrtc, "compile_cubin", lambda source, arch: b"emulated " + grid_barriers(source))
     monkeypatch.setattr(EmulatedKernel, "fault", None)
     return simulated.cuda
 

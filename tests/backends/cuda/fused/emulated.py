@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tacoglow.runtime.backends.cuda.fused.kernel import source as kernel_source
 from tacoglow.runtime.backends.cuda.fused.packing import pack
 from tacoglow.runtime.backends.cuda.fused.plan import Plan
 from tacoglow.runtime.backends.cuda.fused.weights import DecoderWeights
@@ -20,7 +21,6 @@ from tacoglow.runtime.backends.cuda.fused.weights import DecoderWeights
 from .model import STATES, Array, Decoded, Encoded
 
 HERE = Path(__file__).resolve().parent
-KERNEL = HERE.parents[3] / "runtime/backends/cuda/fused_decoder.cu"
 BUILT = Path(tempfile.gettempdir()) / "tacoglow-emulation"
 FLAGS = "-std=c++17 -mavx2 -mfma -mf16c -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC".split()
 
@@ -37,7 +37,7 @@ def build(plan: Plan, grid_barriers: bool = False, source: str | None = None, op
     flags = [*FLAGS, optimize]
     texts = {
         "plan.h": f"{plan.header}#define GRID_BARRIERS {int(grid_barriers)}\n",
-        "fused_decoder.cu": KERNEL.read_text() if source is None else source,
+        "fused_decoder.cu": kernel_source() if source is None else source,
         **{name: (HERE / name).read_text() for name in ("cuda_emulation.h", "launch.cpp")},
     }
     digest = hashlib.sha256("\0".join([*flags, *texts.values()]).encode()).hexdigest()[:16]

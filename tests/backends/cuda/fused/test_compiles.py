@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tacoglow.runtime.backends.cuda.fused.kernel import CubinCache, compile_cubin
+from tacoglow.runtime.backends.cuda.fused.kernel import compile_plan, source
 from tacoglow.runtime.backends.cuda.fused.plan import GpuLimits, Plan, make_plan
+from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, CubinCache, compile_cubin
 from tacoglow.runtime.errors import BackendError
 
-from .emulated import KERNEL
 from .model import NVIDIA, random_weights
 
 GPUS = {  # multiprocessors, and shared memory that a block may have
@@ -45,7 +45,7 @@ def plan_for(arch: str, batch: int) -> Plan:
 def test_registers_and_spills(arch: str, batch: int, tmp_path: Path) -> None:
     (tmp_path / "plan.h").write_text(plan_for(arch, batch).header)
     command = ["nvcc", f"-arch={arch}", "-std=c++17", "-cubin", "-Xptxas", "-v", "-Werror", "all-warnings"]
-    command += ["-include", "plan.h", "-o", "decoder.cubin", str(KERNEL)]
+    command += ["-include", "plan.h", "-o", "decoder.cubin", str(KERNELS / "fused_decoder.cu")]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (registers,) = re.findall(r"Used (\d+) registers", done.stderr)
@@ -70,8 +70,7 @@ def test_a_request_that_does_not_fit_names_the_way_out() -> None:
 @needs_nvrtc
 @pytest.mark.parametrize("arch", GPUS)
 def test_nvrtc_compiles_it(arch: str) -> None:
-    source = plan_for(arch, 1).header + KERNEL.read_text(encoding="utf-8")
-    assert compile_cubin(source, arch).startswith(b"\x7fELF")
+    assert compile_cubin(plan_for(arch, 1).header + source(), arch).startswith(b"\x7fELF")
 
 
 def test_cubins_are_kept_and_a_damaged_one_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,22 +80,22 @@ def test_cubins_are_kept_and_a_damaged_one_is_compiled_again(tmp_path: Path, mon
         compiled.append(arch)
         return b"cubin of " + source[:100].encode()
 
-    monkeypatch.setattr("tacoglow.runtime.backends.cuda.fused.kernel.compile_cubin", compile_once)
+    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", compile_once)
     cache, plan = CubinCache(tmp_path / "fused", (9, 0)), plan_for("sm_90", 1)
-    first = cache.get_or_compile(plan, "tagged")
-    assert cache.get_or_compile(plan, "tagged") == first
+    first = compile_plan(cache, plan, "tagged")
+    assert compile_plan(cache, plan, "tagged") == first
     assert compiled == ["sm_90"]
-    cache.get_or_compile(plan, "barrier")
-    cache.get_or_compile(plan_for("sm_90", 2), "tagged")
-    CubinCache(tmp_path / "fused", (8, 0)).get_or_compile(plan, "tagged")
+    compile_plan(cache, plan, "barrier")
+    compile_plan(cache, plan_for("sm_90", 2), "tagged")
+    compile_plan(CubinCache(tmp_path / "fused", (8, 0)), plan, "tagged")
     assert compiled == ["sm_90", "sm_90", "sm_90", "sm_80"]
     (path,) = (tmp_path / "fused").glob("sm_90-batch1-tokens256-tagged-*.cubin")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    assert cache.get_or_compile(plan, "tagged") == first
+    assert compile_plan(cache, plan, "tagged") == first
     assert len(compiled) == 5
 
 
-def test_without_nvrtc_the_error_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvrtc_the_error_says_what_brings_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cuda.core", None)
     with pytest.raises(BackendError, match=r"pip install 'tacoglow\[gpu-cu1[23]\]'.*--decoder engine"):
-        compile_cubin("", "sm_90")
+        compile_plan(CubinCache(tmp_path, (9, 0)), plan_for("sm_90", 1), "tagged")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from tacoglow.runtime.backends.cuda.fused.kernel import source
+
 from .cases import Case, same
-from .emulated import KERNEL, EmulatedDecoder, EmulationError, build
+from .emulated import EmulatedDecoder, EmulationError, build
 from .model import Decoded
 
 pytestmark = pytest.mark.builds
 
 SCHEDULES = 24
-SOURCE = KERNEL.read_text(encoding="utf-8")
+SOURCE = source()
 GRID_BARRIER = "wait_for_all_blocks(exchange, barriers);"
 # Source whose grid barriers can be left out one by one, as block barriers can.
 REMOVABLE = SOURCE.replace(GRID_BARRIER, f"if (__LINE__ != emulation::missing_line) {GRID_BARRIER}")
@@ -58,7 +60,7 @@ FAULTS = {
     "round 1 can be made before round 0 is read": earlier(PUBLICATION, "  attention_units.load("),
     "every launch has the same exchange": replaced("workspace->sets[launches & 1]", "workspace->sets[0]"),
     "the next exchange is not cleared": replaced("next_exchange[i] = 0;", "(void)next_exchange[i];"),
-    "dropout is that of the step before": replaced("first_step + next, layer", "first_step + next - 1, layer"),
+    "dropout is that of the step before": replaced("first_step + next, DROPOUT", "first_step + next - 1, DROPOUT"),
 }
 BARRIER_FAULTS = {
     "an arrival releases nothing": replaced("release_add_one(&exchange.arrivals);", "exchange.arrivals += 1;"),

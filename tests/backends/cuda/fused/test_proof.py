@@ -145,15 +145,16 @@ def test_what_cannot_be_compiled_is_no_verdict(
     half_bundle: Path, proofs: Proofs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> bytes:
-        raise BackendError("the fused decoder cannot be compiled")
+        raise BackendError("NVRTC cannot compile")
 
-    monkeypatch.setattr("tacoglow.runtime.backends.cuda.fused.kernel.compile_cubin", refuse)
-    assert on_device(half_bundle, "auto").backend.decoder == "engine: the fused decoder cannot be compiled"
+    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", refuse)
+    reason = "the fused decoder: NVRTC cannot compile; use --decoder engine"
+    assert on_device(half_bundle, "auto").backend.decoder == f"engine: {reason}"
     assert not proofs
     assert kept_verdicts(default_folder()) == []
     for name in ("gpu_unavailable_reason", "tensorrt_unavailable_reason"):
         monkeypatch.setattr(backend, name, lambda *arguments: None)
-    with pytest.raises(BackendError, match="cannot be compiled"):
+    with pytest.raises(BackendError, match="NVRTC cannot compile"):
         open_backend("auto", half_bundle, load_manifest(half_bundle), BackendOptions(decoder="fused"))
 
 

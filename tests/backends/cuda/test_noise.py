@@ -1,0 +1,173 @@
+"""Dropout and z as a GPU draws them: the kernels compiled for the host, and voices on a simulated GPU that use them."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.backends.base import BackendOptions
+from tacoglow.runtime.backends.cuda import noise as device_noise
+from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseWarning, open_device_noise
+from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
+from tacoglow.runtime.backends.cuda.stream import CudaStream, Slots, find_gpu
+from tacoglow.runtime.backends.tensorrt import backend
+from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
+from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.noise import Noise, PrefetchedNoise
+from tacoglow.runtime.options import SpeechOptions
+
+from .simulated_cuda import SimulatedCuda
+from .simulated_tensorrt import SimulatedTensorRT
+
+TEXT = "I missed you, and the rest."
+FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance has 40 frames
+TYPES = {int: ctypes.c_void_p, np.uint64: ctypes.c_ulonglong, np.int32: ctypes.c_int, np.float32: ctypes.c_float}
+MANY = 1 << 18  # groups
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """noise.cu compiled for the host."""
+    path = tmp_path_factory.mktemp("noise") / "noise.so"
+    command = ["g++", "-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-parentheses"]
+    command += ["-shared", "-fPIC", f"-I{KERNELS}", "-o", str(path), str(Path(__file__).with_name("noise_on_host.cpp"))]
+    subprocess.run(command, check=True)
+    return ctypes.CDLL(str(path))
+
+
+class HostKernels:
+    """NoiseKernels' interface; a launch runs when the simulated stream comes to it."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self.launched: list[str] = []
+
+    def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
+        passed = [TYPES[type(argument)](argument) for argument in arguments]
+
+        def work() -> None:
+            self.launched.append(name)
+            getattr(self._library, f"run_{name}")(*grid, *passed)
+
+        stream._stream.enqueue(work)
+
+
+@pytest.fixture
+def kernels(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
+    """Those of a simulated GPU with TensorRT."""
+    SimulatedTensorRT(SimulatedCuda()).install(monkeypatch)
+    made = HostKernels(library)
+    monkeypatch.setattr(backend, "open_device_noise", open_device_noise)
+    monkeypatch.setattr(device_noise, "NoiseKernels", lambda index, cubin: made)
+    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", lambda source, arch: b"")
+    return made
+
+
+def drawn_z(library: ctypes.CDLL, key: tuple[int, int], first: int, groups: int, size: int, sigma: float) -> np.ndarray:
+    z = np.full((size, groups), np.nan, np.float32)
+    address = z.ctypes.data_as(ctypes.c_void_p)
+    grid = map(ctypes.c_uint, (-(-groups // 256), -(-size // 4), 1))
+    seed, utterance = map(ctypes.c_ulonglong, key)
+    library.run_draw_z(*grid, address, seed, utterance, first, groups, size, ctypes.c_float(sigma))
+    return z
+
+
+@pytest.mark.parametrize("key", [(0, 0), (2**64 - 1, (7 << 32) + 3)])
+@pytest.mark.parametrize(("first", "size"), [(0, 8), (123_456, 6), (1, 5), (2_000_000, 1)])
+def test_z_is_the_hosts(library: ctypes.CDLL, key: tuple[int, int], first: int, size: int) -> None:
+    z = drawn_z(library, key, first, 1000, size, 0.7)
+    np.testing.assert_allclose(z, Noise(*key).z(first, 1000, size) * np.float32(0.7), atol=Z_TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("moved", [-1, 0, 1])
+def test_z_is_as_precise_as_is_said_whatever_the_functions_last_bits(library: ctypes.CDLL, moved: int) -> None:
+    """Two million numbers, in which 5.2 is the largest: float32's spacing is 4.8e-7 there."""
+    library.move_functions(moved)
+    try:
+        z = drawn_z(library, (3, 0), 0, MANY, 8, 1.0)
+    finally:
+        library.move_functions(0)
+    assert np.abs(z - Noise(3).z(0, MANY, 8)).max() <= Z_TOLERANCE
+
+
+@pytest.mark.parametrize("units", [(2, 256), (2, 100), (1, 3)])
+def test_dropout_is_the_hosts_to_the_bit(kernels: HostKernels, units: tuple[int, int]) -> None:
+    stream, noises = CudaStream(0), [Noise(2**64 - 1, 5), Noise(1)]
+    keys, slots = stream.empty((2, 2), np.uint64), Slots(stream, 16, (2, *units), np.float32)
+    stream.upload(keys, np.array([noise.key for noise in noises], np.uint64))
+    DeviceNoise(stream, kernels).draw_dropout(slots, keys, 1000)
+    block, drawn = slots.pinned()
+    stream.download(block, slots.memory)
+    stream.record().wait()
+    for item, noise in enumerate(noises):
+        np.testing.assert_array_equal(drawn[:, item], noise.prenet_dropout(1000, 16, *units))
+
+
+def on_device(bundle: Path) -> Synthesizer:
+    return Synthesizer(TensorRTBackend(bundle, load_manifest(bundle), BackendOptions()))
+
+
+def test_a_voice_draws_its_noise_on_the_device(
+    kernels: HostKernels, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PrefetchedNoise, "_draw", None)  # the host draws nothing ahead
+    device = on_device(tiny_bundle)
+    for _ in range(3):  # not captured, captured, launched again
+        got, expected = device.say(TEXT, 7, FOREVER), voice.say(TEXT, 7, FOREVER)
+        np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
+        np.testing.assert_allclose(got.samples, expected.samples, atol=1e-5)
+    assert set(kernels.launched) == {"draw_dropout", "draw_z"}
+    texts, seeds = [TEXT, "Go.", TEXT], [1, 2, 3]
+    pairs = zip(device.say_batch(texts, seeds, FOREVER), voice.say_batch(texts, seeds, FOREVER), strict=True)
+    for got, expected in pairs:
+        np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
+    whole = device.say(TEXT, 7, FOREVER)
+    streamed = np.concatenate(list(device.stream(TEXT, 7, 6, 2, None, FOREVER)))
+    np.testing.assert_allclose(streamed, np.concatenate(list(voice.stream(TEXT, 7, 6, 2, None, FOREVER))), atol=1e-5)
+    assert len(streamed) == len(whole.samples)
+
+
+def test_a_mel_beyond_the_limit_is_refused(kernels: HostKernels, tiny_bundle: Path) -> None:
+    device = on_device(tiny_bundle)
+    graph, frames = device.backend.open("waveglow"), device.manifest.range("F").max + 1
+    mel = np.zeros((1, device.manifest.audio.n_mel_channels, frames), np.float32)
+    with pytest.raises(ValueError, match=f"waveglow: F is {frames}"):
+        graph.vocode(mel, Noise(0), 0, 1.0)
+
+
+def test_where_the_kernels_are_wrong_the_host_draws(
+    kernels: HostKernels, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HostKernels, "launch", lambda *arguments: None)
+    with pytest.warns(NoiseWarning, match="noise is drawn on the host: z differs from the host's by nan"):
+        device = on_device(tiny_bundle)
+    np.testing.assert_array_equal(device.say(TEXT, 1, FOREVER).samples, voice.say(TEXT, 1, FOREVER).samples)
+
+
+def test_where_they_cannot_be_compiled_the_host_draws(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", compile_cubin)
+    with pytest.warns(NoiseWarning, match=r"NVRTC cannot compile for sm_90.*pip install 'tacoglow\[gpu-cu1[23]\]'"):
+        assert open_device_noise(CudaStream(0), find_gpu(0), Path("/nonexistent")) is None
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
+def test_nvcc_compiles_it_without_warnings(tmp_path: Path) -> None:
+    command = ["nvcc", "-arch=sm_80", "-std=c++17", "-cubin", "-Werror", "all-warnings", "-o", "noise.cubin"]
+    done = subprocess.run([*command, str(KERNELS / "noise.cu")], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None,
+    reason="cuda-bindings are not installed (pip install 'cuda-core[cu13]')",
+)
+def test_nvrtc_compiles_it() -> None:
+    assert compile_cubin(kernel_source("noise.cu"), "sm_90").startswith(b"\x7fELF")
