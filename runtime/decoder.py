@@ -151,16 +151,24 @@ class DecoderSession(DecodedBatch):
 
     def advance(self, n_frames: int) -> bool:
         """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
-        end = min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
+        end = self._end(n_frames)
         while self.running and self.step < end:
             self._options.check_cancelled()
             self._launch_ahead(end)
             self.record(self._steps.read())
         return self.running
 
+    def begin(self, n_frames: int) -> None:
+        """Have a GPU decode towards n_frames more frames while the host does something else; a CPU does nothing now."""
+        if self.running and self._steps.launches_in_flight > 1:
+            self._launch_ahead(self._end(n_frames))
+
+    def _end(self, n_frames: int) -> int:
+        """The step at which n_frames more frames are there."""
+        return min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
+
     def _launch_ahead(self, end: int) -> None:
-        """Keep launches_in_flight chunks launched, so that a GPU never waits for the host, and none beyond step `end`:
-        a stream runs its vocoder next."""
+        """Keep launches_in_flight chunks launched, so that a GPU never waits for the host; none beyond step `end`."""
         ahead = self.step + self._steps.launches_in_flight * self._steps.chunk_steps
         while self._launched < min(ahead, end):
             self._steps.launch(self._launched)

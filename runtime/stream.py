@@ -135,13 +135,18 @@ class UtteranceStream:
         self._windows = UtteranceWindows(acoustic, vocoder, self._session, noise, options, frames)
 
     def segments(self) -> Iterator[tuple[Samples, bool]]:
-        """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment."""
+        """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment.
+
+        A GPU decodes the next segment beside this one's window, but for the first: somebody waits for that.
+        """
         is_last = False
         while not is_last:
             self._options.check_cancelled()
             self._session.advance(self._windows.frames_wanted - self._session.frame)
             window = self._windows.next()
             is_last = window.is_last
+            if window.start > 0:
+                self._session.begin(self._windows.frames_wanted - self._session.frame)
             yield window.samples(self._vocoder), is_last
 
     def result(self) -> DecodedItem:

@@ -49,6 +49,10 @@ class DeviceNoise:
     def __init__(self, stream: CudaStream, kernels: Kernels) -> None:
         self._stream, self._kernels = stream, kernels
 
+    def on(self, stream: CudaStream) -> DeviceNoise:
+        """The same on another stream."""
+        return DeviceNoise(stream, self._kernels)
+
     def draw_dropout(self, slots: Slots, keys: DeviceArray, first_step: int) -> None:
         """Dropout of a step in each slot, float32 [B, layers, width]. keys: uint64 [B, 2], seeds and utterances."""
         batch, *layers = slots.shape

@@ -1,4 +1,8 @@
-"""Runs TensorRT engines, cached or built on demand, on one GPU stream and in one block of activation memory."""
+"""Runs TensorRT engines, cached or built on demand.
+
+What makes samples of frames has a stream of its own: it need not wait for decoder steps that are launched ahead.
+The engines of a stream run one after the other, in one block of activation memory.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +46,13 @@ class TensorRTBackend(Backend):
         self._tensorrt, self._target = load_tensorrt(self.name), target_of(gpu, load_tensorrt(self.name))
         engines = self._get_engines(bundle, manifest, options, manifest.always_used)
         super().__init__(bundle, _limit_to_engines(manifest, engines), options)
-        self._stream = CudaStream(options.device)
-        self._noise = open_device_noise(self._stream, gpu, EngineCache(options.engines).folder)
-        self._engines = LoadedEngines(self._tensorrt, self.manifest, self._stream, self._runtime_cache())
+        runtime_cache = self._runtime_cache()
+        self._to_frames, self._to_samples = (
+            LoadedEngines(self._tensorrt, self.manifest, CudaStream(options.device), runtime_cache) for _ in range(2)
+        )
+        self._noise = open_device_noise(self._to_frames.stream, gpu, EngineCache(options.engines).folder)
         for graph, engine in engines.items():
-            self._engines.load(graph, engine)
+            self._engines_with(graph).load(graph, engine)
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -66,13 +72,18 @@ class TensorRTBackend(Backend):
         return RuntimeCache(self._tensorrt, EngineCache(self.options.engines).folder / name)
 
     def synchronize(self) -> None:
-        self._stream.record().wait()
+        for engines in (self._to_frames, self._to_samples):
+            engines.stream.record().wait()
+
+    def _engines_with(self, graph: str) -> LoadedEngines:
+        return self._to_frames if graph in ("encoder", "decoder_step") else self._to_samples
 
     def _open(self, graph: str) -> GraphRunner:
         if graph not in self.manifest.always_used:
-            self._engines.load(graph, self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph])
-        runner = TensorRTGraph(graph, self.manifest, self._stream, self._engines)
-        runner.noise = self._noise
+            engine = self._get_engines(self.bundle, self.manifest, self.options, [graph])[graph]
+            self._engines_with(graph).load(graph, engine)
+        runner = TensorRTGraph(graph, self.manifest, self._engines_with(graph))
+        runner.noise = None if self._noise is None else self._noise.on(runner.stream)
         if graph == "decoder_step":
             fused = self._choose_decoder()
             runner.fused_steps = None if fused is None else fused.steps
@@ -93,7 +104,7 @@ class TensorRTBackend(Backend):
             self.manifest,
             self.name,
             gpu,
-            self._stream,
+            self._to_frames.stream,
             self.options,
             engines,
             run_in_process(f"{__package__}.decoder_proof"),
@@ -121,8 +132,8 @@ class TensorRTGraph(CudaGraphRunner):
     limit_source = "its TensorRT engine"
     how_to_raise = "build others: tacoglow build-engines, with --max-batch, --max-tokens, --max-frames"
 
-    def __init__(self, name: str, manifest: Manifest, stream: CudaStream, engines: LoadedEngines) -> None:
-        super().__init__(name, manifest.graphs[name], manifest, stream)
+    def __init__(self, name: str, manifest: Manifest, engines: LoadedEngines) -> None:
+        super().__init__(name, manifest.graphs[name], manifest, engines.stream)
         self._engines = engines
 
     def new_context(self) -> TensorRTContext:
@@ -130,12 +141,12 @@ class TensorRTGraph(CudaGraphRunner):
 
 
 class LoadedEngines:
-    """Deserializes a bundle's engines and creates their execution contexts, which all run on one stream."""
+    """Deserializes engines of a bundle and creates their execution contexts, which all run on one stream."""
 
     def __init__(
         self, tensorrt: TensorRT, manifest: Manifest, stream: CudaStream, runtime_cache: RuntimeCache | None
     ) -> None:
-        self._tensorrt, self._manifest, self._stream = tensorrt, manifest, stream
+        self._tensorrt, self._manifest, self.stream = tensorrt, manifest, stream
         self._runtime_cache = runtime_cache
         self._logger = tensorrt.logger()
         self._runtime = tensorrt.module.Runtime(self._logger)
@@ -152,7 +163,7 @@ class LoadedEngines:
         """A context's memory: shared, since contexts run one after the other; a larger engine gets a larger block."""
         if self._activations.nbytes < nbytes:
             largest = max(_activation_bytes(engine) for engine in self._engines.values())
-            self._activations = self._stream.empty((largest,), np.uint8)
+            self._activations = self.stream.empty((largest,), np.uint8)
         return self._activations
 
     def new_context(self, graph: str) -> TensorRTContext:
@@ -167,7 +178,7 @@ class LoadedEngines:
             context.device_memory = memory.address
         spec = self._manifest.graphs[graph]
         profiles = _profile_shapes(engine, spec)
-        return TensorRTContext(spec, context, profiles, memory, self._stream, partial(self._error, graph))
+        return TensorRTContext(spec, context, profiles, memory, self.stream, partial(self._error, graph))
 
     def _create_context(self, engine: Any) -> Any:
         user_managed = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")

@@ -36,7 +36,7 @@ class SimulatedCuda:
     def __init__(self) -> None:
         self.rejects_capture = False
         self.captures = 0
-        self.stream: Stream | None = None  # the most recently created stream
+        self._streams: dict[int, Stream] = {}  # by handle
         self._thread = threading.local()
         self._memory: dict[int, NDArray[np.uint8]] = {}  # address -> bytes
 
@@ -58,6 +58,14 @@ class SimulatedCuda:
             self._thread.device = Device(self, self._thread)
         device: Device = self._thread.device
         return device
+
+    def new_stream(self) -> Stream:
+        stream = Stream(self, 0xC0DA + len(self._streams))
+        self._streams[stream.handle] = stream
+        return stream
+
+    def stream(self, handle: int) -> Stream:
+        return self._streams[handle]
 
     def check_current(self) -> None:
         if not getattr(self._thread, "is_current", False):
@@ -110,8 +118,7 @@ class Device:
 
     def create_stream(self) -> Stream:
         self._cuda.check_current()
-        self._cuda.stream = Stream(self._cuda)
-        return self._cuda.stream
+        return self._cuda.new_stream()
 
 
 class Buffer:
@@ -146,10 +153,8 @@ def _host_bytes(address: int, nbytes: int) -> NDArray[np.uint8]:
 
 
 class Stream:
-    handle = 0xC0DA
-
-    def __init__(self, cuda: SimulatedCuda) -> None:
-        self.cuda = cuda
+    def __init__(self, cuda: SimulatedCuda, handle: int) -> None:
+        self.cuda, self.handle = cuda, handle
         self._pending: list[Work] = []
         self._done = 0
         self.captured: list[Work] | None = None
@@ -203,9 +208,7 @@ class SimulatedDriver:
         self._cuda = cuda
 
     def CUstream(self, handle: int) -> Stream:  # noqa: N802
-        assert handle == Stream.handle
-        assert self._cuda.stream is not None
-        return self._cuda.stream
+        return self._cuda.stream(handle)
 
     def cuMemGetInfo(self) -> tuple[Any, int, int]:  # noqa: N802
         return self.CUresult.CUDA_SUCCESS, 3 << 30, 4 << 30

@@ -25,7 +25,7 @@ from tacoglow.runtime.backends.tensorrt.engine_key import (
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.manifest import GraphSpec, Manifest, match_shape
 
-from .simulated_cuda import CUDAError, SimulatedCuda, Stream
+from .simulated_cuda import CUDAError, SimulatedCuda
 
 SHARES_PROFILES = {"8.5.3": False, "8.6.0": True, "11.4.0": True}
 
@@ -135,7 +135,7 @@ class SimulatedContext:
         self._host: GraphRunner = engine.tensorrt.host.open(engine.graph)
 
     def set_optimization_profile_async(self, profile: int, handle: int) -> bool:
-        assert handle == Stream.handle
+        self._engine.tensorrt.cuda.stream(handle)
         self._profile = profile
         self._shapes, self._is_prepared = {}, False
         self._shapes_version += 1
@@ -157,8 +157,8 @@ class SimulatedContext:
         return True
 
     def execute_async_v3(self, handle: int) -> bool:
-        assert handle == Stream.handle
-        cuda, stream = self._engine.tensorrt.cuda, self._stream()
+        cuda = self._engine.tensorrt.cuda
+        stream = cuda.stream(handle)
         cuda.check_current()
         assert cuda.bytes_at(self.device_memory, self._engine.device_memory_size) is not None
         if stream.captured is not None:
@@ -205,8 +205,3 @@ class SimulatedContext:
     def _array(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         nbytes = int(np.prod(shape)) * dtype.itemsize
         return self._engine.tensorrt.cuda.bytes_at(address, nbytes).view(dtype).reshape(shape)
-
-    def _stream(self) -> Stream:
-        stream = self._engine.tensorrt.cuda.stream
-        assert stream is not None
-        return stream

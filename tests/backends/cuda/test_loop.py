@@ -6,6 +6,7 @@ import gc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -270,3 +271,29 @@ def test_graph_that_is_not_capturable_is_enqueued(
     with pytest.warns(CaptureWarning, match="decoder_step: .*the engine reports that it is not capturable"):
         assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
     assert tensorrt.cuda.captures == 0
+
+
+def test_the_next_segments_steps_are_launched_before_a_window_and_not_waited_for(
+    device: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the first window, which somebody waits for."""
+    launched: list[CudaSteps] = []
+    unfinished: list[bool] = []
+    launch, vocode = CudaSteps.launch, CudaGraphRunner.vocode
+
+    def note_launch(steps: CudaSteps, first_step: int) -> None:
+        launched[:] = [steps]
+        launch(steps, first_step)
+
+    def note_window(runner: CudaGraphRunner, *arguments: Any) -> Any:
+        audio = vocode(runner, *arguments)
+        events = [event.event for _, event in launched[0]._launched]
+        unfinished.append(any(event._position > event._stream._done for event in events))
+        return audio
+
+    monkeypatch.setattr(CudaSteps, "launch", note_launch)
+    monkeypatch.setattr(CudaGraphRunner, "vocode", note_window)
+    segments = list(device.stream(TEXT, 1, 4, 8, 0, FOREVER))
+    assert len(segments) == len(unfinished)
+    assert not unfinished[0]
+    assert any(unfinished)
