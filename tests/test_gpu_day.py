@@ -29,6 +29,7 @@ def test_day_goes_on_after_a_failure_and_sums_up(tmp_path: Path) -> None:
 def test_step_that_needs_a_failed_one_is_skipped(tmp_path: Path) -> None:
     steps = {step.name: step for step in plan(tmp_path)}
     assert "engines" in steps["layers"].needs
+    assert "nvidia-engines" in steps["fused"].needs
     for step in steps.values():
         assert set(step.needs) <= set(steps)
         assert step.seconds > 0

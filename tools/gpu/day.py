@@ -66,6 +66,7 @@ def plan(out: Path) -> list[Step]:
         step("nvidia-engines", 400, "--bundle", nvidia, needs=("export-nvidia",)),
         step("times", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
         step("memory", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
+        step("fused", 300, "--bundle", nvidia, needs=("nvidia-engines",)),
         step("cpp", 180, "--bundle", demo, needs=("vocoder-engines",)),
     ]
     workload = ["--frames", 600, "--tokens", 128]

@@ -147,6 +147,7 @@ def export(arguments: argparse.Namespace) -> Result:
 
 def cpp(arguments: argparse.Namespace) -> Result:
     """The C++ runtime with its TensorRT backend, built here, says what Python's TensorRT backend says."""
+    from ...runtime.backends.tensorrt.backend import TensorRTBackend
     from ...runtime.backends.tensorrt.cache import EngineCache, copy_plans
     from ...runtime.synthesizer import Synthesizer
 
@@ -161,14 +162,19 @@ def cpp(arguments: argparse.Namespace) -> Result:
         assert engine is not None, graph
         found[graph] = engine
     copy_plans(found, build / "plans")
+    voice = Synthesizer.load(arguments.bundle, "tensorrt")
+    assert isinstance(voice.backend, TensorRTBackend)
+    package = voice.backend.copy_decoder(build / "plans")
     text, wav = "Hello world, I missed you.", build / "hello.wav"
     program = next(build.rglob("speak"))
     common = ["--engine", "tensorrt", "--plans", build / "plans", "--seed", "0"]
     subprocess.run([program, arguments.bundle, "--text", text, "-o", wav, *common], check=True)
-    expected = Synthesizer.load(arguments.bundle, "tensorrt").say(text, seed=0)
+    expected = voice.say(text, seed=0)
     samples = np.frombuffer(wav.read_bytes()[44:], "<i2") / 32767.0
     assert len(samples) == len(expected.samples), (len(samples), len(expected.samples))
-    return {"largest_difference": float(np.abs(samples - expected.samples).max()), "samples": len(samples)}
+    difference = float(np.abs(samples - expected.samples).max())
+    decoder = {"decoder": voice.backend.decoder, "package": None if package is None else package.name}
+    return {"largest_difference": difference, "samples": len(samples), **decoder}
 
 
 def main(steps: dict[str, Callable[[argparse.Namespace], Result]]) -> None:
