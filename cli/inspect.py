@@ -31,7 +31,11 @@ def inspect(
     from ..runtime.backends.tensorrt.cache import EngineCache
     from ..runtime.backends.tensorrt.trtexec import trtexec_commands
     from ..runtime.bundle import graph_path, load_manifest
+    from ..runtime.errors import RequestError
 
+    ignored = [option for option, given in (("--json", as_json), ("--engines", engines is not None)) if given]
+    if trtexec and ignored:
+        raise RequestError(f"{ignored[0]}: has no effect on the commands of --trtexec; leave one of them out")
     manifest = load_manifest(bundle)
     sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
     scripts = manifest.torchscript.graphs if manifest.torchscript else {}

@@ -7,8 +7,11 @@ import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import pytest
+
 from tacoglow.cli.inspect import inspect
 from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.errors import RequestError
 
 Options = list[tuple[str, str]]
 
@@ -66,3 +69,12 @@ def test_folders_with_spaces_are_quoted(tiny_bundle: Path, tmp_path: Path) -> No
     bundle = tmp_path / "my $voice"
     bundle.symlink_to(tiny_bundle)
     assert Path(dict(commands_of(bundle)["encoder"])["--onnx"]) == bundle / "encoder.onnx"
+
+
+def test_an_option_without_effect_is_refused(tiny_bundle: Path) -> None:
+    with pytest.raises(
+        RequestError, match="^--json: has no effect on the commands of --trtexec; leave one of them out$"
+    ):
+        inspect(tiny_bundle, trtexec=True, as_json=True)
+    with pytest.raises(RequestError, match="^--engines: "):
+        inspect(tiny_bundle, trtexec=True, engines=Path("engines"))
