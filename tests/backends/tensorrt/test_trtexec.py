@@ -72,9 +72,7 @@ def test_folders_with_spaces_are_quoted(tiny_bundle: Path, tmp_path: Path) -> No
 
 
 def test_an_option_without_effect_is_refused(tiny_bundle: Path) -> None:
-    with pytest.raises(
-        RequestError, match="^--json: has no effect on the commands of --trtexec; leave one of them out$"
-    ):
+    with pytest.raises(RequestError, match=r"^--json: has no effect on the commands of --trtexec"):
         inspect(tiny_bundle, trtexec=True, as_json=True)
-    with pytest.raises(RequestError, match="^--engines: "):
+    with pytest.raises(RequestError, match=r"^--engines: has no effect"):
         inspect(tiny_bundle, trtexec=True, engines=Path("engines"))
