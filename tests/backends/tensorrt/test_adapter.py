@@ -20,7 +20,7 @@ import pytest
 from tacoglow.runtime.backends.tensorrt.versions import COMPUTING_LAYERS, TensorRT, load_tensorrt
 
 ROOT = Path(__file__).parents[3] / "runtime"
-# Name of a variable in backend.py -> the TensorRT class of its value.
+# Name of a variable in engines.py -> the TensorRT class of its value.
 RUNTIME_CLASSES = {
     "_runtime": "Runtime",
     "engine": "ICudaEngine",
@@ -86,7 +86,7 @@ def find_missing(module: Any, names: set[tuple[str, str]]) -> list[str]:
 
 
 def test_runtime_names_exist_in_tensorrt_11(lean: ModuleType) -> None:
-    names = names_used(ROOT / "backends" / "tensorrt" / "backend.py", RUNTIME_CLASSES)
+    names = names_used(ROOT / "backends" / "tensorrt" / "engines.py", RUNTIME_CLASSES)
     assert ("IExecutionContext", "execute_async_v3") in names
     assert ("Runtime", "deserialize_cuda_engine") in names
     assert ("ICudaEngine", "device_memory_size_v2") in names
@@ -96,7 +96,7 @@ def test_runtime_names_exist_in_tensorrt_11(lean: ModuleType) -> None:
 
 
 def test_runtime_names_exist_in_tensorrt_rtx(rtx: TensorRT) -> None:
-    assert not find_missing(rtx.module, names_used(ROOT / "backends" / "tensorrt" / "backend.py", RUNTIME_CLASSES))
+    assert not find_missing(rtx.module, names_used(ROOT / "backends" / "tensorrt" / "engines.py", RUNTIME_CLASSES))
 
 
 def test_runtime_cache_names_exist_in_tensorrt_rtx(rtx: TensorRT) -> None:
