@@ -74,7 +74,9 @@ const CudaDriver& tacoglow::cuda_driver() {
   static const CudaDriver driver = {
       [](int* version) { return *version = 12080, 0; },
       [](int* device, int ordinal) { return *device = ordinal, ordinal == 0 ? 0 : 101; },
-      [](char* name, int length, int) { return std::snprintf(name, static_cast<std::size_t>(length), "Simulated GPU"), 0; },
+      [](char* name, int length, int) {
+        return std::snprintf(name, static_cast<std::size_t>(length), "Simulated GPU"), 0;
+      },
       attribute,
       load,
       [](CudaDriver::Module module) { return dlclose(module); },
