@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tacoglow.benchmarks import speed
+from tacoglow.benchmarks import speed, tables
 from tacoglow.benchmarks.clock import EventClock, WallClock
 from tacoglow.benchmarks.figures import summary
 from tacoglow.benchmarks.parity import BenchReference
@@ -141,3 +141,10 @@ def test_half_precision_compares_the_first_quarter_of_the_mel(models: Models) ->
     assert not reference.check(PipelineOutput(early, output.audio), WORK, "fp16").passes
     assert output.audio is not None
     assert not reference.check(PipelineOutput(output.mel, output.audio * np.float32(np.nan)), WORK, "fp16").passes
+
+
+def test_a_table_has_no_column_without_an_entry() -> None:
+    assert (
+        tables.table(["a", "b", "c"], [["1", "-", "-"], ["2", "-", "3"]])
+        == "| a | c |\n| - | - |\n| 1 | - |\n| 2 | 3 |"
+    )
