@@ -22,9 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.options import StreamOptions
+from ..runtime.serving.gateway.voices import whole_segments
 from ..runtime.synthesizer import Synthesizer
 from ..runtime.wav_writer import encode
-from .client_result import SENTENCES
+from .client_result import SENTENCES, Kind
 from .gateway_client import GatewayServer
 from .gateway_load import CHAPTER
 from .gateway_process import GatewayProcess, running_gateway
@@ -37,12 +39,19 @@ LAST_STREAMS = 4  # that SIGTERM meets
 MEMORY_PERIODS = 6  # parts of the time, of which each has its highest memory reported
 MEMORY_SECONDS = 0.2  # between two looks at the memory
 
-Expected = dict[tuple[str, int], bytes]  # samples by text and seed
+Expected = dict[tuple[Kind, str, int], bytes]  # samples by kind, text and seed
 
 
 def expected_answers(voice: Synthesizer, texts: tuple[str, ...]) -> Expected:
-    jobs = [(text, seed) for text in texts for seed in range(SEEDS)]
-    return {job: encode(np.concatenate(list(voice.stream(*job))), "int16") for job in jobs}
+    cuts: dict[Kind, StreamOptions] = {"stream": StreamOptions(), "whole": whole_segments(voice.manifest)}
+    return {
+        (kind, text, seed): encode(
+            np.concatenate(list(voice.stream(text, seed, cut.first_chunk_frames, cut.chunk_frames))), "int16"
+        )
+        for text in texts
+        for seed in range(SEEDS)
+        for kind, cut in cuts.items()
+    }
 
 
 class Clients:
@@ -66,7 +75,7 @@ class Clients:
         choice = random.Random(number)
         while time.monotonic() < self._deadline:
             job = choice.choice(sorted(self._expected))
-            request = self._server(choice.choice(["whole", "stream"]), *job)
+            request = self._server(*job)
             request.start()
             if choice.random() < LEAVING_SHARE:
                 time.sleep(choice.uniform(0.0, LONGEST_STAY))
@@ -110,8 +119,8 @@ def seconds_to_end(gateway: GatewayProcess) -> list[float]:
 
 def complete_after_sigterm(gateway: GatewayProcess, expected: Expected) -> int:
     """Streams that begin, and are complete although the server is told to stop."""
-    jobs = list(islice(expected, LAST_STREAMS))
-    requests = [gateway.server("stream", *job) for job in jobs]
+    jobs = list(islice((job for job in expected if job[0] == "stream"), LAST_STREAMS))
+    requests = [gateway.server(*job) for job in jobs]
     for request in requests:
         request.start()
     while not all(request.outcome.arrivals for request in requests):

@@ -84,9 +84,15 @@ class Speech:
 
 
 async def speak(
-    voice: Voice, text: str, seed: int, options: SpeechOptions, metrics: Metrics, max_wait: float
+    voice: Voice,
+    text: str,
+    seed: int,
+    options: SpeechOptions,
+    metrics: Metrics,
+    max_wait: float,
+    segments: StreamOptions | None = None,
 ) -> Speech:
-    """Have the voice's scheduler accept a text.
+    """Have the voice's scheduler accept a text. segments: how it is cut; None: as a stream.
 
     Raises GatewayError if its first audio would come later than max_wait seconds from now, and what `submit` raises.
     """
@@ -94,7 +100,7 @@ async def speak(
     if wait > max_wait:
         raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
     # In a thread, because splitting a long text takes a while.
-    submit = partial(voice.scheduler.submit, text, seed, options, StreamOptions())
+    submit = partial(voice.scheduler.submit, text, seed, options, segments or StreamOptions())
     submitting = asyncio.ensure_future(asyncio.to_thread(submit))
     try:
         return Speech(voice, await asyncio.shield(submitting), metrics)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...options import SpeechOptions
 from .encoding import Encoding, encode_segments
 from .errors import as_gateway_error, invalid
 from .events import captioned_lines, sse_events
@@ -82,9 +81,10 @@ async def _begin(request: Request, gateway: Gateway, wanted: SpeechRequest) -> _
 
 
 async def _accepted(gateway: Gateway, wanted: SpeechRequest) -> Speech:
-    options: SpeechOptions = wanted.options
+    voice, options, max_wait = wanted.voice, wanted.options, gateway.options.max_wait
+    segments = None if wanted.stream else voice.facts.whole
     try:
-        return await speak(wanted.voice, wanted.text, wanted.seed, options, gateway.metrics, gateway.options.max_wait)
+        return await speak(voice, wanted.text, wanted.seed, options, gateway.metrics, max_wait, segments)
     except Exception as error:
         raise as_gateway_error(error) from error
 

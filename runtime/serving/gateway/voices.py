@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ....text import FrontEnd
 from ...errors import RequestError
 from ...handle import SpeechHandle
+from ...manifest import Manifest
 from ...options import SpeechOptions, StreamOptions
 from ...scheduler import Scheduler
 from ...scheduler_metrics import SchedulerMetrics
@@ -21,6 +22,7 @@ OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 DEFAULT_MODELS = ("tacoglow",)
 DEFAULT_PREFIXES = ("tts-", "gpt-")
 DEFAULT_LANGUAGE = "en-US"
+WHOLE_FRAMES = 96  # of a segment: a quarter of a second of one core for the demo voice, which an abandoned one lives on
 
 
 class Speaker(Protocol):
@@ -37,6 +39,15 @@ class Speaker(Protocol):
     def close(self, finish: bool = True) -> None: ...
 
 
+def whole_segments(manifest: Manifest) -> StreamOptions:
+    """How speech is cut whose client wants it whole: in segments whose context costs less than a stream's.
+
+    Not in vocoder windows: one of those takes seconds, and cannot be interrupted when the client leaves.
+    """
+    frames = min(WHOLE_FRAMES, manifest.synthesis.window_frames)
+    return StreamOptions(frames, frames)
+
+
 @dataclass(frozen=True)
 class VoiceFacts:
     """What clients are told of a voice."""
@@ -45,6 +56,7 @@ class VoiceFacts:
     language: str = DEFAULT_LANGUAGE
     provenance: Mapping[str, str] = field(default_factory=dict)
     front_end: FrontEnd | None = None  # for the times of words; None: not known here
+    whole: StreamOptions = field(default_factory=StreamOptions)  # how speech is cut whose client wants it whole
 
 
 @dataclass
@@ -62,7 +74,9 @@ class Voice:
         manifest = scheduler.voice.manifest
         language = manifest.voice.language or DEFAULT_LANGUAGE
         provenance, front_end = manifest.voice.provenance, scheduler.voice.front_end
-        return cls(voice_id, scheduler, VoiceFacts(manifest.audio.sampling_rate, language, provenance, front_end))
+        whole = whole_segments(manifest)
+        facts = VoiceFacts(manifest.audio.sampling_rate, language, provenance, front_end, whole)
+        return cls(voice_id, scheduler, facts)
 
     @property
     def language(self) -> str:

@@ -18,7 +18,9 @@ import openai
 import pytest
 from numpy.typing import NDArray
 
+from tacoglow import Synthesizer
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.serving.gateway.voices import whole_segments
 from tacoglow.runtime.wav_writer import encode
 
 from .conftest import Expected
@@ -90,12 +92,16 @@ def test_streamed_wav_has_one_header_and_nothing_after_its_samples(
     assert answer.headers["transfer-encoding"] == "chunked"
 
 
-def test_whole_wav_is_exact(gateway: RunningGateway, library_stream: Expected) -> None:
+def test_whole_wav_is_exact(gateway: RunningGateway, library_stream: Expected, voice: Synthesizer) -> None:
     answer = gateway.speech(input=TEXT, response_format="wav", stream=False)
     assert int(answer.headers["content-length"]) == len(answer.body)
     with wave.open(io.BytesIO(answer.body)) as file:
         assert file.getnframes() == len(library_stream(TEXT))
         assert file.getframerate() == RATE
+    whole = whole_segments(voice.manifest)
+    segments = list(voice.stream(TEXT, 0, whole.first_chunk_frames, whole.chunk_frames))
+    assert answer.body[44:] == encode(np.concatenate(segments), "int16")
+    assert len(segments) < len(list(voice.stream(TEXT)))
 
 
 def test_events_carry_one_stream(gateway: RunningGateway) -> None:
