@@ -34,13 +34,14 @@ class NoiseKernels:
         from cuda.core import Device, ObjectCode
 
         Device(index).set_current()
-        self._index, self._code = index, ObjectCode.from_cubin(cubin)
+        code = ObjectCode.from_cubin(cubin)
+        self._index, self._kernels = index, {name: code.get_kernel(name) for name in ("draw_dropout", "draw_z")}
 
     def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
         from cuda.core import LaunchConfig
 
         config = LaunchConfig(grid=grid, block=THREADS)
-        launch(stream, self._index, config, self._code.get_kernel(name), *arguments)
+        launch(stream, self._index, config, self._kernels[name], *arguments)
 
 
 class DeviceNoise:

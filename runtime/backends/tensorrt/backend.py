@@ -7,6 +7,7 @@ The engines of a stream run one after the other, in one block of activation memo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -80,19 +81,19 @@ class TensorRTBackend(Backend):
         runner = TensorRTGraph(graph, self.manifest, self._engines_with(graph))
         runner.noise = None if self._noise is None else self._noise.on(runner.stream)
         if graph == "decoder_step":
-            fused = self._choose_decoder()
-            runner.fused_steps = None if fused is None else fused.steps
+            runner.fused_steps = None if self._fused is None else self._fused.steps
         return runner
 
     def copy_decoder(self, plans: Path) -> Path | None:
         """Write the fused decoder beside plans, for C++; returns its folder, or None where the engine decodes."""
-        fused = self._choose_decoder()
-        if fused is None:
+        if self._fused is None:
             remove_package(plans)
             return None
-        return write_package(plans, fused, self.manifest, find_gpu(self.options.device), self.decoder)
+        return write_package(plans, self._fused, self.manifest, find_gpu(self.options.device), self.decoder)
 
-    def _choose_decoder(self) -> FusedDecoder | None:
+    @cached_property
+    def _fused(self) -> FusedDecoder | None:
+        """The fused decoder, if that decodes, chosen at first use."""
         gpu, engines = find_gpu(self.options.device), EngineCache(self.options.engines).folder
         fused, self.decoder = choose_decoder(
             self.bundle,

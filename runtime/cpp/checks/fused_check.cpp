@@ -2,10 +2,8 @@
 
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <utility>
 
-#include "error.hpp"
 #include "same_speech.hpp"
 #include "simulated/NvInferRuntime.h"
 
@@ -25,23 +23,21 @@ void append(const std::filesystem::path& path, const float* values, std::size_t 
       .write(reinterpret_cast<const char*>(values), static_cast<std::streamsize>(count * sizeof(float)));
 }
 
+std::shared_ptr<const Voice> open_voice(const Manifest& manifest, const std::filesystem::path& plans) {
+  simulated::tensorrt() = {110100, &manifest, 0, {}};
+  return open_with_tensorrt(manifest, plans);
+}
+
 }  // namespace
 
 void print_decoder(const Manifest& manifest, const std::filesystem::path& plans) {
-  BackendOptions options;
-  options.plans = plans;
-  simulated::tensorrt() = {110100, &manifest, 0, {}};
-  const Voice voice(manifest, open_tensorrt("", manifest, options), "tensorrt");
-  std::cout << voice.facts.decoder << '\n';
+  std::cout << open_voice(manifest, plans)->facts.decoder << '\n';
 }
 
 void run_steps(const Manifest& manifest, const std::filesystem::path& plans, const std::filesystem::path& folder,
                std::int64_t batch, std::int64_t tokens, std::int64_t launches) {
-  BackendOptions options;
-  options.plans = plans;
-  simulated::tensorrt() = {110100, &manifest, 0, {}};
-  const auto backend = open_tensorrt("", manifest, options);
-  const auto instance = backend->create_instance();
+  const auto voice = open_voice(manifest, plans);
+  const auto instance = voice->backend->create_instance();
   const GraphSpec& step = manifest.graphs.at("decoder_step");
   const Dims dims = {{'B', batch}, {'T', tokens}};
   for (int round = 0; round < 2; ++round) {  // the second reuses the memory of the first
@@ -65,10 +61,7 @@ void run_steps(const Manifest& manifest, const std::filesystem::path& plans, con
 }
 
 void check_fused(const Manifest& manifest, const std::filesystem::path& plans) {
-  BackendOptions options;
-  options.plans = plans;
-  simulated::tensorrt() = {110100, &manifest, 0, {}};
-  Session session(std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt"));
+  Session session(open_voice(manifest, plans));
   std::vector<Request> requests;
   std::vector<Speech> alone;
   for (std::uint64_t seed = 0; seed < 11; ++seed) {

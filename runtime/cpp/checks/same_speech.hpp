@@ -30,6 +30,9 @@ void check_stream(Session& session, const Request& request, const Speech& unstre
 // Checks that a stream equals unstreamed speech if the denoiser, which sees frames on either side, is on.
 void check_denoised_stream(const Manifest& manifest);
 
+// Opens a voice with the TensorRT backend on the simulated GPU.
+std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
+
 // Checks the TensorRT backend on a simulated GPU (simulated/), with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
 

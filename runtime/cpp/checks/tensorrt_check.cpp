@@ -9,13 +9,14 @@
 #include "simulated/NvInferRuntime.h"
 
 namespace tacoglow::checks {
-namespace {
 
 std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   BackendOptions options;
   options.plans = plans;
   return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt");
 }
+
+namespace {
 
 std::vector<Request> requests_for(const Voice& voice) {
   std::vector<Request> requests;

@@ -17,7 +17,7 @@ struct CudaDriver {
   using Function = CUfunc_st*;
 
   // Values of the driver's enumerations.
-  static constexpr int multiprocessor_count = 16, capability_major = 75, capability_minor = 76, cooperative_launch = 95;
+  static constexpr int multiprocessor_count = 16, capability_major = 75, capability_minor = 76;
   static constexpr int max_dynamic_shared_bytes = 8;
 
   int (*cuDriverGetVersion)(int* version);

@@ -25,7 +25,7 @@ std::string read_file(const std::filesystem::path& path) {
 // The content of a file that the package names. file: {"file", "sha256"}
 std::string read_checked(const std::filesystem::path& folder, const JsonNode& file) {
   const std::string name = file["file"].text();
-  if (std::filesystem::path(name).filename() != name) file["file"].fail("expected a plain file name");
+  if (!is_plain_file_name(name)) file["file"].fail("expected a plain file name");
   std::string content = read_file(folder / name);
   if (sha256(content) != file["sha256"].text())
     throw backend_error((folder / name).string() + ": damaged, not the content that decoder.json names; " + remedy);
@@ -43,7 +43,9 @@ FusedKernel read_kernel(const std::filesystem::path& folder, const JsonNode& nod
           read_checked(folder, node)};
 }
 
-FusedPackage parse(const std::filesystem::path& folder, const Manifest& manifest) {
+}  // namespace
+
+FusedPackage load_fused_package(const std::filesystem::path& folder, const Manifest& manifest) {
   const std::string source = (folder / "decoder.json").string();
   const nlohmann::json json = parse_json(read_file(source), source, remedy);
   const JsonNode root(json, source + ": $", remedy);
@@ -69,16 +71,6 @@ FusedPackage parse(const std::filesystem::path& folder, const Manifest& manifest
   if (std::none_of(package.kernels.begin(), package.kernels.end(), serves_all))
     throw backend_error(source + ": has no kernel for " + std::to_string(tokens) + " tokens; " + remedy);
   return package;
-}
-
-}  // namespace
-
-FusedPackage load_fused_package(const std::filesystem::path& folder, const Manifest& manifest) {
-  try {
-    return parse(folder, manifest);
-  } catch (const Error& error) {
-    throw backend_error(error.what());
-  }
 }
 
 }  // namespace tacoglow

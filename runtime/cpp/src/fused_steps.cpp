@@ -15,8 +15,6 @@ std::size_t row_width(const Manifest& manifest, const std::string& tensor, const
   return element_count(manifest.graphs.at("decoder_step").tensor(tensor).resolve(dims));
 }
 
-std::string text_of(std::int64_t number) { return std::to_string(number); }
-
 }  // namespace
 
 FusedDecoder::FusedDecoder(FusedPackage package, int device) : folder_(std::move(package.folder)) {
@@ -33,7 +31,8 @@ FusedDecoder::FusedDecoder(FusedPackage package, int device) : folder_(std::move
   ask(CudaDriver::capability_minor, minor);
   ask(CudaDriver::multiprocessor_count, multiprocessors);
   const auto describe = [](const std::string& gpu, std::int64_t cc_major, std::int64_t cc_minor, std::int64_t cuda) {
-    return gpu + ", compute capability " + text_of(cc_major) + "." + text_of(cc_minor) + ", driver " + text_of(cuda);
+    return gpu + ", compute capability " + std::to_string(cc_major) + "." + std::to_string(cc_minor) + ", driver " +
+           std::to_string(cuda);
   };
   const auto found = describe(name.data(), major, minor, version);
   const auto wanted = describe(package.gpu, package.capability_major, package.capability_minor, package.driver);
@@ -70,9 +69,9 @@ void FusedDecoder::load(FusedKernel plan, int device, int multiprocessors) {
                  "ask how many blocks are resident");
   const std::int64_t resident = std::int64_t{each} * multiprocessors;
   if (resident < plan.blocks)
-    throw backend_error(folder_.string() + ": the fused decoder needs " + text_of(plan.blocks) + " blocks of " +
-                        text_of(plan.threads) + " threads and " + text_of(plan.shared_bytes) +
-                        " bytes of shared memory at once; " + text_of(resident) + " fit on this GPU");
+    throw backend_error(folder_.string() + ": the fused decoder needs " + std::to_string(plan.blocks) + " blocks of " +
+                        std::to_string(plan.threads) + " threads and " + std::to_string(plan.shared_bytes) +
+                        " bytes of shared memory at once; " + std::to_string(resident) + " fit on this GPU");
   plan.cubin.clear();
   kernels_.push_back({std::move(plan), std::move(owned), function});
 }
@@ -125,40 +124,41 @@ const float* FusedGroup::results(std::size_t slot, Result result) const {
   return static_cast<const float*>(slots_[slot].results[result].get());
 }
 
-void FusedGroup::upload(const DeviceMemory& target, const void* source, std::size_t bytes) {
-  check_cuda(cudaMemcpyAsync(target.get(), source, bytes, cudaMemcpyHostToDevice, stream_), "begin an utterance");
+template <typename T>
+void FusedGroup::upload(const DeviceMemory& target, const std::vector<T>& source) {
+  check_cuda(cudaMemcpyAsync(target.get(), source.data(), source.size() * sizeof(T), cudaMemcpyHostToDevice, stream_),
+             "begin an utterance");
 }
 
-void FusedGroup::upload_rows(const DeviceMemory& target, const Tensor& tensor, std::size_t first) {
+// Rows of a tensor [B, ...] for the kernel's: those of items first, first + 1, … of the batch.
+std::vector<char> FusedGroup::rows_of(const Tensor& tensor, std::size_t first) const {
   const std::size_t row = tensor.size_bytes() / static_cast<std::size_t>(tensor.shape()[0]);
-  std::vector<char> staged;
+  std::vector<char> rows_of_items;
   for (std::int64_t i = 0; i < rows(); ++i) {
-    const auto* source =
-        static_cast<const char*>(tensor.data()) + (first + static_cast<std::size_t>(std::min(i, items_ - 1))) * row;
-    staged.insert(staged.end(), source, source + row);
+    const auto* source = static_cast<const char*>(tensor.data()) + (first + item_of(i)) * row;
+    rows_of_items.insert(rows_of_items.end(), source, source + row);
   }
-  upload(target, staged.data(), staged.size());
-  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the copy reads `staged`
+  return rows_of_items;
 }
 
 void FusedGroup::reset(const DecoderInput& input, std::size_t first) {
   gate_logit_ = input.gate_logit;
-  const Tensor& mask = input.encoded.at("memory_mask");
-  const auto batch = static_cast<std::size_t>(rows());
-  Tensor lengths(DType::int32, {rows()});
+  const std::vector<char> memory = rows_of(input.encoded.at("memory"), first);
+  const std::vector<char> processed = rows_of(input.encoded.at("processed_memory"), first);
+  const std::vector<char> padding = rows_of(input.encoded.at("memory_mask"), first);
+  std::vector<std::int32_t> lengths;
   std::vector<Noise::Key> keys;
-  for (std::size_t i = 0; i < batch; ++i) {
-    const std::size_t item = first + std::min(i, static_cast<std::size_t>(items_ - 1));
-    const auto* padding = mask.as<unsigned char>() + item * static_cast<std::size_t>(tokens_);
-    lengths.as<std::int32_t>()[i] = static_cast<std::int32_t>(std::count(padding, padding + tokens_, 0));
-    keys.push_back(input.noises[item].key());
+  for (std::int64_t i = 0; i < rows(); ++i) {
+    const auto begin = padding.begin() + i * tokens_;
+    lengths.push_back(static_cast<std::int32_t>(std::count(begin, begin + tokens_, 0)));
+    keys.push_back(input.noises[first + item_of(i)].key());
   }
-  const std::vector<std::int32_t> none(1 + batch, -1);
-  upload_rows(memory_, input.encoded.at("memory"), first);
-  upload_rows(processed_, input.encoded.at("processed_memory"), first);
-  upload(lengths_, lengths.data(), lengths.size_bytes());
-  upload(keys_, keys.data(), keys.size() * sizeof(Noise::Key));
-  upload(progress_, none.data(), none.size() * sizeof(std::int32_t));
+  const std::vector<std::int32_t> none(1 + lengths.size(), -1);
+  upload(memory_, memory);
+  upload(processed_, processed);
+  upload(lengths_, lengths);
+  upload(keys_, keys);
+  upload(progress_, none);
   for (std::size_t i = 0; i < n_states; ++i)
     check_cuda(cudaMemsetAsync(states_[i].get(), 0, state_bytes_[i], stream_), "clear a state");
   check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the copies read variables of this function
@@ -166,7 +166,8 @@ void FusedGroup::reset(const DecoderInput& input, std::size_t first) {
 
 void FusedGroup::launch(std::size_t slot, std::int64_t first_step) {
   const FusedKernel& plan = kernel_.plan;
-  std::array<void*, 25> pointers = {decoder_.weights(), memory_.get(), processed_.get(), lengths_.get(), keys_.get()};
+  std::array<void*, 5 + n_states + n_results + 2> pointers = {decoder_.weights(), memory_.get(), processed_.get(),
+                                                              lengths_.get(), keys_.get()};
   auto tokens = static_cast<int>(tokens_), steps = static_cast<int>(chunk_steps), first = static_cast<int>(first_step);
   void* none = nullptr;  // dropout, which is drawn from the keys; and the trace
   std::vector<void*> arguments = {&pointers[0], &pointers[1], &pointers[2], &pointers[3], &tokens,

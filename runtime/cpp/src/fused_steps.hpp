@@ -2,6 +2,7 @@
 // chunk late.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
@@ -68,8 +69,12 @@ class FusedGroup {
     CudaEvent done;
   };
 
-  void upload(const DeviceMemory& target, const void* source, std::size_t bytes);
-  void upload_rows(const DeviceMemory& target, const Tensor& tensor, std::size_t first);
+  // The source must stay as it is until the stream has come to the copy.
+  template <typename T>
+  void upload(const DeviceMemory& target, const std::vector<T>& source);
+  std::vector<char> rows_of(const Tensor& tensor, std::size_t first) const;
+  // Which of its items a row of the kernel decodes.
+  std::size_t item_of(std::int64_t row) const { return static_cast<std::size_t>(std::min(row, items_ - 1)); }
   std::size_t result_bytes(Result result) const;
 
   const FusedDecoder& decoder_;

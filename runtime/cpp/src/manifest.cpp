@@ -23,13 +23,6 @@ bool is_letter(char c) { return c >= 'A' && c <= 'Z'; }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-bool is_plain_file_name(const std::string& name) {
-  const auto is_plain = [](char c) {
-    return is_letter(c) || is_digit(c) || (c >= 'a' && c <= 'z') || c == '_' || c == '-' || c == '.';
-  };
-  return !name.empty() && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), is_plain);
-}
-
 ShapeEntry read_shape_entry(const JsonNode& node, const Manifest& manifest) {
   if (!node.is_text()) return {0, node.integer(1, count_max)};
   const std::string text = node.text();
@@ -205,6 +198,13 @@ Manifest parse_manifest(std::string_view text, const std::string& source) {
   if (root.has("torchscript")) manifest.torchscript = read_files(root["torchscript"]["graphs"], manifest.vocoder);
   check_contract(manifest, source);
   return manifest;
+}
+
+bool is_plain_file_name(const std::string& name) {
+  const auto is_plain = [](char c) {
+    return is_letter(c) || is_digit(c) || (c >= 'a' && c <= 'z') || c == '_' || c == '-' || c == '.';
+  };
+  return !name.empty() && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), is_plain);
 }
 
 Manifest load_manifest(const std::filesystem::path& bundle) {

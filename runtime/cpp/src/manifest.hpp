@@ -94,6 +94,9 @@ struct Manifest {
   std::int64_t groups_per_frame() const { return hop_length / group_size; }  // only if it takes noise
 };
 
+// True for a name that can only be a file in the folder that it is looked up in.
+bool is_plain_file_name(const std::string& name);
+
 // Parses a manifest. Throws Error (bundle) that names the field; messages begin with `source`.
 Manifest parse_manifest(std::string_view json, const std::string& source);
 

@@ -26,6 +26,15 @@ from tacoglow.runtime.backends.cuda.stream import ALIGNMENT
 Work = Callable[[], None]
 
 
+# Of a kernel's arguments: addresses as int, numbers as NumPy scalars.
+C_TYPES: dict[type, Any] = {
+    int: ctypes.c_void_p,
+    np.int32: ctypes.c_int,
+    np.uint64: ctypes.c_ulonglong,
+    np.float32: ctypes.c_float,
+}
+
+
 class CUDAError(Exception):
     pass
 

@@ -13,23 +13,17 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.backends.base import BackendOptions
 from tacoglow.runtime.backends.cuda import noise as device_noise
 from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseWarning, open_device_noise
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
 from tacoglow.runtime.backends.cuda.stream import CudaStream, Slots, find_gpu
 from tacoglow.runtime.backends.tensorrt import backend
-from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
-from tacoglow.runtime.bundle import load_manifest
 from tacoglow.runtime.noise import Noise, PrefetchedNoise
-from tacoglow.runtime.options import SpeechOptions
 
-from .simulated_cuda import SimulatedCuda
+from .simulated_cuda import C_TYPES, SimulatedCuda
 from .simulated_tensorrt import SimulatedTensorRT
+from .test_loop import FOREVER, TEXT, on_device
 
-TEXT = "I missed you, and the rest."
-FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance has 40 frames
-TYPES = {int: ctypes.c_void_p, np.uint64: ctypes.c_ulonglong, np.int32: ctypes.c_int, np.float32: ctypes.c_float}
 MANY = 1 << 18  # groups
 
 
@@ -51,7 +45,7 @@ class HostKernels:
         self.launched: list[str] = []
 
     def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
-        passed = [TYPES[type(argument)](argument) for argument in arguments]
+        passed = [C_TYPES[type(argument)](argument) for argument in arguments]
 
         def work() -> None:
             self.launched.append(name)
@@ -109,10 +103,6 @@ def test_dropout_is_the_hosts_to_the_bit(kernels: HostKernels, units: tuple[int,
     stream.record().wait()
     for item, noise in enumerate(noises):
         np.testing.assert_array_equal(drawn[:, item], noise.prenet_dropout(1000, 16, *units))
-
-
-def on_device(bundle: Path) -> Synthesizer:
-    return Synthesizer(TensorRTBackend(bundle, load_manifest(bundle), BackendOptions()))
 
 
 def test_a_voice_draws_its_noise_on_the_device(

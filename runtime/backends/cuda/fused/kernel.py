@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +31,7 @@ def source() -> str:
     return kernel_source("fused_decoder.cu")
 
 
+@functools.cache
 def source_sha256() -> str:
     return hashlib.sha256(source().encode()).hexdigest()
 

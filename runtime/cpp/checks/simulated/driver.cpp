@@ -17,6 +17,7 @@ namespace {
 using tacoglow::CudaDriver;
 
 constexpr int shared_bytes_per_block = 227 << 10;
+constexpr int device_arguments[] = {0, 1, 2, 3, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21};  // of the kernel
 
 using Emulate = const char* (*)(unsigned long long seed, const void* packed, const void* memory, const void* processed,
                                 const void* lengths, int tokens, const void* keys, const void* dropout, int steps,
@@ -54,14 +55,13 @@ int launch(CudaDriver::Function function, unsigned, unsigned, unsigned, unsigned
   const auto emulate = reinterpret_cast<Emulate>(function);
   static unsigned long long seed = 0;  // of the emulation's scheduler: every launch has another one
   std::array<void*, 22> p{};
-  for (const int i : {0, 1, 2, 3, 5, 6, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21})
-    p[static_cast<std::size_t>(i)] = get<void*>(arguments, i);
+  for (const int i : device_arguments) p[static_cast<std::size_t>(i)] = get<void*>(arguments, i);
+  const auto dropout = get<void*>(arguments, 6);
   const int tokens = get<int>(arguments, 4), steps = get<int>(arguments, 7), first_step = get<int>(arguments, 8);
   const auto gate_logit = get<float>(arguments, 9);
   simulated::enqueue(stream, [=] {
-    for (const int i : {0, 1, 2, 3, 5, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21})
-      simulated::require_device(p[static_cast<std::size_t>(i)], 1);
-    const char* failure = emulate(seed++, p[0], p[1], p[2], p[3], tokens, p[5], p[6], steps, first_step, gate_logit,
+    for (const int i : device_arguments) simulated::require_device(p[static_cast<std::size_t>(i)], 1);
+    const char* failure = emulate(seed++, p[0], p[1], p[2], p[3], tokens, p[5], dropout, steps, first_step, gate_logit,
                                   p[10], p[11], p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19], p[20], p[21]);
     if (failure != nullptr) throw std::logic_error(failure);
   });

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
@@ -22,7 +21,7 @@ from tacoglow.runtime.backends.cuda.fused.plan import GpuLimits, Plan
 from tacoglow.runtime.backends.cuda.stream import CudaStream
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle import load_manifest
-from tacoglow.tests.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tests.backends.cuda.simulated_cuda import C_TYPES, SimulatedCuda
 from tacoglow.tests.backends.cuda.simulated_tensorrt import SimulatedTensorRT
 from tacoglow.tests.conftest import MAX_TOKENS, TinyCheckpoints
 
@@ -40,8 +39,7 @@ class EmulatedKernel:
         self._library = build(plan, grid_barriers=cubin.endswith(b"1"))
 
     def launch(self, stream: CudaStream, *arguments: Any) -> None:
-        types = {int: ctypes.c_void_p, np.int32: ctypes.c_int, np.float32: ctypes.c_float}
-        passed = [types[type(argument)](argument) for argument in arguments[:-1]]  # without the trace
+        passed = [C_TYPES[type(argument)](argument) for argument in arguments[:-1]]  # without the trace
 
         def work() -> None:
             if EmulatedKernel.fault is not None:
