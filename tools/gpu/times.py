@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...runtime.backends.cuda.graph import CHUNK_STEPS, CudaGraphRunner
 from ...runtime.backends.cuda.stream import CudaStream, device_memory
@@ -20,9 +21,11 @@ from ...runtime.options import SpeechOptions
 from ...runtime.synthesizer import Synthesizer
 
 TOKENS = 128
+BATCHES = (1, 4, 8)
 CHUNKS = 37  # 592 steps
 REPEATS = 5
 WAVEGLOW_FRAMES = (20, 88, 600)
+MEMORY_FRAMES = 300  # of an utterance, at most
 NEVER = SpeechOptions(gate_threshold=1.0 - 1e-12)
 WORDS = (
     "Under these circumstances, unnatural as they are, the bean will thrust forth its radicle, and the rest "
@@ -36,7 +39,7 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
     step, encoder, waveglow = (_runner(voice, name) for name in ("decoder_step", "encoder", "waveglow"))
     ids = (voice.front_end.encode(" ".join(WORDS)) * 2)[:TOKENS]
     result: dict[str, Any] = {"gpu": voice.backend.device, "tokens": len(ids)}
-    for batch in (1, 4, 8):
+    for batch in BATCHES:
         new_steps = partial(step.decoder_steps, voice.acoustic.encode([ids] * batch), [Noise(i) for i in range(batch)])
         result[f"step_us_captured_batch_{batch}"] = _step_microseconds(step, new_steps)
     step.capturable = False  # buffers of batch 3 are new, so that their chunk is enqueued step by step
@@ -44,15 +47,14 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
     result["step_us_enqueued_batch_3"] = _step_microseconds(step, new_steps)
     inputs = {"token_ids": np.array([ids], np.int32), "token_lengths": np.array([len(ids)], np.int32)}
     result["encoder_ms"] = _milliseconds(encoder.stream, partial(encoder.run, **inputs))
-    bands, group = voice.manifest.audio.n_mel_channels, voice.manifest.vocoder.group_size
-    assert group is not None, "the voice that is timed has a WaveGlow"
+    bands = voice.manifest.audio.n_mel_channels
     for frames in WAVEGLOW_FRAMES:
-        groups = frames * voice.manifest.audio.hop_length // group
-        arrays = {
-            "mel": np.full((1, bands, frames), -5.0, np.float32),
-            "z": 0.6 * Noise(0).z(0, groups, group)[None],
-        }
-        result[f"waveglow_ms_{frames}_frames"] = _milliseconds(waveglow.stream, partial(waveglow.run, **arrays))
+        mel = np.full((1, bands, frames), -5.0, np.float32)
+        vocode = partial(waveglow.vocode, mel, Noise(0), first_group=0, sigma=0.6)
+        result[f"waveglow_ms_{frames}_frames"] = _milliseconds(waveglow.stream, vocode)
+        result[f"mel_round_trip_ms_{frames}_frames"] = _milliseconds(
+            waveglow.stream, partial(_round_trip, waveglow.stream, mel)
+        )
     result["first_audio_ms"] = _first_audio(voice)
     return result
 
@@ -66,7 +68,7 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
             texts = [" ".join(WORDS[: rng.integers(1, len(WORDS))]) for _ in range(rng.integers(1, 5))]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                voice.say_batch(texts, options=SpeechOptions(max_frames=300))
+                voice.say_batch(texts, options=SpeechOptions(max_frames=MEMORY_FRAMES))
             spoken += len(texts)
         gc.collect()
         in_use = device_memory(0)
@@ -103,6 +105,14 @@ def _milliseconds(stream: CudaStream, call: Callable[[], object]) -> float:
         call()
         found.append(stream.record_time().seconds_since(begin) * 1e3)
     return statistics.median(found[3:])
+
+
+def _round_trip(stream: CudaStream, mel: NDArray[np.float32]) -> None:
+    """What it costs that a mel passes through the host on its way from the postnet to the vocoder."""
+    on_gpu, on_host = stream.empty(mel.shape, mel.dtype), np.empty_like(mel)
+    stream.download(on_host, on_gpu)
+    stream.record().wait()
+    stream.upload(on_gpu, on_host)
 
 
 def _first_audio(voice: Synthesizer) -> float:

@@ -108,8 +108,11 @@ class SimulatedCuda:
         return self._block_at(address) is not None
 
     def _block_at(self, address: int) -> tuple[int, NDArray[np.uint8]] | None:
-        blocks = self._memory.items()
-        return next(((start, block) for start, block in blocks if start <= address < start + len(block)), None)
+        for start in list(self._memory):  # a copy: garbage collection frees blocks at any time
+            block = self._memory.get(start)
+            if block is not None and start <= address < start + len(block):
+                return start, block
+        return None
 
 
 class Device:
