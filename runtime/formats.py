@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RequestError
-from .wav_writer import WavFormat, encode, to_int16, wav_header
+from .wav_writer import HEADER_BYTES, SAMPLE_BYTES, WavFormat, encode, to_int16, wav_header
 
 AudioFormat = Literal["wav", "flac", "opus", "mp3", "aac"]
 SUFFIXES: dict[str, AudioFormat] = {
@@ -89,10 +89,9 @@ class RawEncoder(Encoder):
 
     def __init__(self, sink: BinaryIO, wav_format: WavFormat = "int16") -> None:
         self._sink, self._wav_format = sink, wav_format
-        self._size = 0  # bytes of samples
 
     def write(self, samples: NDArray[np.float32]) -> None:
-        self._size += self._sink.write(encode(samples, self._wav_format))
+        self._sink.write(encode(samples, self._wav_format))
 
     def close(self) -> None:
         pass
@@ -108,12 +107,19 @@ class WavEncoder(RawEncoder):
         sink.write(wav_header(sampling_rate, wav_format, None))
 
     def close(self) -> None:
-        self._sink.write(b"\0" * (self._size % 2))
-        if self._start is not None:
-            end = self._sink.tell()
-            self._sink.seek(self._start)
-            self._sink.write(wav_header(self._rate, self._wav_format, self._size))
+        if self._start is None:
+            return
+        # An interrupt can end a write anywhere, also within a sample. The position of a device such as /dev/null is 0.
+        end = max(self._sink.tell(), self._start + HEADER_BYTES)
+        size = end - self._start - HEADER_BYTES
+        if rest := size % SAMPLE_BYTES[self._wav_format]:
+            end, size = end - rest, size - rest
             self._sink.seek(end)
+            self._sink.truncate()
+        self._sink.write(b"\0" * (size % 2))
+        self._sink.seek(self._start)
+        self._sink.write(wav_header(self._rate, self._wav_format, size))
+        self._sink.seek(end + size % 2)
 
 
 class AvEncoder(Encoder):

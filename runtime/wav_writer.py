@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 WavFormat = Literal["int16", "int24", "float32"]
 UNKNOWN_SIZE = 0xFFFFFFFF  # length in the header of a stream; players then read until the end
+HEADER_BYTES = 44
 PCM, IEEE_FLOAT = 1, 3  # wav's format codes
 SAMPLE_BYTES = {"int16": 2, "int24": 3, "float32": 4}
 
@@ -30,7 +31,7 @@ def encode(samples: NDArray[np.float32], wav_format: WavFormat) -> bytes:
 
 
 def wav_header(sampling_rate: int, wav_format: WavFormat, data_bytes: int | None) -> bytes:
-    """The 44-byte header of a mono wav file. data_bytes: size of the samples, None if it is not known yet.
+    """The header of a mono wav file. data_bytes: size of the samples, None if it is not known yet.
 
     Data of an odd size needs a zero byte after it.
     """

@@ -74,6 +74,45 @@ def test_integer_wav_is_read_by_the_standard_library(wav_format: WavFormat, widt
     assert values == [0, round(largest / 2), -round(largest / 2), largest, -largest, largest, -largest]
 
 
+@pytest.mark.parametrize(("wav_format", "width"), [("int16", 2), ("int24", 3)])
+@pytest.mark.parametrize("kept", [0, 1, 5, 200])
+def test_a_write_that_is_interrupted_leaves_a_complete_file(wav_format: WavFormat, width: int, kept: int) -> None:
+    """Ctrl-C arrives inside the sink's write, of whose bytes `kept` have got into the file."""
+
+    class Interrupted(io.BytesIO):
+        is_interrupted = False
+
+        def write(self, data: Any) -> int:
+            if self.is_interrupted:
+                self.is_interrupted = False
+                super().write(data[:kept])
+                raise KeyboardInterrupt
+            return super().write(data)
+
+    sink = Interrupted()
+    encoder = open_encoder(sink, RATE, "wav", wav_format)
+    encoder.write(np.full(101, 0.5, np.float32))
+    sink.is_interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        encoder.write(np.full(101, 0.5, np.float32))
+    encoder.close()
+    content = sink.getvalue()
+    size = 101 * width + kept // width * width
+    assert int.from_bytes(content[40:44], "little") == size
+    assert len(content) == 44 + size + size % 2
+    assert int.from_bytes(content[4:8], "little") == len(content) - 8
+    with wave.open(io.BytesIO(content)) as file:
+        assert file.readframes(1000) == content[44 : 44 + size]
+
+
+def test_a_device_takes_a_wav_file() -> None:
+    with Path("/dev/null").open("wb") as device:
+        encoder = open_encoder(device, RATE, "wav", "int24")
+        encoder.write(np.zeros(101, np.float32))
+        device.flush()  # from here on, the device says that its position is 0
+        encoder.close()
+
+
 def test_float_wav_keeps_every_bit() -> None:
     samples = np.array([0.1, -1.5, 1e-9], np.float32)
     content = io.BytesIO()
