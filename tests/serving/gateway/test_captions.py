@@ -64,7 +64,8 @@ def test_times_are_those_of_the_library(gateway: RunningGateway, words: Times, s
 def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, words: Times) -> None:
     lines = lines_of(gateway, **FIELDS)
     with_words = [i for i, line in enumerate(lines) if line["timestamps"]]
-    assert len(with_words) > 3
+    assert len(with_words) > 1  # pieces that are complete at the same time arrive in one line
+    assert with_words[0] < len(lines) - 1
     spoken = len(joined(lines[: with_words[0] + 1])) / 2 / 24_000
     assert lines[with_words[0]]["timestamps"][-1]["end_time"] <= spoken + 0.5  # swresample and the pause
 
