@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
+from tacoglow.runtime.handle import SpeechHandle
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.serving.gateway.encoding import Encoding, encode_segments
 from tacoglow.runtime.serving.gateway.events import captioned_lines
 from tacoglow.runtime.serving.gateway.metrics import Metrics
 from tacoglow.runtime.serving.gateway.speaking import Speech
@@ -26,6 +28,8 @@ from .running import RunningGateway
 TEXT = "[pause 0.2s] Dr. Smith paid $5, twice! [pause 0.3s] " + "Then he said nothing else at all, for a while. " * 5
 OPTIONS = SpeechOptions(rate=1.3, sentence_silence=0.4)
 FIELDS = {"input": TEXT, "seed": 4, "speed": 1.3, "sentence_silence": 0.4, "response_format": "pcm"}
+STREAMED: Any = SimpleNamespace(stream=True, timestamps=True, analysis=False)  # of a request
+RATE = 16_000  # Hz, the tiny voice's
 Times = list[dict[str, Any]]
 
 
@@ -61,13 +65,28 @@ def test_times_are_those_of_the_library(gateway: RunningGateway, words: Times, s
     assert all(math.isfinite(word["start_time"]) for word in words)
 
 
-def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, words: Times) -> None:
-    lines = lines_of(gateway, **FIELDS)
+def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bundle: Path) -> None:
+    """The scheduler is played here, so that a piece is complete only when the line before it has arrived."""
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    handle = SpeechHandle(RATE, "", lambda: None)
+    spoken = Speech(Voice.embedded("tiny", gateway.scheduler), handle, Metrics())
+    chunks = encode_segments(spoken.segments(), Encoding("pcm", RATE), RATE)
+
+    async def answer() -> list[dict[str, Any]]:
+        found, lines = [], captioned_lines(spoken, chunks, "audio/pcm", STREAMED)
+        *earlier, last = audio.utterances
+        for utterance in earlier:
+            handle.put([utterance.samples], [utterance])
+            found.append(json.loads(await anext(lines)))
+        handle.finish([last.samples], [last], audio)
+        return found + [json.loads(line) async for line in lines]
+
+    lines = asyncio.run(answer())
     with_words = [i for i, line in enumerate(lines) if line["timestamps"]]
-    assert len(with_words) > 1  # pieces that are complete at the same time arrive in one line
-    assert with_words[0] < len(lines) - 1
-    spoken = len(joined(lines[: with_words[0] + 1])) / 2 / 24_000
-    assert lines[with_words[0]]["timestamps"][-1]["end_time"] <= spoken + 0.5  # swresample and the pause
+    assert len(with_words) > 3
+    assert with_words == list(range(len(audio.utterances)))  # each piece's in its own line
+    heard = len(joined(lines[: with_words[0] + 1])) / 2 / RATE
+    assert lines[with_words[0]]["timestamps"][-1]["end_time"] <= heard + 0.5  # the pause before the piece
 
 
 def test_formats_and_default(gateway: RunningGateway) -> None:
@@ -120,8 +139,7 @@ def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
         spoken.utterances = list(audio.utterances)  # as after an empty last segment
 
     async def lines() -> list[Any]:
-        wanted: Any = SimpleNamespace(stream=True, timestamps=True, analysis=False)
-        return [json.loads(line) async for line in captioned_lines(spoken, chunks(), "audio/pcm", wanted)]
+        return [json.loads(line) async for line in captioned_lines(spoken, chunks(), "audio/pcm", STREAMED)]
 
     first, last = asyncio.run(lines())
     assert (first["timestamps"], last["audio"]) == ([], "")
@@ -143,5 +161,5 @@ def test_analysis_is_of_the_speech_that_is_heard(gateway: RunningGateway, tiny_b
         np.testing.assert_allclose(arrays["gate"], utterance.gate, atol=1 / 500)
         mel = arrays["mel"] * np.ptp(utterance.mel) + utterance.mel.min()
         np.testing.assert_allclose(mel, utterance.mel.T, atol=np.ptp(utterance.mel) / 300)
-        assert analysis["start_time"] == utterance.start / 16_000
+        assert analysis["start_time"] == utterance.start / RATE
         assert analysis["stop_reason"] == utterance.stop_reason
