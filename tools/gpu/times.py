@@ -12,10 +12,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...runtime.backends.cuda.graph import CHUNK_STEPS, CudaGraphRunner
-from ...runtime.backends.cuda.stream import CudaStream, device_memory
+from ...runtime.backends.cuda.stream import CudaStream, DeviceArray, device_memory
 from ...runtime.noise import Noise
 from ...runtime.options import SpeechOptions
 from ...runtime.synthesizer import Synthesizer
@@ -52,9 +51,8 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
         mel = np.full((1, bands, frames), -5.0, np.float32)
         vocode = partial(waveglow.vocode, mel, Noise(0), first_group=0, sigma=0.6)
         result[f"waveglow_ms_{frames}_frames"] = _milliseconds(waveglow.stream, vocode)
-        result[f"mel_round_trip_ms_{frames}_frames"] = _milliseconds(
-            waveglow.stream, partial(_round_trip, waveglow.stream, mel)
-        )
+        round_trip = partial(_round_trip, waveglow.stream, waveglow.stream.empty(mel.shape, mel.dtype))
+        result[f"mel_round_trip_ms_{frames}_frames"] = _milliseconds(waveglow.stream, round_trip)
     result["first_audio_ms"] = _first_audio(voice)
     return result
 
@@ -107,12 +105,12 @@ def _milliseconds(stream: CudaStream, call: Callable[[], object]) -> float:
     return statistics.median(found[3:])
 
 
-def _round_trip(stream: CudaStream, mel: NDArray[np.float32]) -> None:
+def _round_trip(stream: CudaStream, mel: DeviceArray) -> None:
     """What it costs that a mel passes through the host on its way from the postnet to the vocoder."""
-    on_gpu, on_host = stream.empty(mel.shape, mel.dtype), np.empty_like(mel)
-    stream.download(on_host, on_gpu)
+    on_host = np.empty(mel.shape, mel.dtype)
+    stream.download(on_host, mel)
     stream.record().wait()
-    stream.upload(on_gpu, on_host)
+    stream.upload(mel, on_host)
 
 
 def _first_audio(voice: Synthesizer) -> float:
