@@ -109,17 +109,17 @@ class WavEncoder(RawEncoder):
     def close(self) -> None:
         if self._start is None:
             return
+        first = self._start + HEADER_BYTES
         # An interrupt can end a write anywhere, also within a sample. The position of a device such as /dev/null is 0.
-        end = max(self._sink.tell(), self._start + HEADER_BYTES)
-        size = end - self._start - HEADER_BYTES
+        size = max(0, self._sink.tell() - first)
         if rest := size % SAMPLE_BYTES[self._wav_format]:
-            end, size = end - rest, size - rest
-            self._sink.seek(end)
+            size -= rest
+            self._sink.seek(first + size)
             self._sink.truncate()
         self._sink.write(b"\0" * (size % 2))
         self._sink.seek(self._start)
         self._sink.write(wav_header(self._rate, self._wav_format, size))
-        self._sink.seek(end + size % 2)
+        self._sink.seek(first + size + size % 2)
 
 
 class AvEncoder(Encoder):
