@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
-CPP_SOURCES = $(shell find runtime/cpp -name '*.[ch]' -o -name '*.[ch]pp')
+CPP_SOURCES = $(shell find cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
 .PHONY: demo test lint format slow fuzz engines builds gpu docs lock sbom clean
 
@@ -24,6 +24,7 @@ lint: $(VENV)/test.ready
 	$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
 	mkdir -p .tools && ln -sfn .. .tools/tacoglow
 	cd .tools && ../$(BIN)/mypy --config-file ../pyproject.toml -p tacoglow
+	cd .tools && ../$(BIN)/lint-imports ../pyproject.toml
 
 # Fixes what ruff can fix, and formats Python and C++.
 format: $(VENV)/test.ready

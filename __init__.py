@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .runtime.audio import Audio
     from .runtime.options import SpeechOptions
+    from .runtime.output.audio import Audio
     from .runtime.synthesizer import Synthesizer
 
 __version__ = "0.1.0"
@@ -19,7 +19,7 @@ __all__ = ["Audio", "SpeechOptions", "Synthesizer", "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "Audio":
-        from .runtime.audio import Audio
+        from .runtime.output.audio import Audio
 
         return Audio
     if name == "SpeechOptions":

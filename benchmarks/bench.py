@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.bundle.manifest import Manifest
 from ..runtime.errors import RequestError
-from ..runtime.manifest import Manifest
 from . import speed, streaming
 from .conditions import conditions, gpu_index, usable_cores
 from .loading import find_loaders, load_pipelines

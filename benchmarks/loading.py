@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.backends import BACKENDS, backend_class
-from ..runtime.bundle import load_manifest
+from ..runtime.bundle.reading import load_manifest
 from .conditions import memory_used
 from .pipelines import REFERENCE, BundlePipeline, Pipeline
 

@@ -15,7 +15,7 @@ from ..export.voice import VoiceFile, demo_folder, read_voice_file, text_entry
 from ..models import HiFiGAN, HiFiGANConfig, Tacotron2, Vocoder, WaveGlow
 from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
 from ..models.waveglow import WN
-from ..runtime.manifest import Precision
+from ..runtime.bundle.manifest import Precision
 from ..text import FrontEnd
 
 SEED = 20181031

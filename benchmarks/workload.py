@@ -8,8 +8,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
+from ..runtime.bundle.manifest import Manifest
 from ..runtime.errors import RequestError
-from ..runtime.manifest import Manifest
 from ..runtime.noise import Noise
 from ..text import FrontEnd
 

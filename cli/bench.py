@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from .options import (
+from .shared.options import (
     HiFiGANPath,
     PrecisionChoice,
     Published,
@@ -215,7 +215,7 @@ def _find_recordings(folder: Path | None) -> list[Recording]:
         return []
     from ..benchmarks.recordings import AUDIO, LIST, Recording
     from ..runtime.errors import RequestError
-    from .lines import ListFormat, read_lines
+    from .lists.lines import ListFormat, read_lines
 
     if not (folder / LIST).is_file():
         raise RequestError(f"--recordings {folder}: {LIST} not found; expected LJ Speech's layout: {LIST}, {AUDIO}/")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import Engines
+from .shared.options import Engines
 
 if TYPE_CHECKING:
     from ..runtime.backends.base import BackendOptions
     from ..runtime.backends.tensorrt.engine_key import Target
     from ..runtime.backends.tensorrt.versions import TensorRT
-    from ..runtime.manifest import Manifest
+    from ..runtime.bundle.manifest import Manifest
 
 
 def build_engines(
@@ -64,7 +64,7 @@ def build_engines(
     from ..runtime.backends.tensorrt.cache import EngineRequest, copy_plans, get_or_build_engines
     from ..runtime.backends.tensorrt.engine_key import BuildOptions, ProfileLimits
     from ..runtime.backends.tensorrt.versions import load_tensorrt
-    from ..runtime.bundle import load_manifest
+    from ..runtime.bundle.reading import load_manifest
     from ..runtime.errors import RequestError
 
     manifest = load_manifest(bundle)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import Force, HiFiGANPath, Tacotron2Path, WaveGlowPath, print_status
+from .shared.options import Force, HiFiGANPath, Tacotron2Path, WaveGlowPath, print_status
 
 if TYPE_CHECKING:
     from ..models import Tacotron2, Vocoder
@@ -28,7 +28,7 @@ def convert(
     force: Force = False,
 ) -> None:
     """Write checkpoints of any family as safetensors and JSON, which every command accepts in their place."""
-    from ..export.errors import ExportError
+    from ..runtime.errors import ExportError
     from ..runtime.files import check_writable
 
     if tacotron2 is None and waveglow is None and hifigan is None:
@@ -37,8 +37,8 @@ def convert(
     given = {"tacotron2": tacotron2, "waveglow": waveglow, "hifigan": hifigan}
     if not force:
         _check_replaceable(output, [name for name, path in given.items() if path is not None])
-    from ..export.folders import created_directory
     from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
+    from ..runtime.bundle.folders import created_directory
 
     # Load all before writing any, so that an invalid checkpoint leaves the folder unchanged.
     models = {
@@ -55,8 +55,8 @@ def convert(
 
 def _check_replaceable(folder: Path, names: list[str]) -> None:
     """Raise ExportError if the folder contains files of these names that convert has not written."""
-    from ..export.errors import ExportError
     from ..models.safetensors_format import SUFFIX
+    from ..runtime.errors import ExportError
 
     for name in names:
         weights, description = folder / f"{name}{SUFFIX}", folder / f"{name}.json"

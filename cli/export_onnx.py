@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .options import (
+from .shared.options import (
     Force,
     HiFiGANPath,
     PrecisionChoice,
@@ -53,8 +53,8 @@ def export_onnx(
     force: Force = False,
 ) -> None:
     """Export a Tacotron 2 and a WaveGlow or HiFi-GAN as a bundle of ONNX graphs, and check it against PyTorch."""
-    from ..export.folders import check_replaceable
     from ..export.voice import VoiceFile, read_voice_file, with_text_options
+    from ..runtime.bundle.folders import check_replaceable
 
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     voice_path = config or checkpoints.voice

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .options import Force, Published, find_checkpoints, print_status
+from .shared.options import Force, Published, find_checkpoints, print_status
 
 
 def export_torchscript(
@@ -24,7 +24,7 @@ def export_torchscript(
 ) -> None:
     """Add TorchScript modules of the bundle's graphs, for LibTorch and the C++ runtime, checked against PyTorch."""
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
-    from ..runtime.bundle import load_manifest
+    from ..runtime.bundle.reading import load_manifest
 
     hop_length = load_manifest(bundle).audio.hop_length
     start = time.perf_counter()

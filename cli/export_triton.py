@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..runtime.serving import DEFAULT_MODEL
-from .options import Force, print_status
+from ..triton_server import DEFAULT_MODEL
+from .shared.options import Force, print_status
 
 
 class BackendChoice(str, Enum):
@@ -53,8 +53,8 @@ def export_triton(
     force: Force = False,
 ) -> None:
     """Write a model repository that NVIDIA Triton loads unchanged: complete speech, streams, and the plain graphs."""
-    from ..export.triton.configs import ServingOptions
-    from ..export.triton.repository import export_triton as export
+    from ..triton_server.configs import ServingOptions
+    from ..triton_server.repository import export_triton as export
 
     options = ServingOptions(
         backend.value,

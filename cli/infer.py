@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from .interrupt import completed_at_interrupt
-from .lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
-from .options import (
+from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
+from .shared.interrupt import completed_at_interrupt
+from .shared.options import (
     AttentionStop,
     DecoderChoice,
     DecoderOption,
@@ -32,13 +32,13 @@ from .options import (
     WavOption,
     print_status,
 )
-from .outputs import FormatChoice, Outputs, check_outputs_apart, plan_outputs
+from .shared.outputs import FormatChoice, Outputs, check_outputs_apart, plan_outputs
 
 if TYPE_CHECKING:
     from ..runtime.options import SpeechOptions
-    from ..runtime.output import SpeechOutput
+    from ..runtime.output.growing import SpeechOutput
     from ..runtime.synthesizer import Synthesizer
-    from .speak_list import ListSpeaker
+    from .lists.speaker import ListSpeaker
 
 
 def infer(
@@ -146,7 +146,7 @@ def infer(
         reports = _speak_text(synthesizer, spoken_text, seed, options, outputs, stream)
         code = 0
     else:
-        from .speak_list import ListSpeaker
+        from .lists.speaker import ListSpeaker
 
         lines = read_lines(input_file, list_format)
         speaker = ListSpeaker(synthesizer, input_file, lines, count, seed, options, strict, normalizer)
@@ -161,8 +161,8 @@ def infer(
 
 
 def _vocode(synthesizer: Synthesizer, mel_file: Path, outputs: Outputs, seed: int, options: SpeechOptions) -> None:
-    from .mel_file import read_mel
-    from .reports import save_audio
+    from .shared.mel_file import read_mel
+    from .shared.reports import save_audio
 
     save_audio(synthesizer, synthesizer.vocode(read_mel(mel_file), seed, options), outputs, "", options)
 
@@ -239,7 +239,7 @@ def _speak_text(
     synthesizer: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, stream: bool
 ) -> list[dict[str, Any]]:
     """Speak one text; returns its report."""
-    from .reports import audio_report, save_audio, save_times, stream_report
+    from .shared.reports import audio_report, save_audio, save_times, stream_report
 
     if not stream:
         audio = synthesizer.say(text, seed, options)
@@ -270,7 +270,7 @@ def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bo
 @contextmanager
 def _growing_output(synthesizer: Synthesizer, outputs: Outputs) -> Iterator[SpeechOutput]:
     """One file or pipe that is written while speech is made; prints its length at the end."""
-    from ..runtime.output import SpeechOutput
+    from ..runtime.output.growing import SpeechOutput
 
     rate, start = synthesizer.manifest.audio.sampling_rate, time.perf_counter()
     output = SpeechOutput(outputs.path, rate, outputs.audio_format, outputs.wav_format, outputs.raw)

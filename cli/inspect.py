@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Engines
-from .terminal import escape_control
+from .shared.options import Engines
+from .shared.terminal import escape_control
 
 if TYPE_CHECKING:
     from ..runtime.backends.tensorrt.cache import Entry
-    from ..runtime.manifest import Manifest, TensorSpec
+    from ..runtime.bundle.manifest import Manifest, TensorSpec
 
 
 def inspect(
@@ -30,7 +30,7 @@ def inspect(
     from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import EngineCache
     from ..runtime.backends.tensorrt.trtexec import trtexec_commands
-    from ..runtime.bundle import graph_path, load_manifest
+    from ..runtime.bundle.reading import graph_path, load_manifest
     from ..runtime.errors import RequestError
 
     ignored = [option for option, given in (("--json", as_json), ("--engines", engines is not None)) if given]

@@ -15,9 +15,9 @@ from typing import Any, NoReturn, TextIO, cast
 import typer
 
 from .. import __version__
-from .failures import explain
-from .interrupt import EXIT_CODE, ending_promptly
-from .terminal import escape_control
+from .shared.failures import explain
+from .shared.interrupt import EXIT_CODE, ending_promptly
+from .shared.terminal import escape_control
 
 COMMANDS = (
     "export-onnx",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.serving import DEFAULT_MODEL
-from .interrupt import completed_at_interrupt
-from .options import (
+from ..triton_server import DEFAULT_MODEL
+from .shared.interrupt import completed_at_interrupt
+from .shared.options import (
     AttentionStop,
     Denoise,
     GateThreshold,
@@ -27,9 +27,9 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..runtime.serving.contract import Response
     from ..runtime.vocoder import Samples
-    from .outputs import Outputs
+    from ..triton_server.contract import Response
+    from .shared.outputs import Outputs
 
 WARNING_CHARACTERS_MAX = 1000  # of a server's warning
 
@@ -63,9 +63,9 @@ def say(
     from ..runtime.errors import RequestError
     from ..runtime.noise import Noise
     from ..runtime.options import SpeechOptions
-    from ..runtime.serving.client import connect
-    from ..runtime.serving.contract import SpeechRequest
-    from .outputs import plan_outputs
+    from ..triton_server.client import connect
+    from ..triton_server.contract import SpeechRequest
+    from .shared.outputs import plan_outputs
 
     Noise(seed)
     options = SpeechOptions(
@@ -78,7 +78,7 @@ def say(
     if stream:
         _write_stream(client.stream(request, model), outputs)
         return
-    from ..runtime.audio import Audio
+    from ..runtime.output.audio import Audio
 
     response = client.say(request, model)
     _report(response)
@@ -88,7 +88,7 @@ def say(
 
 
 def _write_stream(responses: Iterator[Response], outputs: Outputs) -> None:
-    from ..runtime.output import SpeechOutput
+    from ..runtime.output.growing import SpeechOutput
 
     first = next(responses)
 

@@ -9,8 +9,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from .interrupt import finishing
-from .options import Engines, print_status
+from .shared.interrupt import finishing
+from .shared.options import Engines, print_status
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -61,12 +61,12 @@ def serve(
     ] = None,
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serving.md has its routes."""
+    from ..gateway.server import build_server, listen
+    from ..gateway.state import GatewayOptions
+    from ..gateway.upstream import Upstream, parse_upstreams
+    from ..gateway.voices import Voice, Voices
     from ..runtime.errors import RequestError
-    from ..runtime.scheduler import Scheduler, SchedulerLimits
-    from ..runtime.serving.gateway.server import build_server, listen
-    from ..runtime.serving.gateway.state import GatewayOptions
-    from ..runtime.serving.gateway.upstream import Upstream, parse_upstreams
-    from ..runtime.serving.gateway.voices import Voice, Voices
+    from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
     from ..runtime.synthesizer import Synthesizer
 
     options = GatewayOptions(api_key, tuple(cors or ()), root_path.rstrip("/"), max_wait, max_input_chars)
@@ -95,7 +95,7 @@ def serve(
 
 
 def _address(listening: socket.socket) -> str:
-    from ..runtime.serving.client import bracket_ipv6
+    from ..triton_server.client import bracket_ipv6
 
     host, port = listening.getsockname()[:2]
     return f"{bracket_ipv6(host)}:{port}"

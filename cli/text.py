@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from .lines import STANDARD_INPUT, read_text
-from .options import NormalizerOption, SentenceSilence
-from .terminal import escape_control
+from .lists.lines import STANDARD_INPUT, read_text
+from .shared.options import NormalizerOption, SentenceSilence
+from .shared.terminal import escape_control
 
 if TYPE_CHECKING:
     from ..runtime.pieces import Piece
@@ -35,7 +35,7 @@ def text(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON to standard output.")] = False,
 ) -> None:
     """Show what is spoken of TEXT: the pieces, their characters and token ids, pauses, and what is dropped."""
-    from ..runtime.bundle import load_manifest
+    from ..runtime.bundle.reading import load_manifest
     from ..runtime.pieces import split_into_pieces
     from ..text import DEFAULT_CLEANERS, NVIDIA_SYMBOLS, FrontEnd, find_normalizer
 

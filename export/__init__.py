@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..runtime.errors import ExportError
     from .bundle import export_onnx
-    from .errors import ExportError
 
 __all__ = ["ExportError", "export_onnx"]
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
 
         return export_onnx
     if name == "ExportError":
-        from .errors import ExportError
+        from ..runtime.errors import ExportError
 
         return ExportError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,8 +12,8 @@ from .. import __version__
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
-from ..runtime.manifest import (
+from ..runtime.bundle.folders import atomic_directory
+from ..runtime.bundle.manifest import (
     COUNT_MAX,
     FORMAT_MINOR,
     FORMAT_VERSION,
@@ -27,9 +27,9 @@ from ..runtime.manifest import (
     VocoderSettings,
     WaveGlowSettings,
 )
+from ..runtime.bundle.reading import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
+from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
-from .errors import ExportError
-from .folders import atomic_directory
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .parity import TOLERANCES, ParityReference, measure_parity
 from .text_tables import write_text_tables

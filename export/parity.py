@@ -21,11 +21,11 @@ from torch import Tensor
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import DecoderState, Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.manifest import Manifest, Parity, TensorParity
+from ..runtime.bundle.manifest import Manifest, Parity, TensorParity
+from ..runtime.errors import ExportError
 from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
 from ..runtime.synthesizer import Synthesizer
-from .errors import ExportError
 
 STATE_STEPS = 12  # decoder steps before the one that is compared, so that its states are typical of speech
 GRAPH_FRAMES = 40  # mel frames on which postnet, vocoder and denoiser are compared

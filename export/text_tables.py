@@ -31,8 +31,8 @@ from unicodedata import category, unidata_version
 import unidecode
 
 from ..runtime import pieces
-from ..runtime.bundle import file_sha256
-from ..runtime.manifest import GraphFile
+from ..runtime.bundle.manifest import GraphFile
+from ..runtime.bundle.reading import file_sha256
 from ..text import cleaners, sentences
 from ..text.numbers import load_inflect
 

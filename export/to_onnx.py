@@ -13,8 +13,8 @@ import onnx
 import torch
 from onnx import version_converter
 
-from ..runtime.manifest import TensorSpec
-from .errors import ExportError
+from ..runtime.bundle.manifest import TensorSpec
+from ..runtime.errors import ExportError
 from .graphs import Graph
 
 OPSET = 17

@@ -16,12 +16,12 @@ import torch
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.bundle import MANIFEST_NAME, encode_manifest, file_sha256, list_bundle_files, load_manifest
-from ..runtime.manifest import GraphFile, Manifest, TorchScript
+from ..runtime.bundle.folders import atomic_directory, link_or_copy
+from ..runtime.bundle.manifest import GraphFile, Manifest, TorchScript
+from ..runtime.bundle.reading import MANIFEST_NAME, encode_manifest, file_sha256, list_bundle_files, load_manifest
+from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
 from .bundle import Progress
-from .errors import ExportError
-from .folders import atomic_directory, link_or_copy
 from .graphs import Graph, build_graphs
 from .parity import ParityReference, measure_graphs, measure_parity
 from .to_onnx import TRACE_DIMS

@@ -16,10 +16,10 @@ from typing import Any
 
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Text, Voice
+from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Text, Voice
+from ..runtime.errors import ExportError
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
-from .errors import ExportError
 
 DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"  # in a clone of the repository
 DEMO_PACKAGE = "tacoglow_demo"  # elsewhere

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Backend
+from .bundle.manifest import Manifest
 from .decoder import DecodedItem, DecoderSession, EncoderOutput, HostSteps
-from .manifest import Manifest
 from .noise import Noise
 from .options import ResolvedOptions
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import StopReason
-from .manifest import Manifest
+from .bundle.manifest import Manifest
 from .noise import Noise
 from .options import ResolvedOptions
+
+StopReason = Literal["gate", "attention_end", "frame_limit"]  # why an utterance ended
 
 ATTENTION_PATIENCE = 24  # frames on the last token after which the attention counts as ended
 DROPOUT_STEPS = 64  # decoder steps per generated block of dropout masks on the host

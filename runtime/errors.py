@@ -12,6 +12,10 @@ class BundleError(ValueError):
     """A bundle that is missing, incomplete, damaged, or of an unsupported format."""
 
 
+class ExportError(ValueError):
+    """An impossible export, one that failed its parity check, or a folder that cannot be replaced."""
+
+
 class BackendError(ValueError):
     """A backend that is unknown, not installed, or cannot run a graph."""
 

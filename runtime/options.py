@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from .bundle.manifest import STRENGTH_MAX, Manifest
 from .errors import Cancelled, DeadlineExceeded, RequestError
-from .manifest import STRENGTH_MAX, Manifest
 
 RETRIES_MAX = 100
 RATE_MIN, RATE_MAX = 0.5, 2.0

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from ..text import FrontEnd
 from .acoustic import AcousticModel
-from .audio import StopReason
-from .decoder import DecodedBatch, DecodedItem, DecoderSession
+from .decoder import DecodedBatch, DecodedItem, DecoderSession, StopReason
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
+from .output.timestamps import TimedText, time_utterance
 from .pieces import Piece, place_segment
 from .stretch import frames_needed, stretch, stretched_frames
-from .timestamps import TimedText, time_utterance
 from .vocoder import Samples, Vocoder
 
 

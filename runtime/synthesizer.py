@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from ..text import FrontEnd, Normalizer, TextError, find_normalizer
 from .acoustic import AcousticModel, group_into_batches
-from .audio import Audio, Utterance
 from .backends import open_backend
 from .backends.base import Backend, BackendOptions, Decoder
-from .bundle import MANIFEST_NAME, load_manifest
+from .bundle.reading import MANIFEST_NAME, load_manifest
 from .decoder import DecodedItem
 from .errors import BundleError, RequestError
 from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
+from .output.audio import Audio, Utterance
 from .pieces import Piece, join_pieces, place_pieces, split_into_pieces
 from .stream import SpeechStream, UtteranceStream
 from .stretch import stretch, stretched_frames

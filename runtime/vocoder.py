@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Backend
+from .bundle.manifest import Manifest
 from .errors import RequestError
-from .manifest import Manifest
 from .noise import Noise, PrefetchedNoise
 from .options import ResolvedOptions
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tacoglow.runtime.bundle import MANIFEST_NAME, with_digest
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
 
 COUNT_MAX = 1 << 20
 Place = tuple[str | int, ...]

@@ -15,14 +15,16 @@ import pytest
 import torch
 
 from tacoglow import Synthesizer
-from tacoglow.export import ExportError, export_onnx, folders
+from tacoglow.export import ExportError, export_onnx
 from tacoglow.export import bundle as bundle_module
 from tacoglow.export.bundle import Limits
-from tacoglow.export.folders import atomic_directory
 from tacoglow.export.graphs import Graph, build_graphs
 from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
-from tacoglow.runtime.bundle import (
+from tacoglow.runtime.bundle import folders
+from tacoglow.runtime.bundle.folders import atomic_directory
+from tacoglow.runtime.bundle.manifest import DecoderSettings, Manifest, SynthesisSettings, graph_names
+from tacoglow.runtime.bundle.reading import (
     MANIFEST_NAME,
     encode_manifest,
     file_sha256,
@@ -31,7 +33,6 @@ from tacoglow.runtime.bundle import (
     with_digest,
 )
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import DecoderSettings, Manifest, SynthesisSettings, graph_names
 
 if TYPE_CHECKING:
     from .conftest import TinyCheckpoints

@@ -18,7 +18,7 @@ from tacoglow.export.parity import ParityReference
 from tacoglow.models import Denoiser
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
-from tacoglow.runtime.timestamps import time_utterance
+from tacoglow.runtime.output.timestamps import time_utterance
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...models.denoiser import Denoiser
 from ...models.tacotron2 import DecoderState, Tacotron2
 from ...models.vocoder import Vocoder
-from ...runtime.manifest import DType, TensorSpec
+from ...runtime.bundle.manifest import DType, TensorSpec
 from .acoustic import DecoderStepGraph, EncoderGraph, PostnetGraph
 from .denoiser import DenoiserGraph
 from .hifigan import HiFiGANGraph

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
+from ..bundle.manifest import Manifest
 from ..errors import BackendError, BundleError, one_line
-from ..manifest import Manifest
 from .base import Backend, BackendOptions
 from .cuda.driver import find_driver
 

@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.manifest import GraphSpec, Manifest, match_shape
 from ..decoder import DecoderSteps, EncoderOutput, HostSteps
 from ..errors import BackendError, RequestError
-from ..manifest import GraphSpec, Manifest, match_shape
 from ..noise import Noise
 
 Array = NDArray[Any]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..bundle import graph_path
+from ..bundle.manifest import GraphSpec, Manifest
+from ..bundle.reading import graph_path
 from ..errors import BackendError, BundleError
-from ..manifest import GraphSpec, Manifest
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 from .bfloat16 import widen_to_float32
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bundle import graph_path
+from ..bundle.manifest import GraphSpec, Manifest
+from ..bundle.reading import graph_path
 from ..errors import BackendError, BundleError
-from ..manifest import GraphSpec, Manifest
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 
 

@@ -16,7 +16,7 @@ import torch
 
 from tacoglow import cli
 from tacoglow.tests.conftest import TinyCheckpoints
-from tacoglow.tools import pages
+from tacoglow.tools.pages import figures as pages
 
 QUICK = ("--frames", "8", "--tokens", "6", "--runs", "2", "--threads", "1")
 
@@ -117,7 +117,7 @@ def test_errors(tiny_bundle: Path, arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize("page", pages.SECTIONS)
 def test_pages_match_results(page: str) -> None:
     text = (pages.ROOT / page).read_text(encoding="utf-8")
-    assert pages.update_sections(page, text) == text, "run: python -m tacoglow.tools.pages"
+    assert pages.update_sections(page, text) == text, "run: python -m tacoglow.tools.pages.figures"
 
 
 def test_edited_figure_is_detected() -> None:

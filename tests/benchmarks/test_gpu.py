@@ -8,7 +8,7 @@ import pytest
 
 from tacoglow.benchmarks import ceilings, conditions
 from tacoglow.runtime.backends.cuda.driver import Driver
-from tacoglow.tests.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
 
 
 @pytest.fixture

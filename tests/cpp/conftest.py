@@ -22,12 +22,12 @@ from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.torchscript import export_torchscript
 from tacoglow.models import load_tacotron2, load_waveglow
-from tacoglow.tests.backends.cuda.fused.conftest import cuda, half_bundle, half_reduced_bundle  # noqa: F401 - fixtures
+from tacoglow.tests.runtime.backends.cuda.fused.conftest import cuda, half_bundle, half_reduced_bundle  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from ..conftest import TinyCheckpoints
 
-SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
+SOURCE = Path(__file__).parents[2] / "cpp"
 TOOLS = ("cmake", "make", "cc", "c++")
 BUILDS = pytest.StashKey[dict[str, "Future[Path]"]]()
 WHEEL = Path(onnxruntime.__file__).parent / "capi"  # with ONNX Runtime's library

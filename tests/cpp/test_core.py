@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from tacoglow.runtime.bundle import load_manifest, with_digest
-from tacoglow.runtime.manifest import SynthesisSettings, graph_names
+from tacoglow.runtime.bundle.manifest import SynthesisSettings, graph_names
+from tacoglow.runtime.bundle.reading import load_manifest, with_digest
 from tacoglow.runtime.noise import Noise
 from tacoglow.tests.bad_manifests import wrongly_accepted
 

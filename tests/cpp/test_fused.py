@@ -18,12 +18,12 @@ from tacoglow.runtime.backends.base import Backend
 from tacoglow.runtime.backends.cuda.fused import package
 from tacoglow.runtime.backends.cuda.fused.steps import FusedDecoder
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
-from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.decoder import Chunk, EncoderOutput
 from tacoglow.runtime.noise import Noise
-from tacoglow.tests.backends.cuda.fused.conftest import on_device
-from tacoglow.tests.backends.cuda.fused.emulated import build
-from tacoglow.tests.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tests.runtime.backends.cuda.fused.conftest import on_device
+from tacoglow.tests.runtime.backends.cuda.fused.emulated import build
+from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
 
 from .conftest import SEVERAL_FRAMES_PER_STEP
 from .test_core import check

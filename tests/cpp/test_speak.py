@@ -18,10 +18,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
-from tacoglow.runtime.audio import Utterance
-from tacoglow.runtime.bundle import file_sha256, load_manifest, with_digest
+from tacoglow.runtime.bundle.reading import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.output.audio import Utterance
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tests.tolerances import TORCHSCRIPT
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "runtime" / "cpp"
+SOURCE = Path(__file__).parents[2] / "cpp"
 SOURCES = [path for part in ("tensorrt", "fused", "cuda") for path in sorted((SOURCE / "src").glob(f"{part}_*.cpp"))]
 VERSIONS = [Path(folder) for folder in os.environ.get("TENSORRT_INCLUDE", "").split(os.pathsep) if folder]
 CUDA = [folder for folder in os.environ.get("CUDA_INCLUDE", "").split(os.pathsep) if folder]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tacoglow.export.text_tables import FILE_NAME, text_tables, write_text_tables
-from tacoglow.runtime.bundle import file_sha256, load_manifest, with_digest
+from tacoglow.runtime.bundle.reading import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.pieces import split_into_pieces
 from tacoglow.text import FrontEnd, TextError
 from tacoglow.text.sequence import encode_text

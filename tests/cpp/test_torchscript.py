@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tacoglow.runtime.bundle import file_sha256
+from tacoglow.runtime.bundle.reading import file_sha256
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests.tolerances import TORCHSCRIPT
 

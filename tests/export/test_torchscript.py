@@ -22,9 +22,9 @@ from tacoglow.models import Tacotron2, WaveGlow, WaveGlowConfig, load_tacotron2,
 from tacoglow.models.config import WNConfig
 from tacoglow.runtime.backends import open_backend
 from tacoglow.runtime.backends.base import Array, BackendOptions
-from tacoglow.runtime.bundle import file_sha256, load_manifest, with_digest
+from tacoglow.runtime.bundle.manifest import TensorSpec
+from tacoglow.runtime.bundle.reading import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError
-from tacoglow.runtime.manifest import TensorSpec
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tests.conftest import WAVEGLOW
 from tacoglow.tests.tolerances import TORCHSCRIPT

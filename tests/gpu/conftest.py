@@ -13,7 +13,7 @@ import pytest
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends import backend_class
-from tacoglow.runtime.manifest import Precision
+from tacoglow.runtime.bundle.manifest import Precision
 
 DEVICE_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 

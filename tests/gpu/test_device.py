@@ -11,7 +11,7 @@ import pytest
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.cuda.graph import CaptureWarning, CudaGraphRunner
 from tacoglow.runtime.backends.cuda.stream import device_memory
-from tacoglow.runtime.manifest import TensorSpec, graph_names
+from tacoglow.runtime.bundle.manifest import TensorSpec, graph_names
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests import tolerances
 

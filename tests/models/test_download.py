@@ -18,7 +18,7 @@ from urllib.request import Request
 
 import pytest
 
-from tacoglow.cli.options import Published, find_checkpoints
+from tacoglow.cli.shared.options import Published, find_checkpoints
 from tacoglow.models import download, load_tacotron2, load_waveglow
 from tacoglow.models.download import cache_folder, fetch_pretrained, published_url
 from tacoglow.models.errors import DownloadError

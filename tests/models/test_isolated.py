@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tacoglow.cli import options
+from tacoglow.cli.shared import options
 from tacoglow.models import CheckpointError, checkpoint, isolated, load_tacotron2, load_waveglow
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forks a child")

@@ -8,11 +8,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tacoglow.runtime.serving.client import ServerError, connect
-from tacoglow.runtime.serving.contract import SpeechRequest
 from tacoglow.tests.robustness.fuzz_checkpoints import JSON
 from tacoglow.tests.robustness.rejections import rejects_in_one_line
-from tacoglow.tests.serving.hostile_server import serve
+from tacoglow.tests.triton_server.hostile_server import serve
+from tacoglow.triton_server.client import ServerError, connect
+from tacoglow.triton_server.contract import SpeechRequest
 
 ENCODED = st.binary(max_size=32).map(lambda data: base64.b64encode(data).decode())
 FIELDS: dict[str, st.SearchStrategy[Any]] = {

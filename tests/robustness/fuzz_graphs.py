@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 from hypothesis import strategies as st
 
-from tacoglow.runtime.bundle import MANIFEST_NAME, with_digest
-from tacoglow.runtime.manifest import graph_names
+from tacoglow.runtime.bundle.manifest import graph_names
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
 from tacoglow.tests.robustness.fuzzed_bundle import changed_bundle, speak, tiny_bundle
 
 GRAPHS = graph_names("waveglow")

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tacoglow.runtime.bundle import MANIFEST_NAME, with_digest
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
 from tacoglow.tests.robustness.fuzzed_bundle import changed_bundle, speak, tiny_bundle
 from tacoglow.tests.robustness.pickle_strategies import NUMBERS
 

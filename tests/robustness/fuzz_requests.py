@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.serving.contract import INPUTS, RequestLimits, numpy_type, read_request
 from tacoglow.tests.robustness.fuzzed_bundle import FRAMES, tiny_bundle
 from tacoglow.tests.robustness.rejections import rejects_in_one_line
+from tacoglow.triton_server.contract import INPUTS, RequestLimits, numpy_type, read_request
 
 SPEAKER = Synthesizer.load(tiny_bundle(), "onnxruntime", threads=1)
 LIMITS = RequestLimits(max_characters=200, max_frames=FRAMES, max_seconds=4.0)

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.bundle import MANIFEST_NAME, load_manifest
+from tacoglow.runtime.bundle.manifest import graph_names
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, load_manifest
 from tacoglow.runtime.errors import BackendError, BundleError, RequestError
-from tacoglow.runtime.manifest import graph_names
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests.bad_manifests import wrongly_accepted
 from tacoglow.tests.robustness.conftest import Tried

@@ -15,7 +15,7 @@ from tacoglow.export import ExportError, export_onnx
 from tacoglow.export.bundle import Limits
 from tacoglow.export.voice import read_voice_file
 from tacoglow.models import Tacotron2, load_tacotron2, load_waveglow
-from tacoglow.runtime.bundle import load_manifest, with_digest
+from tacoglow.runtime.bundle.reading import load_manifest, with_digest
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions

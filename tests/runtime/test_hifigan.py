@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from tacoglow.cli.infer import infer
-from tacoglow.cli.options import Wav
+from tacoglow.cli.shared.options import Wav
 from tacoglow.models import CheckpointError, load_hifigan, load_tacotron2
-from tacoglow.runtime.bundle import load_manifest
+from tacoglow.runtime.bundle.manifest import HiFiGANSettings
+from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.errors import RequestError
-from tacoglow.runtime.manifest import HiFiGANSettings
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.synthesizer import Synthesizer

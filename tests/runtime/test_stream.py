@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.acoustic import group_into_batches, token_bucket
+from tacoglow.runtime.bundle.manifest import DimRange, Manifest
 from tacoglow.runtime.decoder import ATTENTION_PATIENCE, Chunk, DecoderSession
 from tacoglow.runtime.errors import Cancelled, RequestError
-from tacoglow.runtime.manifest import DimRange, Manifest
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.pieces import FADE_SECONDS, apply_fades, pause_after, split_into_pieces

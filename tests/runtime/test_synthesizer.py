@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.audio import Audio
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.output.audio import Audio
+from tacoglow.runtime.output.wav_writer import to_int16
 from tacoglow.runtime.synthesizer import FrameLimitWarning
 from tacoglow.runtime.vocoder import Samples, Vocoder
-from tacoglow.runtime.wav_writer import to_int16
 from tacoglow.tests import tolerances
 
 MID_LIMIT = 5  # frames; some of the tiny voice's utterances end earlier, some do not

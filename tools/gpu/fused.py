@@ -14,13 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.backends.cuda.fused.kernel import (
-    EXCHANGES,
-    FusedKernel,
-    cubin_folder,
-    gpu_limits,
-    source,
-)
+from ...runtime.backends.cuda.fused.kernel import EXCHANGES, FusedKernel, cubin_folder, gpu_limits, source
 from ...runtime.backends.cuda.fused.plan import make_plan
 from ...runtime.backends.cuda.fused.proof import kept_verdicts
 from ...runtime.backends.cuda.fused.steps import CHUNK_STEPS, FusedDecoder
@@ -29,7 +23,7 @@ from ...runtime.backends.cuda.graph import CudaGraphRunner
 from ...runtime.backends.cuda.nvrtc import CubinCache, compile_cubin
 from ...runtime.backends.cuda.stream import CudaStream, find_gpu
 from ...runtime.backends.tensorrt.cache import default_folder
-from ...runtime.bundle import load_manifest
+from ...runtime.bundle.reading import load_manifest
 from ...runtime.decoder import DecoderSteps, EncoderOutput
 from ...runtime.noise import Noise
 from ...runtime.synthesizer import Synthesizer

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.backends.cuda.stream import CaptureError, CudaStream, find_gpu
-from ...runtime.bundle import graph_path, load_manifest
+from ...runtime.bundle.reading import graph_path, load_manifest
 
 Result = dict[str, Any]
 CHECKED_GRAPHS = ("decoder_step", "encoder", "postnet")
@@ -152,7 +152,7 @@ def cpp(arguments: argparse.Namespace) -> Result:
     from ...runtime.synthesizer import Synthesizer
 
     manifest, build = load_manifest(arguments.bundle), arguments.out / "cpp"
-    source = Path(__file__).resolve().parents[2] / "runtime" / "cpp"
+    source = Path(__file__).resolve().parents[2] / "cpp"
     subprocess.run(["cmake", "-S", source, "-B", build, "-DTACOGLOW_TENSORRT=ON"], check=True)
     subprocess.run(["cmake", "--build", build, "-j8", "--target", "speak"], check=True)
     found = {}

@@ -18,8 +18,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ...bundle.manifest import GraphSpec, Manifest, match_shape
 from ...decoder import Chunk, DecoderSteps, EncoderOutput, draw_dropout
-from ...manifest import GraphSpec, Manifest, match_shape
 from ...noise import Noise
 from ..base import Array, Call, GraphRunner
 from .noise import DeviceNoise

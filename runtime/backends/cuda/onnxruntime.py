@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...bundle import graph_path
+from ...bundle.manifest import GraphSpec, Manifest
+from ...bundle.reading import graph_path
 from ...errors import BackendError
-from ...manifest import GraphSpec, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
 from ..onnxruntime import check_tensors, explained_failures, first_line
 from .driver import install_command

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...manifest import DimRange, Manifest
+from ...bundle.manifest import DimRange, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
 from ..cuda.fused.choice import choose_decoder
 from ..cuda.fused.package import remove_package, write_package

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from ...bundle.manifest import GraphSpec
 from ...errors import BackendError, RequestError
 from ...files import atomic_write
-from ...manifest import GraphSpec
 from .engine_key import EngineKey, input_shapes, optimization_profiles
 from .versions import TensorRT, set_layer_precisions
 

@@ -22,10 +22,10 @@ from typing import Literal
 import msgspec
 from filelock import FileLock, Timeout
 
-from ...bundle import graph_path
+from ...bundle.manifest import Manifest
+from ...bundle.reading import graph_path
 from ...errors import BackendError
 from ...files import clear_partial_files, replace_file
-from ...manifest import Manifest
 from ..cuda.stream import Gpu
 from .builder import EngineBuilder, TerminalProgress
 from .engine_key import ANY_GPU, BuildOptions, EngineKey, ProfileLimits, Target, is_compatible, make_engine_key

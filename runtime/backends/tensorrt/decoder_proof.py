@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...bundle import load_manifest
+from ...bundle.reading import load_manifest
 from ...errors import BackendError
 from ..base import BackendOptions
 from ..cuda.fused.proof import FAILED, NOT_RUN, PROVING, Mismatch, ProofRequest, prove, workload

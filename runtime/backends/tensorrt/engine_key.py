@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from ...bundle.manifest import DimRange, GraphSpec, Manifest, Precision
 from ...errors import RequestError
-from ...manifest import DimRange, GraphSpec, Manifest, Precision
 
 ANY_GPU = ""  # in place of a GPU's name
 AMPERE = (8, 0)  # the oldest compute capability that runs hardware-compatible engines

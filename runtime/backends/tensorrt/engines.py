@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ...bundle.manifest import GraphSpec, Manifest
 from ...errors import BackendError
-from ...manifest import GraphSpec, Manifest
 from ..cuda.stream import CudaStream, DeviceArray, Enqueue
 from .cache import Engine
 from .runtime_cache import RuntimeCache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from ...manifest import Manifest
+from ...bundle.manifest import Manifest
 from .engine_key import ProfileLimits, input_shapes, optimization_profiles, profile_of, token_buckets_of
 
 CORNERS = ("min", "opt", "max")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from ...bundle.manifest import Precision
 from ...errors import BackendError
-from ...manifest import Precision
 from ..cuda.driver import install_command
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # backend name -> the module that it needs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from ....bundle.manifest import Manifest
 from ....errors import BackendError
-from ....manifest import Manifest
 from ...base import BackendOptions
 from ..nvrtc import CubinCache
 from ..stream import CudaStream, Gpu

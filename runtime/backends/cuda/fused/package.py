@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from ....bundle.manifest import Manifest
 from ....errors import BackendError
 from ....files import replace_file
-from ....manifest import Manifest
 from ..driver import driver_version
 from ..stream import Gpu
 from .plan import MAX_BATCH, TOKEN_BLOCK, round_up

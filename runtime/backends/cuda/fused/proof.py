@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ....bundle.manifest import Manifest
 from ....decoder import Chunk, DecoderSteps, EncoderOutput
 from ....files import replace_file
-from ....manifest import Manifest
 from ....noise import Noise
 from ...base import BackendOptions, GraphRunner
 from ..driver import driver_version

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....bundle import graph_path
+from ....bundle.manifest import Manifest, TensorSpec
+from ....bundle.reading import graph_path
 from ....errors import BackendError
-from ....manifest import Manifest, TensorSpec
 
 if TYPE_CHECKING:
     import onnx

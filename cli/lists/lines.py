@@ -1,0 +1,131 @@
+"""Reads the texts of `-i`: one per line, or LJSpeech's metadata, from a file or from standard input as they come."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import BinaryIO
+
+STANDARD_INPUT = Path("-")
+MAX_LINE_BYTES = 1 << 20  # of a line: a file without line ends is not a list of texts
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class ListFormat(str, Enum):
+    lines = "lines"
+    ljspeech = "ljspeech"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One text of a list, or the reason why there is none."""
+
+    number: int  # in the file, from 1
+    name: str  # of its files, without a suffix: LJSpeech's id, otherwise its position, not counting blank lines
+    text: str
+    problem: str | None = None  # why the line cannot be spoken
+
+
+def source_name(path: Path) -> str:
+    return "standard input" if path == STANDARD_INPUT else str(path)
+
+
+def is_read_live(path: Path) -> bool:
+    """True if lines come as somebody writes them, so that each should be spoken before the next is read."""
+    return path == STANDARD_INPUT or not path.is_file()
+
+
+def read_text() -> str:
+    """All of standard input as one text. Raises RequestError."""
+    from ...runtime.errors import RequestError
+
+    if sys.stdin is None:
+        raise RequestError("standard input is closed; give TEXT or -i FILE")
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestError(f"standard input: not UTF-8 ({error.reason} at byte {error.start}); encode it so") from error
+
+
+def count_lines(path: Path) -> int | None:
+    """How many lines of a file are not blank; None for a source that can be read only once."""
+    if is_read_live(path):
+        return None
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.strip())
+
+
+def read_lines(path: Path, wanted: ListFormat | None) -> Iterator[Line]:
+    """The lines that are not blank. wanted: their format; None: LJSpeech's if the first line looks like it.
+
+    Raises OSError, and RequestError for a file that is not a list of texts.
+    """
+    names: dict[str, int] = {}  # name -> number of its line
+    position = 0
+    with _open(path) as file:
+        for number, content in enumerate(_split(file, path), 1):
+            if not content.strip():
+                continue
+            position += 1
+            try:
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError as error:
+                reason = f"not UTF-8 ({error.reason} at byte {error.start}); save the file as UTF-8"
+                yield Line(number, f"{position:04d}", "", reason)
+                continue
+            wanted = wanted or (ListFormat.ljspeech if _looks_like_ljspeech(line) else ListFormat.lines)
+            if wanted is ListFormat.lines:
+                yield Line(number, f"{position:04d}", line)
+                continue
+            parsed = _parse_ljspeech(number, line)
+            if parsed.problem is None and parsed.name in names:
+                parsed = Line(number, "", "", f"id {parsed.name!r}: line {names[parsed.name]} has it too")
+            names.setdefault(parsed.name, number)
+            yield parsed
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    from ...runtime.errors import RequestError
+
+    if path != STANDARD_INPUT:
+        with path.open("rb") as file:
+            yield file
+    elif sys.stdin is None:
+        raise RequestError("-i -: standard input is closed; name a file")
+    else:
+        yield sys.stdin.buffer
+
+
+def _split(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    from ...runtime.errors import RequestError
+
+    while line := file.readline(MAX_LINE_BYTES):
+        if len(line) == MAX_LINE_BYTES:
+            raise RequestError(
+                f"{source_name(path)}: a line is longer than {MAX_LINE_BYTES} bytes; write one text per line"
+            )
+        yield line
+
+
+def _looks_like_ljspeech(line: str) -> bool:
+    identifier, *texts = line.split("|")
+    return len(texts) in (1, 2) and _FILE_NAME.fullmatch(identifier) is not None
+
+
+def _parse_ljspeech(number: int, line: str) -> Line:
+    """A line `id|text|normalised text` or `id|text`; the normalised text is spoken, if it is there."""
+    identifier, *texts = line.split("|")
+    if not texts:
+        return Line(number, "", "", "expected id|text or id|text|normalised text, got no |")
+    if len(texts) > 2:
+        return Line(number, "", "", f"expected id|text|normalised text, got {len(texts)} |")
+    if not _FILE_NAME.fullmatch(identifier):
+        return Line(number, "", "", f"id {identifier[:40]!r}: expected letters, digits, _ . - as in a file name")
+    return Line(number, identifier, texts[-1].strip() or texts[0].strip())

@@ -1,0 +1,37 @@
+"""Turns the exceptions that data and machines cause into one line; defects of this project keep their traceback."""
+
+from __future__ import annotations
+
+from ...runtime.errors import one_line
+
+# Packages whose exceptions have no common base class: their message is the reason.
+BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx", "torch", "cuda")
+
+
+def explain(error: BaseException) -> str | None:
+    """One line for the user; None if the exception is a defect."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, (ValueError, OSError)):
+        return one_line(error)
+    if isinstance(error, MemoryError) or _is_out_of_memory(error):
+        return f"not enough memory ({one_line(error)}); use shorter texts or smaller limits, or a larger machine"
+    if isinstance(error, RecursionError):
+        return f"the input is nested too deeply ({one_line(error)})"
+    if isinstance(error, ArithmeticError):
+        return f"a number of the input is out of range ({one_line(error)})"
+    if isinstance(error, ModuleNotFoundError):
+        own = (error.name or "").startswith("tacoglow")
+        return None if own else f"{error.name} is not installed; see: tacoglow doctor"
+    if isinstance(error, ImportError) and error.path:
+        return f"{error.path}: cannot be loaded ({one_line(error)})"
+    if type(error).__module__.partition(".")[0] in BACKENDS:
+        return f"{type(error).__module__.partition('.')[0]}: {one_line(error)}"
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """True for the RuntimeErrors with which PyTorch and Python report a failed allocation or a missing thread."""
+    message = str(error)
+    reasons = ("allocate memory", "out of memory", "can't start new thread", "bad_alloc", "Cannot allocate")
+    return isinstance(error, RuntimeError) and any(reason in message for reason in reasons)

@@ -1,0 +1,142 @@
+"""Options and helpers that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from .terminal import escape_control
+
+if TYPE_CHECKING:
+    from ...models import Tacotron2, Vocoder
+
+
+class PrecisionChoice(str, Enum):
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class Published(str, Enum):
+    nvidia = "nvidia"
+
+
+class DecoderChoice(str, Enum):
+    auto = "auto"
+    fused = "fused"
+    engine = "engine"
+
+
+class Wav(str, Enum):
+    int16 = "int16"
+    int24 = "int24"
+    float32 = "float32"
+
+
+Tacotron2Path = Annotated[Optional[Path], typer.Option(help="Tacotron 2 checkpoint.")]
+WaveGlowPath = Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.")]
+HiFiGANPath = Annotated[
+    Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
+]
+Sigma = Annotated[
+    Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
+]
+Denoise = Annotated[float, typer.Option(help="Denoiser strength, e.g. 0.01; 0: off.")]
+GateThreshold = Annotated[
+    Optional[float],
+    typer.Option(help="Gate probability above which the utterance ends.", show_default="the voice's"),
+]
+MaxFrames = Annotated[Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the voice's")]
+Retries = Annotated[
+    int, typer.Option(min=0, help="Retries, with new noise, for an utterance that reaches the frame limit.")
+]
+AttentionStop = Annotated[
+    bool, typer.Option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
+]
+Rate = Annotated[float, typer.Option(help="Speaking rate, 0.5 to 2; the pitch stays.")]
+Volume = Annotated[float, typer.Option(help="Factor of the samples, 0 to 4.")]
+SentenceSilence = Annotated[
+    Optional[float],
+    typer.Option(help="Seconds of silence between sentences, 0 to 10.", show_default="by the length of the text"),
+]
+NormalizerOption = Annotated[
+    Optional[str],
+    typer.Option("--normalizer", help="Rewrite texts first with this normalizer, an installed package's entry point."),
+]
+Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
+WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Write into a folder of other files, and replace files of the same names in it."),
+]
+DecoderOption = Annotated[
+    DecoderChoice,
+    typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
+]
+UNVERIFIED_NAME = "unverified-download"  # of a voice of which nothing shows that it is the published one
+Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
+
+
+def print_status(line: str) -> None:
+    """Print a line to standard error, with control characters escaped."""
+    print(escape_control(line), file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class VoiceCheckpoints:
+    """The files of a voice: its two checkpoints, and the voice file that belongs to them, if any."""
+
+    tacotron2: Path
+    vocoder: Path
+    vocoder_kind: str = "waveglow"
+    voice: Path | None = None
+    name: str | None = None  # of a voice without a voice file; None: that of the Tacotron 2 file
+
+    def load(self, hop_length: float | None = None) -> tuple[Tacotron2, Vocoder]:
+        """Load both models and print their families. hop_length (samples): for a WaveGlow that does not state it."""
+        from ...models.isolated import load_hifigan, load_tacotron2, load_waveglow
+
+        acoustic = load_tacotron2(self.tacotron2)
+        print_status(f"tacotron2     {acoustic.family}")
+        vocoder: Vocoder
+        if self.vocoder_kind == "hifigan":
+            vocoder = load_hifigan(self.vocoder)
+        else:
+            vocoder = load_waveglow(self.vocoder, None if hop_length is None else int(hop_length))
+        print_status(f"{self.vocoder_kind:13} {vocoder.family}")
+        return acoustic, vocoder
+
+
+def find_checkpoints(
+    tacotron2: Path | None, waveglow: Path | None, hifigan: Path | None, demo: bool, pretrained: Published | None
+) -> VoiceCheckpoints:
+    """The checkpoints that the options select. Raises ExportError if they select none, or more than one pair."""
+    from ...export.voice import demo_folder
+    from ...runtime.errors import ExportError
+
+    own = any(path is not None for path in (tacotron2, waveglow, hifigan))
+    if own + demo + (pretrained is not None) != 1:
+        raise ExportError(
+            "give one of: --tacotron2 T.pt with --waveglow W.pt or --hifigan G.pt, --pretrained nvidia, or --demo"
+        )
+    if demo:
+        folder = demo_folder()
+        return VoiceCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", voice=folder / "voice.json")
+    if pretrained is not None:
+        from ...models.download import fetch_pretrained, is_published
+
+        files = fetch_pretrained("tacotron2"), fetch_pretrained("waveglow")
+        verified = is_published(files[0], "tacotron2") and is_published(files[1], "waveglow")
+        return VoiceCheckpoints(*files, name=None if verified else UNVERIFIED_NAME)
+    if waveglow is not None and hifigan is not None:
+        raise ExportError("--waveglow and --hifigan: expected one vocoder, got both")
+    vocoder = waveglow or hifigan
+    if tacotron2 is None or vocoder is None:
+        missing = "--tacotron2" if tacotron2 is None else "--waveglow or --hifigan"
+        raise ExportError(f"{missing}: missing; a voice needs a Tacotron 2 and a vocoder")
+    return VoiceCheckpoints(tacotron2, vocoder, "waveglow" if hifigan is None else "hifigan")

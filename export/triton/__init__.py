@@ -1,1 +1,0 @@
-"""Writes model repositories for NVIDIA Triton."""

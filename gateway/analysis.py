@@ -1,0 +1,41 @@
+"""Mel, alignment and gate of an utterance in eight bits, small enough to be sent and good enough to be drawn."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.output.audio import Utterance
+from .voices import Voice
+
+
+def analyse(voice: Voice, utterance: Utterance) -> dict[str, Any]:
+    """JSON of an utterance: arrays are uint8 in base64, one frame after the other.
+
+    `mel` [frames, mel_bands] goes from 0, its least value, to 255, its largest; `alignment` [frames, len(tokens)] and
+    `gate` [frames] from 0 to 255, which is probability 1. Times are seconds from the start of all audio.
+    """
+    front_end = voice.facts.front_end
+    assert front_end is not None  # of an utterance that was made in this process
+    bands, frames = utterance.mel.shape
+    start = utterance.start / voice.sampling_rate
+    least, largest = (float(utterance.mel.min()), float(utterance.mel.max())) if frames else (0.0, 0.0)
+    return {
+        "start_time": start,
+        "end_time": start + len(utterance.samples) / voice.sampling_rate,
+        "stop_reason": utterance.stop_reason,
+        "tokens": [front_end.name(position) for position in utterance.token_ids],
+        "frames": frames,
+        "mel_bands": bands,
+        "mel": _bytes((utterance.mel.T - least) / max(largest - least, 1e-6)),
+        "alignment": _bytes(utterance.alignment),
+        "gate": _bytes(utterance.gate),
+    }
+
+
+def _bytes(values: NDArray[np.float32]) -> str:
+    scaled = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return base64.b64encode(scaled.tobytes()).decode()

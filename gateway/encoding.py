@@ -1,0 +1,128 @@
+"""Encodes speech while it is made into the bytes that clients expect of each format."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, cast
+
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.errors import RequestError
+from ..runtime.output.formats import AudioFormat, open_encoder, open_raw_encoder, supported_rates
+
+StreamFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+RATE_MIN, RATE_MAX = 8_000, 48_000  # Hz
+CLIENTS_RATE = 24_000  # Hz: what every client takes pcm to be, and a rate of Opus
+CONTENT_TYPES: dict[str, str] = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg; codecs=opus",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+}
+SUFFIXES = {"opus": "ogg"}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A format and the rate of the encoded audio."""
+
+    audio_format: StreamFormat
+    rate: int  # Hz
+
+    @classmethod
+    def choose(cls, audio_format: StreamFormat, rate: int | None, voice_rate: int) -> Encoding:
+        """The rate that is asked for, else the format's; lossless and self-describing formats keep the voice's."""
+        if rate is None:
+            rate = CLIENTS_RATE if audio_format in ("pcm", "opus") else voice_rate
+            supported = _rates(audio_format)
+            if supported and rate not in supported:
+                rate = next((candidate for candidate in supported if candidate >= rate), supported[-1])
+        return cls(audio_format, rate)
+
+    @property
+    def content_type(self) -> str:
+        if self.audio_format == "pcm":
+            return f"audio/pcm;rate={self.rate};channels=1"
+        return CONTENT_TYPES[self.audio_format]
+
+    @property
+    def file_name(self) -> str:
+        return f"speech.{SUFFIXES.get(self.audio_format, self.audio_format)}"
+
+
+def check_rate(audio_format: str, rate: int) -> None:
+    """Raises RequestError for a rate (Hz) in which the format cannot be written."""
+    if not RATE_MIN <= rate <= RATE_MAX:
+        raise RequestError(f"sample_rate: expected {RATE_MIN} to {RATE_MAX} Hz, got {rate}")
+    supported = _rates(audio_format)
+    if supported and rate not in supported:
+        usable = ", ".join(str(candidate) for candidate in supported if RATE_MIN <= candidate <= RATE_MAX)
+        raise RequestError(f"sample_rate: expected one of {usable} Hz for {audio_format}, got {rate}")
+
+
+class SegmentEncoder:
+    """Turns segments into bytes, as many as the format gives out so far. For one thread at a time."""
+
+    def __init__(self, encoding: Encoding, voice_rate: int, whole: bool = False) -> None:
+        """whole: take everything at the end, so that the header of wav can be exact."""
+        self._whole = whole
+        self._sink = io.BytesIO() if whole and encoding.audio_format == "wav" else _Pipe()
+        sink = cast(BinaryIO, self._sink)
+        self._encoder = (
+            open_raw_encoder(sink, voice_rate, encoding.rate)
+            if encoding.audio_format == "pcm"
+            else open_encoder(sink, voice_rate, encoding.audio_format, encoded_rate=encoding.rate)
+        )
+
+    def encode(self, samples: NDArray[np.float32]) -> bytes:
+        self._encoder.write(samples)
+        return b"" if self._whole or len(samples) == 0 else self._take()
+
+    def finish(self) -> bytes:
+        """The last bytes; formats complete their last page or frame here."""
+        self._encoder.close()
+        return self._take()
+
+    def _take(self) -> bytes:
+        return self._sink.take() if isinstance(self._sink, _Pipe) else self._sink.getvalue()
+
+
+async def encode_segments(
+    segments: AsyncIterator[NDArray[np.float32]], encoding: Encoding, voice_rate: int, whole: bool = False
+) -> AsyncIterator[bytes]:
+    """Encode outside of the event loop; yields no empty bytes."""
+    encoder = SegmentEncoder(encoding, voice_rate, whole)
+    async for samples in segments:
+        if data := await anyio.to_thread.run_sync(encoder.encode, samples):
+            yield data
+    if data := await anyio.to_thread.run_sync(encoder.finish):
+        yield data
+
+
+def _rates(audio_format: str) -> tuple[int, ...]:
+    return () if audio_format == "pcm" else supported_rates(cast(AudioFormat, audio_format))
+
+
+class _Pipe(io.RawIOBase):
+    """Collects what is written; like a pipe, it cannot seek."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        content = bytes(data)  # type: ignore[call-overload]
+        self._written += content
+        return len(content)
+
+    def take(self) -> bytes:
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken

@@ -1,0 +1,101 @@
+"""Speech inside JSON: server-sent events as OpenAI's clients read them, and Kokoro's captioned lines."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import anyio.to_thread
+
+from ..runtime.output.audio import Utterance
+from ..runtime.output.timestamps import TimedText
+from .analysis import analyse
+from .errors import as_gateway_error
+from .request import SpeechRequest
+from .speaking import Speech
+from .voices import Voice
+
+
+async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes], timestamps: bool) -> AsyncIterator[bytes]:
+    """Server-sent events: the encoded bytes in base64, then the usage; an error once events have begun.
+
+    timestamps: also an event with the words of each piece, once that is spoken.
+    """
+    begun = False
+    try:
+        async with aclosing(chunks):  # type: ignore[type-var]
+            async for chunk in chunks:
+                yield _event({"type": "speech.audio.delta", "audio": _base64(chunk)})
+                begun = True
+                if timestamps and spoken.utterances:
+                    yield _event(await _timestamps_event(spoken))
+        if timestamps and spoken.utterances:  # the last segment was empty
+            yield _event(await _timestamps_event(spoken))
+        yield _event({"type": "speech.audio.done", "usage": usage(spoken)})
+    except Exception as error:
+        if not begun:
+            raise
+        yield _event({"type": "error", **as_gateway_error(error).body})
+
+
+async def captioned_lines(
+    spoken: Speech, chunks: AsyncIterator[bytes], content_type: str, wanted: SpeechRequest
+) -> AsyncIterator[bytes]:
+    """Lines of JSON: encoded bytes in base64, and words and analyses of the pieces that have been spoken by then.
+
+    A request that is not streamed has one line.
+    """
+
+    async def line(chunk: bytes) -> bytes:
+        utterances = spoken.take_utterances()
+        words = await _timestamps(spoken.voice, utterances) if wanted.timestamps else []
+        content = {"audio": _base64(chunk), "audio_format": content_type, "timestamps": words}
+        if wanted.analysis:
+            content["analysis"] = [analyse(spoken.voice, utterance) for utterance in utterances]
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+    async with aclosing(chunks):  # type: ignore[type-var]
+        async for chunk in chunks if wanted.stream else _joined(chunks):
+            yield await line(chunk)
+    if spoken.utterances:  # the last segment was empty
+        yield await line(b"")
+
+
+def usage(spoken: Speech) -> dict[str, int]:
+    """Symbols in, mel frames out."""
+    utterances = () if spoken.audio is None else spoken.audio.utterances
+    tokens = sum(len(utterance.token_ids) for utterance in utterances)
+    frames = sum(len(utterance.gate) for utterance in utterances)
+    return {"input_tokens": tokens, "output_tokens": frames, "total_tokens": tokens + frames}
+
+
+async def _joined(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield b"".join([chunk async for chunk in chunks])
+
+
+async def _timestamps(voice: Voice, utterances: Sequence[Utterance]) -> list[dict[str, Any]]:
+    """The words of utterances, in seconds from the start of all audio."""
+
+    def find() -> list[TimedText]:
+        front_end, rate = voice.facts.front_end, voice.sampling_rate
+        assert front_end is not None  # of utterances that were made in this process
+        return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
+
+    words = await anyio.to_thread.run_sync(find)  # it takes a while
+    return [{"word": word.text, "start_time": word.start, "end_time": word.end} for word in words]
+
+
+async def _timestamps_event(spoken: Speech) -> dict[str, Any]:
+    words = await _timestamps(spoken.voice, spoken.take_utterances())
+    return {"type": "speech.audio.timestamps", "timestamps": words}
+
+
+def _base64(chunk: bytes) -> str:
+    return base64.b64encode(chunk).decode()
+
+
+def _event(content: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n"

@@ -1,0 +1,56 @@
+"""Health that speaks: a voice is well if it has been heard lately, or says something when it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from ..runtime.options import SpeechOptions, StreamOptions
+from ..triton_server import PROBE_FRAMES
+from .state import Gateway
+from .voices import Voice
+
+RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
+ANSWER_SECONDS = 20.0  # in which a voice must have spoken
+PROBE_TEXT = "a"
+
+logger = logging.getLogger("tacoglow.serve")
+
+
+class Health:
+    """Has every voice speak once at the start, and again when somebody asks and it was silent for a while."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Have every voice speak; what fails is logged, and `problem` then tells it."""
+        for voice in self._gateway.voices.voices:
+            await self._check(voice)
+
+    async def problem(self) -> str | None:
+        """Why this server is not ready; None if it is."""
+        for voice in self._gateway.voices.voices:
+            if voice.last_heard is None:
+                return "starting"
+            if time.monotonic() - voice.last_heard > RECENT_SECONDS:
+                async with self._lock:
+                    if time.monotonic() - voice.last_heard > RECENT_SECONDS and not await self._check(voice):
+                        return f"{voice.id}: does not speak"
+        return None
+
+    async def _check(self, voice: Voice) -> bool:
+        started = time.monotonic()
+        try:
+            options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=started + ANSWER_SECONDS)
+            handle = voice.scheduler.submit(PROBE_TEXT, 0, options, StreamOptions())
+            await asyncio.to_thread(handle.result, ANSWER_SECONDS)
+        except Exception as error:
+            if voice.last_heard is not None and voice.last_heard > started:
+                return True  # too busy for the probe
+            logger.error("%s does not speak", voice.id, exc_info=error)
+            return False
+        voice.last_heard = time.monotonic()
+        return True

@@ -1,0 +1,121 @@
+"""Speech of one request as an asynchronous stream of samples, and its way out of the scheduler when nobody listens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.options import SpeechOptions, StreamOptions
+from ..runtime.output.audio import Audio, Utterance
+from ..runtime.scheduling.handle import SpeechHandle
+from ..text import TextError
+from .errors import overloaded
+from .metrics import Metrics
+from .voices import Voice
+
+SILENCE_SECONDS = 0.1  # for a text that has nothing to speak, such as an emoji; clients take no audio for an error
+
+
+@dataclass
+class Speech:
+    """One accepted text."""
+
+    voice: Voice
+    handle: SpeechHandle | None  # None: nothing to speak
+    metrics: Metrics
+    samples: int = 0  # made so far
+    utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def audio(self) -> Audio | None:
+        """The whole speech, once it is complete; None if there was nothing to speak."""
+        return None if self.handle is None else self.handle.result()
+
+    async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
+        """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
+        if self.handle is None:
+            yield np.zeros(int(SILENCE_SECONDS * self.voice.sampling_rate), np.float32)
+            return
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        self.handle.add_waker(lambda: _wake(loop, news))
+        try:
+            while True:
+                news.clear()
+                progress = self.handle.poll()
+                self.utterances += progress.utterances
+                for samples in progress.segments:
+                    self._count(len(samples))
+                    yield samples
+                if progress.error is not None:
+                    raise progress.error
+                if progress.done:
+                    break
+                await news.wait()
+        finally:
+            self.handle.cancel()  # without effect after the end
+        self._finish()
+
+    def take_utterances(self) -> list[Utterance]:
+        """Those that have been spoken to their ends since the last call."""
+        taken, self.utterances = self.utterances, []
+        return taken
+
+    def cancel(self) -> None:
+        if self.handle is not None:
+            self.handle.cancel()
+
+    def _count(self, samples: int) -> None:
+        if self.samples == 0 and samples:
+            self.metrics.first_audio(time.monotonic() - self.begun)
+        self.samples += samples
+        self.voice.last_heard = time.monotonic()
+
+    def _finish(self) -> None:
+        self.metrics.spoken(self.samples / self.voice.sampling_rate)
+        if self.audio is not None and self.audio.stop_reason == "frame_limit":
+            self.metrics.frame_limit()
+
+
+async def speak(
+    voice: Voice,
+    text: str,
+    seed: int,
+    options: SpeechOptions,
+    metrics: Metrics,
+    max_wait: float,
+    segments: StreamOptions | None = None,
+) -> Speech:
+    """Have the voice's scheduler accept a text. segments: how it is cut; None: as a stream.
+
+    Raises GatewayError if its first audio would come later than max_wait seconds from now, and what `submit` raises.
+    """
+    wait = voice.scheduler.expected_wait()
+    if wait > max_wait:
+        raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
+    # In a thread, because splitting a long text takes a while.
+    submit = partial(voice.scheduler.submit, text, seed, options, segments or StreamOptions())
+    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+    try:
+        return Speech(voice, await asyncio.shield(submitting), metrics)
+    except TextError:
+        return Speech(voice, None, metrics)
+    except asyncio.CancelledError:
+        submitting.add_done_callback(_cancel_accepted)
+        raise
+
+
+def _cancel_accepted(submitting: asyncio.Future[SpeechHandle]) -> None:
+    if not submitting.cancelled() and submitting.exception() is None:
+        submitting.result().cancel()
+
+
+def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(news.set)

@@ -1,0 +1,245 @@
+"""Speaks through NVIDIA Triton servers, with the models of `tacoglow export-triton`, as a scheduler speaks by itself.
+
+A request goes to the server with the fewest requests; if that cannot be reached, it goes to the next. Each is one gRPC
+stream, whose end, when a client leaves, ends the request there too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.decoder import StopReason
+from ..runtime.errors import BackendError, Overloaded, RequestError, SchedulerClosed
+from ..runtime.options import SpeechOptions, StreamOptions
+from ..runtime.output.audio import Audio, Utterance
+from ..runtime.scheduling.handle import SpeechHandle
+from ..runtime.scheduling.metrics import MetricsCounter, SchedulerMetrics
+from ..text import TextError
+from ..triton_server import DEFAULT_MODEL, STREAM_SUFFIX
+from ..triton_server.client import GRPC_LIMITS, infer_inputs, parse_server_url
+from ..triton_server.contract import INPUTS, OUTPUTS, Response, SpeechRequest
+from .errors import GatewayError
+from .speaking import SILENCE_SECONDS
+from .voices import DEFAULT_LANGUAGE, VoiceFacts
+
+CONNECT_SECONDS = 10.0
+SEGMENT_SECONDS = 60.0  # in which the next segment must have come
+DOWN_SECONDS = 5.0  # in which a server that could not be reached is asked last
+MAX_REQUESTS = 256  # of a voice at the same time; further ones are refused
+
+
+class UnreachableError(Exception):
+    """No connection to this server."""
+
+
+@dataclass
+class _Server:
+    address: str  # HOST:PORT
+    client: Any
+    requests: int = 0  # that it speaks for this process
+    down_until: float = 0.0  # time.monotonic()
+
+
+@dataclass(frozen=True)
+class UpstreamVoice:
+    """A model of Triton, and the servers that have it."""
+
+    model: str
+    addresses: tuple[tuple[str, bool], ...]  # HOST:PORT, and whether the connection is encrypted
+
+
+class Upstream:
+    """Servers that speak the same voice. The connections live in a thread of their own."""
+
+    def __init__(self, voice: UpstreamVoice) -> None:
+        """Ask the servers for the voice. Raises BackendError if none answers."""
+        self._model, self._metrics = voice.model, MetricsCounter(MAX_REQUESTS)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="upstream", daemon=True)
+        self._thread.start()
+        self._closing = False
+        self._requests: set[Future[None]] = set()
+        self._servers = self._run(self._connect(voice.addresses))
+        self.voice_id, self.facts = self._run(self._read_facts())
+
+    def submit(
+        self, text: str, seed: int = 0, options: SpeechOptions | None = None, stream: StreamOptions | None = None
+    ) -> SpeechHandle:
+        """Send a text; returns at once. The servers cut speech into segments as they were told at their export."""
+        if self._closing:
+            raise SchedulerClosed("the server is shutting down; send the request elsewhere")
+        if self._metrics.snapshot().active >= MAX_REQUESTS:
+            self._metrics.refused()
+            raise Overloaded(f"{MAX_REQUESTS} requests are being spoken; try again in a second", 1.0)
+        self._metrics.submitted()
+        self._metrics.begun()
+        speaking: list[Future[None]] = []
+        handle = SpeechHandle(self.facts.sampling_rate, "", lambda: _cancel(speaking))
+        request = SpeechRequest(text, seed, options or SpeechOptions())
+        speaking.append(asyncio.run_coroutine_threadsafe(self._speak(handle, request), self._loop))
+        self._requests.add(speaking[0])
+        speaking[0].add_done_callback(self._requests.discard)
+        speaking[0].add_done_callback(lambda _: self._metrics.ended(True, handle.error))
+        return handle
+
+    def metrics(self) -> SchedulerMetrics:
+        return self._metrics.snapshot()
+
+    def expected_wait(self) -> float:
+        return self._metrics.expected_wait()
+
+    def close(self, finish: bool = True) -> None:
+        """Accept no further request, and return once all have ended. finish: false: cancel them."""
+        self._closing = True
+        while self._requests:
+            if not finish:
+                _cancel(list(self._requests))
+            time.sleep(0.02)
+        for server in self._servers:
+            self._run(server.client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    async def _connect(self, addresses: Sequence[tuple[str, bool]]) -> list[_Server]:
+        try:
+            from tritonclient.grpc.aio import InferenceServerClient
+        except ImportError as error:
+            raise BackendError(f"--upstream: {error}; install the client: pip install 'tacoglow[client]'") from error
+        settings = [*GRPC_LIMITS, ("grpc.lb_policy_name", "round_robin")]  # a name may stand for several replicas
+        connect = partial(InferenceServerClient, channel_args=settings)
+        return [_Server(address, connect(address, ssl=is_encrypted)) for address, is_encrypted in addresses]
+
+    async def _read_facts(self) -> tuple[str, VoiceFacts]:
+        """The voice's id and facts, from the first server that answers."""
+        reasons = []
+        for server in self._servers:
+            try:
+                config = await server.client.get_model_config(
+                    self._model + STREAM_SUFFIX, as_json=True, client_timeout=CONNECT_SECONDS
+                )
+                told = {name: value["string_value"] for name, value in config["config"]["parameters"].items()}
+                facts = VoiceFacts(int(told["sampling_rate"]), told.get("language") or DEFAULT_LANGUAGE)
+                return told.get("voice") or self._model, facts
+            except (KeyError, ValueError) as error:
+                reasons.append(f"{server.address}: not a model of this release ({error}); export it again")
+            except Exception as error:  # of gRPC and of tritonclient, which share no base class
+                reasons.append(f"{server.address}: {_reason(error)}")
+        raise BackendError(f"--upstream: no server tells of the voice: {'; '.join(reasons)}")
+
+    async def _speak(self, handle: SpeechHandle, request: SpeechRequest) -> None:
+        """Have a server speak, and the next one if it cannot be reached; the outcome is the handle's."""
+        started, reasons, received = time.monotonic(), [], []  # type: float, list[str], list[NDArray[np.float32]]
+        try:
+            for server in sorted(self._servers, key=lambda each: (each.down_until > started, each.requests)):
+                try:
+                    async for response in self._responses(server, request):
+                        if not received:
+                            self._metrics.first_audio(time.monotonic() - started)
+                        received.append(response.samples)
+                        if response.stop_reason:
+                            audio = self._audio(request.text, received, response.stop_reason)
+                            handle.finish([response.samples], (), audio)
+                            return
+                        handle.put([response.samples])
+                    raise _failed(f"{server.address}: the stream ended before the speech was complete")
+                except UnreachableError as error:
+                    server.down_until = time.monotonic() + DOWN_SECONDS
+                    reasons.append(f"{server.address}: {error}")
+                    if received:
+                        break  # what has been heard cannot be taken back
+            message = f"no server speaks: {'; '.join(reasons)}"
+            handle.fail(GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"}))
+        except TextError:
+            nothing = np.zeros(int(SILENCE_SECONDS * self.facts.sampling_rate), np.float32)
+            handle.finish([nothing], (), self._audio(request.text, [nothing], "gate"))
+        except asyncio.CancelledError:
+            handle.cancel()  # without effect if that is what cancelled this
+            raise
+        except Exception as error:
+            handle.fail(error)
+
+    async def _responses(self, server: _Server, request: SpeechRequest) -> AsyncIterator[Response]:
+        """Raises UnreachableError, and what the server's errors are here."""
+        import grpc  # type: ignore[import-untyped]
+
+        answers = server.client.stream_infer(_one(self._model + STREAM_SUFFIX, request))
+        server.requests += 1
+        try:
+            while True:
+                try:
+                    result, error = await asyncio.wait_for(anext(answers), SEGMENT_SECONDS)
+                except StopAsyncIteration:
+                    return
+                except asyncio.TimeoutError:
+                    raise UnreachableError(f"no answer within {SEGMENT_SECONDS:g} s") from None
+                except grpc.aio.AioRpcError as failure:
+                    raise UnreachableError(_reason(failure)) from failure
+                if error is not None:
+                    raise _translate(error.message() or "no reason given")
+                yield Response.read({name: result.as_numpy(name) for name in OUTPUTS})
+        finally:
+            server.requests -= 1
+            answers.cancel()
+
+    def _audio(self, text: str, received: list[NDArray[np.float32]], stop_reason: str) -> Audio:
+        """The complete speech; its intermediate results have stayed on the server."""
+        nothing, samples = np.zeros((0, 0), np.float32), np.concatenate(received)
+        reason = cast(StopReason, stop_reason)  # Response.read has checked it
+        utterance = Utterance(text, (), nothing, nothing, nothing.ravel(), samples, reason)
+        return Audio(samples, self.facts.sampling_rate, (utterance,))
+
+
+def _cancel(requests: Sequence[Future[None]]) -> None:
+    for request in requests:
+        request.cancel()
+
+
+async def _one(model: str, request: SpeechRequest) -> AsyncIterator[dict[str, Any]]:
+    yield {"model_name": model, "inputs": infer_inputs(request)}
+
+
+def parse_upstreams(urls: Sequence[str]) -> list[UpstreamVoice]:
+    """The voices of grpc://HOST:PORT[/NAME] and grpcs://: servers with the same name are replicas.
+
+    Raises RequestError.
+    """
+    addresses: dict[str, list[tuple[str, bool]]] = {}
+    for url in urls:
+        parsed = parse_server_url(url)
+        if parsed is None or parsed[0].scheme not in ("grpc", "grpcs"):
+            raise RequestError(f"--upstream {url}: expected grpc://HOST:8001, or grpcs://, and /NAME of the voice")
+        parts, address = parsed
+        name = parts.path.strip("/") or DEFAULT_MODEL
+        addresses.setdefault(name, []).append((address, parts.scheme == "grpcs"))
+    return [UpstreamVoice(name, tuple(servers)) for name, servers in addresses.items()]
+
+
+def _translate(message: str) -> Exception:
+    """What a server's error is here: `text: …` and other inputs by name are the request's."""
+    line = " ".join(message[:500].split())
+    if line.startswith("text: nothing of "):
+        return TextError(line)
+    return RequestError(line) if line.partition(":")[0].replace(" ", "_") in INPUTS else _failed(line)
+
+
+def _failed(message: str) -> GatewayError:
+    return GatewayError(502, "upstream_failed", message)
+
+
+def _reason(error: Exception) -> str:
+    details = getattr(error, "details", None) or getattr(error, "message", None)
+    return " ".join(str(details() if callable(details) else error).split())[:300]

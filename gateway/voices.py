@@ -1,0 +1,153 @@
+"""The voices that a server has, found by id, by model name or by alias."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ..runtime.bundle.manifest import Manifest
+from ..runtime.errors import RequestError
+from ..runtime.options import SpeechOptions, StreamOptions
+from ..runtime.scheduling.handle import SpeechHandle
+from ..runtime.scheduling.metrics import SchedulerMetrics
+from ..runtime.scheduling.scheduler import Scheduler
+from ..text import FrontEnd
+from .errors import GatewayError, invalid
+
+# Names that clients offer their users in a fixed list: each is the voice of the request's model.
+OPENAI_VOICES = frozenset("alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split())
+OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+DEFAULT_MODELS = ("tacoglow",)
+DEFAULT_PREFIXES = ("tts-", "gpt-")
+DEFAULT_LANGUAGE = "en-US"
+WHOLE_FRAMES = 96  # of a segment: a quarter of a second of one core for the demo voice, which an abandoned one lives on
+
+
+class Speaker(Protocol):
+    """What speaks a voice's requests, as a Scheduler does: one in this process, or servers elsewhere."""
+
+    def submit(
+        self, text: str, seed: int = 0, options: SpeechOptions | None = None, stream: StreamOptions | None = None
+    ) -> SpeechHandle: ...
+
+    def metrics(self) -> SchedulerMetrics: ...
+
+    def expected_wait(self) -> float: ...
+
+    def close(self, finish: bool = True) -> None: ...
+
+
+def whole_segments(manifest: Manifest) -> StreamOptions:
+    """How speech is cut whose client wants it whole: in segments whose context costs less than a stream's.
+
+    Not in vocoder windows: one of those takes seconds, and cannot be interrupted when the client leaves.
+    """
+    frames = min(WHOLE_FRAMES, manifest.synthesis.window_frames)
+    return StreamOptions(frames, frames)
+
+
+@dataclass(frozen=True)
+class VoiceFacts:
+    """What clients are told of a voice."""
+
+    sampling_rate: int  # Hz
+    language: str = DEFAULT_LANGUAGE
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    front_end: FrontEnd | None = None  # for the times of words; None: not known here
+    whole: StreamOptions = field(default_factory=StreamOptions)  # how speech is cut whose client wants it whole
+
+
+@dataclass
+class Voice:
+    """One voice and what alone speaks it."""
+
+    id: str
+    scheduler: Speaker
+    facts: VoiceFacts
+    last_heard: float | None = None  # time.monotonic() of its latest audio; None: it has not spoken yet
+
+    @classmethod
+    def embedded(cls, voice_id: str, scheduler: Scheduler) -> Voice:
+        """A bundle's voice in this process."""
+        manifest = scheduler.voice.manifest
+        language = manifest.voice.language or DEFAULT_LANGUAGE
+        provenance, front_end = manifest.voice.provenance, scheduler.voice.front_end
+        whole = whole_segments(manifest)
+        facts = VoiceFacts(manifest.audio.sampling_rate, language, provenance, front_end, whole)
+        return cls(voice_id, scheduler, facts)
+
+    @property
+    def language(self) -> str:
+        return self.facts.language
+
+    @property
+    def sampling_rate(self) -> int:
+        return self.facts.sampling_rate
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.id,
+            "language": self.language,
+            "sample_rate": self.sampling_rate,
+            "model": self.id,
+            "timestamps": self.facts.front_end is not None,
+        }
+
+
+@dataclass
+class Voices:
+    """All voices, by id; the first one is the default. Case is ignored."""
+
+    voices: Sequence[Voice]
+    aliases: Mapping[str, str] = field(default_factory=dict)  # alias -> id of a voice
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self) -> None:
+        self._by_id = {voice.id.lower(): voice for voice in self.voices}
+        if len(self._by_id) < len(self.voices):
+            ids = ", ".join(voice.id for voice in self.voices)
+            raise RequestError(f"voices: two have the same id ({ids}); rename a bundle's folder, or export it anew")
+        self._by_alias = {}
+        for alias, voice_id in self.aliases.items():
+            if voice_id.lower() not in self._by_id:
+                raise RequestError(f"--alias {alias}={voice_id}: expected one of {', '.join(self.ids)}")
+            self._by_alias[alias.lower()] = self._by_id[voice_id.lower()]
+
+    @property
+    def default(self) -> Voice:
+        return self.voices[0]
+
+    @property
+    def ids(self) -> list[str]:
+        return [voice.id for voice in self.voices]
+
+    def find(self, name: str) -> Voice | None:
+        """The voice of an id or an alias."""
+        return self._by_id.get(name.lower()) or self._by_alias.get(name.lower())
+
+    def choose(self, model: str | None, voice: str | None) -> Voice:
+        """The voice that a request means. Raises GatewayError for a model or a voice that there is not."""
+        named = self.find(voice) if voice else None
+        if named is not None:
+            return named
+        of_model = self._of_model(model or "")
+        if voice and voice.lower() not in OPENAI_VOICES:
+            raise invalid("voice", f"voice: expected one of {', '.join(self.ids)}, got {voice!r}", "voice_not_found")
+        return of_model
+
+    def _of_model(self, model: str) -> Voice:
+        found = self._by_id.get(model.lower())
+        if found is not None:
+            return found
+        if not model or model.lower() in DEFAULT_MODELS or model.lower().startswith(DEFAULT_PREFIXES):
+            return self.default
+        known = ", ".join([*self.ids, *OPENAI_MODELS])
+        raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {model!r}", "model")
+
+    def models(self) -> list[dict[str, Any]]:
+        """What /v1/models lists: every bundle, then the names that stand for the default."""
+        names = [*self.ids, *(name for name in OPENAI_MODELS if name not in self._by_id)]
+        return [{"id": name, "object": "model", "created": self.created, "owned_by": "tacoglow"} for name in names]

@@ -1,0 +1,206 @@
+"""The Wyoming protocol, as Home Assistant speaks it: events in, speech out, over a plain connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+import anyio
+from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.error import Error
+from wyoming.event import Event, async_write_event
+from wyoming.ping import Pong
+from wyoming.tts import SynthesizeStopped
+
+from ..runtime.options import SpeechOptions
+from ..runtime.output.wav_writer import encode
+from ..runtime.pieces import pause_after, silence
+from .errors import GatewayError, as_gateway_error, invalid
+from .request import typed
+from .sentences import SentenceBuffer
+from .speaking import speak
+from .state import GRACE_SECONDS, Gateway
+from .tasks import run_until_first
+from .voices import Voice
+from .wyoming_events import MAX_LINE, choose_voice, describe, read_event
+
+SILENCE_SECONDS = 60.0  # without an event and without speech, after which a connection is closed
+
+logger = logging.getLogger("tacoglow.serve")
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A text begins."""
+
+    voice: Voice
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A part of the text that began last."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class End:
+    """The text is complete."""
+
+    is_stream: bool  # it came in parts
+
+
+class WyomingSession:
+    """One connection. Events are read while a text is spoken, so that a client that leaves is noticed at once."""
+
+    def __init__(self, gateway: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._gateway, self._reader, self._writer = gateway, reader, writer
+        self._writing = asyncio.Lock()
+        self._buffer = SentenceBuffer()
+        self._is_stream = False  # between synthesize-start and synthesize-stop
+        self._waiting: asyncio.Queue[Begin | Sentence | End] = asyncio.Queue()
+        self._characters = 0  # that wait to be spoken
+        self._is_speaking = False
+
+    async def run(self) -> None:
+        """Returns once the client has left, or after an error that it has been told."""
+        try:
+            await run_until_first(self._read_all(), self._speak_all())
+        except OSError:
+            pass  # the client has left
+        except Exception as error:
+            refusal = as_gateway_error(error)
+            with suppress(OSError):
+                await self._write(Error(refusal.message, refusal.code).event())
+        finally:
+            self._writer.close()
+
+    async def finish(self) -> None:
+        """Returns once everything is spoken that has come."""
+        while self._is_speaking or not self._waiting.empty():
+            await asyncio.sleep(0.05)
+
+    async def _read_all(self) -> None:
+        while True:
+            with anyio.move_on_after(SILENCE_SECONDS):
+                event = await read_event(self._reader)
+                if event is None:
+                    return
+                await self._take(event)
+                continue
+            if not self._is_speaking:
+                raise GatewayError(408, "session_timeout", f"no event for {SILENCE_SECONDS:g} s; the connection ends")
+
+    async def _take(self, event: Event) -> None:
+        """Do what an event asks for; those of other services are ignored."""
+        if event.type == "describe":
+            await self._write(describe(self._gateway.voices))
+        elif event.type == "ping":
+            await self._write(Pong(event.data.get("text")).event())
+        elif event.type == "synthesize-start":
+            self._begin(event.data)
+            self._is_stream = True
+        elif event.type == "synthesize" and not self._is_stream:  # within a stream it repeats the whole text
+            text = self._text(event.data)
+            self._begin(event.data)
+            self._add([text])
+            self._waiting.put_nowait(End(is_stream=False))
+        elif event.type == "synthesize-chunk" and self._is_stream:
+            self._add(self._buffer.add(self._text(event.data)))
+        elif event.type == "synthesize-stop" and self._is_stream:
+            self._add(self._buffer.flush())
+            self._waiting.put_nowait(End(is_stream=True))
+            self._is_stream = False
+
+    def _begin(self, data: Mapping[str, Any]) -> None:
+        self._gateway.check_accepts()
+        voice, warning = choose_voice(self._gateway.voices, typed(data, "voice", dict, {}))
+        if warning is not None:
+            logger.warning("wyoming: %s", warning)
+        self._waiting.put_nowait(Begin(voice))
+
+    def _text(self, data: Mapping[str, Any]) -> str:
+        """The text of an event. Raises GatewayError if it is none, or if too much of it waits."""
+        text: str = typed(data, "text", str, "")
+        self._characters += len(text)
+        most = self._gateway.options.max_characters
+        if self._characters > most:
+            raise invalid("text", f"text: expected at most {most} characters that wait to be spoken", "input_too_long")
+        return text
+
+    def _add(self, sentences: list[str]) -> None:
+        for sentence in sentences:
+            self._waiting.put_nowait(Sentence(sentence))
+
+    async def _speak_all(self) -> None:
+        voice, previous = self._gateway.voices.default, ""
+        while True:
+            item = await self._waiting.get()
+            self._is_speaking = True
+            if isinstance(item, Begin):
+                voice, previous = item.voice, ""
+                await self._write(AudioStart(rate=voice.sampling_rate, width=2, channels=1).event())
+            elif isinstance(item, Sentence):
+                await self._speak(voice, item.text, previous)
+                self._characters -= min(self._characters, len(item.text))
+                previous = item.text
+            else:
+                await self._write(AudioStop().event())
+                if item.is_stream:
+                    await self._write(SynthesizeStopped().event())
+                self._characters = 0 if self._waiting.empty() else self._characters
+            self._is_speaking = False
+
+    async def _speak(self, voice: Voice, text: str, previous: str) -> None:
+        """Speak a text, after the pause that follows the one before."""
+        if not text.strip():
+            return
+        rate, gateway = voice.sampling_rate, self._gateway
+        spoken = await speak(voice, text, 0, SpeechOptions(), gateway.metrics, gateway.options.max_wait)
+        pause = silence(pause_after(previous), rate) if previous else None
+        gateway.speaking += 1
+        try:
+            async with aclosing(cast(Any, spoken.segments())) as segments:
+                async for samples in segments:
+                    for part in (samples,) if pause is None else (pause, samples):
+                        audio = encode(part, "int16")
+                        await self._write(AudioChunk(rate=rate, width=2, channels=1, audio=audio).event())
+                    pause = None
+        finally:
+            gateway.speaking -= 1
+            spoken.cancel()  # without effect after the end
+
+    async def _write(self, event: Event) -> None:
+        async with self._writing:
+            await async_write_event(event, self._writer)
+
+
+@asynccontextmanager
+async def serving_wyoming(gateway: Gateway, listening: socket.socket) -> AsyncIterator[None]:
+    """Accept connections; at the end, texts that have come are spoken, for up to a minute."""
+    sessions: dict[asyncio.Task[None], WyomingSession] = {}
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(sessions) >= gateway.options.max_requests:
+            writer.close()
+            return
+        session = WyomingSession(gateway, reader, writer)
+        task = asyncio.ensure_future(session.run())
+        sessions[task] = session
+        task.add_done_callback(sessions.pop)
+
+    server = await asyncio.start_server(accept, sock=listening, limit=MAX_LINE)
+    try:
+        yield
+    finally:
+        server.close()
+        with anyio.move_on_after(GRACE_SECONDS):
+            await asyncio.gather(*(session.finish() for session in list(sessions.values())))
+        for task in list(sessions):
+            task.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)

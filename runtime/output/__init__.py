@@ -1,0 +1,1 @@
+"""What speech becomes: audio in memory, files that grow, formats, word times and plots."""

@@ -1,0 +1,126 @@
+"""One request's side that its caller holds: segments and the result, as they become available."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import Cancelled
+from ..output.audio import Audio, Utterance
+from ..vocoder import Samples
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is new since the last `poll`."""
+
+    segments: list[Samples]
+    utterances: list[Utterance]  # whose last segment is among these or was among earlier ones
+    done: bool  # no more will come
+    error: Exception | None  # why the request failed, once done
+
+
+class SpeechHandle:
+    """Speech that a scheduler has accepted. Every method may be called from any thread."""
+
+    def __init__(self, sampling_rate: int, warning: str, on_cancel: Callable[[], None]) -> None:
+        self.sampling_rate = sampling_rate  # Hz
+        self.warning = warning  # lists characters that were dropped; empty if none were
+        self._on_cancel = on_cancel
+        self._condition = threading.Condition()
+        self._segments: deque[Samples] = deque()  # not taken yet
+        self._utterances: list[Utterance] = []  # not taken yet
+        self._audio: Audio | None = None
+        self._error: Exception | None = None
+        self._wakers: list[Callable[[], None]] = []
+
+    @property
+    def done(self) -> bool:
+        """True once no more segments will come: the speech is complete, has failed or was cancelled."""
+        return self._audio is not None or self._error is not None
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the request has failed or was cancelled; None if it has not."""
+        return self._error
+
+    def segments(self) -> Iterator[Samples]:
+        """Yield float32 samples as they become available; of a request for the whole, one array.
+
+        Raises the error that ended the request. Abandoning the iterator does not cancel the request.
+        """
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._segments or self.done)
+                if not self._segments:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                samples = self._segments.popleft()
+            yield samples
+
+    def result(self, timeout: float | None = None) -> Audio:
+        """Wait for the complete speech. Raises the error that ended the request, or TimeoutError."""
+        with self._condition:
+            if not self._condition.wait_for(lambda: self.done, timeout):
+                raise TimeoutError(f"the speech is not complete after {timeout:g} s; wait longer, or cancel it")
+            if self._error is not None:
+                raise self._error
+            assert self._audio is not None
+            return self._audio
+
+    def cancel(self) -> None:
+        """Abandon the request; returns at once. Does nothing once it has ended."""
+        self.fail(Cancelled("the request was cancelled"))
+        self._on_cancel()
+
+    def poll(self) -> Progress:
+        """Take what is new, without waiting."""
+        with self._condition:
+            progress = Progress(list(self._segments), self._utterances, self.done, self._error)
+            self._segments.clear()
+            self._utterances = []
+        return progress
+
+    def add_waker(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `poll` has something new, at once if it already has. It must not block or raise;
+        it is called in a thread of the scheduler, or in the one that cancels."""
+        with self._condition:
+            self._wakers.append(callback)
+            is_new = bool(self._segments) or self.done
+        if is_new:
+            callback()
+
+    def put(self, segments: Sequence[Samples], utterances: Sequence[Utterance] = ()) -> None:
+        """Hand over segments, and utterances that they complete; for the scheduler."""
+        self._change(segments, utterances, None, None)
+
+    def finish(self, segments: Sequence[Samples], utterances: Sequence[Utterance], audio: Audio) -> None:
+        """Hand over the last segments and utterances, and the complete speech; for the scheduler."""
+        self._change(segments, utterances, audio, None)
+
+    def fail(self, error: Exception) -> None:
+        """End the request with an error, unless it has ended."""
+        self._change((), (), None, error)
+
+    def _change(
+        self,
+        segments: Sequence[Samples],
+        utterances: Sequence[Utterance],
+        audio: Audio | None,
+        error: Exception | None,
+    ) -> None:
+        with self._condition:
+            if self.done:
+                return
+            self._segments.extend(segments)
+            self._utterances.extend(utterances)
+            self._audio, self._error = audio, error
+            if error is not None:
+                self._segments.clear()
+            wakers = list(self._wakers)
+            self._condition.notify_all()
+        for wake in wakers:
+            wake()

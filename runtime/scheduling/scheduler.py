@@ -1,0 +1,273 @@
+"""Continuous batching: many requests at once with one voice, each speaking what it would speak alone.
+
+One thread owns the voice. It decodes a few steps at a time, for the rows that are due first: a request joins the
+running decoder between two such chunks and leaves it when its gate fires, and a row that is far ahead rests. The
+vocoder's windows go to lanes meanwhile, the most urgent first: first segments of streams, then whoever's listener
+would run dry soonest; a request for the whole is due when it could have been heard to its end.
+
+    with Scheduler(Synthesizer.load("voice/", threads=1)) as scheduler:
+        handles = [scheduler.submit(text, seed) for seed, text in enumerate(texts)]
+        audios = [handle.result() for handle in handles]
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from ..errors import Cancelled, Overloaded, RequestError, SchedulerClosed
+from ..noise import Noise
+from ..options import SpeechOptions, StreamOptions
+from ..pieces import check_silence
+from ..synthesizer import Synthesizer
+from .handle import SpeechHandle
+from .lanes import Lanes
+from .metrics import MetricsCounter, SchedulerMetrics
+from .rows import RowDecoder, SeparateRows, SharedRows
+from .speeches import Speech, SpokenPiece, StreamSpeech, WholeSpeech
+
+CHUNK_STEPS = 8  # decoder steps between two looks at who joins and leaves
+OPEN_ROWS = 4  # times max_rows: rows begun but not finished; those that do not decode wait or rest
+POLL_SECONDS = 0.05  # between looks at deadlines and at requests' own functions for cancelling
+
+
+@dataclass(frozen=True)
+class SchedulerLimits:
+    """How much a scheduler takes on."""
+
+    max_queue: int = 64  # requests that wait for their first decoder step; further ones are refused
+    max_rows: int | None = None  # rows that decode together; None: the bundle's batch limit
+    lanes: int | None = None  # vocoder windows at once on a CPU; None: usable cores / the voice's threads
+
+    def __post_init__(self) -> None:
+        for name, value in (("max queue", self.max_queue), ("max rows", self.max_rows), ("lanes", self.lanes)):
+            if value is not None and value < 1:
+                raise RequestError(f"{name}: expected 1 or more, got {value}")
+
+
+class Scheduler:
+    """Speaks requests of many threads with one voice, which nothing else may use from then on."""
+
+    def __init__(self, voice: Synthesizer, limits: SchedulerLimits | None = None) -> None:
+        limits = limits or SchedulerLimits()
+        self.voice, self.limits = voice, limits
+        batch = voice.manifest.range("B").max
+        max_rows = min(limits.max_rows or batch, batch)
+        on_gpu = voice.backend.runs_asynchronously
+        self._decoder: RowDecoder = (SeparateRows if on_gpu else SharedRows)(voice.acoustic, max_rows)
+        self.sharing = self._decoder.sharing  # which rows share decoder steps on this machine
+        self._max_open = OPEN_ROWS * max_rows
+        self._frontend_lock = threading.Lock()
+        self._condition = threading.Condition()  # for the three below
+        self._new: deque[Speech] = deque()
+        self._deliveries: deque[Callable[[], None]] = deque()
+        self._closing = False
+        self._woken = False
+        self._idle = True
+        self._speeches: list[Speech] = []
+        self._metrics = MetricsCounter(max_rows)
+        self._lanes = Lanes(0 if on_gpu else limits.lanes or _default_lanes(voice), self._post)
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self,
+        text: str,
+        seed: int = 0,
+        options: SpeechOptions | None = None,
+        stream: StreamOptions | None = None,
+    ) -> SpeechHandle:
+        """Accept a text; may be called from any thread, and does not wait for its speech.
+
+        stream: how it is cut into segments, which become available while it is spoken; None: the whole alone is wanted.
+        Raises TextError or RequestError for what `say` or `stream` would reject, Overloaded if too many requests wait.
+        """
+        self._check_accepts()
+        options = options or SpeechOptions()
+        if stream is not None and options.retries:
+            raise RequestError("retries: a stream cannot take back what has been heard; use say, or retries=0")
+        frames = None if stream is None else stream.resolve(self.voice.manifest)
+        Noise(seed)  # rejects a seed out of range
+        resolved = options.resolve(self.voice.manifest)
+        with self._frontend_lock, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            pieces = self.voice.split(text, options)
+        check_silence(pieces)
+        warning = "; ".join(str(message.message) for message in caught)
+        handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, warning, self._wake)
+        resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))
+        expected = self._metrics.expected_seconds(sum(len(piece.ids) for piece in pieces)) / options.rate
+        speech: Speech
+        if frames is None:
+            speech = WholeSpeech(self.voice, handle, pieces, seed, resolved, expected)
+        else:
+            speech = StreamSpeech(self.voice, handle, pieces, seed, resolved, expected, frames)
+        with self._condition:
+            self._check_accepts()
+            self._metrics.submitted()
+            self._new.append(speech)
+            self._notify()
+        return handle
+
+    def metrics(self) -> SchedulerMetrics:
+        """Counters since the start and the present state."""
+        return self._metrics.snapshot()
+
+    def expected_wait(self) -> float:
+        """Seconds until a new request would have its first audio, as an estimate from the latest ones."""
+        return self._metrics.expected_wait()
+
+    def close(self, finish: bool = True) -> None:
+        """Accept no further request, and return once all have ended. finish: false: cancel them."""
+        with self._condition:
+            self._closing = True
+            self._notify()
+        if not finish:
+            self._post(self._cancel_all)
+        self._thread.join()
+        self._lanes.close()
+
+    def __enter__(self) -> Scheduler:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(finish=error is None)
+
+    def _check_accepts(self) -> None:
+        if self._closing:
+            raise SchedulerClosed("the server is shutting down; send the request elsewhere")
+        if self._metrics.queued >= self.limits.max_queue:
+            self._metrics.refused()
+            wait = self.expected_wait()
+            raise Overloaded(
+                f"{self._metrics.queued} requests wait already, the most that this server lets wait; "
+                f"try again in {wait:.1f} s",
+                wait,
+            )
+
+    def _run(self) -> None:
+        """The scheduler's thread: decode, hand windows to the lanes, deliver what they have made."""
+        while (deliveries := self._receive()) is not None:
+            try:
+                for deliver in deliveries:
+                    deliver()
+                self._drop_ended()
+                chosen = self._choose()
+                self._decode(chosen)
+                dispatched = self._dispatch()
+                ran = self._lanes.run_next()
+                self._idle = not (chosen or dispatched or ran)
+            except Exception as error:  # a request fails by itself: this is a fault of the scheduler, or a failed batch
+                self._fail_all(error)
+
+    def _receive(self) -> list[Callable[[], None]] | None:
+        """Take new requests and what the lanes deliver, waiting while there is nothing to do; None once closed and
+        done."""
+        with self._condition:
+            if self._idle and not self._woken and (self._speeches or not self._closing):
+                self._condition.wait_for(lambda: self._woken, POLL_SECONDS if self._speeches else None)
+            self._woken = False
+            self._speeches += self._new
+            self._new.clear()
+            deliveries = list(self._deliveries)
+            self._deliveries.clear()
+            is_done = self._closing and not self._speeches
+        return None if is_done else deliveries
+
+    def _drop_ended(self) -> None:
+        """Check who has been cancelled or is too late, and forget requests that have ended."""
+        for speech in self._speeches:
+            try:
+                speech.options.check_cancelled()
+            except Exception as error:
+                speech.handle.fail(error)
+        for speech in [speech for speech in self._speeches if speech.handle.done]:
+            self._speeches.remove(speech)
+            speech.report(self._metrics)
+
+    def _choose(self) -> list[SpokenPiece]:
+        """The pieces that decode next, the most urgent first; at most one of them is opened, which takes a while."""
+        hungry = [(speech, piece) for speech in self._speeches for piece in speech.hungry()]
+        hungry.sort(key=lambda pair: pair[0].deadline())  # stable: equal ones in order of arrival
+        chosen: list[SpokenPiece] = []
+        may_open = sum(speech.open_rows for speech in self._speeches) < self._max_open
+        for speech, piece in hungry:
+            if len(chosen) == self._decoder.max_rows or (chosen and self._decoder.sharing == "none"):
+                break
+            if chosen and self._decoder.sharing == "bucket" and piece.bucket != chosen[0].bucket:
+                continue
+            if piece.row is None:
+                if not may_open:
+                    continue
+                may_open = False
+                if not self._open(speech, piece):
+                    continue
+            chosen.append(piece)
+        return chosen
+
+    def _open(self, speech: Speech, piece: SpokenPiece) -> bool:
+        try:
+            piece.open(self.voice, self._decoder, speech.options)
+        except Exception as error:
+            speech.handle.fail(error)
+            return False
+        if not speech.begun:
+            speech.begun = True
+            self._metrics.begun()
+        return True
+
+    def _decode(self, pieces: list[SpokenPiece]) -> None:
+        if not pieces:
+            return
+        rows = [piece.row for piece in pieces if piece.row is not None]
+        start = time.perf_counter()
+        steps = self._decoder.advance(rows, CHUNK_STEPS)
+        seconds = time.perf_counter() - start
+        self._metrics.decoded(len(rows), steps)
+        for piece in pieces:
+            piece.timings["decoder"] = piece.timings.get("decoder", 0.0) + seconds / len(rows)
+
+    def _dispatch(self) -> bool:
+        """Hand the lanes what they can do now; true if there was something."""
+        jobs = [job for speech in self._speeches for job in speech.jobs(self._decoder)]
+        for job in jobs:
+            self._lanes.submit(job)
+        return bool(jobs)
+
+    def _fail_all(self, error: Exception) -> None:
+        for speech in self._speeches:
+            speech.handle.fail(error)
+        self._idle = False
+
+    def _cancel_all(self) -> None:
+        self._fail_all(Cancelled("the server is shutting down"))
+
+    def _post(self, delivery: Callable[[], None]) -> None:
+        with self._condition:
+            self._deliveries.append(delivery)
+            self._notify()
+
+    def _wake(self) -> None:
+        with self._condition:
+            self._notify()
+
+    def _notify(self) -> None:
+        self._woken = True
+        self._condition.notify()
+
+
+def _default_lanes(voice: Synthesizer) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // (voice.backend.options.threads or cores))
+
+
+def _either(first: Callable[[], bool], second: Callable[[], bool] | None) -> Callable[[], bool]:
+    return first if second is None else lambda: first() or second()

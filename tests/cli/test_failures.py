@@ -1,0 +1,102 @@
+"""Exceptions of data and machines become one line; defects of the project keep their traceback."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import tacoglow
+from tacoglow.cli.main import _run
+from tacoglow.cli.shared.failures import explain
+from tacoglow.cli.shared.terminal import escape_control
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
+
+OrtFail = type("Fail", (Exception,), {"__module__": "onnxruntime.capi.onnxruntime_pybind11_state"})
+EXPLAINED: dict[str, tuple[BaseException, str]] = {
+    "value": (ValueError("text: it is\nempty"), "text: it is empty"),
+    "file": (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
+    "memory": (MemoryError("Unable to allocate 2.4 TiB"), "not enough memory (Unable to allocate 2.4 TiB); "),
+    "memory of PyTorch": (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory (Default"),
+    "threads": (RuntimeError("can't start new thread"), "not enough memory"),
+    "nested": (RecursionError("maximum recursion depth exceeded"), "the input is nested too deeply"),
+    "number": (OverflowError("int too large to convert to float"), "a number of the input is out of range"),
+    "ONNX Runtime": (OrtFail("[ONNXRuntimeError] : 1 : FAIL"), "onnxruntime: [ONNXRuntimeError] : 1 : FAIL"),
+    "library": (ImportError("failed to map segment", path="/lib/x.so"), "/lib/x.so: cannot be loaded (failed to map"),
+    "package": (ModuleNotFoundError("no", name="onnx"), "onnx is not installed; see: tacoglow doctor"),
+    "empty": (MemoryError(), "not enough memory (MemoryError)"),
+}
+
+
+@pytest.mark.parametrize(("error", "line"), EXPLAINED.values(), ids=EXPLAINED)
+def test_exception_of_data_or_machine_is_one_line(error: BaseException, line: str) -> None:
+    explained = explain(error)
+    assert explained is not None
+    assert explained.startswith(line)
+    assert "\n" not in explained
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), TypeError("b"), RuntimeError("c"), ModuleNotFoundError("d", name="tacoglow.runtime.x")]
+)
+def test_defect_is_not_explained(error: Exception) -> None:
+    assert explain(error) is None
+
+
+def test_command_that_runs_out_of_memory_prints_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        raise MemoryError("Unable to allocate\n\x1b[31m 8 EiB")
+
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(command)
+    monkeypatch.setattr(sys, "argv", ["x"])
+    with pytest.raises(SystemExit) as exit_info:
+        _run(app)
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory (Unable to allocate \\x1b[31m 8 EiB); ")
+
+
+def test_control_characters_are_escaped() -> None:
+    assert escape_control("a b\x1b[2J\r\n\u202e\x9b\udcff\u00e4\u4f60") == (
+        "a b\\x1b[2J\\r\\n\\u202e\\x9b\\udcff\u00e4\u4f60"
+    )
+
+
+CODE = "import sys; from tacoglow.cli import main; sys.argv[0] = 'tacoglow'; main()"
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(Path(tacoglow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-c", CODE, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": path, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[red]red", "\x1b[2J", "a\nb", ":warning:"])
+def test_inspect_shows_names_as_they_are(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    content = json.loads((tiny_bundle / MANIFEST_NAME).read_bytes())
+    content["voice"] |= {"name": name, "language": "", "provenance": {name: name}}
+    content["text"]["cleaners"] = [name]
+    content["parity"]["pipeline"][name] = content["parity"]["pipeline"]["mel"]
+    for path in tiny_bundle.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / MANIFEST_NAME).unlink()
+    (tmp_path / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
+    done = run("inspect", ".", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(escape_control(name)) == 5
+    assert "\x1b" not in done.stdout

@@ -1,0 +1,335 @@
+"""Lists of texts (`trt-infer -i`): bad lines, formats, joined files, resumption, interruption."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from tacoglow import Synthesizer
+from tacoglow.cli.shared.interrupt import EXIT_CODE
+from tacoglow.runtime.pieces import pause_after
+
+CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
+BAD = b"\xe2\x98\x83\xe2\x98\x83"  # snowmen, for which the voice has no symbol
+NOT_UTF8 = "caf\xe9.".encode("latin-1")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", CODE, *map(str, arguments), "--threads", "1"]
+
+
+def infer(folder: Path, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command(*arguments), cwd=folder, input=stdin, capture_output=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_bundle: Path) -> Path:
+    """A folder that contains the tiny bundle as `voice`."""
+    shutil.copytree(tiny_bundle, tmp_path / "voice")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def voice(tiny_bundle: Path) -> Synthesizer:
+    return Synthesizer.load(tiny_bundle, threads=1)
+
+
+def samples_of(voice: Synthesizer, text: str) -> np.ndarray:
+    content = io.BytesIO()
+    voice.say(text).save(content)
+    return np.asarray(wavfile.read(io.BytesIO(content.getvalue()))[1])
+
+
+def records_of(folder: Path) -> dict[str, dict[str, Any]]:
+    lines = (folder / "spoken.jsonl").read_text(encoding="utf-8").splitlines()
+    return {record["id"]: record for record in map(json.loads, lines)}
+
+
+def test_bad_lines_are_named_and_skipped(folder: Path, voice: Synthesizer) -> None:
+    lines = [b"Hello.", BAD, b"", b"I missed you.", NOT_UTF8, "Naïve \N{SNOWMAN}.".encode()]
+    (folder / "list.txt").write_bytes(b"\n".join(lines))
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--json")
+    assert done.returncode == 1
+    errors = done.stderr.decode().splitlines()
+    assert [line.split(" ")[0] for line in errors if ": skipped: " in line] == ["list.txt:2:", "list.txt:5:"]
+    assert "warning: list.txt:6: not spoken, this voice has no symbol for: '\N{SNOWMAN}'" in errors
+    assert errors[-1] == "list.txt: 3 spoken, 2 skipped: lines 2, 5"
+    report = json.loads(done.stdout)
+    assert [entry["line"] for entry in report["skipped"]] == [2, 5]
+    assert [entry["line"] for entry in report["utterances"]] == [1, 4, 6]
+    good = {"0001": "Hello.", "0003": "I missed you.", "0005": "Naïve \N{SNOWMAN}."}
+    assert {path.stem for path in (folder / "out").glob("*.wav")} == set(good)
+    for name, text in good.items():
+        np.testing.assert_array_equal(wavfile.read(folder / "out" / f"{name}.wav")[1], samples_of(voice, text))
+    assert {name: record["text"] for name, record in records_of(folder / "out").items()} == good
+
+
+def test_each_line_has_its_own_time(folder: Path) -> None:
+    """The lines share one batch; the long one takes more of the decoder and the vocoder than the short one."""
+    (folder / "list.txt").write_text("Hello there, I missed you.\nHello.\n")
+    limits = ["--gate-threshold", "0.999999"]
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--json", *limits)
+    seconds = [entry["seconds"] for entry in json.loads(done.stdout)["utterances"]]
+    assert all(set(stages) == {"encoder", "decoder", "postnet", "vocoder"} for stages in seconds)
+    assert seconds[0]["vocoder"] != seconds[1]["vocoder"]
+
+
+def test_shares_of_a_batch_add_up(voice: Synthesizer) -> None:
+    texts = ["Hello there.", "Hello.", "I missed you."]
+    started = time.perf_counter()
+    audios = voice.say_batch(texts)
+    elapsed = time.perf_counter() - started
+    total = sum(sum(audio.timings.values()) for audio in audios)
+    assert 0.3 * elapsed < total <= elapsed
+    frames = [audio.utterances[0].mel.shape[1] for audio in audios]
+    shares = [audio.timings["decoder"] / frame for audio, frame in zip(audios, frames, strict=True)]
+    assert shares == pytest.approx([shares[0]] * 3)
+
+
+def test_text_from_standard_input(folder: Path, voice: Synthesizer) -> None:
+    for arguments in (["voice"], ["voice", "-"]):
+        assert infer(folder, *arguments, "-o", "x.wav", stdin=b"I missed\nyou.\n").returncode == 0
+        np.testing.assert_array_equal(wavfile.read(folder / "x.wav")[1], samples_of(voice, "I missed\nyou.\n"))
+
+
+def test_lines_of_standard_input_are_spoken_as_they_come(folder: Path) -> None:
+    process = subprocess.Popen(
+        command("voice", "-i", "-", "-o", "out"), cwd=folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stderr is not None
+    assert process.stderr.readline() == b"CPU (onnxruntime)\n"
+    for name in ("0001", "0002"):
+        process.stdin.write(b"Hello.\n")
+        process.stdin.flush()
+        assert process.stderr.readline().startswith(f"out/{name}.wav: ".encode())  # although the input is still open
+    process.stdin.close()
+    assert process.wait(60) == 0
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_joined_file(folder: Path, voice: Synthesizer, stream: bool) -> None:
+    texts = ["Hello there.", "I missed you,", "Hello."]
+    (folder / "list.txt").write_text("\n".join(texts))
+    arguments = ["--timestamps", "all.json", *(["--stream"] if stream else [])]
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", "--json", *arguments)
+    assert done.returncode == 0
+    rate, joined = wavfile.read(folder / "all.wav")
+    assert done.stderr.decode().splitlines()[-1].startswith(f"all.wav: {len(joined) / rate:.2f} s of audio in ")
+    reports = json.loads(done.stdout)["utterances"]
+    assert [report["text"] for report in reports] == texts
+    pauses = sum(int(pause_after(text) * rate) for text in texts[:-1]) / rate
+    assert sum(report["audio_seconds"] for report in reports) + pauses == pytest.approx(len(joined) / rate)
+    timed = iter(json.loads((folder / "all.json").read_text())["words"])
+    position = 0
+    fade = int(0.005 * rate)
+    for i, text in enumerate(texts):
+        if i:
+            pause = int(pause_after(texts[i - 1]) * rate)
+            assert not joined[position : position + pause].any()
+            position += pause
+        alone = samples_of(voice, text)
+        spoken = joined[position : position + len(alone)].astype(int)
+        tolerance = 0 if not stream else 400  # a stream sees less context
+        assert np.abs(spoken[fade:-fade] - alone[fade:-fade]).max() <= tolerance
+        assert spoken[0] == 0
+        for word in voice.say(text).words:
+            expected = {"text": word.text, "start": position / rate + word.start, "end": position / rate + word.end}
+            assert next(timed) == pytest.approx(expected, abs=0.001)
+        position += len(alone)
+    assert position == len(joined)
+    assert next(timed, None) is None
+
+
+def test_times_beside_each_file(folder: Path, voice: Synthesizer) -> None:
+    (folder / "list.txt").write_text("Hello there.\nI missed you,\n")
+    assert infer(folder, "voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt").returncode == 0
+    names = {"0001.wav", "0001.srt", "0002.wav", "0002.srt", "spoken.jsonl"}
+    assert {path.name for path in (folder / "out").iterdir()} == names
+    assert (folder / "out/0002.srt").read_text().splitlines()[2] == "I missed you,"
+    (folder / "out/0001.srt").unlink()
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt", "--resume")
+    assert b"1 made before, 1 spoken now" in done.stderr
+    assert (folder / "out/0001.srt").is_file()
+
+
+def test_ljspeech_metadata(folder: Path, voice: Synthesizer) -> None:
+    rows = ["LJ001-0001|Dr. X|Hello.", "LJ001-0002|I missed you.", "../evil|Hi.", "LJ001-0001|Again.", "no text"]
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    done = infer(folder, "voice", "-i", "metadata.csv", "-o", "wavs", "--json")
+    assert done.returncode == 1
+    assert [entry["line"] for entry in json.loads(done.stdout)["skipped"]] == [3, 4, 5]
+    np.testing.assert_array_equal(wavfile.read(folder / "wavs/LJ001-0001.wav")[1], samples_of(voice, "Hello."))
+    assert set(records_of(folder / "wavs")) == {"LJ001-0001", "LJ001-0002"}
+    (folder / "lines.txt").write_text("a|b\n")  # looks like it, but is not
+    assert infer(folder, "voice", "-i", "lines.txt", "-o", "lines", "--format", "lines").returncode == 0
+    np.testing.assert_array_equal(wavfile.read(folder / "lines/0001.wav")[1], samples_of(voice, "ab"))
+
+
+def test_resume_makes_only_what_is_missing(folder: Path) -> None:
+    (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour.\n")
+    assert infer(folder, "voice", "-i", "list.txt", "-o", "out").returncode == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
+    (folder / "out/0001.wav").unlink()
+    with (folder / "out/0002.wav").open("r+b") as file:
+        file.truncate(60)
+    with (folder / "out/spoken.jsonl").open("a") as file:
+        file.write('{"id": "0003", "ke')  # half-written
+    (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour, changed.\n")
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume")
+    assert done.returncode == 0
+    assert done.stderr.decode().splitlines()[-1] == "1 made before, 3 spoken now"
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
+    assert [name for name in sorted(after) if after[name] == before[name]] == ["0003.wav"]
+    plots = ["--resume", "--plot", "plots"]
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", *plots)  # a file without its plot is incomplete
+    assert b"made before" not in done.stderr
+    assert len(list((folder / "plots").glob("*.png"))) == 4
+    assert infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume").stderr.endswith(
+        b"4 made before, 0 spoken now\n"
+    )
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume", "--seed", "5")
+    assert done.stderr.endswith(b"\n")
+    assert b"made before" not in done.stderr
+
+
+def test_interrupted_list_is_resumed_with_nothing_lost(folder: Path) -> None:
+    count = 3_000
+    (folder / "list.txt").write_text("Hello there, I missed you.\n" * count)
+    arguments = command("voice", "-i", "list.txt", "-o", "out", "--resume")
+    process = subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("out/0020.wav"):
+            break
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    rest = process.stderr.read().splitlines()
+    assert process.wait(60) == EXIT_CODE
+    assert time.monotonic() - sent < 5  # one second on an idle machine
+    assert rest[-1] == "interrupted"
+    assert f" of {count} lines have their files; --resume goes on after them" in " ".join(rest)
+    records = records_of(folder / "out")
+    wavs = {path.stem: path.stat().st_size for path in (folder / "out").glob("*.wav")}
+    assert len(wavs) >= 20
+    assert len(set(wavs) ^ set(records)) <= 1  # the file whose record was about to be written
+    assert all(wavs[name] == records[name]["bytes"] for name in set(wavs) & set(records))
+    (folder / "list.txt").write_text("Hello there, I missed you.\n" * 25)
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume")
+    assert done.returncode == 0
+    assert {f"{i:04d}" for i in range(1, 26)} <= set(records_of(folder / "out"))
+
+
+@pytest.mark.slow
+def test_two_thousand_lines_with_one_percent_of_bad_ones(folder: Path) -> None:
+    lines = [f"Sentence number {i}, and its end.".encode() for i in range(2_000)]
+    for i in range(20):
+        lines.insert(100 * i + 50, BAD if i % 2 else NOT_UTF8)
+    (folder / "list.txt").write_bytes(b"\n".join(lines))
+    process = subprocess.Popen(command("voice", "-i", "list.txt", "-o", "out"), cwd=folder, stderr=subprocess.DEVNULL)
+    while len(list((folder / "out").glob("*.wav"))) < 500:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == EXIT_CODE
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume", "--json")
+    assert done.returncode == 1
+    bad = [number for number, line in enumerate(lines, 1) if line in (BAD, NOT_UTF8)]
+    assert [entry["line"] for entry in json.loads(done.stdout)["skipped"]] == bad
+    names = {f"{number:04d}" for number in range(1, 2_021) if number not in bad}
+    assert {path.stem for path in (folder / "out").glob("*.wav")} == names == set(records_of(folder / "out"))
+
+
+def test_endless_line_is_rejected(folder: Path) -> None:
+    done = infer(folder, "voice", "-i", "/dev/zero", "-o", "out")
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-1].startswith("error: /dev/zero: a line is longer than ")
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--stream"], []])
+def test_full_disk_names_the_file(folder: Path, arguments: list[str]) -> None:
+    (folder / "full.wav").symlink_to("/dev/full")
+    done = infer(folder, "voice", "I missed you.", "-o", "full.wav", *arguments)
+    assert done.returncode == 2
+    assert b"full.wav: cannot be written: No space left on device" in done.stderr.splitlines()[-1]
+
+
+def test_closed_standard_output_is_one_line(folder: Path) -> None:
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command("voice", "I missed you.", "--stream", "-o", "-")]
+    done = subprocess.run(shell, cwd=folder, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines()[-1].startswith("error: ")
+    assert b"Traceback" not in done.stderr
+
+
+def test_failed_stream_leaves_the_existing_file(folder: Path) -> None:
+    (folder / "x.wav").write_text("old")
+    (folder / "list.txt").write_bytes(b"Hello.\n" + BAD)
+    done = infer(folder, "voice", "-i", "list.txt", "--stream", "-o", "x.wav", "--strict")
+    assert done.returncode == 2
+    assert (folder / "x.wav").read_text() == "old"
+    assert sorted(path.name for path in folder.iterdir()) == ["list.txt", "voice", "x.wav"]
+
+
+def test_interrupted_stream_has_a_complete_header(folder: Path) -> None:
+    (folder / "x.wav").write_text("old")
+    text = "I missed you, and the rest. " * 4_000
+    arguments = command("voice", "--stream", "-o", "x.wav")
+    process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(text.encode())
+    process.stdin.close()
+    partial: list[Path] = []
+    while not partial or partial[0].stat().st_size < 100_000:
+        time.sleep(0.05)
+        partial = list(folder.glob(".x.wav.*"))
+        assert process.poll() is None
+    assert (folder / "x.wav").read_text() == "old"  # until there is something better
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == EXIT_CODE
+    assert process.stderr is not None
+    errors = process.stderr.read().decode()
+    process.stderr.close()
+    assert "x.wav: complete up to the interruption, " in errors
+    assert errors.splitlines()[-1] == "interrupted"
+    content = (folder / "x.wav").read_bytes()
+    assert int.from_bytes(content[40:44], "little") == len(content) - 44
+    assert len(wavfile.read(folder / "x.wav")[1]) >= 50_000
+    assert not list(folder.glob(".x.wav.*"))
+
+
+def test_interrupt_inside_a_graph_ends_the_process() -> None:
+    """The main thread does not return to Python, as inside a long graph: only the watching thread can end it."""
+    code = """
+import ctypes
+from tacoglow.cli.shared.interrupt import at_interrupt, ending_promptly
+with ending_promptly(), at_interrupt(lambda: "completed"):
+    print("ready", flush=True)
+    mutex = ctypes.create_string_buffer(64)
+    library = ctypes.CDLL(None)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)  # never returns, and no signal interrupts it
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == EXIT_CODE
+    assert time.monotonic() - sent < 5  # one second on an idle machine
+    assert errors.splitlines() == ["completed", "interrupted"]

@@ -1,0 +1,165 @@
+"""Times of words: POST /dev/captioned_speech, and events of POST /v1/audio/speech that ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.gateway.encoding import Encoding, encode_segments
+from tacoglow.gateway.events import captioned_lines
+from tacoglow.gateway.metrics import Metrics
+from tacoglow.gateway.speaking import Speech
+from tacoglow.gateway.voices import Voice
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.scheduling.handle import SpeechHandle
+
+from .running import RunningGateway
+
+# Several pieces, a pause before the first one, a long one that is cut, and words whose spelling is not what is spoken.
+TEXT = "[pause 0.2s] Dr. Smith paid $5, twice! [pause 0.3s] " + "Then he said nothing else at all, for a while. " * 5
+OPTIONS = SpeechOptions(rate=1.3, sentence_silence=0.4)
+FIELDS = {"input": TEXT, "seed": 4, "speed": 1.3, "sentence_silence": 0.4, "response_format": "pcm"}
+STREAMED: Any = SimpleNamespace(stream=True, timestamps=True, analysis=False)  # of a request
+RATE = 16_000  # Hz, the tiny voice's
+Times = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def words(tiny_bundle: Path) -> Times:
+    """The library's times for TEXT, as JSON has them."""
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    assert len(audio.utterances) > 3
+    return [{"word": word.text, "start_time": word.start, "end_time": word.end} for word in audio.words]
+
+
+def lines_of(gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
+    answer = gateway.request("/dev/captioned_speech", fields)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body.endswith(b"\n")
+    lines: list[dict[str, Any]] = [json.loads(line) for line in answer.body.decode().splitlines()]
+    assert all(set(line) - {"analysis"} == {"audio", "audio_format", "timestamps"} for line in lines)
+    return lines
+
+
+def joined(lines: list[dict[str, Any]]) -> bytes:
+    return b"".join(base64.b64decode(line["audio"]) for line in lines)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_times_are_those_of_the_library(gateway: RunningGateway, words: Times, stream: bool) -> None:
+    lines = lines_of(gateway, **FIELDS, stream=stream)
+    assert [word for line in lines for word in line["timestamps"]] == words
+    assert joined(lines) == gateway.speech(**FIELDS).body
+    assert (len(lines) > 3) == stream
+    written = TEXT.replace("[pause 0.2s] ", "").replace("[pause 0.3s] ", "").split()
+    assert [word["word"] for word in words] == written
+    assert all(math.isfinite(word["start_time"]) for word in words)
+
+
+def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bundle: Path) -> None:
+    """The scheduler is played here, so that a piece is complete only when the line before it has arrived."""
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    handle = SpeechHandle(RATE, "", lambda: None)
+    spoken = Speech(Voice.embedded("tiny", gateway.scheduler), handle, Metrics())
+    chunks = encode_segments(spoken.segments(), Encoding("pcm", RATE), RATE)
+
+    async def answer() -> list[dict[str, Any]]:
+        found, lines = [], captioned_lines(spoken, chunks, "audio/pcm", STREAMED)
+        *earlier, last = audio.utterances
+        for utterance in earlier:
+            handle.put([utterance.samples], [utterance])
+            found.append(json.loads(await anext(lines)))
+        handle.finish([last.samples], [last], audio)
+        return found + [json.loads(line) async for line in lines]
+
+    lines = asyncio.run(answer())
+    with_words = [i for i, line in enumerate(lines) if line["timestamps"]]
+    assert len(with_words) > 3
+    assert with_words == list(range(len(audio.utterances)))  # each piece's in its own line
+    heard = len(joined(lines[: with_words[0] + 1])) / 2 / RATE
+    assert lines[with_words[0]]["timestamps"][-1]["end_time"] <= heard + 0.5  # the pause before the piece
+
+
+def test_formats_and_default(gateway: RunningGateway) -> None:
+    lines = lines_of(gateway, input="Hello.")
+    assert {line["audio_format"] for line in lines} == {"audio/mpeg"}
+    assert joined(lines) == gateway.speech(input="Hello.").body
+    flac = lines_of(gateway, input="Hello.", response_format="flac")
+    assert joined(flac).startswith(b"fLaC")
+
+
+def test_times_are_an_empty_list_if_there_are_none(gateway: RunningGateway) -> None:
+    assert all(line["timestamps"] == [] for line in lines_of(gateway, input="Hello.", return_timestamps=False))
+    assert all(line["timestamps"] == [] for line in lines_of(gateway, input="🙂"))
+
+
+def test_events_have_times_only_if_asked(gateway: RunningGateway, words: Times) -> None:
+    def events(**more: Any) -> list[dict[str, Any]]:
+        body = gateway.speech(**FIELDS, stream_format="sse", **more).body.decode()
+        return [json.loads(line.removeprefix("data: ")) for line in body.split("\n\n") if line]
+
+    plain, timed = events(), events(timestamps=True)
+    assert {event["type"] for event in plain} == {"speech.audio.delta", "speech.audio.done"}
+    own = [event for event in timed if event["type"] == "speech.audio.timestamps"]
+    assert [word for event in own for word in event["timestamps"]] == words
+    assert timed[-1]["type"] == "speech.audio.done"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("/dev/captioned_speech", {"return_timestamps": 1}, "return_timestamps"),
+        ("/dev/captioned_speech", {"stream_format": "sse"}, "stream_format"),
+        ("/v1/audio/speech", {"timestamps": True}, "timestamps"),
+        ("/v1/audio/speech", {"timestamps": "yes", "stream_format": "sse"}, "timestamps"),
+    ],
+)
+def test_invalid_fields(gateway: RunningGateway, path: str, fields: dict[str, Any], param: str) -> None:
+    answer = gateway.request(path, {"input": "Hello.", **fields})
+    assert (answer.status, answer.error["param"]) == (400, param)
+
+
+def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
+    gateway: RunningGateway, tiny_bundle: Path
+) -> None:
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say("Hello.")
+    spoken = Speech(Voice.embedded("tiny", gateway.scheduler), None, Metrics())
+
+    async def chunks() -> Any:
+        yield b"samples"
+        spoken.utterances = list(audio.utterances)  # as after an empty last segment
+
+    async def lines() -> list[Any]:
+        return [json.loads(line) async for line in captioned_lines(spoken, chunks(), "audio/pcm", STREAMED)]
+
+    first, last = asyncio.run(lines())
+    assert (first["timestamps"], last["audio"]) == ([], "")
+    assert [word["word"] for word in last["timestamps"]] == ["Hello."]
+
+
+def test_analysis_is_of_the_speech_that_is_heard(gateway: RunningGateway, tiny_bundle: Path) -> None:
+    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    lines = lines_of(gateway, **FIELDS, return_analysis=True)
+    analyses = [analysis for line in lines for analysis in line["analysis"]]
+    assert len(analyses) == len(audio.utterances)
+    for analysis, utterance in zip(analyses, audio.utterances, strict=True):
+        shapes = {"mel": (-1, analysis["mel_bands"]), "alignment": (-1, len(analysis["tokens"])), "gate": (-1,)}
+        arrays = {
+            name: np.frombuffer(base64.b64decode(analysis[name]), np.uint8).reshape(shape) / 255
+            for name, shape in shapes.items()
+        }
+        np.testing.assert_allclose(arrays["alignment"], utterance.alignment, atol=1 / 500)
+        np.testing.assert_allclose(arrays["gate"], utterance.gate, atol=1 / 500)
+        mel = arrays["mel"] * np.ptp(utterance.mel) + utterance.mel.min()
+        np.testing.assert_allclose(mel, utterance.mel.T, atol=np.ptp(utterance.mel) / 300)
+        assert analysis["start_time"] == utterance.start / RATE
+        assert analysis["stop_reason"] == utterance.stop_reason

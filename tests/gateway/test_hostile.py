@@ -1,0 +1,142 @@
+"""What is no request, and what is one of bad will, while others speak."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+
+import numpy as np
+import pytest
+
+from tacoglow.gateway import server
+from tacoglow.runtime.output.wav_writer import encode
+from tacoglow.runtime.scheduling.scheduler import Scheduler
+
+from .conftest import Expected
+from .running import RunningGateway, running
+
+HEAD = b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\n"
+TEXT = "The gate was open."
+
+
+def chunked(count: int) -> Iterator[bytes]:
+    yield HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    for _ in range(count):
+        yield b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    yield b"0\r\n\r\n"
+
+
+# name -> (what is sent, the status that answers it)
+HOSTILE = {
+    "not HTTP": ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n"], 400),
+    "HTTP/2": ([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], 404),
+    "a header without end": ([b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * 100_000], 400),
+    "100,000 headers": ([b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 100_000], 400),
+    "control characters": ([b"GET /\x00\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n"], 400),
+    "negative length": ([HEAD + b"Content-Length: -1\r\n\r\n"], 400),
+    "two lengths": ([HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"], 400),
+    "length beyond all": ([HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n{}"], 400),
+    "bad chunk": ([HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"], 400),
+    "10 MB in chunks": (list(chunked(160)), 413),
+    "70 MB in chunks": (list(chunked(1100)), 413),  # more than is read
+    "deep JSON": ([HEAD + b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000], 400),
+    "no body": ([HEAD + b"\r\n"], 400),
+}
+
+
+def read_answer(connection: socket.socket) -> tuple[int, str]:
+    """The status of the first answer, and the message of its error."""
+    stream = connection.makefile("rb")
+    status = int(stream.readline().split()[1])
+    headers = http.client.parse_headers(stream)
+    error = json.loads(stream.read(int(headers["content-length"])))["error"]
+    return status, error["message"]
+
+
+def attack(gateway: RunningGateway, parts: list[bytes]) -> tuple[int, str]:
+    with gateway.connect() as connection:
+        with suppress(BrokenPipeError, ConnectionResetError):  # answered before all was sent
+            for part in parts:
+                connection.sendall(part)
+            connection.shutdown(socket.SHUT_WR)
+        return read_answer(connection)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_error_status_with_a_reason(gateway: RunningGateway, name: str) -> None:
+    parts, expected = HOSTILE[name]
+    status, reason = attack(gateway, parts)
+    assert status == expected
+    assert reason
+
+
+def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) -> None:
+    expected = encode(np.asarray(library_stream(TEXT, 3)), "int16")
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+        for _ in range(300):
+            half_open = stack.enter_context(gateway.connect())
+            half_open.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        attacks = [pool.submit(attack, gateway, parts) for parts, _ in HOSTILE.values() for _ in range(3)]
+        answers = [gateway.speech(input=TEXT, response_format="pcm", sample_rate=16_000, seed=3) for _ in range(5)]
+        assert all(400 <= each.result()[0] < 500 for each in attacks)
+    assert [answer.body == expected for answer in answers] == [True] * 5
+    gateway.wait_until_idle()
+
+
+def test_too_many_connections(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "REFUSED_SECONDS", 0.1)
+    with running(new_scheduler()) as gateway, ExitStack() as stack:
+        earlier, *_ = [stack.enter_context(gateway.connect()) for _ in range(3)]
+        with gateway.connect() as silent:
+            assert silent.recv(1) == b""
+        with gateway.connect() as refused:
+            refused.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            status, reason = read_answer(refused)
+        assert status == 503
+        assert "connections" in reason
+        earlier.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert earlier.recv(12) == b"HTTP/1.1 200"
+
+
+def drip(connection: socket.socket, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        connection.sendall(b"x")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "following",
+    [b"P", b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"],
+    ids=["headers", "a body that nobody reads"],
+)
+def test_what_drips_in_after_an_answer(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, following: bytes
+) -> None:
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
+    with running(new_scheduler()) as gateway, gateway.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(following)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            drip(connection, 5.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the operating system notices it on Linux")
+def test_a_client_that_reads_nothing(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "UNREAD_SECONDS", 0.5)
+    with running(new_scheduler()) as gateway, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)  # more than the system keeps
+        time.sleep(2)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            drip(connection, 10.0)

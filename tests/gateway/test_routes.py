@@ -1,0 +1,189 @@
+"""The other routes, keys, limits, and requests that mean harm."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tacoglow.gateway import server, state
+from tacoglow.gateway.voices import Voice, Voices
+from tacoglow.runtime.errors import RequestError
+from tacoglow.runtime.scheduling.scheduler import Scheduler
+
+from .running import RunningGateway, running
+
+KEY = "secret"
+
+
+@pytest.fixture(scope="module")
+def closed(new_scheduler: Callable[[], Scheduler]) -> Iterator[RunningGateway]:
+    """A gateway with a key, below a path, for one origin, which takes one request at a time."""
+    options = {"api_key": KEY, "cors": ("http://page.example",), "root_path": "/voice", "max_requests": 1}
+    with running(new_scheduler(), **options) as gateway:  # type: ignore[arg-type]
+        yield gateway
+
+
+def test_lists(gateway: RunningGateway) -> None:
+    models = gateway.request("/v1/models").json
+    assert [model["id"] for model in models["data"]] == ["tiny", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"]
+    assert gateway.request("/v1/audio/models").json["models"] == models["data"]
+    for model in models["data"]:
+        assert gateway.request(f"/v1/models/{model['id']}").json == model
+        assert gateway.speech(input="Hi.", model=model["id"]).status == 200
+    assert gateway.request("/v1/models/other").error["code"] == "model_not_found"
+    voices = gateway.request("/v1/audio/voices").json
+    expected = {"id": "tiny", "name": "tiny", "language": "en-US", "sample_rate": 16_000, "model": "tiny"}
+    expected |= {"timestamps": True}
+    assert voices == {"object": "list", "voices": [expected], "data": [expected]}
+
+
+def test_health_speaks(gateway: RunningGateway) -> None:
+    for path in ("/health", "/readyz", "/healthz"):
+        assert gateway.request(path).json == {"status": "ok"}
+
+
+def test_dead_voice_is_unhealthy(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = new_scheduler()
+    with running(scheduler) as gateway:
+        monkeypatch.setattr("tacoglow.gateway.health.RECENT_SECONDS", 0.0)
+        assert gateway.request("/health").status == 200
+
+        def fail(*arguments: object) -> None:
+            raise RuntimeError("planted")
+
+        monkeypatch.setattr(scheduler, "submit", fail)
+        answer = gateway.request("/health")
+        assert (answer.status, answer.json) == (503, {"status": "tiny: does not speak"})
+        assert gateway.request("/healthz").status == 200
+
+
+def test_metrics_are_prometheus_text(gateway: RunningGateway) -> None:
+    gateway.speech(input="Hi.", response_format="wav")
+    answer = gateway.request("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.body.decode().splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r'tacoglow_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+', line) for line in samples)
+    values = dict(line.rsplit(" ", 1) for line in samples)
+    assert int(values['tacoglow_requests_total{route="/v1/audio/speech",format="wav",code="200"}']) >= 1
+    assert values['tacoglow_first_audio_seconds_bucket{le="+Inf"}'] == values["tacoglow_first_audio_seconds_count"]
+    assert float(values["tacoglow_audio_seconds_total"]) > 0
+
+
+def test_piper_route(gateway: RunningGateway) -> None:
+    slow = gateway.request("/synthesize", {"text": "Hello.", "length_scale": 2})
+    assert slow.headers["content-type"] == "audio/wav"
+    assert slow.body == gateway.speech(input="Hello.", response_format="wav", stream=False, speed=0.5).body
+    assert gateway.request("/synthesize", {"text": "Hello.", "voice": "x"}).error["code"] == "voice_not_found"
+    assert gateway.request("/synthesize", {"text": "Hello.", "length_scale": 0}).error["param"] == "length_scale"
+
+
+def test_key(closed: RunningGateway) -> None:
+    for path in ("/", "/health", "/v1/models", "/v1/audio/models", "/v1/audio/voices"):
+        assert closed.request(path).status == 200
+    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": KEY}, {"authorization": "Bearer sécret"}):
+        answer = closed.request("/v1/audio/speech", {"input": "Hi."}, headers)
+        assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
+        assert answer.headers["x-request-id"]
+    assert closed.request("/metrics").status == 401
+    right = {"authorization": f"Bearer {KEY}"}
+    assert closed.request("/v1/audio/speech", {"input": "Hi."}, right).status == 200
+    assert closed.request("/voice/v1/audio/speech", {"input": "Hi."}, right).status == 200
+
+
+def test_cors_for_named_origins_only(gateway: RunningGateway, closed: RunningGateway) -> None:
+    page, other = {"origin": "http://page.example"}, {"origin": "http://other.example"}
+    assert closed.request("/v1/models", headers=page).headers["access-control-allow-origin"] == page["origin"]
+    assert "access-control-allow-origin" not in closed.request("/v1/models", headers=other).headers
+    assert "access-control-allow-origin" not in gateway.request("/v1/models", headers=page).headers
+
+
+def test_too_many_requests_are_told_to_come_again(closed: RunningGateway) -> None:
+    headers = {"authorization": f"Bearer {KEY}"}
+    body = json.dumps({"input": "One two three four. " * 100, "response_format": "flac"}).encode()
+    with closed.connect() as first:
+        first.sendall(
+            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
+            % (KEY.encode(), len(body), body)
+        )
+        while not closed.scheduler.metrics().active:
+            pass
+        answer = closed.request("/v1/audio/speech", {"input": "Hi."}, headers)
+    assert (answer.status, answer.error["code"]) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    closed.wait_until_idle()
+
+
+def test_long_waits_are_refused(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.scheduler, "expected_wait", lambda: 61.0)
+    answer = gateway.speech(input="Hi.")
+    assert (answer.status, answer.error["type"]) == (503, "server_error")
+    assert "61.0 s" in answer.error["message"]
+
+
+def test_unknown_routes_and_methods(gateway: RunningGateway) -> None:
+    assert gateway.request("/v1/audio").error["code"] == "route_not_found"
+    assert gateway.request("/v1/audio/speech").error["code"] == "method_not_allowed"
+    assert gateway.request("/v1/models", {}).status == 405
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "invalid_json"),
+        (b"{", 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b'"text"', 400, "invalid_json"),
+        (b'{"input": NaN}', 400, "invalid_json"),
+        (b'{"input": "\xff"}', 400, "invalid_json"),
+        (b"{}", 400, "missing_parameter"),
+        (b'{"input": 5}', 400, "invalid_value"),
+        (b'{"input": "a", "speed": "fast"}', 400, "invalid_value"),
+        (b'{"input": "a", "speed": 1' + b"0" * 400 + b"}", 400, None),
+        (b'{"input": "a", "seed": 1.5}', 400, "invalid_value"),
+        (b'{"input": "a", "seed": true}', 400, "invalid_value"),
+        (b'{"input": "a", "stream": 1}', 400, "invalid_value"),
+        (b'{"input": "a", "voice": []}', 400, "invalid_value"),
+        (b'{"input": "a", "voice": {"name": 1}}', 400, "invalid_value"),
+        (b"x" * 10_000_000, 413, "request_too_large"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_malformed_requests(gateway: RunningGateway, body: bytes, status: int, code: str | None) -> None:
+    answer = gateway.request("/v1/audio/speech", body)
+    assert answer.status == status
+    assert answer.error["code"] == (code or answer.error["code"])
+    assert gateway.speech(input="Hi.").status == 200
+
+
+def test_slow_bodies_and_headers_are_ended(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+    with running(new_scheduler()) as gateway:
+        with gateway.connect() as silent, gateway.connect() as half, gateway.connect() as body:
+            half.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\n")
+            body.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            assert silent.recv(100) == b""
+            assert half.recv(100) == b""
+            assert body.recv(12) == b"HTTP/1.1 408"
+        with gateway.connect() as flood:
+            flood.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 20_000)
+            answer = flood.makefile("rb").read()
+            assert answer.startswith(b"HTTP/1.1 400")
+            assert b'{"error": {"message": "Invalid HTTP request received.",' in answer
+        assert gateway.speech(input="Hi.").status == 200
+
+
+def test_ids_and_aliases_are_checked(gateway: RunningGateway) -> None:
+    voice = Voice.embedded("tiny", gateway.scheduler)
+    with pytest.raises(RequestError, match="same id"):
+        Voices([voice, Voice.embedded("Tiny", gateway.scheduler)])
+    with pytest.raises(RequestError, match="--alias a=b: expected one of tiny"):
+        Voices([voice], {"a": "b"})
+    with pytest.raises(RequestError, match="in use; choose another --port"):
+        server.listen("127.0.0.1", gateway.port)

@@ -1,0 +1,214 @@
+"""POST /v1/audio/speech through OpenAI's own client: bytes of every format, events, errors, and clients that leave."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import struct
+import time
+import wave
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import numpy as np
+import openai
+import pytest
+from numpy.typing import NDArray
+
+from tacoglow import Synthesizer
+from tacoglow.gateway.voices import whole_segments
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.output.wav_writer import encode
+
+from .conftest import Expected
+from .running import RunningGateway
+
+TEXT = "Hello world, I missed you."
+LONG_TEXT = "One two three four five six. " * 60
+RATE = 16_000  # Hz, of the tiny voice
+# Samples at the voice's rate by which a codec lengthens speech at most, without an edit list that says so.
+PADDING = {"mp3": 3 * 1152, "opus": 960, "aac": 3 * 1024, "flac": 0, "wav": 0}
+BEGINNINGS = {"mp3": b"\xff", "opus": b"OggS", "aac": b"\xff", "flac": b"fLaC", "wav": b"RIFF"}
+
+
+@pytest.fixture(scope="module")
+def client(gateway: RunningGateway) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=gateway.url + "/v1", api_key="any", max_retries=0) as client:
+        yield client
+
+
+def decode(content: bytes) -> tuple[NDArray[np.float32], int]:
+    """The samples of an audio file and their rate in Hz, by FFmpeg."""
+    with av.open(io.BytesIO(content)) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono")
+        frames = [resampled for frame in container.decode(audio=0) for resampled in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames]), frames[0].sample_rate
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "opus", "aac", "flac", "wav"])
+def test_whole_length_in_every_format(client: openai.OpenAI, library_stream: Expected, audio_format: Any) -> None:
+    answer = client.audio.speech.create(
+        input=TEXT, model="tts-1", voice="alloy", response_format=audio_format, extra_body={"seed": 5}
+    )
+    expected = library_stream(TEXT, 5)
+    assert answer.content.startswith(BEGINNINGS[audio_format])
+    samples, rate = decode(answer.content)
+    assert rate == (48_000 if audio_format == "opus" else RATE)  # Opus is always decoded at 48 kHz
+    assert 0 <= len(samples) * RATE / rate - len(expected) <= PADDING[audio_format] + 1
+    assert answer.response.headers["x-request-id"]
+    assert answer.response.headers["x-tacoglow-seed"] == "5"
+    if audio_format in ("flac", "wav"):
+        assert np.array_equal(np.rint(samples * 32768), np.frombuffer(encode(expected, "int16"), "<i2"))
+
+
+def test_mp3_by_default(gateway: RunningGateway) -> None:
+    answer = gateway.speech(input=TEXT)
+    assert answer.headers["content-type"] == "audio/mpeg"
+    assert answer.headers["content-disposition"] == 'inline; filename="speech.mp3"'
+    assert "content-encoding" not in answer.headers
+
+
+def test_pcm_is_at_the_rate_that_players_assume(client: openai.OpenAI, library_stream: Expected) -> None:
+    answer = client.audio.speech.create(input=TEXT, model="tts-1", voice="alloy", response_format="pcm")
+    assert answer.response.headers["content-type"] == "audio/pcm;rate=24000;channels=1"
+    assert abs(len(answer.content) / 2 / 24_000 - len(library_stream(TEXT)) / RATE) < 0.002
+
+
+def test_pcm_at_the_voices_rate_is_the_librarys(gateway: RunningGateway, library_stream: Expected) -> None:
+    answer = gateway.speech(input=TEXT, response_format="pcm", sample_rate=RATE, seed=3, speed=1.25)
+    assert answer.body == encode(library_stream(TEXT, 3, SpeechOptions(rate=1.25)), "int16")
+
+
+def test_streamed_wav_has_one_header_and_nothing_after_its_samples(
+    gateway: RunningGateway, library_stream: Expected
+) -> None:
+    answer = gateway.speech(input=TEXT, response_format="wav", sigma=0.3, gate_threshold=0.6)
+    expected = encode(library_stream(TEXT, 0, SpeechOptions(sigma=0.3, gate_threshold=0.6)), "int16")
+    assert answer.body[44:] == expected
+    assert struct.unpack("<I", answer.body[4:8]) == struct.unpack("<I", answer.body[40:44]) == (0xFFFFFFFF,)
+    assert answer.headers["transfer-encoding"] == "chunked"
+
+
+def test_whole_wav_is_exact(gateway: RunningGateway, library_stream: Expected, voice: Synthesizer) -> None:
+    answer = gateway.speech(input=TEXT, response_format="wav", stream=False)
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    with wave.open(io.BytesIO(answer.body)) as file:
+        assert file.getnframes() == len(library_stream(TEXT))
+        assert file.getframerate() == RATE
+    whole = whole_segments(voice.manifest)
+    segments = list(voice.stream(TEXT, 0, whole.first_chunk_frames, whole.chunk_frames))
+    assert answer.body[44:] == encode(np.concatenate(segments), "int16")
+    assert len(segments) < len(list(voice.stream(TEXT)))
+
+
+def test_events_carry_one_stream(gateway: RunningGateway) -> None:
+    fields = {"input": TEXT, "response_format": "wav", "seed": 2}
+    answer = gateway.speech(**fields, stream_format="sse")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in answer.body.decode().split("\n") if line]
+    assert all(line.startswith("data: ") for line in lines)
+    events = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert {event["type"] for event in events[:-1]} == {"speech.audio.delta"}
+    assert b"".join(base64.b64decode(event["audio"]) for event in events[:-1]) == gateway.speech(**fields).body
+    assert events[-1]["type"] == "speech.audio.done"
+    usage = events[-1]["usage"]
+    assert usage["input_tokens"] + usage["output_tokens"] == usage["total_tokens"] > usage["input_tokens"] > 0
+
+
+def test_nothing_speakable_is_a_short_silence(gateway: RunningGateway) -> None:
+    answer = gateway.speech(input="🙂", response_format="pcm", sample_rate=RATE)
+    assert answer.body == bytes(2 * RATE // 10)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param", "code"),
+    [
+        ({"input": " "}, openai.BadRequestError, "input", "input_empty"),
+        ({"input": "x" * 3_001}, openai.BadRequestError, "input", "input_too_long"),
+        ({"voice": "nobody"}, openai.BadRequestError, "voice", "voice_not_found"),
+        ({"voice": {"id": "nobody"}}, openai.BadRequestError, "voice", "voice_not_found"),
+        ({"model": "whisper"}, openai.NotFoundError, "model", "model_not_found"),
+        ({"speed": 5.0}, openai.BadRequestError, "speed", "invalid_value"),
+        ({"response_format": "wma"}, openai.BadRequestError, "response_format", "invalid_value"),
+        ({"stream_format": "ws"}, openai.BadRequestError, "stream_format", "invalid_value"),
+        ({"extra_body": {"seed": -1}}, openai.BadRequestError, "seed", "invalid_value"),
+        ({"extra_body": {"sample_rate": 9_000}}, openai.BadRequestError, "sample_rate", "invalid_value"),
+    ],
+)
+def test_errors_that_the_client_raises(
+    client: openai.OpenAI, fields: dict[str, Any], error: type[openai.APIStatusError], param: str, code: str
+) -> None:
+    with pytest.raises(error) as raised:
+        client.audio.speech.create(**{"input": TEXT, "model": "tts-1", "voice": "alloy", **fields})
+    assert (raised.value.param, raised.value.code) == (param, code)
+    assert raised.value.type == "invalid_request_error"
+    assert raised.value.request_id
+
+
+def test_voices_by_every_name(gateway: RunningGateway) -> None:
+    for fields in (
+        {"voice": "TINY"}, {"voice": {"id": "tiny"}}, {"voice": "anna"}, {"model": "tiny"}, {"voice": "shimmer"},
+        {"model": "gpt-4o-mini-tts"}, {"voice": "tiny", "model": "whatever"}, {"model": None, "instructions": "None"},
+    ):  # fmt: skip
+        answer = gateway.speech(input="Hi.", response_format="pcm", **fields)
+        assert (answer.status, answer.headers["x-tacoglow-voice"]) == (200, "tiny"), fields
+
+
+def test_unknown_fields_are_named(gateway: RunningGateway) -> None:
+    answer = gateway.speech(input="Hi.", lang_code="a", **{"bad\r\nname": 1})
+    assert answer.headers["x-tacoglow-ignored"] == "lang_code"
+
+
+def test_client_that_leaves_frees_its_row(gateway: RunningGateway, client: openai.OpenAI) -> None:
+    before = gateway.scheduler.metrics().cancelled
+    with client.audio.speech.with_streaming_response.create(
+        input=LONG_TEXT, model="tts-1", voice="alloy", response_format="pcm"
+    ) as answer:
+        next(answer.iter_bytes(64))
+    gateway.wait_until_idle()
+    assert gateway.scheduler.metrics().cancelled == before + 1
+
+
+def test_client_that_leaves_before_the_first_audio(gateway: RunningGateway) -> None:
+    before = gateway.scheduler.metrics().cancelled
+    body = json.dumps({"input": LONG_TEXT, "response_format": "flac"}).encode()  # FLAC is sent at the end
+    with gateway.connect() as connection:
+        connection.sendall(
+            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        while not gateway.scheduler.metrics().active:
+            time.sleep(0.005)
+    gateway.wait_until_idle()
+    assert gateway.scheduler.metrics().cancelled == before + 1
+
+
+def test_failure_after_the_first_audio_breaks_the_connection(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tacoglow.gateway import speech_route
+
+    accepted = speech_route._accepted
+
+    async def failing(*arguments: Any) -> Any:
+        spoken = await accepted(*arguments)
+        original = spoken.segments
+
+        async def segments() -> Any:
+            async for samples in original():
+                yield samples
+                raise ArithmeticError("planted")
+
+        monkeypatch.setattr(spoken, "segments", segments)
+        return spoken
+
+    monkeypatch.setattr(speech_route, "_accepted", failing)
+    with pytest.raises(http.client.IncompleteRead):
+        gateway.speech(input=TEXT, response_format="pcm")
+    answer = gateway.speech(input=TEXT, response_format="wav", stream=False)
+    assert (answer.status, answer.error["code"]) == (500, "synthesis_failed")
+    assert answer.headers["x-should-retry"] == "false"
+    last = gateway.speech(input=TEXT, response_format="wav", stream_format="sse").body.decode().split("\n\n")[-2]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "synthesis_failed"

@@ -1,0 +1,151 @@
+"""The fused decoder in the product: voices on a simulated GPU whose kernel runs in the CPU emulation."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.backends.cuda.fused import steps
+from tacoglow.runtime.backends.cuda.fused.steps import FusedDecoder, FusedSteps
+from tacoglow.runtime.backends.cuda.graph import CudaGraphRunner
+from tacoglow.runtime.errors import BackendError, Cancelled
+from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.output.audio import Audio
+from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
+
+from .conftest import EmulatedKernel, on_device
+
+TEXT = "I missed you, and the rest."
+FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
+CLOSE = 2e-2  # of a random voice's mel, whose values are about one: both are of half precision
+
+pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.FrameLimitWarning")
+
+
+def assert_same(got: Audio, expected: Audio) -> None:
+    assert got.stop_reason == expected.stop_reason
+    for one, other in zip(got.utterances, expected.utterances, strict=True):
+        for field in ("mel", "alignment", "gate"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
+
+
+def assert_close(got: Audio, expected: Audio) -> None:
+    for one, other in zip(got.utterances, expected.utterances, strict=True):
+        assert one.mel.shape == other.mel.shape
+        assert np.abs(one.mel - other.mel).max() < CLOSE
+        assert np.abs(one.alignment - other.alignment).max() < CLOSE
+        assert np.abs(one.gate - other.gate).max() < CLOSE
+
+
+@pytest.fixture
+def device(half_bundle: Path, cuda: SimulatedCuda) -> Synthesizer:
+    return on_device(half_bundle)
+
+
+def test_speaks_what_the_host_speaks(device: Synthesizer, half_bundle: Path) -> None:
+    host = Synthesizer.load(half_bundle, "onnxruntime", threads=1)
+    launches = EmulatedKernel.launches
+    for seed, options in ((0, FOREVER), (2**64 - 1, SpeechOptions(max_frames=23, gate_threshold=0.99))):
+        assert_close(device.say(TEXT, seed, options), host.say(TEXT, seed, options))
+    assert EmulatedKernel.launches > launches
+    assert device.backend.decoder == "fused, tagged exchange: selected, not proved"
+
+
+def test_several_frames_a_step(half_reduced_bundle: Path, cuda: SimulatedCuda) -> None:
+    device, host = on_device(half_reduced_bundle), Synthesizer.load(half_reduced_bundle, "onnxruntime", threads=1)
+    assert_close(device.say(TEXT, 3, FOREVER), host.say(TEXT, 3, FOREVER))
+
+
+def test_an_item_is_what_it_is_alone(device: Synthesizer) -> None:
+    """In a batch of eleven, which is decoded as eight and three."""
+    texts, seeds = [TEXT[: 27 - i] for i in range(11)], list(range(11))
+    together = device.say_batch(texts, seeds, FOREVER)
+    for i in (0, 7, 8, 10):
+        assert_same(together[i], device.say(texts[i], seeds[i], FOREVER))
+
+
+@pytest.mark.parametrize("chunk_steps", [2, 6])
+def test_the_size_of_a_launch_changes_no_bit(
+    device: Synthesizer, chunk_steps: int, half_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = device.say(TEXT, 5, FOREVER)
+    monkeypatch.setattr(steps, "CHUNK_STEPS", chunk_steps)
+    monkeypatch.setattr(FusedSteps, "chunk_steps", chunk_steps)
+    assert_same(on_device(half_bundle).say(TEXT, 5, FOREVER), expected)
+
+
+def test_streams_that_alternate(device: Synthesizer) -> None:
+    whole = {seed: device.say(TEXT, seed, FOREVER).samples for seed in (1, 2)}
+    streams = {seed: device.stream(TEXT, seed, 6, 2, None, FOREVER) for seed in (1, 2)}
+    parts: dict[int, list[np.ndarray]] = {1: [], 2: []}
+    for _ in range(40):
+        for seed, stream in streams.items():
+            parts[seed].extend([samples] if (samples := next(stream, None)) is not None else [])
+    for seed, samples in whole.items():
+        np.testing.assert_allclose(np.concatenate(parts[seed]), samples, atol=1e-2)
+
+
+def test_an_ended_batch_launches_nothing_more(device: Synthesizer) -> None:
+    """The kernel itself stops one step after the last gate, and what was launched ahead returns at once."""
+    runner = device.backend.open("decoder_step")
+    assert isinstance(runner, CudaGraphRunner)
+    assert runner.fused_steps is not None
+    fused = runner.fused_steps.__self__  # type: ignore[attr-defined]
+    assert isinstance(fused, FusedDecoder)
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    launched = fused.steps(encoded, [Noise(0)], gate_logit=-1e30)
+    launched.launch(0)
+    launched.launch(16)
+    launched.read()
+    launched.read()
+    progress = np.zeros(2, np.int32)
+    fused.stream.download(progress, launched._groups[0]._progress)  # type: ignore[attr-defined]
+    fused.stream.record().wait()
+    assert progress.tolist() == [0, 0]  # no step done by the second launch; the gate fired at step 0
+
+
+def test_after_an_early_end_and_a_cancellation_speech_is_the_same(device: Synthesizer) -> None:
+    expected = device.say(TEXT, 1, FOREVER)
+    device.say(TEXT, 1, SpeechOptions(gate_threshold=1e-6))
+    calls = iter([False, True])
+    with pytest.raises(Cancelled):
+        device.say(TEXT, 1, SpeechOptions(gate_threshold=1.0 - 1e-12, cancelled=lambda: next(calls)))
+    next(iter(device.stream(TEXT, 2, 6, 2, None, FOREVER)))  # abandoned
+    assert_same(device.say(TEXT, 1, FOREVER), expected)
+
+
+def test_retries_draw_new_noise(device: Synthesizer, half_bundle: Path) -> None:
+    options = SpeechOptions(gate_threshold=1.0 - 1e-12, retries=1)
+    host = Synthesizer.load(half_bundle, "onnxruntime", threads=1)
+    assert_close(device.say(TEXT, 4, options), host.say(TEXT, 4, options))
+
+
+def test_a_trap_is_an_error_with_a_way_out(device: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EmulatedKernel, "fault", RuntimeError("CUDA_ERROR_ILLEGAL_INSTRUCTION: trap"))
+    with pytest.raises(BackendError, match=r"CUDA_ERROR_ILLEGAL_INSTRUCTION.*start again with --decoder engine"):
+        device.say(TEXT)
+
+
+def test_idle_buffers_are_bounded(device: Synthesizer) -> None:
+    runner = device.backend.open("decoder_step")
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    held = [runner.decoder_steps(encoded, [Noise(0)]) for _ in range(steps.MAX_IDLE_BUFFERS + 3)]
+    fused = runner.fused_steps.__self__  # type: ignore[attr-defined]
+    assert sum(map(len, fused._idle.values())) == 0
+    del held
+    assert sum(map(len, fused._idle.values())) == steps.MAX_IDLE_BUFFERS
+
+
+def test_the_engine_on_request(half_bundle: Path, cuda: SimulatedCuda) -> None:
+    launches = EmulatedKernel.launches
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        device = on_device(half_bundle, "engine")
+        device.say(TEXT, 0, FOREVER)
+    assert EmulatedKernel.launches == launches
+    assert device.backend.decoder == "engine: selected"

@@ -1,0 +1,199 @@
+"""Graph files: those that refer to other files, whose types differ from the manifest, or that fail while they run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, external_data_helper, helper
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.backends.base import GraphRunner
+from tacoglow.runtime.backends.cuda.onnxruntime import OnnxRuntimeCudaContext, OnnxRuntimeCudaGraph
+from tacoglow.runtime.bundle.external_data import FIELDS_MAX, has_external_data
+from tacoglow.runtime.bundle.manifest import GraphSpec
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, file_sha256, load_manifest, with_digest
+from tacoglow.runtime.errors import BackendError, BundleError, RequestError
+
+Change = Callable[[onnx.ModelProto], object]
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "voice"))
+
+
+def change_graph(bundle: Path, name: str, change: Change) -> Path:
+    """Change a graph and store its new SHA-256 in the manifest, as an attacker would."""
+    path = bundle / f"{name}.onnx"
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    seal(bundle, name)
+    return path
+
+
+def seal(bundle: Path, name: str, change: Callable[[dict[str, Any]], object] = lambda content: None) -> None:
+    content = json.loads((bundle / MANIFEST_NAME).read_bytes())
+    content["graphs"][name]["sha256"] = file_sha256(bundle / f"{name}.onnx")
+    change(content)
+    (bundle / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
+
+
+def refer(tensor: TensorProto, path: str = "weights.bin") -> None:
+    tensor.raw_data = tensor.raw_data or bytes(4)
+    external_data_helper.set_external_data(tensor, path)
+    tensor.ClearField("raw_data")
+
+
+def largest(model: onnx.ModelProto) -> TensorProto:
+    tensor: TensorProto = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    return tensor
+
+
+def add_constant(model: onnx.ModelProto) -> None:
+    tensor = helper.make_tensor("value", TensorProto.FLOAT, [1], bytes(4), raw=True)
+    refer(tensor)
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["unused"], value=tensor))
+
+
+REFERENCES: dict[str, Change] = {
+    "largest weight": lambda model: refer(largest(model)),
+    "smallest weight": lambda model: refer(min(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))),
+    "constant": add_constant,
+}
+
+
+@pytest.mark.parametrize("change", REFERENCES.values(), ids=REFERENCES)
+@pytest.mark.parametrize("name", ["waveglow", "decoder_step"])
+def test_graph_with_weights_in_another_file_is_rejected(bundle: Path, name: str, change: Change) -> None:
+    path = change_graph(bundle, name, change)
+    (bundle / "weights.bin").write_bytes(bytes(1 << 20))
+    with pytest.raises(BundleError, match=rf"{path.name}: refers to weights in other files"):
+        Synthesizer.load(bundle, threads=1)
+
+
+def test_padded_and_unreadable_references_are_found(tmp_path: Path) -> None:
+    for content in (
+        b"\x0a\x0a\x0a\x08location",
+        b"\x0a\x0b\x0a\x88\x00location",
+        b"\x0a\x0d\x0a\x88\x80\x80\x00location",
+        b"\x7b" + b"\0" * 2000 + b"\x0a\x08location",  # starts with a group, which graphs do not have
+        b"\x08\0" * FIELDS_MAX + b"\x0a\x0a\x0a\x08location",  # more fields than are read one by one
+    ):
+        (tmp_path / "graph.onnx").write_bytes(content)
+        assert has_external_data(tmp_path / "graph.onnx")
+
+
+def test_own_graphs_have_no_external_data(tiny_bundle: Path, tmp_path: Path) -> None:
+    for path in tiny_bundle.glob("*.onnx"):
+        assert not has_external_data(path)
+        model = onnx.load(path)
+        for tensor in model.graph.initializer:  # stated, although it is the default
+            tensor.data_location = TensorProto.DEFAULT
+        (tmp_path / "graph.onnx").write_bytes(model.SerializeToString())
+        assert not has_external_data(tmp_path / "graph.onnx")
+    assert b"location" in (tiny_bundle / "decoder_step.onnx").read_bytes()  # of location_conv
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    assert not has_external_data(tmp_path / "empty.onnx")
+
+
+def test_input_of_a_different_type_is_rejected(bundle: Path) -> None:
+    """In the graph, mel_lengths is an int64 of the same shape, cast to the int32 that the manifest states."""
+
+    def change(model: onnx.ModelProto) -> None:
+        value = next(value for value in model.graph.input if value.name == "mel_lengths")
+        value.type.tensor_type.elem_type = TensorProto.INT64
+        for node in model.graph.node:
+            for i, name in enumerate(node.input):
+                if name == "mel_lengths":
+                    node.input[i] = "narrowed"
+        model.graph.node.insert(0, helper.make_node("Cast", ["mel_lengths"], ["narrowed"], to=TensorProto.INT32))
+
+    change_graph(bundle, "postnet", change)
+    with pytest.raises(BundleError, match=r"postnet: input mel_lengths is tensor\(int32\) .*, tensor\(int64\) "):
+        Synthesizer.load(bundle, threads=1)
+
+
+def test_different_fixed_dimension_is_rejected(bundle: Path) -> None:
+    seal(bundle, "encoder", lambda content: content["graphs"]["encoder"]["outputs"][0]["shape"].__setitem__(2, 17))
+    with pytest.raises(BundleError, match=r"encoder: output memory is .* 17.* in the manifest, .* 16.* in the graph"):
+        Synthesizer.load(bundle, threads=1)
+
+
+def test_error_while_running_is_one_line(bundle: Path) -> None:
+    """The graph reshapes its input to a size that never fits, which is noticed only when it runs."""
+
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.initializer.append(helper.make_tensor("never", TensorProto.INT64, [1], [7919]))
+        model.graph.node.insert(0, helper.make_node("Reshape", ["mel", "never"], ["reshaped"]))
+        model.graph.node.insert(1, helper.make_node("ReduceSum", ["reshaped"], ["sum"], keepdims=0))
+        model.graph.node[-1].output[0] = "unscaled"
+        model.graph.node.append(helper.make_node("Mul", ["unscaled", "sum"], ["mel_postnet"]))
+
+    change_graph(bundle, "postnet", change)
+    voice = Synthesizer.load(bundle, threads=1)
+    with pytest.raises(BackendError, match="postnet: ONNX Runtime failed: ") as caught:
+        voice.say("Hello.")
+    assert "\n" not in str(caught.value)
+
+
+def buffers(runner: GraphRunner) -> dict[str, np.ndarray[Any, Any]]:
+    dims = {"B": 1, "F": 3}
+    return {name: np.zeros(spec.resolve(dims), spec.dtype) for name, spec in runner.spec.tensors.items()}
+
+
+def test_read_only_output_is_rejected(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Writing into the mapped file would crash the process."""
+    runner = Synthesizer.load(tiny_bundle, threads=1).backend.open("postnet")
+    bound = buffers(runner)
+    (tmp_path / "file").write_bytes(bytes(bound["mel_postnet"].nbytes))
+    bound["mel_postnet"] = np.memmap(tmp_path / "file", np.float32, "r", shape=bound["mel_postnet"].shape)
+    with pytest.raises(RequestError, match="postnet: mel_postnet: the buffer is read-only"):
+        runner.bind(bound)
+    bound["mel_postnet"] = np.zeros_like(bound["mel_postnet"])
+    bound["mel"].flags.writeable = False  # inputs are only read
+    bound["mel_lengths"][:] = 3
+    runner.bind(bound)()
+
+
+def test_unaligned_buffer_is_rejected(tiny_bundle: Path) -> None:
+    runner = Synthesizer.load(tiny_bundle, threads=1).backend.open("postnet")
+    bound = buffers(runner)
+    memory = bytearray(bound["mel"].nbytes + 1)
+    bound["mel"] = np.frombuffer(memory, np.float32, offset=1).reshape(bound["mel"].shape)
+    with pytest.raises(RequestError, match="postnet: mel: expected a contiguous float32"):
+        runner.bind(bound)
+
+
+def test_cuda_provider_compares_tensors_with_the_manifest(bundle: Path) -> None:
+    """Its sessions cannot be opened without a GPU; one of the CPU has the same description."""
+    manifest = load_manifest(bundle)
+    session = onnxruntime.InferenceSession(str(bundle / "postnet.onnx"), providers=["CPUExecutionProvider"])
+    stream: Any = None
+    OnnxRuntimeCudaGraph("postnet", manifest.graphs["postnet"], manifest, stream, session, 0)
+    with pytest.raises(BundleError, match=r"encoder: input .* is .* in the manifest, .* in the graph"):
+        OnnxRuntimeCudaGraph("encoder", manifest.graphs["encoder"], manifest, stream, session, 0)
+
+
+def test_cuda_provider_explains_failures_while_running() -> None:
+    class Failing:
+        bind_input = bind_output = None  # the graph has no tensors
+
+        def io_binding(self) -> Failing:
+            return self
+
+        def run_with_iobinding(self, *_: object) -> None:
+            raise RuntimeError("CUDA failure 700: an illegal memory access\nfile: x.cc")
+
+    spec = GraphSpec(file="x", sha256="", inputs=(), outputs=())
+    enqueue = OnnxRuntimeCudaContext("postnet", spec, Failing(), 0).bind({})
+    with pytest.raises(BackendError, match="postnet: ONNX Runtime failed: CUDA failure 700: an illegal memory access;"):
+        enqueue()

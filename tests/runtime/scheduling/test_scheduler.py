@@ -1,0 +1,282 @@
+"""Continuous batching: requests that come, go and fail beside each other speak what the library speaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, Overloaded, RequestError, SchedulerClosed
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.output.audio import Audio
+from tacoglow.runtime.scheduling.metrics import SchedulerMetrics
+from tacoglow.runtime.scheduling.rows import SharedRows
+from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
+from tacoglow.text import TextError
+
+SHORT, LONG = "No.", "A longer sentence than these, one that is cut. It has two more parts; this is the last of them."
+TEXTS = [SHORT, "Hello world.", "I missed you, and the rest.", LONG]
+NEVER = 0.9999999999  # gate threshold that no frame reaches
+ENDLESS = SpeechOptions(retries=100, gate_threshold=NEVER, max_frames=40)
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def scheduler(tiny_bundle: Path) -> Iterator[Scheduler]:
+    with Scheduler(Synthesizer.load(tiny_bundle, threads=1)) as scheduler:
+        yield scheduler
+
+
+@dataclass(frozen=True)
+class Request:
+    text: str
+    seed: int
+    is_stream: bool
+    options: SpeechOptions
+    wait: float  # seconds after the request before it
+    cancel_after: float | None  # seconds
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Request:
+    is_stream = draw(st.booleans())
+    options = SpeechOptions(
+        gate_threshold=draw(st.sampled_from([None, NEVER])),
+        max_frames=draw(st.sampled_from([3, 5, 40])),
+        retries=0 if is_stream else draw(st.sampled_from([0, 2])),
+        attention_stop=draw(st.booleans()),
+        rate=draw(st.sampled_from([1.0, 1.4])),
+    )
+    return Request(
+        draw(st.sampled_from(TEXTS)),
+        draw(st.integers(0, 30)),
+        is_stream,
+        options,
+        draw(st.sampled_from([0.0, 0.0, 0.003, 0.02])),
+        draw(st.sampled_from([None, None, None, 0.0, 0.01])),
+    )
+
+
+def expected(voice: Synthesizer, request: Request) -> np.ndarray:
+    if request.is_stream:
+        return np.concatenate(list(voice.stream(request.text, request.seed, options=request.options)))
+    return voice.say(request.text, request.seed, request.options).samples
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(requests(), min_size=2, max_size=10))
+def test_requests_speak_what_they_speak_alone(
+    scheduler: Scheduler, voice: Synthesizer, arrivals: list[Request]
+) -> None:
+    handles = []
+    for request in arrivals:
+        time.sleep(request.wait)
+        stream = StreamOptions() if request.is_stream else None
+        handles.append(scheduler.submit(request.text, request.seed, request.options, stream))
+        if request.cancel_after is not None:
+            threading.Timer(request.cancel_after, handles[-1].cancel).start()
+    for request, handle in zip(arrivals, handles, strict=True):
+        try:
+            audio = handle.result(SECONDS)
+        except Cancelled:
+            assert request.cancel_after is not None
+            continue
+        np.testing.assert_array_equal(audio.samples, expected(voice, request))
+
+
+def test_rows_share_decoder_steps(scheduler: Scheduler, voice: Synthesizer) -> None:
+    """Check that the test above is not vacuous: on this machine rows of every length decode together."""
+    assert scheduler.sharing == "all"
+    before = when_counted(scheduler)
+    options = SpeechOptions(gate_threshold=NEVER)
+    handles = [scheduler.submit(text, seed, options) for seed, text in enumerate(TEXTS * 3)]
+    for seed, handle in enumerate(handles):
+        assert_same(handle.result(SECONDS), voice.say((TEXTS * 3)[seed], seed, options))
+    after = when_counted(scheduler)
+    assert (after.decoded_rows - before.decoded_rows) > 1.5 * (after.decoder_steps - before.decoder_steps)
+    assert after.finished - before.finished == len(handles)
+
+
+def when_counted(scheduler: Scheduler) -> SchedulerMetrics:
+    """The metrics once all requests have ended: they are counted soon after their result is handed over."""
+    deadline = time.monotonic() + SECONDS
+    while (metrics := scheduler.metrics()).active or metrics.queued:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return metrics
+
+
+def assert_same(a: Audio, b: Audio) -> None:
+    np.testing.assert_array_equal(a.samples, b.samples)
+    assert a.stop_reason == b.stop_reason
+    for one, other in zip(a.utterances, b.utterances, strict=True):
+        np.testing.assert_array_equal(one.mel, other.mel)
+        np.testing.assert_array_equal(one.alignment, other.alignment)
+        assert (one.text, one.start, one.token_ids) == (other.text, other.start, other.token_ids)
+
+
+@pytest.mark.parametrize("sharing", ["bucket", "none"])
+def test_machines_whose_rows_share_less(
+    tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, sharing: str
+) -> None:
+    monkeypatch.setattr("tacoglow.runtime.scheduling.rows.find_sharing", lambda *_: sharing)
+    together: list[set[int]] = []
+    advance = SharedRows.advance
+
+    def watched(self: SharedRows, rows, n_steps):  # type: ignore[no-untyped-def]
+        together.append({row.bucket for row in rows})
+        assert sharing == "bucket" or len(rows) == 1
+        return advance(self, rows, n_steps)
+
+    monkeypatch.setattr(SharedRows, "advance", watched)
+    with Scheduler(Synthesizer.load(tiny_bundle, threads=1)) as scheduler:
+        handles = [scheduler.submit(text, 3) for text in TEXTS]
+        for text, handle in zip(TEXTS, handles, strict=True):
+            np.testing.assert_array_equal(handle.result(SECONDS).samples, voice.say(text, 3).samples)
+    assert max(map(len, together)) == 1
+
+
+def test_backend_whose_rows_take_turns(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: each row has a batch of its own, and the vocoder runs in the scheduler's thread."""
+    own = Synthesizer.load(tiny_bundle, threads=1)
+    monkeypatch.setattr(own.backend, "runs_asynchronously", True, raising=False)
+    with Scheduler(own) as scheduler:
+        abandoned = scheduler.submit(SHORT, 0, ENDLESS)
+        handles = [scheduler.submit(text, 3, stream=stream) for text in TEXTS for stream in (None, StreamOptions())]
+        abandoned.cancel()
+        for i, handle in enumerate(handles):
+            request = Request(TEXTS[i // 2], 3, i % 2 == 1, SpeechOptions(), 0.0, None)
+            np.testing.assert_array_equal(handle.result(SECONDS).samples, expected(voice, request))
+
+
+def test_stream_has_the_segments_and_the_result_of_the_library(scheduler: Scheduler, voice: Synthesizer) -> None:
+    handle = scheduler.submit(LONG, 4, stream=StreamOptions(chunk_frames=5))
+    segments, alone = list(handle.segments()), list(voice.stream(LONG, 4, chunk_frames=5))
+    assert [len(segment) for segment in segments] == [len(segment) for segment in alone]
+    np.testing.assert_array_equal(np.concatenate(segments), np.concatenate(alone))
+    audio, whole = handle.result(SECONDS), voice.say(LONG, 4)
+    assert [u.start for u in audio.utterances] == [u.start for u in whole.utterances]
+    for one, other in zip(audio.utterances, whole.utterances, strict=True):
+        np.testing.assert_allclose(one.mel, other.mel, atol=1e-5)  # the postnet's windows round differently
+        np.testing.assert_array_equal(one.alignment, other.alignment)
+
+
+def test_waker_and_poll(scheduler: Scheduler, voice: Synthesizer) -> None:
+    handle, woken = scheduler.submit(LONG, 1, stream=StreamOptions(chunk_frames=4)), threading.Event()
+    handle.add_waker(woken.set)
+    segments, done = [], False
+    while not done:
+        assert woken.wait(SECONDS)
+        woken.clear()
+        progress = handle.poll()
+        segments += progress.segments
+        done = progress.done
+    assert progress.error is None
+    np.testing.assert_array_equal(np.concatenate(segments), np.concatenate(list(voice.stream(LONG, 1, chunk_frames=4))))
+    late = threading.Event()
+    handle.add_waker(late.set)
+    assert late.is_set()
+
+
+def test_requests_that_are_rejected_at_once(scheduler: Scheduler) -> None:
+    with pytest.raises(RequestError, match="text: 130 seconds of pauses, this server accepts up to 120"):
+        scheduler.submit("Hi. " + "[pause 10s]" * 13)
+    scheduler.submit("Hi. " * 400).cancel()  # 140 seconds of pauses as punctuation makes them are speech
+    with pytest.raises(TextError):
+        scheduler.submit("")
+    with pytest.raises(RequestError, match="seed"):
+        scheduler.submit(SHORT, -1)
+    with pytest.raises(RequestError, match="max frames"):
+        scheduler.submit(SHORT, options=SpeechOptions(max_frames=10_000))
+    with pytest.raises(RequestError, match="cannot take back"):
+        scheduler.submit(SHORT, options=SpeechOptions(retries=1), stream=StreamOptions())
+    assert scheduler.submit("Hi ☃.").warning
+    with pytest.raises(RequestError, match="max queue: expected 1 or more, got 0"):
+        SchedulerLimits(max_queue=0)
+
+
+def test_cancellation_and_deadline(scheduler: Scheduler, voice: Synthesizer) -> None:
+    endless = [scheduler.submit(SHORT, seed, ENDLESS) for seed in range(3)]
+    flag = threading.Event()
+    own = scheduler.submit(SHORT, 5, SpeechOptions(**{**vars(ENDLESS), "cancelled": flag.is_set}))
+
+    def past_the_deadline() -> bool:  # holds the scheduler, which asks before it looks at the deadline
+        time.sleep(0.1)
+        return False
+
+    hurried = {"deadline": time.monotonic() + 0.05, "cancelled": past_the_deadline}
+    late = scheduler.submit(SHORT, 6, SpeechOptions(**{**vars(ENDLESS), **hurried}))
+    with pytest.raises(DeadlineExceeded):
+        late.result(SECONDS)
+    with pytest.raises(TimeoutError, match=r"not complete after 0\.01 s"):
+        endless[0].result(0.01)
+    for handle in endless:
+        handle.cancel()
+        assert handle.done
+    flag.set()
+    for handle in (*endless, own):
+        with pytest.raises(Cancelled):
+            list(handle.segments())
+    assert_same(scheduler.submit("Hello world.", 2).result(SECONDS), voice.say("Hello world.", 2))
+    when_counted(scheduler)
+
+
+def test_queue_is_bounded_and_closing_finishes_what_has_begun(tiny_bundle: Path, voice: Synthesizer) -> None:
+    scheduler = Scheduler(Synthesizer.load(tiny_bundle, threads=1), SchedulerLimits(max_queue=3, max_rows=1))
+    gate = threading.Event()
+    # Its `cancelled` blocks the scheduler's thread, so that nothing begins meanwhile.
+    blocking = scheduler.submit(SHORT, 0, SpeechOptions(cancelled=lambda: gate.wait(SECONDS)))
+    accepted = [scheduler.submit("Hello world.", seed) for seed in range(2)]
+    with pytest.raises(Overloaded, match="3 requests wait already") as refused:
+        scheduler.submit(SHORT)
+    assert refused.value.expected_wait >= 0.0
+    assert scheduler.metrics().refused == 1
+    gate.set()
+    scheduler.close()
+    assert isinstance(blocking.error, Cancelled)
+    for seed, handle in enumerate(accepted):
+        assert_same(handle.result(0), voice.say("Hello world.", seed))
+    with pytest.raises(SchedulerClosed):
+        scheduler.submit(SHORT)
+
+
+def test_closing_without_finishing_cancels(tiny_bundle: Path) -> None:
+    scheduler = Scheduler(Synthesizer.load(tiny_bundle, threads=1))
+    handles = [scheduler.submit(SHORT, seed, ENDLESS) for seed in range(6)]
+    scheduler.close(finish=False)
+    for handle in handles:
+        with pytest.raises(Cancelled):
+            handle.result(0)
+
+
+def test_failing_request_leaves_the_others_alone(
+    scheduler: Scheduler, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = scheduler.voice.finish
+
+    def fragile(text, *arguments):  # type: ignore[no-untyped-def]
+        if text == "Hello world.":
+            raise RequestError("the audio contains NaN")
+        return finish(text, *arguments)
+
+    monkeypatch.setattr(scheduler.voice, "finish", fragile)
+    bad, good = scheduler.submit("Hello world."), scheduler.submit(LONG, 2)
+    with pytest.raises(RequestError, match="NaN"):
+        bad.result(SECONDS)
+    assert_same(good.result(SECONDS), voice.say(LONG, 2))
+
+
+def test_warnings_of_other_threads_stay(scheduler: Scheduler) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scheduler.submit("Hi ☃.").result(SECONDS)
+    assert not [warning for warning in caught if "☃" in str(warning.message)]

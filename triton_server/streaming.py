@@ -1,0 +1,40 @@
+"""The decoupled model: one text in, segments of speech out while the rest is synthesized."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..runtime.errors import Cancelled, RequestError
+from ..runtime.options import StreamOptions
+from .answers import Answer, TextModel
+from .contract import Response, SpeechRequest
+from .python_backend import error_response, finish, speech_response
+
+
+class StreamAnswer(Answer):
+    def send_news(self) -> None:
+        progress = self.handle.poll()
+        encoding, rate = self.request.encoding, self.handle.sampling_rate
+        for samples in progress.segments:
+            self.sender.send(speech_response(Response(samples, rate, "").tensors(encoding)))
+        if not progress.done:
+            return
+        self.is_ended = True
+        if isinstance(progress.error, Cancelled):
+            finish(self.sender)
+        elif progress.error is not None:
+            finish(self.sender, error_response(progress.error))
+        else:
+            last = Response(np.zeros(0, np.float32), rate, self.handle.result().stop_reason, self.warning)
+            finish(self.sender, speech_response(last.tensors(encoding)))
+
+
+class StreamingModel(TextModel):
+    """Triton's model interface."""
+
+    stream = StreamOptions()
+    answer_type = StreamAnswer
+
+    def check(self, request: SpeechRequest) -> None:
+        if request.encoding == "wav":
+            raise RequestError("encoding: a stream supports int16 and float32, got wav")
