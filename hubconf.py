@@ -26,7 +26,7 @@ if typing.TYPE_CHECKING:
 
     _Config = typing.TypeVar("_Config", Tacotron2Config, WaveGlowConfig)
 
-dependencies = ["torch", "unidecode", "inflect", "rich"]
+dependencies = ["torch", "unidecode", "inflect", "rich", "platformdirs"]
 
 # Keywords of NVIDIA's constructor that only affect training; accepted and ignored, so that existing code runs.
 _TRAINING_ONLY = ("mask_padding", "p_attention_dropout", "p_decoder_dropout")

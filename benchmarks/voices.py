@@ -12,8 +12,16 @@ from torch import nn
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
 from ..export.voice import VoiceFile, demo_folder, read_voice_file, text_entry
-from ..models import HiFiGAN, HiFiGANConfig, Tacotron2, Vocoder, WaveGlow
-from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
+from ..models import (
+    HiFiGAN,
+    HiFiGANConfig,
+    Tacotron2,
+    Vocoder,
+    WaveGlow,
+    load_hifigan,
+    load_tacotron2,
+    load_waveglow,
+)
 from ..models.waveglow import WN
 from ..runtime.bundle.manifest import Precision
 from ..text import FrontEnd

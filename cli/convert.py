@@ -37,7 +37,7 @@ def convert(
     given = {"tacotron2": tacotron2, "waveglow": waveglow, "hifigan": hifigan}
     if not force:
         _check_replaceable(output, [name for name, path in given.items() if path is not None])
-    from ..models.isolated import load_hifigan, load_tacotron2, load_waveglow
+    from ..models import load_hifigan, load_tacotron2, load_waveglow
     from ..runtime.bundle.folders import created_directory
 
     # Load all before writing any, so that an invalid checkpoint leaves the folder unchanged.

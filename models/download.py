@@ -1,7 +1,7 @@
 """Fetches NVIDIA's published checkpoints from its registry (NGC) into a cache folder.
 
-The cache is $TACOGLOW_CACHE, else $XDG_CACHE_HOME/tacoglow, else ~/.cache/tacoglow; the files are in its folder
-`checkpoints`. $TACOGLOW_NGC_URL can name a mirror of the registry, for machines behind a firewall.
+The files are in the folder `checkpoints` of the user's cache: $XDG_CACHE_HOME/tacoglow or ~/.cache/tacoglow on Linux.
+$TACOGLOW_NGC_URL can name a mirror of the registry, for machines behind a firewall.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from platformdirs import user_cache_path
+
+from .checkpoint import read_checkpoint
 from .errors import CheckpointError, DownloadError
-from .isolated import check_checkpoint
 
 ModelName = Literal["tacotron2", "waveglow", "hifigan"]
 Precision = Literal["fp32", "fp16"]
@@ -42,12 +44,10 @@ PUBLISHED = {
     ("hifigan", "fp32"): _HIFIGAN,
     ("hifigan", "fp16"): _HIFIGAN,
 }
-# SHA-256 of each of these files, None where it is not known; a file is then used with a warning that states its own.
-SHA256: dict[tuple[str, str], str | None] = dict.fromkeys(PUBLISHED)
 
 
 class UnverifiedDownloadWarning(UserWarning):
-    """A downloaded checkpoint whose SHA-256 is not known in advance, so that nothing shows that it is NVIDIA's."""
+    """Warns that a download may not be NVIDIA's file: the SHA-256 of the published files are not known."""
 
 
 def fetch_pretrained(
@@ -61,30 +61,19 @@ def fetch_pretrained(
 ) -> Path:
     """Return the path of a published checkpoint; download it unless it is in the cache.
 
-    force: download it again. base_url, cache: override the environment variables. progress: show a bar on stderr.
-    Warns (UnverifiedDownloadWarning) of a new file whose SHA-256 is not in `SHA256`.
+    force: download it again. base_url: overrides the environment variable. cache: the folder; None: the user's cache.
+    progress: show a bar on stderr. A download ends with an UnverifiedDownloadWarning that states the file's SHA-256.
     Raises DownloadError, which leaves the cached files unchanged, and ValueError for an unknown model or precision.
     """
     if (model, precision) not in PUBLISHED:
         known = ", ".join(" ".join(pair) for pair in PUBLISHED)
         raise ValueError(f"no published checkpoint {model!r} in {precision!r}; expected one of: {known}")
     url = published_url(model, precision, base_url)
-    path = cache_folder(cache) / "checkpoints" / url.rsplit("/", 1)[1]
+    folder = user_cache_path("tacoglow", appauthor=False) if cache is None else Path(cache)
+    path = folder / "checkpoints" / url.rsplit("/", 1)[1]
     if force or not path.is_file():
-        _download(url, path, model, SHA256[model, precision], progress)
+        _download(url, path, model, progress)
     return path
-
-
-def is_published(path: Path, model: ModelName, precision: Precision = "fp32") -> bool:
-    """True if the file's SHA-256 is that of the file that NVIDIA published; False also while that is not known."""
-    expected = SHA256[model, precision]
-    if expected is None:
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest() == expected
 
 
 def published_url(model: ModelName, precision: Precision = "fp32", base_url: str | None = None) -> str:
@@ -92,17 +81,10 @@ def published_url(model: ModelName, precision: Precision = "fp32", base_url: str
     return f"{base.rstrip('/')}/v2/models/nvidia/{PUBLISHED[model, precision]}"
 
 
-def cache_folder(cache: str | Path | None = None) -> Path:
-    if chosen := cache or os.environ.get("TACOGLOW_CACHE"):
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tacoglow"
-
-
-def _download(url: str, path: Path, model: str, expected: str | None, progress: bool) -> None:
+def _download(url: str, path: Path, model: str, progress: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download_atomically(url, path, model, expected, progress)
+        _download_atomically(url, path, progress)
     except CheckpointError as error:
         raise _error(url, f"the downloaded file is not a complete checkpoint ({error})", model) from error
     except HTTPError as error:
@@ -117,26 +99,23 @@ def _error(url: str, what: str, model: str) -> DownloadError:
     return DownloadError(f"{url}: {what}; download it by hand and pass --{model}")
 
 
-def _download_atomically(url: str, path: Path, model: str, expected: str | None, progress: bool) -> None:
-    """Download to a temporary file, and rename it once its SHA-256 is right and it has been read as a checkpoint.
+def _download_atomically(url: str, path: Path, progress: bool) -> None:
+    """Download to a temporary file, and rename it once it has been read as a checkpoint.
 
     The temporary name is unique, so that processes that fetch the same file at the same time do not interfere.
     """
     part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         digest = _receive(url, part, progress)
-        if expected is not None and digest != expected:
-            raise HTTPException(f"not the published file: expected SHA-256 {expected}, got {digest}")
         # _receive checks the length, but a proxy's login page is complete, and a chunked body states no length.
-        check_checkpoint(part, model)
+        read_checkpoint(part)
         part.replace(path)
-        if expected is None:
-            warnings.warn(
-                f"{path}: nothing shows that this is the file that NVIDIA published, because its SHA-256 is not known; "
-                f"it came from {url} with SHA-256 {digest}",
-                UnverifiedDownloadWarning,
-                stacklevel=4,
-            )
+        warnings.warn(
+            f"{path}: nothing shows that this is the file that NVIDIA published, because its SHA-256 is not known; "
+            f"it came from {url} with SHA-256 {digest}",
+            UnverifiedDownloadWarning,
+            stacklevel=4,
+        )
     finally:  # also after KeyboardInterrupt
         part.unlink(missing_ok=True)
 

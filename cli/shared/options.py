@@ -78,7 +78,6 @@ DecoderOption = Annotated[
     DecoderChoice,
     typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
 ]
-UNVERIFIED_NAME = "unverified-download"  # of a voice of which nothing shows that it is the published one
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
 
 
@@ -99,7 +98,7 @@ class VoiceCheckpoints:
 
     def load(self, hop_length: float | None = None) -> tuple[Tacotron2, Vocoder]:
         """Load both models and print their families. hop_length (samples): for a WaveGlow that does not state it."""
-        from ...models.isolated import load_hifigan, load_tacotron2, load_waveglow
+        from ...models import load_hifigan, load_tacotron2, load_waveglow
 
         acoustic = load_tacotron2(self.tacotron2)
         print_status(f"tacotron2     {acoustic.family}")
@@ -128,11 +127,9 @@ def find_checkpoints(
         folder = demo_folder()
         return VoiceCheckpoints(folder / "tacotron2.pt", folder / "waveglow.pt", voice=folder / "voice.json")
     if pretrained is not None:
-        from ...models.download import fetch_pretrained, is_published
+        from ...models import fetch_pretrained
 
-        files = fetch_pretrained("tacotron2"), fetch_pretrained("waveglow")
-        verified = is_published(files[0], "tacotron2") and is_published(files[1], "waveglow")
-        return VoiceCheckpoints(*files, name=None if verified else UNVERIFIED_NAME)
+        return VoiceCheckpoints(fetch_pretrained("tacotron2"), fetch_pretrained("waveglow"), name="unverified-download")
     if waveglow is not None and hifigan is not None:
         raise ExportError("--waveglow and --hifigan: expected one vocoder, got both")
     vocoder = waveglow or hifigan

@@ -498,15 +498,11 @@ def full_disk(free: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_full_disk(run: Run, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(run: Run, checkpoints: Path) -> None:
     with unchanged(checkpoints):
         with full_disk(1000):
             spoken = run("trt-infer", "voice", TEXT, "-o", "hello.wav")
-            exported = run("export-onnx", *OWN, "-o", "voice")
         assert_rejected(spoken, "hello.wav", "cannot be written", "too large")
-        assert_rejected(exported, "cannot be written", "too large", "TMPDIR")
-        # Without the temporary file of the process that reads checkpoints, which failed first.
-        monkeypatch.setattr("tacoglow.models.isolated._load", lambda load, path, _name, *others: load(path, *others))
         for free in (1000, 50_000):  # the first graph fails, and a later one
             with full_disk(free):
                 exported = run("export-onnx", *OWN, "-o", "voice")

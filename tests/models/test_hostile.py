@@ -122,6 +122,17 @@ def test_hostile_pickles_end_soon(tmp_path: Path) -> None:
     assert int(memory[1]) < 1 << 30
 
 
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("name", ["copies of a list", "keys of one hash", "nested lists", "classes"])
+def test_commands_end_soon_in_one_line(tmp_path: Path, name: str) -> None:
+    path = write_zip(tmp_path / "model.pt", LARGE[name], {})
+    with pytest.raises(CheckpointError) as raised:
+        convert(tmp_path / "converted", path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "converted").exists()
+
+
 def test_nothing_of_torch_is_imported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch imports some of its modules when they are first looked up."""
 

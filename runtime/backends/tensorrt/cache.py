@@ -21,6 +21,7 @@ from typing import Literal
 
 import msgspec
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from ...bundle.manifest import Manifest
 from ...bundle.reading import graph_path
@@ -33,8 +34,8 @@ from .versions import TensorRT
 
 
 def default_folder() -> Path:
-    """The user's own cache: $XDG_CACHE_HOME/tacoglow/engines, by default ~/.cache/tacoglow/engines."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tacoglow" / "engines"
+    """Return the folder in the user's own cache: $XDG_CACHE_HOME/tacoglow/engines on Linux, or in ~/.cache."""
+    return user_cache_path("tacoglow", appauthor=False) / "engines"
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
