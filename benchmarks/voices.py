@@ -11,7 +11,7 @@ from torch import nn
 
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
-from ..export.voice import VoiceFile, demo_folder, read_voice_file, text_entry
+from ..export.voice import VoiceFile, demo_folder, read_voice_file, voice_symbols
 from ..models import (
     HiFiGAN,
     HiFiGANConfig,
@@ -49,8 +49,7 @@ class Models:
 
     @property
     def front_end(self) -> FrontEnd:
-        text = text_entry(self.voice, self.tacotron2)
-        return FrontEnd(text.symbols, text.cleaners)
+        return FrontEnd(voice_symbols(self.voice, self.tacotron2), self.voice.cleaners)
 
 
 def load_models(

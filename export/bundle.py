@@ -24,6 +24,7 @@ from ..runtime.bundle.manifest import (
     Manifest,
     Precision,
     SynthesisSettings,
+    Text,
     VocoderSettings,
     WaveGlowSettings,
 )
@@ -34,7 +35,7 @@ from .graphs import DECODER_STATES, Graph, build_graphs
 from .parity import TOLERANCES, ParityReference, measure_parity
 from .text_tables import write_text_tables
 from .to_onnx import opset_for, write_onnx
-from .voice import VoiceFile, audio_format, text_entry, voice_entry
+from .voice import VoiceFile, audio_format, voice_entry, voice_symbols
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def export_onnx(
             f"filter_length: the denoiser cannot use a window of {audio.filter_length} samples"
         ) from error
     graphs = build_graphs(tacotron2, vocoder, denoiser, precision)
-    frames, context = _frame_limit(limits, tacotron2), vocoder.stream_context_frames
+    frames = _frame_limit(limits, tacotron2)
     with atomic_directory(Path(bundle), force) as folder:
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -93,7 +94,9 @@ def export_onnx(
             generator=f"tacoglow {__version__}",
             voice=voice_entry(voice),
             audio=audio,
-            text=msgspec.structs.replace(text_entry(voice, tacotron2), tables=write_text_tables(folder)),
+            text=Text(
+                symbols=voice_symbols(voice, tacotron2), cleaners=voice.cleaners, tables=write_text_tables(folder)
+            ),
             decoder=DecoderSettings(
                 gate_threshold=tacotron2.config.gate_threshold,
                 frames_per_step=tacotron2.config.n_frames_per_step,
@@ -104,7 +107,7 @@ def export_onnx(
                 states=DECODER_STATES,
             ),
             vocoder=_vocoder_settings(vocoder, voice),
-            synthesis=SynthesisSettings(**({} if context is None else {"context_frames": context})),
+            synthesis=_synthesis_settings(vocoder),
             precision=precision,
             opset=opset_for(precision),
             dimensions={
@@ -132,6 +135,17 @@ def _vocoder_settings(vocoder: Vocoder, voice: VoiceFile) -> VocoderSettings:
         group_size, _ = vocoder.noise_shape(1)
         return WaveGlowSettings(group_size=group_size, sigma=voice.sigma, frames_before=before, frames_after=after)
     return HiFiGANSettings(frames_before=before, frames_after=after, min_frames=vocoder.min_frames)
+
+
+def _synthesis_settings(vocoder: Vocoder) -> SynthesisSettings:
+    context = vocoder.stream_context_frames
+    return SynthesisSettings(
+        window_frames=768,  # 8.9 s at 22,050 Hz and a hop of 256
+        smallest_token_bucket=32,
+        first_segment_frames=8,  # few, so that it is ready early
+        segment_frames=64,
+        context_frames=12 if context is None else context,
+    )
 
 
 def _frame_limit(limits: Limits, tacotron2: Tacotron2) -> int:

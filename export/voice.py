@@ -16,7 +16,7 @@ from typing import Any
 
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Text, Voice
+from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Voice
 from ..runtime.errors import ExportError
 from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
 from ..text.cleaners import find_cleaners
@@ -201,8 +201,11 @@ def _check_stated(tacotron2: Tacotron2, vocoder: Vocoder, voice: VoiceFile) -> N
             )
 
 
-def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:
-    """Return symbols and cleaners. Raises ExportError unless the embedding has one row per symbol."""
+def voice_symbols(voice: VoiceFile, tacotron2: Tacotron2) -> tuple[str, ...]:
+    """Return the voice's symbols in id order.
+
+    Raises ExportError unless the embedding has one row per symbol, and the text front end accepts them.
+    """
     symbols, rows = voice.symbols or NVIDIA_SYMBOLS, tacotron2.config.n_symbols
     if len(symbols) != rows:
         whose = "the voice file" if voice.symbols else "NVIDIA's symbol set"
@@ -215,7 +218,7 @@ def text_entry(voice: VoiceFile, tacotron2: Tacotron2) -> Text:
     except TextError as error:
         raise ExportError(f"voice file: {error}") from error
     _warn_of_unreachable(symbols, voice.cleaners)
-    return Text(symbols=symbols, cleaners=voice.cleaners)
+    return symbols
 
 
 def _warn_of_unreachable(symbols: Sequence[str], cleaners: Sequence[str]) -> None:

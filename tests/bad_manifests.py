@@ -48,6 +48,16 @@ _OUTSIDE: dict[Place, tuple[Any, ...]] = {
     ("text", "tables", "file"): ("../tables.json", "a/b", "/etc/passwd", ".hidden", ""),
 }
 # Place of an object or field -> its field that is stated twice.
+# Fields that one of the runtimes could fill in by itself; a manifest that lacks them is rejected all the same.
+_REQUIRED: list[Place] = [
+    ("format_version",),
+    ("format_minor",),
+    ("synthesis",),
+    ("synthesis", "context_frames"),
+    ("text", "tables"),
+    ("decoder", "frames_per_step"),
+    ("vocoder", "kind"),
+]
 _TWICE = ["format_version", "digest", "audio", "hop_length", "sigma", "file", "sha256", "symbols", "T"]
 
 
@@ -59,6 +69,8 @@ def bad_manifests(bundle: Path) -> dict[str, bytes]:
         for place, values in _OUTSIDE.items()
         for value in values
     }
+    for place in _REQUIRED:
+        bad[f"without {'.'.join(map(str, place))}"] = json.dumps(_remove(json.loads(text), place))
     for name in _TWICE:
         start = text.index(f'"{name}":')
         bad[f"{name} twice"] = f'{text[:start]}"{name}": null, {text[start:]}'
@@ -66,12 +78,21 @@ def bad_manifests(bundle: Path) -> dict[str, bytes]:
 
 
 def _replace(manifest: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:
+    _parent(manifest, place)[place[-1]] = value
+    return manifest
+
+
+def _remove(manifest: dict[str, Any], place: Place) -> dict[str, Any]:
+    del _parent(manifest, place)[place[-1]]
+    return manifest
+
+
+def _parent(manifest: dict[str, Any], place: Place) -> Any:
     parent: Any = manifest
     for key in place[:-1]:
         parent = parent[key]
     assert place[-1] in (parent if isinstance(parent, dict) else range(len(parent))), place
-    parent[place[-1]] = value
-    return manifest
+    return parent
 
 
 def wrongly_accepted(accepts: Callable[[Path], bool], bundle: Path, folder: Path) -> list[str]:

@@ -23,7 +23,7 @@ from tacoglow.export.parity import TOLERANCES
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.runtime.bundle import folders
 from tacoglow.runtime.bundle.folders import atomic_directory
-from tacoglow.runtime.bundle.manifest import DecoderSettings, Manifest, SynthesisSettings, graph_names
+from tacoglow.runtime.bundle.manifest import DecoderSettings, Manifest, graph_names
 from tacoglow.runtime.bundle.reading import (
     MANIFEST_NAME,
     encode_manifest,
@@ -150,17 +150,7 @@ def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return document
 
 
-OPTIONAL = {
-    ("format_minor",),
-    ("synthesis",),
-    *(("synthesis", name) for name in SynthesisSettings.__struct_fields__),
-    ("parity",),
-    ("decoder", "frames_per_step"),
-    ("torchscript",),
-    ("text", "tables"),
-    ("voice", "language"),
-    ("voice", "provenance"),
-}
+OPTIONAL = {("parity",), ("torchscript",), ("voice", "language"), ("voice", "provenance")}
 # Mappings with arbitrary keys: a manifest with one entry less may be valid.
 FREE = {("voice", "provenance"), ("parity", "graphs"), ("parity", "pipeline"), ("decoder", "states")}
 

@@ -11,7 +11,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1, format_minor = 3;
+constexpr std::int64_t format_version = 1, format_minor = 0;
 constexpr const char* manifest_name = "manifest.json";
 constexpr const char* vocoder_kinds[] = {"waveglow", "hifigan"};
 constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
@@ -106,7 +106,6 @@ void read_dimensions(const JsonNode& node, Manifest& manifest) {
 
 void check_format(const JsonNode& root, const std::string& source) {
   const std::int64_t version = root["format_version"].integer(0, count_max);
-  const std::int64_t minor = root.has("format_minor") ? root["format_minor"].integer(0, count_max) : 0;
   const auto check_newest = [&](const std::string& name, std::int64_t got, std::int64_t newest) {
     if (got > newest)
       throw bundle_error(source + ": " + name + " " + std::to_string(got) + " is newer than the " +
@@ -114,7 +113,7 @@ void check_format(const JsonNode& root, const std::string& source) {
   };
   check_newest("format_version", version, format_version);
   if (version != format_version) root["format_version"].fail("expected " + std::to_string(format_version));
-  check_newest("format_minor", minor, format_minor);
+  check_newest("format_minor", root["format_minor"].integer(0, count_max), format_minor);
 }
 
 Synthesis read_synthesis(const JsonNode& node) {
@@ -124,15 +123,16 @@ Synthesis read_synthesis(const JsonNode& node) {
 }
 
 void read_vocoder(const JsonNode& node, Manifest& manifest) {
-  if (node.has("kind")) manifest.vocoder = node["kind"].text();  // not stated before format 1.3
+  manifest.vocoder = node["kind"].text();
   if (std::find(std::begin(vocoder_kinds), std::end(vocoder_kinds), manifest.vocoder) == std::end(vocoder_kinds))
     node["kind"].fail("expected waveglow or hifigan");
   if (manifest.vocoder == "waveglow") {
     manifest.group_size = node["group_size"].integer(1, manifest.hop_length);
     if (manifest.hop_length % manifest.group_size != 0) node["group_size"].fail("expected a divisor of hop_length");
     manifest.sigma = node["sigma"].number(0.0, strength_max);
+  } else {
+    manifest.min_frames = node["min_frames"].integer(1, count_max);
   }
-  if (node.has("min_frames")) manifest.min_frames = node["min_frames"].integer(1, count_max);
   manifest.frames_before = node["frames_before"].integer(0, count_max);
   manifest.frames_after = node["frames_after"].integer(0, count_max);
 }
@@ -152,12 +152,12 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   for (const char* name : {"mel_fmin", "mel_fmax"}) root["audio"][name].number(0.0, count_max);
   for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
   for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
-  if (root["text"].has("tables")) manifest.text_tables = read_file(root["text"]["tables"]);
+  manifest.text_tables = read_file(root["text"]["tables"]);
   const JsonNode decoder = root["decoder"], vocoder = root["vocoder"];
   manifest.gate_threshold = decoder["gate_threshold"].number();
   if (manifest.gate_threshold <= 0 || manifest.gate_threshold >= 1)
     decoder["gate_threshold"].fail("expected a probability between 0 and 1");
-  if (decoder.has("frames_per_step")) manifest.frames_per_step = decoder["frames_per_step"].integer(1, count_max);
+  manifest.frames_per_step = decoder["frames_per_step"].integer(1, count_max);
   manifest.max_frames = decoder["max_frames"].integer(1, count_max);
   if (manifest.max_frames % manifest.frames_per_step != 0)
     decoder["max_frames"].fail("expected a multiple of frames_per_step");
@@ -166,7 +166,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.postnet_frames = decoder["postnet_frames"].integer(0, count_max);
   for (const auto& [source, target] : decoder["states"].fields()) manifest.states[source] = target.text();
   read_vocoder(vocoder, manifest);
-  if (root.has("synthesis")) manifest.synthesis = read_synthesis(root["synthesis"]);
+  manifest.synthesis = read_synthesis(root["synthesis"]);
 }
 
 }  // namespace

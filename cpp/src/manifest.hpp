@@ -55,14 +55,13 @@ struct DimRange {
   std::int64_t min = 1, max = 1;
 };
 
-// Settings that Python and C++ share, from the manifest's section `synthesis`. These defaults are for bundles of
-// format_minor 0, which lack the section.
+// Settings that Python and C++ share, from the manifest's section `synthesis`.
 struct Synthesis {
-  std::int64_t window_frames = 768;         // most new frames of a vocoder window
-  std::int64_t smallest_token_bucket = 32;  // tokens; buckets double from here to the bundle's token limit
-  std::int64_t first_segment_frames = 8;    // a stream's defaults, as are the next two
-  std::int64_t segment_frames = 64;
-  std::int64_t context_frames = 12;  // mel frames that the vocoder sees on either side of a segment
+  std::int64_t window_frames = 0;          // most new frames of a vocoder window
+  std::int64_t smallest_token_bucket = 0;  // tokens; buckets double from here to the bundle's token limit
+  std::int64_t first_segment_frames = 0;   // a stream's defaults, as are the next two
+  std::int64_t segment_frames = 0;
+  std::int64_t context_frames = 0;  // mel frames that the vocoder sees on either side of a segment
 };
 
 struct Manifest {
@@ -72,14 +71,14 @@ struct Manifest {
   std::int64_t filter_length = 0;   // samples of the denoiser's STFT window
   std::int64_t n_mel_channels = 0;  // mel bands
   std::vector<std::string> symbols, cleaners;
-  GraphFile text_tables;             // data of the text front end; without a file in bundles before format 1.2
+  GraphFile text_tables;             // data of the text front end
   double gate_threshold = 0;         // probability
   std::int64_t frames_per_step = 1;  // frames per decoder step
   std::int64_t max_frames = 0;       // a multiple of frames_per_step
   std::int64_t prenet_layers = 0, prenet_dim = 0;
   std::int64_t postnet_frames = 0;            // frames on either side that the postnet's output for a frame depends on
   std::map<std::string, std::string> states;  // input of a decoder step -> output of the previous step
-  std::string vocoder = "waveglow";           // or "hifigan": the vocoder's kind, and the name of its graph
+  std::string vocoder;                        // waveglow or hifigan: the vocoder's kind, and the name of its graph
   std::int64_t group_size = 0;                // samples per position of z; 0 if the vocoder takes no noise
   double sigma = 0;
   std::int64_t min_frames = 1;                       // shortest mel that the vocoder's graph accepts

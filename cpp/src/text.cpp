@@ -40,9 +40,6 @@ std::vector<Span> brace_groups(View text) {
 }
 
 std::string text_unsupported_reason(const Manifest& manifest) {
-  if (manifest.text_tables.file.empty())
-    return "text: this bundle was written without the tables of the text front end, so it accepts only token ids; "
-           "export the voice again";
   for (const auto& name : manifest.cleaners)
     if (find_cleaner(name) == nullptr)
       return "text: this version does not have the voice's cleaner '" + name + "'; upgrade tacoglow or give token ids";

@@ -15,7 +15,7 @@ import msgspec
 from ..errors import BundleError
 
 FORMAT_VERSION = 1
-FORMAT_MINOR = 3  # every minor version up to this one can be read
+FORMAT_MINOR = 0  # every minor version up to this one can be read
 ACOUSTIC_GRAPHS = ("encoder", "decoder_step", "postnet")
 DENOISER = "denoiser"
 # Far above the numbers of any voice, and far enough below 2^63 that products of a few of them cannot overflow. The C++
@@ -51,12 +51,12 @@ class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols: tuple[str, ...]  # in id order
     cleaners: tuple[str, ...]
-    tables: GraphFile | None = None  # data for the front end in other languages; absent before format 1.2
+    tables: GraphFile  # data for the front end in other languages
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     gate_threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # probability above which an utterance ends
-    frames_per_step: Count = 1  # frames per decoder step; they share one gate and one row of the alignment
+    frames_per_step: Count  # frames per decoder step; they share one gate and one row of the alignment
     max_frames: Count  # the frame limit of one utterance, a multiple of frames_per_step
     prenet_layers: Count
     prenet_dim: Count
@@ -88,20 +88,20 @@ class HiFiGANSettings(_VocoderSettings, frozen=True, forbid_unknown_fields=True,
     group_size: ClassVar[None] = None  # it takes no noise
     sigma: ClassVar[float] = 0.0
 
-    min_frames: Count = 1  # of a mel; a shorter one is extended by its last frame
+    min_frames: Count  # of a mel; a shorter one is extended by its last frame
 
 
 VocoderSettings = WaveGlowSettings | HiFiGANSettings
 
 
 class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How every runtime pads, splits and streams; bundles of format 1.0 lack these settings and use the defaults."""
+    """How every runtime pads, splits and streams."""
 
-    window_frames: Count = 768  # most new frames of a vocoder window: 8.9 s at 22,050 Hz and a hop of 256
-    smallest_token_bucket: Count = 32  # tokens; buckets double from here to the token limit
-    first_segment_frames: Count = 8  # frames of a stream's first segment: few, so that it is ready early
-    segment_frames: Count = 64  # frames of every later segment of a stream
-    context_frames: CountOrZero = 12  # mel frames that the vocoder sees around a segment
+    window_frames: Count  # most new frames of a vocoder window
+    smallest_token_bucket: Count  # tokens; buckets double from here to the token limit
+    first_segment_frames: Count  # frames of a stream's first segment
+    segment_frames: Count  # frames of every later segment of a stream
+    context_frames: CountOrZero  # mel frames that the vocoder sees around a segment
 
     def token_buckets(self, limit: int) -> list[int]:
         """The padded token counts of a voice with this token limit, which is the last of them."""
@@ -168,7 +168,7 @@ class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format_version: int
-    format_minor: CountOrZero = 0
+    format_minor: CountOrZero
     digest: str  # SHA-256 of this file with 64 zeros in place of the digest, so that every changed bit is noticed
     generator: str  # program that wrote the bundle, with its version
     voice: Voice
@@ -176,7 +176,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     text: Text
     decoder: DecoderSettings
     vocoder: VocoderSettings
-    synthesis: SynthesisSettings = SynthesisSettings()
+    synthesis: SynthesisSettings
     precision: Precision
     opset: int
     dimensions: dict[str, DimRange]

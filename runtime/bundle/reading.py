@@ -45,8 +45,6 @@ def load_manifest(bundle: Path) -> Manifest:
         content = _read_manifest(path)
         raw = msgspec.json.decode(content)
         _check_version(path, raw)
-        if raw.get("format_minor", 0) in (0, 1, 2) and isinstance(raw.get("vocoder"), dict):
-            raw["vocoder"].setdefault("kind", "waveglow")  # these minor versions do not state it
         manifest = msgspec.convert(raw, Manifest)
         json.loads(content, object_pairs_hook=_reject_duplicates)
         _check_consistency(manifest)
@@ -169,7 +167,7 @@ def _check_version(path: Path, raw: Any) -> None:
         )
     if version != FORMAT_VERSION:
         raise BundleError(f"{path}: format_version should be {FORMAT_VERSION}, got {version!r}; export the voice again")
-    minor = raw.get("format_minor", 0)
+    minor = raw.get("format_minor")
     if isinstance(minor, int) and minor > FORMAT_MINOR:
         raise BundleError(
             f"{path}: format_minor {minor} is newer than the {FORMAT_MINOR} that this version reads; "
@@ -183,10 +181,7 @@ def _check_consistency(manifest: Manifest) -> None:
     _check_files(manifest, manifest.graphs, "$.graphs")
     if manifest.torchscript is not None:
         _check_files(manifest, manifest.torchscript.graphs, "$.torchscript.graphs")
-    if manifest.text.tables is not None and not _PLAIN_FILE_NAME.fullmatch(manifest.text.tables.file):
-        raise msgspec.ValidationError(
-            f"{manifest.text.tables.file!r} is not a plain file name - at `$.text.tables.file`"
-        )
+    _check_file_name(manifest.text.tables, "$.text.tables")
     for name, graph in manifest.graphs.items():
         for tensor in (*graph.inputs, *graph.outputs):
             _check_shape(tensor, manifest, f"$.graphs.{name}")
@@ -251,5 +246,9 @@ def _check_files(manifest: Manifest, graphs: Mapping[str, GraphFile], place: str
     if missing:
         raise msgspec.ValidationError(f"graph {missing[0]!r} is missing - at `{place}`")
     for name, graph in graphs.items():
-        if not _PLAIN_FILE_NAME.fullmatch(graph.file):
-            raise msgspec.ValidationError(f"{graph.file!r} is not a plain file name - at `{place}.{name}.file`")
+        _check_file_name(graph, f"{place}.{name}")
+
+
+def _check_file_name(entry: GraphFile, place: str) -> None:
+    if not _PLAIN_FILE_NAME.fullmatch(entry.file):
+        raise msgspec.ValidationError(f"{entry.file!r} is not a plain file name - at `{place}.file`")

@@ -180,15 +180,6 @@ def test_text_equals_python(programs: Path, tiny_bundle: Path, tmp_path: Path, t
         np.testing.assert_array_equal(got, samples)
 
 
-def test_bundle_without_text_tables_accepts_only_ids(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    bundle = tmp_path / "voice"
-    shutil.copytree(tiny_bundle, bundle)
-    edit_manifest(bundle, lambda content: content["text"].pop("tables"))
-    assert speak(programs, bundle, tmp_path, "--ids", "12").returncode == 0
-    done = speak(programs, bundle, tmp_path, "--text", "hi")
-    assert "accepts only token ids; export the voice again" in done.stderr
-
-
 def test_header_from_c(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     command = [str(programs / "checks" / "api"), str(tiny_bundle), str(tmp_path / "api.wav")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -15,7 +15,7 @@ from tacoglow import Synthesizer
 from tacoglow.cli.convert import convert
 from tacoglow.export import ExportError, export_onnx
 from tacoglow.export.bundle import Limits
-from tacoglow.export.voice import VoiceFile, read_symbols, read_voice_file, text_entry, with_text_options
+from tacoglow.export.voice import VoiceFile, read_symbols, read_voice_file, voice_symbols, with_text_options
 from tacoglow.models import (
     CheckpointError,
     Tacotron2,
@@ -133,7 +133,7 @@ class TestSymbols:
     def test_symbols_that_the_cleaners_replace_warn(self, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
         tacotron2 = load_tacotron2(with_symbols(tiny_checkpoints.tacotron2, len(GERMAN), tmp_path))
         with pytest.warns(UserWarning, match=r"english_cleaners replace or drop 4 of the voice's symbols \(ä ö ü ß\)"):
-            text_entry(VoiceFile(symbols=GERMAN), tacotron2)
+            voice_symbols(VoiceFile(symbols=GERMAN), tacotron2)
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -154,7 +154,7 @@ class TestSymbols:
 
     def test_symbol_count_must_match_the_embedding(self, tiny_checkpoints: TinyCheckpoints) -> None:
         with pytest.raises(ExportError, match=r"embedding has 148 rows, the voice file has 36; .* --symbols FILE"):
-            text_entry(VoiceFile(symbols=GERMAN), load_tacotron2(tiny_checkpoints.tacotron2))
+            voice_symbols(VoiceFile(symbols=GERMAN), load_tacotron2(tiny_checkpoints.tacotron2))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from tacoglow.export import ExportError, export_onnx
 from tacoglow.export.bundle import Limits
 from tacoglow.export.voice import read_voice_file
 from tacoglow.models import Tacotron2, load_tacotron2, load_waveglow
-from tacoglow.runtime.bundle.reading import load_manifest, with_digest
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
@@ -126,11 +125,3 @@ def test_frame_limit_below_one_step_is_rejected(
             voice=voice,
             limits=Limits(frames=1),
         )
-
-
-def test_frames_per_step_defaults_to_one(tiny_bundle: Path, tmp_path: Path) -> None:
-    content = (tiny_bundle / "manifest.json").read_bytes()
-    older = content.replace(b'  "frames_per_step": 1,\n', b"")
-    assert older != content
-    (tmp_path / "manifest.json").write_bytes(with_digest(older))
-    assert load_manifest(tmp_path).decoder.frames_per_step == 1

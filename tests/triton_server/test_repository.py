@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import run
 from typing import Any
 
+import msgspec
 import pytest
 
 from tacoglow import Synthesizer
@@ -194,8 +195,8 @@ def test_existing_version_is_not_replaced(repository: Path, tiny_bundle: Path, t
     other = tmp_path / "other"
     shutil.copytree(tiny_bundle, other)
     manifest = load_manifest(other)
-    text = type(manifest.text)(symbols=(*manifest.text.symbols, "ß"), cleaners=manifest.text.cleaners)
-    changed = type(manifest)(**{name: getattr(manifest, name) for name in manifest.__struct_fields__} | {"text": text})
+    text = msgspec.structs.replace(manifest.text, symbols=(*manifest.text.symbols, "ß"))
+    changed = msgspec.structs.replace(manifest, text=text)
     (other / "manifest.json").write_bytes(encode_manifest(changed))
     with pytest.raises(ExportError, match="has different symbols or shapes"):
         export_triton(other, folder, version=2)
