@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.options import StreamOptions
 from ..runtime.synthesizer import Synthesizer
 
 TEXT = (
@@ -61,7 +62,7 @@ def _time_unstreamed(voice: Synthesizer) -> tuple[Array, float]:
 def _time_stream(voice: Synthesizer, context: int | None) -> tuple[Array, float, float]:
     """Return samples, seconds to the first segment, seconds to the last."""
     begin = time.perf_counter()
-    stream = voice.stream(TEXT, context_frames=context)
+    stream = voice.stream(TEXT, segments=StreamOptions(context_frames=context))
     segments = [next(stream)]
     first = time.perf_counter() - begin
     segments += stream

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from .bundle.manifest import STRENGTH_MAX, Manifest
 from .errors import Cancelled, DeadlineExceeded, RequestError
@@ -53,6 +53,14 @@ class SpeechOptions:
             raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
         if not 0 <= self.retries <= RETRIES_MAX:
             raise RequestError(f"retries: expected 0 to {RETRIES_MAX}, got {self.retries}")
+
+    def changed(self, changes: Mapping[str, Any]) -> SpeechOptions:
+        """The same options with some changed. Raises TypeError for an unknown name, RequestError for a value."""
+        names = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in names:
+                raise TypeError(f"{name}: not a speech option; the options are {', '.join(names)}")
+        return replace(self, **changes)
 
     def resolve(self, manifest: Manifest) -> ResolvedOptions:
         """Fill in the bundle's values. Raises RequestError for a value outside the bundle's limits."""
@@ -113,13 +121,13 @@ class ResolvedOptions:
 class StreamOptions:
     """How a stream is cut into segments; docs/streaming.md has the measurements behind the bundle's defaults."""
 
-    first_chunk_frames: int | None = None  # frames of the first segment; None: the bundle's value
-    chunk_frames: int | None = None  # frames of every later segment; None: the bundle's value
+    first_segment_frames: int | None = None  # frames of the first segment; None: the bundle's value
+    segment_frames: int | None = None  # frames of every later segment; None: the bundle's value
     # Mel frames that the vocoder sees on either side of a segment; None: its whole receptive field.
     context_frames: int | Literal["bundle"] | None = "bundle"
 
     def __post_init__(self) -> None:
-        for name, least in (("first_chunk_frames", 1), ("chunk_frames", 1), ("context_frames", 0)):
+        for name, least in (("first_segment_frames", 1), ("segment_frames", 1), ("context_frames", 0)):
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
                 raise RequestError(f"{name.replace('_', ' ')}: expected {least} or more, got {value}")
@@ -128,14 +136,14 @@ class StreamOptions:
         """Fill in the bundle's values. Raises RequestError for a segment longer than a vocoder window."""
         settings = manifest.synthesis
         frames = SegmentFrames(
-            settings.first_segment_frames if self.first_chunk_frames is None else self.first_chunk_frames,
-            settings.segment_frames if self.chunk_frames is None else self.chunk_frames,
+            settings.first_segment_frames if self.first_segment_frames is None else self.first_segment_frames,
+            settings.segment_frames if self.segment_frames is None else self.segment_frames,
             settings.context_frames if self.context_frames == "bundle" else self.context_frames,
         )
         largest = max(frames.first, frames.later)
         if largest > settings.window_frames:
             raise RequestError(
-                f"chunk frames: expected at most {settings.window_frames}, a vocoder window, got {largest}"
+                f"segment frames: expected at most {settings.window_frames}, a vocoder window, got {largest}"
             )
         return frames
 

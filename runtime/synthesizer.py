@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,22 +73,29 @@ class Synthesizer:
         options = BackendOptions(threads, device, None if engines is None else Path(engines), decoder)
         return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options), normalize)
 
-    def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None) -> Audio:
+    def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None, **changes: Any) -> Audio:
         """Synthesize a text; the same seed gives the same speech on every backend and in any batch.
 
         A text longer than the voice's token limit is split at sentence ends, clauses or words and joined with pauses.
-        Raises text.TextError if the text contains nothing to speak, RequestError for an option out of range.
+        changes: options by their names in SpeechOptions, such as `rate=1.2`; they replace those of `options`. Raises
+        text.TextError if the text contains nothing to speak, RequestError for an option out of range, TypeError for an
+        unknown one.
         """
-        return self.say_batch([text], [seed], options)[0]
+        return self.say_batch([text], [seed], options, **changes)[0]
 
     def say_batch(
-        self, texts: Sequence[str], seeds: Sequence[int] | None = None, options: SpeechOptions | None = None
+        self,
+        texts: Sequence[str],
+        seeds: Sequence[int] | None = None,
+        options: SpeechOptions | None = None,
+        **changes: Any,
     ) -> list[Audio]:
         """Synthesize several texts, batching those in the same token bucket; each result equals that of `say`.
 
-        seeds: one per text; None: all 0. An Audio's timings are its own shares of its batches' time.
+        seeds: one per text; None: all 0. changes: as for `say`. An Audio's timings are its own shares of its batches'
+        time.
         """
-        results = dict(self.say_each(texts, seeds, options))
+        results = dict(self.say_each(texts, seeds, (options or SpeechOptions()).changed(changes)))
         return [results[i] for i in range(len(texts))]
 
     def say_each(
@@ -122,24 +129,23 @@ class Synthesizer:
         self,
         text: str,
         seed: int = 0,
-        chunk_frames: int | None = None,
-        first_chunk_frames: int | None = None,
-        context_frames: int | Literal["bundle"] | None = "bundle",
+        segments: StreamOptions | None = None,
         options: SpeechOptions | None = None,
         timestamps: bool = False,
+        **changes: Any,
     ) -> SpeechStream:
         """Synthesize a text segment by segment; returns an iterator that yields float32 samples while the rest is
         still being synthesized.
 
-        chunk_frames, first_chunk_frames: frames per segment; None: the bundle's value. context_frames: mel frames that
-        the vocoder sees on either side of a segment; None: its whole receptive field, with which the segments
-        together equal what `say` returns. Retries are rejected, because a stream cannot take back what has been heard.
-        timestamps: collect the stream's `words` and `characters`, those of a piece after its last segment.
+        segments: how the stream is cut; None: the bundle's values. With `StreamOptions(context_frames=None)`, the
+        segments together equal what `say` returns. timestamps: collect the stream's `words` and `characters`, those of
+        a piece after its last segment. changes: as for `say`. Retries are rejected, because a stream cannot take back
+        what has been heard.
         """
-        options = options or SpeechOptions()
+        options = (options or SpeechOptions()).changed(changes)
         if options.retries:
             raise RequestError("retries: a stream cannot take back what has been heard; use say, or retries=0")
-        frames = StreamOptions(first_chunk_frames, chunk_frames, context_frames).resolve(self.manifest)
+        frames = (segments or StreamOptions()).resolve(self.manifest)
         resolved = options.resolve(self.manifest)
         Noise(seed)  # rejects a seed out of range now, not at the first segment
 

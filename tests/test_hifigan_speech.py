@@ -13,7 +13,7 @@ from tacoglow.benchmarks.voices import Models, demo_models
 from tacoglow.export import export_onnx
 from tacoglow.models import load_hifigan
 from tacoglow.models.vocoder import Vocoder
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.tests.tolerances import HIFIGAN_STREAM
 
 pytestmark = pytest.mark.slow
@@ -66,9 +66,9 @@ def test_streams_of_trained_weights_are_the_whole(
     options = SpeechOptions(max_frames=150)
     whole = voice.say("Hello world, I missed you.", options=options).samples
     for chunk in (5, 16, 64):
-        stream = voice.stream("Hello world, I missed you.", chunk_frames=chunk, options=options)
+        stream = voice.stream("Hello world, I missed you.", 0, StreamOptions(segment_frames=chunk), options)
         joined = np.concatenate(list(stream))
         print(f"{name}, {chunk} frames per segment: {np.abs(joined - whole).max():.1e}")
         assert np.abs(joined - whole).max() < HIFIGAN_STREAM
-    narrow = voice.stream("Hello world, I missed you.", chunk_frames=16, context_frames=5, options=options)
+    narrow = voice.stream("Hello world, I missed you.", 0, StreamOptions(segment_frames=16, context_frames=5), options)
     assert np.abs(np.concatenate(list(narrow)) - whole).max() > 0.01

@@ -20,7 +20,7 @@ from scipy.io import wavfile
 
 from tacoglow.runtime.bundle.reading import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Utterance
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tests.tolerances import TORCHSCRIPT
@@ -172,7 +172,7 @@ def test_text_equals_python(programs: Path, tiny_bundle: Path, tmp_path: Path, t
         warnings.simplefilter("ignore")
         synthesizer = Synthesizer.load(bundle, "onnxruntime", threads=1)
         expected = synthesizer.say(text, seed=3)
-        streamed = np.concatenate(list(synthesizer.stream(text, seed=3, context_frames=None)))
+        streamed = np.concatenate(list(synthesizer.stream(text, 3, StreamOptions(context_frames=None))))
     for flags, samples in (((), expected.samples), (("--stream", 0), streamed)):
         done = speak(programs, bundle, tmp_path, "--text", text, "--seed", 3, *flags)
         assert done.returncode == 0, done.stderr

@@ -39,7 +39,11 @@ def gateway(new_scheduler: Callable[[], Scheduler]) -> Iterator[RunningGateway]:
 
 
 @pytest.fixture(scope="session")
-def library_stream(tiny_bundle: Path) -> Expected:
+def voice(tiny_bundle: Path) -> Synthesizer:
+    return Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+
+
+@pytest.fixture(scope="session")
+def library_stream(voice: Synthesizer) -> Expected:
     """What the library streams for a text, seed and options, joined."""
-    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
     return lambda text, seed=0, options=None: np.concatenate(list(voice.stream(text, seed, options=options)))

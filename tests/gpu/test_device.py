@@ -12,7 +12,7 @@ from tacoglow import Synthesizer
 from tacoglow.runtime.backends.cuda.graph import CaptureWarning, CudaGraphRunner
 from tacoglow.runtime.backends.cuda.stream import device_memory
 from tacoglow.runtime.bundle.manifest import TensorSpec, graph_names
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.tests import tolerances
 
 pytestmark = pytest.mark.gpu
@@ -96,7 +96,7 @@ def test_batch_equals_single_items(device: Synthesizer) -> None:
 
 def test_stream_equals_unstreamed_speech(device: Synthesizer) -> None:
     whole = device.say(LONG, 3).samples
-    samples = np.concatenate(list(device.stream(LONG, 3, context_frames=None)))
+    samples = np.concatenate(list(device.stream(LONG, 3, StreamOptions(context_frames=None))))
     assert samples.shape == whole.shape
     assert np.abs(samples - whole).max() <= 10 * tolerance(device)
 

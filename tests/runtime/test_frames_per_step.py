@@ -17,7 +17,7 @@ from tacoglow.export.voice import read_voice_file
 from tacoglow.models import Tacotron2, load_tacotron2, load_waveglow
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.tests import tolerances
 from tacoglow.tests.conftest import TinyCheckpoints
 
@@ -87,7 +87,7 @@ def test_speech_equals_pytorch_modules(tacotron2: Tacotron2, reduced_bundle: Pat
 def test_stream_equals_unstreamed_speech(voice: Synthesizer, chunk: int) -> None:
     for seed, options in ((0, SpeechOptions()), (1, SpeechOptions()), (2, SpeechOptions(gate_threshold=NEVER))):
         whole = voice.say(TEXTS[0], seed, options).samples
-        samples = np.concatenate(list(voice.stream(TEXTS[0], seed, chunk, 2, None, options)))
+        samples = np.concatenate(list(voice.stream(TEXTS[0], seed, StreamOptions(2, chunk, None), options)))
         assert samples.shape == whole.shape
         np.testing.assert_allclose(samples, whole, atol=tolerances.WINDOWS * np.abs(whole).max(initial=1.0))
 

@@ -18,7 +18,7 @@ from tacoglow.runtime.bundle.manifest import HiFiGANSettings
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.runtime.vocoder import Vocoder
 from tacoglow.tests.conftest import TinyCheckpoints
@@ -77,13 +77,13 @@ def test_graph_is_the_module(frames: int, voice: Synthesizer, tiny_hifigan: Path
 def test_a_stream_is_the_whole(chunk: int, voice: Synthesizer) -> None:
     """Bit for bit in float32 on the CPU, with the bundle's own context: the whole receptive field."""
     whole = voice.say(TEXT, options=NEVER).samples
-    stream = voice.stream(TEXT, chunk_frames=chunk, first_chunk_frames=chunk, options=NEVER)
+    stream = voice.stream(TEXT, 0, StreamOptions(chunk, chunk), NEVER)
     assert np.array_equal(np.concatenate(list(stream)), whole)
 
 
 def test_less_context_is_not_the_whole(voice: Synthesizer) -> None:
     whole = voice.say(TEXT, options=NEVER).samples
-    stream = voice.stream(TEXT, chunk_frames=8, first_chunk_frames=8, context_frames=2, options=NEVER)
+    stream = voice.stream(TEXT, 0, StreamOptions(8, 8, 2), NEVER)
     assert np.abs(np.concatenate(list(stream)) - whole).max() > 100 * HIFIGAN
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tacoglow import Synthesizer
+from tacoglow import StreamOptions, Synthesizer
 from tacoglow.runtime.pieces import split_into_pieces
 
 # LJ Speech's test list: sentences of seven books, with abbreviations, numbers and quotations.
@@ -37,7 +37,7 @@ def test_streamed_page_equals_unstreamed_page(voice: Synthesizer) -> None:
     page = " ".join(LINES[:12])
     whole = voice.say(page, seed=3)
     assert " ".join(utterance.text for utterance in whole.utterances).split() == page.split()
-    streamed = np.concatenate(list(voice.stream(page, seed=3, context_frames=None)))
+    streamed = np.concatenate(list(voice.stream(page, 3, StreamOptions(context_frames=None))))
     np.testing.assert_allclose(streamed, whole.samples, atol=1e-4)
 
 

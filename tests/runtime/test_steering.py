@@ -14,7 +14,7 @@ from tacoglow import Synthesizer
 from tacoglow.runtime.decoder import DecoderSession
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.stretch import frames_needed, stretch, stretched_frames
 from tacoglow.tests import tolerances
 from tacoglow.text import TextError, split_at_pauses
@@ -93,7 +93,7 @@ def test_stream_equals_whole_speech(
         gate_threshold=threshold, denoise=denoise, rate=rate, volume=0.7, sentence_silence=0.2, max_frames=24
     )
     whole = voice.say(text, seed, options).samples
-    samples = np.concatenate(list(voice.stream(text, seed, chunk, first, None, options)))
+    samples = np.concatenate(list(voice.stream(text, seed, StreamOptions(first, chunk, None), options)))
     assert samples.shape == whole.shape
     np.testing.assert_allclose(samples, whole, atol=tolerances.WINDOWS * max(1.0, np.abs(whole).max()))
 
@@ -119,7 +119,7 @@ def test_stream_decodes_no_more_than_a_segment_needs(voice: Synthesizer, monkeyp
     for rate, frames in [(2.0, 2 * (seen - 1) + 1), (0.5, -(-(seen - 1) // 2) + 1)]:
         decoded.clear()
         options = SpeechOptions(gate_threshold=ENDLESS, rate=rate)
-        with voice.stream(TEXT, first_chunk_frames=2, context_frames=None, options=options) as stream:
+        with voice.stream(TEXT, 0, StreamOptions(2, context_frames=None), options) as stream:
             assert len(next(stream)) == 2 * voice.manifest.audio.hop_length
         assert len(decoded) == min(40, frames + voice.manifest.decoder.postnet_frames)
 
@@ -201,3 +201,23 @@ def test_text_of_pauses_only_is_rejected(voice: Synthesizer) -> None:
 def test_options_out_of_range_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         SpeechOptions(**options)
+
+
+def test_options_by_name_replace_those_given(voice: Synthesizer) -> None:
+    options = SpeechOptions(gate_threshold=ENDLESS, rate=0.5, volume=2.0)
+    expected = voice.say(TEXT, 3, SpeechOptions(gate_threshold=ENDLESS, rate=1.25, volume=2.0)).samples
+    np.testing.assert_array_equal(voice.say(TEXT, 3, options, rate=1.25).samples, expected)
+    np.testing.assert_array_equal(voice.say_batch([TEXT], [3], options, rate=1.25)[0].samples, expected)
+    by_name = voice.say(TEXT, 3, gate_threshold=ENDLESS, rate=1.25, volume=2.0).samples
+    np.testing.assert_array_equal(by_name, expected)
+    whole = StreamOptions(context_frames=None)
+    streamed = np.concatenate(list(voice.stream(TEXT, 3, whole, options, rate=1.25)))
+    np.testing.assert_allclose(streamed, expected, atol=tolerances.WINDOWS)
+
+
+def test_unknown_and_wrong_options_by_name(voice: Synthesizer) -> None:
+    for speak in (voice.say, voice.stream, lambda text, **changes: voice.say_batch([text], **changes)):
+        with pytest.raises(TypeError, match="^speed: not a speech option; the options are sigma, .*, rate, volume, "):
+            speak(TEXT, speed=1.2)
+        with pytest.raises(RequestError, match="rate: expected a number from 0.5 to 2, got 3"):
+            speak(TEXT, rate=3)

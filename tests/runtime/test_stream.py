@@ -53,7 +53,7 @@ def test_stream_equals_unstreamed_speech(
 ) -> None:
     options = SpeechOptions(gate_threshold=threshold, denoise=strength)
     whole = voice.say(text, seed, options)
-    stream = voice.stream(text, seed, chunk, first, context, options)
+    stream = voice.stream(text, seed, StreamOptions(first, chunk, context), options)
     samples = np.concatenate(list(stream))
     assert stream.stop_reasons == [utterance.stop_reason for utterance in whole.utterances]
     assert samples.shape == whole.samples.shape
@@ -62,7 +62,7 @@ def test_stream_equals_unstreamed_speech(
 
 def test_less_context_changes_samples_but_not_length(voice: Synthesizer) -> None:
     whole = voice.say(TEXT, options=FOREVER).samples
-    samples = np.concatenate(list(voice.stream(TEXT, chunk_frames=4, context_frames=0, options=FOREVER)))
+    samples = np.concatenate(list(voice.stream(TEXT, 0, StreamOptions(8, 4, 0), FOREVER)))
     assert samples.shape == whole.shape
     assert np.abs(samples - whole).max() > 100 * tolerances.WINDOWS
 
@@ -78,7 +78,7 @@ def test_segments_are_yielded_before_the_rest_is_decoded(voice: Synthesizer, mon
     monkeypatch.setattr(DecoderSession, "record", record_and_count)
     hop, context = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
     after = voice.manifest.vocoder.frames_after
-    stream = voice.stream(TEXT, chunk_frames=6, first_chunk_frames=2, context_frames=None, options=FOREVER)
+    stream = voice.stream(TEXT, 0, StreamOptions(2, 6, None), FOREVER)
     assert len(next(stream)) == 2 * hop
     assert len(decoded) == 2 + after + context
     assert len(next(stream)) == 6 * hop
@@ -103,7 +103,7 @@ def test_stream_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
 def test_abandoned_streams_free_their_memory(voice: Synthesizer) -> None:
     def abandon(count: int) -> None:
         for seed in range(count):
-            with voice.stream(TEXT, seed, first_chunk_frames=1, options=FOREVER) as stream:
+            with voice.stream(TEXT, seed, StreamOptions(1), FOREVER) as stream:
                 next(stream)
 
     abandon(50)
@@ -161,8 +161,8 @@ def test_retries_use_new_noise(voice: Synthesizer) -> None:
 
 
 def test_segment_longer_than_a_window_is_rejected(voice: Synthesizer) -> None:
-    with pytest.raises(RequestError, match="chunk frames: expected at most 768, a vocoder window, got 769"):
-        voice.stream(TEXT, chunk_frames=769)
+    with pytest.raises(RequestError, match="segment frames: expected at most 768, a vocoder window, got 769"):
+        voice.stream(TEXT, segments=StreamOptions(segment_frames=769))
 
 
 def test_stream_rejects_retries(voice: Synthesizer) -> None:
@@ -256,7 +256,7 @@ def test_batches_contain_each_item_once_and_one_bucket(
         assert all(lengths[i] <= token_bucket(lengths[i], manifest) <= 256 for i in batch)
 
 
-@pytest.mark.parametrize("options", [{"chunk_frames": 0}, {"first_chunk_frames": 0}, {"context_frames": -1}])
+@pytest.mark.parametrize("options", [{"segment_frames": 0}, {"first_segment_frames": 0}, {"context_frames": -1}])
 def test_stream_options_out_of_range_are_rejected(options: dict[str, int]) -> None:
     with pytest.raises(RequestError, match="frames: expected"):
         StreamOptions(**options)

@@ -45,9 +45,7 @@ Expected = dict[tuple[Kind, str, int], bytes]  # samples by kind, text and seed
 def expected_answers(voice: Synthesizer, texts: tuple[str, ...]) -> Expected:
     cuts: dict[Kind, StreamOptions] = {"stream": StreamOptions(), "whole": whole_segments(voice.manifest)}
     return {
-        (kind, text, seed): encode(
-            np.concatenate(list(voice.stream(text, seed, cut.first_chunk_frames, cut.chunk_frames))), "int16"
-        )
+        (kind, text, seed): encode(np.concatenate(list(voice.stream(text, seed, cut))), "int16")
         for text in texts
         for seed in range(SEEDS)
         for kind, cut in cuts.items()

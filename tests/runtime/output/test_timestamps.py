@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.subtitles import encode_times
 from tacoglow.runtime.output.timestamps import TimedText, time_utterance, token_bounds
 from tacoglow.text import FrontEnd
@@ -114,7 +114,7 @@ def test_times_follow_pieces_pauses_and_rate(voice: Synthesizer) -> None:
 
 def test_stream_has_the_times_of_whole_speech(voice: Synthesizer) -> None:
     text, options = "It is short. [pause 0.3s] The other one follows!", SpeechOptions(rate=0.8, sentence_silence=0.1)
-    with voice.stream(text, 3, 5, 2, None, options, timestamps=True) as stream:
+    with voice.stream(text, 3, StreamOptions(2, 5, None), options, timestamps=True) as stream:
         for _ in stream:
             pass
     whole = voice.say(text, 3, options)

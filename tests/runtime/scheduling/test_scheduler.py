@@ -159,8 +159,8 @@ def test_backend_whose_rows_take_turns(tiny_bundle: Path, voice: Synthesizer, mo
 
 
 def test_stream_has_the_segments_and_the_result_of_the_library(scheduler: Scheduler, voice: Synthesizer) -> None:
-    handle = scheduler.submit(LONG, 4, stream=StreamOptions(chunk_frames=5))
-    segments, alone = list(handle.segments()), list(voice.stream(LONG, 4, chunk_frames=5))
+    handle = scheduler.submit(LONG, 4, stream=StreamOptions(segment_frames=5))
+    segments, alone = list(handle.segments()), list(voice.stream(LONG, 4, StreamOptions(segment_frames=5)))
     assert [len(segment) for segment in segments] == [len(segment) for segment in alone]
     np.testing.assert_array_equal(np.concatenate(segments), np.concatenate(alone))
     audio, whole = handle.result(SECONDS), voice.say(LONG, 4)
@@ -171,7 +171,7 @@ def test_stream_has_the_segments_and_the_result_of_the_library(scheduler: Schedu
 
 
 def test_waker_and_poll(scheduler: Scheduler, voice: Synthesizer) -> None:
-    handle, woken = scheduler.submit(LONG, 1, stream=StreamOptions(chunk_frames=4)), threading.Event()
+    handle, woken = scheduler.submit(LONG, 1, stream=StreamOptions(segment_frames=4)), threading.Event()
     handle.add_waker(woken.set)
     segments, done = [], False
     while not done:
@@ -181,7 +181,9 @@ def test_waker_and_poll(scheduler: Scheduler, voice: Synthesizer) -> None:
         segments += progress.segments
         done = progress.done
     assert progress.error is None
-    np.testing.assert_array_equal(np.concatenate(segments), np.concatenate(list(voice.stream(LONG, 1, chunk_frames=4))))
+    np.testing.assert_array_equal(
+        np.concatenate(segments), np.concatenate(list(voice.stream(LONG, 1, StreamOptions(segment_frames=4))))
+    )
     late = threading.Event()
     handle.add_waker(late.set)
     assert late.is_set()

@@ -27,7 +27,7 @@ from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.decoder import Chunk
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
 
 from .simulated_cuda import SimulatedCuda
@@ -107,9 +107,9 @@ def test_every_tensorrt_version(
 def test_voice_is_usable_in_other_threads(device: Synthesizer, voice: Synthesizer) -> None:
     with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
         assert_same(first.submit(device.say, TEXT).result(), voice.say(TEXT))
-        stream = device.stream(TEXT, 1, 6, 2, None, FOREVER)
+        stream = device.stream(TEXT, 1, StreamOptions(2, 6, None), FOREVER)
         samples = [pool.submit(next, stream, None).result() for pool in (first, second) * 8]
-    expected = np.concatenate(list(voice.stream(TEXT, 1, 6, 2, None, FOREVER)))
+    expected = np.concatenate(list(voice.stream(TEXT, 1, StreamOptions(2, 6, None), FOREVER)))
     np.testing.assert_array_equal(np.concatenate([part for part in samples if part is not None]), expected)
 
 
@@ -121,13 +121,16 @@ def test_voices_with_several_frames_per_step(reduced_bundle: Path, tensorrt: Sim
 
 def test_alternating_streams_do_not_share_memory(voice: Synthesizer, device: Synthesizer) -> None:
     """Two streams of the same token bucket, advanced alternately."""
-    streams = [device.stream(text, seed, 6, 2, None, FOREVER) for text, seed in ((TEXT, 1), ("You missed me.", 2))]
+    streams = [
+        device.stream(text, seed, StreamOptions(2, 6, None), FOREVER)
+        for text, seed in ((TEXT, 1), ("You missed me.", 2))
+    ]
     parts: list[list[np.ndarray]] = [[], []]
     for _ in range(40):
         for stream, part in zip(streams, parts, strict=True):
             part.extend([samples] if (samples := next(stream, None)) is not None else [])
     for text, seed, part in ((TEXT, 1, parts[0]), ("You missed me.", 2, parts[1])):
-        whole = np.concatenate(list(voice.stream(text, seed, 6, 2, None, FOREVER)))
+        whole = np.concatenate(list(voice.stream(text, seed, StreamOptions(2, 6, None), FOREVER)))
         np.testing.assert_array_equal(np.concatenate(part), whole)
 
 
@@ -158,7 +161,7 @@ def test_gates_are_read_one_chunk_late(device: Synthesizer, events: list[str]) -
 
 def test_stream_launches_no_chunk_beyond_its_segment(device: Synthesizer, events: list[str]) -> None:
     """2 frames and all that they depend on are less than a chunk of 16 steps: the vocoder runs next."""
-    with device.stream(TEXT, 1, 6, 2, 0, FOREVER) as stream:
+    with device.stream(TEXT, 1, StreamOptions(2, 6, 0), FOREVER) as stream:
         next(stream)
         assert events == ["launch 0", "read"]
         list(stream)
@@ -293,7 +296,7 @@ def test_the_next_segments_steps_are_launched_before_a_window_and_not_waited_for
 
     monkeypatch.setattr(CudaSteps, "launch", note_launch)
     monkeypatch.setattr(CudaGraphRunner, "vocode", note_window)
-    segments = list(device.stream(TEXT, 1, 4, 8, 0, FOREVER))
+    segments = list(device.stream(TEXT, 1, StreamOptions(8, 4, 0), FOREVER))
     assert len(segments) == len(unfinished)
     assert not unfinished[0]
     assert any(unfinished)

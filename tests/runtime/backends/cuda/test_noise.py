@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacoglow import Synthesizer
+from tacoglow import StreamOptions, Synthesizer
 from tacoglow.runtime.backends.cuda import noise as device_noise
 from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseWarning, open_device_noise
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
@@ -120,8 +120,10 @@ def test_a_voice_draws_its_noise_on_the_device(
     for got, expected in pairs:
         np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
     whole = device.say(TEXT, 7, FOREVER)
-    streamed = np.concatenate(list(device.stream(TEXT, 7, 6, 2, None, FOREVER)))
-    np.testing.assert_allclose(streamed, np.concatenate(list(voice.stream(TEXT, 7, 6, 2, None, FOREVER))), atol=1e-5)
+    streamed = np.concatenate(list(device.stream(TEXT, 7, StreamOptions(2, 6, None), FOREVER)))
+    np.testing.assert_allclose(
+        streamed, np.concatenate(list(voice.stream(TEXT, 7, StreamOptions(2, 6, None), FOREVER))), atol=1e-5
+    )
     assert len(streamed) == len(whole.samples)
 
 

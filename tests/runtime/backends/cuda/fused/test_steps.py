@@ -14,7 +14,7 @@ from tacoglow.runtime.backends.cuda.fused.steps import FusedDecoder, FusedSteps
 from tacoglow.runtime.backends.cuda.graph import CudaGraphRunner
 from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
 from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
 
@@ -81,7 +81,7 @@ def test_the_size_of_a_launch_changes_no_bit(
 
 def test_streams_that_alternate(device: Synthesizer) -> None:
     whole = {seed: device.say(TEXT, seed, FOREVER).samples for seed in (1, 2)}
-    streams = {seed: device.stream(TEXT, seed, 6, 2, None, FOREVER) for seed in (1, 2)}
+    streams = {seed: device.stream(TEXT, seed, StreamOptions(2, 6, None), FOREVER) for seed in (1, 2)}
     parts: dict[int, list[np.ndarray]] = {1: [], 2: []}
     for _ in range(40):
         for seed, stream in streams.items():
@@ -115,7 +115,7 @@ def test_after_an_early_end_and_a_cancellation_speech_is_the_same(device: Synthe
     calls = iter([False, True])
     with pytest.raises(Cancelled):
         device.say(TEXT, 1, SpeechOptions(gate_threshold=1.0 - 1e-12, cancelled=lambda: next(calls)))
-    next(iter(device.stream(TEXT, 2, 6, 2, None, FOREVER)))  # abandoned
+    next(iter(device.stream(TEXT, 2, StreamOptions(2, 6, None), FOREVER)))  # abandoned
     assert_same(device.say(TEXT, 1, FOREVER), expected)
 
 
