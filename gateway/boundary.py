@@ -1,4 +1,4 @@
-"""What holds for every request: an id, the key, and the counters."""
+"""Gives every request an id, asks it for the key, and counts it."""
 
 from __future__ import annotations
 

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import RequestError
-from ..runtime.output.formats import AudioFormat, open_encoder, open_raw_encoder, supported_rates
+from ..runtime.output.formats import open_encoder, open_raw_encoder, supported_rates
 
+FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "ogg", "oga"]  # as requests name it
 StreamFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
-RATE_MIN, RATE_MAX = 8_000, 48_000  # Hz
-CLIENTS_RATE = 24_000  # Hz: what every client takes pcm to be, and a rate of Opus
+ALIASES: dict[FormatName, StreamFormat] = {"ogg": "opus", "oga": "opus"}
+HERTZ_MIN, HERTZ_MAX = 8_000, 48_000  # of encoded audio
+CLIENTS_RATE = 24_000  # Hz: the rate that every client assumes for pcm, and a rate of Opus
 CONTENT_TYPES: dict[str, str] = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg; codecs=opus",
@@ -35,13 +37,19 @@ class Encoding:
     rate: int  # Hz
 
     @classmethod
-    def choose(cls, audio_format: StreamFormat, rate: int | None, voice_rate: int) -> Encoding:
-        """The rate that is asked for, else the format's; lossless and self-describing formats keep the voice's."""
+    def choose(cls, name: FormatName, rate: int | None, voice_rate: int) -> Encoding:
+        """The encoding at the wanted rate (Hz), else at the format's; lossless and self-describing formats keep the
+        voice's. Raises RequestError for a rate in which the format cannot be written.
+        """
+        audio_format = cast(StreamFormat, ALIASES.get(name, name))
+        supported = () if audio_format == "pcm" else supported_rates(audio_format)
         if rate is None:
             rate = CLIENTS_RATE if audio_format in ("pcm", "opus") else voice_rate
-            supported = _rates(audio_format)
             if supported and rate not in supported:
                 rate = next((candidate for candidate in supported if candidate >= rate), supported[-1])
+        elif supported and rate not in supported:
+            usable = ", ".join(str(candidate) for candidate in supported if HERTZ_MIN <= candidate <= HERTZ_MAX)
+            raise RequestError(f"sample_rate: expected one of {usable} Hz for {audio_format}, got {rate}")
         return cls(audio_format, rate)
 
     @property
@@ -53,16 +61,6 @@ class Encoding:
     @property
     def file_name(self) -> str:
         return f"speech.{SUFFIXES.get(self.audio_format, self.audio_format)}"
-
-
-def check_rate(audio_format: str, rate: int) -> None:
-    """Raises RequestError for a rate (Hz) in which the format cannot be written."""
-    if not RATE_MIN <= rate <= RATE_MAX:
-        raise RequestError(f"sample_rate: expected {RATE_MIN} to {RATE_MAX} Hz, got {rate}")
-    supported = _rates(audio_format)
-    if supported and rate not in supported:
-        usable = ", ".join(str(candidate) for candidate in supported if RATE_MIN <= candidate <= RATE_MAX)
-        raise RequestError(f"sample_rate: expected one of {usable} Hz for {audio_format}, got {rate}")
 
 
 class SegmentEncoder:
@@ -102,10 +100,6 @@ async def encode_segments(
             yield data
     if data := await anyio.to_thread.run_sync(encoder.finish):
         yield data
-
-
-def _rates(audio_format: str) -> tuple[int, ...]:
-    return () if audio_format == "pcm" else supported_rates(cast(AudioFormat, audio_format))
 
 
 class _Pipe(io.RawIOBase):

@@ -50,7 +50,7 @@ def overloaded(message: str) -> GatewayError:
 
 
 def as_gateway_error(error: Exception) -> GatewayError:
-    """What a client is told about an error of the runtime. Defects are logged, and keep their details to themselves."""
+    """The answer to an error of the runtime. Defects are logged; clients see no details."""
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, (Overloaded, SchedulerClosed)):

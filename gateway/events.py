@@ -14,17 +14,18 @@ from ..runtime.output.audio import Utterance
 from ..runtime.output.timestamps import TimedText
 from .analysis import analyse
 from .errors import as_gateway_error
-from .request import SpeechRequest
-from .speaking import Speech
+from .request import ParsedRequest
+from .speaking import SpokenRequest
 from .voices import Voice
 
 
-async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes], timestamps: bool) -> AsyncIterator[bytes]:
-    """Server-sent events: the encoded bytes in base64, then the usage; an error once events have begun.
-
-    timestamps: also an event with the words of each piece, once that is spoken.
+async def sse_events(
+    spoken: SpokenRequest, chunks: AsyncIterator[bytes], wanted: ParsedRequest
+) -> AsyncIterator[bytes]:
+    """Server-sent events: the encoded bytes in base64, the words of each piece once it is spoken, if they are wanted,
+    then the usage; an error once events have begun.
     """
-    begun = False
+    begun, timestamps = False, wanted.timestamps
     try:
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
@@ -42,7 +43,7 @@ async def sse_events(spoken: Speech, chunks: AsyncIterator[bytes], timestamps: b
 
 
 async def captioned_lines(
-    spoken: Speech, chunks: AsyncIterator[bytes], content_type: str, wanted: SpeechRequest
+    spoken: SpokenRequest, chunks: AsyncIterator[bytes], wanted: ParsedRequest
 ) -> AsyncIterator[bytes]:
     """Lines of JSON: encoded bytes in base64, and words and analyses of the pieces that have been spoken by then.
 
@@ -52,7 +53,8 @@ async def captioned_lines(
     async def line(chunk: bytes) -> bytes:
         utterances = spoken.take_utterances()
         words = await _timestamps(spoken.voice, utterances) if wanted.timestamps else []
-        content = {"audio": _base64(chunk), "audio_format": content_type, "timestamps": words}
+        audio_format = wanted.settings.encoding.content_type
+        content = {"audio": _base64(chunk), "audio_format": audio_format, "timestamps": words}
         if wanted.analysis:
             content["analysis"] = [analyse(spoken.voice, utterance) for utterance in utterances]
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
@@ -64,7 +66,7 @@ async def captioned_lines(
         yield await line(b"")
 
 
-def usage(spoken: Speech) -> dict[str, int]:
+def usage(spoken: SpokenRequest) -> dict[str, int]:
     """Symbols in, mel frames out."""
     utterances = () if spoken.audio is None else spoken.audio.utterances
     tokens = sum(len(utterance.token_ids) for utterance in utterances)
@@ -88,7 +90,7 @@ async def _timestamps(voice: Voice, utterances: Sequence[Utterance]) -> list[dic
     return [{"word": word.text, "start_time": word.start, "end_time": word.end} for word in words]
 
 
-async def _timestamps_event(spoken: Speech) -> dict[str, Any]:
+async def _timestamps_event(spoken: SpokenRequest) -> dict[str, Any]:
     words = await _timestamps(spoken.voice, spoken.take_utterances())
     return {"type": "speech.audio.timestamps", "timestamps": words}
 

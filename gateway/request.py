@@ -1,118 +1,229 @@
-"""The fields of a speech request, read strictly and named in errors."""
+"""Requests for speech: JSON bodies as typed structs, and their meaning with this server's voices."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta, Struct, inspect
 
+from ..runtime.bundle.manifest import STRENGTH_MAX
 from ..runtime.errors import RequestError
 from ..runtime.noise import Noise
-from ..runtime.options import SpeechOptions
-from .encoding import StreamFormat, check_rate
+from ..runtime.options import RATE_MAX, RATE_MIN, SENTENCE_SILENCE_MAX, VOLUME_MAX, SpeechOptions
+from .encoding import HERTZ_MAX, HERTZ_MIN, Encoding, FormatName
 from .errors import GatewayError, invalid
 from .voices import Voice, Voices
 
-FORMAT_ALIASES = {"ogg": "opus", "oga": "opus"}
-# Field -> the option of the runtime that it sets.
-OPTION_FIELDS = {
-    "speed": "rate",
-    "sigma": "sigma",
-    "denoise": "denoise",
-    "gate_threshold": "gate_threshold",
-    "volume": "volume",
-    "sentence_silence": "sentence_silence",
-}
+ACCEPTED = {"instructions"}  # fields of OpenAI's that have no effect here
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # of a field that can be named in a header
-ACCEPTED = {"instructions"}  # and without effect
-FIELDS = {"input", "model", "voice", "response_format", "stream_format", "stream", "sample_rate", "seed"}
+_PATH = re.compile(r" - at `\$\.(\w+)")  # where msgspec's errors say which field is wrong
+_MISSING = re.compile(r"Object missing required field `(\w+)`$")
+_Strength = Annotated[float, Meta(ge=0.0, le=STRENGTH_MAX)]
+Kind = TypeVar("Kind", bound=Struct)
+
+
+class VoiceId(Struct):
+    """A voice as an object, the second of OpenAI's two forms."""
+
+    id: str
+
+
+class SettingsBody(Struct, kw_only=True):
+    """The fields that say how a text is spoken; None: the voice's or the format's value."""
+
+    voice: str | VoiceId = ""
+    model: str = ""
+    response_format: FormatName = "mp3"
+    sample_rate: Annotated[int, Meta(ge=HERTZ_MIN, le=HERTZ_MAX)] | None = None  # Hz
+    seed: int = 0
+    speed: Annotated[float, Meta(ge=RATE_MIN, le=RATE_MAX)] = 1.0
+    sigma: _Strength | None = None
+    denoise: _Strength = 0.0
+    gate_threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    volume: Annotated[float, Meta(ge=0.0, le=VOLUME_MAX)] = 1.0
+    sentence_silence: Annotated[float, Meta(ge=0.0, le=SENTENCE_SILENCE_MAX)] | None = None  # seconds
+
+    def resolve(self, voices: Voices) -> Settings:
+        """Find the voice, and choose the encoding. Raises GatewayError."""
+        try:
+            Noise(self.seed)
+        except RequestError as error:
+            raise invalid("seed", str(error)) from error
+        options = SpeechOptions(
+            sigma=self.sigma,
+            denoise=self.denoise,
+            gate_threshold=self.gate_threshold,
+            rate=self.speed,
+            volume=self.volume,
+            sentence_silence=self.sentence_silence,
+        )
+        voice = voices.choose(self.model, self.voice if isinstance(self.voice, str) else self.voice.id)
+        try:
+            encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
+        except RequestError as error:
+            raise invalid("sample_rate", str(error)) from error
+        return Settings(voice, encoding, self.seed, options)
+
+
+class _TextBody(SettingsBody, kw_only=True):
+    input: str
+    stream: bool = True
+    stream_format: Literal["audio", "sse"] = "audio"
+
+
+class SpeechBody(_TextBody, kw_only=True):
+    """POST /v1/audio/speech."""
+
+    timestamps: bool = False
+
+
+class CaptionedBody(_TextBody, kw_only=True):
+    """POST /dev/captioned_speech."""
+
+    return_timestamps: bool = True
+    return_analysis: bool = False
+
+
+class SynthesizeBody(Struct, kw_only=True):
+    """POST /synthesize."""
+
+    text: str
+    voice: str = ""
+    length_scale: Annotated[float, Meta(ge=1.0 / RATE_MAX, le=1.0 / RATE_MIN)] = 1.0
 
 
 @dataclass(frozen=True)
-class SpeechRequest:
+class Settings:
+    """How a text is spoken and sent."""
+
+    voice: Voice
+    encoding: Encoding
+    seed: int
+    options: SpeechOptions
+
+
+@dataclass(frozen=True)
+class ParsedRequest:
     """One valid request for speech."""
 
     text: str
-    voice: Voice
-    audio_format: StreamFormat
-    sample_rate: int | None  # Hz; None: the format's default
-    stream: bool
-    sse: bool
-    timestamps: bool  # tell when each word is spoken
-    analysis: bool  # and send mel, alignment and gate
-    seed: int
-    options: SpeechOptions
-    ignored: tuple[str, ...]  # names of unknown fields
+    settings: Settings
+    stream: bool = True
+    sse: bool = False
+    timestamps: bool = False  # tell when each word is spoken
+    analysis: bool = False  # and send mel, alignment and gate
+    ignored: tuple[str, ...] = ()  # names of unknown fields
 
 
-def parse_body(body: bytes | str, name: str = "body") -> dict[str, Any]:
+def parse_speech(body: bytes, voices: Voices, max_characters: int) -> ParsedRequest:
+    """A request for speech. Raises GatewayError."""
+    fields = decode_object(body)
+    wanted = convert(fields, SpeechBody)
+    _check_text("input", wanted.input, max_characters)
+    settings, sse = wanted.resolve(voices), wanted.stream_format == "sse"
+    if wanted.timestamps:
+        _check_known_here(settings.voice, "timestamps")
+        if not sse:
+            way_out = "set stream_format to sse, or use /dev/captioned_speech"
+            raise invalid("timestamps", f"timestamps: audio cannot carry them; {way_out}")
+    return ParsedRequest(
+        wanted.input, settings, wanted.stream, sse, wanted.timestamps, ignored=_ignored(fields, wanted)
+    )
+
+
+def parse_captioned(body: bytes, voices: Voices, max_characters: int) -> ParsedRequest:
+    """A request for captioned speech. Raises GatewayError."""
+    fields = decode_object(body)
+    wanted = convert(fields, CaptionedBody)
+    _check_text("input", wanted.input, max_characters)
+    settings = wanted.resolve(voices)
+    for name in ("return_timestamps", "return_analysis"):
+        if getattr(wanted, name):
+            _check_known_here(settings.voice, name)
+    if wanted.stream_format == "sse":
+        message = "stream_format: expected audio, got sse; this route answers with lines of JSON"
+        raise invalid("stream_format", message)
+    return ParsedRequest(
+        text=wanted.input,
+        settings=settings,
+        stream=wanted.stream,
+        timestamps=wanted.return_timestamps,
+        analysis=wanted.return_analysis,
+        ignored=_ignored(fields, wanted),
+    )
+
+
+def parse_synthesize(body: bytes, voices: Voices, max_characters: int) -> ParsedRequest:
+    """A request of Piper's clients: for a whole wav. Raises GatewayError."""
+    fields = decode_object(body)
+    wanted = convert(fields, SynthesizeBody)
+    _check_text("text", wanted.text, max_characters)
+    settings = SettingsBody(voice=wanted.voice, response_format="wav", speed=1.0 / wanted.length_scale)
+    return ParsedRequest(wanted.text, settings.resolve(voices), stream=False, ignored=_ignored(fields, wanted))
+
+
+def decode_object(body: bytes | str, name: str = "body") -> dict[str, Any]:
     """A JSON object without its null fields. name: of it, in errors. Raises GatewayError."""
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise GatewayError(400, "invalid_json", f"{name}: expected a JSON object; {error}") from error
     if not isinstance(content, dict):
-        raise GatewayError(400, "invalid_json", f"{name}: expected a JSON object, got {_json_type(content)}")
+        raise GatewayError(400, "invalid_json", f"{name}: expected a JSON object, got {_shown(content)}")
     return {name: value for name, value in content.items() if value is not None}
 
 
-def parse_speech(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
-    """Check every field of a request for speech. Raises GatewayError."""
-    wanted = _parse(fields, voices, max_characters, {"timestamps": False})
-    _check_known_here(wanted, "timestamps")
-    if wanted.timestamps and not wanted.sse:
-        raise invalid(
-            "timestamps", "timestamps: audio cannot carry them; set stream_format to sse, or use /dev/captioned_speech"
-        )
-    return wanted
+def convert(fields: Mapping[str, Any], kind: type[Kind]) -> Kind:
+    """The struct of these fields; unknown ones are left out. Raises GatewayError, which names the invalid field."""
+    try:
+        return msgspec.convert(fields, kind)
+    except msgspec.ValidationError as error:
+        found = _PATH.search(str(error))
+        if missing := _MISSING.match(str(error)):
+            name = missing[1]
+            raise invalid(name, f"{name}: missing; expected {_expected(kind)[name]}", "missing_parameter") from error
+        name = found[1] if found else "body"
+        message = f"{name}: expected {_expected(kind)[name]}, got {_shown(fields.get(name))}"
+        raise invalid(name, message) from error
 
 
-def _check_known_here(wanted: SpeechRequest, name: str) -> None:
-    """Raises GatewayError if a request wants what only a voice in this process tells."""
-    if (wanted.timestamps or wanted.analysis) and wanted.voice.facts.front_end is None:
-        raise invalid(name, f"{name}: not known of {wanted.voice.id}, which other servers speak; set it to false")
+@cache
+def _expected(kind: type[Struct]) -> dict[str, str]:
+    """The values that each field takes, in words."""
+    information = inspect.type_info(kind)
+    assert isinstance(information, inspect.StructType)
+    return {field.encode_name: _words(field.type) for field in information.fields}
 
 
-def parse_captioned(fields: Mapping[str, Any], voices: Voices, max_characters: int) -> SpeechRequest:
-    """Check every field of a request for captioned speech. Raises GatewayError."""
-    wanted = _parse(fields, voices, max_characters, {"return_timestamps": True, "return_analysis": False})
-    _check_known_here(wanted, "return_timestamps" if wanted.timestamps else "return_analysis")
-    if wanted.sse:
-        raise invalid("stream_format", "stream_format: expected audio, got sse; this route answers with lines of JSON")
-    return wanted
+def _words(kind: inspect.Type) -> str:
+    if isinstance(kind, inspect.UnionType):
+        return " or ".join(_words(each) for each in kind.types if not isinstance(each, inspect.NoneType))
+    if isinstance(kind, inspect.LiteralType):
+        return f"one of {', '.join(map(str, kind.values))}"
+    if isinstance(kind, (inspect.IntType, inspect.FloatType)):
+        name = "an integer" if isinstance(kind, inspect.IntType) else "a number"
+        if kind.ge is not None and kind.le is not None:
+            return f"{kind.ge:g} to {kind.le:.15g} ({name})"
+        return name if kind.gt is None else f"{name} between {kind.gt:g} and {kind.lt:g}"
+    if isinstance(kind, inspect.StructType):
+        return f"{{{', '.join(f'{field.encode_name!r}: {_words(field.type)}' for field in kind.fields)}}}"
+    return {inspect.StrType: "a string", inspect.BoolType: "true or false"}.get(type(kind), "an object")
 
 
-def _parse(fields: Mapping[str, Any], voices: Voices, max_characters: int, extras: Mapping[str, bool]) -> SpeechRequest:
-    """extras: the fields that only some routes have, and their defaults: times of words, then analysis."""
-    text = parse_text(fields, "input", max_characters)
-    stream_format = typed(fields, "stream_format", str, "audio")
-    if stream_format not in ("audio", "sse"):
-        raise invalid("stream_format", f"stream_format: expected audio or sse, got {stream_format!r}")
-    audio_format, sample_rate = parse_format(fields, "mp3")
-    timestamps, *analysis = (typed(fields, name, bool, default) for name, default in extras.items())
-    known = FIELDS | set(OPTION_FIELDS) | ACCEPTED | set(extras)
-    return SpeechRequest(
-        text=text,
-        voice=parse_voice(fields, voices),
-        audio_format=audio_format,
-        sample_rate=sample_rate,
-        stream=typed(fields, "stream", bool, True),
-        sse=stream_format == "sse",
-        timestamps=timestamps,
-        analysis=any(analysis),
-        seed=parse_seed(fields),
-        options=parse_options(fields),
-        ignored=tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name))),
-    )
+def _shown(value: Any) -> str:
+    """A value of JSON in an error, cut short."""
+    if isinstance(value, (list, dict)):
+        return "an array" if isinstance(value, list) else "an object"
+    shown = repr(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return shown if len(shown) <= 40 else f"{shown[:40]}…"
 
 
-def parse_text(fields: Mapping[str, Any], name: str, max_characters: int) -> str:
-    if name not in fields:
-        raise invalid(name, f"{name}: missing; expected the text to speak", "missing_parameter")
-    text: str = typed(fields, name, str, "")
+def _check_text(name: str, text: str, max_characters: int) -> None:
     if not text.strip():
         raise invalid(name, f"{name}: expected a text, got a blank one", "input_empty")
     if len(text) > max_characters:
@@ -122,77 +233,14 @@ def parse_text(fields: Mapping[str, Any], name: str, max_characters: int) -> str
             "or start the server with a higher --max-input-chars",
             "input_too_long",
         )
-    return text
 
 
-def parse_voice(fields: Mapping[str, Any], voices: Voices) -> Voice:
-    voice = fields.get("voice", "")
-    if isinstance(voice, dict):
-        voice = voice.get("id")
-    if not isinstance(voice, str):
-        raise invalid("voice", f'voice: expected a string or {{"id": string}}, got {_json_type(fields["voice"])}')
-    return voices.choose(typed(fields, "model", str, ""), voice)
+def _check_known_here(voice: Voice, name: str) -> None:
+    """Raises GatewayError for a field that asks for facts that only a voice in this process has."""
+    if voice.facts.front_end is None:
+        raise invalid(name, f"{name}: not known of {voice.id}, which other servers speak; set it to false")
 
 
-def parse_format(fields: Mapping[str, Any], default: StreamFormat) -> tuple[StreamFormat, int | None]:
-    """response_format and sample_rate."""
-    name = typed(fields, "response_format", str, default)
-    audio_format = FORMAT_ALIASES.get(name, name)
-    if audio_format not in get_args(StreamFormat):
-        expected = ", ".join(get_args(StreamFormat))
-        raise invalid("response_format", f"response_format: expected one of {expected}, got {name!r}")
-    rate: int | None = typed(fields, "sample_rate", int, None)
-    if rate is not None:
-        try:
-            check_rate(audio_format, rate)
-        except RequestError as error:
-            raise invalid("sample_rate", str(error)) from error
-    return audio_format, rate  # type: ignore[return-value]
-
-
-def parse_seed(fields: Mapping[str, Any]) -> int:
-    seed: int = typed(fields, "seed", int, 0)
-    try:
-        Noise(seed)
-    except RequestError as error:
-        raise invalid("seed", str(error)) from error
-    return seed
-
-
-def parse_options(fields: Mapping[str, Any]) -> SpeechOptions:
-    """The runtime's options, checked one by one, so that an error names its field."""
-    values = {}
-    for name, option in OPTION_FIELDS.items():
-        if name in fields:
-            try:
-                value = float(typed(fields, name, float, 0.0))
-                SpeechOptions(**{option: value})  # type: ignore[arg-type]
-            except OverflowError as error:
-                raise invalid(name, f"{name}: expected a smaller number") from error
-            except RequestError as error:
-                raise invalid(name, f"{name}: {str(error).partition(': ')[2]}") from error
-            values[option] = value
-    return SpeechOptions(**values)  # type: ignore[arg-type]
-
-
-def typed(fields: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
-    """A field of a JSON type; an integer is a number too, but true is not an integer."""
-    value = fields.get(name, default)
-    accepted = (int, float) if kind is float else (kind,)
-    if value is not default and (not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool)):
-        raise invalid(name, f"{name}: expected {_TYPES[kind]}, got {_json_type(value)}")
-    return value
-
-
-_TYPES = {
-    str: "a string",
-    bool: "true or false",
-    int: "an integer",
-    float: "a number",
-    list: "an array",
-    dict: "an object",
-}
-
-
-def _json_type(value: Any) -> str:
-    return "null" if value is None else _TYPES[type(value)]
+def _ignored(fields: Mapping[str, Any], wanted: Struct) -> tuple[str, ...]:
+    known = ACCEPTED.union(wanted.__struct_fields__)
+    return tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name)))

@@ -1,68 +1,101 @@
-"""Answers whose body is made while it is sent: headers wait for the first bytes, and a client that leaves stops it."""
+"""Speaks a request and streams the body while it is made: headers wait for the first bytes; a disconnect cancels."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import cast
 
+import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from .errors import as_gateway_error
+from .encoding import encode_segments
+from .errors import GatewayError, as_gateway_error
+from .request import ParsedRequest
+from .speaking import SpokenRequest, speak
 from .state import Gateway
-from .tasks import run_until_first
+
+# Makes a body of the encoded audio.
+Writer = Callable[[SpokenRequest, AsyncIterator[bytes], ParsedRequest], AsyncIterator[bytes]]
 
 
 class SpokenResponse(Response):
-    """Sends what an iterator yields. An error before the first bytes has its own status; a later one breaks the
+    """The answer to a valid request. An error before the first bytes has its own status; a later one breaks the
     connection, so that no client takes a part for the whole."""
 
-    def __init__(self, gateway: Gateway, chunks: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str]):
-        self._gateway, self._chunks = gateway, cast(AsyncGenerator[bytes, None], chunks)
-        self._is_whole = False
-        super().__init__(None, 200, dict(headers), media_type)
+    def __init__(
+        self, gateway: Gateway, wanted: ParsedRequest, media_type: str | None = None, write: Writer | None = None
+    ) -> None:
+        """write: makes a body of this type; None: the body is the encoded audio."""
+        self._gateway, self._wanted, self._write = gateway, wanted, write
+        settings = wanted.settings
+        headers = {
+            "x-accel-buffering": "no",
+            "cache-control": "no-store",
+            "x-tacoglow-voice": settings.voice.id.encode("ascii", "replace").decode(),
+            "x-tacoglow-sample-rate": str(settings.encoding.rate),
+            "x-tacoglow-seed": str(settings.seed),
+        }
+        if wanted.ignored:
+            headers["x-tacoglow-ignored"] = ", ".join(wanted.ignored[:32])
+        if write is None:
+            headers["content-disposition"] = f'inline; filename="{settings.encoding.file_name}"'
+        super().__init__(None, 200, headers, media_type or settings.encoding.content_type)
         del self.headers["content-length"]
 
-    @classmethod
-    def whole(
-        cls, gateway: Gateway, chunks: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str]
-    ) -> SpokenResponse:
-        """Sends everything at once, with its length."""
-        response = cls(gateway, chunks, media_type, headers)
-        response._is_whole = True
-        return response
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failure: GatewayError | None = None
+        scope["tacoglow.format"] = self._wanted.settings.encoding.audio_format  # for the counters
         self._gateway.speaking += 1
         try:
-            await run_until_first(self._speak(send), _disconnected(receive))
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_when_left, receive, group.cancel_scope)
+                failure = await self._answer(send)
+                group.cancel_scope.cancel()
         finally:
             self._gateway.speaking -= 1
+        if failure is not None:  # raised here, because a task group would wrap it
+            raise failure
 
-    async def _speak(self, send: Send) -> None:
-        started = False
-        async with aclosing(self._chunks) as chunks:
-            try:
-                if self._is_whole:
-                    body = b"".join([chunk async for chunk in chunks])
-                    self.headers["content-length"] = str(len(body))
-                    await self._start(send)
-                    await send({"type": "http.response.body", "body": body})
-                    return
-                async for chunk in chunks:
-                    if not started:
-                        await self._start(send)
-                        started = True
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except Exception as error:
-                raise as_gateway_error(error) from error
+    async def _answer(self, send: Send) -> GatewayError | None:
+        """Speak and send; returns the error that ended it."""
+        try:
+            async with aclosing(cast(AsyncGenerator[bytes, None], await self._body())) as body:
+                await (self._send_stream(body, send) if self._wanted.stream else self._send_whole(body, send))
+        except Exception as error:
+            return as_gateway_error(error)
+        return None
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        """Have the text accepted; returns the bytes to come. Raises GatewayError."""
+        wanted, settings = self._wanted, self._wanted.settings
+        cut = None if wanted.stream else settings.voice.facts.whole
+        spoken = await speak(self._gateway, wanted.text, settings, cut)
+        rate = settings.voice.sampling_rate
+        chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)
+        return chunks if self._write is None else self._write(spoken, chunks, wanted)
+
+    async def _send_stream(self, body: AsyncIterator[bytes], send: Send) -> None:
+        is_started = False
+        async for chunk in body:
+            if not is_started:
+                await self._start(send)
+                is_started = True
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+
+    async def _send_whole(self, body: AsyncIterator[bytes], send: Send) -> None:
+        content = b"".join([chunk async for chunk in body])
+        self.headers["content-length"] = str(len(content))
+        await self._start(send)
+        await send({"type": "http.response.body", "body": content})
 
     async def _start(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
 
-async def _disconnected(receive: Receive) -> None:
+async def _cancel_when_left(receive: Receive, speaking: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    speaking.cancel()

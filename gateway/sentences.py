@@ -17,6 +17,10 @@ class SentenceBuffer:
     def __init__(self) -> None:
         self._pending = ""  # starts with the next sentence; ends with whitespace if the text so far does
 
+    def __len__(self) -> int:
+        """Characters that it holds."""
+        return len(self._pending)
+
     def add(self, text: str) -> list[str]:
         """The sentences that `text` completes, in order."""
         sentences, rest = _split(self._pending + text, is_complete=False)

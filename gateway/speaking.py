@@ -11,19 +11,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.options import SpeechOptions, StreamOptions
+from ..runtime.options import StreamOptions
 from ..runtime.output.audio import Audio, Utterance
 from ..runtime.scheduling.handle import SpeechHandle
 from ..text import TextError
-from .errors import overloaded
+from .errors import as_gateway_error, overloaded
 from .metrics import Metrics
+from .request import Settings
+from .state import Gateway
 from .voices import Voice
 
-SILENCE_SECONDS = 0.1  # for a text that has nothing to speak, such as an emoji; clients take no audio for an error
+NOTHING_SPOKEN_SECONDS = 0.1  # of silence for a text such as an emoji; clients take no audio for an error
 
 
 @dataclass
-class Speech:
+class SpokenRequest:
     """One accepted text."""
 
     voice: Voice
@@ -41,7 +43,7 @@ class Speech:
     async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
         """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
         if self.handle is None:
-            yield np.zeros(int(SILENCE_SECONDS * self.voice.sampling_rate), np.float32)
+            yield np.zeros(int(NOTHING_SPOKEN_SECONDS * self.voice.sampling_rate), np.float32)
             return
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         self.handle.add_waker(lambda: _wake(loop, news))
@@ -84,31 +86,28 @@ class Speech:
 
 
 async def speak(
-    voice: Voice,
-    text: str,
-    seed: int,
-    options: SpeechOptions,
-    metrics: Metrics,
-    max_wait: float,
-    segments: StreamOptions | None = None,
-) -> Speech:
-    """Have the voice's scheduler accept a text. segments: how it is cut; None: as a stream.
+    gateway: Gateway, text: str, settings: Settings, segments: StreamOptions | None = None
+) -> SpokenRequest:
+    """Have the voice's scheduler accept a text. segments: how to cut the speech; None: as a stream.
 
-    Raises GatewayError if its first audio would come later than max_wait seconds from now, and what `submit` raises.
+    Raises GatewayError, also if the first audio would come later than `max_wait` seconds from now.
     """
+    voice, max_wait = settings.voice, gateway.options.max_wait
     wait = voice.scheduler.expected_wait()
     if wait > max_wait:
         raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
     # In a thread, because splitting a long text takes a while.
-    submit = partial(voice.scheduler.submit, text, seed, options, segments or StreamOptions())
+    submit = partial(voice.scheduler.submit, text, settings.seed, settings.options, segments or StreamOptions())
     submitting = asyncio.ensure_future(asyncio.to_thread(submit))
     try:
-        return Speech(voice, await asyncio.shield(submitting), metrics)
+        return SpokenRequest(voice, await asyncio.shield(submitting), gateway.metrics)
     except TextError:
-        return Speech(voice, None, metrics)
+        return SpokenRequest(voice, None, gateway.metrics)
     except asyncio.CancelledError:
         submitting.add_done_callback(_cancel_accepted)
         raise
+    except Exception as error:
+        raise as_gateway_error(error) from error
 
 
 def _cancel_accepted(submitting: asyncio.Future[SpeechHandle]) -> None:

@@ -9,11 +9,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .boundary import bearer_key, is_key
 from .errors import GatewayError, as_gateway_error, invalid
-from .request import parse_body
+from .request import decode_object
 from .speech_session import SessionConfig, SpeechSession, parse_config, receive_text
 from .state import Gateway, gateway_of
 
-CONFIG_SECONDS = 10.0  # in which the first message must have come
+CONFIG_SECONDS = 10.0  # time limit for the first message
 REFUSED, FAILED, TRY_LATER = 1008, 1011, 1013  # close codes of RFC 6455
 
 
@@ -28,7 +28,7 @@ async def speech_stream(websocket: WebSocket) -> None:
     try:
         _check_allowed(gateway, websocket, key)
         config = await _receive_config(gateway, websocket)
-        audio_format = config.encoding.audio_format
+        audio_format = config.settings.encoding.audio_format
         await SpeechSession(websocket, gateway, config).run()
         await websocket.close(code)
     except WebSocketDisconnect as error:
@@ -55,7 +55,7 @@ def _check_allowed(gateway: Gateway, websocket: WebSocket, key: str) -> None:
 async def _receive_config(gateway: Gateway, websocket: WebSocket) -> SessionConfig:
     try:
         with anyio.fail_after(CONFIG_SECONDS):
-            fields = parse_body(await receive_text(websocket), "message")
+            fields = decode_object(await receive_text(websocket), "message")
     except TimeoutError as error:
         raise GatewayError(408, "request_timeout", f"session.config: none within {CONFIG_SECONDS:g} s") from error
     if fields.get("type") != "session.config":

@@ -14,8 +14,8 @@ from .voices import Voices
 
 MAX_BODY = 1 << 20  # bytes
 MAX_DISCARDED_BODY = 1 << 26  # bytes that are read of a larger one: most clients send all before they read an answer
-BODY_SECONDS = 20.0  # in which a request's body must have come
-GRACE_SECONDS = 60  # in which requests that have begun can finish once the server is told to stop
+BODY_SECONDS = 20.0  # time limit for a request's body
+GRACE_SECONDS = 60  # time limit for requests that have begun, once the server is told to stop
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,19 @@ class Gateway:
     options: GatewayOptions
     metrics: Metrics = field(default_factory=Metrics)
     speaking: int = 0  # requests that are being answered with speech
+    is_starting: bool = True  # until every voice has been asked to speak for the first time
 
     def check_accepts(self) -> None:
         """Raises GatewayError while voices start, and while too many requests are being answered."""
-        if any(voice.last_heard is None for voice in self.voices.voices):
-            raise GatewayError(
-                503, "starting", "the voices are starting; try again in a second", headers={"retry-after": "1"}
-            )
+        self.check_started()
         if self.speaking >= self.options.max_requests:
             raise overloaded(f"{self.speaking} requests are being answered, the most this server takes; try again soon")
+
+    def check_started(self) -> None:
+        """Raises GatewayError while voices start."""
+        if self.is_starting:
+            message = "the voices are starting; try again in a second"
+            raise GatewayError(503, "starting", message, headers={"retry-after": "1"})
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:
@@ -60,7 +64,14 @@ def gateway_of(connection: HTTPConnection) -> Gateway:
     return gateway
 
 
-async def read_body(request: Request) -> bytes:
+async def accept(request: Request) -> tuple[Gateway, bytes]:
+    """The server, if it takes another request, and the request's body. Raises GatewayError."""
+    gateway, body = gateway_of(request), await _read_body(request)
+    gateway.check_accepts()
+    return gateway, body
+
+
+async def _read_body(request: Request) -> bytes:
     """The body, up to its limits in size and time. Raises GatewayError."""
     body, size = bytearray(), 0
     try:

@@ -29,12 +29,12 @@ from ..triton_server import DEFAULT_MODEL, STREAM_SUFFIX
 from ..triton_server.client import GRPC_LIMITS, infer_inputs, parse_server_url
 from ..triton_server.contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .errors import GatewayError
-from .speaking import SILENCE_SECONDS
+from .speaking import NOTHING_SPOKEN_SECONDS
 from .voices import DEFAULT_LANGUAGE, VoiceFacts
 
 CONNECT_SECONDS = 10.0
-SEGMENT_SECONDS = 60.0  # in which the next segment must have come
-DOWN_SECONDS = 5.0  # in which a server that could not be reached is asked last
+SEGMENT_SECONDS = 60.0  # time limit for the next segment
+DOWN_SECONDS = 5.0  # a server that could not be reached is asked last for this long
 MAX_REQUESTS = 256  # of a voice at the same time; further ones are refused
 
 
@@ -164,7 +164,7 @@ class Upstream:
             message = f"no server speaks: {'; '.join(reasons)}"
             handle.fail(GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"}))
         except TextError:
-            nothing = np.zeros(int(SILENCE_SECONDS * self.facts.sampling_rate), np.float32)
+            nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.facts.sampling_rate), np.float32)
             handle.finish([nothing], (), self._audio(request.text, [nothing], "gate"))
         except asyncio.CancelledError:
             handle.cancel()  # without effect if that is what cancelled this
@@ -173,7 +173,7 @@ class Upstream:
             handle.fail(error)
 
     async def _responses(self, server: _Server, request: SpeechRequest) -> AsyncIterator[Response]:
-        """Raises UnreachableError, and what the server's errors are here."""
+        """Yield the server's responses. Raises UnreachableError, and the local errors for the server's."""
         import grpc  # type: ignore[import-untyped]
 
         answers = server.client.stream_infer(_one(self._model + STREAM_SUFFIX, request))
@@ -229,7 +229,7 @@ def parse_upstreams(urls: Sequence[str]) -> list[UpstreamVoice]:
 
 
 def _translate(message: str) -> Exception:
-    """What a server's error is here: `text: …` and other inputs by name are the request's."""
+    """The local error for a server's: `text: …` and other inputs by name are the request's."""
     line = " ".join(message[:500].split())
     if line.startswith("text: nothing of "):
         return TextError(line)

@@ -26,7 +26,7 @@ WHOLE_FRAMES = 96  # of a segment: a quarter of a second of one core for the dem
 
 
 class Speaker(Protocol):
-    """What speaks a voice's requests, as a Scheduler does: one in this process, or servers elsewhere."""
+    """Speaks a voice's requests, as a Scheduler does: in this process, or through servers elsewhere."""
 
     def submit(
         self, text: str, seed: int = 0, options: SpeechOptions | None = None, stream: StreamOptions | None = None
@@ -40,7 +40,7 @@ class Speaker(Protocol):
 
 
 def whole_segments(manifest: Manifest) -> StreamOptions:
-    """How speech is cut whose client wants it whole: in segments whose context costs less than a stream's.
+    """How to cut speech for a client that wants it whole: in segments whose context costs less than a stream's.
 
     Not in vocoder windows: one of those takes seconds, and cannot be interrupted when the client leaves.
     """
@@ -50,18 +50,18 @@ def whole_segments(manifest: Manifest) -> StreamOptions:
 
 @dataclass(frozen=True)
 class VoiceFacts:
-    """What clients are told of a voice."""
+    """The facts that clients are told of a voice."""
 
     sampling_rate: int  # Hz
     language: str = DEFAULT_LANGUAGE
     provenance: Mapping[str, str] = field(default_factory=dict)
     front_end: FrontEnd | None = None  # for the times of words; None: not known here
-    whole: StreamOptions = field(default_factory=StreamOptions)  # how speech is cut whose client wants it whole
+    whole: StreamOptions = field(default_factory=StreamOptions)  # how to cut speech for a client that wants it whole
 
 
 @dataclass
 class Voice:
-    """One voice and what alone speaks it."""
+    """A voice and its only speaker."""
 
     id: str
     scheduler: Speaker
@@ -129,7 +129,7 @@ class Voices:
         return self._by_id.get(name.lower()) or self._by_alias.get(name.lower())
 
     def choose(self, model: str | None, voice: str | None) -> Voice:
-        """The voice that a request means. Raises GatewayError for a model or a voice that there is not."""
+        """The voice that a request means. Raises GatewayError for an unknown model or voice."""
         named = self.find(voice) if voice else None
         if named is not None:
             return named

@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct
 from wyoming.event import Event
 from wyoming.info import Attribution, Info, TtsProgram, TtsVoice
 
 from .. import __version__
 from .errors import invalid
-from .request import parse_body, typed
+from .request import convert, decode_object
 from .state import MAX_BODY
 from .voices import Voice, Voices
 
 MAX_LINE = 64 * 1024  # bytes; asyncio's own limit of a line
 PROJECT = Attribution(name="tacoglow", url="")
+
+
+_Length = Annotated[int, Meta(ge=0, le=MAX_BODY)]  # bytes
+
+
+class Head(Struct):
+    """The line of an event."""
+
+    type: str = ""
+    data: dict[str, Any] = {}  # msgspec copies it
+    data_length: _Length = 0
+    payload_length: _Length = 0
 
 
 async def read_event(reader: asyncio.StreamReader) -> Event | None:
@@ -29,24 +42,17 @@ async def read_event(reader: asyncio.StreamReader) -> Event | None:
         line = await reader.readline()
         if not line.endswith(b"\n"):
             return None
-        fields = parse_body(line, "event")
-        data: dict[str, Any] = dict(typed(fields, "data", dict, {}))
-        if data_length := _length(fields, "data_length"):
-            data |= parse_body(await reader.readexactly(data_length), "data")
-        if payload_length := _length(fields, "payload_length"):
-            await reader.readexactly(payload_length)  # no event that this server takes has one
+        head = convert(decode_object(line, "event"), Head)
+        data = head.data
+        if head.data_length:
+            data |= decode_object(await reader.readexactly(head.data_length), "data")
+        if head.payload_length:
+            await reader.readexactly(head.payload_length)  # no event that this server takes has one
     except asyncio.IncompleteReadError:
         return None
     except ValueError as error:  # of a line without end
         raise invalid("event", f"event: expected a line of at most {MAX_LINE} bytes") from error
-    return Event(typed(fields, "type", str, ""), data)
-
-
-def _length(fields: Mapping[str, Any], name: str) -> int:
-    length: int = typed(fields, name, int, 0)
-    if not 0 <= length <= MAX_BODY:
-        raise invalid(name, f"{name}: expected 0 to {MAX_BODY}, got {length}")
-    return length
+    return Event(head.type, data)
 
 
 def describe(voices: Voices) -> Event:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import anyio
+from msgspec import Struct
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
 from wyoming.error import Error
 from wyoming.event import Event, async_write_event
@@ -20,16 +21,14 @@ from wyoming.tts import SynthesizeStopped
 from ..runtime.options import SpeechOptions
 from ..runtime.output.wav_writer import encode
 from ..runtime.pieces import pause_after, silence
-from .errors import GatewayError, as_gateway_error, invalid
-from .request import typed
-from .sentences import SentenceBuffer
+from .encoding import Encoding
+from .errors import as_gateway_error
+from .request import Settings, convert
+from .sentence_queue import Sentence, SentenceQueue, until_one_ends
 from .speaking import speak
 from .state import GRACE_SECONDS, Gateway
-from .tasks import run_until_first
 from .voices import Voice
 from .wyoming_events import MAX_LINE, choose_voice, describe, read_event
-
-SILENCE_SECONDS = 60.0  # without an event and without speech, after which a connection is closed
 
 logger = logging.getLogger("tacoglow.serve")
 
@@ -42,17 +41,17 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Sentence:
-    """A part of the text that began last."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class End:
     """The text is complete."""
 
     is_stream: bool  # it came in parts
+
+
+class SynthesizeData(Struct):
+    """Data of the events that bring a text or choose its voice."""
+
+    text: str = ""
+    voice: dict[str, Any] | None = None
 
 
 class WyomingSession:
@@ -61,16 +60,13 @@ class WyomingSession:
     def __init__(self, gateway: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._gateway, self._reader, self._writer = gateway, reader, writer
         self._writing = asyncio.Lock()
-        self._buffer = SentenceBuffer()
+        self._queue = SentenceQueue[Begin | End](gateway.options.max_characters)
         self._is_stream = False  # between synthesize-start and synthesize-stop
-        self._waiting: asyncio.Queue[Begin | Sentence | End] = asyncio.Queue()
-        self._characters = 0  # that wait to be spoken
-        self._is_speaking = False
 
     async def run(self) -> None:
         """Returns once the client has left, or after an error that it has been told."""
         try:
-            await run_until_first(self._read_all(), self._speak_all())
+            await until_one_ends(self._read_all, self._speak_all)
         except OSError:
             pass  # the client has left
         except Exception as error:
@@ -81,20 +77,20 @@ class WyomingSession:
             self._writer.close()
 
     async def finish(self) -> None:
-        """Returns once everything is spoken that has come."""
-        while self._is_speaking or not self._waiting.empty():
+        """Returns once all received text is spoken."""
+        while not self._queue.is_idle:
             await asyncio.sleep(0.05)
 
     async def _read_all(self) -> None:
-        while True:
-            with anyio.move_on_after(SILENCE_SECONDS):
-                event = await read_event(self._reader)
-                if event is None:
-                    return
-                await self._take(event)
-                continue
-            if not self._is_speaking:
-                raise GatewayError(408, "session_timeout", f"no event for {SILENCE_SECONDS:g} s; the connection ends")
+        while await self._queue.receive(self._read, "event"):
+            pass
+
+    async def _read(self) -> bool:
+        """Read an event and do what it asks for; returns False at the end of the connection."""
+        event = await read_event(self._reader)
+        if event is not None:
+            await self._take(event)
+        return event is not None
 
     async def _take(self, event: Event) -> None:
         """Do what an event asks for; those of other services are ignored."""
@@ -103,65 +99,49 @@ class WyomingSession:
         elif event.type == "ping":
             await self._write(Pong(event.data.get("text")).event())
         elif event.type == "synthesize-start":
-            self._begin(event.data)
+            self._begin(convert(event.data, SynthesizeData))
             self._is_stream = True
         elif event.type == "synthesize" and not self._is_stream:  # within a stream it repeats the whole text
-            text = self._text(event.data)
-            self._begin(event.data)
-            self._add([text])
-            self._waiting.put_nowait(End(is_stream=False))
+            data = convert(event.data, SynthesizeData)
+            self._queue.check_room(data.text)
+            self._begin(data)
+            self._queue.take_whole(data.text)
+            self._queue.mark(End(is_stream=False))
         elif event.type == "synthesize-chunk" and self._is_stream:
-            self._add(self._buffer.add(self._text(event.data)))
+            self._queue.take(convert(event.data, SynthesizeData).text)
         elif event.type == "synthesize-stop" and self._is_stream:
-            self._add(self._buffer.flush())
-            self._waiting.put_nowait(End(is_stream=True))
+            self._queue.flush()
+            self._queue.mark(End(is_stream=True))
             self._is_stream = False
 
-    def _begin(self, data: Mapping[str, Any]) -> None:
+    def _begin(self, data: SynthesizeData) -> None:
         self._gateway.check_accepts()
-        voice, warning = choose_voice(self._gateway.voices, typed(data, "voice", dict, {}))
+        voice, warning = choose_voice(self._gateway.voices, data.voice or {})
         if warning is not None:
             logger.warning("wyoming: %s", warning)
-        self._waiting.put_nowait(Begin(voice))
-
-    def _text(self, data: Mapping[str, Any]) -> str:
-        """The text of an event. Raises GatewayError if it is none, or if too much of it waits."""
-        text: str = typed(data, "text", str, "")
-        self._characters += len(text)
-        most = self._gateway.options.max_characters
-        if self._characters > most:
-            raise invalid("text", f"text: expected at most {most} characters that wait to be spoken", "input_too_long")
-        return text
-
-    def _add(self, sentences: list[str]) -> None:
-        for sentence in sentences:
-            self._waiting.put_nowait(Sentence(sentence))
+        self._queue.mark(Begin(voice))
 
     async def _speak_all(self) -> None:
         voice, previous = self._gateway.voices.default, ""
         while True:
-            item = await self._waiting.get()
-            self._is_speaking = True
+            item = await self._queue.next()
             if isinstance(item, Begin):
                 voice, previous = item.voice, ""
                 await self._write(AudioStart(rate=voice.sampling_rate, width=2, channels=1).event())
             elif isinstance(item, Sentence):
-                await self._speak(voice, item.text, previous)
-                self._characters -= min(self._characters, len(item.text))
+                await self._speak(voice, item, previous)
                 previous = item.text
             else:
                 await self._write(AudioStop().event())
                 if item.is_stream:
                     await self._write(SynthesizeStopped().event())
-                self._characters = 0 if self._waiting.empty() else self._characters
-            self._is_speaking = False
 
-    async def _speak(self, voice: Voice, text: str, previous: str) -> None:
+    async def _speak(self, voice: Voice, sentence: Sentence, previous: str) -> None:
         """Speak a text, after the pause that follows the one before."""
-        if not text.strip():
+        if not sentence.text.strip():
             return
         rate, gateway = voice.sampling_rate, self._gateway
-        spoken = await speak(voice, text, 0, SpeechOptions(), gateway.metrics, gateway.options.max_wait)
+        spoken = await speak(gateway, sentence.text, Settings(voice, Encoding("pcm", rate), 0, SpeechOptions()))
         pause = silence(pause_after(previous), rate) if previous else None
         gateway.speaking += 1
         try:

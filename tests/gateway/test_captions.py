@@ -17,7 +17,8 @@ from tacoglow import Synthesizer
 from tacoglow.gateway.encoding import Encoding, encode_segments
 from tacoglow.gateway.events import captioned_lines
 from tacoglow.gateway.metrics import Metrics
-from tacoglow.gateway.speaking import Speech
+from tacoglow.gateway.request import ParsedRequest
+from tacoglow.gateway.speaking import SpokenRequest
 from tacoglow.gateway.voices import Voice
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.scheduling.handle import SpeechHandle
@@ -28,8 +29,9 @@ from .running import RunningGateway
 TEXT = "[pause 0.2s] Dr. Smith paid $5, twice! [pause 0.3s] " + "Then he said nothing else at all, for a while. " * 5
 OPTIONS = SpeechOptions(rate=1.3, sentence_silence=0.4)
 FIELDS = {"input": TEXT, "seed": 4, "speed": 1.3, "sentence_silence": 0.4, "response_format": "pcm"}
-STREAMED: Any = SimpleNamespace(stream=True, timestamps=True, analysis=False)  # of a request
 RATE = 16_000  # Hz, the tiny voice's
+PCM: Any = SimpleNamespace(encoding=Encoding("pcm", RATE))  # settings of a request
+STREAMED = ParsedRequest(TEXT, PCM, timestamps=True)
 Times = list[dict[str, Any]]
 
 
@@ -69,11 +71,11 @@ def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bun
     """The scheduler is played here, so that a piece is complete only when the line before it has arrived."""
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
     handle = SpeechHandle(RATE, "", lambda: None)
-    spoken = Speech(Voice.embedded("tiny", gateway.scheduler), handle, Metrics())
+    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics())
     chunks = encode_segments(spoken.segments(), Encoding("pcm", RATE), RATE)
 
     async def answer() -> list[dict[str, Any]]:
-        found, lines = [], captioned_lines(spoken, chunks, "audio/pcm", STREAMED)
+        found, lines = [], captioned_lines(spoken, chunks, STREAMED)
         *earlier, last = audio.utterances
         for utterance in earlier:
             handle.put([utterance.samples], [utterance])
@@ -132,14 +134,14 @@ def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
     gateway: RunningGateway, tiny_bundle: Path
 ) -> None:
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say("Hello.")
-    spoken = Speech(Voice.embedded("tiny", gateway.scheduler), None, Metrics())
+    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), None, Metrics())
 
     async def chunks() -> Any:
         yield b"samples"
         spoken.utterances = list(audio.utterances)  # as after an empty last segment
 
     async def lines() -> list[Any]:
-        return [json.loads(line) async for line in captioned_lines(spoken, chunks(), "audio/pcm", STREAMED)]
+        return [json.loads(line) async for line in captioned_lines(spoken, chunks(), STREAMED)]
 
     first, last = asyncio.run(lines())
     assert (first["timestamps"], last["audio"]) == ([], "")

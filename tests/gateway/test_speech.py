@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tacoglow import Synthesizer
+from tacoglow.gateway import response, speaking
 from tacoglow.gateway.voices import whole_segments
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.wav_writer import encode
@@ -187,9 +188,7 @@ def test_client_that_leaves_before_the_first_audio(gateway: RunningGateway) -> N
 def test_failure_after_the_first_audio_breaks_the_connection(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tacoglow.gateway import speech_route
-
-    accepted = speech_route._accepted
+    accepted = speaking.speak
 
     async def failing(*arguments: Any) -> Any:
         spoken = await accepted(*arguments)
@@ -203,7 +202,7 @@ def test_failure_after_the_first_audio_breaks_the_connection(
         monkeypatch.setattr(spoken, "segments", segments)
         return spoken
 
-    monkeypatch.setattr(speech_route, "_accepted", failing)
+    monkeypatch.setattr(response, "speak", failing)
     with pytest.raises(http.client.IncompleteRead):
         gateway.speech(input=TEXT, response_format="pcm")
     answer = gateway.speech(input=TEXT, response_format="wav", stream=False)

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tacoglow.gateway import server, speech_session, speech_socket
+from tacoglow.gateway import sentence_queue, speech_socket
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
@@ -197,10 +197,7 @@ def test_later_bad_messages_are_told_and_left_out(gateway: RunningGateway) -> No
     assert [start["sentence_text"] for start in own.of("audio.start")] == ["Hello."]
 
 
-def test_key_and_origin(
-    new_scheduler: Callable[[], Scheduler], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
+def test_key_and_origin(new_scheduler: Callable[[], Scheduler], capfd: pytest.CaptureFixture[str]) -> None:
     with running(new_scheduler(), api_key="secret", root_path="/voice", cors=("http://page.example",)) as gateway:
         logging.getLogger("uvicorn.error").setLevel(logging.INFO)
         bearer = {"Authorization": "Bearer secret"}
@@ -213,7 +210,6 @@ def test_key_and_origin(
         for settings in allowed:
             with session(gateway, PCM, **settings) as own:
                 own.text("Hi.")
-                time.sleep(0.3)  # longer than a connection may go without a request
                 own.send(DONE)
                 assert own.closed() == 1000
         refused: list[dict[str, Any]] = [
@@ -252,7 +248,7 @@ def test_overload_and_failure(gateway: RunningGateway, monkeypatch: pytest.Monke
 
 def test_silent_sessions_are_closed(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech_socket, "CONFIG_SECONDS", 0.1)
-    monkeypatch.setattr(speech_session, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(sentence_queue, "IDLE_SECONDS", 0.2)
     with session(gateway) as own:
         assert own.closed() == 1008
     with session(gateway, PCM) as own:

@@ -17,7 +17,7 @@ from wyoming.info import Describe, Info
 from wyoming.ping import Ping
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
-from tacoglow.gateway import wyoming_session
+from tacoglow.gateway import sentence_queue
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
@@ -188,7 +188,7 @@ def test_a_failure_is_told_and_ends(gateway: RunningGateway, monkeypatch: pytest
 
 
 def test_silent_connections_are_closed(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wyoming_session, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(sentence_queue, "IDLE_SECONDS", 0.2)
     started = time.monotonic()
     (error,) = talk(gateway, until="never")
     assert error.data["text"] == "no event for 0.2 s; the connection ends"
