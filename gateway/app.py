@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import resources
 
@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
 from . import speech_route, speech_socket
@@ -26,23 +26,35 @@ from .state import Gateway, GatewayOptions, gateway_of
 from .voices import Voices
 from .wyoming_session import serving_wyoming
 
-# The page to try a voice has all that it needs in itself, and talks to this server alone.
+# The demo page is self-contained, and talks to this server alone.
 PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
-# What a web page of another origin may read.
+START_SECONDS = 10.0  # connections wait this long for the voices' first words; then requests are answered with 503
+# Headers that a web page of another origin may read.
 EXPOSED_HEADERS = ("x-request-id", "x-tacoglow-voice", "x-tacoglow-sample-rate", "x-tacoglow-seed")
 
 
-def build_app(voices: Voices, options: GatewayOptions, wyoming: socket.socket | None = None) -> ASGIApp:
+def build_app(
+    voices: Voices,
+    options: GatewayOptions,
+    wyoming: socket.socket | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> ASGIApp:
     """The ASGI application of these voices. Their schedulers are closed when it ends.
 
-    wyoming: where it also takes connections of the Wyoming protocol.
+    wyoming: where it also takes connections of the Wyoming protocol. on_ready: called once every voice has spoken.
     """
     gateway = Gateway(voices, options)
     health = Health(gateway)
 
+    async def start() -> None:
+        if await health.start():
+            on_ready()
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        starting = asyncio.create_task(health.start())
+        starting = asyncio.create_task(start())
+        # The server takes connections once this is over; until then they wait.
+        await asyncio.wait([starting], timeout=START_SECONDS)
         async with AsyncExitStack() as stack:
             if wyoming is not None:
                 await stack.enter_async_context(serving_wyoming(gateway, wyoming))
@@ -58,8 +70,9 @@ def build_app(voices: Voices, options: GatewayOptions, wyoming: socket.socket | 
         allow_headers=["*"],
         expose_headers=EXPOSED_HEADERS,
     )
+    routes = _routes()
     app = Starlette(
-        routes=_routes(),
+        routes=routes,
         middleware=[cors] if options.cors else [],
         exception_handlers={
             GatewayError: answer_gateway_error,
@@ -69,25 +82,35 @@ def build_app(voices: Voices, options: GatewayOptions, wyoming: socket.socket | 
         lifespan=lifespan,
     )
     app.state.gateway, app.state.health = gateway, health
-    return Boundary(app, gateway, frozenset(route.path for route in _routes()))
+    return Boundary(app, gateway, frozenset(_paths(routes)))
 
 
-def _routes() -> list[Route | WebSocketRoute]:
+def _routes() -> list[BaseRoute]:
+    audio = [
+        Route("/audio/models", audio_models),
+        Route("/audio/voices", audio_voices),
+        Route("/audio/speech", speech_route.speech, methods=["POST"]),
+        WebSocketRoute("/audio/speech/stream", speech_socket.speech_stream),
+    ]
     return [
         Route("/", page),
         Route("/health", ready),
         Route("/readyz", ready),
         Route("/healthz", alive),
         Route("/metrics", metrics),
-        Route("/v1/models", models),
-        Route("/v1/models/{model}", model),
-        *(Route(f"{prefix}/audio/models", audio_models) for prefix in ("", "/v1")),
-        *(Route(f"{prefix}/audio/voices", audio_voices) for prefix in ("", "/v1")),
-        *(Route(f"{prefix}/audio/speech", speech_route.speech, methods=["POST"]) for prefix in ("", "/v1")),
-        *(WebSocketRoute(f"{prefix}/audio/speech/stream", speech_socket.speech_stream) for prefix in ("", "/v1")),
         Route("/dev/captioned_speech", speech_route.captioned, methods=["POST"]),
         Route("/synthesize", speech_route.synthesize, methods=["POST"]),
+        *audio,
+        Mount("/v1", routes=[Route("/models", models), Route("/models/{model}", model), *audio]),
     ]
+
+
+def _paths(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[str]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield from _paths(route.routes, prefix + route.path)
+        elif isinstance(route, (Route, WebSocketRoute)):
+            yield prefix + route.path
 
 
 async def page(request: Request) -> Response:
@@ -113,15 +136,15 @@ async def metrics(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    return JSONResponse({"object": "list", "data": gateway_of(request).voices.models()})
+    return JSONResponse({"object": "list", "data": _started(request).voices.models()})
 
 
 async def audio_models(request: Request) -> Response:
-    return JSONResponse({"object": "list", "models": gateway_of(request).voices.models()})
+    return JSONResponse({"object": "list", "models": _started(request).voices.models()})
 
 
 async def model(request: Request) -> Response:
-    wanted, listed = request.path_params["model"], gateway_of(request).voices.models()
+    wanted, listed = request.path_params["model"], _started(request).voices.models()
     for entry in listed:
         if entry["id"].lower() == wanted.lower():
             return JSONResponse(entry)
@@ -130,5 +153,12 @@ async def model(request: Request) -> Response:
 
 
 async def audio_voices(request: Request) -> Response:
-    described = [voice.describe() for voice in gateway_of(request).voices.voices]
+    described = [voice.describe() for voice in _started(request).voices.voices]
     return JSONResponse({"object": "list", "voices": described, "data": described})
+
+
+def _started(request: Request) -> Gateway:
+    """The server, once its voices have started. Raises GatewayError until then."""
+    gateway = gateway_of(request)
+    gateway.check_started()
+    return gateway

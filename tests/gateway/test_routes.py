@@ -159,23 +159,19 @@ def test_malformed_requests(gateway: RunningGateway, body: bytes, status: int, c
     assert gateway.speech(input="Hi.").status == 200
 
 
-def test_slow_bodies_and_headers_are_ended(
+def test_slow_bodies_and_long_headers_are_ended(
     new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(server, "HEADER_SECONDS", 0.2)
     with running(new_scheduler()) as gateway:
-        with gateway.connect() as silent, gateway.connect() as half, gateway.connect() as body:
-            half.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\n")
+        with gateway.connect() as body:
             body.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-            assert silent.recv(100) == b""
-            assert half.recv(100) == b""
             assert body.recv(12) == b"HTTP/1.1 408"
         with gateway.connect() as flood:
             flood.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 20_000)
             answer = flood.makefile("rb").read()
             assert answer.startswith(b"HTTP/1.1 400")
-            assert b'{"error": {"message": "Invalid HTTP request received.",' in answer
+            assert answer.endswith(b"Invalid HTTP request received.")
         assert gateway.speech(input="Hi.").status == 200
 
 
