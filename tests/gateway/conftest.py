@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from tacoglow import Synthesizer
 
+from ..triton_server.conftest import repository, server, triton  # noqa: F401  fixtures, for test_upstream
+
 if TYPE_CHECKING:
     from tacoglow.runtime.scheduling.scheduler import Scheduler
 
