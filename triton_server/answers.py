@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 from ..runtime.options import StreamOptions
 from ..runtime.scheduling.handle import SpeechHandle
-from ..runtime.scheduling.scheduler import OPEN_ROWS, Scheduler, SchedulerLimits
+from ..runtime.scheduling.policy import OPEN_ROWS
+from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
 from .contract import SpeechRequest, Tensors, read_request
 from .python_backend import ServedVoice, error_response, exit_with_parent, finish, read_tensors
 

@@ -6,29 +6,27 @@ all those that run; where the operating system lets a thread step back, the othe
 
 from __future__ import annotations
 
-import heapq
 import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import Any
 
+from .policy import next_job
+
 NICENESS = 5  # of all lanes but the first: about a third of its share of a core
-_numbers = count()
 
 
-@dataclass(order=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """Work that any thread may do, for one request."""
 
     deadline: float  # time.monotonic() at which its result is needed
-    number: int = field(default_factory=lambda: next(_numbers), init=False)  # earlier jobs of equal deadlines first
-    work: Callable[[], Any] = field(compare=False)
-    deliver: Callable[[Any], None] = field(compare=False)  # called with the result, in the scheduler's thread
-    fail: Callable[[Exception], None] = field(compare=False)  # called instead with the error, also there
-    is_wanted: Callable[[], bool] = field(compare=False)  # false once the request has ended
+    work: Callable[[], Any]
+    deliver: Callable[[Any], None]  # called with the result, in the scheduler's thread
+    fail: Callable[[Exception], None]  # called instead with the error, also there
+    is_wanted: Callable[[], bool]  # false once the request has ended
 
 
 class Lanes:
@@ -38,7 +36,7 @@ class Lanes:
         """on_end: takes the call that delivers a job's result; called in the lane's thread."""
         self._on_end = on_end
         self._condition = threading.Condition()
-        self._jobs: list[Job] = []
+        self._jobs: list[Job] = []  # in the order in which they came
         self._running: list[Job] = []
         self._closed = False
         self._count = count
@@ -51,14 +49,16 @@ class Lanes:
 
     def submit(self, job: Job) -> None:
         with self._condition:
-            heapq.heappush(self._jobs, job)
+            self._jobs.append(job)
             self._condition.notify_all()
 
     def run_next(self) -> bool:
         """Run the most urgent job in this thread, if there are no lanes; returns false if there is none."""
-        if self._count or not self._jobs:
+        job = None if self._count else next_job(self._jobs, (), 0, is_express=False)
+        if job is None:
             return False
-        self._on_end(self._do(heapq.heappop(self._jobs)))
+        self._jobs.remove(job)
+        self._on_end(self._do(job))
         return True
 
     def close(self) -> None:
@@ -81,19 +81,14 @@ class Lanes:
 
     def _take(self, is_express: bool) -> Job | None:
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._may_take(is_express))
-            if self._closed:
-                return None
-            job = heapq.heappop(self._jobs)
-            self._running.append(job)
-            return job
-
-    def _may_take(self, is_express: bool) -> bool:
-        if not self._jobs:
-            return False
-        if not is_express:
-            return True
-        return len(self._running) >= self._count and self._jobs[0] < min(self._running)
+            while not self._closed:
+                job = next_job(self._jobs, self._running, self._count, is_express)
+                if job is not None:
+                    self._jobs.remove(job)
+                    self._running.append(job)
+                    return job
+                self._condition.wait()
+            return None
 
     def _do(self, job: Job) -> Callable[[], None]:
         if not job.is_wanted():

@@ -1,10 +1,10 @@
 """Rows of a running decoder: each is decoded some steps at a time, beside whichever others are chosen.
 
 On the CPU, rows share decoder steps. A row keeps its own step number, by which its dropout is drawn, and its own
-states, which are copied out and in whenever the set of rows changes; it therefore speaks what it would speak alone.
-Whether that holds to the bit for rows of other token buckets, or for batches at all, is up to the machine's kernels,
-so it is checked before the first request. On a GPU, where a running batch is part of captured graphs, each row has a
-batch of its own, and they take turns.
+states, which are copied out and in whenever the set of rows changes; it therefore speaks what it would speak alone, if
+the machine's kernels round an item alike alone and in any batch. `share_steps` finds that out before the first
+request. Where they do not, and on a GPU, where a running batch is part of captured graphs, each row has a batch of its
+own, and they take turns.
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..acoustic import AcousticModel, pad_and_stack, token_bucket
+from ..acoustic import AcousticModel, pad_and_stack
 from ..decoder import Chunk, DecodedBatch, DecoderSession, EncoderOutput, HostSteps
 from ..noise import Noise
 from ..options import ResolvedOptions, SpeechOptions
 
-Sharing = Literal["all", "bucket", "none"]  # rows that may share steps: any, those of one token bucket, none
-CHECKED_STEPS = 24
+CHECKED_STEPS = 8
 CHECKED_BATCHES = (2, 3)  # and the largest
 
 
@@ -43,10 +42,6 @@ class Row:
 
 
 class RowDecoder(ABC):
-    """Decodes rows."""
-
-    sharing: Sharing
-
     def __init__(self, acoustic: AcousticModel, max_rows: int) -> None:
         self.acoustic, self.max_rows = acoustic, max_rows
 
@@ -63,11 +58,9 @@ class RowDecoder(ABC):
 class SharedRows(RowDecoder):
     """Rows that share decoder steps on the host."""
 
-    def __init__(self, acoustic: AcousticModel, max_rows: int, sharing: Sharing | None = None) -> None:
-        """sharing: None: as the check finds."""
+    def __init__(self, acoustic: AcousticModel, max_rows: int) -> None:
         super().__init__(acoustic, max_rows)
         self._rows: list[Row] = []  # the running batch
-        self.sharing = sharing or find_sharing(acoustic, max_rows)
 
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
         return Row(encoded, noise, DecodedBatch(self.acoustic.manifest, encoded.memory_mask, [noise], options))
@@ -112,9 +105,7 @@ class SharedRows(RowDecoder):
 
 
 class SeparateRows(RowDecoder):
-    """Rows with a batch each, in turn; for backends whose graphs run on a GPU."""
-
-    sharing: Sharing = "all"
+    """Rows with a batch each, in turn."""
 
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
         # Whoever schedules rows checks for cancelled requests: one of them must not end the others' chunk.
@@ -128,32 +119,30 @@ class SeparateRows(RowDecoder):
         return n_steps
 
 
-def find_sharing(acoustic: AcousticModel, max_rows: int) -> Sharing:
-    """Decode a few steps of a short and a long item alone, in batches, and at the longer one's padding, and compare
-    the bits."""
-    longest = acoustic.manifest.range("T").max
-    lengths = (min(5, longest), min(9, longest), longest)
-    alone = [_decode(acoustic, [length])[0] for length in lengths]
+def share_steps(acoustic: AcousticModel, max_rows: int) -> bool:
+    """True if rows of every length speak the same bits alone and in any batch on this machine.
 
-    def is_same(items: Sequence[int]) -> bool:
-        together = _decode(acoustic, [lengths[i] for i in items])
-        return all(np.array_equal(alone[i], mel) for i, mel in zip(items, together, strict=True))
+    Decodes a few steps of three made-up items, alone and in batches that mix them at the longest one's padding.
+    """
+    manifest = acoustic.manifest
+    symbols, longest = len(manifest.text.symbols), manifest.range("T").max
+    made_up = [[i % symbols for i in range(length)] for length in (min(5, longest), longest, min(9, longest))]
+    items = [(acoustic.encode([ids]), Noise(i)) for i, ids in enumerate(made_up)]
+    alone = [_decode(acoustic, [item])[0] for item in items]
 
-    sizes = sorted({*CHECKED_BATCHES, max_rows} & set(range(2, max_rows + 1)))
-    short = [i for i in (0, 1) if token_bucket(lengths[i], acoustic.manifest) == token_bucket(1, acoustic.manifest)]
-    if not all(is_same([short[k % len(short)] for k in range(n)]) for n in sizes):
-        return "none"
-    return "all" if all(is_same([(0, 2, 1)[k % 3] for k in range(n)]) for n in sizes) else "bucket"
+    def is_same(rows: int) -> bool:
+        together = _decode(acoustic, [items[i % len(items)] for i in range(rows)])
+        return all(np.array_equal(alone[i % len(items)], mel) for i, mel in enumerate(together))
+
+    return all(is_same(rows) for rows in {*CHECKED_BATCHES, max_rows} if rows <= max_rows)
 
 
-def _decode(acoustic: AcousticModel, lengths: Sequence[int]) -> list[NDArray[np.float32]]:
-    """The mels [F, M] of made-up items of these token counts, decoded in one batch."""
+def _decode(acoustic: AcousticModel, items: Sequence[tuple[EncoderOutput, Noise]]) -> list[NDArray[np.float32]]:
+    """The mels [F, M] of the first steps of some items, decoded in one batch."""
     manifest = acoustic.manifest
     frames = min(CHECKED_STEPS * manifest.decoder.frames_per_step, manifest.decoder.max_frames)
     options = replace(SpeechOptions(max_frames=frames).resolve(manifest), gate_logit=math.inf)
-    decoder = SharedRows(acoustic, len(lengths), "all")
-    symbols = len(manifest.text.symbols)
-    made_up = [[i % symbols for i in range(length)] for length in lengths]
-    rows = [decoder.open(acoustic.encode([ids]), Noise(len(ids)), options) for ids in made_up]
+    decoder = SharedRows(acoustic, len(items))
+    rows = [decoder.open(encoded, noise, options) for encoded, noise in items]
     decoder.advance(rows, options.frame_limit // manifest.decoder.frames_per_step)
     return [row.decoded.mel[0] for row in rows]

@@ -29,11 +29,11 @@ from ..synthesizer import Synthesizer
 from .handle import SpeechHandle
 from .lanes import Lanes
 from .metrics import MetricsCounter, SchedulerMetrics
-from .rows import RowDecoder, SeparateRows, SharedRows
-from .speeches import Speech, SpokenPiece, StreamSpeech, WholeSpeech
+from .policy import Candidate, Stage, choose
+from .rows import RowDecoder, SeparateRows, SharedRows, share_steps
+from .speeches import Order, SpeechTask, SpokenPiece, StreamSpeech, WholeSpeech
 
 CHUNK_STEPS = 8  # decoder steps between two looks at who joins and leaves
-OPEN_ROWS = 4  # times max_rows: rows begun but not finished; those that do not decode wait or rest
 POLL_SECONDS = 0.05  # between looks at deadlines and at requests' own functions for cancelling
 
 
@@ -60,17 +60,16 @@ class Scheduler:
         batch = voice.manifest.range("B").max
         max_rows = min(limits.max_rows or batch, batch)
         on_gpu = voice.backend.runs_asynchronously
-        self._decoder: RowDecoder = (SeparateRows if on_gpu else SharedRows)(voice.acoustic, max_rows)
-        self.sharing = self._decoder.sharing  # which rows share decoder steps on this machine
-        self._max_open = OPEN_ROWS * max_rows
+        shared = not on_gpu and share_steps(voice.acoustic, max_rows)
+        self._decoder: RowDecoder = (SharedRows if shared else SeparateRows)(voice.acoustic, max_rows)
         self._frontend_lock = threading.Lock()
         self._condition = threading.Condition()  # for the three below
-        self._new: deque[Speech] = deque()
+        self._new: deque[SpeechTask] = deque()
         self._deliveries: deque[Callable[[], None]] = deque()
         self._closing = False
         self._woken = False
         self._idle = True
-        self._speeches: list[Speech] = []
+        self._tasks: list[SpeechTask] = []
         self._metrics = MetricsCounter(max_rows)
         self._lanes = Lanes(0 if on_gpu else limits.lanes or _default_lanes(voice), self._post)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
@@ -103,15 +102,12 @@ class Scheduler:
         handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, warning, self._wake)
         resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))
         expected = self._metrics.expected_seconds(sum(len(piece.ids) for piece in pieces)) / options.rate
-        speech: Speech
-        if frames is None:
-            speech = WholeSpeech(self.voice, handle, pieces, seed, resolved, expected)
-        else:
-            speech = StreamSpeech(self.voice, handle, pieces, seed, resolved, expected, frames)
+        order = Order(self.voice, handle, pieces, seed, resolved, expected)
+        task = WholeSpeech(order) if frames is None else StreamSpeech(order, frames)
         with self._condition:
             self._check_accepts()
             self._metrics.submitted()
-            self._new.append(speech)
+            self._new.append(task)
             self._notify()
         return handle
 
@@ -172,55 +168,46 @@ class Scheduler:
         """Take new requests and what the lanes deliver, waiting while there is nothing to do; None once closed and
         done."""
         with self._condition:
-            if self._idle and not self._woken and (self._speeches or not self._closing):
-                self._condition.wait_for(lambda: self._woken, POLL_SECONDS if self._speeches else None)
+            if self._idle and not self._woken and (self._tasks or not self._closing):
+                self._condition.wait_for(lambda: self._woken, POLL_SECONDS if self._tasks else None)
             self._woken = False
-            self._speeches += self._new
+            self._tasks += self._new
             self._new.clear()
             deliveries = list(self._deliveries)
             self._deliveries.clear()
-            is_done = self._closing and not self._speeches
+            is_done = self._closing and not self._tasks
         return None if is_done else deliveries
 
     def _drop_ended(self) -> None:
         """Check who has been cancelled or is too late, and forget requests that have ended."""
-        for speech in self._speeches:
+        for task in self._tasks:
             try:
-                speech.options.check_cancelled()
+                task.options.check_cancelled()
             except Exception as error:
-                speech.handle.fail(error)
-        for speech in [speech for speech in self._speeches if speech.handle.done]:
-            self._speeches.remove(speech)
-            speech.report(self._metrics)
+                task.handle.fail(error)
+        for task in [task for task in self._tasks if task.handle.done]:
+            self._tasks.remove(task)
+            task.report(self._metrics)
 
     def _choose(self) -> list[SpokenPiece]:
-        """The pieces that decode next, the most urgent first; at most one of them is opened, which takes a while."""
-        hungry = [(speech, piece) for speech in self._speeches for piece in speech.hungry()]
-        hungry.sort(key=lambda pair: pair[0].deadline())  # stable: equal ones in order of arrival
-        chosen: list[SpokenPiece] = []
-        may_open = sum(speech.open_rows for speech in self._speeches) < self._max_open
-        for speech, piece in hungry:
-            if len(chosen) == self._decoder.max_rows or (chosen and self._decoder.sharing == "none"):
-                break
-            if chosen and self._decoder.sharing == "bucket" and piece.bucket != chosen[0].bucket:
-                continue
-            if piece.row is None:
-                if not may_open:
-                    continue
-                may_open = False
-                if not self._open(speech, piece):
-                    continue
-            chosen.append(piece)
-        return chosen
+        """The pieces that decode next, all of them open."""
+        candidates = (
+            Candidate(task.deadline(), piece.stage, (task, piece)) for task in self._tasks for piece in task.hungry()
+        )
+        open_rows = sum(len(task.open_pieces) for task in self._tasks)
+        chosen = choose(candidates, self._decoder.max_rows, open_rows)
+        work = [candidate.work for candidate in chosen]
+        return [piece for task, piece in work if piece.stage is not Stage.WAITING or self._open(task)]
 
-    def _open(self, speech: Speech, piece: SpokenPiece) -> bool:
+    def _open(self, task: SpeechTask) -> bool:
+        """Open a task's next piece; false if that fails."""
+        was_begun = task.begun
         try:
-            piece.open(self.voice, self._decoder, speech.options)
+            task.open_next(self._decoder)
         except Exception as error:
-            speech.handle.fail(error)
+            task.handle.fail(error)
             return False
-        if not speech.begun:
-            speech.begun = True
+        if not was_begun:
             self._metrics.begun()
         return True
 
@@ -233,18 +220,18 @@ class Scheduler:
         seconds = time.perf_counter() - start
         self._metrics.decoded(len(rows), steps)
         for piece in pieces:
-            piece.timings["decoder"] = piece.timings.get("decoder", 0.0) + seconds / len(rows)
+            piece.advanced(seconds / len(rows))
 
     def _dispatch(self) -> bool:
         """Hand the lanes what they can do now; true if there was something."""
-        jobs = [job for speech in self._speeches for job in speech.jobs(self._decoder)]
+        jobs = [job for task in self._tasks for job in task.jobs(self._decoder)]
         for job in jobs:
             self._lanes.submit(job)
         return bool(jobs)
 
     def _fail_all(self, error: Exception) -> None:
-        for speech in self._speeches:
-            speech.handle.fail(error)
+        for task in self._tasks:
+            task.handle.fail(error)
         self._idle = False
 
     def _cancel_all(self) -> None:

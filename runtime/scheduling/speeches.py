@@ -1,4 +1,7 @@
-"""Requests in progress: which of their pieces need decoder steps, and what the vocoder can do for them meanwhile."""
+"""Requests in progress: which of their pieces need decoder steps, and what the vocoder can do for them meanwhile.
+
+A piece goes through the stages of `policy.Stage`, in order, but for a retry: that returns it to DECODING.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,45 @@ from typing import Any
 
 import numpy as np
 
-from ..acoustic import token_bucket
-from ..decoder import DecodedItem, EncoderOutput
+from ..decoder import DecodedBatch, DecodedItem, EncoderOutput
 from ..noise import Noise
 from ..options import ResolvedOptions, SegmentFrames
 from ..output.audio import Audio, Utterance
-from ..pieces import Piece, place_pieces, place_segment
+from ..pieces import Piece, place_segment
 from ..stream import UtteranceWindows, Window
 from ..synthesizer import Synthesizer, add_time, utterance_of
 from ..vocoder import Samples
 from .handle import SpeechHandle
 from .lanes import Job
 from .metrics import MetricsCounter
+from .policy import Stage, is_far_ahead, may_cut, segment_deadline, whole_deadline
 from .rows import Row, RowDecoder
 
-SEGMENTS_IN_FLIGHT = 2  # of one stream: more cores than one serve a lone stream too
+
+@dataclass(frozen=True)
+class Order:
+    """A request as it was accepted."""
+
+    voice: Synthesizer
+    handle: SpeechHandle
+    pieces: Sequence[Piece]
+    seed: int
+    options: ResolvedOptions
+    expected_seconds: float  # roughly how long the speech will be
+    submitted: float = field(default_factory=time.monotonic)
 
 
 @dataclass(eq=False)
 class SpokenPiece:
-    """A piece of a request, and the row that decodes it once it is opened."""
+    """A piece of a request, and the row that decodes it."""
 
     index: int
     piece: Piece
-    bucket: int
     noise: Noise
-    row: Row | None = None
+    stage: Stage = Stage.WAITING
+    row: Row | None = None  # from DECODING to VOCODING
     encoded: EncoderOutput | None = None
     attempt: int = 0
-    cut: bool = False  # true once the vocoder has got all of it
     timings: dict[str, float] = field(default_factory=dict)
 
     def open(self, voice: Synthesizer, decoder: RowDecoder, options: ResolvedOptions) -> Row:
@@ -48,41 +61,39 @@ class SpokenPiece:
             with add_time(self.timings, "encoder"):
                 self.encoded = voice.acoustic.encode([self.piece.ids])
         self.row = decoder.open(self.encoded, voice.prefetch(self.noise.for_attempt(self.attempt), options), options)
+        self.stage = Stage.DECODING
         return self.row
 
-    @property
-    def running(self) -> bool:
-        return self.row is not None and self.row.decoded.running
+    def advanced(self, seconds: float) -> None:
+        """Take note of decoder steps, of which the piece's share took so many seconds."""
+        assert self.row is not None
+        self.timings["decoder"] = self.timings.get("decoder", 0.0) + seconds
+        if not self.row.decoded.running:
+            self.stage = Stage.DECODED
 
-    @property
-    def ended(self) -> bool:
-        """True once it is decoded to its end, or more."""
-        return self.cut or (self.row is not None and not self.row.decoded.running)
+    def spoken(self) -> None:
+        self.stage, self.row = Stage.SPOKEN, None
 
 
-class Speech(ABC):
-    """One request in progress. Used in the scheduler's thread; only the work of its jobs is done elsewhere."""
+class SpeechTask(ABC):
+    """One request in progress. Used in the scheduler's thread; only the work of its jobs is done elsewhere.
 
-    def __init__(
-        self,
-        voice: Synthesizer,
-        handle: SpeechHandle,
-        pieces: Sequence[Piece],
-        seed: int,
-        options: ResolvedOptions,
-        expected_seconds: float,
-    ) -> None:
-        """expected_seconds: roughly how long the speech will be."""
-        self.handle, self.options, self.expected_seconds = handle, options, expected_seconds
-        self.submitted = time.monotonic()
+    Its pieces are opened one by one, so that what a task costs at each pass does not grow with its text.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.handle, self.options = order.handle, order.options
         self.first_audio: float | None = None  # time.monotonic()
-        self.begun = False  # true once a row has been opened
-        self._voice, self._pieces = voice, pieces
-        self._spoken = [
-            SpokenPiece(i, piece, token_bucket(len(piece.ids), voice.manifest), Noise(seed, i))
-            for i, piece in enumerate(pieces)
-        ]
+        self.open_pieces: list[SpokenPiece] = []  # from DECODING to VOCODING
+        self._rest = (SpokenPiece(i, piece, Noise(order.seed, i)) for i, piece in enumerate(order.pieces))
+        self.next_piece = next(self._rest, None)  # the first one that waits
         self._utterances: dict[int, Utterance] = {}
+
+    @property
+    def begun(self) -> bool:
+        """True once a piece has been opened."""
+        return self.next_piece is None or self.next_piece.index > 0
 
     @abstractmethod
     def deadline(self) -> float:
@@ -90,117 +101,131 @@ class Speech(ABC):
 
     @abstractmethod
     def hungry(self) -> Iterator[SpokenPiece]:
-        """The pieces that decoder steps would help now, opened or not."""
+        """Pieces that need decoder steps: open ones, and the first that waits."""
 
     @abstractmethod
     def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
         """The work that has become possible since the last call."""
 
-    @property
-    def open_rows(self) -> int:
-        return sum(piece.row is not None for piece in self._spoken)
+    def open_next(self, decoder: RowDecoder) -> Row:
+        """Open the first piece that waits."""
+        piece = self.next_piece
+        assert piece is not None
+        row = piece.open(self.order.voice, decoder, self.options)
+        self.open_pieces.append(piece)
+        self.next_piece = next(self._rest, None)
+        return row
 
     def report(self, metrics: MetricsCounter) -> None:
         """Count how the request has ended."""
         error = self.handle.error
         metrics.ended(self.begun, error)
         if self.first_audio is not None:
-            metrics.first_audio(self.first_audio - self.submitted)
+            metrics.first_audio(self.first_audio - self.order.submitted)
         if error is None:
-            seconds = self.handle.result().seconds
-            metrics.spoken(sum(len(piece.ids) for piece in self._pieces), seconds, self.options.rate, self.margin())
+            tokens = sum(len(piece.ids) for piece in self.order.pieces)
+            metrics.spoken(tokens, self.handle.result().seconds, self.options.rate, self.margin())
 
     def margin(self) -> float | None:
         """Of a stream, its speech's seconds by those from its first audio to now."""
         return None
 
-    def _job(self, work: Callable[[], Any], deliver: Callable[[Any], None], deadline: float | None = None) -> Job:
-        deadline = self.deadline() if deadline is None else deadline
+    def _job(self, work: Callable[[], Any], deliver: Callable[[Any], None], deadline: float) -> Job:
         return Job(deadline, work, deliver, self.handle.fail, lambda: not self.handle.done)
+
+    def _complete(self, piece: SpokenPiece, utterance: Utterance) -> None:
+        self._utterances[piece.index] = utterance
+        piece.spoken()
+        self.open_pieces.remove(piece)
+
+    @property
+    def _is_complete(self) -> bool:
+        return len(self._utterances) == len(self.order.pieces)
 
     def _put(self, segments: Sequence[Samples], utterances: Sequence[Utterance]) -> None:
         """Hand segments and the utterances that they complete to the listener, and with the last one the whole."""
         if self.first_audio is None and any(len(samples) for samples in segments):
             self.first_audio = time.monotonic()
-        if len(self._utterances) == len(self._pieces):
+        if self._is_complete:
             self.handle.finish(segments, utterances, self._audio())
         else:
             self.handle.put(segments, utterances)
 
-    @abstractmethod
-    def _audio(self) -> Audio: ...
+    def _audio(self) -> Audio:
+        pieces = self.order.pieces
+        return self.order.voice.join(pieces, [self._utterances[i] for i in range(len(pieces))])
 
 
-class WholeSpeech(Speech):
-    """A request whose listener wants all of it at once. Its pieces may be decoded together.
-
-    It is due when it could have been heard to its end by a listener who began at once: short texts before long ones,
-    and none waits forever.
-    """
+class WholeSpeech(SpeechTask):
+    """A request whose listener wants all of it at once. Its pieces may be decoded together."""
 
     def deadline(self) -> float:
-        return self.submitted + self.expected_seconds
+        return whole_deadline(self.order.submitted, self.order.expected_seconds)
 
     def hungry(self) -> Iterator[SpokenPiece]:
-        return (piece for piece in self._spoken if not piece.ended)
+        yield from (piece for piece in self.open_pieces if piece.stage is Stage.DECODING)
+        if self.next_piece is not None:
+            yield self.next_piece
 
     def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
-        for piece in self._spoken:
-            if not piece.ended or piece.cut:
+        for piece in self.open_pieces:
+            if piece.stage is not Stage.DECODED:
                 continue
             assert piece.row is not None
             item = piece.row.decoded.item(0)
             if item.stop_reason == "frame_limit" and piece.attempt < self.options.retries:
                 piece.attempt += 1
-                piece.open(self._voice, decoder, self.options)
+                piece.open(self.order.voice, decoder, self.options)
             else:
-                piece.cut = True
-                yield self._job(partial(self._finish, piece, item), partial(self._deliver, piece))
+                piece.stage = Stage.VOCODING
+                yield self._job(partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline())
 
     def _finish(self, piece: SpokenPiece, item: DecodedItem) -> Utterance:
-        return self._voice.finish(piece.piece.text, piece.piece.ids, item, self.options, piece.timings)
+        return self.order.voice.finish(piece.piece.text, piece.piece.ids, item, self.options, piece.timings)
 
     def _deliver(self, piece: SpokenPiece, utterance: Utterance) -> None:
-        piece.row = None
-        self._utterances[piece.index] = utterance
-        if len(self._utterances) == len(self._pieces):
+        self._complete(piece, utterance)
+        if self._is_complete:
             audio = self._audio()
             self._put([audio.samples], audio.utterances)
 
-    def _audio(self) -> Audio:
-        return self._voice.join(self._pieces, [self._utterances[i] for i in range(len(self._pieces))])
+
+@dataclass(frozen=True)
+class CutPiece:
+    """A piece of a stream that is cut into segments while it is decoded."""
+
+    spoken: SpokenPiece
+    decoded: DecodedBatch
+    windows: UtteranceWindows
 
 
-class StreamSpeech(Speech):
-    """A request whose listener hears the first segment while the rest is being made. Pieces are spoken in turn.
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a stream that the vocoder has got."""
 
-    Its first segment is due at once, every other one when all before it have been heard.
-    """
+    number: int  # in the order in which the listener hears them
+    piece: CutPiece
+    window: Window
 
-    def __init__(
-        self,
-        voice: Synthesizer,
-        handle: SpeechHandle,
-        pieces: Sequence[Piece],
-        seed: int,
-        options: ResolvedOptions,
-        expected_seconds: float,
-        frames: SegmentFrames,
-    ) -> None:
-        super().__init__(voice, handle, pieces, seed, options, expected_seconds)
+
+class StreamSpeech(SpeechTask):
+    """A request whose listener hears the first segment while the rest is being made. Pieces are spoken in turn."""
+
+    def __init__(self, order: Order, frames: SegmentFrames) -> None:
+        super().__init__(order)
         self._frames = frames
-        self._current = 0  # index of the piece that is being cut into segments
-        self._windows: UtteranceWindows | None = None  # of that piece, once it is opened
-        self._samples_cut = 0
+        self._current: CutPiece | None = None
         self._cut = self._delivered = 0  # segments
-        self._ready: dict[int, Callable[[], None]] = {}  # deliveries that earlier segments hold up
-        self._segments: list[Samples] = []  # all of them, with pauses
-        self._own_samples: list[Samples] = []  # of the piece that is being delivered
+        self._samples_cut = 0
+        self._ready: dict[int, tuple[Segment, Samples]] = {}  # what earlier segments hold up, by number
+        self._segments: list[Samples] = []  # all that are delivered, with pauses
+        self._position = 0  # samples of these
+        self._own_samples: list[Samples] = []  # of the piece that is being delivered, without pauses
+        self._start = 0  # sample at which that piece begins
 
     def deadline(self) -> float:
-        if self.first_audio is None:
-            return self.submitted
-        return self.first_audio + self._samples_cut / self.handle.sampling_rate
+        seconds_before = self._samples_cut / self.handle.sampling_rate
+        return segment_deadline(self.order.submitted, self.first_audio, seconds_before)
 
     def margin(self) -> float | None:
         if self.first_audio is None:
@@ -208,80 +233,81 @@ class StreamSpeech(Speech):
         return self.handle.result().seconds / max(time.monotonic() - self.first_audio, 1e-6)
 
     def hungry(self) -> Iterator[SpokenPiece]:
-        """The current piece, unless it is decoded beyond the next segment and the one after it."""
-        if self._current == len(self._spoken):
+        """The current piece unless it may rest, or the next one once the current one is cut."""
+        piece = self._current
+        if piece is None:
+            if self.next_piece is not None:
+                yield self.next_piece
             return
-        piece = self._spoken[self._current]
-        windows = self._windows_of_current()
-        if piece.row is None or windows is None:
-            is_hungry = True
-        else:
-            is_hungry = piece.running and piece.row.decoded.frame < windows.frames_wanted + self._frames.later
-        if is_hungry:
-            yield piece
+        may_rest = is_far_ahead(piece.decoded.frame, piece.windows.frames_wanted, self._frames.later)
+        if piece.spoken.stage is Stage.DECODING and not may_rest:
+            yield piece.spoken
+
+    def open_next(self, decoder: RowDecoder) -> Row:
+        row, voice = super().open_next(decoder), self.order.voice
+        windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, self.options, self._frames)
+        self._current = CutPiece(self.open_pieces[-1], row.decoded, windows)
+        return row
 
     def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
-        while self._current < len(self._spoken) and self._cut - self._delivered < SEGMENTS_IN_FLIGHT:
-            piece, windows = self._spoken[self._current], self._windows_of_current()
-            if piece.row is None or windows is None:
+        while (piece := self._current) is not None and may_cut(self._cut, self._delivered):
+            if piece.spoken.stage is Stage.DECODING and piece.decoded.frame < piece.windows.frames_wanted:
                 return
-            if piece.running and piece.row.decoded.frame < windows.frames_wanted:
-                return
-            with add_time(piece.timings, "postnet"):
-                window = windows.next()
-            deadline, number = self.deadline(), self._cut
-            self._cut += 1
-            self._samples_cut += (window.stop - window.start) * self._voice.manifest.audio.hop_length
-            if window.is_last:
-                self._current, self._windows = self._current + 1, None
-            place = partial(self._place, piece, windows, window)
-            yield self._job(partial(self._vocode, piece, window), partial(self._deliver, number, place), deadline)
+            with add_time(piece.spoken.timings, "postnet"):
+                segment = Segment(self._cut, piece, piece.windows.next())
+            job = self._job(partial(self._vocode, segment), partial(self._deliver, segment), self.deadline())
+            self._count(segment)
+            yield job
 
-    def _windows_of_current(self) -> UtteranceWindows | None:
-        piece = self._spoken[self._current]
-        if self._windows is None and piece.row is not None:
-            voice, row = self._voice, piece.row
-            self._windows = UtteranceWindows(
-                voice.acoustic, voice.vocoder, row.decoded, row.noise, self.options, self._frames
-            )
-        return self._windows
+    def _count(self, segment: Segment) -> None:
+        """Take note that the vocoder has got a segment."""
+        window = segment.window
+        self._cut += 1
+        self._samples_cut += (window.stop - window.start) * self.order.voice.manifest.audio.hop_length
+        if window.is_last:
+            segment.piece.spoken.stage = Stage.VOCODING
+            self._current = None
 
-    def _vocode(self, piece: SpokenPiece, window: Window) -> Samples:
+    def _vocode(self, segment: Segment) -> Samples:
         self.options.check_cancelled()
-        with add_time(piece.timings, "vocoder"):
-            return window.samples(self._voice.vocoder)
+        with add_time(segment.piece.spoken.timings, "vocoder"):
+            return segment.window.samples(self.order.voice.vocoder)
 
-    def _deliver(self, number: int, place: Callable[[Samples], None], samples: Samples) -> None:
+    def _deliver(self, segment: Segment, samples: Samples) -> None:
         """Hand over this segment and those that it held up, in order."""
-        self._ready[number] = partial(place, samples)
-        while self._delivered in self._ready:
-            self._ready.pop(self._delivered)()
+        self._ready[segment.number] = segment, samples
+        while (ready := self._ready.pop(self._delivered, None)) is not None:
+            self._place(*ready)
             self._delivered += 1
 
-    def _place(self, piece: SpokenPiece, windows: UtteranceWindows, window: Window, samples: Samples) -> None:
-        segments = list(
-            place_segment(
-                samples, self.handle.sampling_rate, self._pieces, piece.index, window.start == 0, window.is_last
-            )
+    def _place(self, segment: Segment, samples: Samples) -> None:
+        """Hand over a segment with its fades and the pauses beside it."""
+        pieces, rate, window, spoken = (
+            self.order.pieces,
+            self.handle.sampling_rate,
+            segment.window,
+            segment.piece.spoken,
         )
+        is_first = window.start == 0
+        if is_first:
+            self._start = self._position + int(spoken.piece.pause_before * rate)
+        segments = list(place_segment(samples, rate, pieces, spoken.index, is_first, window.is_last))
         self._segments += segments
+        self._position += sum(map(len, segments))
         self._own_samples.append(samples)
         completed: list[Utterance] = []
         if window.is_last:
-            completed = [self._complete(piece, windows.mel)]
+            completed = [self._utterance(segment.piece)]
+            self._complete(spoken, completed[0])
+            self._own_samples = []
         self._put(segments, completed)
 
-    def _complete(self, piece: SpokenPiece, mel: Samples) -> Utterance:
-        """The utterance of a piece whose last segment is there, in its place after those before it."""
-        assert piece.row is not None
-        own, item, options = np.concatenate(self._own_samples), piece.row.decoded.item(0), self.options
-        utterance = utterance_of(piece.piece.text, piece.piece.ids, item, mel, own, options.rate, piece.timings)
-        self._utterances[piece.index] = utterance
-        self._own_samples, piece.row = [], None
-        lengths = [len(self._utterances[i].samples) for i in range(piece.index + 1)]
-        starts = place_pieces(self._pieces[: piece.index + 1], lengths, self.handle.sampling_rate)
-        return replace(utterance, start=starts[-1])
+    def _utterance(self, piece: CutPiece) -> Utterance:
+        """The utterance of a piece whose last segment is there."""
+        text, ids, timings = piece.spoken.piece.text, piece.spoken.piece.ids, piece.spoken.timings
+        own, item = np.concatenate(self._own_samples), piece.decoded.item(0)
+        utterance = utterance_of(text, ids, item, piece.windows.mel, own, self.options.rate, timings)
+        return replace(utterance, start=self._start)
 
     def _audio(self) -> Audio:
-        joined = self._voice.join(self._pieces, [self._utterances[i] for i in range(len(self._pieces))])
-        return replace(joined, samples=np.concatenate(self._segments))
+        return replace(super()._audio(), samples=np.concatenate(self._segments))

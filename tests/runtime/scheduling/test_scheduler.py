@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, Overloaded, Req
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
 from tacoglow.runtime.scheduling.metrics import SchedulerMetrics
-from tacoglow.runtime.scheduling.rows import SharedRows
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
 from tacoglow.text import TextError
 
@@ -95,7 +94,6 @@ def test_requests_speak_what_they_speak_alone(
 
 def test_rows_share_decoder_steps(scheduler: Scheduler, voice: Synthesizer) -> None:
     """Check that the test above is not vacuous: on this machine rows of every length decode together."""
-    assert scheduler.sharing == "all"
     before = when_counted(scheduler)
     options = SpeechOptions(gate_threshold=NEVER)
     handles = [scheduler.submit(text, seed, options) for seed, text in enumerate(TEXTS * 3)]
@@ -124,25 +122,29 @@ def assert_same(a: Audio, b: Audio) -> None:
         assert (one.text, one.start, one.token_ids) == (other.text, other.start, other.token_ids)
 
 
-@pytest.mark.parametrize("sharing", ["bucket", "none"])
-def test_machines_whose_rows_share_less(
-    tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, sharing: str
+def test_machine_whose_kernels_round_batches_otherwise(
+    tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tacoglow.runtime.scheduling.rows.find_sharing", lambda *_: sharing)
-    together: list[set[int]] = []
-    advance = SharedRows.advance
+    own = Synthesizer.load(tiny_bundle, threads=1)
+    step = own.backend.open("decoder_step")
+    monkeypatch.setattr(own.acoustic, "_decoder_step", step)
+    bind = step.bind
 
-    def watched(self: SharedRows, rows, n_steps):  # type: ignore[no-untyped-def]
-        together.append({row.bucket for row in rows})
-        assert sharing == "bucket" or len(rows) == 1
-        return advance(self, rows, n_steps)
+    def bind_and_round(buffers: Mapping[str, np.ndarray]) -> Callable[[], None]:
+        run, mel = bind(buffers), buffers["mel_frame"]
 
-    monkeypatch.setattr(SharedRows, "advance", watched)
-    with Scheduler(Synthesizer.load(tiny_bundle, threads=1)) as scheduler:
+        def run_and_round() -> None:
+            run()
+            if len(mel) > 1:
+                np.nextafter(mel, np.float32(9), out=mel)
+
+        return run_and_round
+
+    monkeypatch.setattr(step, "bind", bind_and_round)
+    with Scheduler(own) as scheduler:
         handles = [scheduler.submit(text, 3) for text in TEXTS]
         for text, handle in zip(TEXTS, handles, strict=True):
             np.testing.assert_array_equal(handle.result(SECONDS).samples, voice.say(text, 3).samples)
-    assert max(map(len, together)) == 1
 
 
 def test_backend_whose_rows_take_turns(tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,90 @@
+"""What asks the policy: tasks, lanes and the scheduler do what it says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.scheduling.handle import SpeechHandle
+from tacoglow.runtime.scheduling.lanes import Job, Lanes
+from tacoglow.runtime.scheduling.policy import Stage
+from tacoglow.runtime.scheduling.rows import SharedRows
+from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
+from tacoglow.runtime.scheduling.speeches import Order, StreamSpeech, WholeSpeech
+
+NEVER = 0.9999999999  # gate threshold that no frame reaches
+TEXT = "A longer sentence than these, one that is cut. It has two more parts; this is the last of them."
+SECONDS = 60.0
+
+
+def make_order(voice: Synthesizer) -> Order:
+    options = SpeechOptions(gate_threshold=NEVER)
+    handle = SpeechHandle(voice.manifest.audio.sampling_rate, "", lambda: None)
+    return Order(voice, handle, voice.split(TEXT, options), 0, options.resolve(voice.manifest), 1.0)
+
+
+def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None:
+    decoder = SharedRows(voice.acoustic, 1)
+    task = StreamSpeech(make_order(voice), StreamOptions(2, 3, 0).resolve(voice.manifest))
+    row = task.open_next(decoder)
+    jobs: list[Job] = []
+    for _ in range(40):
+        for piece in list(task.hungry()):
+            decoder.advance([row], 1)
+            piece.advanced(0.0)
+        jobs += task.jobs(decoder)
+    # Two segments, of 2 and 3 frames, are with the vocoder; the next two wait, with the postnet's context behind them.
+    assert len(jobs) == 2
+    assert row.decoded.frame == 2 + 3 * 3 + voice.manifest.decoder.postnet_frames
+    jobs[0].deliver(jobs[0].work())
+    assert len(list(task.jobs(decoder))) == 1
+    assert list(task.hungry())
+
+
+def test_only_the_first_piece_that_waits_is_offered(voice: Synthesizer) -> None:
+    task, decoder = WholeSpeech(make_order(voice)), SharedRows(voice.acoustic, 4)
+    assert len(task.order.pieces) > 2
+    assert not task.begun
+    assert [(piece.index, piece.stage) for piece in task.hungry()] == [(0, Stage.WAITING)]
+    task.open_next(decoder)
+    assert task.begun
+    assert [(piece.index, piece.stage) for piece in task.hungry()] == [(0, Stage.DECODING), (1, Stage.WAITING)]
+
+
+def test_express_lane_takes_only_what_is_more_urgent() -> None:
+    """One lane runs a job that is due at 2.0: one that is due at 1.0 overtakes it, one that is due at 3.0 waits."""
+    posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    lanes, may_end, began, ended = Lanes(1, posted.put), threading.Event(), threading.Event(), list[float]()
+
+    def submit(deadline: float, work: Callable[[], object]) -> None:
+        lanes.submit(Job(deadline, work, lambda _: ended.append(deadline), lambda error: None, lambda: True))
+
+    def run_long() -> None:
+        began.set()
+        assert may_end.wait(SECONDS)
+
+    submit(2.0, run_long)
+    assert began.wait(SECONDS)
+    submit(3.0, lambda: None)
+    submit(1.0, lambda: None)
+    posted.get(timeout=SECONDS)()
+    assert ended == [1.0]
+    may_end.set()
+    for _ in range(2):
+        posted.get(timeout=SECONDS)()
+    assert ended == [1.0, 2.0, 3.0]
+    lanes.close()
+
+
+def test_short_text_overtakes_a_long_one(tiny_bundle: Path) -> None:
+    with Scheduler(Synthesizer.load(tiny_bundle, threads=1), SchedulerLimits(max_rows=1)) as scheduler:
+        endless = SpeechOptions(retries=100, gate_threshold=NEVER)
+        long = scheduler.submit(TEXT * 20, 0, endless)
+        short = scheduler.submit("No.", 0, SpeechOptions(gate_threshold=NEVER))
+        short.result(SECONDS)
+        assert not long.done
+        long.cancel()
