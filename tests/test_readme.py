@@ -8,55 +8,22 @@ voice is exported once. A block marked `no-run` (```sh no-run) is skipped.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import tacoglow
+from tacoglow.tools.pages.blocks import parse_blocks, session_script
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 SCRIPTS = {"tacoglow": "main", "export-onnx": "export_onnx_main", "trt-infer": "trt_infer_main"}
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TIMEOUT = 600  # seconds
-
-
-@dataclass(frozen=True)
-class Block:
-    line: int  # line number in the page of the content's first line
-    language: str
-    is_run: bool
-    content: str
-
-
-def parse_blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0, f"{page.name}: a block is not closed"
-    blocks = []
-    for match in FENCE.finditer(text):
-        language, *flags = match[1].split() or [""]
-        line = text.count("\n", 0, match.start(2)) + 1
-        blocks.append(Block(line, language, "no-run" not in flags, match[2]))
-    return blocks
-
-
-def session_script(page: Path) -> str:
-    """A bash script that runs the page's blocks and prints each block's position on stderr."""
-    parts = ["set -euo pipefail"]
-    for block in parse_blocks(page):
-        if block.is_run and block.language in ("sh", "python"):
-            parts.append(f"echo '### {page.name}:{block.line}' >&2")
-            end = f"END_OF_BLOCK_{block.line}"
-            is_shell = block.language == "sh"
-            parts.append(block.content if is_shell else f"python - <<'{end}'\n{block.content}{end}")
-    return "\n".join(parts) + "\n"
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +65,7 @@ def after_readme(tmp_path_factory: pytest.TempPathFactory, environment: dict[str
 
 
 def test_readme_runs_shell_and_python() -> None:
-    run = {block.language for block in parse_blocks(README) if block.is_run}
+    run = {block.language for block in parse_blocks(README) if block.is_run()}
     assert {"sh", "python"} <= run
 
 

@@ -28,15 +28,11 @@ def load(name: str) -> Report:
 
 
 def _speed_summary() -> str:
-    return tables.readme({RESULTS / name: load(name) for name in SPEED_RESULTS})
+    return tables.readme([load(name) for name in SPEED_RESULTS])
 
 
 def _speed() -> str:
-    reports = {name: load(name) for name in SPEED_RESULTS}
-    return "\n\n".join(
-        f"{report['voice']}, {tables.place(report)} (`benchmarks/results/{name}`):\n\n{tables.speed(report)}"
-        for name, report in reports.items()
-    )
+    return tables.pipelines({name: load(name) for name in SPEED_RESULTS})
 
 
 def _with_conditions(report: Report, text: str) -> str:

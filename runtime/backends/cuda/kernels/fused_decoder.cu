@@ -19,7 +19,7 @@
 //   - One bit is enough, and one buffer: a value of the next round is written only after data have come from every
 //     block that were made from the value of this round, so nobody can still be waiting for it.
 //   - A launch begins with a zeroed set of buffers and zeroes the other set for the launch after it.
-// docs/fused-decoder.md has the whole argument in terms of the PTX memory model.
+// docs/design-notes/fused-decoder.md has the whole argument in terms of the PTX memory model.
 //
 // With GRID_BARRIERS the same values are exchanged without polling: a grid barrier stands before every receive. Slower,
 // and right by the plainest of arguments; the bit is written all the same, so both variants compute the same bits.
