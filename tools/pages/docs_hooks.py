@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from posixpath import normpath
+from posixpath import normpath, relpath
 from typing import Any
 
 from mkdocs.structure.files import File, Files
@@ -32,18 +32,20 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     root_pages = {target: source for source, target in ROOT_PAGES.items()}
     source = root_pages.get(page.file.src_uri) or f"docs/{page.file.src_uri}"
-    return LINK.sub(lambda link: _rewrite(link, PurePosixPath(source)), markdown)
+    folder = str(PurePosixPath(page.file.src_uri).parent)
+    return LINK.sub(lambda link: _rewrite(link, PurePosixPath(source), folder), markdown)
 
 
-def _rewrite(link: re.Match[str], source: PurePosixPath) -> str:
+def _rewrite(link: re.Match[str], source: PurePosixPath, folder: str) -> str:
+    """Return the link as it stands in a page of the site's `folder`, made from the repository's file `source`."""
     mark, text, target, anchor = link.groups(default="")
     if ":" in target:
         return link[0]
     path = normpath(str(source.parent / target))  # in the repository
     if path in ROOT_PAGES:
-        return f"{mark}[{text}]({ROOT_PAGES[path]}{anchor})"
+        return f"{mark}[{text}]({relpath(ROOT_PAGES[path], folder)}{anchor})"
     if path.startswith("docs/"):
-        return f"{mark}[{text}]({path.removeprefix('docs/')}{anchor})"
+        return f"{mark}[{text}]({relpath(path.removeprefix('docs/'), folder)}{anchor})"
     if (ROOT / path).exists():
         return f"{text} (`{path}`)"
     return link[0]
