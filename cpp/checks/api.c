@@ -1,7 +1,7 @@
 /* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, and a session that outlives its voice's
  * handle.
  *
- *   api BUNDLE WAV      a bundle that accepts text, for the first engine that is built in
+ *   api BUNDLE WAV      a bundle that accepts text, for the first backend that is built in
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 
 static const int32_t ids[] = {45, 42, 49, 49, 52};
 
-static int count_chunks(const float* samples, size_t n_samples, void* user) {
+static int count_segments(const float* samples, size_t n_samples, void* user) {
   (void)samples;
   (void)n_samples;
   return ++*(int*)user == 2; /* cancels at the second segment */
@@ -38,8 +38,8 @@ static int check_invalid_arguments(const char* bundle, tacoglow_session* session
   REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_REQUEST);
   REQUIRE(strstr(tacoglow_last_error(), "struct_size: expected at most") != NULL);
   tacoglow_open_options_init(&options);
-  options.engine = "abacus";
-  REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_ENGINE);
+  options.backend = "abacus";
+  REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_BACKEND);
   REQUIRE(tacoglow_voice_open("/nowhere", NULL, &voice) == TACOGLOW_BUNDLE);
   REQUIRE(tacoglow_text_to_ids(NULL, "hi", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
   tacoglow_request_init(&request);
@@ -57,15 +57,15 @@ static int check_invalid_arguments(const char* bundle, tacoglow_session* session
 static int check_speech(tacoglow_session* session, int32_t hop_length) {
   tacoglow_request request;
   tacoglow_speech *first, *second;
-  int chunks = 0;
+  int segments = 0;
   tacoglow_request_init(&request);
   request.ids = ids;
   request.n_ids = sizeof ids / sizeof *ids;
   request.gate_threshold = 0.999; /* long enough to be cancelled */
-  request.first_chunk_frames = request.chunk_frames = 2;
+  request.first_segment_frames = request.segment_frames = 2;
   REQUIRE(tacoglow_speak(session, &request, &first) == TACOGLOW_OK);
   REQUIRE(first->n_samples == first->n_frames * (size_t)hop_length && first->decoder_seconds > 0);
-  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
+  REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, NULL) == TACOGLOW_CANCELLED && segments == 2);
   REQUIRE(strcmp(tacoglow_last_error(), "the callback asked to stop") == 0);
   REQUIRE(tacoglow_speak(session, &request, &second) == TACOGLOW_OK); /* the session remains usable */
   REQUIRE(second->n_samples == first->n_samples);
@@ -144,34 +144,34 @@ static int check_batch(tacoglow_session* session) {
 
 static int check_stream_defaults(tacoglow_session* session) {
   tacoglow_request request;
-  int chunks = 0;
+  int segments = 0;
   tacoglow_request_init(&request);
-  REQUIRE(request.first_chunk_frames == 0 && request.chunk_frames == 0);
+  REQUIRE(request.first_segment_frames == 0 && request.segment_frames == 0);
   REQUIRE(request.context_frames == TACOGLOW_BUNDLE_CONTEXT);
   request.ids = ids;
   request.n_ids = sizeof ids / sizeof *ids;
   request.gate_threshold = 0.999; /* long enough for two segments */
-  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_CANCELLED && chunks == 2);
-  request.chunk_frames = -1;
-  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST);
-  REQUIRE(strcmp(tacoglow_last_error(), "chunk_frames: expected 1 or more, or 0 for the bundle's, got -1") == 0);
+  REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, NULL) == TACOGLOW_CANCELLED && segments == 2);
+  request.segment_frames = -1;
+  REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, NULL) == TACOGLOW_REQUEST);
+  REQUIRE(strcmp(tacoglow_last_error(), "segment_frames: expected 1 or more, or 0 for the bundle's, got -1") == 0);
   return 0;
 }
 
 static int check_retries(tacoglow_session* session) {
   tacoglow_request request;
   tacoglow_speech* speech;
-  int chunks = 0;
+  int segments = 0;
   tacoglow_request_init(&request);
   request.ids = ids;
   request.n_ids = 1;
   request.retries = -1;
   REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST);
   request.retries = 1;
-  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) == TACOGLOW_REQUEST && chunks == 0);
+  REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, NULL) == TACOGLOW_REQUEST && segments == 0);
   REQUIRE(strstr(tacoglow_last_error(), "retries: a stream cannot take back") != NULL);
   request.struct_size = offsetof(tacoglow_request, retries); /* from a header without retries: the field is not read */
-  REQUIRE(tacoglow_stream(session, &request, count_chunks, &chunks, NULL) != TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, NULL) != TACOGLOW_REQUEST);
   return 0;
 }
 

@@ -43,8 +43,8 @@ Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<st
   tacoglow_request given = default_request(ids);
   given.seed = seed;
   given.max_frames = seed % 2 == 0 ? 0 : 9;
-  given.first_chunk_frames = 3;
-  given.chunk_frames = 5;
+  given.first_segment_frames = 3;
+  given.segment_frames = 5;
   given.context_frames = -1;
   return resolve_request(voice, given);
 }

@@ -20,7 +20,7 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--engine NAME] [--plans FOLDER]\n"
+    "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--backend NAME] [--plans FOLDER]\n"
     "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
     "             [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
     "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
@@ -30,7 +30,7 @@ const std::set<std::string> options = {"--text",
                                        "--ids",
                                        "-o",
                                        "--seed",
-                                       "--engine",
+                                       "--backend",
                                        "--plans",
                                        "--threads",
                                        "--sigma",
@@ -66,8 +66,7 @@ class Arguments {
     if (count < 2 || count % 2 != 0) throw std::invalid_argument(usage);
     for (int i = 2; i < count; i += 2) {
       if (options.count(values[i]) == 0)
-        throw std::invalid_argument(std::string(values[i]) +
-                                    ": unknown option; speak without arguments shows them all");
+        throw std::invalid_argument(std::string(values[i]) + ": unknown option; speak --help shows them all");
       given_[values[i]] = values[i + 1];
     }
     if (!has("-o")) throw std::invalid_argument(usage);
@@ -136,7 +135,7 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.rate = arguments.number("--rate", request.rate);
   request.volume = arguments.number("--volume", request.volume);
   request.sentence_silence = arguments.number("--sentence-silence", request.sentence_silence);
-  request.first_chunk_frames = request.chunk_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
+  request.first_segment_frames = request.segment_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
   request.context_frames = -1;  // the receptive field: a stream then equals unstreamed speech
   return request;
 }
@@ -151,7 +150,7 @@ tacoglow_wav_format read_format(const Arguments& arguments) {
 void speak(const char* bundle, const Arguments& arguments) {
   tacoglow_open_options options;
   tacoglow_open_options_init(&options);
-  options.engine = arguments.text("--engine");
+  options.backend = arguments.text("--backend");
   options.plans = arguments.text("--plans");
   options.threads = static_cast<std::int32_t>(arguments.integer("--threads", 0));
   tacoglow_voice* opened = nullptr;
@@ -185,6 +184,10 @@ void speak(const char* bundle, const Arguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--help") {
+    std::fputs(usage, stdout);
+    return EXIT_SUCCESS;
+  }
   try {
     const Arguments arguments(argc, argv);
     speak(argv[1], arguments);

@@ -1,8 +1,8 @@
 /* tacoglow: speech synthesis from a bundle, for C and C++, without Python in the process.
  *
- * A voice is an open bundle: its manifest and its graphs, loaded by one engine. A session runs one request at a time
- * in its own buffers. Any number of sessions can share a voice. An engine, in this header, is the library that runs the
- * graphs: ONNX Runtime, TensorRT or LibTorch.
+ * A voice is an open bundle: its manifest and its graphs, loaded by one backend. A backend is the library that runs the
+ * graphs: ONNX Runtime, TensorRT or LibTorch. A session runs one request at a time in its own buffers. Any number of
+ * sessions can share a voice.
  *
  * Threads: any number of threads may use a voice at once, but only one thread at a time may use a session. A session
  * keeps its voice alive, so the two may be closed in either order.
@@ -42,7 +42,7 @@ extern "C" {
 typedef enum tacoglow_status {
   TACOGLOW_OK = 0,
   TACOGLOW_BUNDLE = 1,    /* the bundle is missing, incomplete, damaged, or has an unsupported format */
-  TACOGLOW_ENGINE = 2,    /* the engine is not built in, or cannot load or run a graph */
+  TACOGLOW_BACKEND = 2,   /* the backend is not built in, or cannot load or run a graph */
   TACOGLOW_REQUEST = 3,   /* invalid request: an argument is out of range */
   TACOGLOW_CANCELLED = 4, /* a callback asked to stop */
   TACOGLOW_INTERNAL = 5,  /* a bug in this library */
@@ -59,13 +59,13 @@ typedef struct tacoglow_voice tacoglow_voice;
 typedef struct tacoglow_session tacoglow_session;
 
 typedef struct tacoglow_open_options {
-  size_t struct_size; /* bytes */
-  const char* engine; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built
-                         in of tensorrt, onnxruntime and torchscript */
-  int32_t threads;    /* CPU threads; 0: all cores that the process may use (LibTorch: its own default). ONNX Runtime's
-                         are shared by the sessions of a voice, LibTorch's by the process */
-  int32_t device;     /* index of the GPU, for TensorRT and ONNX Runtime's CUDA provider */
-  const char* plans;  /* folder of TensorRT plans, one GRAPH.plan per graph; NULL: engines/ in the bundle */
+  size_t struct_size;  /* bytes */
+  const char* backend; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built
+                          in of tensorrt, onnxruntime and torchscript */
+  const char* plans;   /* folder of TensorRT plans, one GRAPH.plan per graph; NULL: engines/ in the bundle */
+  int32_t threads;     /* CPU threads; 0: all cores that the process may use (LibTorch: its own default). ONNX Runtime's
+                          are shared by the sessions of a voice, LibTorch's by the process */
+  int32_t device;      /* index of the GPU, for TensorRT and ONNX Runtime's CUDA provider */
 } tacoglow_open_options;
 
 /* Properties of a voice. Strings live as long as the voice. */
@@ -73,17 +73,17 @@ typedef struct tacoglow_facts {
   const char* name;
   const char* language;   /* such as "en-US"; "" if the bundle has none */
   const char* precision;  /* "fp32", "fp16" or "bf16" */
-  const char* engine;     /* as in tacoglow_open_options */
+  const char* backend;    /* as in tacoglow_open_options */
+  const char* decoder;    /* which of the backend's decoders runs, and why; "" if it has only one */
   int32_t sampling_rate;  /* Hz */
   int32_t hop_length;     /* samples per frame */
   int32_t n_mel_channels; /* mel bands */
   int32_t n_symbols;      /* token ids are in 0 .. n_symbols - 1 */
   int32_t max_tokens;     /* most tokens per request */
   int32_t max_frames;     /* most frames per request */
+  int32_t takes_text;     /* 1: requests may contain text; 0: only token ids */
   double gate_threshold;  /* default gate probability above which an utterance ends */
   double sigma;           /* default standard deviation of WaveGlow's noise */
-  int32_t takes_text;     /* 1: requests may contain text; 0: only token ids */
-  const char* decoder;    /* which of an engine's decoders runs, and why; "" if it has one */
 } tacoglow_facts;
 
 /* State of a request, for tacoglow_progress_callback. */
@@ -102,38 +102,46 @@ typedef int (*tacoglow_progress_callback)(const tacoglow_progress* progress, voi
 /* Value of tacoglow_request.context_frames: the bundle's own context. */
 #define TACOGLOW_BUNDLE_CONTEXT (-2)
 
-/* One utterance. tacoglow_request_init sets every field to the bundle's default, the seed to 0, and no input. */
+/* One request: a text, or one utterance of token ids. tacoglow_request_init sets every field to its default: the
+ * bundle's values, seed 0, and no input. */
 typedef struct tacoglow_request {
-  size_t struct_size;    /* bytes */
-  const char* text;      /* UTF-8, for a voice that accepts text; NULL if ids are given. A text of more than max_tokens
-                            tokens is split into sentences, clauses or words, and joined with pauses. Marks such as
-                            [pause 0.5s] and [pause 500ms], of up to 10 seconds each, are silence */
-  const int32_t* ids;    /* token ids; NULL if text is given */
-  size_t n_ids;          /* 1 to max_tokens */
-  uint64_t seed;         /* the same seed gives the same speech from C, C++ and Python and on every engine */
-  uint64_t utterance;    /* 0, or i for piece i of a longer text, so that every piece gets its own noise; piece i of a
-                            text that this library splits gets utterance + i */
-  double sigma;          /* standard deviation of WaveGlow's noise, 0 to 10; negative: the bundle's */
-  double denoise;        /* denoiser strength, such as 0.01, at most 10; 0: off */
-  double gate_threshold; /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
-  int32_t max_frames;    /* frame limit, rounded down to whole decoder steps; 0: the bundle's */
-  /* For tacoglow_stream: */
-  int32_t first_chunk_frames; /* frames of the first segment: few, so that playback starts early; 0: the bundle's */
-  int32_t chunk_frames;       /* frames of every later segment; 0: the bundle's */
-  int32_t context_frames;     /* mel frames that WaveGlow sees on either side of a segment, at most its receptive field;
-                                 TACOGLOW_BUNDLE_CONTEXT: the bundle's; any other negative number: all of its
-                                 receptive field */
-  /* For tacoglow_speak and tacoglow_speak_batch: */
-  int32_t retries; /* how often an utterance that reaches the frame limit is decoded again, with new noise; 0 to 100 */
-  /* For every function: */
-  int32_t attention_stop; /* 1: an utterance also ends when the attention has reached the last token and stays there */
-  tacoglow_progress_callback progress; /* NULL: none; not called by tacoglow_stream, whose callback can cancel too */
-  void* progress_user;                 /* passed to progress */
-  double rate;             /* speaking rate, 0.5 to 2: 2 is twice as fast, at the same pitch. Segments count frames
-                              after stretching */
+  size_t struct_size; /* bytes */
+
+  /* Input: text or ids */
+  const char* text;   /* UTF-8, for a voice that accepts text; NULL if ids are given. A text of more than max_tokens
+                         tokens is split into sentences, clauses or words, and joined with pauses. Marks such as
+                         [pause 0.5s] and [pause 500ms], of up to 10 seconds each, are silence */
+  const int32_t* ids; /* token ids; NULL if text is given */
+  size_t n_ids;       /* 1 to max_tokens */
+
+  /* Noise */
+  uint64_t seed;      /* the same seed gives the same speech from C, C++ and Python and on every backend */
+  uint64_t utterance; /* 0, or i for piece i of a longer text, so that every piece gets its own noise; piece i of a
+                         text that this library splits gets utterance + i */
+
+  /* Speech */
+  double rate;             /* speaking rate, 0.5 to 2: 2 is twice as fast, at the same pitch */
   double volume;           /* factor of the samples, 0 to 4: 0.5 is 6 dB quieter */
-  double sentence_silence; /* seconds of silence between sentences, 0 to 10, each of which is then spoken by itself;
-                              negative: a text is split only where it exceeds max_tokens, with pauses by punctuation */
+  double sentence_silence; /* seconds of silence between sentences, 0 to 10; every sentence is then spoken by itself.
+                              Negative: a text is split only if it exceeds max_tokens, with pauses by punctuation */
+  double sigma;            /* standard deviation of WaveGlow's noise, 0 to 10; negative: the bundle's */
+  double denoise;          /* denoiser strength, such as 0.01, at most 10; 0: off */
+  double gate_threshold;   /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
+  int32_t max_frames;      /* frame limit, rounded down to whole decoder steps; 0: the bundle's */
+  int32_t attention_stop;  /* 1: an utterance also ends when the attention stays on the last token */
+  int32_t retries;         /* how often an utterance that reaches the frame limit is decoded again, with new noise; 0 to
+                              100, and 0 for tacoglow_stream */
+
+  /* Segments, for tacoglow_stream; their frames are counted at the speaking rate */
+  int32_t first_segment_frames; /* frames of the first segment: few, so that playback starts early; 0: the bundle's */
+  int32_t segment_frames;       /* frames of every later segment; 0: the bundle's */
+  int32_t context_frames;       /* mel frames that the vocoder sees on either side of a segment, at most its receptive
+                                   field; TACOGLOW_BUNDLE_CONTEXT: the bundle's; any other negative number: the whole
+                                   receptive field */
+
+  /* Progress, for tacoglow_speak and tacoglow_speak_batch; the callback of tacoglow_stream can cancel it */
+  tacoglow_progress_callback progress; /* NULL: none */
+  void* progress_user;                 /* passed to progress */
 } tacoglow_request;
 
 /* One piece of a text, or the utterance of given ids. */
@@ -216,10 +224,10 @@ TACOGLOW_API void tacoglow_session_close(tacoglow_session* session);
 TACOGLOW_API void tacoglow_request_init_sized(tacoglow_request* request, size_t size);
 #define tacoglow_request_init(request) tacoglow_request_init_sized((request), sizeof(tacoglow_request))
 
-/* Synthesize one utterance. On failure *speech is NULL. */
+/* Synthesize one request. On failure *speech is NULL. */
 TACOGLOW_API tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request* request,
                                             tacoglow_speech** speech);
-/* Synthesize several utterances; those of similar length are decoded together. Each result equals that of
+/* Synthesize several requests; utterances of similar length are decoded together. Each result equals that of
  * tacoglow_speak, up to rounding. speeches points to n_requests pointers; on failure all of them are NULL. The
  * message begins with the request's index, unless the decoder failed, which runs several requests together. */
 TACOGLOW_API tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_request* const* requests,
@@ -229,13 +237,13 @@ TACOGLOW_API void tacoglow_speech_free(tacoglow_speech* speech);
 /* Called with each segment of samples, in order, in the thread that called tacoglow_stream; the samples are valid only
  * during the call. Return 0 to continue; any other value cancels the request. The callback must not throw or use the
  * session. */
-typedef int (*tacoglow_chunk_callback)(const float* samples, size_t n_samples, void* user);
+typedef int (*tacoglow_segment_callback)(const float* samples, size_t n_samples, void* user);
 
-/* Synthesize one utterance in segments, each as soon as the frames that it depends on are decoded. If context_frames
- * covers WaveGlow's receptive field, the segments together equal the samples of tacoglow_speak, up to rounding.
+/* Synthesize one request in segments, each as soon as the frames that it depends on are decoded. If context_frames
+ * covers the vocoder's receptive field, the segments together equal the samples of tacoglow_speak, up to rounding.
  * stop_reason may be NULL. */
 TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
-                                             tacoglow_chunk_callback callback, void* user,
+                                             tacoglow_segment_callback callback, void* user,
                                              tacoglow_stop_reason* stop_reason);
 
 typedef enum tacoglow_wav_format { TACOGLOW_WAV_INT16 = 0, TACOGLOW_WAV_FLOAT32 = 1 } tacoglow_wav_format;

@@ -72,7 +72,7 @@ struct BackendOptions {
   std::filesystem::path plans;  // folder with one GRAPH.plan per graph
 };
 
-// Open the graphs with one backend. Throw Error (bundle, engine).
+// Open the graphs with one backend. Throw Error (bundle, backend).
 std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& bundle, const Manifest& manifest,
                                           const BackendOptions& options);
 std::unique_ptr<Backend> open_onnxruntime_cuda(const std::filesystem::path& bundle, const Manifest& manifest,

@@ -43,7 +43,7 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
     }
     listing += (listing.empty() ? "" : ", ") + name;
   }
-  throw backend_error("engine '" + backend_name +
+  throw backend_error("backend '" + backend_name +
                       "': not built in; this library has: " + (listing.empty() ? "none" : listing) +
                       "; see TACOGLOW_ONNXRUNTIME, TACOGLOW_TORCH and TACOGLOW_TENSORRT in docs/cpp.md");
 }

@@ -150,7 +150,7 @@ tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_opti
     const std::filesystem::path folder = bundle;
     tacoglow::BackendOptions backend{given.threads, given.device,
                                      given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
-    auto opened = tacoglow::open_voice(folder, given.engine != nullptr ? given.engine : "", backend);
+    auto opened = tacoglow::open_voice(folder, given.backend != nullptr ? given.backend : "", backend);
     *voice = new tacoglow_voice{std::move(opened)};
   });
 }
@@ -242,7 +242,7 @@ tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_r
 void tacoglow_speech_free(tacoglow_speech* speech) { delete static_cast<OwnedSpeech*>(speech); }
 
 tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
-                                tacoglow_chunk_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
+                                tacoglow_segment_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
   return to_status([&] {
     require(session, "session");
     if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");

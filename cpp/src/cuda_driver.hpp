@@ -35,10 +35,10 @@ struct CudaDriver {
   int (*cuGetErrorString)(int error, const char** text);
 };
 
-// Throws Error (engine) if there is no driver, or one without these functions.
+// Throws Error (backend) if there is no driver, or one without these functions.
 const CudaDriver& cuda_driver();
 
-// Throws Error (engine) unless the status is success.
+// Throws Error (backend) unless the status is success.
 void check_driver(int status, const std::string& what);
 
 }  // namespace tacoglow

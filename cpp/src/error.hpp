@@ -16,7 +16,7 @@ class Error : public std::runtime_error {
 };
 
 inline Error bundle_error(const std::string& message) { return {TACOGLOW_BUNDLE, message}; }
-inline Error backend_error(const std::string& message) { return {TACOGLOW_ENGINE, message}; }
+inline Error backend_error(const std::string& message) { return {TACOGLOW_BACKEND, message}; }
 inline Error request_error(const std::string& message) { return {TACOGLOW_REQUEST, message}; }
 
 }  // namespace tacoglow

@@ -29,7 +29,7 @@ struct FusedPackage {
   std::vector<FusedKernel> kernels;  // fewest items and tokens first
 };
 
-// Reads the package in this folder. Throws Error (bundle, engine) if it is damaged, of another voice, or has not every
+// Reads the package in this folder. Throws Error (bundle, backend) if it is damaged, of another voice, or has not every
 // kernel that the voice needs.
 FusedPackage load_fused_package(const std::filesystem::path& folder, const Manifest& manifest);
 

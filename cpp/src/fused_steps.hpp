@@ -24,7 +24,7 @@ class FusedDecoder {
     CudaDriver::Function function;
   };
 
-  // Throws Error (engine) if this is not the GPU and driver on which the package was found right, or cannot run it.
+  // Throws Error (backend) if this is not the GPU and driver on which the package was found right, or cannot run it.
   FusedDecoder(FusedPackage package, int device);
 
   // The smallest kernel for these items and tokens, or that for the most items, if there are more.

@@ -23,7 +23,7 @@ Result call(Parameters... parameters) {
   return reinterpret_cast<Pointer>(api()[static_cast<std::size_t>(function)])(parameters...);
 }
 
-// Calls a function that returns a status. Throws Error (engine) with `what` and ONNX Runtime's message.
+// Calls a function that returns a status. Throws Error (backend) with `what` and ONNX Runtime's message.
 template <Function function, typename... Parameters>
 void check(const std::string& what, Parameters... parameters) {
   Status* status = call<function, Status*>(parameters...);
@@ -32,7 +32,7 @@ void check(const std::string& what, Parameters... parameters) {
   call<Function::release_status, void>(status);
   const bool out_of_memory =
       message.find("bad_alloc") != std::string::npos || message.find("Failed to allocate memory") != std::string::npos;
-  throw Error(out_of_memory ? TACOGLOW_OUT_OF_MEMORY : TACOGLOW_ENGINE,
+  throw Error(out_of_memory ? TACOGLOW_OUT_OF_MEMORY : TACOGLOW_BACKEND,
               what + ": ONNX Runtime " + version() + ": " + message);
 }
 

@@ -110,18 +110,18 @@ class Graphs {
   static void append_cuda(ort::SessionOptions* settings, int device) {
 #if defined(_WIN32)
     (void)settings, (void)device;
-    throw backend_error("engine 'onnxruntime-cuda': not supported on Windows");
+    throw backend_error("backend 'onnxruntime-cuda': not supported on Windows");
 #else
     using Append = ort::Status* (*)(ort::SessionOptions*, int);
     const auto append = reinterpret_cast<Append>(dlsym(RTLD_DEFAULT, "OrtSessionOptionsAppendExecutionProvider_CUDA"));
     if (append == nullptr)
-      throw backend_error("engine 'onnxruntime-cuda': ONNX Runtime " + ort::version() +
+      throw backend_error("backend 'onnxruntime-cuda': ONNX Runtime " + ort::version() +
                           " was built without the CUDA provider; link onnxruntime-gpu's library");
     if (ort::Status* status = append(settings, device)) {
       const std::string message =
           ort::call<ort::Function::get_error_message, const char*>(const_cast<const ort::Status*>(status));
       ort::call<ort::Function::release_status, void>(status);
-      throw backend_error("engine 'onnxruntime-cuda': " + message);
+      throw backend_error("backend 'onnxruntime-cuda': " + message);
     }
 #endif
   }

@@ -27,7 +27,7 @@ using ExecutionContext = std::shared_ptr<nvinfer1::IExecutionContext>;
 // A plan that was built for this GPU and TensorRT version. Shared by all threads.
 class Plan {
  public:
-  // Throws Error (bundle, engine) if the plan cannot be loaded, or its tensors differ from those in the manifest.
+  // Throws Error (bundle, backend) if the plan cannot be loaded, or its tensors differ from those in the manifest.
   Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const std::string& graph, const GraphSpec& spec);
 
   const std::string& graph() const { return graph_; }
@@ -46,7 +46,7 @@ class Plan {
   std::shared_ptr<nvinfer1::ICudaEngine> engine_;  // shared by all execution contexts; null if each loads its own
 };
 
-// Throw Error (engine, request) if TensorRT rejects the call.
+// Throw Error (backend, request) if TensorRT rejects the call.
 // Selects the plan's last profile that admits the shapes, and sets them: later profiles are for fewer shapes, and
 // faster.
 void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, cudaStream_t stream);

@@ -36,7 +36,7 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
     throw backend_error(std::string("the audio contains NaN or Inf: ") +
                         (manifest_.precision == "fp16"
                              ? "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
-                             : "the weights or the engine are faulty; export the voice again"));
+                             : "the weights or the backend are faulty; export the voice again"));
   std::vector<float> wanted(samples.begin() + (start - first) * hop, samples.begin() + (stop - first) * hop);
   if (options_.volume != 1.0)
     for (float& sample : wanted) sample *= static_cast<float>(options_.volume);

@@ -34,7 +34,7 @@ class Vocoder {
       : backend_(backend), manifest_(manifest), noise_(noise), options_(options) {}
 
   // Returns the samples of frames start .. stop - 1. The mel must begin at the utterance's first frame. Throws Error
-  // (engine) if the audio contains NaN or Inf.
+  // (backend) if the audio contains NaN or Inf.
   std::vector<float> window(const Mel& mel, std::int64_t start, std::int64_t stop) const;
 
   // Returns the samples of all frames, computed window by window.

@@ -16,16 +16,16 @@ Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_
             manifest.language.c_str(),
             manifest.precision.c_str(),
             backend_name.c_str(),
+            decoder.c_str(),
             static_cast<std::int32_t>(manifest.sampling_rate),
             static_cast<std::int32_t>(manifest.hop_length),
             static_cast<std::int32_t>(manifest.n_mel_channels),
             static_cast<std::int32_t>(manifest.symbols.size()),
             static_cast<std::int32_t>(manifest.dimensions.at('T').max),
             static_cast<std::int32_t>(manifest.max_frames),
-            manifest.gate_threshold,
-            manifest.sigma,
             prepared != nullptr ? 1 : 0,
-            decoder.c_str()},
+            manifest.gate_threshold,
+            manifest.sigma},
       front_end_(std::move(prepared)) {}
 
 const FrontEnd& Voice::front_end() const {

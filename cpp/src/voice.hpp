@@ -29,7 +29,7 @@ struct Voice {
   std::unique_ptr<const FrontEnd> front_end_;  // nullptr: the voice accepts only token ids
 };
 
-// Opens a bundle with the named backend; "": the first that is built in. Throws Error (bundle, engine).
+// Opens a bundle with the named backend; "": the first that is built in. Throws Error (bundle, backend).
 std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
                                         const BackendOptions& options);
 

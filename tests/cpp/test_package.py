@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from tacoglow.runtime.output.wav_writer import to_int16
 from tacoglow.runtime.synthesizer import Synthesizer
 
 from .conftest import SOURCE, WHEEL, configure_and_build
@@ -79,6 +80,22 @@ def test_text_to_wav_equals_python(program: Path, request: pytest.FixtureRequest
     rate, samples = wavfile.read(tmp_path / "out.wav")
     assert rate == expected.sampling_rate
     np.testing.assert_array_equal(samples, expected.samples)
+
+
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
+def test_the_page_s_program_and_command(installed: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """docs/cpp.md's C program, built by its command and run as it stands there."""
+    page = (SOURCE.parent / "docs" / "cpp.md").read_text()
+    (source,) = re.findall(r"```c\n(.*?)```", page, re.DOTALL)
+    (command,) = re.findall(r"^cc program\.c .*$", page, re.MULTILINE)
+    (tmp_path / "program.c").write_text(source)
+    (tmp_path / "voice").symlink_to(tiny_bundle)
+    environment = ("-C", tmp_path, "-u", "LD_LIBRARY_PATH", f"PKG_CONFIG_PATH={installed}/lib/pkgconfig")
+    run("env", *environment, "sh", "-ec", f"{command} -Wall -Wextra -Werror; ./program")
+    expected = Synthesizer.load(tiny_bundle, "onnxruntime").say("Dr. Smith paid $5 for 2 books. He was glad.", seed=7)
+    rate, samples = wavfile.read(tmp_path / "out.wav")
+    assert rate == expected.sampling_rate
+    np.testing.assert_array_equal(samples, to_int16(expected.samples))
 
 
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")

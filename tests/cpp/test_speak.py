@@ -294,15 +294,15 @@ def require_rejected(done: subprocess.CompletedProcess[str], message: str, folde
         (("--ids", "12", "--denoise", "10.5"), "denoise: expected a number from 0 to 10, got 10.5"),
         (("--ids", "12", "--sigma", "11"), "sigma: expected a number from 0 to 10, got 11"),
         (("--ids", "12", "--retries", "101"), "retries: expected 0 to 100, got 101"),
-        (("--ids", "12", "--stream", "-1"), "first_chunk_frames: expected 1 or more, or 0 for the bundle's, got -1"),
-        (("--ids", "12", "--stream", "769"), "first_chunk_frames: expected at most 768, a vocoder window, got 769"),
+        (("--ids", "12", "--stream", "-1"), "first_segment_frames: expected 1 or more, or 0 for the bundle's, got -1"),
+        (("--ids", "12", "--stream", "769"), "first_segment_frames: expected at most 768, a vocoder window, got 769"),
         (
-            ("--ids", "12", "--engine", "onnxruntime-cuda"),
-            "engine 'onnxruntime-cuda': ONNX Runtime",
+            ("--ids", "12", "--backend", "onnxruntime-cuda"),
+            "backend 'onnxruntime-cuda': ONNX Runtime",
         ),
         (
-            ("--ids", "12", "--engine", "onnx"),
-            "engine 'onnx': not built in; this library has: onnxruntime, onnxruntime-cuda",
+            ("--ids", "12", "--backend", "onnx"),
+            "backend 'onnx': not built in; this library has: onnxruntime, onnxruntime-cuda",
         ),
     ],
 )
@@ -313,6 +313,12 @@ def test_invalid_request_is_rejected(
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_help(programs: Path) -> None:
+    done = subprocess.run([programs / "speak", "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: speak BUNDLE")
 
 
 STEERED = SpeechOptions(rate=0.7, volume=0.5, sentence_silence=0.1, max_frames=31)

@@ -15,7 +15,7 @@ from tacoglow.tests.tolerances import TORCHSCRIPT
 
 from .test_speak import TEXT, edit_manifest, require_rejected, speak, speak_ids, speak_in_python
 
-ENGINE = ("--engine", "torchscript")
+BACKEND = ("--backend", "torchscript")
 
 pytestmark = [
     pytest.mark.builds,
@@ -28,7 +28,7 @@ def test_tiny_voice_equals_python(
     torch_programs: Path, tiny_torchscript: Path, tmp_path: Path, text: str, seed: int
 ) -> None:
     expected = speak_in_python(tiny_torchscript, text, seed)
-    got = speak_ids(torch_programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed, *ENGINE)
+    got = speak_ids(torch_programs, tiny_torchscript, tmp_path, list(expected.token_ids), seed, *BACKEND)
     assert got.mel.shape == expected.mel.shape
     np.testing.assert_allclose(got.mel, expected.mel, rtol=0, atol=TORCHSCRIPT)
     np.testing.assert_allclose(got.samples, expected.samples, rtol=0, atol=TORCHSCRIPT)
@@ -37,14 +37,14 @@ def test_tiny_voice_equals_python(
 def test_options_equal_python(torch_programs: Path, tiny_torchscript: Path, tmp_path: Path) -> None:
     options = SpeechOptions(sigma=0.4, denoise=0.1, gate_threshold=0.9, max_frames=31)
     expected = speak_in_python(tiny_torchscript, TEXT, 5, options)
-    flags = ("--sigma", 0.4, "--denoise", 0.1, "--gate-threshold", 0.9, "--max-frames", 31, *ENGINE)
+    flags = ("--sigma", 0.4, "--denoise", 0.1, "--gate-threshold", 0.9, "--max-frames", 31, *BACKEND)
     got = speak_ids(torch_programs, tiny_torchscript, tmp_path, list(expected.token_ids), 5, *flags)
     np.testing.assert_allclose(got.samples, expected.samples, rtol=0, atol=TORCHSCRIPT)
 
 
 def test_several_frames_per_step(torch_programs: Path, reduced_bundle: Path, tmp_path: Path) -> None:
     expected = speak_in_python(reduced_bundle, TEXT, 2, SpeechOptions(max_frames=13))
-    ids, flags = list(expected.token_ids), ("--max-frames", 13, *ENGINE)
+    ids, flags = list(expected.token_ids), ("--max-frames", 13, *BACKEND)
     got = speak_ids(torch_programs, reduced_bundle, tmp_path, ids, 2, *flags)
     np.testing.assert_allclose(got.samples, expected.samples, rtol=0, atol=TORCHSCRIPT)
 
@@ -92,4 +92,4 @@ def test_damaged_module_is_rejected(
     bundle = tmp_path / "voice"
     shutil.copytree(tiny_torchscript, bundle)
     damage(bundle)
-    require_rejected(speak(torch_programs, bundle, tmp_path, "--ids", "12 13", *ENGINE), message, tmp_path)
+    require_rejected(speak(torch_programs, bundle, tmp_path, "--ids", "12 13", *BACKEND), message, tmp_path)

@@ -167,7 +167,7 @@ def cpp(arguments: argparse.Namespace) -> Result:
     package = voice.backend.copy_decoder(build / "plans")
     text, wav = "Hello world, I missed you.", build / "hello.wav"
     program = next(build.rglob("speak"))
-    common = ["--engine", "tensorrt", "--plans", build / "plans", "--seed", "0"]
+    common = ["--backend", "tensorrt", "--plans", build / "plans", "--seed", "0"]
     subprocess.run([program, arguments.bundle, "--text", text, "-o", wav, *common], check=True)
     expected = voice.say(text, seed=0)
     samples = np.frombuffer(wav.read_bytes()[44:], "<i2") / 32767.0

@@ -40,7 +40,7 @@ def main() -> None:
     place = conditions(usable_cores(), None)
     with tempfile.TemporaryDirectory() as folder:
         wav = str(Path(folder) / "out.wav")
-        limits = ["--max-frames", str(FRAMES), "--engine", "onnxruntime", "-o", wav]
+        limits = ["--max-frames", str(FRAMES), "--backend", "onnxruntime", "-o", wav]
         commands = {
             "C++": [str(given.speak), str(given.bundle), "--text", TEXT, *limits],
             "Python": [sys.executable, "-c", PYTHON, str(given.bundle), TEXT, str(FRAMES), wav],
