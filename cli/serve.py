@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -13,6 +14,7 @@ from .shared.interrupt import finishing
 from .shared.options import Engines, print_status
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # of the extra `serve`
 
 
 def serve(
@@ -60,7 +62,8 @@ def serve(
         Optional[int], typer.Option(min=1, help="CPU threads per voice.", show_default="all usable cores")
     ] = None,
 ) -> None:
-    """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serving.md has its routes."""
+    """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serve.md has its routes."""
+    _check_installed()
     from ..gateway.server import build_server, listen
     from ..gateway.state import GatewayOptions
     from ..gateway.upstream import Upstream, parse_upstreams
@@ -83,15 +86,28 @@ def serve(
             loaded.append(Voice.embedded(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
         for remote in map(Upstream, parse_upstreams(upstream or [])):
             loaded.append(Voice(remote.voice_id, remote, remote.facts))
-        server = build_server(Voices(loaded, aliases), options, door)
-        url = f"http://{_address(listening)}{options.root_path}/"
-        print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")
-        if host not in LOOPBACK and api_key is None:
-            print_status("warning: anybody who reaches this address may use it; set TACOGLOW_API_KEY to ask for a key")
-        if door is not None:
-            print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
+
+        def tell() -> None:
+            url = f"http://{_address(listening)}{options.root_path}/"
+            print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")
+            if host not in LOOPBACK and api_key is None:
+                warning = "anybody who reaches this address may use it; set TACOGLOW_API_KEY to ask for a key"
+                print_status(f"warning: {warning}")
+            if door is not None:
+                print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
+
+        server = build_server(Voices(loaded, aliases), options, door, on_ready=tell)
         with finishing():
             server.run(sockets=[listening])
+
+
+def _check_installed() -> None:
+    """Raises RequestError unless the packages of the extra are there."""
+    from ..runtime.errors import RequestError
+
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise RequestError(f"tacoglow serve needs {', '.join(missing)}; install it with: pip install 'tacoglow[serve]'")
 
 
 def _address(listening: socket.socket) -> str:

@@ -44,10 +44,13 @@ class Health:
 
     async def _check(self, voice: Voice) -> bool:
         started = time.monotonic()
-        try:
+
+        def ask() -> None:
             options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=started + ANSWER_SECONDS)
-            handle = voice.scheduler.submit(PROBE_TEXT, 0, options, StreamOptions())
-            await asyncio.to_thread(handle.result, ANSWER_SECONDS)
+            voice.scheduler.submit(PROBE_TEXT, 0, options, StreamOptions()).result(ANSWER_SECONDS)
+
+        try:
+            await asyncio.to_thread(ask)
         except Exception as error:
             if voice.last_heard is not None and voice.last_heard > started:
                 return True  # too busy for the probe

@@ -205,13 +205,16 @@ def _words(kind: inspect.Type) -> str:
         return " or ".join(_words(each) for each in kind.types if not isinstance(each, inspect.NoneType))
     if isinstance(kind, inspect.LiteralType):
         return f"one of {', '.join(map(str, kind.values))}"
-    if isinstance(kind, (inspect.IntType, inspect.FloatType)):
-        name = "an integer" if isinstance(kind, inspect.IntType) else "a number"
-        if kind.ge is not None and kind.le is not None:
-            return f"{kind.ge:g} to {kind.le:.15g} ({name})"
-        return name if kind.gt is None else f"{name} between {kind.gt:g} and {kind.lt:g}"
+    if isinstance(kind, inspect.IntType):
+        return "an integer" if kind.ge is None else f"{kind.ge} to {kind.le}"
+    if isinstance(kind, inspect.FloatType):
+        return (
+            f"a number between {kind.gt:g} and {kind.lt:g}"
+            if kind.ge is None
+            else f"a number from {kind.ge:g} to {kind.le:g}"
+        )
     if isinstance(kind, inspect.StructType):
-        return f"{{{', '.join(f'{field.encode_name!r}: {_words(field.type)}' for field in kind.fields)}}}"
+        return f"an object with {', '.join(field.encode_name for field in kind.fields)}"
     return {inspect.StrType: "a string", inspect.BoolType: "true or false"}.get(type(kind), "an object")
 
 

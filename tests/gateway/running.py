@@ -82,22 +82,26 @@ class RunningGateway:
 
 @contextmanager
 def running(
-    scheduler: Scheduler | Upstream, aliases: Mapping[str, str] | None = None, **options: Any
+    scheduler: Scheduler | Upstream,
+    aliases: Mapping[str, str] | None = None,
+    wait: bool = True,
+    on_ready: Callable[[], None] = lambda: None,
+    **options: Any,
 ) -> Iterator[RunningGateway]:
-    """Serve one voice, "tiny", until the block ends; its scheduler is then closed."""
+    """Serve one voice, "tiny", until the block ends; its scheduler is then closed. wait: until it is healthy."""
     with listen("127.0.0.1", 0) as listening, listen("127.0.0.1", 0) as wyoming:
         if isinstance(scheduler, Upstream):
             voice = Voice("tiny", scheduler, scheduler.facts)
         else:
             voice = Voice.embedded("tiny", scheduler)
         voices = Voices([voice], aliases or {})
-        server = build_server(voices, GatewayOptions(**options), wyoming, log_level="critical")
+        server = build_server(voices, GatewayOptions(**options), wyoming, on_ready, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         stop = partial(setattr, server, "should_exit", True)
         gateway = RunningGateway(listening.getsockname()[1], scheduler, wyoming.getsockname()[1], stop)
         try:
-            while gateway.request("/health").status == 503:
+            while wait and gateway.request("/health").status == 503:
                 time.sleep(0.02)
             yield gateway
         finally:

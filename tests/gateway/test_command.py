@@ -39,6 +39,7 @@ def test_it_says_its_addresses_and_ends_by_sigterm(tiny_bundle: Path) -> None:
                 line = process.stderr.readline()
                 assert line, said
                 said += line
+            assert "tiny\n" in said[: said.index("startup complete")]  # the address is said once the voice has spoken
             (url,) = re.findall(r"^(http://127\.0\.0\.1:\d+/): tiny$", said, re.MULTILINE)
             (port,) = re.findall(r"^wyoming: tcp://127\.0\.0\.1:(\d+) \(without keys", said, re.MULTILINE)
             with urllib.request.urlopen(url, timeout=10) as page:
@@ -57,6 +58,16 @@ def test_a_port_in_use_is_said_before_a_voice_is_loaded(tmp_path: Path) -> None:
             ended = subprocess.run([*COMMAND, str(tmp_path), *option], capture_output=True, text=True)
             assert ended.returncode == 2
             assert f"127.0.0.1:{port}: Address already in use; choose another {option[-2]}" in ended.stderr
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules.update(dict.fromkeys(['uvicorn', 'wyoming']))"
+    code = f"{hidden}; sys.argv[1:] = ['serve', 'voice']; from tacoglow.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error: tacoglow serve needs uvicorn, wyoming; install it with: pip install 'tacoglow[serve]'\n"
+    )
 
 
 def test_addresses_for_wyoming() -> None:

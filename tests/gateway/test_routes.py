@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from tacoglow.gateway import server, state
+from tacoglow.gateway import app, server, state
 from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.scheduling.scheduler import Scheduler
@@ -58,6 +63,66 @@ def test_dead_voice_is_unhealthy(new_scheduler: Callable[[], Scheduler], monkeyp
         answer = gateway.request("/health")
         assert (answer.status, answer.json) == (503, {"status": "tiny: does not speak"})
         assert gateway.request("/healthz").status == 200
+
+
+@dataclass
+class HeldVoice:
+    """A scheduler that accepts nothing until it is let go."""
+
+    scheduler: Scheduler
+    held: threading.Event = field(default_factory=threading.Event)
+
+    def submit(self, *arguments: Any) -> Any:
+        assert self.held.wait(60)
+        return self.scheduler.submit(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.scheduler, name)
+
+
+def test_requests_wait_for_a_voice_that_starts(new_scheduler: Callable[[], Scheduler]) -> None:
+    held, ready = HeldVoice(new_scheduler()), threading.Event()
+    with running(held, wait=False, on_ready=ready.set) as gateway, ThreadPoolExecutor() as pool:  # type: ignore[arg-type]
+        models = pool.submit(gateway.request, "/v1/models")
+        speech = pool.submit(gateway.speech, input="Hi.")
+        time.sleep(0.3)
+        assert not any(asked.done() for asked in (models, speech))
+        assert not ready.is_set()
+        held.held.set()
+        assert (models.result().status, speech.result().status) == (200, 200)
+        assert ready.is_set()
+
+
+def test_a_voice_that_takes_long_to_start(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "START_SECONDS", 0.1)
+    held, ready = HeldVoice(new_scheduler()), threading.Event()
+    with running(held, wait=False, on_ready=ready.set) as gateway:  # type: ignore[arg-type]
+        for answer in (gateway.speech(input="Hi."), gateway.request("/v1/models"), gateway.request("/v1/audio/voices")):
+            assert (answer.status, answer.error["code"]) == (503, "starting")
+            assert answer.headers["retry-after"] == "1"
+        assert gateway.request("/health").json == {"status": "starting"}
+        assert gateway.request("/healthz").status == 200
+        held.held.set()
+        assert ready.wait(60)
+        assert gateway.speech(input="Hi.").status == 200
+
+
+def test_a_voice_that_fails_at_the_start_is_asked_again(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("planted")
+
+    scheduler, ready = new_scheduler(), threading.Event()
+    monkeypatch.setattr(scheduler, "submit", fail)
+    with running(scheduler, wait=False, on_ready=ready.set) as gateway:
+        assert gateway.request("/health").json == {"status": "tiny: does not speak"}
+        assert gateway.speech(input="Hi.").error["code"] == "synthesis_failed"
+        assert not ready.is_set()
+        monkeypatch.undo()
+        assert gateway.request("/health").json == {"status": "ok"}
 
 
 def test_metrics_are_prometheus_text(gateway: RunningGateway) -> None:
