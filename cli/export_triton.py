@@ -73,5 +73,5 @@ def export_triton(
     models = export(bundle, output, name, model_version, options, force)
     print_status(f"{output}: {', '.join(models)}, version {model_version}")
     print_status(
-        f"next: tritonserver --model-repository {output}, with tacoglow installed in its Python (docs/serving.md)"
+        f"next: tritonserver --model-repository {output}, with tacoglow installed in its Python (docs/triton.md)"
     )

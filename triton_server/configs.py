@@ -19,7 +19,7 @@ DATA_TYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}  # dtype in t
 
 @dataclass(frozen=True)
 class ServingOptions:
-    """Settings and limits of a served voice; docs/serving.md describes how to size it."""
+    """Settings and limits of a served voice; docs/triton.md describes how to size it."""
 
     backend: Backend = "onnxruntime"
     instances: int = 1  # processes of each text model; with tensorrt, per GPU
