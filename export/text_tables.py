@@ -34,6 +34,7 @@ from ..runtime import pieces
 from ..runtime.bundle.manifest import GraphFile
 from ..runtime.bundle.reading import file_sha256
 from ..text import cleaners, sentences
+from ..text.characters import SILENT_CATEGORIES
 from ..text.numbers import load_inflect
 
 FILE_NAME = "text_tables.json"
@@ -67,7 +68,7 @@ def text_tables() -> dict[str, object]:
         "alphanumeric": _ranges(str.isalnum),
         "lowercase": _ranges(str.islower),
         "digits": _ranges(str.isdigit),
-        "silent": _ranges(lambda character: category(character) in cleaners.SILENT_CATEGORIES),
+        "silent": _ranges(lambda character: category(character) in SILENT_CATEGORIES),
         "whitespace": _ranges(str.isspace),
         "numbers": {
             "units": inflect.unit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..text.braces import brace_groups
+from ..text.lines import LineJoiner
 from ..text.sentences import sentence_ends
 
 
@@ -10,12 +11,13 @@ class SentenceBuffer:
     """Takes a text cut anywhere, even inside a word, and returns complete sentences as `split_text` finds them.
 
     A sentence is complete once the first character of the next one is there, because only that character decides
-    cases such as "No. 5". An opening brace holds the text after it back until the brace is closed. However the text
-    is cut, the sentences are the same; whitespace within them is collapsed, and none is empty.
+    cases such as "No. 5"; after some abbreviations, the first word of the next one. An opening brace holds the text
+    after it back until the brace is closed. However the text is cut, the sentences are the same; whitespace within them is collapsed, and none is empty.
     """
 
     def __init__(self) -> None:
-        self._pending = ""  # starts with the next sentence; ends with whitespace if the text so far does
+        self._lines = LineJoiner()
+        self._pending = ""  # starts with the next sentence
 
     def __len__(self) -> int:
         """Characters that it holds."""
@@ -23,34 +25,28 @@ class SentenceBuffer:
 
     def add(self, text: str) -> list[str]:
         """The sentences that `text` completes, in order."""
-        sentences, rest = _split(self._pending + text, is_complete=False)
-        self._pending = rest
+        sentences, self._pending = _split(self._pending + self._lines.add(text), is_complete=False)
         return sentences
 
     def flush(self) -> list[str]:
         """What is left, as sentences; the buffer is empty afterwards, and can be used for another text."""
         sentences, rest = _split(self._pending, is_complete=True)
-        self._pending = ""
+        self._lines, self._pending = LineJoiner(), ""
         return [*sentences, rest] if rest else sentences
 
 
 def _split(text: str, is_complete: bool) -> tuple[list[str], str]:
-    """Complete sentences and the rest. is_complete: no more text follows."""
-    rest, sentences = " ".join(text.split()), []
-    while end := _first_end(rest, is_complete):
-        sentences.append(rest[:end])
-        rest = rest[end:].lstrip()
-    is_open = bool(rest) and text[-1].isspace() and not is_complete
-    return sentences, rest + " " if is_open else rest
-
-
-def _first_end(text: str, is_complete: bool) -> int | None:
-    """Where the first sentence ends; None if that is not known yet, or if it is the only one."""
+    """Complete sentences and the rest of a collapsed text. is_complete: no more text follows."""
     groups = list(brace_groups(text))
     opened = text.find("{", groups[-1][1] if groups else 0)
-    for end in sentence_ends(text, 0, len(text)):
+    sentences, start, group = [], 0, 0
+    for end in sentence_ends(text, 0, len(text), is_complete):
         if not is_complete and 0 <= opened < end:
-            return None
-        if not any(start < end < stop for start, stop in groups):
-            return end
-    return None
+            break
+        while group < len(groups) and groups[group][1] <= end:
+            group += 1
+        if group == len(groups) or end <= groups[group][0]:
+            sentences.append(" ".join(text[start:end].split()))
+            start = end
+    rest = text[start:].lstrip()
+    return [sentence for sentence in sentences if sentence], " ".join(rest.split()) if is_complete else rest

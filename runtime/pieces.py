@@ -5,17 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import DroppedSymbolWarning, FrontEnd, split_at_pauses, split_text
+from ..text import DroppedSymbolWarning, FrontEnd, PausedText, split_at_pauses, split_text
+from ..text.lines import LINE_END, PARAGRAPH_END, collapse_lines, split_lines
 from .errors import RequestError
 
 SENTENCE_MARKS = ".!?…"
 # Seconds of silence after a piece that ends with one of these marks; searched in this order.
 PAUSES = ((SENTENCE_MARKS, 0.35), (";:—–", 0.25), (",", 0.15))
-LONGEST_PAUSE = max(seconds for _, seconds in PAUSES)
+PARAGRAPH_PAUSE = 0.7  # seconds of silence after a paragraph, at least
+LONGEST_PAUSE = max(PARAGRAPH_PAUSE, *(seconds for _, seconds in PAUSES))
 SILENCE_MAX = 120.0  # seconds that one request may ask a server for: silence costs memory but no computation
 PAUSE_WITHIN_CLAUSE = 0.05  # seconds, after a piece that ends with none of these marks
 CLOSING = "\"'”’)]}»"  # characters that may follow a mark at the end of a piece
@@ -35,19 +38,23 @@ class Piece:
 def split_into_pieces(
     front_end: FrontEnd, text: str, max_tokens: int, sentence_silence: float | None = None
 ) -> list[Piece]:
-    """Split a text at its pauses, [pause 0.5s], and a part that exceeds max_tokens at sentence ends, clauses or words.
+    """Split a text at its pauses, [pause 0.5s], and its lines, and a part that exceeds max_tokens at sentence ends,
+    clauses or words.
 
     sentence_silence: seconds of silence between sentences, which are then all spoken by themselves; None: as above.
     Pieces without tokens are dropped. Warns about dropped characters. Raises TextError if the text has no token.
     """
     paused = split_at_pauses(text)
     ids = front_end.encode(paused.text)
-    if len(paused.parts) == 1 and len(ids) <= max_tokens and sentence_silence is None:
-        part, pause = paused.parts[0]
+    part, pause = paused.parts[0]
+    is_short = len(paused.parts) == 1 and len(ids) <= max_tokens and sentence_silence is None
+    if is_short and LINE_END not in collapse_lines(part):
         return [Piece(part, pause, tuple(ids), paused.before)]
     before, spoken = paused.before, []  # spoken: (text, seconds of silence after it)
-    for part, pause in paused.parts:
-        split = [own for own in split_text(part, max_tokens, front_end.count_tokens) if front_end.count_tokens(own)]
+    for line, pause in _lines(paused, sentence_silence):
+        is_whole = len(paused.parts) == 1 and sentence_silence is None and front_end.count_tokens(line) <= max_tokens
+        parts = [line] if is_whole else split_text(line, max_tokens, front_end.count_tokens)
+        split = [own for own in parts if front_end.count_tokens(own)]
         spoken += [(own, pause_after(own, sentence_silence)) for own in split[:-1]]
         if split:
             spoken.append((split[-1], pause))
@@ -59,6 +66,22 @@ def split_into_pieces(
         warnings.simplefilter("ignore", DroppedSymbolWarning)  # encoding the full text has warned already
         pieces = [Piece(own, pause, tuple(front_end.encode(own))) for own, pause in spoken]
     return [replace(pieces[0], pause_before=before), *pieces[1:]]
+
+
+def _lines(paused: PausedText, sentence_silence: float | None) -> Iterator[tuple[str, float]]:
+    """The lines of a text that have a letter or digit, each with the seconds of silence after it.
+
+    A line without one, such as a row of dashes, is a paragraph's end.
+    """
+    sentence = PAUSES[0][1] if sentence_silence is None else sentence_silence
+    paragraph = max(sentence, PARAGRAPH_PAUSE)
+    for part, pause in paused.parts:
+        lines = split_lines(collapse_lines(part))
+        spoken = [i for i, (line, _) in enumerate(lines) if any(map(str.isalnum, line))] or [len(lines) - 1]
+        for i, following in pairwise(spoken):
+            is_paragraph = following > i + 1 or lines[i][1] == PARAGRAPH_END
+            yield lines[i][0], paragraph if is_paragraph else sentence
+        yield lines[spoken[-1]][0], pause
 
 
 def pause_after(piece: str, sentence_silence: float | None = None) -> float:

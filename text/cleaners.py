@@ -14,8 +14,10 @@ from unicodedata import category
 
 from unidecode import unidecode
 
+from .characters import SILENT_CATEGORIES
+from .english import expand_notations
+from .english.spoken import has_word_for
 from .errors import TextError, quote
-from .extended import expand_notations
 from .numbers import normalize_numbers
 
 Cleaner = Callable[[str], str]
@@ -49,7 +51,6 @@ _ABBREVIATION_PATTERNS = [
 ]
 _WHITESPACE = re.compile(r"\s+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-SILENT_CATEGORIES = ("Mn", "Me", "Cf")  # accents, joiners and similar: dropping them needs no warning
 
 
 def lowercase(text: str) -> str:
@@ -96,9 +97,9 @@ def english_cleaners(text: str) -> str:
 
 
 def english_cleaners_extended(text: str) -> str:
-    """Clean English text as english_cleaners does, after writing times, dates, units, emails and web addresses out.
+    """Clean English text as english_cleaners does, after writing its notations (text/english) as people say them.
 
-    Not NVIDIA's: for voices that were trained with it, or whose texts rarely contain such notations.
+    Not NVIDIA's, but it suits every voice that was trained with english_cleaners: its words are of the same letters.
     """
     return english_cleaners(expand_notations(text))
 
@@ -135,8 +136,12 @@ def untransliterable(text: str, cleaners: Sequence[Cleaner]) -> list[str]:
     """List the characters of `text`, each once, that these cleaners drop because they have no transliteration."""
     if text.isascii() or not any(cleaner in _TRANSLITERATING for cleaner in cleaners):
         return []
+    reads_notations = english_cleaners_extended in cleaners
     return [
         character
         for character in dict.fromkeys(text)
-        if not character.isascii() and category(character) not in SILENT_CATEGORIES and not convert_to_ascii(character)
+        if not character.isascii()
+        and category(character) not in SILENT_CATEGORIES
+        and not convert_to_ascii(character)
+        and not (reads_notations and has_word_for(character))
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .characters import compose
 from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners
 from .errors import TextError, name_some, quote, warn_dropped
 from .sequence import encode_text
@@ -62,12 +63,19 @@ class FrontEnd:
         return symbol.removeprefix(ARPABET_MARK) if self._table.spells_phones and len(symbol) > 1 else symbol
 
     def _lookup_part(self, part: str) -> list[int]:
-        return encode_text(part, self._cleaners, self._table)[0]
+        return encode_text(part, self._cleaners, self._table, self._with_equivalents)[0]
 
     def _encode(self, text: str) -> tuple[list[int], dict[str, None]]:
         # Anything but a string is rejected by encode_text, which names its type.
         collapsed = " ".join(text.split()) if isinstance(text, str) else text
-        return encode_text(collapsed, self._cleaners, self._table)
+        if self._with_equivalents and isinstance(text, str):
+            collapsed = compose(collapsed)
+        return encode_text(collapsed, self._cleaners, self._table, self._with_equivalents)
+
+    @property
+    def _with_equivalents(self) -> bool:
+        """False for the cleaners of the published voices, whose ids are NVIDIA's to the letter."""
+        return "english_cleaners" not in self.cleaners
 
     def _audible(self, ids: list[int]) -> bool:
         return any(not self.symbols[position].isspace() for position in ids)

@@ -27,7 +27,7 @@ _DECIMAL = re.compile(r"(?<![0-9])[0-9]+\.[0-9]+")
 _ORDINAL = re.compile(r"(?<![0-9])([0-9]+)(st|nd|rd|th)")
 _NUMBER = re.compile(r"[0-9]+")
 
-_LONGEST_NUMBER = 36  # digits; the largest unit that inflect has a word for is the decillion
+LONGEST_NUMBER = 36  # digits; the largest unit that inflect has a word for is the decillion
 _import_lock = Lock()
 _engine_lock = Lock()  # inflect stores the number being converted in the engine object, so it is not thread-safe
 
@@ -38,11 +38,11 @@ def normalize_numbers(text: str) -> str:
     text = _POUNDS.sub(r"\1 pounds", text)
     text = _DOLLARS.sub(lambda match: _dollars(match[1]), text)
     text = _DECIMAL.sub(lambda match: match[0].replace(".", " point "), text)
-    text = _ORDINAL.sub(lambda match: _ordinal(_significant(match[1]), match[2]), text)
-    return _NUMBER.sub(lambda match: _number(_significant(match[0])), text)
+    text = _ORDINAL.sub(lambda match: _ordinal(significant(match[1]), match[2]), text)
+    return _NUMBER.sub(lambda match: _number(significant(match[0])), text)
 
 
-def _significant(digits: str) -> str:
+def significant(digits: str) -> str:
     """Strip leading zeros; "0" if there are only zeros. Works on text because int() rejects over 4,300 digits."""
     return digits.lstrip("0") or "0"
 
@@ -52,7 +52,7 @@ def _dollars(amount: str) -> str:
     parts = amount.split(".")
     if len(parts) > 2:
         return f"{amount} dollars"
-    values = [_significant(part.replace(",", "")) for part in parts]
+    values = [significant(part.replace(",", "")) for part in parts]
     spoken = [
         f"{value} {unit}" if value == "1" else f"{value} {unit}s"
         for value, unit in zip(values, ("dollar", "cent"), strict=False)
@@ -62,31 +62,31 @@ def _dollars(amount: str) -> str:
 
 
 def _ordinal(digits: str, suffix: str) -> str:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits) > LONGEST_NUMBER:
         return f"{_digit_by_digit(digits[:-1])} {_ordinal(digits[-1], suffix)}"
-    return _in_words(digits + suffix)
+    return in_words(digits + suffix)
 
 
 def _number(digits: str) -> str:
-    if len(digits) > _LONGEST_NUMBER:
+    if len(digits) > LONGEST_NUMBER:
         return _digit_by_digit(digits)
     if len(digits) == 4 and 1000 < int(digits) < 3000:
         return _year(int(digits))
-    return _in_words(digits, andword="")
+    return in_words(digits, andword="")
 
 
 def _year(number: int) -> str:
     """Write 1905 as "nineteen oh five"; 2000 to 2009 and full centuries have special forms."""
     century, rest = divmod(number, 100)
     if 2000 <= number < 2010:
-        return f"two thousand {_in_words(str(rest))}" if rest else "two thousand"
+        return f"two thousand {in_words(str(rest))}" if rest else "two thousand"
     if rest == 0:
-        return f"{_in_words(str(century))} hundred"
-    return _in_words(str(number), andword="", zero="oh", group=2).replace(", ", " ")
+        return f"{in_words(str(century))} hundred"
+    return in_words(str(number), andword="", zero="oh", group=2).replace(", ", " ")
 
 
 def _digit_by_digit(digits: str) -> str:
-    return " ".join(map(_in_words, digits))
+    return " ".join(map(in_words, digits))
 
 
 @cache
@@ -115,6 +115,6 @@ def _engine() -> inflect.engine:
 
 
 @lru_cache(maxsize=4096)  # numbers recur, and inflect takes tens of microseconds for each
-def _in_words(number: str, andword: str = "and", zero: str = "zero", group: int = 0) -> str:
+def in_words(number: str, andword: str = "and", zero: str = "zero", group: int = 0) -> str:
     with _engine_lock:
         return str(_engine().number_to_words(number, andword=andword, zero=zero, group=group))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from unicodedata import category
 
 from .braces import brace_groups
+from .characters import SILENT_CATEGORIES, find_equivalent
 from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners, untransliterable
 from .errors import TextError, quote, warn_dropped
 from .symbols import NVIDIA_SYMBOLS, SymbolTable
@@ -43,8 +45,14 @@ def sequence_to_text(ids: Iterable[int], symbols: Sequence[str] = NVIDIA_SYMBOLS
     return "".join(parts).replace("}{", " ")
 
 
-def encode_text(text: str, cleaners: Sequence[Cleaner], table: SymbolTable) -> tuple[list[int], dict[str, None]]:
-    """Convert `text` without warning: return the ids, and the names of what was dropped, each once and in order."""
+def encode_text(
+    text: str, cleaners: Sequence[Cleaner], table: SymbolTable, with_equivalents: bool = False
+) -> tuple[list[int], dict[str, None]]:
+    """Convert `text` without warning: return the ids, and the names of what was dropped, each once and in order.
+
+    with_equivalents: a character without a symbol is spoken by an equivalent that has one, and what is dropped between
+    two words leaves a space.
+    """
     if not isinstance(text, str):
         raise TextError(f"text: expected a string, got {type(text).__name__} {quote(text)}")
     ids: list[int] = []
@@ -56,11 +64,37 @@ def encode_text(text: str, cleaners: Sequence[Cleaner], table: SymbolTable) -> t
         else:
             dropped.update((repr(character), None) for character in untransliterable(part, cleaners))
             tokens = _clean(part, cleaners)
+            if with_equivalents:
+                tokens = _with_equivalents(tokens, table)
             found = [table.ids.get(character) for character in tokens]
-        ids.extend(position for position in found if position is not None)
         lost = dict.fromkeys(token for token, position in zip(tokens, found, strict=True) if position is None)
+        if with_equivalents and lost and not in_braces:
+            found = _with_spaces(tokens, found, table)
+        ids.extend(position for position in found if position is not None)
         dropped.update((f"phone {quote(token)}" if in_braces else repr(token), None) for token in lost)
     return ids, dropped
+
+
+def _with_equivalents(text: str, table: SymbolTable) -> str:
+    if all(character in table.ids for character in text):
+        return text
+    missing = {character for character in set(text) if character not in table.ids}
+    replaced = {character: find_equivalent(character, table.ids) for character in missing}
+    return "".join(replaced.get(character) or character for character in text)
+
+
+def _with_spaces(tokens: Sequence[str], found: list[int | None], table: SymbolTable) -> list[int | None]:
+    """Put one space in place of the tokens without an id between two letters or digits, if the voice has a space."""
+    space, spaced = table.ids.get(" "), list(found)
+    last = -1  # the last token with an id
+    for i, position in enumerate(found):
+        if position is None:
+            continue
+        if 0 <= last < i - 1 and tokens[last].isalnum() and tokens[i].isalnum():
+            silent = all(category(token) in SILENT_CATEGORIES for token in tokens[last + 1 : i])
+            spaced[i - 1] = None if silent else space
+        last = i
+    return spaced
 
 
 def _parts(text: str, dropped: dict[str, None]) -> Iterator[tuple[str, bool]]:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from .braces import brace_groups
 from .errors import TextError, quote
+from .lines import collapse_lines
 from .sentences import characters, clause_ends, sentence_ends, word_ends
 
 _FINER_CUTS = (clause_ends, word_ends, characters)  # tried in turn on spans that are still too long
@@ -16,7 +17,7 @@ Span = tuple[int, int]  # start and stop offsets in the collapsed text
 
 
 def split_text(text: str, max_tokens: int, count_tokens: Callable[[str], int]) -> list[str]:
-    """Cut `text` into sentences, and cut sentences of more than `max_tokens` tokens further.
+    """Cut `text` into sentences and lines, and cut those of more than `max_tokens` tokens further.
 
     `count_tokens` returns a piece's length in the voice's tokens, for instance `FrontEnd.count_tokens`. A sentence
     that is too long is cut at clause ends, a clause between words, a word between characters; at each level, a piece
@@ -31,7 +32,7 @@ def split_text(text: str, max_tokens: int, count_tokens: Callable[[str], int]) -
         raise TextError(f"max_tokens: expected at least 1, got {max_tokens}")
     if not isinstance(text, str):
         raise TextError(f"text: expected a string, got {type(text).__name__} {quote(text)}")
-    splitter = _Splitter(" ".join(text.split()), max_tokens, count_tokens)
+    splitter = _Splitter(collapse_lines(text), max_tokens, count_tokens)
     return [splitter.piece(span) for span in splitter.split()]
 
 
@@ -45,7 +46,7 @@ class _Splitter:
         self._groups = list(brace_groups(text))
 
     def piece(self, span: Span) -> str:
-        return self._text[slice(*span)].strip(" ")
+        return " ".join(self._text[slice(*span)].split())
 
     def split(self) -> list[Span]:
         """Return the spans of the pieces, in order and without gaps."""
