@@ -69,6 +69,12 @@ def test_readme_runs_shell_and_python() -> None:
     assert {"sh", "python"} <= run
 
 
+def test_readme_leaves_out_the_two_set_ups_alone() -> None:
+    """.ci/run runs these in fresh clones."""
+    left_out = [block.content.split()[0] for block in parse_blocks(README) if not block.is_run()]
+    assert left_out == ["make", "python3"]
+
+
 @pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.name)
 def test_block_languages_are_spelled_sh_and_python(page: Path) -> None:
     aliases = {"", "bash", "shell", "console", "zsh", "py", "python3", "pycon"}
@@ -100,6 +106,9 @@ def test_session_keeps_state_and_stops_at_first_failure(tmp_path: Path, environm
     )
     run_page(page, tmp_path, environment)
     assert (tmp_path / "deep/said").read_text() == "hello"
+    page.write_text("```sh no-run install\ntouch installed\n```\n```sh no-run\nexit 1\n```\n")
+    subprocess.run(["bash", "-c", session_script(page, frozenset({"install"}))], cwd=tmp_path, check=True)
+    assert (tmp_path / "installed").exists()
     page.write_text("```python\nraise SystemExit(3)\n```\n```sh\ntouch reached\n```\n")
     with pytest.raises(AssertionError, match=r"### page\.md:2"):
         run_page(page, tmp_path, environment)
