@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tacoglow
@@ -46,11 +47,20 @@ def export(command: list[str], bundle: Path) -> tuple[int, str]:
     return process.returncode, output
 
 
-def assert_complete(bundle: Path) -> None:
-    assert len(Synthesizer.load(bundle).say("Hello.", seed=1).samples) > 0
+@pytest.fixture
+def assert_complete(tiny_bundle: Path) -> Callable[[Path], None]:
+    """Return a check that a bundle speaks as one that was exported undisturbed."""
+    expected = Synthesizer.load(tiny_bundle, threads=1).say("Hello.", seed=1).samples
+
+    def check(bundle: Path) -> None:
+        np.testing.assert_array_equal(Synthesizer.load(bundle, threads=1).say("Hello.", seed=1).samples, expected)
+
+    return check
 
 
-def test_two_exports_at_once_leave_a_complete_bundle(command: list[str], tmp_path: Path, tried: Tried) -> None:
+def test_two_exports_at_once_leave_a_complete_bundle(
+    command: list[str], tmp_path: Path, tried: Tried, assert_complete: Callable[[Path], None]
+) -> None:
     """Either may finish last, and one may fail with a one-line error; the bundle is complete in any case."""
     bundle = tmp_path / "voice"
     processes = [start(command, bundle) for _ in range(2)]
@@ -66,7 +76,7 @@ def test_two_exports_at_once_leave_a_complete_bundle(command: list[str], tmp_pat
 
 @KILLS
 def test_killed_exports_leave_a_complete_bundle_or_none(
-    command: list[str], tmp_path: Path, tried: Tried, kills: int
+    command: list[str], tmp_path: Path, tried: Tried, assert_complete: Callable[[Path], None], kills: int
 ) -> None:
     """After kill -9 at any moment there is no bundle or a complete one, and the next export there succeeds."""
     bundle, rng = tmp_path / "voice", random.Random(kills)

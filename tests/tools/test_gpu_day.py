@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tacoglow.tests.test_install import ROOT
+from tacoglow.tools.gpu import day
 from tacoglow.tools.gpu.day import Step, plan, run
 
 DAY = ROOT / "tools" / "gpu" / "day.py"
@@ -26,7 +29,26 @@ def test_day_goes_on_after_a_failure_and_sums_up(tmp_path: Path) -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(statuses)
 
 
-def test_step_that_needs_a_failed_one_is_skipped(tmp_path: Path) -> None:
+def test_step_that_needs_a_failed_one_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [
+        Step("failing", 60, ["-c", "raise SystemExit(3)"]),
+        Step("needy", 60, ["-c", "raise SystemExit(0)"], ("failing",)),
+        Step("free", 60, ["-c", "print('done')"]),
+    ]
+    monkeypatch.setattr(day, "plan", lambda out: steps)
+    monkeypatch.setattr(sys, "argv", ["day.py", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        day.main()
+    assert end.value.code
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [(entry["name"], entry["status"], entry["line"]) for entry in summary] == [
+        ("failing", "failed (3)", ""),
+        ("needy", "skipped", "needs failing"),
+        ("free", "passed", "done"),
+    ]
+
+
+def test_steps_need_only_steps_of_the_plan(tmp_path: Path) -> None:
     steps = {step.name: step for step in plan(tmp_path)}
     assert "engines" in steps["layers"].needs
     assert "nvidia-engines" in steps["fused"].needs
