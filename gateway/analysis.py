@@ -16,7 +16,8 @@ def analyse(voice: Voice, utterance: Utterance) -> dict[str, Any]:
     """JSON of an utterance: arrays are uint8 in base64, one frame after the other.
 
     `mel` [frames, mel_bands] goes from 0, its least value, to 255, its largest; `alignment` [frames, len(tokens)] and
-    `gate` [frames] from 0 to 255, which is probability 1. Times are seconds from the start of all audio.
+    `gate` [frames] from 0 to 255, which is probability 1; `fired` is the gate of the frame that ended the speech and is
+    not spoken, null if another limit ended it. Times are seconds from the start of all audio.
     """
     front_end = voice.facts.front_end
     assert front_end is not None  # of an utterance that was made in this process
@@ -33,6 +34,7 @@ def analyse(voice: Voice, utterance: Utterance) -> dict[str, Any]:
         "mel": _bytes((utterance.mel.T - least) / max(largest - least, 1e-6)),
         "alignment": _bytes(utterance.alignment),
         "gate": _bytes(utterance.gate),
+        "fired": utterance.fired,
     }
 
 

@@ -28,6 +28,7 @@ from .wyoming_session import serving_wyoming
 
 # The demo page is self-contained, and talks to this server alone.
 PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
+HIDDEN_KEY = "<label hidden>Key"  # of the page: a field that is shown if the server needs a key
 START_SECONDS = 10.0  # connections wait this long for the voices' first words; then requests are answered with 503
 # Headers that a web page of another origin may read.
 EXPOSED_HEADERS = ("x-request-id", "x-tacoglow-voice", "x-tacoglow-sample-rate", "x-tacoglow-seed")
@@ -115,6 +116,8 @@ def _paths(routes: Sequence[BaseRoute], prefix: str = "") -> Iterator[str]:
 
 async def page(request: Request) -> Response:
     content = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    if gateway_of(request).options.api_key is not None:
+        content = content.replace(HIDDEN_KEY, HIDDEN_KEY.replace(" hidden", ""))
     return HTMLResponse(content, headers={"content-security-policy": PAGE_POLICY})
 
 

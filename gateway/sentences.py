@@ -12,7 +12,8 @@ class SentenceBuffer:
 
     A sentence is complete once the first character of the next one is there, because only that character decides
     cases such as "No. 5"; after some abbreviations, the first word of the next one. An opening brace holds the text
-    after it back until the brace is closed. However the text is cut, the sentences are the same; whitespace within them is collapsed, and none is empty.
+    after it back until the brace is closed. However the text is cut, the sentences are the same; whitespace within them
+    is collapsed, and none is empty.
     """
 
     def __init__(self) -> None:

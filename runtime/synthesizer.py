@@ -282,16 +282,18 @@ def utterance_of(
 ) -> Utterance:
     """The utterance of a decoded item. mel: after the postnet, [M, F]."""
     length = item.mel_length
+    gate = (1.0 / (1.0 + np.exp(-item.gate_logits))).astype(np.float32)
     return Utterance(
         text=text,
         token_ids=tuple(ids),
         mel=mel[:, :length],
         alignment=item.alignment[:length],
-        gate=(1.0 / (1.0 + np.exp(-item.gate_logits[:length]))).astype(np.float32),
+        gate=gate[:length],
         samples=samples,
         stop_reason=item.stop_reason,
         timings=timings,
         rate=rate,
+        fired=float(gate[length]) if item.stop_reason == "gate" else None,
     )
 
 

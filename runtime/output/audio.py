@@ -35,6 +35,7 @@ class Utterance:
     timings: dict[str, float] = field(default_factory=dict)
     rate: float = 1.0  # speaking rate: the vocoder has seen the mel stretched by 1 / rate
     start: int = 0  # sample of the whole audio at which this utterance begins
+    fired: float | None = None  # the gate of the frame after the last one, which ended the utterance; None: it did not
 
     def times(self, front_end: FrontEnd, sampling_rate: int) -> SpokenTimes:
         """When its words and characters are spoken, in seconds of the whole audio. sampling_rate: in Hz."""

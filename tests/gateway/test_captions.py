@@ -149,7 +149,8 @@ def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
 
 
 def test_analysis_is_of_the_speech_that_is_heard(gateway: RunningGateway, tiny_bundle: Path) -> None:
-    audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+    audio, threshold = voice.say(TEXT, 4, OPTIONS), voice.manifest.decoder.gate_threshold
     lines = lines_of(gateway, **FIELDS, return_analysis=True)
     analyses = [analysis for line in lines for analysis in line["analysis"]]
     assert len(analyses) == len(audio.utterances)
@@ -165,3 +166,5 @@ def test_analysis_is_of_the_speech_that_is_heard(gateway: RunningGateway, tiny_b
         np.testing.assert_allclose(mel, utterance.mel.T, atol=np.ptp(utterance.mel) / 300)
         assert analysis["start_time"] == utterance.start / RATE
         assert analysis["stop_reason"] == utterance.stop_reason
+        assert (analysis["fired"] is not None) == (utterance.stop_reason == "gate")
+        assert analysis["fired"] is None or analysis["fired"] > threshold

@@ -42,6 +42,30 @@ def play(page: Browser) -> str:
     return status
 
 
+def test_nothing_is_drawn_before_the_first_speech(gateway: RunningGateway, tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with browsing(gateway.url, tmp_path) as page:
+        page.wait_for("$('voice').value")
+        assert page.run("$('figure').offsetHeight + $('key').offsetHeight") == 0
+        assert "Play speaks the text" in page.run("$('status').textContent")
+        play(page)
+        assert page.run("$('gate').offsetHeight") > 0
+
+
+def test_words_that_collide_get_rows(page: Browser) -> None:
+    play(page)
+    places = """(() => {
+      const words = Array.from({ length: 5 }, (_, i) => ({ word: "wordy", start_time: i / 100, end_time: 1 }));
+      const before = heard.words;
+      heard.words = words;
+      const placed = placeWords($("wave").getContext("2d"), (seconds) => seconds * 100);
+      heard.words = before;
+      return placed.map(({ left, row }) => [left, row]);
+    })()"""
+    assert page.run(places) == [[0, 0], [1, 1], [2, 2]]  # the others have no room
+
+
 def test_what_is_heard_and_drawn_is_the_librarys_speech(page: Browser, tiny_bundle: Path) -> None:
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4)
     assert "s of speech in" in play(page)

@@ -159,6 +159,11 @@ def test_key(closed: RunningGateway) -> None:
     assert closed.request("/voice/v1/audio/speech", {"input": "Hi."}, right).status == 200
 
 
+def test_the_page_asks_for_a_key_if_one_is_needed(gateway: RunningGateway, closed: RunningGateway) -> None:
+    assert b"<label hidden>Key <input" in gateway.request("/").body
+    assert b"<label>Key <input" in closed.request("/").body
+
+
 def test_cors_for_named_origins_only(gateway: RunningGateway, closed: RunningGateway) -> None:
     page, other = {"origin": "http://page.example"}, {"origin": "http://other.example"}
     assert closed.request("/v1/models", headers=page).headers["access-control-allow-origin"] == page["origin"]
