@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -37,7 +36,7 @@ def text(
     """Show what is spoken of TEXT: the pieces, their characters and token ids, pauses, and what is dropped."""
     from ..runtime.bundle.reading import load_manifest
     from ..runtime.pieces import split_into_pieces
-    from ..text import DEFAULT_CLEANERS, NVIDIA_SYMBOLS, FrontEnd, find_normalizer
+    from ..text import DEFAULT_CLEANERS, NVIDIA_SYMBOLS, FrontEnd, describe_dropped, find_normalizer
 
     content = read_text() if text == str(STANDARD_INPUT) else text
     if normalizer is not None:
@@ -48,17 +47,14 @@ def text(
         tuple(cleaners or (DEFAULT_CLEANERS if manifest is None else manifest.text.cleaners)),
     )
     limit = TOKENS_MAX if manifest is None else manifest.range("T").max
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        pieces = split_into_pieces(front_end, content, limit, sentence_silence)
-    dropped = [str(warning.message) for warning in caught]
+    split = split_into_pieces(front_end, content, limit, sentence_silence)
     if as_json:
-        entries = [_piece_entry(front_end, piece) for piece in pieces]
-        print(json.dumps({"pieces": entries, "warnings": dropped}, indent=1, ensure_ascii=False))
+        entries = [_piece_entry(front_end, piece) for piece in split.pieces]
+        print(json.dumps({"pieces": entries, "dropped": split.dropped}, indent=1, ensure_ascii=False))
         return
-    _print_pieces(front_end, pieces)
-    for line in dropped:
-        print(f"warning: {escape_control(line)}")
+    _print_pieces(front_end, split.pieces)
+    if split.dropped:
+        print(f"warning: {escape_control(describe_dropped(split.dropped))}")
 
 
 def _piece_entry(front_end: FrontEnd, piece: Piece) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Upstream:
         self._metrics.submitted()
         self._metrics.begun()
         speaking: list[Future[None]] = []
-        handle = SpeechHandle(self.facts.sampling_rate, "", lambda: _cancel(speaking))
+        handle = SpeechHandle(self.facts.sampling_rate, (), lambda: _cancel(speaking))
         request = SpeechRequest(text, seed, options or SpeechOptions())
         speaking.append(asyncio.run_coroutine_threadsafe(self._speak(handle, request), self._loop))
         self._requests.add(speaking[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import DroppedSymbolWarning, FrontEnd, PausedText, split_at_pauses, split_text
+from ..text import FrontEnd, PausedText, split_at_pauses, split_text
 from ..text.lines import LINE_END, PARAGRAPH_END, collapse_lines, split_lines
 from .errors import RequestError
 
@@ -35,21 +34,27 @@ class Piece:
     pause_before: float = 0.0  # seconds of silence before the piece; only before the first one
 
 
-def split_into_pieces(
-    front_end: FrontEnd, text: str, max_tokens: int, sentence_silence: float | None = None
-) -> list[Piece]:
+@dataclass(frozen=True)
+class Split:
+    """A text as it is spoken."""
+
+    pieces: list[Piece]
+    dropped: tuple[str, ...] = ()  # what the voice has no symbol for: characters, and phones as "{PHONE}", each once
+
+
+def split_into_pieces(front_end: FrontEnd, text: str, max_tokens: int, sentence_silence: float | None = None) -> Split:
     """Split a text at its pauses, [pause 0.5s], and its lines, and a part that exceeds max_tokens at sentence ends,
     clauses or words.
 
     sentence_silence: seconds of silence between sentences, which are then all spoken by themselves; None: as above.
-    Pieces without tokens are dropped. Warns about dropped characters. Raises TextError if the text has no token.
+    Pieces without tokens are dropped. Raises TextError if the text has no token.
     """
     paused = split_at_pauses(text)
-    ids = front_end.encode(paused.text)
+    ids, dropped = front_end.read(paused.text)
     part, pause = paused.parts[0]
     is_short = len(paused.parts) == 1 and len(ids) <= max_tokens and sentence_silence is None
     if is_short and LINE_END not in collapse_lines(part):
-        return [Piece(part, pause, tuple(ids), paused.before)]
+        return Split([Piece(part, pause, tuple(ids), paused.before)], dropped)
     before, spoken = paused.before, []  # spoken: (text, seconds of silence after it)
     for line, pause in _lines(paused, sentence_silence):
         is_whole = len(paused.parts) == 1 and sentence_silence is None and front_end.count_tokens(line) <= max_tokens
@@ -62,10 +67,8 @@ def split_into_pieces(
             spoken[-1] = spoken[-1][0], spoken[-1][1] + pause
         else:
             before += pause
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DroppedSymbolWarning)  # encoding the full text has warned already
-        pieces = [Piece(own, pause, tuple(front_end.encode(own))) for own, pause in spoken]
-    return [replace(pieces[0], pause_before=before), *pieces[1:]]
+    pieces = [Piece(own, pause, tuple(front_end.encode(own))) for own, pause in spoken]
+    return Split([replace(pieces[0], pause_before=before), *pieces[1:]], dropped)
 
 
 def _lines(paused: PausedText, sentence_silence: float | None) -> Iterator[tuple[str, float]]:

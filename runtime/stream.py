@@ -19,7 +19,7 @@ from .decoder import DecodedBatch, DecodedItem, DecoderSession, StopReason
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
 from .output.timestamps import TimedText, time_utterance
-from .pieces import Piece, place_segment
+from .pieces import Piece, Split, place_segment
 from .stretch import frames_needed, stretch, stretched_frames
 from .vocoder import Samples, Vocoder
 
@@ -157,7 +157,7 @@ class SpeechStream:
 
     def __init__(
         self,
-        pieces: Sequence[Piece],
+        split: Split,
         sampling_rate: int,
         open_piece: Callable[[int, Piece], UtteranceStream],
         on_end: Callable[[str, DecodedItem], None],
@@ -165,12 +165,13 @@ class SpeechStream:
     ) -> None:
         """front_end: the voice's, to find the times of words; None: they are not wanted."""
         self.sampling_rate = sampling_rate  # Hz
+        self.dropped = split.dropped  # what the voice has no symbol for, as in Audio
         self.stop_reasons: list[StopReason] = []  # one per finished piece
         self.words: list[TimedText] = []  # of the finished pieces, if timestamps are wanted
         self.characters: list[TimedText] = []
         self.position = 0  # samples yielded
         self._front_end = front_end
-        self._pieces, self._open_piece, self._on_end = pieces, open_piece, on_end
+        self._pieces, self._open_piece, self._on_end = split.pieces, open_piece, on_end
         self._segments = self._count(self._generate())
 
     def _count(self, segments: Iterator[Samples]) -> Iterator[Samples]:

@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, Normalizer, TextError, find_normalizer
+from ..text import FrontEnd, Normalizer, TextError, find_normalizer, warn_dropped
 from .acoustic import AcousticModel, group_into_batches
 from .backends import open_backend
 from .backends.base import Backend, BackendOptions, Decoder
@@ -24,7 +24,7 @@ from .errors import BundleError, RequestError
 from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
 from .output.audio import Audio, Utterance
-from .pieces import Piece, join_pieces, place_pieces, split_into_pieces
+from .pieces import Piece, Split, join_pieces, place_pieces, split_into_pieces
 from .stream import SpeechStream, UtteranceStream
 from .stretch import stretch, stretched_frames
 from .vocoder import Vocoder
@@ -32,6 +32,20 @@ from .vocoder import Vocoder
 
 class FrameLimitWarning(UserWarning):
     """The gate did not fire within the frame limit: the speech is cut off or ends in babble."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A piece of one of several texts. Its noise depends on its seed and its index in its text, not on its batch."""
+
+    owner: int  # index of its text
+    split: Split  # its text
+    index: int  # of the piece in its text
+    noise: Noise
+
+    @property
+    def piece(self) -> Piece:
+        return self.split.pieces[self.index]
 
 
 class Synthesizer:
@@ -95,39 +109,48 @@ class Synthesizer:
         seeds: one per text; None: all 0. changes: as for `say`. An Audio's timings are its own shares of its batches'
         time.
         """
-        results = dict(self.say_each(texts, seeds, (options or SpeechOptions()).changed(changes)))
+        options = (options or SpeechOptions()).changed(changes)
+        splits = [self.split(text, options) for text in texts]
+        for split in splits:
+            warn_dropped(split.dropped, stacklevel=2)
+        results = dict(self.say_each(splits, seeds, options))
         return [results[i] for i in range(len(texts))]
 
     def say_each(
-        self, texts: Sequence[str], seeds: Sequence[int] | None = None, options: SpeechOptions | None = None
+        self, texts: Sequence[str | Split], seeds: Sequence[int] | None = None, options: SpeechOptions | None = None
     ) -> Iterator[tuple[int, Audio]]:
-        """Synthesize several texts as `say_batch` does, and yield (index of the text, its audio) when it is ready."""
+        """Synthesize several texts as `say_batch` does, and yield (index of the text, its audio) when it is ready.
+
+        texts: as they are written, or as `split` returns them. Does not warn about dropped symbols.
+        """
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
             raise RequestError(f"seeds: expected one per text ({len(texts)}), got {len(seeds)}")
         options = options or SpeechOptions()
-        split_texts = [self.split(text, options) for text in texts]
-        # A piece's noise depends on its seed and its index in its text, not on its batch.
-        owners = [i for i, pieces in enumerate(split_texts) for _ in pieces]
-        pieces = [piece for text in split_texts for piece in text]
-        noises = [Noise(seed, i) for seed, text in zip(seeds, split_texts, strict=True) for i in range(len(text))]
-        missing = [len(text) for text in split_texts]
-        first_piece = [sum(missing[:i]) for i in range(len(texts))]
-        ready: dict[int, Utterance] = {}
-        for batch in group_into_batches({i: len(piece.ids) for i, piece in enumerate(pieces)}, self.manifest):
-            ids, own_texts = [pieces[i].ids for i in batch], [pieces[i].text for i in batch]
-            utterances = self._speak_each(ids, [noises[i] for i in batch], options, own_texts)
-            for i, utterance in zip(batch, utterances, strict=True):
-                ready[i] = utterance
-                text = owners[i]
-                missing[text] -= 1
-                if missing[text] == 0:
-                    start, text_pieces = first_piece[text], split_texts[text]
-                    yield text, self.join(text_pieces, [ready.pop(start + k) for k in range(len(text_pieces))])
+        splits = [text if isinstance(text, Split) else self.split(text, options) for text in texts]
+        parts = [
+            _Part(owner, split, i, Noise(seed, i))
+            for owner, (seed, split) in enumerate(zip(seeds, splits, strict=True))
+            for i in range(len(split.pieces))
+        ]
+        ready: list[dict[int, Utterance]] = [{} for _ in splits]  # of each text, by the index of the piece
+        for batch in group_into_batches({k: len(part.piece.ids) for k, part in enumerate(parts)}, self.manifest):
+            own = [parts[k] for k in batch]
+            utterances = self._speak_each(
+                [part.piece.ids for part in own],
+                [part.noise for part in own],
+                options,
+                [part.piece.text for part in own],
+            )
+            for part, utterance in zip(own, utterances, strict=True):
+                ready[part.owner][part.index] = utterance
+                if len(ready[part.owner]) == len(part.split.pieces):
+                    complete, ready[part.owner] = ready[part.owner], {}
+                    yield part.owner, self.join(part.split, [complete[i] for i in range(len(complete))])
 
     def stream(
         self,
-        text: str,
+        text: str | Split,
         seed: int = 0,
         segments: StreamOptions | None = None,
         options: SpeechOptions | None = None,
@@ -138,7 +161,8 @@ class Synthesizer:
         still being synthesized.
 
         segments: how the stream is cut; None: the bundle's values. With `StreamOptions(context_frames=None)`, the
-        segments together equal what `say` returns. timestamps: collect the stream's `words` and `characters`, those of
+        segments together equal what `say` returns. text: as it is written, or as `split` returns it, about which
+        nothing warns. timestamps: collect the stream's `words` and `characters`, those of
         a piece after its last segment. changes: as for `say`. Retries are rejected, because a stream cannot take back
         what has been heard.
         """
@@ -148,13 +172,18 @@ class Synthesizer:
         frames = (segments or StreamOptions()).resolve(self.manifest)
         resolved = options.resolve(self.manifest)
         Noise(seed)  # rejects a seed out of range now, not at the first segment
+        if isinstance(text, Split):
+            split = text
+        else:
+            split = self.split(text, options)
+            warn_dropped(split.dropped, stacklevel=2)
 
         def open_piece(i: int, piece: Piece) -> UtteranceStream:
             noise = self.prefetch(Noise(seed, i), resolved)
             return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
 
         return SpeechStream(
-            self.split(text, options),
+            split,
             self.manifest.audio.sampling_rate,
             open_piece,
             self._warn_about_ending,
@@ -233,20 +262,20 @@ class Synthesizer:
         samples = samples[: stretched_frames(item.mel_length, options.rate) * self.manifest.audio.hop_length]
         return utterance_of(text, ids, item, mel, samples, options.rate, timings)
 
-    def split(self, text: str, options: SpeechOptions) -> list[Piece]:
-        """Cut a text into the pieces that are spoken one by one. Warns and raises as `say` does."""
+    def split(self, text: str, options: SpeechOptions) -> Split:
+        """Cut a text into the pieces that are spoken one by one. Raises as `say` does, and does not warn."""
         text = text if self._normalize is None else self._normalize(text)
         return split_into_pieces(self.front_end, text, self.manifest.range("T").max, options.sentence_silence)
 
-    def join(self, pieces: Sequence[Piece], utterances: Sequence[Utterance]) -> Audio:
+    def join(self, split: Split, utterances: Sequence[Utterance]) -> Audio:
         """The audio of a text from the utterances of its pieces."""
-        rate = self.manifest.audio.sampling_rate
+        pieces, rate = split.pieces, self.manifest.audio.sampling_rate
         samples = join_pieces(pieces, [utterance.samples for utterance in utterances], rate)
         starts = place_pieces(pieces, [len(utterance.samples) for utterance in utterances], rate)
         placed = tuple(replace(utterance, start=start) for utterance, start in zip(utterances, starts, strict=True))
         stages = sorted({stage for utterance in utterances for stage in utterance.timings})
         total = {stage: sum(utterance.timings[stage] for utterance in utterances) for stage in stages}
-        return Audio(samples, rate, placed, total, self.front_end)
+        return Audio(samples, rate, placed, total, self.front_end, split.dropped)
 
     def prefetch(self, noise: Noise, options: ResolvedOptions) -> Noise:
         """The same noise, drawn in the background if graphs run on a GPU."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .cleaners import DEFAULT_CLEANERS
-from .errors import DroppedSymbolWarning, TextError
+from .errors import DroppedSymbolWarning, TextError, describe_dropped, warn_dropped
 from .frontend import FrontEnd
 from .normalizers import Normalizer, find_normalizer
 from .pauses import PausedText, split_at_pauses
@@ -19,9 +19,11 @@ __all__ = [
     "Normalizer",
     "PausedText",
     "TextError",
+    "describe_dropped",
     "find_normalizer",
     "sequence_to_text",
     "split_at_pauses",
     "split_text",
     "text_to_sequence",
+    "warn_dropped",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Collection
 
@@ -25,15 +26,27 @@ def quote(value: object) -> str:
     return shown if len(shown) <= _LONGEST_QUOTE else shown[:_LONGEST_QUOTE] + "…"
 
 
-def name_some(names: Collection[str]) -> str:
-    """Join at most ten of `names` with commas, then say how many more there are."""
-    listed = list(names)
-    rest = len(listed) - _MOST_NAMED
-    return ", ".join(listed[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def name_dropped(dropped: Collection[str]) -> str:
+    """Name at most ten of the dropped symbols, with commas between them, then say how many more there are."""
+    names = [_name(symbol) for symbol in itertools.islice(dropped, _MOST_NAMED)]
+    rest = len(dropped) - len(names)
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
+
+
+def describe_dropped(dropped: Collection[str]) -> str:
+    """One line that names what is not spoken, for people; empty if nothing was dropped."""
+    return f"not spoken, this voice has no symbol for: {name_dropped(dropped)}" if dropped else ""
 
 
 def warn_dropped(dropped: Collection[str], stacklevel: int) -> None:
     """Warn once about everything in `dropped`, if anything, from the caller `stacklevel` levels up."""
     if dropped:
-        message = f"not spoken, this voice has no symbol for: {name_some(dropped)}"
-        warnings.warn(message, DroppedSymbolWarning, stacklevel=stacklevel + 1)
+        warnings.warn(describe_dropped(dropped), DroppedSymbolWarning, stacklevel=stacklevel + 1)
+
+
+def _name(symbol: str) -> str:
+    if len(symbol) == 1:
+        return repr(symbol)
+    if symbol.startswith("\n"):
+        return f"the lines after the first, {quote(symbol.strip())}"
+    return f"phone {quote(symbol[1:-1])}"

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .characters import compose
 from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners
-from .errors import TextError, name_some, quote, warn_dropped
+from .errors import TextError, name_dropped, quote
 from .sequence import encode_text
 from .symbols import ARPABET_MARK, NVIDIA_SYMBOLS, SymbolTable
 from .words import SpokenWord, find_words
+
+
+class Encoded(NamedTuple):
+    """A text as token ids, and what of it has none."""
+
+    ids: list[int]
+    dropped: tuple[str, ...]  # characters, and phones as "{PHONE}", each once and in order
 
 
 @dataclass(frozen=True)
@@ -31,26 +39,28 @@ class FrontEnd:
         object.__setattr__(self, "cleaners", tuple(self.cleaners))
 
     def encode(self, text: str) -> list[int]:
+        """The ids that `read` returns."""
+        return self.read(text).ids
+
+    def read(self, text: str) -> Encoded:
         """Convert `text` to token ids. Whitespace is collapsed first: line breaks become spaces, the ends are stripped.
 
-        Warns once (DroppedSymbolWarning) about characters without a symbol in the voice. Raises TextError if `text`
-        is not a string, is empty, or if nothing of it can be spoken.
+        Raises TextError if `text` is not a string, is empty, or if nothing of it can be spoken.
         """
         ids, dropped = self._encode(text)
         if not self._audible(ids):
-            lost = f"; this voice has no symbol for: {name_some(dropped)}" if dropped else ""
+            lost = f"; this voice has no symbol for: {name_dropped(dropped)}" if dropped else ""
             what = f"nothing of {quote(text)} can be spoken{lost}" if text.strip() else "the text is empty"
             raise TextError(f"text: {what}; give at least one character from the voice's symbol list")
-        warn_dropped(dropped, stacklevel=2)
-        return ids
+        return Encoded(ids, tuple(dropped))
 
     def count_tokens(self, text: str) -> int:
-        """Count the ids that `encode` returns; 0 if it would reject the text as silent. Never warns."""
+        """Count the ids that `encode` returns; 0 if it would reject the text as silent."""
         ids, _ = self._encode(text)
         return len(ids) if self._audible(ids) else 0
 
     def lookup(self, text: str) -> list[int]:
-        """The ids that `encode` returns; never warns, and rejects nothing."""
+        """The ids that `encode` returns; rejects nothing."""
         return self._encode(text)[0]
 
     def words(self, text: str) -> list[SpokenWord]:

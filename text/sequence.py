@@ -48,7 +48,9 @@ def sequence_to_text(ids: Iterable[int], symbols: Sequence[str] = NVIDIA_SYMBOLS
 def encode_text(
     text: str, cleaners: Sequence[Cleaner], table: SymbolTable, with_equivalents: bool = False
 ) -> tuple[list[int], dict[str, None]]:
-    """Convert `text` without warning: return the ids, and the names of what was dropped, each once and in order.
+    """Convert `text` without warning: return the ids and what was dropped, each once and in order.
+
+    Dropped are characters, phones as "{PHONE}", and the lines after the first, which begin with their line break.
 
     with_equivalents: a character without a symbol is spoken by an equivalent that has one, and what is dropped between
     two words leaves a space.
@@ -62,7 +64,7 @@ def encode_text(
             tokens: Sequence[str] = part.split()
             found = [table.ids.get(table.braced_symbol(token)) for token in tokens]
         else:
-            dropped.update((repr(character), None) for character in untransliterable(part, cleaners))
+            dropped.update(dict.fromkeys(untransliterable(part, cleaners)))
             tokens = _clean(part, cleaners)
             if with_equivalents:
                 tokens = _with_equivalents(tokens, table)
@@ -71,7 +73,7 @@ def encode_text(
         if with_equivalents and lost and not in_braces:
             found = _with_spaces(tokens, found, table)
         ids.extend(position for position in found if position is not None)
-        dropped.update((f"phone {quote(token)}" if in_braces else repr(token), None) for token in lost)
+        dropped.update((f"{{{token}}}" if in_braces else token, None) for token in lost)
     return ids, dropped
 
 
@@ -106,7 +108,7 @@ def _parts(text: str, dropped: dict[str, None]) -> Iterator[tuple[str, bool]]:
         yield text[start + 1 : stop - 1], True
         spoken = stop
     if spoken and text[line_end:].strip():
-        dropped[f"the lines after the first, {quote(text[line_end:].strip())}"] = None
+        dropped[text[line_end:].rstrip()] = None
     yield text[spoken : line_end if spoken else len(text)], False
 
 

@@ -16,6 +16,7 @@ from ..runtime.options import StreamOptions
 from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.policy import OPEN_ROWS
 from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
+from ..text import describe_dropped
 from .contract import SpeechRequest, Tensors, read_request
 from .python_backend import ServedVoice, error_response, exit_with_parent, finish, read_tensors
 
@@ -25,9 +26,14 @@ CANCEL_POLL_SECONDS = 0.1  # between two questions to Triton whether a request i
 class Answer(ABC):
     """A request that is being spoken, and Triton's sender of its responses."""
 
-    def __init__(self, sender: Any, request: SpeechRequest, warning: str, handle: SpeechHandle) -> None:
-        self.sender, self.request, self.warning, self.handle = sender, request, warning, handle
+    def __init__(self, sender: Any, request: SpeechRequest, handle: SpeechHandle) -> None:
+        self.sender, self.request, self.handle = sender, request, handle
         self.is_ended = False
+
+    @property
+    def warning(self) -> str:
+        """What is not spoken of the text; empty if all is."""
+        return describe_dropped(self.handle.dropped)
 
     @abstractmethod
     def send_news(self) -> None:
@@ -76,12 +82,12 @@ class TextModel(ABC):
 
     def begin(self, sender: Any, tensors: Tensors) -> Answer:
         """Submit one request. Raises ValueError for one that is rejected."""
-        request, warning = read_request(tensors, self._served.voice, self._served.limits)
+        request, split = read_request(tensors, self._served.voice, self._served.limits)
         self.check(request)
         cancelled = _ask_seldom(sender.is_cancelled)
         options = replace(request.options, cancelled=cancelled, deadline=self._served.limits.deadline())
-        handle = self._scheduler.submit(request.text, request.seed, options, self.stream)
-        return self.answer_type(sender, request, warning, handle)
+        handle = self._scheduler.submit(split, request.seed, options, self.stream)
+        return self.answer_type(sender, request, handle)
 
     def check(self, request: SpeechRequest) -> None:
         """Raise RequestError for what this model does not support."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
@@ -21,7 +20,7 @@ from ..runtime.errors import RequestError
 from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
 from ..runtime.output.wav_writer import encode, wav_header
-from ..runtime.pieces import check_silence
+from ..runtime.pieces import Split, check_silence
 from ..runtime.synthesizer import Synthesizer
 from ..runtime.vocoder import Samples
 
@@ -145,8 +144,8 @@ class RequestLimits:
 
 def read_request(
     tensors: Mapping[str, NDArray[Any]], voice: Synthesizer, limits: RequestLimits
-) -> tuple[SpeechRequest, str]:
-    """Parse a server's input tensors; returns the request and a warning about dropped characters ("" if none).
+) -> tuple[SpeechRequest, Split]:
+    """Parse a server's input tensors; returns the request and its text as the voice speaks it.
 
     Raises ValueError with a one-line message for every request that the voice would reject.
     """
@@ -163,11 +162,9 @@ def read_request(
     request = SpeechRequest(text, seed, options, encoding)  # type: ignore[arg-type]
     Noise(seed)
     request.options.resolve(voice.manifest)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        pieces = voice.split(text, request.options)
-    check_silence(pieces)
-    return request, "; ".join(str(warning.message) for warning in caught)
+    split = voice.split(text, request.options)
+    check_silence(split.pieces)
+    return request, split
 
 
 def numpy_type(data_type: str) -> Any:

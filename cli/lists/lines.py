@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from ...runtime.pieces import Split
 
 STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 1 << 20  # of a line: a file without line ends is not a list of texts
@@ -29,6 +32,7 @@ class Line:
     name: str  # of its files, without a suffix: LJSpeech's id, otherwise its position, not counting blank lines
     text: str
     problem: str | None = None  # why the line cannot be spoken
+    split: Split | None = None  # the text as a voice speaks it, once it is checked
 
 
 def source_name(path: Path) -> str:

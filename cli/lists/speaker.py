@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
-import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...text import DroppedSymbolWarning, TextError
+from ...text import TextError, describe_dropped
 from ..shared.interrupt import at_interrupt
 from ..shared.options import print_status
 from ..shared.reports import audio_report, save_audio, save_times, stream_report
@@ -95,15 +94,15 @@ class ListSpeaker:
             for line in self._good_lines():
                 self.reports[line.number] = {"line": line.number, "text": line.text}  # until the stream has ended
                 start = time.perf_counter()
-                stream = self.synthesizer.stream(line.text, self.seed, options=self.options, timestamps=wanted)
+                stream = self.synthesizer.stream(
+                    line.split or line.text, self.seed, options=self.options, timestamps=wanted
+                )
                 yield line.text, stream
                 report = stream_report(line.text, outputs.path, stream, self.seed, time.perf_counter() - start)
                 self.reports[line.number] = {"line": line.number, "id": line.name, **report}
                 times.add(line.text, stream.position, stream.words, stream.characters)
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DroppedSymbolWarning)  # _check has named the line
-            sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
+        sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
         times.save(outputs.times)
 
     def finish(self) -> int:
@@ -124,23 +123,21 @@ class ListSpeaker:
 
     def _good_lines(self) -> Iterator[Line]:
         for line in self.lines:
-            problem = line.problem or self._check(line)
-            if problem is None:
-                yield line
+            checked = line if line.problem else self._check(line)
+            if checked.problem is None:
+                yield checked
             else:
-                self._skip(line, problem)
+                self._skip(line, checked.problem)
 
-    def _check(self, line: Line) -> str | None:
-        """Why the line cannot be spoken; None if it can. Prints what of it will not be spoken."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                self.synthesizer.split(line.text, self.options)
-            except TextError as error:
-                return str(error)
-        for warning in caught:
-            print_status(f"warning: {source_name(self.source)}:{line.number}: {warning.message}")
-        return None
+    def _check(self, line: Line) -> Line:
+        """The line with its split, or with why it cannot be spoken. Prints the characters that will be dropped."""
+        try:
+            split = self.synthesizer.split(line.text, self.options)
+        except TextError as error:
+            return replace(line, problem=str(error))
+        if split.dropped:
+            print_status(f"warning: {source_name(self.source)}:{line.number}: {describe_dropped(split.dropped)}")
+        return replace(line, split=split)
 
     def _skip(self, line: Line, problem: str) -> None:
         from ...runtime.errors import RequestError
@@ -172,9 +169,9 @@ class ListSpeaker:
             yield group
 
     def _say(self, group: list[Line]) -> Iterator[tuple[int, Audio]]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DroppedSymbolWarning)  # _check has named the line
-            yield from self.synthesizer.say_each([line.text for line in group], [self.seed] * len(group), self.options)
+        yield from self.synthesizer.say_each(
+            [line.split or line.text for line in group], [self.seed] * len(group), self.options
+        )
 
     def _done(self) -> int:
         return len(self.reports) + len(self.skipped) + self.made_before

@@ -52,6 +52,8 @@ class Audio:
     utterances: tuple[Utterance, ...]  # one per piece; more than one if the text exceeded the voice's token limit
     timings: dict[str, float] = field(default_factory=dict)  # seconds per stage, without loading the models
     front_end: FrontEnd | None = field(default=None, repr=False, compare=False)  # the voice's, for the times of words
+    # What the voice has no symbol for, and is not spoken: characters, and phones as "{PHONE}", each once.
+    dropped: tuple[str, ...] = ()
 
     @property
     def stop_reason(self) -> StopReason:

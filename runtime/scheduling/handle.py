@@ -25,9 +25,9 @@ class Progress:
 class SpeechHandle:
     """Speech that a scheduler has accepted. Every method may be called from any thread."""
 
-    def __init__(self, sampling_rate: int, warning: str, on_cancel: Callable[[], None]) -> None:
+    def __init__(self, sampling_rate: int, dropped: Sequence[str], on_cancel: Callable[[], None]) -> None:
         self.sampling_rate = sampling_rate  # Hz
-        self.warning = warning  # lists characters that were dropped; empty if none were
+        self.dropped = tuple(dropped)  # what the voice has no symbol for, as in Audio
         self._on_cancel = on_cancel
         self._condition = threading.Condition()
         self._segments: deque[Samples] = deque()  # not taken yet

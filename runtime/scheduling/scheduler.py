@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from types import TracebackType
 from ..errors import Cancelled, Overloaded, RequestError, SchedulerClosed
 from ..noise import Noise
 from ..options import SpeechOptions, StreamOptions
-from ..pieces import check_silence
+from ..pieces import Split, check_silence
 from ..synthesizer import Synthesizer
 from .handle import SpeechHandle
 from .lanes import Lanes
@@ -62,7 +61,6 @@ class Scheduler:
         on_gpu = voice.backend.runs_asynchronously
         shared = not on_gpu and share_steps(voice.acoustic, max_rows)
         self._decoder: RowDecoder = (SharedRows if shared else SeparateRows)(voice.acoustic, max_rows)
-        self._frontend_lock = threading.Lock()
         self._condition = threading.Condition()  # for the three below
         self._new: deque[SpeechTask] = deque()
         self._deliveries: deque[Callable[[], None]] = deque()
@@ -77,13 +75,14 @@ class Scheduler:
 
     def submit(
         self,
-        text: str,
+        text: str | Split,
         seed: int = 0,
         options: SpeechOptions | None = None,
         stream: StreamOptions | None = None,
     ) -> SpeechHandle:
         """Accept a text; may be called from any thread, and does not wait for its speech.
 
+        text: as it is written, or as the voice's `split` returns it.
         stream: how it is cut into segments, which become available while it is spoken; None: the whole alone is wanted.
         Raises TextError or RequestError for what `say` or `stream` would reject, Overloaded if too many requests wait.
         """
@@ -94,15 +93,12 @@ class Scheduler:
         frames = None if stream is None else stream.resolve(self.voice.manifest)
         Noise(seed)  # rejects a seed out of range
         resolved = options.resolve(self.voice.manifest)
-        with self._frontend_lock, warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            pieces = self.voice.split(text, options)
-        check_silence(pieces)
-        warning = "; ".join(str(message.message) for message in caught)
-        handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, warning, self._wake)
+        split = text if isinstance(text, Split) else self.voice.split(text, options)
+        check_silence(split.pieces)
+        handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, split.dropped, self._wake)
         resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))
-        expected = self._metrics.expected_seconds(sum(len(piece.ids) for piece in pieces)) / options.rate
-        order = Order(self.voice, handle, pieces, seed, resolved, expected)
+        expected = self._metrics.expected_seconds(sum(len(piece.ids) for piece in split.pieces)) / options.rate
+        order = Order(self.voice, handle, split, seed, resolved, expected)
         task = WholeSpeech(order) if frames is None else StreamSpeech(order, frames)
         with self._condition:
             self._check_accepts()

@@ -18,7 +18,7 @@ from ..decoder import DecodedBatch, DecodedItem, EncoderOutput
 from ..noise import Noise
 from ..options import ResolvedOptions, SegmentFrames
 from ..output.audio import Audio, Utterance
-from ..pieces import Piece, place_segment
+from ..pieces import Piece, Split, place_segment
 from ..stream import UtteranceWindows, Window
 from ..synthesizer import Synthesizer, add_time, utterance_of
 from ..vocoder import Samples
@@ -35,7 +35,7 @@ class Order:
 
     voice: Synthesizer
     handle: SpeechHandle
-    pieces: Sequence[Piece]
+    split: Split
     seed: int
     options: ResolvedOptions
     expected_seconds: float  # roughly how long the speech will be
@@ -86,7 +86,7 @@ class SpeechTask(ABC):
         self.handle, self.options = order.handle, order.options
         self.first_audio: float | None = None  # time.monotonic()
         self.open_pieces: list[SpokenPiece] = []  # from DECODING to VOCODING
-        self._rest = (SpokenPiece(i, piece, Noise(order.seed, i)) for i, piece in enumerate(order.pieces))
+        self._rest = (SpokenPiece(i, piece, Noise(order.seed, i)) for i, piece in enumerate(order.split.pieces))
         self.next_piece = next(self._rest, None)  # the first one that waits
         self._utterances: dict[int, Utterance] = {}
 
@@ -123,7 +123,7 @@ class SpeechTask(ABC):
         if self.first_audio is not None:
             metrics.first_audio(self.first_audio - self.order.submitted)
         if error is None:
-            tokens = sum(len(piece.ids) for piece in self.order.pieces)
+            tokens = sum(len(piece.ids) for piece in self.order.split.pieces)
             metrics.spoken(tokens, self.handle.result().seconds, self.options.rate, self.margin())
 
     def margin(self) -> float | None:
@@ -140,7 +140,7 @@ class SpeechTask(ABC):
 
     @property
     def _is_complete(self) -> bool:
-        return len(self._utterances) == len(self.order.pieces)
+        return len(self._utterances) == len(self.order.split.pieces)
 
     def _put(self, segments: Sequence[Samples], utterances: Sequence[Utterance]) -> None:
         """Hand segments and the utterances that they complete to the listener, and with the last one the whole."""
@@ -152,8 +152,8 @@ class SpeechTask(ABC):
             self.handle.put(segments, utterances)
 
     def _audio(self) -> Audio:
-        pieces = self.order.pieces
-        return self.order.voice.join(pieces, [self._utterances[i] for i in range(len(pieces))])
+        utterances = [self._utterances[i] for i in range(len(self._utterances))]
+        return self.order.voice.join(self.order.split, utterances)
 
 
 class WholeSpeech(SpeechTask):
@@ -283,7 +283,7 @@ class StreamSpeech(SpeechTask):
     def _place(self, segment: Segment, samples: Samples) -> None:
         """Hand over a segment with its fades and the pauses beside it."""
         pieces, rate, window, spoken = (
-            self.order.pieces,
+            self.order.split.pieces,
             self.handle.sampling_rate,
             segment.window,
             segment.piece.spoken,

@@ -70,7 +70,7 @@ def test_times_are_those_of_the_library(gateway: RunningGateway, words: Times, s
 def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bundle: Path) -> None:
     """The scheduler is played here, so that a piece is complete only when the line before it has arrived."""
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
-    handle = SpeechHandle(RATE, "", lambda: None)
+    handle = SpeechHandle(RATE, (), lambda: None)
     spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics())
     chunks = encode_segments(spoken.segments(), Encoding("pcm", RATE), RATE)
 

@@ -214,7 +214,7 @@ def test_attention_stop_is_final(voice: Synthesizer, monkeypatch: pytest.MonkeyP
 
 def test_pauses_follow_punctuation(voice: Synthesizer) -> None:
     limit = voice.manifest.range("T").max
-    pieces = split_into_pieces(voice.front_end, LONG, limit)
+    pieces = split_into_pieces(voice.front_end, LONG, limit).pieces
     assert " ".join(piece.text for piece in pieces) == LONG
     assert [piece.pause > 0 for piece in pieces] == [True] * (len(pieces) - 1) + [False]
     assert pause_after("End.") > pause_after("clause;") > pause_after("comma,") > pause_after("word") > 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import msgspec
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tacoglow.runtime.output.wav_writer import to_int16
 from tacoglow.runtime.synthesizer import FrameLimitWarning
 from tacoglow.runtime.vocoder import Samples, Vocoder
 from tacoglow.tests import tolerances
+from tacoglow.text import DroppedSymbolWarning
 
 MID_LIMIT = 5  # frames; some of the tiny voice's utterances end earlier, some do not
 TEXTS = ["Hello world.", "I missed you, and the rest.", "No.", "A longer sentence than these."]
@@ -87,6 +90,22 @@ def test_long_text_is_split_without_losing_text(voice: Synthesizer) -> None:
     limit = voice.manifest.range("T").max
     assert all(len(utterance.token_ids) <= limit for utterance in audio.utterances)
     assert len(audio.samples) > sum(len(utterance.samples) for utterance in audio.utterances)
+
+
+def test_dropped_symbols_are_warned_of_once_and_kept(voice: Synthesizer) -> None:
+    text = "Hi ☃, {XX} ☃. " * 3
+    for speak in (voice.say, lambda text: voice.say_batch([text])[0], voice.stream):
+        with pytest.warns(DroppedSymbolWarning, match="'☃', phone 'XX'") as caught:
+            spoken = speak(text)
+        assert len([warning for warning in caught if warning.category is DroppedSymbolWarning]) == 1
+        assert spoken.dropped == ("☃", "{XX}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DroppedSymbolWarning)
+        (_, audio), *_ = voice.say_each([text])
+        split = voice.split(text, SpeechOptions())
+        with voice.stream(split) as stream:
+            next(stream)
+    assert audio.dropped == split.dropped == stream.dropped == ("☃", "{XX}")
 
 
 def test_frame_limit_warning_suggests_a_fix(voice: Synthesizer) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tacoglow.text import DroppedSymbolWarning, FrontEnd, TextError, text_to_sequence
+from tacoglow.text import FrontEnd, TextError, describe_dropped, text_to_sequence
 
 
 def test_line_breaks_do_not_lose_text() -> None:
@@ -31,10 +31,14 @@ def test_error_names_characters_without_symbol() -> None:
         FrontEnd().encode(" ")
 
 
-def test_warning_points_at_the_caller() -> None:
-    with pytest.warns(DroppedSymbolWarning, match="'😀'") as caught:
-        FrontEnd().encode("Hello 😀")
-    assert [warning.filename for warning in caught] == [__file__]
+def test_what_is_dropped_is_data() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ids, dropped = FrontEnd().read("Hello 😀 {XX HH}\n😀.")
+        assert FrontEnd().encode("Hello 😀 {XX HH}\n😀.") == ids
+    assert dropped == ("😀", "{XX}")
+    assert describe_dropped(dropped) == "not spoken, this voice has no symbol for: '😀', phone 'XX'"
+    assert describe_dropped(()) == ""
 
 
 def test_constructor_validates_and_makes_immutable() -> None:

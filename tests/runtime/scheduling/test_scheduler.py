@@ -203,7 +203,8 @@ def test_requests_that_are_rejected_at_once(scheduler: Scheduler) -> None:
         scheduler.submit(SHORT, options=SpeechOptions(max_frames=10_000))
     with pytest.raises(RequestError, match="cannot take back"):
         scheduler.submit(SHORT, options=SpeechOptions(retries=1), stream=StreamOptions())
-    assert scheduler.submit("Hi ☃.").warning
+    handle = scheduler.submit("Hi ☃, {XX} ☃.")
+    assert handle.dropped == handle.result(SECONDS).dropped == ("☃", "{XX}")
     with pytest.raises(RequestError, match="max queue: expected 1 or more, got 0"):
         SchedulerLimits(max_queue=0)
 

@@ -23,7 +23,7 @@ SECONDS = 60.0
 
 def make_order(voice: Synthesizer) -> Order:
     options = SpeechOptions(gate_threshold=NEVER)
-    handle = SpeechHandle(voice.manifest.audio.sampling_rate, "", lambda: None)
+    handle = SpeechHandle(voice.manifest.audio.sampling_rate, (), lambda: None)
     return Order(voice, handle, voice.split(TEXT, options), 0, options.resolve(voice.manifest), 1.0)
 
 
@@ -47,7 +47,7 @@ def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None
 
 def test_only_the_first_piece_that_waits_is_offered(voice: Synthesizer) -> None:
     task, decoder = WholeSpeech(make_order(voice)), SharedRows(voice.acoustic, 4)
-    assert len(task.order.pieces) > 2
+    assert len(task.order.split.pieces) > 2
     assert not task.begun
     assert [(piece.index, piece.stage) for piece in task.hungry()] == [(0, Stage.WAITING)]
     task.open_next(decoder)
