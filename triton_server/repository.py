@@ -32,7 +32,7 @@ COMPOSABLE = ("encoder", "postnet")  # with the vocoder, the graphs that are mod
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MODEL_PY = '''"""Loaded by Triton's Python backend; the model itself is in the tacoglow package."""
 
-from tacoglow.triton_server.{module} import {name} as TritonPythonModel
+from tacoglow.triton_server.text_models import {kind} as TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 '''
@@ -133,7 +133,7 @@ def _write_text_models(
     options: ServingOptions,
 ) -> None:
     source = bundle
-    for model, module, kind in ((name, "whole", "WholeModel"), (name + STREAM_SUFFIX, "streaming", "StreamingModel")):
+    for model, kind in ((name, "WholeModel"), (name + STREAM_SUFFIX, "StreamingModel")):
         voice = folder / model / str(version) / VOICE_FOLDER
         voice.mkdir(parents=True)
         for file in list_bundle_files(manifest):
@@ -141,8 +141,8 @@ def _write_text_models(
         source = voice  # each model has all files, but hard links store the weights only once
         if engines:
             copy_engines(engines, voice.parent / ENGINES_FOLDER)
-        (voice.parent / "model.py").write_text(MODEL_PY.format(module=module, name=kind))
-        config = text_config(model, manifest, options, is_stream=module == "streaming")
+        (voice.parent / "model.py").write_text(MODEL_PY.format(kind=kind))
+        config = text_config(model, manifest, options, is_stream=kind == "StreamingModel")
         (folder / model / "config.pbtxt").write_text(to_pbtxt(config))
         (folder / model / "warmup").mkdir()
         for tensor, content in warmup_files(manifest).items():

@@ -21,12 +21,11 @@ import tacoglow
 from tacoglow import Synthesizer
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
 from tacoglow.runtime.options import SpeechOptions
-from tacoglow.triton_server import answers, python_backend, streaming, whole
+from tacoglow.triton_server import answers, python_backend, text_models
 from tacoglow.triton_server.answers import TextModel
 from tacoglow.triton_server.contract import RequestLimits, Response, SpeechRequest, read_request
 from tacoglow.triton_server.python_backend import ServedVoice
-from tacoglow.triton_server.streaming import StreamingModel
-from tacoglow.triton_server.whole import WholeModel
+from tacoglow.triton_server.text_models import StreamingModel, WholeModel
 
 ENDLESS = SpeechOptions(retries=100, gate_threshold=0.9999999999, max_frames=40)  # its gate never fires
 LONG = "One sentence after the other. " * 20
@@ -65,11 +64,10 @@ class Request:
 @pytest.fixture(params=[WholeModel, StreamingModel])
 def model(request: pytest.FixtureRequest, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextModel]:
     """A text model, with fakes for Triton's requests and responses."""
-    for module in (answers, streaming, whole):
+    for module in (answers, text_models):
         monkeypatch.setattr(module, "error_response", lambda error: error)
         monkeypatch.setattr(module, "finish", lambda sender, response=None: sender.finish(response))
-    for module in (streaming, whole):
-        monkeypatch.setattr(module, "speech_response", lambda tensors: tensors)
+    monkeypatch.setattr(text_models, "speech_response", lambda tensors: tensors)
     monkeypatch.setattr(answers, "read_tensors", lambda asked: asked.request.tensors())
     model: TextModel = request.param()
     model.start(ServedVoice(Synthesizer.load(tiny_bundle, threads=1), RequestLimits(10_000, 100), 2))

@@ -1,4 +1,4 @@
-"""The decoupled model: one text in, segments of speech out while the rest is synthesized."""
+"""The two text models: `tacoglow` answers with complete speech, `tacoglow_stream` with segments of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,25 @@ from .contract import Response, SpeechRequest
 from .python_backend import error_response, finish, speech_response
 
 
+class WholeAnswer(Answer):
+    """One response, once the speech is complete."""
+
+    def send_news(self) -> None:
+        progress = self.handle.poll()
+        if not progress.done:
+            return
+        self.is_ended = True
+        if progress.error is not None:
+            finish(self.sender, error_response(progress.error))
+            return
+        audio = self.handle.result()
+        response = Response(audio.samples, audio.sampling_rate, audio.stop_reason, self.warning)
+        finish(self.sender, speech_response(response.tensors(self.request.encoding)))
+
+
 class StreamAnswer(Answer):
+    """A response per segment, as soon as it is synthesized, and a last one without samples."""
+
     def send_news(self) -> None:
         progress = self.handle.poll()
         encoding, rate = self.request.encoding, self.handle.sampling_rate
@@ -29,8 +47,15 @@ class StreamAnswer(Answer):
             finish(self.sender, speech_response(last.tensors(encoding)))
 
 
+class WholeModel(TextModel):
+    """Triton's model interface: the model that returns complete speech."""
+
+    stream = None
+    answer_type = WholeAnswer
+
+
 class StreamingModel(TextModel):
-    """Triton's model interface."""
+    """Triton's model interface: the decoupled model that streams."""
 
     stream = StreamOptions()
     answer_type = StreamAnswer
