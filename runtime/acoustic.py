@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .backends.base import Backend
 from .bundle.manifest import Manifest
-from .decoder import DecodedItem, DecoderSession, EncoderOutput, HostSteps
+from .decoder import DecodedBatch, DecodedItem, DecoderSession, EncoderOutput, HostSteps
 from .noise import Noise
 from .options import ResolvedOptions
 
@@ -43,7 +43,7 @@ class AcousticModel:
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
         """Start decoding a batch; noises: one per item."""
         steps = self._decoder_step.decoder_steps(encoded, noises, options.gate_logit)
-        return DecoderSession(steps, self.manifest, encoded.memory_mask, noises, options)
+        return DecoderSession(steps, DecodedBatch(self.manifest, encoded.memory_mask, noises, options), options)
 
     def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise], **resumed: Any) -> HostSteps:
         """Decoder steps on the host that begin where `resumed` says: HostSteps' first_steps and states."""
@@ -59,7 +59,7 @@ class AcousticModel:
         for attempt in range(options.retries + 1):
             session = self.session(encoded, [noises[i].for_attempt(attempt) for i in rows], options)
             session.advance(options.frame_limit)
-            decoded |= {i: session.item(row) for row, i in enumerate(rows)}
+            decoded |= {i: session.decoded.item(row) for row, i in enumerate(rows)}
             again = [row for row, i in enumerate(rows) if decoded[i].stop_reason == "frame_limit"]
             if not again:
                 break

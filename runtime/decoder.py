@@ -1,5 +1,14 @@
 """The autoregressive decoder loop: chunk after chunk of steps, until every item's gate has fired.
 
+    while any item runs:                                       # DecoderSession.advance
+        raise Cancelled if the request is
+        launch the next chunks, so that a GPU always has one   # DecoderSteps.launch
+            dropout = each item's own noise at this step
+            mel frames, gate, attention, states = decoder_step(last mel frame, states, dropout, encoder output)
+        for each step of the oldest chunk:                     # DecodedBatch.record, of DecoderSteps.read
+            store its frames, and its gate and attention
+            end each item whose gate fires, or whose attention has stayed on the last token
+
 A step decodes the voice's `frames_per_step` frames with one gate and one row of the alignment. Lengths and limits count
 frames and are multiples of frames_per_step. Frames are written in place, into memory allocated before the first step.
 An item's result does not depend on its batch: frames decoded after an item's end, for other items, are dropped.
@@ -72,15 +81,15 @@ class DecodedBatch:
     ) -> None:
         """memory_mask [B, T]: true at padding. noises: one per item."""
         self.step = 0  # steps read
+        self.frames_per_step = manifest.decoder.frames_per_step
+        self.step_limit = options.frame_limit // self.frames_per_step
         self._noises, self._options = noises, options
         self._tokens = (~memory_mask).sum(1)
-        self._frames_per_step = manifest.decoder.frames_per_step
-        self._step_limit = options.frame_limit // self._frames_per_step
         batch, tokens = memory_mask.shape
         self.mel = np.empty((batch, options.frame_limit, manifest.audio.n_mel_channels), np.float32)
-        self._step_mels = self.mel.reshape(batch, self._step_limit, -1)  # the same memory, by step
-        self._gate_logits = np.empty((batch, self._step_limit), np.float32)
-        self._alignments = np.empty((batch, self._step_limit, tokens), np.float32)
+        self._step_mels = self.mel.reshape(batch, self.step_limit, -1)  # the same memory, by step
+        self._gate_logits = np.empty((batch, self.step_limit), np.float32)
+        self._alignments = np.empty((batch, self.step_limit, tokens), np.float32)
         self._running = np.ones(batch, dtype=bool)
         self._gated = np.zeros(batch, dtype=bool)  # ended by the gate
         self._attended = np.zeros(batch, dtype=bool)  # ended by the attention
@@ -90,7 +99,7 @@ class DecodedBatch:
 
     def record(self, chunk: Chunk) -> None:
         """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
-        n = min(len(chunk.gate_logits), self._step_limit - self.step)
+        n = min(len(chunk.gate_logits), self.step_limit - self.step)
         done = slice(self.step, self.step + n)
         self._step_mels[:, done] = chunk.mel[:n].swapaxes(0, 1)
         self._gate_logits[:, done] = chunk.gate_logits[:n].T
@@ -101,7 +110,7 @@ class DecodedBatch:
 
     def _end_items(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
         """Count one step's frames of running items, and stop those whose gate [B] or attention [B, T] ends them."""
-        frames = self._frames_per_step
+        frames = self.frames_per_step
         self.frames_decoded += frames * self._running
         self._gated |= self._running & (gate_logits > self._options.gate_logit)
         self._running &= ~self._gated
@@ -114,15 +123,15 @@ class DecodedBatch:
 
     @property
     def running(self) -> bool:
-        return bool(self._running.any()) and self.step < self._step_limit
+        return bool(self._running.any()) and self.step < self.step_limit
 
     @property
     def frame(self) -> int:
         """Frames read."""
-        return self.step * self._frames_per_step
+        return self.step * self.frames_per_step
 
     def item(self, i: int) -> DecodedItem:
-        end, length, frames = int(self.frames_decoded[i]), int(self.mel_lengths[i]), self._frames_per_step
+        end, length, frames = int(self.frames_decoded[i]), int(self.mel_lengths[i]), self.frames_per_step
         reason: StopReason = "gate" if self._gated[i] else "attention_end" if self._attended[i] else "frame_limit"
         return DecodedItem(
             mel=np.ascontiguousarray(self.mel[i, :end].T),
@@ -134,43 +143,37 @@ class DecodedBatch:
         )
 
 
-class DecoderSession(DecodedBatch):
+class DecoderSession:
     """Decodes one batch incrementally: call `advance` until it returns False. May be abandoned at any time."""
 
-    def __init__(
-        self,
-        steps: DecoderSteps,
-        manifest: Manifest,
-        memory_mask: NDArray[np.bool_],
-        noises: Sequence[Noise],
-        options: ResolvedOptions,
-    ) -> None:
-        """steps: the decoder steps of the batch, none launched yet. The others: as for DecodedBatch."""
-        super().__init__(manifest, memory_mask, noises, options)
-        self._steps = steps
+    def __init__(self, steps: DecoderSteps, decoded: DecodedBatch, options: ResolvedOptions) -> None:
+        """steps: the decoder steps of the batch, none launched yet. decoded: the batch, nothing decoded yet."""
+        self.decoded = decoded
+        self._steps, self._options = steps, options
         self._launched = 0  # steps launched, read or not
 
     def advance(self, n_frames: int) -> bool:
         """Decode n_frames more frames, in whole steps; returns True while any item is running. Raises Cancelled."""
         end = self._end(n_frames)
-        while self.running and self.step < end:
+        while self.decoded.running and self.decoded.step < end:
             self._options.check_cancelled()
             self._launch_ahead(end)
-            self.record(self._steps.read())
-        return self.running
+            self.decoded.record(self._steps.read())
+        return self.decoded.running
 
     def begin(self, n_frames: int) -> None:
         """Have a GPU decode towards n_frames more frames while the host does something else; a CPU does nothing now."""
-        if self.running and self._steps.launches_in_flight > 1:
+        if self.decoded.running and self._steps.launches_in_flight > 1:
             self._launch_ahead(self._end(n_frames))
 
     def _end(self, n_frames: int) -> int:
         """The step at which n_frames more frames are there."""
-        return min(self._step_limit, -(-(self.frame + n_frames) // self._frames_per_step))
+        steps = -(-(self.decoded.frame + n_frames) // self.decoded.frames_per_step)
+        return min(self.decoded.step_limit, steps)
 
     def _launch_ahead(self, end: int) -> None:
         """Keep launches_in_flight chunks launched, so that a GPU never waits for the host; none beyond step `end`."""
-        ahead = self.step + self._steps.launches_in_flight * self._steps.chunk_steps
+        ahead = self.decoded.step + self._steps.launches_in_flight * self._steps.chunk_steps
         while self._launched < min(ahead, end):
             self._steps.launch(self._launched)
             self._launched += self._steps.chunk_steps

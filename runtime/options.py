@@ -62,6 +62,11 @@ class SpeechOptions:
                 raise TypeError(f"{name}: not a speech option; the options are {', '.join(names)}")
         return replace(self, **changes)
 
+    def check_stream(self) -> None:
+        """Raise RequestError for options that a stream cannot have."""
+        if self.retries:
+            raise RequestError("retries: a stream cannot take back what has been heard; use say, or retries=0")
+
     def resolve(self, manifest: Manifest) -> ResolvedOptions:
         """Fill in the bundle's values. Raises RequestError for a value outside the bundle's limits."""
         if self.sigma is not None and manifest.vocoder.group_size is None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..text import FrontEnd
 from .acoustic import AcousticModel
-from .decoder import DecodedBatch, DecodedItem, DecoderSession, StopReason
+from .decoder import DecodedBatch, DecodedItem, StopReason
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
 from .output.timestamps import TimedText, time_utterance
@@ -130,8 +130,8 @@ class UtteranceStream:
         frames: SegmentFrames,
     ) -> None:
         self._vocoder, self._options = vocoder, options
-        self._session: DecoderSession = acoustic.session(acoustic.encode([ids]), [noise], options)
-        self._windows = UtteranceWindows(acoustic, vocoder, self._session, noise, options, frames)
+        self._session = acoustic.session(acoustic.encode([ids]), [noise], options)
+        self._windows = UtteranceWindows(acoustic, vocoder, self._session.decoded, noise, options, frames)
 
     def segments(self) -> Iterator[tuple[Samples, bool]]:
         """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment.
@@ -141,15 +141,15 @@ class UtteranceStream:
         is_last = False
         while not is_last:
             self._options.check_cancelled()
-            self._session.advance(self._windows.frames_wanted - self._session.frame)
+            self._session.advance(self._windows.frames_wanted - self._session.decoded.frame)
             window = self._windows.next()
             is_last = window.is_last
             if window.start > 0:
-                self._session.begin(self._windows.frames_wanted - self._session.frame)
+                self._session.begin(self._windows.frames_wanted - self._session.decoded.frame)
             yield window.samples(self._vocoder), is_last
 
     def result(self) -> DecodedItem:
-        return self._session.item(0)
+        return self._session.decoded.item(0)
 
 
 class SpeechStream:

@@ -167,8 +167,7 @@ class Synthesizer:
         what has been heard.
         """
         options = (options or SpeechOptions()).changed(changes)
-        if options.retries:
-            raise RequestError("retries: a stream cannot take back what has been heard; use say, or retries=0")
+        options.check_stream()
         frames = (segments or StreamOptions()).resolve(self.manifest)
         resolved = options.resolve(self.manifest)
         Noise(seed)  # rejects a seed out of range now, not at the first segment

@@ -104,18 +104,26 @@ class SharedRows(RowDecoder):
         self._rows, self._step = list(rows), 0
 
 
+class SeparateRow(Row):
+    """A row with a batch of its own."""
+
+    def __init__(self, encoded: EncoderOutput, noise: Noise, session: DecoderSession) -> None:
+        super().__init__(encoded, noise, session.decoded)
+        self.session = session
+
+
 class SeparateRows(RowDecoder):
     """Rows with a batch each, in turn."""
 
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
         # Whoever schedules rows checks for cancelled requests: one of them must not end the others' chunk.
         unchecked = replace(options, cancelled=None, deadline=None)
-        return Row(encoded, noise, self.acoustic.session(encoded, [noise], unchecked))
+        return SeparateRow(encoded, noise, self.acoustic.session(encoded, [noise], unchecked))
 
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
         for row in rows:
-            assert isinstance(row.decoded, DecoderSession)
-            row.decoded.advance(n_steps * self.acoustic.manifest.decoder.frames_per_step)
+            assert isinstance(row, SeparateRow)
+            row.session.advance(n_steps * self.acoustic.manifest.decoder.frames_per_step)
         return n_steps
 
 

@@ -88,8 +88,8 @@ class Scheduler:
         """
         self._check_accepts()
         options = options or SpeechOptions()
-        if stream is not None and options.retries:
-            raise RequestError("retries: a stream cannot take back what has been heard; use say, or retries=0")
+        if stream is not None:
+            options.check_stream()
         frames = None if stream is None else stream.resolve(self.voice.manifest)
         Noise(seed)  # rejects a seed out of range
         resolved = options.resolve(self.voice.manifest)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.decoder import DecoderSession
+from tacoglow.runtime.decoder import DecodedBatch
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
@@ -108,13 +108,13 @@ def test_batch_equals_texts_alone(voice: Synthesizer) -> None:
 
 def test_stream_decodes_no_more_than_a_segment_needs(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    record = DecoderSession.record
+    record = DecodedBatch.record
 
-    def record_and_count(session: DecoderSession, chunk: Any) -> None:
-        decoded.append(session.frame)
-        record(session, chunk)
+    def record_and_count(batch: DecodedBatch, chunk: Any) -> None:
+        decoded.append(batch.frame)
+        record(batch, chunk)
 
-    monkeypatch.setattr(DecoderSession, "record", record_and_count)
+    monkeypatch.setattr(DecodedBatch, "record", record_and_count)
     seen = 2 + voice.manifest.vocoder.frames_after  # stretched frames behind the first segment
     for rate, frames in [(2.0, 2 * (seen - 1) + 1), (0.5, -(-(seen - 1) // 2) + 1)]:
         decoded.clear()

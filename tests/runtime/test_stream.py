@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tacoglow import Synthesizer
 from tacoglow.runtime.acoustic import group_into_batches, token_bucket
 from tacoglow.runtime.bundle.manifest import DimRange, Manifest
-from tacoglow.runtime.decoder import ATTENTION_PATIENCE, Chunk, DecoderSession
+from tacoglow.runtime.decoder import ATTENTION_PATIENCE, Chunk, DecodedBatch
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
@@ -69,13 +69,13 @@ def test_less_context_changes_samples_but_not_length(voice: Synthesizer) -> None
 
 def test_segments_are_yielded_before_the_rest_is_decoded(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded = []
-    record = DecoderSession.record
+    record = DecodedBatch.record
 
-    def record_and_count(session: DecoderSession, chunk: Chunk) -> None:
-        decoded.append(session.frame)
-        record(session, chunk)
+    def record_and_count(batch: DecodedBatch, chunk: Chunk) -> None:
+        decoded.append(batch.frame)
+        record(batch, chunk)
 
-    monkeypatch.setattr(DecoderSession, "record", record_and_count)
+    monkeypatch.setattr(DecodedBatch, "record", record_and_count)
     hop, context = voice.manifest.audio.hop_length, voice.manifest.decoder.postnet_frames
     after = voice.manifest.vocoder.frames_after
     stream = voice.stream(TEXT, 0, StreamOptions(2, 6, None), FOREVER)
@@ -177,14 +177,14 @@ def test_stream_rejects_retries(voice: Synthesizer) -> None:
 def test_attention_stop(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate never fires; from frame 5 on, the attention is set to the last token."""
     ids = voice.front_end.encode(TEXT)
-    record = DecoderSession.record
+    record = DecodedBatch.record
 
-    def record_attention_at_end(session: DecoderSession, chunk: Chunk) -> None:
+    def record_attention_at_end(batch: DecodedBatch, chunk: Chunk) -> None:
         weights = np.zeros_like(chunk.attention_weights)
-        weights[:, :, len(ids) - 1 if session.frame >= 5 else 0] = 1.0
-        record(session, replace(chunk, attention_weights=weights))
+        weights[:, :, len(ids) - 1 if batch.frame >= 5 else 0] = 1.0
+        record(batch, replace(chunk, attention_weights=weights))
 
-    monkeypatch.setattr(DecoderSession, "record", record_attention_at_end)
+    monkeypatch.setattr(DecodedBatch, "record", record_attention_at_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
     audio = voice.say(TEXT, options=options)
     assert audio.stop_reason == "attention_end"
@@ -195,16 +195,16 @@ def test_attention_stop(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> 
 def test_attention_stop_is_final(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two items, the first one's attention stays at the end, then leaves it while the other item continues."""
     ids = [voice.front_end.encode("Hello, you."), voice.front_end.encode("Hello, me.")]
-    record = DecoderSession.record
+    record = DecodedBatch.record
 
-    def record_attention_leaving_end(session: DecoderSession, chunk: Chunk) -> None:
+    def record_attention_leaving_end(batch: DecodedBatch, chunk: Chunk) -> None:
         weights = np.zeros_like(chunk.attention_weights)
         weights[:, :, 0] = 1.0
-        if 2 <= session.frame < 2 + ATTENTION_PATIENCE:
+        if 2 <= batch.frame < 2 + ATTENTION_PATIENCE:
             weights[:, 0] = np.eye(weights.shape[2])[len(ids[0]) - 1]
-        record(session, replace(chunk, attention_weights=weights))
+        record(batch, replace(chunk, attention_weights=weights))
 
-    monkeypatch.setattr(DecoderSession, "record", record_attention_leaving_end)
+    monkeypatch.setattr(DecodedBatch, "record", record_attention_leaving_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
     with pytest.warns(FrameLimitWarning):
         first, second = voice.speak_ids(ids, [Noise(0), Noise(1)], options)
