@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -70,23 +70,46 @@ class SettingsBody(Struct, kw_only=True):
         return Settings(voice, encoding, self.seed, options)
 
 
-class _TextBody(SettingsBody, kw_only=True):
+class RequestBody(SettingsBody, kw_only=True):
+    """The fields of every request for speech."""
+
     input: str
     stream: bool = True
     stream_format: Literal["audio", "sse"] = "audio"
 
 
-class SpeechBody(_TextBody, kw_only=True):
+class SpeechBody(RequestBody, kw_only=True):
     """POST /v1/audio/speech."""
 
     timestamps: bool = False
 
+    def parse(self, voices: Voices) -> ParsedRequest:
+        settings, sse = self.resolve(voices), self.stream_format == "sse"
+        if self.timestamps:
+            _check_known_here(settings.voice, "timestamps")
+            if not sse:
+                way_out = "set stream_format to sse, or use /dev/captioned_speech"
+                raise invalid("timestamps", f"timestamps: audio cannot carry them; {way_out}")
+        return ParsedRequest(self.input, settings, self.stream, sse, self.timestamps)
 
-class CaptionedBody(_TextBody, kw_only=True):
+
+class CaptionedBody(RequestBody, kw_only=True):
     """POST /dev/captioned_speech."""
 
     return_timestamps: bool = True
     return_analysis: bool = False
+
+    def parse(self, voices: Voices) -> ParsedRequest:
+        settings = self.resolve(voices)
+        for name in ("return_timestamps", "return_analysis"):
+            if getattr(self, name):
+                _check_known_here(settings.voice, name)
+        if self.stream_format == "sse":
+            message = "stream_format: expected audio, got sse; this route answers with lines of JSON"
+            raise invalid("stream_format", message)
+        return ParsedRequest(
+            self.input, settings, self.stream, timestamps=self.return_timestamps, analysis=self.return_analysis
+        )
 
 
 class SynthesizeBody(Struct, kw_only=True):
@@ -95,6 +118,10 @@ class SynthesizeBody(Struct, kw_only=True):
     text: str
     voice: str = ""
     length_scale: Annotated[float, Meta(ge=1.0 / RATE_MAX, le=1.0 / RATE_MIN)] = 1.0
+
+    def parse(self, voices: Voices) -> ParsedRequest:
+        settings = SettingsBody(voice=self.voice, response_format="wav", speed=1.0 / self.length_scale)
+        return ParsedRequest(self.text, settings.resolve(voices), stream=False)
 
 
 @dataclass(frozen=True)
@@ -120,51 +147,17 @@ class ParsedRequest:
     ignored: tuple[str, ...] = ()  # names of unknown fields
 
 
-def parse_speech(body: bytes, voices: Voices, max_characters: int) -> ParsedRequest:
-    """A request for speech. Raises GatewayError."""
+def parse_request(
+    body: bytes, kind: type[SpeechBody | CaptionedBody | SynthesizeBody], voices: Voices, max_characters: int
+) -> ParsedRequest:
+    """Read a body of this kind. Raises GatewayError."""
     fields = decode_object(body)
-    wanted = convert(fields, SpeechBody)
-    _check_text("input", wanted.input, max_characters)
-    settings, sse = wanted.resolve(voices), wanted.stream_format == "sse"
-    if wanted.timestamps:
-        _check_known_here(settings.voice, "timestamps")
-        if not sse:
-            way_out = "set stream_format to sse, or use /dev/captioned_speech"
-            raise invalid("timestamps", f"timestamps: audio cannot carry them; {way_out}")
-    return ParsedRequest(
-        wanted.input, settings, wanted.stream, sse, wanted.timestamps, ignored=_ignored(fields, wanted)
-    )
-
-
-def parse_captioned(body: bytes, voices: Voices, max_characters: int) -> ParsedRequest:
-    """A request for captioned speech. Raises GatewayError."""
-    fields = decode_object(body)
-    wanted = convert(fields, CaptionedBody)
-    _check_text("input", wanted.input, max_characters)
-    settings = wanted.resolve(voices)
-    for name in ("return_timestamps", "return_analysis"):
-        if getattr(wanted, name):
-            _check_known_here(settings.voice, name)
-    if wanted.stream_format == "sse":
-        message = "stream_format: expected audio, got sse; this route answers with lines of JSON"
-        raise invalid("stream_format", message)
-    return ParsedRequest(
-        text=wanted.input,
-        settings=settings,
-        stream=wanted.stream,
-        timestamps=wanted.return_timestamps,
-        analysis=wanted.return_analysis,
-        ignored=_ignored(fields, wanted),
-    )
-
-
-def parse_synthesize(body: bytes, voices: Voices, max_characters: int) -> ParsedRequest:
-    """A request of Piper's clients: for a whole wav. Raises GatewayError."""
-    fields = decode_object(body)
-    wanted = convert(fields, SynthesizeBody)
-    _check_text("text", wanted.text, max_characters)
-    settings = SettingsBody(voice=wanted.voice, response_format="wav", speed=1.0 / wanted.length_scale)
-    return ParsedRequest(wanted.text, settings.resolve(voices), stream=False, ignored=_ignored(fields, wanted))
+    wanted = convert(fields, kind)
+    name = "text" if isinstance(wanted, SynthesizeBody) else "input"
+    _check_text(name, getattr(wanted, name), max_characters)
+    known = ACCEPTED.union(wanted.__struct_fields__)
+    ignored = tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name)))
+    return replace(wanted.parse(voices), ignored=ignored)
 
 
 def decode_object(body: bytes | str, name: str = "body") -> dict[str, Any]:
@@ -242,8 +235,3 @@ def _check_known_here(voice: Voice, name: str) -> None:
     """Raises GatewayError for a field that asks for facts that only a voice in this process has."""
     if voice.facts.front_end is None:
         raise invalid(name, f"{name}: not known of {voice.id}, which other servers speak; set it to false")
-
-
-def _ignored(fields: Mapping[str, Any], wanted: Struct) -> tuple[str, ...]:
-    known = ACCEPTED.union(wanted.__struct_fields__)
-    return tuple(sorted(name for name in fields if name not in known and _NAME.fullmatch(name)))
