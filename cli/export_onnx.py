@@ -11,12 +11,14 @@ import typer
 from .shared.options import (
     Force,
     HiFiGANPath,
+    LexiconFile,
     PrecisionChoice,
     Published,
     Tacotron2Path,
     WaveGlowPath,
     find_checkpoints,
     print_status,
+    read_lexicon,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ def export_onnx(
         Optional[list[str]],
         typer.Option(help="Text cleaner; repeatable.", show_default="the voice file's"),
     ] = None,
+    lexicon: LexiconFile = None,
     precision: Annotated[PrecisionChoice, typer.Option(help="Precision of the graphs.")] = PrecisionChoice.fp32,
     max_batch: Annotated[int, typer.Option(min=1, help="Largest decoder batch.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per utterance.")] = 256,
@@ -60,7 +63,7 @@ def export_onnx(
     voice_path = config or checkpoints.voice
     name = checkpoints.name or checkpoints.tacotron2.stem
     voice: VoiceFile = VoiceFile(name=name) if voice_path is None else read_voice_file(voice_path)
-    voice = with_text_options(voice, symbols, cleaners)
+    voice = with_text_options(voice, symbols, cleaners, read_lexicon(lexicon))
     check_replaceable(output, force)
     start = time.perf_counter()
     print_status("loading PyTorch and the checkpoints")

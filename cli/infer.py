@@ -21,6 +21,7 @@ from .shared.options import (
     Denoise,
     Engines,
     GateThreshold,
+    LexiconFile,
     MaxFrames,
     NormalizerOption,
     Rate,
@@ -31,6 +32,7 @@ from .shared.options import (
     Volume,
     WavOption,
     print_status,
+    read_lexicon,
 )
 from .shared.outputs import FormatChoice, Outputs, check_outputs_apart, plan_outputs
 
@@ -88,6 +90,7 @@ def infer(
     volume: Volume = 1.0,
     sentence_silence: SentenceSilence = None,
     normalizer: NormalizerOption = None,
+    lexicon: LexiconFile = None,
     stream: Annotated[
         bool,
         typer.Option("--stream", help="Write one file while it is synthesized; -o - writes to standard output."),
@@ -119,7 +122,16 @@ def infer(
 
     _check_options(text, input_file, list_format, strict, resume, stream, raw, plot)
     options = SpeechOptions(
-        sigma, denoise, gate_threshold, max_frames, retries, attention_stop, rate, volume, sentence_silence
+        sigma,
+        denoise,
+        gate_threshold,
+        max_frames,
+        retries,
+        attention_stop,
+        rate,
+        volume,
+        sentence_silence,
+        read_lexicon(lexicon),
     )
     outputs = plan_outputs(output, plot, input_file is not None, stream, audio_format, wav, raw, timestamps)
     if as_json and str(outputs.path) == "-":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from .lists.lines import STANDARD_INPUT, read_text
-from .shared.options import NormalizerOption, SentenceSilence
+from .shared.options import LexiconFile, NormalizerOption, SentenceSilence, read_lexicon
 from .shared.terminal import escape_control
 
 if TYPE_CHECKING:
@@ -30,31 +31,37 @@ def text(
         typer.Option(help="Cleaner to try instead of the voice's; repeatable.", show_default="the voice's"),
     ] = None,
     normalizer: NormalizerOption = None,
+    lexicon: LexiconFile = None,
     sentence_silence: SentenceSilence = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON to standard output.")] = False,
 ) -> None:
     """Show what is spoken of TEXT: the pieces, their characters and token ids, pauses, and what is dropped."""
     from ..runtime.bundle.reading import load_manifest
-    from ..runtime.pieces import split_into_pieces
-    from ..text import DEFAULT_CLEANERS, NVIDIA_SYMBOLS, FrontEnd, describe_dropped, find_normalizer
+    from ..runtime.pieces import front_end_of, split_into_pieces
+    from ..text import FrontEnd, Lexicon, describe_dropped, find_normalizer
 
     content = read_text() if text == str(STANDARD_INPUT) else text
     if normalizer is not None:
         content = find_normalizer(normalizer)(content)
     manifest = None if bundle is None else load_manifest(bundle)
-    front_end = FrontEnd(
-        NVIDIA_SYMBOLS if manifest is None else manifest.text.symbols,
-        tuple(cleaners or (DEFAULT_CLEANERS if manifest is None else manifest.text.cleaners)),
-    )
+    front_end = FrontEnd() if manifest is None else front_end_of(manifest.text)
+    if cleaners:
+        front_end = replace(front_end, cleaners=tuple(cleaners))
+    words = read_lexicon(lexicon)
     limit = TOKENS_MAX if manifest is None else manifest.range("T").max
-    split = split_into_pieces(front_end, content, limit, sentence_silence)
+    split = split_into_pieces(front_end, content, limit, sentence_silence, None if words is None else Lexicon(words))
     if as_json:
         entries = [_piece_entry(front_end, piece) for piece in split.pieces]
-        print(json.dumps({"pieces": entries, "dropped": split.dropped}, indent=1, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"pieces": entries, "dropped": split.dropped, "remarks": split.remarks}, indent=1, ensure_ascii=False
+            )
+        )
         return
     _print_pieces(front_end, split.pieces)
-    if split.dropped:
-        print(f"warning: {escape_control(describe_dropped(split.dropped))}")
+    for remark in (describe_dropped(split.dropped), *split.remarks):
+        if remark:
+            print(f"warning: {escape_control(remark)}")
 
 
 def _piece_entry(front_end: FrontEnd, piece: Piece) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from .graphs import DECODER_STATES, Graph, build_graphs
 from .parity import TOLERANCES, ParityReference, measure_parity
 from .text_tables import write_text_tables
 from .to_onnx import opset_for, write_onnx
+from .untrained import untrained_rows
 from .voice import VoiceFile, audio_format, voice_entry, voice_symbols
 
 
@@ -94,9 +95,7 @@ def export_onnx(
             generator=f"tacoglow {__version__}",
             voice=voice_entry(voice),
             audio=audio,
-            text=Text(
-                symbols=voice_symbols(voice, tacotron2), cleaners=voice.cleaners, tables=write_text_tables(folder)
-            ),
+            text=_text(voice, tacotron2, folder),
             decoder=DecoderSettings(
                 gate_threshold=tacotron2.config.gate_threshold,
                 frames_per_step=tacotron2.config.n_frames_per_step,
@@ -127,6 +126,17 @@ def export_onnx(
         manifest = msgspec.structs.replace(manifest, parity=parity)
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
         return load_manifest(folder)
+
+
+def _text(voice: VoiceFile, tacotron2: Tacotron2, folder: Path) -> Text:
+    symbols, rows = voice_symbols(voice, tacotron2), untrained_rows(tacotron2.embedding.weight.detach().float().numpy())
+    return Text(
+        symbols=symbols,
+        cleaners=voice.cleaners,
+        tables=write_text_tables(folder),
+        lexicon=voice.lexicon,
+        untrained=tuple(symbol for symbol, is_untrained in zip(symbols, rows, strict=True) if is_untrained),
+    )
 
 
 def _vocoder_settings(vocoder: Vocoder, voice: VoiceFile) -> VocoderSettings:

@@ -18,7 +18,7 @@ from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
 from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Voice
 from ..runtime.errors import ExportError
-from ..text import NVIDIA_SYMBOLS, FrontEnd, TextError
+from ..text import NVIDIA_SYMBOLS, FrontEnd, Lexicon, TextError
 from ..text.cleaners import find_cleaners
 
 DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"  # in a clone of the repository
@@ -45,6 +45,7 @@ class VoiceFile:
     audio: dict[str, float] = field(default_factory=dict)
     symbols: tuple[str, ...] | None = None
     cleaners: tuple[str, ...] = ("english_cleaners",)
+    lexicon: dict[str, str] = field(default_factory=dict)
     sigma: float = DEFAULT_SIGMA
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -85,8 +86,12 @@ def read_voice_file(path: Path) -> VoiceFile:
     )
 
 
-def with_text_options(voice: VoiceFile, symbols: Path | None, cleaners: list[str] | None) -> VoiceFile:
-    """Return the voice with the given symbols (a file) and cleaners; None keeps its own."""
+def with_text_options(
+    voice: VoiceFile, symbols: Path | None, cleaners: list[str] | None, lexicon: Mapping[str, str] | None = None
+) -> VoiceFile:
+    """Return the voice with the given symbols (a file), cleaners and lexicon; None keeps its own."""
+    if lexicon is not None:
+        voice = replace(voice, lexicon=dict(lexicon))
     if symbols is not None:
         voice = replace(voice, symbols=read_symbols(symbols))
     return replace(voice, cleaners=tuple(cleaners)) if cleaners else voice
@@ -214,7 +219,7 @@ def voice_symbols(voice: VoiceFile, tacotron2: Tacotron2) -> tuple[str, ...]:
             "give the voice's own list with --symbols FILE"
         )
     try:
-        FrontEnd(symbols, voice.cleaners)
+        FrontEnd(symbols, voice.cleaners, Lexicon(voice.lexicon))
     except TextError as error:
         raise ExportError(f"voice file: {error}") from error
     _warn_of_unreachable(symbols, voice.cleaners)

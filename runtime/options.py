@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from ..text import Lexicon
 from .bundle.manifest import STRENGTH_MAX, Manifest
 from .errors import Cancelled, DeadlineExceeded, RequestError
 
@@ -19,7 +20,7 @@ SENTENCE_SILENCE_MAX = 10.0  # seconds
 
 @dataclass(frozen=True)
 class SpeechOptions:
-    """Options of one request; None: the bundle's value."""
+    """Options of one request; None: the bundle's value. Raises RequestError, or TextError for the lexicon."""
 
     sigma: float | None = None  # standard deviation of WaveGlow's noise: lower is smoother, higher livelier
     denoise: float = 0.0  # denoiser strength; 0: off
@@ -32,6 +33,7 @@ class SpeechOptions:
     # Seconds of silence after each sentence but the last; every sentence is then spoken by itself. None: a text is cut
     # only where it exceeds the voice's token limit, with pauses by punctuation.
     sentence_silence: float | None = None
+    lexicon: Lexicon | Mapping[str, str] | None = None  # words of this request, and how they are said
     # Called before every decoder chunk and vocoder window; returning true cancels the request.
     cancelled: Callable[[], bool] | None = None
     deadline: float | None = None  # time.monotonic() at which the request is abandoned; checked as often
@@ -51,6 +53,8 @@ class SpeechOptions:
                 raise RequestError(f"{name}: expected a number from {least:g} to {most:g}{unit}, got {value}")
         if self.gate_threshold is not None and not 0.0 < self.gate_threshold < 1.0:
             raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
+        if self.lexicon is not None and not isinstance(self.lexicon, Lexicon):
+            object.__setattr__(self, "lexicon", Lexicon(self.lexicon))
         if not 0 <= self.retries <= RETRIES_MAX:
             raise RequestError(f"retries: expected 0 to {RETRIES_MAX}, got {self.retries}")
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, PausedText, split_at_pauses, split_text
+from ..text import FrontEnd, Lexicon, PausedText, split_at_pauses, split_text
 from ..text.lines import LINE_END, PARAGRAPH_END, collapse_lines, split_lines
+from .bundle.manifest import Text
 from .errors import RequestError
 
 SENTENCE_MARKS = ".!?…"
@@ -40,21 +41,34 @@ class Split:
 
     pieces: list[Piece]
     dropped: tuple[str, ...] = ()  # what the voice has no symbol for: characters, and phones as "{PHONE}", each once
+    remarks: tuple[str, ...] = ()  # for people, a line each: what else is not spoken as the text asks
 
 
-def split_into_pieces(front_end: FrontEnd, text: str, max_tokens: int, sentence_silence: float | None = None) -> Split:
+def front_end_of(text: Text) -> FrontEnd:
+    """The front end of a voice with these text settings. Raises TextError."""
+    return FrontEnd(text.symbols, text.cleaners, Lexicon(text.lexicon), frozenset(text.untrained))
+
+
+def split_into_pieces(
+    front_end: FrontEnd,
+    text: str,
+    max_tokens: int,
+    sentence_silence: float | None = None,
+    lexicon: Lexicon | None = None,
+) -> Split:
     """Split a text at its pauses, [pause 0.5s], and its lines, and a part that exceeds max_tokens at sentence ends,
     clauses or words.
 
     sentence_silence: seconds of silence between sentences, which are then all spoken by themselves; None: as above.
-    Pieces without tokens are dropped. Raises TextError if the text has no token.
+    lexicon: this request's, which is applied before the voice's. Pieces without tokens are dropped. Raises TextError if
+    the text has no token.
     """
-    paused = split_at_pauses(text)
-    ids, dropped = front_end.read(paused.text)
+    paused = split_at_pauses(text if lexicon is None else lexicon.apply(text))
+    ids, dropped, remarks = front_end.read(paused.text)
     part, pause = paused.parts[0]
     is_short = len(paused.parts) == 1 and len(ids) <= max_tokens and sentence_silence is None
     if is_short and LINE_END not in collapse_lines(part):
-        return Split([Piece(part, pause, tuple(ids), paused.before)], dropped)
+        return Split([Piece(part, pause, tuple(ids), paused.before)], dropped, remarks)
     before, spoken = paused.before, []  # spoken: (text, seconds of silence after it)
     for line, pause in _lines(paused, sentence_silence):
         is_whole = len(paused.parts) == 1 and sentence_silence is None and front_end.count_tokens(line) <= max_tokens
@@ -68,7 +82,7 @@ def split_into_pieces(front_end: FrontEnd, text: str, max_tokens: int, sentence_
         else:
             before += pause
     pieces = [Piece(own, pause, tuple(front_end.encode(own))) for own, pause in spoken]
-    return Split([replace(pieces[0], pause_before=before), *pieces[1:]], dropped)
+    return Split([replace(pieces[0], pause_before=before), *pieces[1:]], dropped, remarks)
 
 
 def _lines(paused: PausedText, sentence_silence: float | None) -> Iterator[tuple[str, float]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, Normalizer, TextError, find_normalizer, warn_dropped
+from ..text import Lexicon, Normalizer, TextError, find_normalizer, warn_dropped, warn_of_remarks
 from .acoustic import AcousticModel, group_into_batches
 from .backends import open_backend
 from .backends.base import Backend, BackendOptions, Decoder
@@ -24,7 +24,7 @@ from .errors import BundleError, RequestError
 from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
 from .output.audio import Audio, Utterance
-from .pieces import Piece, Split, join_pieces, place_pieces, split_into_pieces
+from .pieces import Piece, Split, front_end_of, join_pieces, place_pieces, split_into_pieces
 from .stream import SpeechStream, UtteranceStream
 from .stretch import stretch, stretched_frames
 from .vocoder import Vocoder
@@ -56,7 +56,7 @@ class Synthesizer:
         self.backend = backend
         self._normalize = normalizer
         try:
-            self.front_end = FrontEnd(manifest.text.symbols, manifest.text.cleaners)
+            self.front_end = front_end_of(manifest.text)
         except TextError as error:
             raise BundleError(f"{backend.bundle / MANIFEST_NAME}: {error}; export the voice again") from error
         self.acoustic = AcousticModel(backend, manifest)
@@ -113,6 +113,7 @@ class Synthesizer:
         splits = [self.split(text, options) for text in texts]
         for split in splits:
             warn_dropped(split.dropped, stacklevel=2)
+            warn_of_remarks(split.remarks, stacklevel=2)
         results = dict(self.say_each(splits, seeds, options))
         return [results[i] for i in range(len(texts))]
 
@@ -176,6 +177,7 @@ class Synthesizer:
         else:
             split = self.split(text, options)
             warn_dropped(split.dropped, stacklevel=2)
+            warn_of_remarks(split.remarks, stacklevel=2)
 
         def open_piece(i: int, piece: Piece) -> UtteranceStream:
             noise = self.prefetch(Noise(seed, i), resolved)
@@ -264,7 +266,9 @@ class Synthesizer:
     def split(self, text: str, options: SpeechOptions) -> Split:
         """Cut a text into the pieces that are spoken one by one. Raises as `say` does, and does not warn."""
         text = text if self._normalize is None else self._normalize(text)
-        return split_into_pieces(self.front_end, text, self.manifest.range("T").max, options.sentence_silence)
+        assert options.lexicon is None or isinstance(options.lexicon, Lexicon)  # SpeechOptions has made it one
+        limit = self.manifest.range("T").max
+        return split_into_pieces(self.front_end, text, limit, options.sentence_silence, options.lexicon)
 
     def join(self, split: Split, utterances: Sequence[Utterance]) -> Audio:
         """The audio of a text from the utterances of its pieces."""

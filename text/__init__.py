@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .cleaners import DEFAULT_CLEANERS
-from .errors import DroppedSymbolWarning, TextError, describe_dropped, warn_dropped
+from .errors import DroppedSymbolWarning, RemarkWarning, TextError, describe_dropped, warn_dropped, warn_of_remarks
 from .frontend import FrontEnd
+from .lexicon import Lexicon, parse_lexicon
 from .normalizers import Normalizer, find_normalizer
 from .pauses import PausedText, split_at_pauses
 from .sequence import sequence_to_text, text_to_sequence
@@ -16,14 +17,18 @@ __all__ = [
     "NVIDIA_SYMBOLS",
     "DroppedSymbolWarning",
     "FrontEnd",
+    "Lexicon",
     "Normalizer",
     "PausedText",
+    "RemarkWarning",
     "TextError",
     "describe_dropped",
     "find_normalizer",
+    "parse_lexicon",
     "sequence_to_text",
     "split_at_pauses",
     "split_text",
     "text_to_sequence",
     "warn_dropped",
+    "warn_of_remarks",
 ]

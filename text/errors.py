@@ -18,6 +18,10 @@ class DroppedSymbolWarning(UserWarning):
     """Part of a text has no symbol in the voice and is not spoken."""
 
 
+class RemarkWarning(UserWarning):
+    """Part of a text is not spoken as it asks, such as phones that the voice was never trained on."""
+
+
 def quote(value: object) -> str:
     """Return repr(value), cut to a readable length."""
     if isinstance(value, str):
@@ -42,6 +46,12 @@ def warn_dropped(dropped: Collection[str], stacklevel: int) -> None:
     """Warn once about everything in `dropped`, if anything, from the caller `stacklevel` levels up."""
     if dropped:
         warnings.warn(describe_dropped(dropped), DroppedSymbolWarning, stacklevel=stacklevel + 1)
+
+
+def warn_of_remarks(remarks: Collection[str], stacklevel: int) -> None:
+    """Warn of each remark, from the caller `stacklevel` levels up."""
+    for remark in remarks:
+        warnings.warn(remark, RemarkWarning, stacklevel=stacklevel + 1)
 
 
 def _name(symbol: str) -> str:

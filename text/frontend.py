@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .characters import compose
 from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners
 from .errors import TextError, name_dropped, quote
+from .lexicon import Lexicon
 from .sequence import encode_text
 from .symbols import ARPABET_MARK, NVIDIA_SYMBOLS, SymbolTable
 from .words import SpokenWord, find_words
@@ -18,6 +19,7 @@ class Encoded(NamedTuple):
 
     ids: list[int]
     dropped: tuple[str, ...]  # characters, and phones as "{PHONE}", each once and in order
+    remarks: tuple[str, ...] = ()  # for people: phones that the voice was never trained on
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class FrontEnd:
 
     symbols: tuple[str, ...] = NVIDIA_SYMBOLS  # in id order
     cleaners: tuple[str, ...] = DEFAULT_CLEANERS  # by name, in the order in which they run
+    lexicon: Lexicon = field(default_factory=Lexicon, repr=False)  # words, and how this voice says them
+    untrained: frozenset[str] = frozenset()  # symbols whose weights no training has changed
     _table: SymbolTable = field(init=False, repr=False, compare=False)
     _cleaners: list[Cleaner] = field(init=False, repr=False, compare=False)
 
@@ -52,7 +56,7 @@ class FrontEnd:
             lost = f"; this voice has no symbol for: {name_dropped(dropped)}" if dropped else ""
             what = f"nothing of {quote(text)} can be spoken{lost}" if text.strip() else "the text is empty"
             raise TextError(f"text: {what}; give at least one character from the voice's symbol list")
-        return Encoded(ids, tuple(dropped))
+        return Encoded(ids, tuple(dropped), self._remarks(ids))
 
     def count_tokens(self, text: str) -> int:
         """Count the ids that `encode` returns; 0 if it would reject the text as silent."""
@@ -73,19 +77,25 @@ class FrontEnd:
         return symbol.removeprefix(ARPABET_MARK) if self._table.spells_phones and len(symbol) > 1 else symbol
 
     def _lookup_part(self, part: str) -> list[int]:
-        return encode_text(part, self._cleaners, self._table, self._with_equivalents)[0]
+        return encode_text(self.lexicon.apply(part), self._cleaners, self._table, self._with_equivalents)[0]
 
     def _encode(self, text: str) -> tuple[list[int], dict[str, None]]:
         # Anything but a string is rejected by encode_text, which names its type.
         collapsed = " ".join(text.split()) if isinstance(text, str) else text
-        if self._with_equivalents and isinstance(text, str):
-            collapsed = compose(collapsed)
+        if isinstance(text, str):
+            collapsed = self.lexicon.apply(compose(collapsed) if self._with_equivalents else collapsed)
         return encode_text(collapsed, self._cleaners, self._table, self._with_equivalents)
 
     @property
     def _with_equivalents(self) -> bool:
         """False for the cleaners of the published voices, whose ids are NVIDIA's to the letter."""
         return "english_cleaners" not in self.cleaners
+
+    def _remarks(self, ids: list[int]) -> tuple[str, ...]:
+        phones = sorted({self.symbols[position] for position in set(ids)} & self.untrained)
+        named = [f"{{{phone.removeprefix(ARPABET_MARK)}}}" for phone in phones if len(phone) > 1]
+        remark = f"this voice was never trained on the {name_dropped(named)}; write a respelling instead"
+        return (remark,) if named else ()
 
     def _audible(self, ids: list[int]) -> bool:
         return any(not self.symbols[position].isspace() for position in ids)

@@ -32,8 +32,8 @@ class Answer(ABC):
 
     @property
     def warning(self) -> str:
-        """What is not spoken of the text; empty if all is."""
-        return describe_dropped(self.handle.dropped)
+        """What of the text is not spoken, or not as it asks; empty if all is."""
+        return "; ".join(filter(None, (describe_dropped(self.handle.dropped), *self.handle.remarks)))
 
     @abstractmethod
     def send_news(self) -> None:

@@ -135,8 +135,8 @@ class ListSpeaker:
             split = self.synthesizer.split(line.text, self.options)
         except TextError as error:
             return replace(line, problem=str(error))
-        if split.dropped:
-            print_status(f"warning: {source_name(self.source)}:{line.number}: {describe_dropped(split.dropped)}")
+        for remark in filter(None, (describe_dropped(split.dropped), *split.remarks)):
+            print_status(f"warning: {source_name(self.source)}:{line.number}: {remark}")
         return replace(line, split=split)
 
     def _skip(self, line: Line, problem: str) -> None:

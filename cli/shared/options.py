@@ -68,6 +68,10 @@ NormalizerOption = Annotated[
     Optional[str],
     typer.Option("--normalizer", help="Rewrite texts first with this normalizer, an installed package's entry point."),
 ]
+LexiconFile = Annotated[
+    Optional[Path],
+    typer.Option("--lexicon", help="Words, and how they are said: a file with lines such as: Nguyen = win"),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
 Force = Annotated[
@@ -78,7 +82,27 @@ DecoderOption = Annotated[
     DecoderChoice,
     typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
 ]
+LEXICON_BYTES_MAX = 1 << 22
 Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
+
+
+def read_lexicon(path: Path | None) -> dict[str, str] | None:
+    """The entries of a lexicon file; None: no file is given. Raises TextError."""
+    from ...text import TextError, parse_lexicon
+
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            content = file.read(LEXICON_BYTES_MAX + 1)
+    except OSError as error:
+        raise TextError(f"lexicon: {path}: {error.strerror}") from error
+    if len(content) > LEXICON_BYTES_MAX:
+        raise TextError(f"lexicon: {path}: expected at most {LEXICON_BYTES_MAX >> 20} MiB")
+    try:
+        return parse_lexicon(content.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise TextError(f"lexicon: {path}: is not UTF-8 ({error}); save it as UTF-8 text") from error
 
 
 def print_status(line: str) -> None:

@@ -52,6 +52,8 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     symbols: tuple[str, ...]  # in id order
     cleaners: tuple[str, ...]
     tables: GraphFile  # data for the front end in other languages
+    lexicon: dict[str, str] = {}  # words, and how this voice says them: respellings, or ARPAbet in braces
+    untrained: tuple[str, ...] = ()  # symbols whose rows of the embedding no training has changed
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -25,9 +25,12 @@ class Progress:
 class SpeechHandle:
     """Speech that a scheduler has accepted. Every method may be called from any thread."""
 
-    def __init__(self, sampling_rate: int, dropped: Sequence[str], on_cancel: Callable[[], None]) -> None:
+    def __init__(
+        self, sampling_rate: int, dropped: Sequence[str], on_cancel: Callable[[], None], remarks: Sequence[str] = ()
+    ) -> None:
         self.sampling_rate = sampling_rate  # Hz
         self.dropped = tuple(dropped)  # what the voice has no symbol for, as in Audio
+        self.remarks = tuple(remarks)  # for people: what else is not spoken as the text asks
         self._on_cancel = on_cancel
         self._condition = threading.Condition()
         self._segments: deque[Samples] = deque()  # not taken yet

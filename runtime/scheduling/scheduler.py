@@ -95,7 +95,7 @@ class Scheduler:
         resolved = options.resolve(self.voice.manifest)
         split = text if isinstance(text, Split) else self.voice.split(text, options)
         check_silence(split.pieces)
-        handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, split.dropped, self._wake)
+        handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, split.dropped, self._wake, split.remarks)
         resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))
         expected = self._metrics.expected_seconds(sum(len(piece.ids) for piece in split.pieces)) / options.rate
         order = Order(self.voice, handle, split, seed, resolved, expected)

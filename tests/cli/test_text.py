@@ -118,3 +118,13 @@ def test_version_and_completion(program: str, function: str) -> None:
     }
     found = run(program=program, function=function, **variables)[1].split()
     assert found == (["infer"] if program == "tacoglow" else ["--output"])
+
+
+def test_lexicon_of_a_file(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("Nguyen = win\n", encoding="utf-8")
+    assert "mister win's." in run("text", "Mr. Nguyen's.", "--lexicon", str(words))[1]
+    words.write_text("Nguyen win\n", encoding="utf-8")
+    code, _, error = run("text", "Mr. Nguyen's.", "--lexicon", str(words))
+    assert code == 2
+    assert "words.txt: line 1: expected 'word = spoken'" in error

@@ -34,7 +34,7 @@ def test_error_names_characters_without_symbol() -> None:
 def test_what_is_dropped_is_data() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ids, dropped = FrontEnd().read("Hello 😀 {XX HH}\n😀.")
+        ids, dropped, _ = FrontEnd().read("Hello 😀 {XX HH}\n😀.")
         assert FrontEnd().encode("Hello 😀 {XX HH}\n😀.") == ids
     assert dropped == ("😀", "{XX}")
     assert describe_dropped(dropped) == "not spoken, this voice has no symbol for: '😀', phone 'XX'"

@@ -1,0 +1,174 @@
+"""Lexicons: how a voice says words that it gets wrong, as a respelling or as ARPAbet in braces.
+
+A file has one entry per line, "word = spoken"; empty lines, and lines that begin with #, mean nothing:
+
+    # names
+    Nguyen = win
+    New York Times = {N UW1 Y AO1 R K} times
+    US = U S
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from .braces import brace_groups
+from .characters import compose
+from .errors import TextError, quote
+
+ENTRIES_MAX = 10_000
+WORD_MAX = 100  # characters of an entry's word, or words
+SPOKEN_MAX = 200  # characters of what is spoken for it
+GROWTH_MAX = 20  # times the length of a text that its replacements may reach
+GROWTH_FREE = 10_000  # characters that it may reach in any case
+SEPARATOR = "="
+_TOKEN = re.compile(r"\w+(?:['’]\w+)*['’]?|\s+|[^\w\s]")
+_PLURAL_LETTERS = 3  # least letters of a word whose plural is found too
+_SIBILANTS = frozenset("S Z SH ZH CH JH".split())
+_VOICELESS = frozenset("P T K F TH".split())
+
+
+class Lexicon:
+    """Replaces words of a text. Immutable; equal if the entries are.
+
+    An entry is found whatever the case, unless it has two or more letters, all of them capitals, as "US". The longest
+    entry wins, and an exact spelling. Plurals and possessives of an entry are found too: the ending is added to a
+    respelling, and its phone to ARPAbet.
+    """
+
+    def __init__(self, entries: Mapping[str, str] | None = None) -> None:
+        """Raises TextError for an entry without a word or without speech, and for entries that are too long or many."""
+        entries = {} if entries is None else entries
+        if not isinstance(entries, Mapping):
+            raise TextError(f"lexicon: expected words and how they are spoken, got {quote(entries)}")
+        if len(entries) > ENTRIES_MAX:
+            raise TextError(f"lexicon: expected at most {ENTRIES_MAX} entries, got {len(entries)}")
+        for word, spoken in entries.items():
+            _check("word", word, WORD_MAX)
+            _check(f"{quote(word)}", spoken, SPOKEN_MAX)
+        self.entries = {word: spoken.strip() for word, spoken in entries.items()}
+        self._exact = {_key(word): spoken for word, spoken in self.entries.items()}
+        self._any_case = {_lower(_key(word)): spoken for word, spoken in self.entries.items() if not _is_capital(word)}
+        keys = (*self._exact, *self._any_case)
+        self._longest: dict[str, int] = {}  # first token, in lower case -> tokens of the longest entry with it
+        for key in keys:
+            first = key[0].lower()
+            self._longest[first] = max(self._longest.get(first, 0), len(key))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lexicon) and self.entries == other.entries
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.entries.items()))
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    def __repr__(self) -> str:
+        return f"Lexicon({len(self.entries)} entries)"
+
+    def with_entries(self, entries: Mapping[str, str]) -> Lexicon:
+        """This lexicon with further entries, which replace those of the same word."""
+        return Lexicon({**self.entries, **Lexicon(entries).entries})
+
+    def apply(self, text: str) -> str:
+        """The text with its words replaced, but for what is in braces. Raises TextError if it becomes far too long."""
+        if not self.entries:
+            return text
+        parts, done = [], 0
+        for start, stop in brace_groups(text):
+            parts += [*self._replaced(text[done:start]), text[start:stop]]
+            done = stop
+        parts += self._replaced(text[done:])
+        replaced = "".join(parts)
+        if len(replaced) > max(GROWTH_FREE, GROWTH_MAX * len(text)):
+            raise TextError(f"lexicon: makes {len(replaced)} characters of a text of {len(text)}; shorten its entries")
+        return replaced
+
+    def _replaced(self, text: str) -> Iterator[str]:
+        tokens = [" " if token.isspace() else token for token in _TOKEN.findall(compose(text))]
+        i = 0
+        while i < len(tokens):
+            spoken, length = self._find(tokens, i)
+            yield tokens[i] if spoken is None else spoken
+            i += length
+
+    def _find(self, tokens: list[str], i: int) -> tuple[str | None, int]:
+        """What is spoken for the longest entry that begins at a token, and how many tokens it has."""
+        longest = max((self._longest.get(first.lower(), 0) for first, _ in _forms(tokens[i])), default=0)
+        for length in range(min(longest, len(tokens) - i), 0, -1):
+            before = tuple(token.replace("’", "'") for token in tokens[i : i + length - 1])
+            for last, ending in _forms(tokens[i + length - 1]):
+                key = (*before, last)
+                spoken = self._exact.get(key) or self._any_case.get(_lower(key))
+                if spoken is not None:
+                    return _inflected(spoken, ending), length
+        return None, 1
+
+
+def parse_lexicon(content: str, source: str = "lexicon") -> dict[str, str]:
+    """The entries of a lexicon file. Raises TextError, which names the source and the line."""
+    entries: dict[str, str] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        word, separator, spoken = (part.strip() for part in line.partition(SEPARATOR))
+        if not (word and separator and spoken):
+            raise TextError(f"{source}: line {number}: expected 'word = spoken', got {quote(line.strip())}")
+        if word in entries:
+            raise TextError(f"{source}: line {number}: {quote(word)} has an entry already; remove one")
+        entries[word] = spoken
+    try:
+        Lexicon(entries)
+    except TextError as error:
+        raise TextError(f"{source}: {error}") from error
+    return entries
+
+
+def _check(name: str, value: object, longest: int) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise TextError(f"lexicon: {name}: expected some text, got {quote(value)}")
+    if len(value) > longest:
+        raise TextError(f"lexicon: {name}: expected at most {longest} characters, got {len(value)}")
+
+
+def _key(word: str) -> tuple[str, ...]:
+    tokens = _TOKEN.findall(compose(word.strip()))
+    return tuple(" " if token.isspace() else token.replace("’", "'") for token in tokens)
+
+
+def _lower(key: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(token.lower() for token in key)
+
+
+def _is_capital(word: str) -> bool:
+    return word.isupper() and sum(map(str.isalpha, word)) > 1
+
+
+def _forms(token: str) -> Iterator[tuple[str, str]]:
+    """Yield the words that a token may be a form of, each with the form's ending; first the token itself."""
+    token = token.replace("’", "'")
+    yield token, ""
+    if token.endswith("'"):
+        yield token[:-1], ""
+        token = token[:-1]
+    lower = token.lower()
+    if lower.endswith("'s"):
+        yield token[:-2], "'s"
+    elif lower.endswith("s") and len(token) > _PLURAL_LETTERS:
+        yield token[:-1], "s"
+        if lower.endswith("es"):
+            yield token[:-2], "s"
+
+
+def _inflected(spoken: str, ending: str) -> str:
+    """What is spoken, with the ending of a plural or possessive: in letters, or as a phone."""
+    if not ending:
+        return spoken
+    if not spoken.endswith("}"):
+        return spoken + ("es" if ending == "s" and spoken.lower().endswith(("s", "x", "z", "ch", "sh")) else ending)
+    phones = spoken[:-1].split()
+    last = phones[-1].lstrip("{").rstrip("012") if phones else ""
+    added = "IH0 Z" if last in _SIBILANTS else "S" if last in _VOICELESS else "Z"
+    return f"{spoken[:-1].rstrip()} {added}}}"
