@@ -1,4 +1,4 @@
-"""One request's side that its caller holds: segments and the result, as they become available."""
+"""The caller's end of a request: segments and the result, as they become available."""
 
 from __future__ import annotations
 

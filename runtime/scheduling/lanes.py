@@ -1,7 +1,7 @@
 """Threads that run the vocoder for a scheduler, the job with the earliest deadline first.
 
-A window of a long text takes seconds and cannot be interrupted. One lane is therefore kept for jobs that are due before
-all those that run; where the operating system lets a thread step back, the other lanes do, so that it overtakes them.
+A window of a long text takes seconds and cannot be interrupted. One lane is therefore reserved for jobs that are more
+urgent than any that is running. On Linux the other lanes run at a lower priority, so that it overtakes them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Lanes:
 
     def _run(self, is_express: bool) -> None:
         if not is_express and sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            os.nice(NICENESS)  # on Linux, of this thread alone
         while (job := self._take(is_express)) is not None:
             delivery = self._do(job)
             with self._condition:

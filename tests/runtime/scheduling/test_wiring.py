@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from queue import SimpleQueue
 from tacoglow import Synthesizer
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.scheduling.handle import SpeechHandle
-from tacoglow.runtime.scheduling.lanes import Job, Lanes
+from tacoglow.runtime.scheduling.lanes import NICENESS, Job, Lanes
 from tacoglow.runtime.scheduling.policy import Stage
 from tacoglow.runtime.scheduling.rows import SharedRows
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
@@ -58,10 +60,16 @@ def test_only_the_first_piece_that_waits_is_offered(voice: Synthesizer) -> None:
 def test_express_lane_takes_only_what_is_more_urgent() -> None:
     """One lane runs a job that is due at 2.0: one that is due at 1.0 overtakes it, one that is due at 3.0 waits."""
     posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
-    lanes, may_end, began, ended = Lanes(1, posted.put), threading.Event(), threading.Event(), list[float]()
+    lanes, may_end, began = Lanes(1, posted.put), threading.Event(), threading.Event()
+    ended: list[float] = []
+    niceness: dict[float, int] = {}
 
     def submit(deadline: float, work: Callable[[], object]) -> None:
-        lanes.submit(Job(deadline, work, lambda _: ended.append(deadline), lambda error: None, lambda: True))
+        def run() -> None:
+            niceness[deadline] = os.nice(0)
+            work()
+
+        lanes.submit(Job(deadline, run, lambda _: ended.append(deadline), lambda error: None, lambda: True))
 
     def run_long() -> None:
         began.set()
@@ -77,6 +85,7 @@ def test_express_lane_takes_only_what_is_more_urgent() -> None:
     for _ in range(2):
         posted.get(timeout=SECONDS)()
     assert ended == [1.0, 2.0, 3.0]
+    assert sys.platform != "linux" or niceness[2.0] == min(niceness[1.0] + NICENESS, 19)
     lanes.close()
 
 
