@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -37,6 +37,8 @@ from .weights import check_dtypes, check_finite, fold_weight_norm
 AUDIO_KEYS = ("sampling_rate", "hop_length", "filter_length", "win_length", "mel_fmin", "mel_fmax", "n_mel_channels")
 LONGEST_MESSAGE = 600  # characters
 
+Model = TypeVar("Model", Tacotron2, WaveGlow, HiFiGAN)
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -55,16 +57,13 @@ def load_tacotron2(path: str | Path) -> Tacotron2:
     `.family` names the checkpoint's family, `.audio` has the file's audio settings, if any.
     Raises CheckpointError, naming the file and the problem.
     """
-    path = Path(path)
-    checkpoint = read_checkpoint(path)
-    with _prefix_errors(path):
-        shapes = _dimensions(checkpoint, "tacotron2", tacotron2_dimensions)
-    values = {**asdict(Tacotron2Config()), **shapes, **checkpoint.config}
-    config = config_from_dict(Tacotron2Config, values, str(path))
-    with _prefix_errors(path):
-        model = load_on_meta(lambda: Tacotron2(config), checkpoint.tensors, checkpoint.keys)
-    model.audio, model.family = checkpoint.audio, checkpoint.family
-    return model
+
+    def build(checkpoint: Checkpoint, shapes: Mapping[str, Any]) -> Callable[[], Tacotron2]:
+        values = {**asdict(Tacotron2Config()), **shapes, **checkpoint.config}
+        config = config_from_dict(Tacotron2Config, values, str(checkpoint.path))
+        return lambda: Tacotron2(config)
+
+    return _load(path, "tacotron2", tacotron2_dimensions, build)
 
 
 def load_waveglow(path: str | Path, hop_length: int | None = None) -> WaveGlow:
@@ -73,20 +72,17 @@ def load_waveglow(path: str | Path, hop_length: int | None = None) -> WaveGlow:
     hop_length (samples) is used if the file does not state one; None: a quarter of the upsampling kernel, as in the
     published model. Raises CheckpointError, naming the file and the problem.
     """
-    path = Path(path)
-    checkpoint = read_checkpoint(path)
-    with _prefix_errors(path):
-        shapes = _dimensions(checkpoint, "waveglow", waveglow_dimensions)
+
+    def build(checkpoint: Checkpoint, shapes: Mapping[str, Any]) -> Callable[[], WaveGlow]:
         hop = checkpoint.audio.get("hop_length", hop_length or max(shapes["upsample_kernel"] // 4, 1))
         if hop != int(hop):
             raise CheckpointError(f"hop_length: expected a whole number of samples, got {hop}")
-    # If no channels leave the flow early, the shapes do not determine n_early_every and n_early_size.
-    base = {**asdict(WaveGlowConfig()), "n_early_every": shapes["n_flows"], "upsample_stride": int(hop)}
-    config = config_from_dict(WaveGlowConfig, _merge({**base, **shapes}, checkpoint.config), str(path))
-    with _prefix_errors(path):
-        model = load_on_meta(lambda: WaveGlow(config), checkpoint.tensors, checkpoint.keys)
-    model.audio, model.family = checkpoint.audio, checkpoint.family
-    return model
+        # If no channels leave the flow early, the shapes do not determine n_early_every and n_early_size.
+        base = {**asdict(WaveGlowConfig()), "n_early_every": shapes["n_flows"], "upsample_stride": int(hop)}
+        config = config_from_dict(WaveGlowConfig, _merge({**base, **shapes}, checkpoint.config), str(checkpoint.path))
+        return lambda: WaveGlow(config)
+
+    return _load(path, "waveglow", waveglow_dimensions, build)
 
 
 def load_hifigan(path: str | Path) -> HiFiGAN:
@@ -95,20 +91,42 @@ def load_hifigan(path: str | Path) -> HiFiGAN:
     Raises CheckpointError, naming the file and the problem; also if the checkpoint and its config.json do not state
     the upsampling rates and dilations, which the weights do not determine.
     """
-    path = Path(path)
-    checkpoint = read_checkpoint(path)
-    with _prefix_errors(path):
-        shapes = _dimensions(checkpoint, "hifigan", hifigan_dimensions)
-    config = hifigan_config({**checkpoint.config, **shapes}, str(path))
-    with _prefix_errors(path):
+
+    def build(checkpoint: Checkpoint, shapes: Mapping[str, Any]) -> Callable[[], HiFiGAN]:
+        config = hifigan_config({**checkpoint.config, **shapes}, str(checkpoint.path))
         hop = checkpoint.audio.get("hop_length", config.hop_length)
         if hop != config.hop_length:
             raise CheckpointError(
                 f"upsample_rates: expected the product {hop:g}, the hop_length, got {config.hop_length}"
             )
-        model = load_on_meta(lambda: HiFiGAN(config), checkpoint.tensors, checkpoint.keys)
-    model.audio, model.family = checkpoint.audio, checkpoint.family
-    return model
+        return lambda: HiFiGAN(config)
+
+    return _load(path, "hifigan", hifigan_dimensions, build)
+
+
+def _load(
+    path: str | Path,
+    model: ModelName,
+    infer_dimensions: Callable[[Mapping[str, Tensor]], dict[str, Any]],
+    build: Callable[[Checkpoint, Mapping[str, Any]], Callable[[], Model]],
+) -> Model:
+    """Read a checkpoint into a module.
+
+    build: returns the module's constructor, given the checkpoint and the dimensions inferred from the weights.
+    """
+    path = Path(path)
+    checkpoint = read_checkpoint(path)
+    with _prefix_errors(path):
+        if checkpoint.model != model:
+            raise CheckpointError(
+                f"expected a {model} checkpoint, got {checkpoint.model} ({checkpoint.family}); "
+                f"give it as --{checkpoint.model}"
+            )
+        shapes = infer_dimensions(checkpoint.tensors)
+        _check_agreement(checkpoint.config, shapes)
+        module = load_on_meta(build(checkpoint, shapes), checkpoint.tensors, checkpoint.keys)
+    module.audio, module.family = checkpoint.audio, checkpoint.family
+    return module
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -135,7 +153,8 @@ def _prefix_errors(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         # Names in the file may contain line breaks or be very long.
-        raise CheckpointError(f"{path}: " + " ".join(str(error).split())[:LONGEST_MESSAGE]) from error
+        message = " ".join(str(error).removeprefix(f"{path}: ").split())
+        raise CheckpointError(f"{path}: {message[:LONGEST_MESSAGE]}") from error
     except OSError:
         raise
     except Exception as error:
@@ -183,19 +202,6 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _dimensions(
-    checkpoint: Checkpoint, model: ModelName, infer_dimensions: Callable[[Mapping[str, Tensor]], dict[str, Any]]
-) -> dict[str, Any]:
-    if checkpoint.model != model:
-        raise CheckpointError(
-            f"expected a {model} checkpoint, got {checkpoint.model} ({checkpoint.family}); "
-            f"give it as --{checkpoint.model}"
-        )
-    shapes = infer_dimensions(checkpoint.tensors)
-    _check_agreement(checkpoint.config, shapes)
-    return shapes
 
 
 def _merge(base: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:

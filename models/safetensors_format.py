@@ -106,7 +106,7 @@ def read_json(path: Path) -> Any:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise CheckpointError("a key occurs twice in the JSON file next to it; convert the checkpoint again")
+        raise CheckpointError("a key occurs twice in the JSON file next to it; write the file again")
     return found
 
 

@@ -1,7 +1,7 @@
 """HiFi-GAN: finds the family of a generator, and infers what its weights determine.
 
-Each family's file (hifigan_NAME.py) maps its names to jik876's and its configuration to `Generator`. What shapes do not
-determine, strides and dilations, must be stated.
+Each family (hifigan_families.py, hifigan_coqui.py) maps its names to jik876's and its configuration to `Generator`.
+Strides and dilations, which shapes do not determine, must be stated.
 """
 
 from __future__ import annotations
@@ -14,30 +14,22 @@ from torch import Tensor
 
 from ..errors import CheckpointError
 from ..weights import count_of, dimension
-from . import (
-    hifigan_coqui,
-    hifigan_jik876,
-    hifigan_nemo,
-    hifigan_nvidia,
-    hifigan_parallel_wavegan,
-    hifigan_speechbrain,
-    hifigan_speecht5,
-    hifigan_torchaudio,
-)
+from . import hifigan_families as families
+from .hifigan_coqui import coqui
 from .hifigan_generator import Generator
 from .layout import Layout
 from .state import State
 
 # The most specific names come first; jik876's are also those of bare state dicts.
 _FAMILIES = (
-    hifigan_speecht5,
-    hifigan_parallel_wavegan,
-    hifigan_nemo,
-    hifigan_coqui,
-    hifigan_speechbrain,
-    hifigan_nvidia,
-    hifigan_torchaudio,
-    hifigan_jik876,
+    families.speecht5,
+    families.parallel_wavegan,
+    families.speechbrain,
+    families.nemo,
+    coqui,
+    families.nvidia,
+    families.torchaudio,
+    families.jik876,
 )
 # Name parts of tensors that only other generators have -> their extra input.
 _EXTRA_INPUTS = {
@@ -67,9 +59,9 @@ def read(state: State, read_adjacent_config: Callable[[], Mapping[str, Any]]) ->
                 f"a HiFi-GAN generator that also takes {what} ({part[:-1]}), which a Tacotron 2 does not give; "
                 "use a generator that takes mels alone"
             )
-    adjacent_config = read_adjacent_config()
-    for family in _FAMILIES:
-        generator = family.read(state, adjacent_config)
+    adjacent_config = read_adjacent_config() if state.config is None else {}
+    for read_family in _FAMILIES:
+        generator = read_family(state, adjacent_config)
         if generator is not None:
             return _layout(state, generator)
     return None

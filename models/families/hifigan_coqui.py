@@ -16,23 +16,17 @@ from .hifigan_generator import LN10, Generator, affine_mel, audio, convert_weigh
 from .layout import ConvertWeights
 from .state import State
 
-_PREFIX = "model_g."
 
-
-def read(state: State, adjacent_config: Mapping[str, Any]) -> Generator | None:
+def coqui(state: State, adjacent_config: Mapping[str, Any]) -> Generator | None:
+    """Read Coqui TTS. Raises CheckpointError if its mels are not an affine map of natural-log mels."""
     config = state.config or adjacent_config
-    is_prefixed = state.has(_PREFIX)
+    is_prefixed = state.prefix.endswith("model_g.")
     if not is_prefixed and "model_disc" not in state.content and "generator_model_params" not in config:
         return None
-    names = {
-        name: name.removeprefix(_PREFIX)
-        for name in state.tensors
-        if name.startswith(_PREFIX) or not (is_prefixed or name.startswith("model_d."))
-    }
     settings = section(config, "audio")
     return Generator(
         "Coqui TTS",
-        names,
+        {name: name for name in state.tensors},
         plan(section(config, "generator_model_params")),
         audio(settings),
         _mel_conversion(settings),

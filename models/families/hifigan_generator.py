@@ -1,4 +1,4 @@
-"""A HiFi-GAN generator as a family's file found it, and what several families share."""
+"""A HiFi-GAN generator as its family's function found it, and what several families share."""
 
 from __future__ import annotations
 

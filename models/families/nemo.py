@@ -17,8 +17,7 @@ from .state import State
 
 # Tensors that only training uses: the mel spectrogram's and the loss's. The misspelling is NeMo's.
 _TRAINING_ONLY = re.compile(r"^(audio_to_melspec_precessor|loss)\.")
-_RENAMED = ((re.compile(r"^text_embedding\."), "embedding."), (re.compile(r"^(waveglow\.)?wavenet\."), "WN."))
-_PREFIX = re.compile(r"^waveglow\.")
+_RENAMED = ((re.compile(r"^text_embedding\."), "embedding."), (re.compile(r"^wavenet\."), "WN."))
 
 
 def read(state: State) -> Layout | None:
@@ -41,4 +40,4 @@ def read(state: State) -> Layout | None:
 def _rename(name: str) -> str:
     for pattern, new in _RENAMED:
         name = pattern.sub(new, name)
-    return _PREFIX.sub("", name)
+    return name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -12,6 +13,14 @@ from ..pickles import Placeholder, TensorRecord
 
 # Keys under which training scripts store the weights; ParallelWaveGAN nests two of them.
 _PLACES = ("state_dict", "model", "model_state_dict", "generator", "gen_ema", ("model", "generator"))
+# Modules that PyTorch puts around others: data parallelism, torch.compile, FSDP, activation checkpoints.
+_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+# Modules that tell the model's place among others: of a Tacotron 2 of any family, of a WaveGlow, of a HiFi-GAN.
+_LANDMARK = re.compile(r"((?:[^.]+\.)*?)(?:decoder\.attention_rnn|convinv|conv_pre|input_conv)\.")
+# Names that training scripts give the model, beside other modules such as losses and discriminators.
+_MODEL_NAMES = ("model", "generator", "model_g", "net_g", "net", "tacotron2", "waveglow", "hifigan", "vocoder")
+# Names of weights: an entry of another name that does not have floating-point numbers is a counter or a mask.
+_WEIGHT = re.compile(r"weight|bias|running_|original\d|mean$|scale$")
 _MAX_ENTRIES = 10_000  # of a setting at the top level, all levels and repetitions counted
 _MAX_DEPTH = 50  # levels of such a setting
 _MAX_NAME = 1_000  # characters of a tensor's full name
@@ -23,9 +32,10 @@ class State:
     """The tensors of a checkpoint, and the content that they were found in."""
 
     content: Mapping[str, Any]  # the file's top level; empty if the file contains only the model
-    tensors: dict[str, TensorRecord]  # by name, without the prefixes of distributed training
+    tensors: dict[str, TensorRecord]  # by name, without wrappers and prefix
     keys: dict[str, str]  # that name -> the name in the file
     pickled: Placeholder | None  # the model, if the file contains it as an object
+    prefix: str = ""  # of the model in the file, without wrappers: "model." or "generator."
 
     @property
     def config(self) -> Mapping[str, Any] | None:
@@ -85,22 +95,38 @@ def _state(named: dict[str, Any], around: Mapping[str, Any], pickled: Placeholde
     for key, value in named.items():
         if len(key) > _MAX_NAME:
             raise CheckpointError(f"the name of a tensor has {len(key):,} characters: {key[:60]}…")
-        if key.endswith("num_batches_tracked"):
+        if not _is_weight(key, value):
             continue
         if not isinstance(value, TensorRecord):
             raise CheckpointError(f"{key} should be a tensor, got {type(value).__name__}")
-        name = _strip_prefixes(key)
+        name = ".".join(part for part in key.split(".") if part not in _WRAPPERS)
         if name in keys:
             raise CheckpointError(f"{key} and {keys[name]} map to the same tensor name")
         keys[name] = key
-    return State(around, {name: named[key] for name, key in keys.items()}, keys, pickled)
+    prefix = _model_prefix(keys)
+    keys = {name.removeprefix(prefix): key for name, key in keys.items() if name.startswith(prefix)}
+    if pickled is not None:
+        pickled = submodule(pickled, prefix.removesuffix("."))
+    return State(around, {name: named[key] for name, key in keys.items()}, keys, pickled, prefix)
 
 
-def _strip_prefixes(key: str) -> str:
-    """Remove the prefixes that distributed training adds."""
-    while key.startswith("module."):
-        key = key.removeprefix("module.")
-    return key.removeprefix("1.")
+def _is_weight(key: str, value: Any) -> bool:
+    """False for what a state dict has besides weights: counts of batches or of averaged models, masks, settings."""
+    is_float = isinstance(value, TensorRecord) and value.dtype.is_floating_point
+    return is_float or _WEIGHT.match(key.rpartition(".")[2]) is not None
+
+
+def _model_prefix(names: Iterable[str]) -> str:
+    """Return the part of the names before the model's own; tensors without it belong to other modules.
+
+    It is any part that all names share, or one that ends with a usual name of the model; otherwise the empty string.
+    """
+    found = dict.fromkeys(match[1] for name in names if (match := _LANDMARK.match(name)))
+    for prefix in found:
+        if all(name.startswith(prefix) for name in names):
+            return prefix
+    usual = [prefix for name in _MODEL_NAMES for prefix in found if f".{prefix}".endswith(f".{name}.")]
+    return usual[0] if usual else ""
 
 
 def _module_tensors(model: Placeholder) -> dict[str, Any]:
@@ -137,12 +163,24 @@ def _mapping(module: Placeholder, attribute: str) -> Mapping[str, Any]:
 
 
 def submodule(module: Placeholder, path: str) -> Placeholder | None:
-    """Return the module at a dotted path inside any wrapper of distributed training; None if there is none."""
-    wrapped = _mapping(module, "_modules").get("module")
-    found: Any = wrapped if isinstance(wrapped, Placeholder) else module
-    for part in path.split("."):
-        found = _mapping(found, "_modules").get(part) if isinstance(found, Placeholder) else None
-    return found if isinstance(found, Placeholder) else None
+    """Return the module at a dotted path, wrappers left out of it; None if there is none. "": the module itself."""
+    found: Any = _unwrapped(module)
+    for part in path.split(".") if path else ():
+        found = _mapping(found, "_modules").get(part)
+        if not isinstance(found, Placeholder):
+            return None
+        found = _unwrapped(found)
+    return found
+
+
+def _unwrapped(module: Placeholder) -> Placeholder:
+    for _ in range(_MAX_DEPTH):  # a hostile module could contain itself
+        children = _mapping(module, "_modules")
+        wrapped = next((children[name] for name in _WRAPPERS if isinstance(children.get(name), Placeholder)), None)
+        if wrapped is None:
+            break
+        module = wrapped
+    return module
 
 
 def _outline(content: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..weights import count_of, dimension
 from .layout import Layout
 from .state import State
@@ -56,6 +57,12 @@ def dimensions(tensors: Mapping[str, Tensor]) -> dict[str, int]:
         return dimension(tensors, name, axis)
 
     attention = "decoder.attention_layer"
+    encoded, memory = 2 * size("encoder.lstm.weight_hh_l0", 1), size(f"{attention}.memory_layer.weight", 1)
+    if memory > encoded:
+        raise CheckpointError(
+            f"its decoder takes {memory} values per token and its encoder gives {encoded}: the others are an embedding "
+            "of a speaker or a style, which is not supported; use a checkpoint of one speaker and one style"
+        )
     postnets = count_of(tensors, "postnet.convolutions.{}.0.weight")
     bands = size(f"postnet.convolutions.{max(postnets - 1, 0)}.0.weight", 0)
     return {
@@ -64,7 +71,7 @@ def dimensions(tensors: Mapping[str, Tensor]) -> dict[str, int]:
         "symbols_embedding_dim": size("embedding.weight", 1),
         "encoder_kernel_size": size("encoder.convolutions.0.0.weight", 2),
         "encoder_n_convolutions": count_of(tensors, "encoder.convolutions.{}.0.weight"),
-        "encoder_embedding_dim": 2 * size("encoder.lstm.weight_hh_l0", 1),
+        "encoder_embedding_dim": encoded,
         "attention_rnn_dim": size("decoder.attention_rnn.weight_hh", 1),
         "attention_dim": size(f"{attention}.query_layer.weight", 0),
         "attention_location_n_filters": size(f"{attention}.location_layer.location_conv.weight", 0),

@@ -16,6 +16,7 @@ from tacoglow.export.graphs import build_graphs
 from tacoglow.export.to_onnx import write_onnx
 from tacoglow.models import CheckpointError, Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.models.checkpoint import read_checkpoint
+from tacoglow.models.families.tacotron2 import unwrap
 from tacoglow.tests.conftest import TinyCheckpoints
 from tacoglow.tests.models import layouts
 
@@ -261,3 +262,198 @@ class TestRejectedFiles:
             tar.addfile(tarfile.TarInfo("empty"))
         with pytest.raises(CheckpointError, match=r"a tar file without model_weights\.ckpt"):
             load_waveglow(tmp_path / "model.tar")
+
+
+def coqui_acoustic(acoustic: Any) -> Any:
+    return layouts.coqui(acoustic)[0]
+
+
+ACOUSTIC: dict[str, Callable[[Any], Any]] = {
+    "NVIDIA DeepLearningExamples": dict,
+    "NVIDIA/tacotron2": layouts.nvidia_tacotron2,
+    "torchaudio": lambda acoustic: {unwrap(key): value for key, value in acoustic["state_dict"].items()},
+    "NVIDIA NeMo": lambda acoustic: {"state_dict": layouts.nemo_tacotron2(acoustic)},
+    "Coqui TTS": coqui_acoustic,
+}
+VOCODER: dict[str, Callable[[Any], Any]] = {
+    "NVIDIA DeepLearningExamples": dict,
+    **{
+        f"NVIDIA/waveglow (state dict with {era})": lambda vocoder, era=era: ERAS[era](vocoder["state_dict"])
+        for era in ERAS
+    },  # type: ignore[misc]
+    "NVIDIA NeMo": layouts.nemo_waveglow,
+}
+# What libraries put before the names of all tensors.
+PREFIXES = {
+    "torch.compile": "_orig_mod.",
+    "torch.compile of DataParallel": "_orig_mod.module.",
+    "DistributedDataParallel of torch.compile": "module._orig_mod.",
+    "FSDP": "_fsdp_wrapped_module.",
+    "Lightning": "model.",
+    "Lightning, generator": "generator.",
+    "nested": "task.my_network.",
+}
+
+
+def with_names(content: Any, rename: Callable[[str], str], **others: Any) -> Any:
+    """Return the content with its state dict's names changed and further entries in the state dict."""
+    key = next((key for key in ("state_dict", "model") if key in content), None)
+    state = {rename(name): value for name, value in (content if key is None else content[key]).items()} | others
+    return state if key is None else {**content, key: state}
+
+
+def assert_loads_as(got: Tacotron2 | WaveGlow, expected: Tacotron2 | WaveGlow) -> None:
+    assert (got.family, got.config, got.audio) == (expected.family, expected.config, expected.audio)
+    weights = expected.state_dict()
+    assert got.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in got.state_dict().items())
+
+
+class TestWrappedModels:
+    """The same model, whatever a training library wrote before the names of its tensors or among them."""
+
+    @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
+    @pytest.mark.parametrize("family", ACOUSTIC)
+    def test_prefix_of_a_tacotron2(self, acoustic: Any, save: Save, family: str, prefix: str) -> None:
+        content = ACOUSTIC[family](acoustic)
+        expected = load_tacotron2(save(content))
+        assert expected.family == family
+        assert_loads_as(load_tacotron2(save(with_names(content, lambda name: prefix + name))), expected)
+
+    @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
+    @pytest.mark.parametrize("family", VOCODER)
+    def test_prefix_of_a_waveglow(self, vocoder: Any, save: Save, family: str, prefix: str) -> None:
+        content = VOCODER[family](vocoder)
+        expected = load_waveglow(save(content))
+        assert expected.family == family
+        assert_loads_as(load_waveglow(save(with_names(content, lambda name: prefix + name))), expected)
+
+    def test_compiled_parts(self, acoustic: Any, save: Save) -> None:
+        """torch.compile(model.decoder) writes its wrapper into the middle of names."""
+        parts = with_names(acoustic, lambda name: name.replace("decoder.", "decoder._orig_mod.", 1))
+        assert_loads_as(load_tacotron2(save(parts)), load_tacotron2(save(acoustic)))
+
+    def test_model_beside_a_loss_and_a_discriminator(self, acoustic: Any, save: Save) -> None:
+        others = {"loss.mel_weight": torch.ones(3), "discriminator.conv.weight": torch.ones(2, 2)}
+        task = with_names(acoustic, lambda name: f"model.{name}", **others)
+        assert_loads_as(load_tacotron2(save(task)), load_tacotron2(save(acoustic)))
+
+    @pytest.mark.parametrize("family", ACOUSTIC)
+    def test_averaged_tacotron2(self, acoustic: Any, save: Save, family: str) -> None:
+        content = ACOUSTIC[family](acoustic)
+        averaged = with_names(content, lambda name: f"module.{name}", n_averaged=torch.tensor(7))
+        assert_loads_as(load_tacotron2(save(averaged)), load_tacotron2(save(content)))
+
+    def test_averaged_by_torch(self, vocoder: Any, save: Save, tiny_checkpoints: TinyCheckpoints) -> None:
+        """AveragedModel of the loaded module: its state dict has folded weights, and its counter."""
+        plain = load_waveglow(tiny_checkpoints.waveglow)
+        averaged = torch.optim.swa_utils.AveragedModel(plain)
+        averaged.update_parameters(plain)
+        loaded = load_waveglow(save(averaged.state_dict()), plain.config.upsample_stride)
+        assert_loads_as_weights(loaded, plain)
+
+    @pytest.mark.parametrize(
+        "strays",
+        [
+            {"encoder.convolutions.0.1.num_batches_tracked": torch.tensor(9)},
+            {"global_step": torch.tensor([12_000])},
+            {"decoder.position_ids": torch.arange(512)[None]},
+            {"encoder.mask": torch.ones(5, dtype=torch.bool)},
+            {"encoder._extra_state": None, "epoch": 3, "best": 0.5},
+        ],
+        ids=lambda strays: next(iter(strays)),
+    )
+    def test_entries_that_are_not_weights(self, acoustic: Any, save: Save, strays: dict[str, Any]) -> None:
+        content = with_names(acoustic, str, **strays)
+        assert_loads_as(load_tacotron2(save(content)), load_tacotron2(save(acoustic)))
+
+    def test_pickled_compiled_waveglow(self, vocoder: Any, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+        with layouts.waveglow_module() as glow:
+            model = layouts.waveglow_model(glow, vocoder["state_dict"], stride=128)
+            wrapper = nn.Module()
+            wrapper.add_module("_orig_mod", nn.DataParallel(model))
+            torch.save({"model": wrapper}, tmp_path / "waveglow.pt")
+        loaded = load_waveglow(tmp_path / "waveglow.pt")
+        assert loaded.config.upsample_stride == 128
+        assert_loads_as_weights(loaded, load_waveglow(tiny_checkpoints.waveglow))
+
+    def test_glow_old_in_data_parallel_is_rejected(self, vocoder: Any, tmp_path: Path) -> None:
+        with layouts.waveglow_module("glow_old") as glow:
+            model = layouts.waveglow_model(glow, vocoder["state_dict"])
+            torch.save({"model": nn.DataParallel(model)}, tmp_path / "waveglow_old.pt")
+        with pytest.raises(CheckpointError, match=r"a WaveGlow of glow_old\.py, whose flow alternates"):
+            load_waveglow(tmp_path / "waveglow_old.pt")
+
+
+def assert_loads_as_weights(got: nn.Module, expected: nn.Module) -> None:
+    torch.testing.assert_close(got.state_dict(), expected.state_dict(), rtol=0.0, atol=0.0)
+
+
+class TestConditionedModels:
+    """Models that need more than a text are named as such, not as a list of tensors."""
+
+    @pytest.mark.parametrize(
+        ("name", "feature"),
+        [
+            ("gst.encoder.convs.0.weight", "global style tokens"),  # NVIDIA/mellotron
+            ("gst.stl.embed", "global style tokens"),
+            ("speaker_embedding.weight", "several speakers"),
+            ("decoder.spk_projection.weight", "several speakers"),
+            ("embed_speakers.weight", "several speakers"),
+            ("language_embedding.weight", "several languages"),
+            ("emotion_embedding.weight", "several styles"),
+        ],
+    )
+    @pytest.mark.parametrize("prefix", ["", "module.", "model."])
+    def test_feature_is_named(self, acoustic: Any, save: Save, name: str, feature: str, prefix: str) -> None:
+        content = layouts.nvidia_tacotron2(acoustic)
+        content["state_dict"][name] = torch.zeros(2, 2)
+        path = save(with_names(content, lambda key: prefix + key))
+        with pytest.raises(CheckpointError) as raised:
+            load_tacotron2(path)
+        assert str(raised.value) == (
+            f"{path}: a tacotron2 with {feature} ({prefix}{name}), which is not supported; "
+            "use a checkpoint of one speaker and one style"
+        )
+
+    def test_speaker_embedding_of_another_file(self, acoustic: Any, save: Save) -> None:
+        """Embeddings that come from a speaker encoder leave only their width in the weights."""
+        content = layouts.nvidia_tacotron2(acoustic)
+        for name in ("decoder.attention_layer.memory_layer.linear_layer.weight", "decoder.attention_rnn.weight_ih"):
+            value = content["state_dict"][name]
+            content["state_dict"][name] = torch.cat([value, torch.zeros(len(value), 64)], 1)
+        with pytest.raises(CheckpointError, match="the others are an embedding of a speaker or a style"):
+            load_tacotron2(save(content))
+
+    def test_waveglow_with_speakers(self, vocoder: Any, save: Save) -> None:
+        state = {**vocoder["state_dict"], "speaker_embedding.weight": torch.zeros(2, 2)}
+        with pytest.raises(CheckpointError, match=r"a waveglow with several speakers \(speaker_embedding\.weight\)"):
+            load_waveglow(save(state))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"attention_norm": "softmax",  // as in the paper\n}', r"not JSON: .*line 1"),
+        (b'{"attention_norm": "softmax",', "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"[1, 2]", "expected settings by name, got a list"),
+        (b"[" * 100_000, ".* nested too deeply"),
+    ],
+)
+def test_config_that_cannot_be_read_is_called_that(acoustic: Any, save: Save, data: bytes, reason: str) -> None:
+    content = coqui_acoustic(acoustic)
+    content.pop("config")
+    path = save(content)
+    (path.parent / "config.json").write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"its configuration, config\.json, cannot be read: {reason}") as raised:
+        load_tacotron2(path)
+    assert str(raised.value).endswith("; correct it, or put the model's own there")
+    assert "\n" not in str(raised.value)
+
+
+def test_unreadable_config_does_not_matter_beside_one_in_the_file(acoustic: Any, save: Save) -> None:
+    path = save(coqui_acoustic(acoustic))
+    (path.parent / "config.json").write_text("// not needed")
+    assert load_tacotron2(path).family == "Coqui TTS"

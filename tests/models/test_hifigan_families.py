@@ -64,6 +64,81 @@ def test_a_family_is_jik876s(family: str, plan: Plan, tmp_path: Path) -> None:
         assert graph_bytes(got, tmp_path) == graph_bytes(expected, tmp_path)
 
 
+def renamed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def assert_same(got: HiFiGAN, expected: HiFiGAN) -> None:
+    assert (got.config, got.audio) == (expected.config, expected.audio)
+    assert all(torch.equal(value, expected.state_dict()[name]) for name, value in got.state_dict().items())
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module._orig_mod.", "model.", "generator.", "task.vocoder."])
+@pytest.mark.parametrize(
+    "write", [layouts.jik876, layouts.nvidia, layouts.nemo, layouts.coqui, layouts.coqui_old, layouts.speechbrain]
+)
+def test_prefixes_change_nothing(write: Write, prefix: str, tmp_path: Path) -> None:
+    """Tensors of the generator, and those beside it, below a common prefix."""
+    if write in (layouts.nemo, layouts.speechbrain):
+        pytest.importorskip("yaml")
+    expected = load_hifigan(write(tmp_path, TINY, weights(TINY)))
+    (tmp_path / "renamed").mkdir()
+    save = torch.save
+
+    def save_renamed(content: Any, *args: Any, **kwargs: Any) -> None:
+        key = next((key for key in ("generator", "model") if isinstance(content.get(key), dict)), None)
+        renamed_content = renamed(content, prefix) if key is None else {**content, key: renamed(content[key], prefix)}
+        save(renamed_content, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "save", save_renamed)
+        path = write(tmp_path / "renamed", TINY, weights(TINY))
+    got = load_hifigan(path)
+    assert got.family == expected.family
+    assert_same(got, expected)
+
+
+def test_lightning_task_with_discriminators(tmp_path: Path) -> None:
+    """LightningModule: generator.…, its discriminators and a counter, below state_dict; config.json as jik876's."""
+    expected = load_hifigan(layouts.jik876(tmp_path, TINY, weights(TINY)))
+    others = {"mpd.discriminators.0.convs.0.weight_v": torch.ones(2, 2), "global_step": torch.tensor(5)}
+    torch.save({"state_dict": renamed(weights(TINY), "generator.") | others, "epoch": 3}, tmp_path / "last.ckpt")
+    got = load_hifigan(tmp_path / "last.ckpt")
+    assert got.family == "jik876/hifi-gan"
+    assert_same(got, expected)
+
+
+def test_generator_inside_a_larger_model_is_not_taken_out(tmp_path: Path) -> None:
+    """VITS has a HiFi-GAN that turns its own latents into audio: it is not a vocoder of mels."""
+    layouts.jik876(tmp_path, TINY, weights(TINY))
+    others = {"text_encoder.emb.weight": torch.ones(2, 2)}
+    torch.save({"model": renamed(weights(TINY), "waveform_decoder.") | others}, tmp_path / "vits.pth")
+    with pytest.raises(CheckpointError):
+        load_hifigan(tmp_path / "vits.pth")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b'{"resblock": "1", // kind\n}', "not JSON"), (b"null", "expected settings by name")]
+)
+def test_config_that_cannot_be_read_is_called_that(data: bytes, reason: str, tmp_path: Path) -> None:
+    path = layouts.jik876(tmp_path, TINY, weights(TINY))
+    (tmp_path / "config.json").write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"its configuration, config\.json, cannot be read: {reason}"):
+        load_hifigan(path)
+
+
+@needs_yaml
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"a: [1", "not YAML"), (b"- 1", "expected settings by name, got a list"), (b"#" * 100_000, "larger than 64 KiB")],
+)
+def test_yaml_that_cannot_be_read_is_called_that(data: bytes, reason: str, tmp_path: Path) -> None:
+    path = layouts.speechbrain(tmp_path, TINY, weights(TINY))
+    (tmp_path / "hyperparams.yaml").write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"its configuration, hyperparams\.yaml, cannot be read: .*{reason}"):
+        load_hifigan(path)
+
+
 def test_torchaudios_settings_are_in_its_code(tmp_path: Path) -> None:
     """A bare state dict of V3's shapes, without weight norm; its published settings are jik876's V3."""
     plan = PLANS["v3"]
