@@ -164,13 +164,13 @@ def _mapping(module: Placeholder, attribute: str) -> Mapping[str, Any]:
 
 def submodule(module: Placeholder, path: str) -> Placeholder | None:
     """Return the module at a dotted path, wrappers left out of it; None if there is none. "": the module itself."""
-    found: Any = _unwrapped(module)
+    module = _unwrapped(module)
     for part in path.split(".") if path else ():
-        found = _mapping(found, "_modules").get(part)
-        if not isinstance(found, Placeholder):
+        child = _mapping(module, "_modules").get(part)
+        if not isinstance(child, Placeholder):
             return None
-        found = _unwrapped(found)
-    return found
+        module = _unwrapped(child)
+    return module
 
 
 def _unwrapped(module: Placeholder) -> Placeholder:
