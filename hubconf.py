@@ -6,11 +6,16 @@ torch.hub offers every public callable of this module as an entry point, so the 
 underscore. Their documentation and keywords are in models/hub.py.
 """
 
+from __future__ import annotations
+
 import functools as _functools
 import importlib.util as _util
 import pathlib as _pathlib
 import sys as _sys
 import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from tacoglow.models import Tacotron2
 
 dependencies = ["torch", "unidecode", "inflect", "rich", "platformdirs"]
 
@@ -35,12 +40,13 @@ def _make_importable() -> None:
 _make_importable()
 
 from tacoglow.models import hub as _hub  # noqa: E402 - after the package can be imported
-from tacoglow.models.hub import nvidia_hifigan, nvidia_waveglow  # noqa: E402, F401
+from tacoglow.models.hub import nvidia_hifigan as nvidia_hifigan  # noqa: E402
+from tacoglow.models.hub import nvidia_waveglow as nvidia_waveglow  # noqa: E402
 from tacoglow.text import text_to_sequence as _text_to_sequence  # noqa: E402
 
 
 @_functools.wraps(_hub.nvidia_tacotron2)
-def nvidia_tacotron2(*arguments: _typing.Any, **keywords: _typing.Any) -> _hub.Tacotron2:
+def nvidia_tacotron2(*arguments: _typing.Any, **keywords: _typing.Any) -> Tacotron2:
     model = _hub.nvidia_tacotron2(*arguments, **keywords)
     model.text_to_sequence = _text_to_sequence  # type: ignore[assignment]  # mypy expects a Tensor or Module
     return model

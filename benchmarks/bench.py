@@ -1,4 +1,4 @@
-"""Runs one benchmark: loads every pipeline that can run here, measures what was requested, returns one report."""
+"""Runs one benchmark: loads every pipeline that can run here, times them, returns one report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.bundle.manifest import Manifest
-from ..runtime.errors import RequestError
-from . import speed, streaming
+from . import speed
+from .ceilings import measure_ceilings
 from .conditions import conditions, gpu_index, usable_cores
-from .loading import find_loaders, load_pipelines
+from .loading import Loader, find_loaders, load_pipelines
 from .pipelines import REFERENCE, BundlePipeline, Pipeline
-from .roofline import add_achieved, measure_ceilings
 from .workload import PRESETS, Preset, Workload, check_limits
 
 if TYPE_CHECKING:
-    from .recordings import Recording
     from .voices import Models
 
 Report = dict[str, Any]
@@ -26,22 +24,25 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class BenchRequest:
-    measures: Sequence[str] = ("speed",)  # any of speed, quality, streaming
     preset: Preset = field(default_factory=lambda: PRESETS["default"])
     backends: Sequence[str] | None = None  # None: all that can run the bundle on this machine
     threads: int | None = None  # None: all usable cores
     device: int = 0  # index of the GPU
     cpu_peers: bool = False  # time PyTorch on the CPU although there is a GPU
     torch_compile: bool = False  # time torch.compile on the CPU too
-    recognizer: str | None = None  # pocketsphinx or whisper:FOLDER; None: pocketsphinx if it is installed
-    recordings: Sequence[Recording] = ()  # quality is measured on their texts, and they are recognized too
 
 
-def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, progress: Progress) -> Report:
-    """Measure the bundles and return a report that can be written as JSON.
+def run(
+    bundles: Sequence[Path],
+    models: Models | None,
+    request: BenchRequest,
+    progress: Progress,
+    peers: Sequence[Loader] = (),
+) -> Report:
+    """Time the bundles and return a report that can be written as JSON.
 
     bundles: of one voice, one per precision. models: the PyTorch modules that the bundles were exported from, to
-    compare with; None: the bundles are timed alone.
+    compare with; None: the bundles are timed alone. peers: further pipelines to time.
 
     Raises BackendError if a selected backend cannot run, RequestError if a workload exceeds the voice's limits.
     """
@@ -53,10 +54,9 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         torch.set_num_threads(threads)
         if gpu is not None:
             torch.cuda.set_device(gpu)  # streams and events of PyTorch belong to its current GPU
-    peers = models if "speed" in request.measures else None
     loaders = find_loaders(
         bundles,
-        peers,
+        models,
         request.backends,
         request.device,
         gpu,
@@ -64,24 +64,17 @@ def run(bundles: Sequence[Path], models: Models | None, request: BenchRequest, p
         request.cpu_peers,
         request.torch_compile,
     )
-    pipelines, memory = load_pipelines(loaders, gpu, progress)
-    ours = [pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)]
-    manifest = ours[0].synthesizer.manifest
+    pipelines, memory = load_pipelines([*loaders, *peers], gpu, progress)
+    manifest = next(pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)).synthesizer.manifest
     report: Report = {
         "voice": manifest.voice.name,
         "conditions": conditions(threads, gpu),
         "runs": request.preset.runs,
         "warmups": request.preset.warmups,
     }
-    if "speed" in request.measures:
-        report |= _measure_speed(pipelines, models, request.preset, manifest, gpu, progress)
-        for row in report["speed"]:
-            row["memory_bytes"] = memory[row["pipeline"], row["precision"]]
-    if "quality" in request.measures:
-        report |= _measure_quality(models, ours, request, progress)
-    if "streaming" in request.measures:
-        progress("streaming")
-        report["streaming"] = streaming.measure(ours[0].synthesizer, request.preset.runs)
+    report |= _measure_speed(pipelines, models, request.preset, manifest, gpu, progress)
+    for row in report["speed"]:
+        row["memory_bytes"] = memory[row["pipeline"], row["precision"]]
     return report
 
 
@@ -104,24 +97,4 @@ def _measure_speed(
     audio = manifest.audio
     rows = speed.measure(pipelines, works, reference, preset, audio.hop_length, audio.sampling_rate, progress)
     progress("the machine's ceilings")
-    ceilings = measure_ceilings(rows, gpu)
-    add_achieved(rows, models)
-    return {"speed": rows, "ceilings": ceilings}
-
-
-def _measure_quality(
-    models: Models | None, ours: Sequence[BundlePipeline], request: BenchRequest, progress: Progress
-) -> Report:
-    if models is None:
-        raise RequestError("--measure quality needs the PyTorch modules: add --demo, or the checkpoints' options")
-    from .quality import SENTENCES, measure, measure_recordings
-    from .recognizer import open_recognizer
-
-    recognizer, recordings = open_recognizer(request.recognizer), request.recordings
-    report: Report = {"recognizer": recognizer and recognizer.name}
-    if recordings:
-        if recognizer is None:
-            raise RequestError("--recordings needs a recognizer; install one with: pip install pocketsphinx")
-        report["recordings"] = measure_recordings(recordings, recognizer, progress)
-    texts = [recording.text for recording in recordings] or SENTENCES
-    return report | {"quality": measure(models, ours, texts, recognizer, progress)}
+    return {"speed": rows, "ceilings": measure_ceilings(rows, gpu)}

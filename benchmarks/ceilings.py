@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,18 @@ REPEATS = 5
 CPU_SIZE = 2048  # rows and columns of the matrices
 GPU_SIZE = 8192
 COPIED_BYTES = 256 << 20  # larger than any cache
+
+
+def measure_ceilings(rows: Sequence[dict[str, Any]], gpu: int | None) -> dict[str, dict[str, float]]:
+    """Return the ceilings of each device and precision in rows, by the name that is stored in each row's "ceiling"."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        # A CPU computes fp16 and bf16 in float32.
+        on_cpu = row["device"] == "CPU"
+        name = row["ceiling"] = "CPU, fp32" if on_cpu else f"{row['device']}, {row['precision']}"
+        if name not in found:
+            found[name] = cpu_ceilings() if on_cpu else gpu_ceilings(gpu or 0, row["precision"])
+    return found
 
 
 def cpu_ceilings() -> dict[str, float]:

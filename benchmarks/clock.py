@@ -1,4 +1,4 @@
-"""Times the stages of a run, by the wall clock or by events on a CUDA stream.
+"""Times the stages of a run, by the wall clock or by events on a CUDA stream, and summarizes repeated runs.
 
 Calls that run on a GPU return before the work is done. Events are enqueued with the work and are read after one
 synchronization at the end of the run, so that timing adds no synchronization between two stages.
@@ -7,9 +7,13 @@ synchronization at the end of the run, so that timing adds no synchronization be
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
+
+import numpy as np
+
+PERCENTILES = (50, 90, 95, 99)
 
 
 class Clock(Protocol):
@@ -74,3 +78,11 @@ def clock_for(device: str) -> Clock:
     import torch
 
     return EventClock(lambda: torch.cuda.Event(enable_timing=True))  # type: ignore[no-untyped-call]
+
+
+def summary(seconds: Sequence[float]) -> dict[str, float]:
+    """Return mean, sample standard deviation, minimum, and percentiles interpolated linearly between the runs."""
+    values = np.asarray(seconds, np.float64)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    figures = {"mean": float(values.mean()), "std": spread, "min": float(values.min())}
+    return figures | {f"p{p}": float(np.percentile(values, p)) for p in PERCENTILES}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -73,7 +72,6 @@ def available_backends(bundle: Path) -> list[str]:
 
 def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool, torch_compile: bool) -> Iterator[Loader]:
     from .pytorch import GPU_MODES, PyTorchPipeline
-    from .torchaudio_peer import TorchaudioPipeline
 
     on_cpu = gpu is None or cpu_peers
     yield REFERENCE, partial(PyTorchPipeline, models, is_timed=on_cpu)
@@ -81,8 +79,6 @@ def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool, torch_com
         yield "PyTorch TorchScript", partial(PyTorchPipeline, models, "TorchScript")
         if torch_compile:
             yield "PyTorch torch.compile", partial(PyTorchPipeline, models, "torch.compile")
-        if importlib.util.find_spec("torchaudio"):
-            yield "torchaudio", partial(TorchaudioPipeline, models)
     if gpu is not None:
         for precision in ("fp32", "fp16"):
             for mode in GPU_MODES:

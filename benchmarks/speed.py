@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .figures import summary
+from .clock import summary
 from .pipelines import Pipeline
 from .workload import Preset, Workload
 

@@ -24,7 +24,6 @@ from .shared.options import (
 
 if TYPE_CHECKING:
     from ..benchmarks.bench import BenchRequest
-    from ..benchmarks.recordings import Recording
     from ..benchmarks.voices import Models
     from ..benchmarks.workload import Preset
 
@@ -43,12 +42,6 @@ class PresetChoice(str, Enum):
     nvidia = "nvidia"
 
 
-class Measure(str, Enum):
-    speed = "speed"
-    quality = "quality"
-    streaming = "streaming"
-
-
 def bench(
     bundle: Annotated[
         Optional[Path], typer.Argument(help="Folder written by export-onnx.", show_default="exported for the run")
@@ -65,9 +58,6 @@ def bench(
         Optional[Published], typer.Option(help="Published checkpoints, downloaded into a cache.")
     ] = None,
     config: Annotated[Optional[Path], typer.Option(help="Voice file (JSON) of the checkpoints.")] = None,
-    measure: Annotated[
-        Optional[list[Measure]], typer.Option(help="What to measure; repeatable.", show_default="speed")
-    ] = None,
     preset: Annotated[
         PresetChoice, typer.Option(help="Protocol; nvidia: that of the tables published with NVIDIA's example.")
     ] = PresetChoice.default,
@@ -99,24 +89,9 @@ def bench(
     torch_compile: Annotated[
         bool, typer.Option("--torch-compile", help="Also time torch.compile on the CPU: minutes to compile.")
     ] = False,
-    recogniser: Annotated[
-        Optional[str],
-        typer.Option(
-            help="Transcribes the speech of --measure quality: pocketsphinx, or whisper:FOLDER (faster-whisper).",
-            show_default="pocketsphinx if it is installed",
-        ),
-    ] = None,
-    recordings: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Folder with metadata.csv and wavs/ as in LJ Speech: --measure quality speaks its texts, and "
-            "transcribes the recordings too."
-        ),
-    ] = None,
     output: Annotated[
         Optional[Path], typer.Option("-o", "--output", help="Write the figures to this JSON file.")
     ] = None,
-    plots: Annotated[Optional[Path], typer.Option(help="Write plots of the figures to this folder.")] = None,
     compare: Annotated[
         Optional[tuple[Path, Path]],
         typer.Option(
@@ -124,7 +99,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure speed and quality of a voice on every available backend, compared with PyTorch.
+    """Measure the speed of a voice on every available backend, compared with PyTorch.
 
     A BUNDLE alone is timed alone; give its checkpoints too (or --demo, for the demo voice) to compare it with PyTorch.
     Without a BUNDLE, the models are exported for the run. A pipeline whose output differs from PyTorch's is not timed,
@@ -135,28 +110,14 @@ def bench(
         return
     from ..runtime.files import check_writable
 
-    for path, option, is_folder in ((output, "-o", False), (plots, "--plots", True)):
-        if path is not None:
-            check_writable(path, option, is_folder)
+    if output is not None:
+        check_writable(output, "-o", is_folder=False)
     from ..benchmarks.bench import BenchRequest
     from ..benchmarks.workload import PRESETS
-    from ..runtime.errors import RequestError
 
-    if (recogniser or recordings) and Measure.quality not in (measure or []):
-        raise RequestError("--recogniser and --recordings are for --measure quality: add it")
     changes = {"batches": batch, "tokens": tokens, "frames": frames, "runs": runs}
     chosen = replace(PRESETS[preset.value], **{name: value for name, value in changes.items() if value})  # type: ignore[arg-type]
-    request = BenchRequest(
-        [entry.value for entry in measure or [Measure.speed]],
-        chosen,
-        backend,
-        threads,
-        device,
-        cpu_peers,
-        torch_compile,
-        recogniser,
-        _find_recordings(recordings),
-    )
+    request = BenchRequest(chosen, backend, threads, device, cpu_peers, torch_compile)
     models = _load_models(bundle, demo, dims, tacotron2, waveglow, hifigan, pretrained, config)
     report = _measure(bundle, models, [entry.value for entry in precision or [PrecisionChoice.fp32]], request)
     _print_report(report)
@@ -164,12 +125,7 @@ def bench(
         from ..runtime.files import atomic_write
 
         atomic_write(output, json.dumps(report, indent=1).encode() + b"\n")
-    if plots is not None:
-        from ..benchmarks.plots import save_plots
-
-        for path in save_plots(report, plots):
-            print_status(f"{path}: written")
-    rejected = [row["pipeline"] for row in report.get("speed", []) if "refused" in row]
+    rejected = [row["pipeline"] for row in report["speed"] if "refused" in row]
     if rejected:
         print_status(f"not timed, because their output differs from PyTorch's: {', '.join(dict.fromkeys(rejected))}")
         sys.exit(1)
@@ -209,27 +165,6 @@ def _load_models(
     )
 
 
-def _find_recordings(folder: Path | None) -> list[Recording]:
-    """Return the recordings that a folder's list names. Raises RequestError."""
-    if folder is None:
-        return []
-    from ..benchmarks.recordings import AUDIO, LIST, Recording
-    from ..runtime.errors import RequestError
-    from .lists.lines import ListFormat, read_lines
-
-    if not (folder / LIST).is_file():
-        raise RequestError(f"--recordings {folder}: {LIST} not found; expected LJ Speech's layout: {LIST}, {AUDIO}/")
-    found = []
-    for line in read_lines(folder / LIST, ListFormat.ljspeech):
-        path = folder / AUDIO / f"{line.name}.wav"
-        if line.problem or not path.is_file():
-            raise RequestError(f"{folder / LIST}, line {line.number}: {line.problem or f'{path} not found'}")
-        found.append(Recording(line.text, path))
-    if not found:
-        raise RequestError(f"{folder / LIST}: has no lines")
-    return found
-
-
 def _measure(
     bundle: Path | None, models: Models | None, precisions: list[Any], request: BenchRequest
 ) -> dict[str, Any]:
@@ -262,15 +197,7 @@ def _limits(preset: Preset) -> Any:
 def _print_report(report: dict[str, Any]) -> None:
     from ..benchmarks import tables
 
-    print(f"{report['voice']}: {tables.place(report)}\n")
-    if "speed" in report:
-        print(tables.speed(report))
-    if "quality" in report:
-        print(f"\ncompared with PyTorch in float32:\n\n{tables.quality(report)}")
-        print(f"\nwords were recognized by: {report['recognizer'] or 'none, pocketsphinx is not installed'}")
-    if "streaming" in report:
-        print(f"\none utterance of {report['streaming']['audio_seconds']:.1f} s:\n")
-        print(tables.streaming(report["streaming"]))
+    print(f"{report['voice']}: {tables.place(report)}\n\n{tables.speed(report)}")
 
 
 def _print_comparison(old: Path, new: Path) -> None:

@@ -26,7 +26,7 @@ PARTS = {
     ("starlette",): ("tacoglow serve", "pip install 'tacoglow[serve]'"),
     ("matplotlib",): ("--plot", "pip install 'tacoglow[plot]'"),
     ("av",): ("flac, opus, mp3, aac", "pip install 'tacoglow[formats]'"),
-    ("scipy",): ("tacoglow bench --quality, --compare", "pip install 'tacoglow[bench]'"),
+    ("scipy",): ("tacoglow bench --compare", "pip install 'tacoglow[bench]'"),
 }
 
 GPU_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")

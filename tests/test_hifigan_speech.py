@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.benchmarks.recognizer import Pocketsphinx, word_errors, words
 from tacoglow.benchmarks.voices import Models, demo_models
 from tacoglow.export import export_onnx
 from tacoglow.models import load_hifigan
 from tacoglow.models.vocoder import Vocoder
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.tests.tolerances import HIFIGAN_STREAM
+from tacoglow.tools.pages.recognizer import Pocketsphinx, word_errors, words
 
 pytestmark = pytest.mark.slow
 

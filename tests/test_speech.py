@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from tacoglow import Synthesizer
-from tacoglow.benchmarks.recognizer import Pocketsphinx, word_errors, words
 from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.parity import ParityReference
@@ -19,6 +18,7 @@ from tacoglow.models import Denoiser
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.timestamps import time_utterance
+from tacoglow.tools.pages.recognizer import Pocketsphinx, word_errors, words
 
 pytestmark = pytest.mark.slow
 

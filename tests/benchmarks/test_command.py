@@ -16,7 +16,6 @@ import torch
 
 from tacoglow import cli
 from tacoglow.tests.conftest import TinyCheckpoints
-from tacoglow.tools.pages import figures as pages
 
 QUICK = ("--frames", "8", "--tokens", "6", "--runs", "2", "--threads", "1")
 
@@ -47,7 +46,7 @@ def checkpoints(tiny: TinyCheckpoints) -> list[object]:
 def result(tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bench")
     output = folder / "result.json"
-    wanted = [*QUICK, "--batch", 1, "--batch", 2, "-o", output, "--plots", folder / "plots"]
+    wanted = [*QUICK, "--batch", 1, "--batch", 2, "-o", output]
     done = bench(tiny_bundle, *checkpoints(tiny_checkpoints), *wanted)
     assert "tacoglow onnxruntime" in done.stdout
     return output
@@ -59,13 +58,11 @@ def test_result(result: Path) -> None:
     assert {("PyTorch eager", 1), ("PyTorch TorchScript", 2), ("tacoglow onnxruntime", 2)} <= rows.keys()
     ours = rows["tacoglow onnxruntime", 2]
     assert {"mean", "std", "p50", "p90", "p95", "p99"} <= ours["seconds"].keys()
-    assert ours["achieved"].keys() == ours["stages"].keys()
+    assert ours["stages"].keys() == {"encoder", "decoder", "postnet", "vocoder"}
     assert ours["audio_seconds"] == 2 * 8 * 256 / 16000
     assert ours["first_audio"]["p50"] > 0.0
     assert report["conditions"]["threads"] == 1
     assert report["ceilings"]["CPU, fp32"]["operations_per_second"] > 0.0
-    pictures = {path.name for path in (result.parent / "plots").iterdir()}
-    assert pictures == {"latency.png", "stages.png", "roofline.png"}
 
 
 def test_bundle_with_different_weights_is_not_timed(
@@ -101,7 +98,6 @@ def test_compare(result: Path, tmp_path: Path) -> None:
         ([], "nothing to measure: give a BUNDLE, --demo, --dims nvidia, or checkpoints"),
         (["--dims", "nvidia", "--demo"], "--dims: random weights have no bundle"),
         (["BUNDLE", "--tokens", "6", "--frames", "5000"], "--frames: expected 1 to 40 (the bundle's limits), got 5000"),
-        (["BUNDLE", "--measure", "quality"], "--measure quality needs the PyTorch modules"),
         (["--compare", "absent.json", "absent.json"], "absent.json: No such file"),
         (["BUNDLE", "-o", "absent/result.json"], "absent/result.json: cannot be written"),
     ],
@@ -112,18 +108,3 @@ def test_errors(tiny_bundle: Path, arguments: list[str], message: str) -> None:
     error = bench(*given, code=2).stderr.splitlines()[-1]
     assert error.startswith("error: ")
     assert message in error
-
-
-@pytest.mark.parametrize("page", pages.SECTIONS)
-def test_pages_match_results(page: str) -> None:
-    text = (pages.ROOT / page).read_text(encoding="utf-8")
-    assert pages.update_sections(page, text) == text, "run: python -m tacoglow.tools.pages.figures"
-
-
-def test_edited_figure_is_detected() -> None:
-    text = (pages.ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split("<!-- speed:")[1]
-    figure = next(word for word in section.split() if word.replace(".", "").isdigit() and "." in word)
-    edited = text.replace(figure, "99.99")
-    assert edited != text
-    assert pages.update_sections("README.md", edited) != edited

@@ -7,8 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tacoglow.benchmarks import speed, tables
-from tacoglow.benchmarks.clock import EventClock, WallClock
-from tacoglow.benchmarks.figures import summary
+from tacoglow.benchmarks.clock import EventClock, WallClock, summary
 from tacoglow.benchmarks.parity import BenchReference
 from tacoglow.benchmarks.pipelines import Pipeline, PipelineOutput
 from tacoglow.benchmarks.pytorch import PyTorchPipeline

@@ -275,12 +275,15 @@ ACOUSTIC: dict[str, Callable[[Any], Any]] = {
     "NVIDIA NeMo": lambda acoustic: {"state_dict": layouts.nemo_tacotron2(acoustic)},
     "Coqui TTS": coqui_acoustic,
 }
+
+
+def state_dict_of(era: str) -> Callable[[Any], Any]:
+    return lambda vocoder: ERAS[era](vocoder["state_dict"])
+
+
 VOCODER: dict[str, Callable[[Any], Any]] = {
     "NVIDIA DeepLearningExamples": dict,
-    **{
-        f"NVIDIA/waveglow (state dict with {era})": lambda vocoder, era=era: ERAS[era](vocoder["state_dict"])
-        for era in ERAS
-    },  # type: ignore[misc]
+    **{f"NVIDIA/waveglow (state dict with {era})": state_dict_of(era) for era in ERAS},
     "NVIDIA NeMo": layouts.nemo_waveglow,
 }
 # What libraries put before the names of all tensors.

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacoglow.benchmarks.torchaudio_peer import dropout_masks
 from tacoglow.models import Tacotron2, Tacotron2Config
 from tacoglow.tests.conftest import TACOTRON2
 from tacoglow.tests.tolerances import PUBLISHED
+from tacoglow.tools.pages.torchaudio_peer import dropout_masks
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...benchmarks.clock import summary
 from ...benchmarks.conditions import conditions
-from ...benchmarks.figures import summary
 from ...runtime.synthesizer import Synthesizer
 from ..client_result import BUFFER_SECONDS, SENTENCES, ClientResult, Kind
 from .client import LockedServer, Server

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...benchmarks import tables
-from ...benchmarks.plots import save_plots
+from ...benchmarks.tables import place
+from . import tables
+from .plots import save_plots
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -36,7 +37,7 @@ def _speed() -> str:
 
 
 def _with_conditions(report: Report, text: str) -> str:
-    return f"{report['voice']}, {tables.place(report)}:\n\n{text}"
+    return f"{report['voice']}, {place(report)}:\n\n{text}"
 
 
 def _quality() -> str:

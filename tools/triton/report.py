@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...benchmarks.figures import summary as figures
+from ...benchmarks.clock import summary as figures
 from ..client_result import ClientResult, Kind
 
 REAL_TIME_SHARE = 0.95  # share of real-time streams at which a rate counts as sustained

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tacoglow.benchmarks import quality
 from tacoglow.benchmarks.pipelines import BundlePipeline
-from tacoglow.benchmarks.quality import log_spectral_distance
 from tacoglow.benchmarks.voices import Models
 from tacoglow.tests.tolerances import FOLDED
+from tacoglow.tools.pages import quality
+from tacoglow.tools.pages.quality import log_spectral_distance
 
 
 def test_log_spectral_distance_of_a_gain() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.options import StreamOptions
-from ..runtime.synthesizer import Synthesizer
+from ...runtime.options import StreamOptions
+from ...runtime.synthesizer import Synthesizer
 
 TEXT = (
     "The passage of the crowd, and the long delay at the gate, had made the old man tired and cold; he sat down upon "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import wave
 from pathlib import Path
@@ -12,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacoglow.benchmarks.recognizer import WHISPER_FILES, open_recognizer, word_errors, words
-from tacoglow.benchmarks.recordings import Recording
 from tacoglow.runtime.errors import RequestError
-from tacoglow.tests.benchmarks.test_command import bench, checkpoints
 from tacoglow.tests.conftest import TinyCheckpoints
+from tacoglow.tools.pages import measure, quality, streaming, tables
+from tacoglow.tools.pages.recognizer import WHISPER_FILES, open_recognizer, word_errors, words
+from tacoglow.tools.pages.recordings import Recording, read_recordings
 
 RATE = 22050
 
@@ -93,19 +94,46 @@ def test_recording(tmp_path: Path) -> None:
         Recording("One.", tmp_path / "text.wav").samples()
 
 
-def test_recordings_beside_the_voice(tmp_path: Path, tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints) -> None:
+@pytest.fixture
+def voice(tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> Path:
+    folder = tmp_path / "voice"
+    folder.mkdir()
+    shutil.copy(tiny_checkpoints.tacotron2, folder / "tacotron2.pt")
+    shutil.copy(tiny_checkpoints.waveglow, folder / "waveglow.pt")
+    shutil.copy(tiny_checkpoints.voice, folder / "voice.json")
+    return folder
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
+    """Run the command; returns its report."""
+    monkeypatch.setattr(sys, "argv", ["measure", *map(str, arguments)])
+    measure.main()
+    return json.loads(Path(str(arguments[-1])).read_text())
+
+
+def test_recordings_beside_the_voice(tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pocketsphinx")
+    monkeypatch.setattr(quality, "SEEDS", (0,))
     (tmp_path / "wavs").mkdir()
     (tmp_path / "metadata.csv").write_text("LJ1|No.|No.\n")
     write_wav(tmp_path / "wavs" / "LJ1.wav", bytes(2 * RATE), 2)  # a second of silence: no word is heard
-    given = [tiny_bundle, *checkpoints(tiny_checkpoints), "--measure", "quality", "--recordings", tmp_path]
-    done = bench(*given, "-o", tmp_path / "result.json")
-    report = json.loads((tmp_path / "result.json").read_text())
+    given = ["quality", "--voice", voice, "--recordings", tmp_path, "-o", tmp_path / "result.json"]
+    report = measured(monkeypatch, *given)
     assert report["recognizer"] == "pocketsphinx"
     assert report["recordings"]["sentences"] == [{"text": "No.", "words": 1, "word_errors": 1}]
     assert {entry["text"] for row in report["quality"] for entry in row["sentences"]} == {"No."}
-    row = next(line for line in done.stdout.splitlines() if line.startswith("| recordings"))
-    assert [cell.strip() for cell in row.split("|")][-3:] == ["100%", "-", ""]
+    row = tables.quality(report).splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")][1:] == ["recordings", *"------", "100%", "-", ""]
     (tmp_path / "wavs" / "LJ1.wav").unlink()
-    assert "line 1: " in bench(*given, code=2).stderr.splitlines()[-1]
-    assert "add it" in bench(*given[:-4], *given[-2:], code=2).stderr.splitlines()[-1]
+    with pytest.raises(RequestError, match="line 1: "):
+        read_recordings(tmp_path)
+
+
+def test_streams(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "CONTEXTS", (0, None))
+    monkeypatch.setattr(streaming, "TEXT", "No.")
+    given = ["streaming", "--bundle", tiny_bundle, "--runs", 1, "-o", tmp_path / "result.json"]
+    rows = measured(monkeypatch, *given)["streaming"]["streams"]
+    assert [row["context_frames"] for row in rows] == [0, None]
+    assert rows[0]["signal_to_error_db"] < rows[1]["signal_to_error_db"]
+    assert rows[1]["signal_to_error_db"] > 60  # the full receptive field: rounding alone is left

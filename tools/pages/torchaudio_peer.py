@@ -14,11 +14,11 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from ..models import Tacotron2
-from ..runtime.errors import BackendError
-from .pipelines import Pipeline, PipelineOutput
-from .voices import Models
-from .workload import Workload, token_ids
+from ...benchmarks.pipelines import Pipeline, PipelineOutput
+from ...benchmarks.voices import Models
+from ...benchmarks.workload import Workload, token_ids
+from ...models import Tacotron2
+from ...runtime.errors import BackendError
 
 # Fields of our config that torchaudio names differently: our name -> torchaudio's name
 NAMES = {

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .ceilings import cpu_ceilings, gpu_ceilings
-from .workload import Workload
+from ...benchmarks.workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..models import Tacotron2, Vocoder
-    from .voices import Models
+    from ...benchmarks.voices import Models
+    from ...models import Tacotron2, Vocoder
 
 Row = dict[str, Any]
 WEIGHT_BYTES = {"fp64": 8, "fp32": 4, "fp16": 2, "bf16": 2}
@@ -32,24 +31,9 @@ class StageCost:
     bytes: float
 
 
-def measure_ceilings(rows: Sequence[Row], gpu: int | None) -> dict[str, dict[str, float]]:
-    """Return the ceilings of each device and precision in rows, by the name that is stored in each row's "ceiling"."""
-    found: dict[str, dict[str, float]] = {}
+def add_achieved(rows: Sequence[Row], models: Models) -> None:
+    """Store in each row's "achieved" the rates of its stages."""
     for row in rows:
-        # A CPU computes fp16 and bf16 in float32.
-        on_cpu = row["device"] == "CPU"
-        name = row["ceiling"] = "CPU, fp32" if on_cpu else f"{row['device']}, {row['precision']}"
-        if name not in found:
-            found[name] = cpu_ceilings() if on_cpu else gpu_ceilings(gpu or 0, row["precision"])
-    return found
-
-
-def add_achieved(rows: Sequence[Row], models: Models | None) -> None:
-    """Store in each row's "achieved" the rates of its stages, or nothing if the models are unknown."""
-    for row in rows:
-        if models is None:
-            row["achieved"] = {}
-            continue
         costs = stage_costs(models, Workload(row["batch"], row["tokens"], row["frames"]), row["precision"])
         row["achieved"] = {
             stage: {

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from ..runtime.errors import RequestError
-from ..text.cleaners import english_cleaners
+from ...runtime.errors import RequestError
+from ...text.cleaners import english_cleaners
 
 RATE = 16_000  # Hz, the sampling rate of both recognizers
 PADDING = 0.2  # seconds of silence added at both ends, which pocketsphinx needs

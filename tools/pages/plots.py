@@ -1,4 +1,4 @@
-"""Plots a result with matplotlib: latency by batch and length, stages, roofline, and a stream's context."""
+"""Plots a result with matplotlib: stages, roofline, and a stream's context."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..runtime.errors import RequestError
+from ...runtime.errors import RequestError
 
 Report = Mapping[str, Any]
 MARKERS = dict(zip(("encoder", "decoder", "postnet", "vocoder"), "so^D", strict=True))
@@ -23,9 +23,7 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
     rows = [row for row in report.get("speed", []) if "seconds" in row]
     full = [row for row in rows if "vocoder" in row["stages"]]
     if full:
-        figures |= {"latency": _latency(full), "stages": _stages(rows)}
-        if report["ceilings"]:
-            figures["roofline"] = _roofline(full, report["ceilings"])
+        figures |= {"stages": _stages(rows), "roofline": _roofline(full, report["ceilings"])}
     if "streaming" in report:
         figures["streaming"] = _streaming(report["streaming"])
     paths = []
@@ -44,7 +42,7 @@ def _pyplot() -> Any:
         matplotlib.use("Agg")
         from matplotlib import pyplot
     except ImportError as error:
-        raise RequestError("--plots needs matplotlib; install it with: pip install 'tacoglow[plot]'") from error
+        raise RequestError("the plots need matplotlib; install it with: pip install 'tacoglow[plot]'") from error
     return pyplot
 
 
@@ -54,23 +52,6 @@ def _names(rows: Iterable[Report]) -> list[str]:
 
 def _name(row: Report) -> str:
     return f"{row['pipeline']}, {row['precision']}"
-
-
-def _latency(rows: Sequence[Report]) -> Any:
-    """Plot p50 to p99, on the left over batch at the fewest tokens, on the right over tokens at the smallest batch."""
-    figure, axes = _pyplot().subplots(1, 2, figsize=(12, 4), sharey=True)
-    for axis, over, fixed in ((axes[0], "batch", "tokens"), (axes[1], "tokens", "batch")):
-        least = min(row[fixed] for row in rows)
-        for name in _names(rows):
-            points = sorted((row[over], row["seconds"]) for row in rows if _name(row) == name and row[fixed] == least)
-            values, medians = [value for value, _ in points], [seconds["p50"] for _, seconds in points]
-            spread = [seconds["p99"] - seconds["p50"] for _, seconds in points]
-            axis.errorbar(values, medians, yerr=[[0.0] * len(spread), spread], fmt="o-", capsize=3, label=name)
-        axis.set(xlabel=f"{over}, at {fixed} {least}", xticks=sorted({row[over] for row in rows}), ylim=(0, None))
-        axis.grid(alpha=0.3)
-    axes[0].set(ylabel="seconds end to end, p50 to p99")
-    axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
 
 
 def _stages(rows: Sequence[Report]) -> Any:

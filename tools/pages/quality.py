@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import stft
 
-from ..export.parity import ParityReference
-from ..models import Denoiser
-from ..runtime.noise import Noise
-from ..runtime.options import SpeechOptions
-from .pipelines import REFERENCE, BundlePipeline
+from ...benchmarks.pipelines import REFERENCE, BundlePipeline
+from ...benchmarks.voices import Models
+from ...export.parity import ParityReference
+from ...models import Denoiser
+from ...runtime.noise import Noise
+from ...runtime.options import SpeechOptions
 from .recognizer import Recognizer, word_errors, words
 from .recordings import Recording
-from .voices import Models
 
 SENTENCES = (
     "No.",

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
-from ..runtime.errors import RequestError
+from ...cli.lists.lines import ListFormat, read_lines
+from ...runtime.errors import RequestError
 
 LIST = "metadata.csv"  # id|text|normalized text
 AUDIO = "wavs"  # folder with ID.wav for each line
@@ -31,3 +32,18 @@ class Recording:
         mono = content if content.ndim == 1 else content.mean(axis=1)
         scale = np.iinfo(content.dtype).max + 1 if content.dtype.kind == "i" else 1
         return (mono / scale).astype(np.float32), int(rate)
+
+
+def read_recordings(folder: Path) -> list[Recording]:
+    """Return the recordings that a folder's list names. Raises RequestError if there are none, or a file is missing."""
+    if not (folder / LIST).is_file():
+        raise RequestError(f"{folder}: {LIST} not found; expected LJ Speech's layout: {LIST}, {AUDIO}/")
+    found = []
+    for line in read_lines(folder / LIST, ListFormat.ljspeech):
+        path = folder / AUDIO / f"{line.name}.wav"
+        if line.problem or not path.is_file():
+            raise RequestError(f"{folder / LIST}, line {line.number}: {line.problem or f'{path} not found'}")
+        found.append(Recording(line.text, path))
+    if not found:
+        raise RequestError(f"{folder / LIST}: has no lines")
+    return found

@@ -1,0 +1,150 @@
+"""Measures what the pages show and `tacoglow bench` does not: quality, streams, torchaudio and shares of the ceilings.
+
+    python -m tacoglow.tools.pages.measure speed --dims nvidia -o benchmarks/results/cpu-nvidia.json
+    python -m tacoglow.tools.pages.measure quality --precision fp32 --precision fp16 -o quality.json
+    python -m tacoglow.tools.pages.measure streaming --bundle voice/ -o streaming.json
+
+Run it in a clone, with the extra `test` installed. The voice is the demo voice unless another is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...benchmarks.bench import BenchRequest, run
+from ...benchmarks.conditions import conditions, usable_cores
+from ...benchmarks.loading import available_backends
+from ...benchmarks.pipelines import BundlePipeline
+from ...benchmarks.tables import speed as speed_table
+from ...benchmarks.voices import HIFIGANS, Models, demo_models, export_bundle, load_models, random_models
+from ...benchmarks.workload import PRESETS
+from ...export.bundle import Limits
+from ...runtime.errors import RequestError
+from ...runtime.synthesizer import Synthesizer
+from . import streaming, tables
+from .quality import SENTENCES, measure, measure_recordings
+from .recognizer import open_recognizer
+from .recordings import read_recordings
+from .roofline import add_achieved
+from .torchaudio_peer import TorchaudioPipeline
+
+Report = dict[str, Any]
+DIMENSIONS = {"nvidia": "waveglow"} | {f"nvidia-{name}": name for name in HIFIGANS}
+
+
+def main() -> None:
+    given = _parser().parse_args()
+    threads = given.threads or usable_cores()
+    torch.set_num_threads(threads)
+    try:
+        report = MEASURES[given.measure](given, threads)
+    except RequestError as error:
+        sys.exit(f"error: {error}")
+    given.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(TABLES[given.measure](report))
+    _print(f"{given.output}: written")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measure", choices=MEASURES)
+    parser.add_argument("--dims", choices=DIMENSIONS, help="speed: random weights of these dimensions")
+    parser.add_argument("--voice", type=Path, help="folder with tacotron2.pt, waveglow.pt and voice.json")
+    parser.add_argument("--bundle", type=Path, help="streaming: a bundle, in place of an export of the voice")
+    parser.add_argument("--precision", action="append", choices=["fp32", "fp16", "bf16"], help="repeatable")
+    parser.add_argument("--preset", choices=PRESETS, default="default", help="speed: the protocol")
+    parser.add_argument("--runs", type=int, default=5, help="streaming: runs per context")
+    parser.add_argument("--threads", type=int, help="default: all usable cores")
+    parser.add_argument("--recogniser", help="quality: pocketsphinx, or whisper:FOLDER for faster-whisper")
+    parser.add_argument("--recordings", type=Path, help="quality: speak and compare recordings in LJ Speech's layout")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    return parser
+
+
+def _speed(given: argparse.Namespace, threads: int) -> Report:
+    models = random_models(DIMENSIONS[given.dims]) if given.dims else _voice(given)
+    preset = PRESETS[given.preset]
+    limits = Limits(max(8, *preset.batches), max(256, *preset.tokens))
+    has_torchaudio = importlib.util.find_spec("torchaudio") is not None
+    peers = [("torchaudio", partial(TorchaudioPipeline, models))] if has_torchaudio else []
+    with tempfile.TemporaryDirectory() as folder:
+        bundles = _export(given, models, Path(folder), limits)
+        report = run(bundles, models, BenchRequest(preset, threads=threads), _print, peers)
+    add_achieved(report["speed"], models)
+    return report
+
+
+def _quality(given: argparse.Namespace, threads: int) -> Report:
+    models, recognizer = _voice(given), open_recognizer(given.recogniser)
+    recordings = read_recordings(given.recordings) if given.recordings else []
+    if recordings and recognizer is None:
+        raise RequestError("--recordings needs a recognizer; install one with: pip install pocketsphinx")
+    report: Report = {"conditions": conditions(threads, None), "recognizer": recognizer and recognizer.name}
+    if recognizer is not None and recordings:
+        report["recordings"] = measure_recordings(recordings, recognizer, _print)
+    texts = [recording.text for recording in recordings] or SENTENCES
+    with tempfile.TemporaryDirectory() as folder:
+        pipelines = [
+            BundlePipeline(bundle, backend, threads=threads)
+            for bundle in _export(given, models, Path(folder), Limits())
+            for backend in available_backends(bundle)
+        ]
+        report["voice"] = pipelines[0].synthesizer.manifest.voice.name
+        report["quality"] = measure(models, pipelines, texts, recognizer, _print)
+    return report
+
+
+def _streaming(given: argparse.Namespace, threads: int) -> Report:
+    report: Report = {"conditions": conditions(threads, None)}
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = given.bundle or _export(given, _voice(given), Path(folder), Limits())[0]
+        voice = Synthesizer.load(bundle, "onnxruntime", threads=threads)
+        report |= {"voice": voice.manifest.voice.name, "streaming": streaming.measure(voice, given.runs)}
+    return report
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace, int], Report]] = {
+    "speed": _speed,
+    "quality": _quality,
+    "streaming": _streaming,
+}
+
+TABLES: dict[str, Callable[[Report], str]] = {
+    "speed": speed_table,
+    "quality": tables.quality,
+    "streaming": lambda report: tables.streaming(report["streaming"]),
+}
+
+
+def _voice(given: argparse.Namespace) -> Models:
+    folder = given.voice
+    if folder is None:
+        return demo_models()
+    return load_models(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
+
+
+def _export(given: argparse.Namespace, models: Models, folder: Path, limits: Limits) -> list[Path]:
+    """Export a bundle for each precision, with TorchScript modules unless only streams are measured."""
+    with_torchscript = given.measure != "streaming"
+    return [
+        export_bundle(models, folder / precision, precision, limits, with_torchscript, _print)
+        for precision in given.precision or ["fp32"]
+    ]
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Formats results as the tables of README.md and docs/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...benchmarks.pipelines import REFERENCE
+from ...benchmarks.tables import ratio, table, workload
+
+Report = Mapping[str, Any]
+
+
+def quality(report: Report) -> str:
+    """Format quality and speed of every pipeline and precision, and the words of the speaker's recordings."""
+    header = "pipeline|precision|same stop|mel, first quarter|mel, whole|vocoder's audio|log-spectral|words wrong|RTF"
+    body = []
+    for row in report["quality"]:
+        figures = row["summary"]
+        wrong = figures["word_error_rate"]
+        body.append(
+            [
+                row["pipeline"],
+                row["precision"],
+                f"{figures['stop_frames_equal']:.0%}",
+                f"{figures['mel_error_first_quarter']:.1e}",
+                f"{figures['mel_error']:.1e}",
+                f"{figures['audio_error']:.1e}",
+                f"{figures['log_spectral_distance_db']:.2f} dB",
+                "-" if wrong is None else f"{wrong:.0%}",
+                f"{figures['rtf']:.2f}",
+            ]
+        )
+    if "recordings" in report:
+        body.append(["recordings", *"------", f"{report['recordings']['word_error_rate']:.0%}", "-"])
+    return table(header.split("|"), body)
+
+
+def sentences(rows: Sequence[Report]) -> str:
+    """Format every sentence: difference in frames, mean errors of the mel's first quarter and of the full mel."""
+    rows = [row for row in rows if (row["pipeline"], row["precision"]) != (REFERENCE, "fp32")]
+    body = []
+    for entries in zip(*(row["sentences"] for row in rows), strict=True):
+        cells = [
+            f"{entry['frames_more']:+d}; {entry['mel_error_first_quarter']:.1e}; {entry['mel_error']:.1e}"
+            for entry in entries
+        ]
+        body.append([entries[0]["text"][:32], str(entries[0]["frames"]), *cells])
+    return table(["text", "frames", *(f"{row['pipeline']}, {row['precision']}" for row in rows)], body)
+
+
+def streaming(report: Report) -> str:
+    """Format a stream's error and times by context, with unstreamed speech as the last row."""
+    before, after = report["receptive_field_frames"]
+    body = []
+    for row in report["streams"]:
+        context = row["context_frames"]
+        name = f"all: {before} before, {after} after" if context is None else str(context)
+        first, seconds = f"{1e3 * row['first_audio_seconds']:.0f} ms", f"{row['seconds']:.2f} s"
+        body.append([name, f"{row['signal_to_error_db']:.0f} dB", first, seconds])
+    whole = report["whole_seconds"]
+    body.append(["(not streamed)", "-", f"{1e3 * whole:.0f} ms", f"{whole:.2f} s"])
+    return table(["context frames", "signal to error", "first audio", "time to the whole"], body)
+
+
+def readme(reports: Sequence[Report]) -> str:
+    """Format one row per report, PyTorch eager beside ONNX Runtime in float32, below a line of their conditions."""
+    body = []
+    for report in reports:
+        rows = {row["pipeline"]: row for row in report["speed"]}
+        eager, ours = rows[REFERENCE], rows["tacoglow onnxruntime"]
+        seconds = [row["seconds"]["p50"] for row in (eager, ours)]
+        times = f"{seconds[0] / seconds[1]:.2f}"
+        body.append([report["voice"], *(f"{median:.2f} s" for median in seconds), times])
+    header = ["voice", "PyTorch eager", "ONNX Runtime", "times as fast"]
+    return f"{_common_conditions(reports)}\n\n{table(header, body)}"
+
+
+def pipelines(reports: Mapping[str, Report]) -> str:
+    """Format one row per pipeline that speaks, end to end, with the name of its result, below their conditions."""
+    body = []
+    for name, report in reports.items():
+        for row in report["speed"]:
+            if "vocoder" in row.get("stages", ()):
+                first = f"{1e3 * row['first_audio']['p50']:.0f} ms" if row["first_audio"] else "-"
+                median, rate = f"{row['seconds']['p50']:.2f} s", f"{row['rtf']:.2f}"
+                body.append([name, row["pipeline"], median, rate, ratio(report["speed"], row), first])
+    header = ["result", "pipeline", "median", "RTF", "times eager", "first audio"]
+    return f"{_common_conditions(list(reports.values()))}\n\n{table(header, body)}"
+
+
+def _common_conditions(reports: Sequence[Report]) -> str:
+    """Describe workload and machine of the reports in one sentence. Raises ValueError if they are not the same."""
+    facts = set()
+    for report in reports:
+        conditions = report["conditions"]
+        versions = f"ONNX Runtime {conditions['versions']['onnxruntime']}, PyTorch {conditions['versions']['torch']}"
+        machine = f"{conditions['threads']} threads on {conditions['cores']} cores of {conditions['cpu']}"
+        for row in report["speed"]:
+            speech = f"{row['audio_seconds']:.2f} s of speech, {workload(row)}"
+            facts.add(f"{speech}; {machine}; {versions}; {conditions['date']}")
+    if len(facts) != 1:
+        raise ValueError(f"the reports have different conditions: {sorted(facts)}")
+    load = max(report["conditions"]["load_average_before"] for report in reports)
+    return f"Medians in float32 for {facts.pop()}; load average before, at most {load:.1f}."
