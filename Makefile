@@ -34,7 +34,7 @@ all-tests: $(VENV)/test.ready
 lint: $(VENV)/test.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
+	@$(BIN)/clang-format --dry-run -Werror $(CPP_SOURCES)
 	cd .tools && ../$(BIN)/mypy --config-file ../pyproject.toml -p tacoglow
 	cd .tools && ../$(BIN)/lint-imports ../pyproject.toml
 

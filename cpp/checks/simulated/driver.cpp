@@ -1,5 +1,6 @@
 // Simulates the part of CUDA's driver that cuda_driver.hpp names: a GPU of compute capability 9.0 with three
-// multiprocessors. A cubin is the path of a library with the kernel in the CPU emulation of tests/runtime/backends/cuda/fused.
+// multiprocessors. A cubin is the path of a library with the kernel in the CPU emulation of
+// tests/runtime/backends/cuda/fused.
 
 #include <dlfcn.h>
 
