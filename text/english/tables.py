@@ -16,13 +16,8 @@ STARTERS = (
     "I He She It They We You The A An This That These Those There Here His Her Its Their Our My Your Then Now When "
     "While If Although Because Since After Before As In On At By For From With But And Or So Yet However Meanwhile "
     "Moreover Therefore Thus Finally Also What Who Where Why How Which Is Are Was Were Do Does Did Can Could Will "
-<<<<<<< HEAD
     "Would Should Please Yes No Not Never Some Many Most All One Two Nobody Everybody Nothing Everything "
     "Let Don't It's I'm He's She's"
-=======
-    "Would Should Please Yes No Not Never Some Many Most All One Two Nobody Everybody Nothing Everything Let "
-    "Don't It's I'm He's She's"
->>>>>>> 7128ce0 (Wrap the lines that kept lint from passing)
 ).split()
 
 # Kept as they are by the transliteration before the rules, which then see ASCII and these alone.
