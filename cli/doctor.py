@@ -10,24 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-GPU = "the GPU command below"
-# Distributions that provide a part -> the part's purpose, and how to install it.
-PARTS = {
-    ("numpy",): ("the runtime", "pip install tacoglow"),
-    ("onnxruntime", "onnxruntime-gpu"): ("running on a CPU, export", "pip install 'tacoglow[cpu]'"),
-    ("cuda-core",): ("running on an NVIDIA GPU", GPU),
-    ("cuda-bindings",): ("running on an NVIDIA GPU", GPU),
-    ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"): ("TensorRT", GPU),
-    ("onnxruntime-gpu",): ("a GPU without TensorRT", GPU),
-    ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"): ("TensorRT for RTX", "pip install tensorrt-rtx-cu13"),
-    ("torch",): ("export", "pip install 'tacoglow[export]'"),
-    ("onnx",): ("export", "pip install 'tacoglow[export]'"),
-    ("tritonclient",): ("tacoglow say, serve --upstream", "pip install 'tacoglow[client]'"),
-    ("starlette",): ("tacoglow serve", "pip install 'tacoglow[serve]'"),
-    ("matplotlib",): ("--plot", "pip install 'tacoglow[plot]'"),
-    ("av",): ("flac, opus, mp3, aac", "pip install 'tacoglow[formats]'"),
-    ("scipy",): ("tacoglow bench --compare", "pip install 'tacoglow[bench]'"),
-}
+from .shared.parts import PARTS
 
 GPU_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-cuda")
 
@@ -54,9 +37,11 @@ def _examine() -> dict[str, Any]:
     from ..runtime.backends.tensorrt.cache import default_folder
 
     parts = []
-    for names, (purpose, command) in PARTS.items():
+    for part in PARTS:
+        names = part.distributions
         name, version = next(((name, found) for name in names if (found := _version(name))), (names[0], None))
-        parts.append({"part": name, "version": version, "needed_for": purpose, "install": command})
+        command = part.install or install_command()
+        parts.append({"part": name, "version": version, "needed_for": part.needed_for, "install": command})
     backends = {name: backend_class(name).unavailable_reason() for name in BACKENDS}
     driver = find_driver()
     notes = []
@@ -99,7 +84,8 @@ def _show(findings: dict[str, Any]) -> None:
     note(f"tacoglow {findings['tacoglow']}, Python {findings['python']}, {findings['platform']}")
     parts = Table("part", "version", "needed for", "install with")
     for part in findings["parts"]:
-        command = "" if part["version"] else escape(part["install"])
+        is_missing, is_for_gpu = not part["version"], part["install"] == findings["gpu_command"]
+        command = ("see below" if is_for_gpu else escape(part["install"])) if is_missing else ""
         parts.add_row(part["part"], part["version"] or "–", part["needed_for"], command)
     console.print(parts)
     backends = Table("backend", "on this machine")

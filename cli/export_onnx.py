@@ -15,6 +15,7 @@ from .shared.options import (
     PrecisionChoice,
     Published,
     Tacotron2Path,
+    Version,
     WaveGlowPath,
     find_checkpoints,
     print_status,
@@ -54,10 +55,12 @@ def export_onnx(
         Optional[int], typer.Option(min=1, help="Most frames per utterance.", show_default="the checkpoint's")
     ] = None,
     force: Force = False,
+    version: Version = False,
 ) -> None:
     """Export a Tacotron 2 and a WaveGlow or HiFi-GAN as a bundle of ONNX graphs, and check it against PyTorch."""
     from ..export.voice import VoiceFile, read_voice_file, with_text_options
     from ..runtime.bundle.folders import check_replaceable
+    from ..runtime.bundle.reading import MANIFEST_NAME
 
     checkpoints = find_checkpoints(tacotron2, waveglow, hifigan, demo, pretrained)
     voice_path = config or checkpoints.voice
@@ -65,6 +68,8 @@ def export_onnx(
     voice: VoiceFile = VoiceFile(name=name) if voice_path is None else read_voice_file(voice_path)
     voice = with_text_options(voice, symbols, cleaners, read_lexicon(lexicon))
     check_replaceable(output, force)
+    if (output / MANIFEST_NAME).is_file():
+        print_status(f"{output}: holds a bundle, which the new one will replace")
     start = time.perf_counter()
     print_status("loading PyTorch and the checkpoints")
     from ..export.bundle import Limits
@@ -82,5 +87,5 @@ def export_onnx(
     assert manifest.parity is not None
     stop = manifest.parity.stop_frames
     print_status(f"pipeline      checked against PyTorch: stops at frame {stop[1]}, PyTorch at {stop[0]}")
-    print_status(f"{output}: voice {manifest.voice.name!r}, {precision.value}, {time.perf_counter() - start:.0f} s")
+    print_status(f"{output}: {manifest.voice.name!r} in {precision.value}, {time.perf_counter() - start:.0f} s")
     print_status(f'now: trt-infer {output} "Hello world, I missed you." -o hello.wav')

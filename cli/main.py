@@ -1,22 +1,24 @@
 """Dispatches `tacoglow COMMAND`, `export-onnx` and `trt-infer`.
 
-Each command is a module of this package, named after the command and imported only when the command is called. User
-errors are printed here in one line, with exit code 2 (failures.py).
+Each command is a module of this package, named after the command and imported only when the command is called; `infer`
+and `trt-infer` are other names of `say`. User errors are printed here in one line, with exit code 2 (failures.py).
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NoReturn, TextIO, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from .. import __version__
 from .shared.failures import explain
-from .shared.interrupt import EXIT_CODE, ending_promptly
+from .shared.interrupt import EXIT_CODE
+from .shared.options import Version
 from .shared.terminal import escape_control
 
 COMMANDS = (
@@ -25,8 +27,8 @@ COMMANDS = (
     "export-triton",
     "convert",
     "build-engines",
-    "infer",
     "say",
+    "infer",
     "serve",
     "text",
     "inspect",
@@ -35,25 +37,28 @@ COMMANDS = (
 )
 DEBUG_HINT = "Add --debug to any command to see the traceback of an error."
 HELP = {"help_option_names": ["-h", "--help"]}
+OTHER_NAMES = {"infer": "say"}
 # Command -> arguments of the examples in its help.
 EXAMPLES = {
     "export-onnx": ("--demo -o voice/", "--tacotron2 T.pt --waveglow W.pt --config voice.json -o voice/"),
     "export-torchscript": ("--tacotron2 T.pt --waveglow W.pt voice/", "--demo voice/"),
     "export-triton": ("voice/ -o model_repository/",),
-    "convert": ("T.pt -o T.safetensors",),
+    "convert": ("--tacotron2 T.pt --waveglow W.pt -o my-voice/",),
     "build-engines": ("voice/",),
-    "infer": (
+    "say": (
         'voice/ "Hello world." -o hello.wav --plot hello.png',
         "voice/ -i lines.txt -o out/ --resume",
+        'voice/ "Not so fast." --rate 0.75 --seed 7',
         'voice/ "Hello world." --stream -o - | aplay',
+        'voice/ "Hello world." --backend onnxruntime --threads 2',
+        '"Hello world." --url http://localhost:8000 -o hello.wav',
     ),
-    "say": ('"Hello world." --url http://localhost:8000 -o hello.wav',),
     "serve": (
         "voice/ --wyoming 10200",
         "voice/ other/ --host 0.0.0.0 --api-key SECRET",
         "--upstream grpc://triton:8001",
     ),
-    "text": ('"Dr. Smith paid $5."', '"Grüß Gott." --bundle voice/ --json'),
+    "text": (r'"Dr. Smith paid \$5."', '"Grüß Gott." --bundle voice/ --json'),
     "inspect": ("voice/", "voice/ --json"),
     "doctor": ("", "--json"),
     "bench": ("voice/ --demo -o figures.json",),
@@ -62,70 +67,78 @@ EXAMPLES = {
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 
 
+class _Group(TyperGroup):
+    """The command `tacoglow`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flag_types(super().get_params(ctx))
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_flag_types(super().get_params(ctx))
+
+
+def _without_flag_types(parameters: list[Any]) -> list[Any]:
+    """A flag takes no value: its row in the help should not say <bool>."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 def main() -> None:
     """The console script `tacoglow`."""
-    app = _app("Deploy a trained Tacotron 2 + WaveGlow voice.")
+    app = typer.Typer(
+        cls=_Group,
+        help="Deploy a trained Tacotron 2 + WaveGlow voice.",
+        epilog=f"COMMAND --help has examples. {DEBUG_HINT}",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings=HELP,
+    )
 
     @app.callback()
-    def options(
-        version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
-    ) -> None:
+    def options(version: Version = False) -> None:
         pass
 
     selected = [argument for argument in sys.argv[1:2] if argument in COMMANDS]
     for name in selected or COMMANDS:
-        app.command(name, epilog=_epilog(name, f"tacoglow {name}"), context_settings=HELP)(_command(name))
+        _add_command(app, name, f"tacoglow {name}")
     _run(app)
 
 
 def export_onnx_main() -> None:
     """The console script `export-onnx`."""
-    _run_alone("export-onnx")
+    _run_alone("export-onnx", "export-onnx")
 
 
 def trt_infer_main() -> None:
     """The console script `trt-infer`."""
-    _run_alone("infer")
+    _run_alone("say", "trt-infer")
 
 
-def _run_alone(name: str) -> None:
-    if sys.argv[1:] == ["--version"]:
-        _version(True)
-    app = _app()
-    program = "trt-infer" if name == "infer" else name
-    app.command(epilog=_epilog(name, program), no_args_is_help=True, context_settings=HELP)(_command(name))
+def _run_alone(name: str, program: str) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    _add_command(app, name, program, no_args_is_help=True)
     _run(app)
 
 
-def _command(name: str) -> Callable[..., Any]:
-    """Import the function of a command; the module and the function are named after the command."""
-    identifier = name.replace("-", "_")
-    command: Callable[..., Any] = getattr(import_module(f".{identifier}", __package__), identifier)
-    return command
-
-
-def _version(show: bool) -> None:
-    if show:
-        print(f"tacoglow {__version__}")
-        sys.exit()
-
-
-def _epilog(name: str, program: str) -> str:
-    """The end of a command's help; typer keeps only the line breaks of empty lines."""
-    examples = [f"{program} {arguments}".rstrip() for arguments in EXAMPLES[name]]
-    version = [] if program.startswith("tacoglow ") else ["--version shows the version."]
-    return "\n\n".join(["Examples:", *(f"  {example}" for example in examples), DEBUG_HINT, *version])
-
-
-def _app(help_text: str | None = None) -> typer.Typer:
-    return typer.Typer(
-        help=help_text,
-        epilog=f"COMMAND --help has examples. {DEBUG_HINT}" if help_text else None,
-        no_args_is_help=True,
-        add_completion=True,
-        pretty_exceptions_enable=False,
+def _add_command(app: typer.Typer, name: str, program: str, no_args_is_help: bool = False) -> None:
+    """Add a command to the app; its module is imported, in which its function has the module's name."""
+    own_name = OTHER_NAMES.get(name, name)
+    identifier = own_name.replace("-", "_")
+    function: Callable[..., Any] = getattr(import_module(f".{identifier}", __package__), identifier)
+    examples = [f"{program} {arguments}".rstrip() for arguments in EXAMPLES[own_name]]
+    app.command(
+        name,
+        cls=_Command,
+        short_help=None if own_name == name else f"Another name of {own_name}.",
+        # Typer keeps only the line breaks of empty lines.
+        epilog="\n\n".join(["Examples:", *(f"  {example}" for example in examples), DEBUG_HINT]),
+        no_args_is_help=no_args_is_help,
         context_settings=HELP,
-    )
+    )(function)
 
 
 def _run(app: typer.Typer) -> None:
@@ -133,8 +146,7 @@ def _run(app: typer.Typer) -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     warnings.showwarning = _show_warning
     try:
-        with ending_promptly():
-            code = app(standalone_mode=False)
+        code = app(standalone_mode=False)
         if code == EXIT_CODE:  # how typer reports an interrupt
             raise typer.Abort
         sys.exit(code)
@@ -144,9 +156,11 @@ def _run(app: typer.Typer) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(EXIT_CODE)
     except Exception as error:
-        line = None if debug else explain(error)
+        line = explain(error)
         if line is None:
             raise
+        if debug:
+            traceback.print_exc()
         print(f"error: {escape_control(line)}", file=sys.stderr)
         sys.exit(2)
 

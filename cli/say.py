@@ -1,109 +1,339 @@
-"""`tacoglow say`: text in, a wav file or a stream out, synthesized by a Triton server."""
+"""`tacoglow say`, `tacoglow infer` and `trt-infer`: text in, audio files out, from a bundle or from a Triton server."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+import json
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from ..triton_server import DEFAULT_MODEL
-from .shared.interrupt import completed_at_interrupt
+from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
 from .shared.options import (
     AttentionStop,
+    DecoderChoice,
+    DecoderOption,
     Denoise,
+    Engines,
     GateThreshold,
+    LexiconFile,
     MaxFrames,
+    NormalizerOption,
     Rate,
     Raw,
     Retries,
     SentenceSilence,
     Sigma,
+    Version,
     Volume,
     WavOption,
-    print_status,
+    complete_backend,
+    given_options,
+    hardware_option,
+    output_option,
+    read_lexicon,
+    speech_option,
+    text_option,
+    voice_option,
 )
+from .shared.outputs import FormatChoice, Outputs, plan_outputs
+from .shared.progress import SpeechProgress
+from .shared.reports import UNITS, audio_report, stream_report
+from .shared.voice import load_voice
 
 if TYPE_CHECKING:
-    from ..runtime.vocoder import Samples
-    from ..triton_server.contract import Response
-    from .shared.outputs import Outputs
+    from ..runtime.options import SpeechOptions
+    from ..runtime.synthesizer import Synthesizer
+    from .lists.speaker import ListSpeaker
 
-WARNING_CHARACTERS_MAX = 1000  # of a server's warning
+NEED_LIST = ("--format", "--strict", "--resume")
+NEED_SERVER = ("--model", "--timeout", "--max-seconds")
+# Given together with --url, which sends only the text, the seed and the speech's options.
+NEED_BUNDLE = (
+    *("--input", *NEED_LIST, "--backend", "--device", "--engines", "--decoder", "--threads", "--normalizer"),
+    *("--lexicon", "--vocoder-only", "--plot", "--timestamps", "--json"),
+)
+# Given together with --vocoder-only, which decodes nothing.
+WITH_MEL = {
+    *("--vocoder-only", "--output", "--audio-format", "--wav", "--seed", "--sigma", "--denoise", "--rate", "--volume"),
+    *("--backend", "--device", "--engines", "--decoder", "--threads"),
+}
 
 
 def say(
-    text: Annotated[str, typer.Argument(help="Text to synthesize.")],
-    url: Annotated[str, typer.Option(help="Address of the server: http://HOST:8000 or grpc://HOST:8001.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Audio file; - with --stream: standard output.")
-    ] = Path("speech.wav"),
+    ctx: typer.Context,
+    bundle: Annotated[
+        str,
+        typer.Argument(help="Folder written by export-onnx; with --url, TEXT stands in its place."),
+    ],
+    text: Annotated[
+        Optional[str],
+        typer.Argument(help="Text to synthesize; - or nothing: from standard input; or use -i."),
+    ] = None,
+    input_file: Annotated[
+        Optional[Path],
+        text_option("-i", "--input", help="List of texts, one per line; - is standard input. One file per text."),
+    ] = None,
+    list_format: Annotated[
+        Optional[ListFormat],
+        text_option("--format", help="Of the list: lines, or LJSpeech's id|text|normalised.", show_default="detected"),
+    ] = None,
+    strict: Annotated[bool, text_option("--strict", help="With -i: stop at the first line that is not good.")] = False,
+    resume: Annotated[
+        bool, text_option("--resume", help="With -i: keep files that the same call has made already.")
+    ] = False,
+    normalizer: NormalizerOption = None,
+    lexicon: LexiconFile = None,
+    vocoder_only: Annotated[
+        Optional[Path],
+        text_option(help="Vocode this mel spectrogram (.npy or .pt, bands x frames) instead of synthesizing a text."),
+    ] = None,
+    url: Annotated[
+        Optional[str], voice_option(help="Speak on this Triton server instead: http://HOST:8000 or grpc://HOST:8001.")
+    ] = None,
     model: Annotated[
-        str, typer.Option(help="Name of the voice on the server: export-triton's --name.")
-    ] = DEFAULT_MODEL,
-    seed: Annotated[int, typer.Option(help="Random seed; the same seed gives the same speech.")] = 0,
-    denoise: Denoise = 0.0,
+        Optional[str],
+        voice_option(
+            help="With --url: name of the voice on the server, export-triton's --name.", show_default="tacoglow"
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, voice_option(min=0.1, help="With --url: seconds to wait for the server's next response.")
+    ] = 60.0,
+    max_seconds: Annotated[
+        float, voice_option(min=0.1, help="With --url: seconds to wait for the complete speech.")
+    ] = 600.0,
+    seed: Annotated[int, speech_option(help="The same seed gives the same speech on every backend, in any batch.")] = 0,
+    rate: Rate = 1.0,
+    volume: Volume = 1.0,
+    sentence_silence: SentenceSilence = None,
     sigma: Sigma = None,
+    denoise: Denoise = 0.0,
     gate_threshold: GateThreshold = None,
     max_frames: MaxFrames = None,
     retries: Retries = 0,
     attention_stop: AttentionStop = False,
-    rate: Rate = 1.0,
-    volume: Volume = 1.0,
-    sentence_silence: SentenceSilence = None,
-    stream: Annotated[bool, typer.Option("--stream", help="Write the speech while it is being synthesized.")] = False,
-    raw: Raw = False,
+    output: Annotated[
+        Optional[Path],
+        output_option(
+            "-o",
+            "--output",
+            help="Audio file; with -i a folder for 0001.wav, 0002.wav, …, or one file for all.",
+            show_default="speech.wav; with -i speech",
+        ),
+    ] = None,
+    audio_format: Annotated[
+        Optional[FormatChoice], output_option(help="Format of the audio.", show_default="by -o's suffix, otherwise wav")
+    ] = None,
     wav: WavOption = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the server's next response.")] = 60.0,
-    max_seconds: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the complete speech.")] = 600.0,
+    stream: Annotated[
+        bool, output_option("--stream", help="Write one file while it is synthesized; -o - writes to standard output.")
+    ] = False,
+    raw: Raw = False,
+    plot: Annotated[
+        Optional[Path], output_option(help="Plot mel, alignment and gate into this file; with -i, into this folder.")
+    ] = None,
+    timestamps: Annotated[
+        Optional[str],
+        output_option(
+            help="Write when each word is spoken into this .json, .srt or .vtt file; with -i into a folder: json, srt "
+            "or vtt, one file beside each audio file.",
+            metavar="FILE",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, output_option("--json", help="Print timings and facts as JSON to standard output.")
+    ] = False,
+    backend: Annotated[
+        str,
+        hardware_option(
+            help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript",
+            autocompletion=complete_backend,
+        ),
+    ] = "auto",
+    threads: Annotated[
+        Optional[int], hardware_option(min=1, help="CPU threads.", show_default="all usable cores")
+    ] = None,
+    device: Annotated[Optional[int], hardware_option(min=0, help="Index of the GPU.", show_default="0")] = None,
+    engines: Engines = None,
+    decoder: DecoderOption = DecoderChoice.auto,
+    version: Version = False,
 ) -> None:
-    """Synthesize TEXT on a Triton server."""
-    from ..runtime.errors import RequestError
+    """Synthesize TEXT, or every line of a list, with a bundle or on a Triton server."""
+    from ..runtime.bundle.reading import load_manifest
     from ..runtime.noise import Noise
     from ..runtime.options import SpeechOptions
-    from ..triton_server.client import connect
-    from ..triton_server.contract import SpeechRequest
-    from .shared.outputs import plan_outputs
 
-    Noise(seed)
+    given = given_options(ctx)
+    _check_given(given, has_text=text is not None)
     options = SpeechOptions(
-        sigma, denoise, gate_threshold, max_frames, retries, attention_stop, rate, volume, sentence_silence
+        sigma=sigma,
+        denoise=denoise,
+        gate_threshold=gate_threshold,
+        max_frames=max_frames,
+        retries=retries,
+        attention_stop=attention_stop,
+        rate=rate,
+        volume=volume,
+        sentence_silence=sentence_silence,
+        lexicon=read_lexicon(lexicon),
     )
-    request, client = SpeechRequest(text, seed, options), connect(url, timeout, max_seconds)
-    if raw and not stream:
-        raise RequestError("--raw: needs --stream")
-    outputs = plan_outputs(output, None, False, stream, None, wav, raw)
-    if stream:
-        _write_stream(client.stream(request, model), outputs)
+    outputs = plan_outputs(
+        output,
+        is_list=input_file is not None,
+        stream=stream,
+        audio_format=audio_format,
+        wav=wav,
+        raw=raw,
+        plot=plot,
+        times=timestamps,
+    )
+    Noise(seed)  # rejects a seed out of range before anything is loaded
+    if url is not None:
+        from .shared.remote import speak_remotely
+
+        speak_remotely(
+            _text(bundle),
+            seed,
+            options,
+            outputs,
+            stream=stream,
+            url=url,
+            model=model,
+            timeout=timeout,
+            max_seconds=max_seconds,
+        )
         return
-    from ..runtime.output.audio import Audio
+    folder = Path(bundle)
+    load_manifest(folder)  # a wrong folder is noticed before standard input is read
+    _check_outputs(outputs, folder, input_file, as_json, resume)
+    count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
+    spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
+    voice = load_voice(
+        folder, backend=backend, device=device, threads=threads, engines=engines, decoder=decoder, normalizer=normalizer
+    )
+    if vocoder_only is not None:
+        from .shared.mel_file import read_mel
 
-    response = client.say(request, model)
-    _report(response)
-    audio = Audio(response.samples, response.sampling_rate, ())
-    audio.save(output, outputs.wav_format, outputs.audio_format)
-    print_status(f"{output}: {audio.seconds:.2f} s of audio")
+        outputs.save(voice.vocode(read_mel(vocoder_only), seed, options))
+    elif input_file is None:
+        report = _speak_text(voice, spoken_text, seed, options, outputs, stream, has_bar=not as_json)
+        if as_json:
+            _print_json(voice, [report])
+    else:
+        from .lists.speaker import ListSpeaker
+
+        speaker = ListSpeaker(
+            synthesizer=voice,
+            outputs=outputs,
+            source=input_file,
+            lines=read_lines(input_file, list_format),
+            count=count,
+            seed=seed,
+            options=options,
+            strict=strict,
+            normalizer=normalizer,
+            has_bar=not as_json,
+        )
+        code = _speak_list(speaker, outputs, stream, resume)
+        if as_json:
+            reports = [speaker.reports[number] for number in sorted(speaker.reports)]
+            _print_json(voice, reports, skipped=speaker.skipped)
+        if code:
+            raise typer.Exit(code)
 
 
-def _write_stream(responses: Iterator[Response], outputs: Outputs) -> None:
-    from ..runtime.output.growing import SpeechOutput
+def _check_given(given: set[str], has_text: bool) -> None:
+    """Raises RequestError for options that contradict each other or would have no effect."""
+    from ..runtime.errors import RequestError
 
-    first = next(responses)
+    if "--url" in given:
+        if has_text:
+            raise RequestError("--url: the server has the voice; give TEXT alone, without a bundle")
+        for option in NEED_BUNDLE:
+            if option in given:
+                raise RequestError(f"{option}: a server cannot do that; leave it out, or --url")
+    for option in NEED_SERVER:
+        if option in given and "--url" not in given:
+            raise RequestError(f"{option}: needs --url; leave it out")
+    if has_text and "--input" in given:
+        raise RequestError("give either TEXT or -i FILE, not both")
+    for option in NEED_LIST:
+        if option in given and "--input" not in given:
+            raise RequestError(f"{option}: needs -i FILE; leave it out")
+    if "--raw" in given and "--stream" not in given:
+        raise RequestError("--raw: needs --stream")
+    if "--plot" in given and "--stream" in given:
+        raise RequestError("--plot: a stream does not keep what it needs; leave out --stream")
+    if "--vocoder-only" in given:
+        if has_text:
+            raise RequestError("--vocoder-only: replaces the text; leave out TEXT")
+        for option in sorted(given - WITH_MEL):
+            raise RequestError(f"{option}: has no effect with --vocoder-only, which decodes nothing; leave it out")
 
-    def samples() -> Iterator[Samples]:
-        for response in itertools.chain([first], responses):
-            _report(response)
-            yield response.samples
 
-    output = SpeechOutput(outputs.path, first.sampling_rate, outputs.audio_format, outputs.wav_format, outputs.raw)
-    with completed_at_interrupt(output) as sink:
-        sink.write_all(samples())
+def _check_outputs(outputs: Outputs, bundle: Path, input_file: Path | None, as_json: bool, resume: bool) -> None:
+    from ..runtime.errors import RequestError
+
+    if as_json and str(outputs.path) == "-":
+        raise RequestError("--json: standard output is taken by -o -; name a file with -o, or leave out --json")
+    outputs.check_apart(bundle, [] if input_file is None else [input_file])
+    if resume and not outputs.is_folder:
+        raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
 
 
-def _report(response: Response) -> None:
-    if response.warning:
-        print_status(f"warning: {response.warning[:WARNING_CHARACTERS_MAX]}")
-    if response.stop_reason == "frame_limit":
-        print_status("warning: the gate did not fire before the frame limit: the speech may be cut off")
+def _text(text: str | None) -> str:
+    from ..runtime.errors import RequestError
+
+    if text is not None and text != str(STANDARD_INPUT):
+        return text
+    is_missing = text is None and (sys.stdin is None or sys.stdin.isatty())
+    content = "" if is_missing else read_text()
+    if text is None and not content.strip():
+        raise RequestError("give TEXT or -i FILE, or pipe a text into standard input")
+    return content
+
+
+def _speak_text(
+    voice: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, stream: bool, has_bar: bool
+) -> dict[str, Any]:
+    """Speak one text; returns its report."""
+    from ..text import warn_dropped
+
+    if stream:
+        segments = voice.stream(text, seed, options=options, timestamps=outputs.times is not None)
+        start = time.perf_counter()
+        with outputs.grow(voice.manifest.audio.sampling_rate) as sink:
+            sink.write_all(segments)
+        outputs.save_times(segments.words, segments.characters)
+        return stream_report(text, outputs.path, segments, seed, time.perf_counter() - start)
+    split = voice.split(text, options)
+    warn_dropped(split.dropped, stacklevel=2)
+    rate, pieces = voice.manifest.audio.sampling_rate, len(split.pieces)
+    with SpeechProgress(pieces, is_shown=has_bar and pieces > 1) as bar:
+        spoken = voice.say_each([split], [seed], options, lambda done: bar.add(len(done.samples) / rate))
+        audio = dict(spoken)[0]
+    path = outputs.save(audio, voice=voice.manifest, gate_threshold=options.gate_threshold)
+    return audio_report(text, path, audio, seed)
+
+
+def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bool) -> int:
+    """Speak a list; returns the exit code."""
+    if outputs.is_folder:
+        speaker.speak_into_folder(resume)
+        return speaker.finish()
+    with outputs.grow(speaker.synthesizer.manifest.audio.sampling_rate) as sink:
+        if stream:
+            speaker.stream_joined(sink)
+        else:
+            speaker.speak_joined(sink)
+        if not speaker.reports:
+            sink.discard()
+    return speaker.finish()
+
+
+def _print_json(voice: Synthesizer, reports: list[dict[str, Any]], **more: Any) -> None:
+    content = {"backend": voice.backend.name, "units": UNITS, "utterances": reports, **more}
+    print(json.dumps(content, indent=1))

@@ -10,7 +10,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from .shared.interrupt import finishing
 from .shared.options import Engines, print_status
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -97,8 +96,7 @@ def serve(
                 print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
 
         server = build_server(Voices(loaded, aliases), options, door, on_ready=tell)
-        with finishing():
-            server.run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def _check_installed() -> None:

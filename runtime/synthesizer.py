@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -118,11 +118,16 @@ class Synthesizer:
         return [results[i] for i in range(len(texts))]
 
     def say_each(
-        self, texts: Sequence[str | Split], seeds: Sequence[int] | None = None, options: SpeechOptions | None = None
+        self,
+        texts: Sequence[str | Split],
+        seeds: Sequence[int] | None = None,
+        options: SpeechOptions | None = None,
+        on_utterance: Callable[[Utterance], None] | None = None,
     ) -> Iterator[tuple[int, Audio]]:
         """Synthesize several texts as `say_batch` does, and yield (index of the text, its audio) when it is ready.
 
         texts: as they are written, or as `split` returns them. Does not warn about dropped symbols.
+        on_utterance: called with each utterance that is finished, to show progress.
         """
         seeds = [0] * len(texts) if seeds is None else list(seeds)
         if len(seeds) != len(texts):
@@ -145,6 +150,8 @@ class Synthesizer:
             )
             for part, utterance in zip(own, utterances, strict=True):
                 ready[part.owner][part.index] = utterance
+                if on_utterance is not None:
+                    on_utterance(utterance)
                 if len(ready[part.owner]) == len(part.split.pieces):
                     complete, ready[part.owner] = ready[part.owner], {}
                     yield part.owner, self.join(part.split, [complete[i] for i in range(len(complete))])

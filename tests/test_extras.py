@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -12,12 +13,14 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = pytest.importorskip("tomli")
 
+from tacoglow.cli.shared.parts import PARTS
 from tacoglow.tests.test_install import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 OFFLINE = ("NewConnectionError", "ConnectionError", "Temporary failure in name resolution")
 GPU_EXTRAS = ("gpu-cu12", "gpu-cu13")
+BROUGHT_BY_OTHERS = ("anyio", "h11")  # by starlette and uvicorn
 
 
 def dry_run(*requirements: str) -> None:
@@ -51,3 +54,14 @@ def test_export_leaves_the_choice_of_onnxruntime() -> None:
     assert not [requirement for requirement in EXTRAS["export"] if requirement.startswith("onnxruntime")]
     for extra in GPU_EXTRAS:
         assert not [requirement for requirement in EXTRAS[extra] if requirement.startswith("onnxruntime>")]
+
+
+def test_doctor_knows_every_package_of_the_extras_that_users_install() -> None:
+    known = {distribution for part in PARTS for distribution in part.distributions}
+    for extra in ("cpu", "export", "plot", "formats", "serve", "client", "bench", *GPU_EXTRAS):
+        names = {re.split(r"[\[<>=;, ]", requirement)[0] for requirement in EXTRAS[extra]} - {"tacoglow"}
+        assert names <= known, extra
+    for part in PARTS:
+        (extra,) = re.findall(r"\[(.*)\]", part.install or "") or [None]
+        if extra is not None and part.distributions[0] not in BROUGHT_BY_OTHERS:
+            assert any(requirement.startswith(part.distributions) for requirement in EXTRAS[extra]), part

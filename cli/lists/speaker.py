@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from ...text import TextError, describe_dropped
 from ..shared.interrupt import at_interrupt
 from ..shared.options import print_status
-from ..shared.reports import audio_report, save_audio, save_times, stream_report
+from ..shared.progress import SpeechProgress
+from ..shared.reports import audio_report, stream_report
 from .lines import Line, is_read_live, source_name
 from .records import Records, speech_key
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ...runtime.options import SpeechOptions
     from ...runtime.output.audio import Audio
     from ...runtime.output.growing import SpeechOutput
@@ -35,6 +34,7 @@ class ListSpeaker:
     """One list, its options, and what has become of its lines so far."""
 
     synthesizer: Synthesizer
+    outputs: Outputs
     source: Path
     lines: Iterable[Line]
     count: int | None  # lines in the list, where it is known
@@ -42,53 +42,55 @@ class ListSpeaker:
     options: SpeechOptions
     strict: bool
     normalizer: str | None = None  # the name of the synthesizer's
+    has_bar: bool = True  # on a terminal
     reports: dict[int, dict[str, Any]] = field(default_factory=dict)  # number of the line -> its report
     skipped: list[dict[str, Any]] = field(default_factory=list)
     made_before: int = 0  # files that --resume found
 
-    def speak_into_folder(self, outputs: Outputs, resume: bool) -> None:
+    def speak_into_folder(self, resume: bool) -> None:
         """Write one file per line as each is ready, and record it in the folder."""
-        records = Records(outputs.path, resume)
+        records = Records(self.outputs.path, resume)
         with at_interrupt(self._progress_line), self._bar() as bar:
-            for group in self._groups(self._unmade(outputs, records)):
+            for group in self._groups(self._unmade(records, bar)):
                 for i, audio in self._say(group):
                     line = group[i]
-                    path = outputs.audio_path(line.name)
-                    save_audio(self.synthesizer, audio, outputs, line.name, self.options)
+                    path = self.outputs.save(
+                        audio, line.name, self.synthesizer.manifest, gate_threshold=self.options.gate_threshold
+                    )
                     report = audio_report(line.text, path, audio, self.seed)
-                    key = self._key(line, outputs)
-                    records.add(line.name, key, path, {"line": line.number, **report})
+                    records.add(line.name, self._key(line), path, {"line": line.number, **report})
                     self.reports[line.number] = {"line": line.number, "id": line.name, **report}
-                    bar.update()
+                    bar.add(audio.seconds)
 
-    def speak_joined(self, outputs: Outputs, sink: SpeechOutput) -> None:
+    def speak_joined(self, sink: SpeechOutput) -> None:
         """Write all lines into one file, in their order, with pauses between them."""
         from ...runtime.pieces import join_texts
-        from ..shared.reports import save_plot_of
 
         times = JoinedTimes(sink.sampling_rate, self.options.sentence_silence)
+        threshold = self.options.gate_threshold
 
         def spoken() -> Iterator[tuple[str, list[Any]]]:
-            for group in self._groups(self._good_lines()):
+            for group in self._groups(self._good_lines(bar)):
                 audios = dict(self._say(group))
                 for i, line in enumerate(group):
-                    save_plot_of(self.synthesizer, audios[i], outputs.plot_path(line.name), self.options)
-                    report = audio_report(line.text, outputs.path, audios[i], self.seed)
+                    audio = audios[i]
+                    self.outputs.save_plot(audio, line.name, self.synthesizer.manifest, threshold)
+                    report = audio_report(line.text, self.outputs.path, audio, self.seed)
                     self.reports[line.number] = {"line": line.number, "id": line.name, **report}
-                    if outputs.times is not None:
-                        times.add(line.text, len(audios[i].samples), audios[i].words, audios[i].characters)
-                    yield line.text, [audios[i].samples]
-                    bar.update()
+                    if self.outputs.times is not None:
+                        times.add(line.text, len(audio.samples), audio.words, audio.characters)
+                    yield line.text, [audio.samples]
+                    bar.add(audio.seconds)
 
         with self._bar() as bar:
             sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
-        times.save(outputs.times)
+        self.outputs.save_times(times.words, times.characters)
 
-    def stream_joined(self, outputs: Outputs, sink: SpeechOutput) -> None:
+    def stream_joined(self, sink: SpeechOutput) -> None:
         """Write all lines into one stream, segment by segment."""
         from ...runtime.pieces import join_texts
 
-        times, wanted = JoinedTimes(sink.sampling_rate, self.options.sentence_silence), outputs.times is not None
+        times, wanted = JoinedTimes(sink.sampling_rate, self.options.sentence_silence), self.outputs.times is not None
 
         def spoken() -> Iterator[tuple[str, Any]]:
             for line in self._good_lines():
@@ -98,12 +100,12 @@ class ListSpeaker:
                     line.split or line.text, self.seed, options=self.options, timestamps=wanted
                 )
                 yield line.text, stream
-                report = stream_report(line.text, outputs.path, stream, self.seed, time.perf_counter() - start)
+                report = stream_report(line.text, self.outputs.path, stream, self.seed, time.perf_counter() - start)
                 self.reports[line.number] = {"line": line.number, "id": line.name, **report}
                 times.add(line.text, stream.position, stream.words, stream.characters)
 
         sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
-        times.save(outputs.times)
+        self.outputs.save_times(times.words, times.characters)
 
     def finish(self) -> int:
         """Print what became of the lines; returns the exit code. Raises RequestError if there was no line."""
@@ -121,13 +123,15 @@ class ListSpeaker:
         print_status(f"{source_name(self.source)}: {len(self.reports)} spoken, {len(numbers)} skipped: {noun} {named}")
         return 1
 
-    def _good_lines(self) -> Iterator[Line]:
+    def _good_lines(self, bar: SpeechProgress | None = None) -> Iterator[Line]:
         for line in self.lines:
             checked = line if line.problem else self._check(line)
             if checked.problem is None:
                 yield checked
-            else:
-                self._skip(line, checked.problem)
+                continue
+            self._skip(line, checked.problem)
+            if bar is not None:
+                bar.add(0.0)
 
     def _check(self, line: Line) -> Line:
         """The line with its split, or with why it cannot be spoken. Prints the characters that will be dropped."""
@@ -148,19 +152,18 @@ class ListSpeaker:
         print_status(f"{where}: skipped: {problem}")
         self.skipped.append({"line": line.number, "reason": problem})
 
-    def _unmade(self, outputs: Outputs, records: Records) -> Iterator[Line]:
-        """The good lines whose files do not exist yet; the others are reported as they are recorded."""
-        for line in self._good_lines():
-            key = self._key(line, outputs)
-            others = (outputs.plot_path(line.name), outputs.times_path(line.name))
-            is_complete = all(path is None or path.is_file() for path in others)
-            if is_complete and records.find(line.name, key, outputs.audio_path(line.name)) is not None:
+    def _unmade(self, records: Records, bar: SpeechProgress) -> Iterator[Line]:
+        """The good lines whose files do not exist yet; the others are counted."""
+        for line in self._good_lines(bar):
+            path = self.outputs.audio_path(line.name)
+            if self.outputs.is_complete(line.name) and records.find(line.name, self._key(line), path) is not None:
                 self.made_before += 1
+                bar.add(0.0)
             else:
                 yield line
 
-    def _key(self, line: Line, outputs: Outputs) -> str:
-        return speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, outputs, self.normalizer)
+    def _key(self, line: Line) -> str:
+        return speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, self.outputs, self.normalizer)
 
     def _groups(self, lines: Iterator[Line]) -> Iterator[list[Line]]:
         """Lines that are batched together: some batches of a file; of a live source each line as it comes."""
@@ -173,15 +176,12 @@ class ListSpeaker:
             [line.split or line.text for line in group], [self.seed] * len(group), self.options
         )
 
-    def _done(self) -> int:
-        return len(self.reports) + len(self.skipped) + self.made_before
-
     def _progress_line(self) -> str:
         of = "" if self.count is None else f" of {self.count}"
         return f"{len(self.reports) + self.made_before}{of} lines have their files; --resume goes on after them"
 
-    def _bar(self) -> _Bar:
-        return _Bar(self)
+    def _bar(self) -> SpeechProgress:
+        return SpeechProgress(self.count, is_shown=self.has_bar)
 
 
 class JoinedTimes:
@@ -190,46 +190,14 @@ class JoinedTimes:
     def __init__(self, sampling_rate: int, sentence_silence: float | None) -> None:
         self._rate, self._sentence_silence = sampling_rate, sentence_silence
         self._start = 0  # sample at which the next text begins
-        self._words: list[TimedText] = []
-        self._characters: list[TimedText] = []
+        self.words: list[TimedText] = []
+        self.characters: list[TimedText] = []
 
     def add(self, text: str, samples: int, words: Iterable[TimedText], characters: Iterable[TimedText]) -> None:
         """The next text: its samples, and times from its own beginning."""
         from ...runtime.pieces import pause_after
 
         seconds = self._start / self._rate
-        self._words += [word.shifted(seconds) for word in words]
-        self._characters += [character.shifted(seconds) for character in characters]
+        self.words += [word.shifted(seconds) for word in words]
+        self.characters += [character.shifted(seconds) for character in characters]
         self._start += samples + int(pause_after(text, self._sentence_silence) * self._rate)
-
-    def save(self, path: Path | None) -> None:
-        if path is not None:
-            save_times(path, self._words, self._characters)
-
-
-class _Bar:
-    """A progress bar on a terminal; nothing where standard error is not one."""
-
-    def __init__(self, speaker: ListSpeaker) -> None:
-        self._speaker = speaker
-        self._progress: Progress | None = None
-
-    def __enter__(self) -> _Bar:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        if console.is_terminal:
-            columns = [BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
-            self._progress = Progress("lines", *columns, console=console, transient=True)
-            self._progress.add_task("lines", total=self._speaker.count)
-            self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def update(self) -> None:
-        if self._progress is not None:
-            self._progress.update(self._progress.task_ids[0], completed=self._speaker._done())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...runtime.errors import one_line
+from .parts import describe_missing
 
 # Packages whose exceptions have no common base class: their message is the reason.
 BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx", "torch", "cuda")
@@ -22,7 +23,7 @@ def explain(error: BaseException) -> str | None:
         return f"a number of the input is out of range ({one_line(error)})"
     if isinstance(error, ModuleNotFoundError):
         own = (error.name or "").startswith("tacoglow")
-        return None if own else f"{error.name} is not installed; see: tacoglow doctor"
+        return None if own else describe_missing(error.name or "")
     if isinstance(error, ImportError) and error.path:
         return f"{error.path}: cannot be loaded ({one_line(error)})"
     if type(error).__module__.partition(".")[0] in BACKENDS:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ... import __version__
 from .terminal import escape_control
 
 if TYPE_CHECKING:
@@ -43,47 +45,80 @@ WaveGlowPath = Annotated[Optional[Path], typer.Option(help="WaveGlow checkpoint.
 HiFiGANPath = Annotated[
     Optional[Path], typer.Option(help="HiFi-GAN generator, with its config.json in the same folder.")
 ]
+# Options by the panel of the help in which they stand.
+text_option = partial(typer.Option, rich_help_panel="Text")
+voice_option = partial(typer.Option, rich_help_panel="Voice")
+speech_option = partial(typer.Option, rich_help_panel="Speech")
+output_option = partial(typer.Option, rich_help_panel="Output")
+hardware_option = partial(typer.Option, rich_help_panel="Hardware")
+
+
+def _show_version(is_given: bool) -> None:
+    if is_given:
+        print(f"tacoglow {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")]
 Sigma = Annotated[
-    Optional[float], typer.Option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
+    Optional[float], speech_option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
 ]
-Denoise = Annotated[float, typer.Option(help="Denoiser strength, e.g. 0.01; 0: off.")]
+Denoise = Annotated[float, speech_option(help="Denoiser strength, e.g. 0.01; 0: off.")]
 GateThreshold = Annotated[
     Optional[float],
-    typer.Option(help="Gate probability above which the utterance ends.", show_default="the voice's"),
+    speech_option(help="Gate probability above which the utterance ends.", show_default="the voice's"),
 ]
-MaxFrames = Annotated[Optional[int], typer.Option(help="Frame limit of an utterance.", show_default="the voice's")]
+MaxFrames = Annotated[Optional[int], speech_option(help="Frame limit of an utterance.", show_default="the voice's")]
 Retries = Annotated[
-    int, typer.Option(min=0, help="Retries, with new noise, for an utterance that reaches the frame limit.")
+    int, speech_option(min=0, help="Retries, with new noise, for an utterance that reaches the frame limit.")
 ]
 AttentionStop = Annotated[
-    bool, typer.Option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
+    bool, speech_option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
 ]
-Rate = Annotated[float, typer.Option(help="Speaking rate, 0.5 to 2; the pitch stays.")]
-Volume = Annotated[float, typer.Option(help="Factor of the samples, 0 to 4.")]
+Rate = Annotated[float, speech_option(help="Speaking rate, 0.5 to 2; the pitch stays.")]
+Volume = Annotated[float, speech_option(help="Factor of the samples, 0 to 4.")]
 SentenceSilence = Annotated[
     Optional[float],
-    typer.Option(help="Seconds of silence between sentences, 0 to 10.", show_default="by the length of the text"),
+    speech_option(help="Seconds of silence between sentences, 0 to 10.", show_default="by the length of the text"),
 ]
 NormalizerOption = Annotated[
     Optional[str],
-    typer.Option("--normalizer", help="Rewrite texts first with this normalizer, an installed package's entry point."),
+    text_option("--normalizer", help="Rewrite texts first with this normalizer, an installed package's entry point."),
 ]
 LexiconFile = Annotated[
     Optional[Path],
-    typer.Option("--lexicon", help="Words, and how they are said: a file with lines such as: Nguyen = win"),
+    text_option("--lexicon", help="Words, and how they are said: a file with lines such as: Nguyen = win"),
 ]
-Raw = Annotated[bool, typer.Option("--raw", help="With --stream: samples only, without a wav header.")]
-WavOption = Annotated[Optional[Wav], typer.Option(help="Sample format of a wav file.", show_default="int16")]
+Raw = Annotated[bool, output_option("--raw", help="With --stream: samples only, without a wav header.")]
+WavOption = Annotated[Optional[Wav], output_option(help="Sample format of a wav file.", show_default="int16")]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Write into a folder of other files, and replace files of the same names in it."),
 ]
 DecoderOption = Annotated[
     DecoderChoice,
-    typer.Option("--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."),
+    hardware_option(
+        "--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."
+    ),
 ]
 LEXICON_BYTES_MAX = 1 << 22
-Engines = Annotated[Optional[Path], typer.Option(help="Folder of the engine cache.", show_default="the user's cache")]
+Engines = Annotated[
+    Optional[Path], hardware_option(help="Folder of the engine cache.", show_default="the user's cache")
+]
+
+
+def complete_backend(incomplete: str) -> list[str]:
+    """The backends whose names begin so, for the shell's completion."""
+    from ...runtime.backends import BACKENDS
+
+    return [name for name in ("auto", *BACKENDS) if name.startswith(incomplete)]
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """The options that stand on the command line, by their long names."""
+    parameters = context.command.params
+    sources = {parameter.opts[-1]: context.get_parameter_source(parameter.name or "") for parameter in parameters}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def read_lexicon(path: Path | None) -> dict[str, str] | None:

@@ -1,15 +1,24 @@
-"""Where `trt-infer` writes: the plan of its files, checked before anything is computed or written."""
+"""Where a call of `say` writes: planned and checked before anything is computed, then written by this object alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .interrupt import completed_at_interrupt
+from .options import print_status
+
 if TYPE_CHECKING:
+    from ...runtime.bundle.manifest import Manifest
+    from ...runtime.output.audio import Audio
     from ...runtime.output.formats import AudioFormat
+    from ...runtime.output.growing import SpeechOutput
+    from ...runtime.output.timestamps import TimedText
     from ...runtime.output.wav_writer import WavFormat
     from .options import Wav
 
@@ -40,23 +49,97 @@ class Outputs:
     def audio_path(self, name: str) -> Path:
         return self.path / f"{name}.{self.audio_format}" if self.is_folder else self.path
 
-    def times_path(self, name: str) -> Path | None:
+    def is_complete(self, name: str) -> bool:
+        """True if what belongs to an audio file, its plot and its times, exists."""
+        return all(path is None or path.is_file() for path in (self._plot_path(name), self._times_path(name)))
+
+    def save(
+        self, audio: Audio, name: str = "", voice: Manifest | None = None, gate_threshold: float | None = None
+    ) -> Path:
+        """Write the audio, its plot and the times of its words; returns the path of the audio.
+
+        name: of the files, in a folder. voice, gate_threshold: those of the speech, for the plot.
+        """
+        path = self.audio_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        audio.save(path, self.wav_format, self.audio_format)
+        self.save_plot(audio, name, voice, gate_threshold)
+        self.save_times(audio.words, audio.characters, name)
+        spent = sum(audio.timings.values())
+        print_status(f"{path}: {audio.seconds:.2f} s of audio" + (f" in {spent:.2f} s" if spent else ""))
+        return path
+
+    def save_plot(self, audio: Audio, name: str, voice: Manifest | None, gate_threshold: float | None) -> None:
+        path = self._plot_path(name)
+        if path is not None and voice is not None:
+            from ...runtime.output.plot import save_plot
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_plot(audio, path, voice, gate_threshold)
+
+    def save_times(self, words: Sequence[TimedText], characters: Sequence[TimedText], name: str = "") -> None:
+        path = self._times_path(name)
+        if path is not None:
+            from ...runtime.files import atomic_write
+            from ...runtime.output.subtitles import check_times_format, encode_times
+
+            times_format = check_times_format(path.suffix, "--timestamps")
+            atomic_write(path, encode_times(words, characters, times_format).encode())
+
+    @contextmanager
+    def grow(self, sampling_rate: int) -> Iterator[SpeechOutput]:
+        """One file or pipe that is written while speech is made; its length is printed at the end."""
+        from ...runtime.output.growing import SpeechOutput
+
+        start = time.perf_counter()
+        output = SpeechOutput(self.path, sampling_rate, self.audio_format, self.wav_format, self.raw)
+        with completed_at_interrupt(output):
+            yield output
+        if output.seconds:
+            name = "standard output" if str(self.path) == "-" else self.path
+            print_status(f"{name}: {output.seconds:.2f} s of audio in {time.perf_counter() - start:.2f} s")
+
+    def check_apart(self, bundle: Path | None, inputs: Iterable[Path] = ()) -> None:
+        """Raises RequestError if an output would replace what is read, a file of the bundle or the list of texts, or
+        another output.
+        """
+        from ...runtime.bundle.reading import MANIFEST_NAME
+        from ...runtime.errors import RequestError
+
+        times = None if self.is_folder else self.times
+        named = {"-o": None if str(self.path) == "-" else self.path, "--plot": self.plot, "--timestamps": times}
+        for option, path in named.items():
+            if path is None:
+                continue
+            resolved, inside = path.resolve(), None if bundle is None else bundle.resolve()
+            if inside and (inside / MANIFEST_NAME).is_file() and (resolved == inside or inside in resolved.parents):
+                raise RequestError(f"{path}: lies in the bundle {bundle}; give another place with {option}")
+            for source in inputs:
+                if source.exists() and path.exists() and path.samefile(source) and path.is_file():
+                    raise RequestError(f"{path}: is what -i reads; give another place with {option}")
+        plot = None if self.plots_are_in_folder else self.plot
+        for other, option in ((plot, "--plot"), (times, "--timestamps")):
+            if other is not None and other.resolve() == self.path.resolve():
+                raise RequestError(f"{other}: is the output of -o too; give another place with {option}")
+
+    def _times_path(self, name: str) -> Path | None:
         """In a folder beside the audio; `times` is a suffix only then."""
         beside = self.times is not None and self.is_folder
         return self.path / f"{name}{self.times}" if beside else self.times
 
-    def plot_path(self, name: str) -> Path | None:
+    def _plot_path(self, name: str) -> Path | None:
         return self.plot / f"{name}.png" if self.plot is not None and self.plots_are_in_folder else self.plot
 
 
 def plan_outputs(
     output: Path | None,
-    plot: Path | None,
-    is_list: bool,
-    stream: bool,
-    audio_format: FormatChoice | None,
-    wav: Wav | None,
-    raw: bool,
+    *,
+    is_list: bool = False,
+    stream: bool = False,
+    audio_format: FormatChoice | None = None,
+    wav: Wav | None = None,
+    raw: bool = False,
+    plot: Path | None = None,
     times: str | None = None,
 ) -> Outputs:
     """Raises RequestError, before anything is computed, for outputs that cannot be written or contradict each other."""
@@ -87,7 +170,16 @@ def plan_outputs(
     wav_format: WavFormat | None = None if wav is None else wav.value
     if wav_format is not None and chosen != "wav":
         raise RequestError(f"--wav {wav_format}: has no effect on {chosen}; leave it out, or write a .wav file")
-    return Outputs(output, is_folder, chosen, wav_format or "int16", raw, plot, is_list, times_path)
+    return Outputs(
+        path=output,
+        is_folder=is_folder,
+        audio_format=chosen,
+        wav_format=wav_format or "int16",
+        raw=raw,
+        plot=plot,
+        plots_are_in_folder=is_list,
+        times=times_path,
+    )
 
 
 def _plan_times(times: str, is_folder: bool) -> Path:
@@ -105,25 +197,3 @@ def _plan_times(times: str, is_folder: bool) -> Path:
         raise RequestError(f"--timestamps: each line gets a file beside its audio; give json, srt or vtt, not {times}")
     check_times_format(suffix, "--timestamps")
     return Path(suffix)
-
-
-def check_outputs_apart(outputs: Outputs, bundle: Path, inputs: Iterable[Path]) -> None:
-    """Raises RequestError if an output would replace what is read: a file of the bundle, or the list of texts."""
-    from ...runtime.bundle.reading import MANIFEST_NAME
-    from ...runtime.errors import RequestError
-
-    places = [(outputs.path, "-o")] if str(outputs.path) != "-" else []
-    places += [] if outputs.plot is None else [(outputs.plot, "--plot")]
-    times = None if outputs.is_folder else outputs.times
-    places += [] if times is None else [(times, "--timestamps")]
-    for path, option in places:
-        resolved, inside = path.resolve(), bundle.resolve()
-        if (inside / MANIFEST_NAME).is_file() and (resolved == inside or inside in resolved.parents):
-            raise RequestError(f"{path}: lies in the bundle {bundle}; give another place with {option}")
-        for source in inputs:
-            if source.exists() and path.exists() and path.samefile(source) and path.is_file():
-                raise RequestError(f"{path}: is what -i reads; give another place with {option}")
-    plot = None if outputs.plots_are_in_folder else outputs.plot
-    for other, option in ((plot, "--plot"), (times, "--timestamps")):
-        if other is not None and other.resolve() == outputs.path.resolve():
-            raise RequestError(f"{other}: is the output of -o too; give another place with {option}")

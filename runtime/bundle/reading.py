@@ -28,6 +28,7 @@ from .manifest import (
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_BYTES_MAX = 1 << 24
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".nemo", ".tar", ".safetensors")
 _DIGEST = re.compile(rb'("digest"\s*:\s*")[^"]*"')
 _PLAIN_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -39,8 +40,7 @@ def load_manifest(bundle: Path) -> Manifest:
     """
     path = bundle / MANIFEST_NAME
     if not path.is_file():
-        hint = "no such folder" if not bundle.exists() else f"it does not contain {MANIFEST_NAME}"
-        raise BundleError(f"{bundle}: not a bundle: {hint}; write one with: export-onnx --demo -o {bundle}")
+        raise BundleError(_describe_other(bundle))
     try:
         content = _read_manifest(path)
         raw = msgspec.json.decode(content)
@@ -93,6 +93,19 @@ def _files_in(value: Any) -> Iterator[str]:
         yield value["file"]
     for entry in value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ():
         yield from _files_in(entry)
+
+
+def _describe_other(path: Path) -> str:
+    """Why a path without a manifest in it is not a bundle, and the way out."""
+    if path.is_file() and path.name == MANIFEST_NAME:
+        return f"{path}: not a bundle but a file of one; give the folder: {path.parent}"
+    if path.is_file() and path.suffix in CHECKPOINT_SUFFIXES:
+        export = "export-onnx --tacotron2 T.pt --waveglow W.pt -o voice/"
+        return f"{path}: not a bundle but a checkpoint; export it first: {export}"
+    if path.is_file():
+        return f"{path}: not a bundle: it is a file; give a folder that export-onnx has written"
+    hint = f"it does not contain {MANIFEST_NAME}" if path.exists() else "no such folder"
+    return f"{path}: not a bundle: {hint}; write one with: export-onnx --demo -o {path}"
 
 
 def _read_manifest(path: Path) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +40,6 @@ class SpeechOutput:
         self.path, self.sampling_rate = path, sampling_rate
         self.is_closed = False  # true once it has been finished, discarded, or its reader has closed the pipe
         self._written = 0  # samples
-        self._lock = threading.Lock()  # an interrupt may finish it from another thread
         self._partial: PartialFile | None = None
         self._sink = self._open()
         self._encoder: Encoder | None = None  # opened with the first samples
@@ -57,10 +55,9 @@ class SpeechOutput:
 
     def write(self, samples: NDArray[np.float32]) -> None:
         """Encode and write samples. Raises RequestError, e.g. for a full disk, after removing what was written."""
-        with self._lock:
-            if not self.is_closed:
-                self._guard(lambda: self._write(samples))
-                self._written += len(samples)
+        if not self.is_closed:
+            self._guard(lambda: self._write(samples))
+            self._written += len(samples)
 
     def write_all(self, segments: Iterable[NDArray[np.float32]]) -> None:
         """Write segments as they come, until a reader closes the pipe."""
@@ -71,11 +68,10 @@ class SpeechOutput:
 
     def finish(self) -> bool:
         """Complete the file and put it in its place; true if this call did. Raises RequestError."""
-        with self._lock:
-            if self.is_closed:
-                return False
-            self._guard(self._finish)
-            self.is_closed = True
+        if self.is_closed:
+            return False
+        self._guard(self._finish)
+        self.is_closed = True
         return True
 
     def discard(self) -> None:

@@ -149,9 +149,9 @@ def _draw_alignments(axes: Any, parts: list[_Part]) -> Any:
 def _draw_gates(axes: Any, parts: list[_Part], threshold: float) -> None:
     axes.axhline(threshold, color="0.5", linestyle="--", linewidth=1, label=f"threshold {threshold:g}")
     for i, part in enumerate(parts):
-        gate = part.utterance.gate
-        times = np.linspace(part.start, part.end, len(gate), endpoint=False)
-        axes.plot(times, gate, color="C0")
+        gate, end = part.utterance.gate, part.utterance.fired
+        times = np.linspace(part.start, part.end, len(gate) + 1)
+        axes.plot(times[:-1] if end is None else times, gate if end is None else [*gate, end], color="C0")
         ending = {"gate": "gate fired", "attention_end": "attention ended", "frame_limit": "frame limit"}
         fired = part.utterance.stop_reason == "gate"
         axes.axvline(part.end, color="C2" if fired else "C3", linewidth=1.5)

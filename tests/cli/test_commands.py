@@ -6,6 +6,7 @@ import io
 import json
 import os
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+import typer
 from scipy.io import wavfile
 
 from tacoglow import SpeechOptions, Synthesizer, cli
 from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
+from tacoglow.cli.main import EXAMPLES, OTHER_NAMES, _add_command
 from tacoglow.export import bundle as bundle_module
 from tacoglow.runtime.bundle.manifest import graph_names
 from tacoglow.runtime.bundle.reading import with_digest
@@ -163,7 +166,15 @@ REQUESTS: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "negative volume": ([TEXT, "--volume=-1"], ("volume", "0 to 4", "-1")),
     "long silence": ([TEXT, "--sentence-silence", "11"], ("sentence silence", "0 to 10 seconds", "11")),
     "long pause": (["One [pause 11s] two."], ("[pause 11s]", "0 to 10 seconds", "[pause 0.5s]")),
-    "silence of a mel": (["--vocoder-only", "m.npy", "--sentence-silence", "1"], ("--vocoder-only", "alone")),
+    "silence of a mel": (["--vocoder-only", "m.npy", "--sentence-silence", "1"], ("--sentence-silence", "-only")),
+    "text and mel": ([TEXT, "--vocoder-only", "m.npy"], ("--vocoder-only", "replaces the text")),
+    "list and mel": (["-i", "phrases.txt", "--vocoder-only", "m.npy"], ("--input", "--vocoder-only")),
+    "bundle and server": ([TEXT, "--url", "http://x:1"], ("--url", "TEXT alone")),
+    "model without a server": ([TEXT, "--model", "anna"], ("--model", "needs --url")),
+    "timeout without a server": ([TEXT, "--timeout", "3"], ("--timeout", "needs --url")),
+    "list for a server": (["-i", "phrases.txt", "--url", "http://x:1"], ("--input", "a server cannot")),
+    "plot by a server": (["--plot", "x.png", "--url", "http://x:1"], ("--plot", "a server cannot")),
+    "backend of a server": (["--backend", "auto", "--url", "http://x:1"], ("--backend", "a server cannot")),
     "times of unknown format": ([TEXT, "--timestamps", "t.txt"], ("--timestamps", ".srt", ".txt")),
     "times in a missing folder": ([TEXT, "--timestamps", "no/t.srt"], ("no/t.srt", "folder does not", "--timestamps")),
     "times are the output": ([TEXT, "-o", "t.wav", "--timestamps", "./t.wav"], ("--timestamps", ".wav")),
@@ -337,11 +348,16 @@ def test_inspect_rejects_damaged_bundles(run: Run, workdir: Path, damage: str) -
 
 def test_not_a_bundle(run: Run, workdir: Path) -> None:
     (workdir / "phrases.txt").write_text("Hi.\n")
+    (workdir / "t.pt").touch()
     with unchanged(workdir):
         for bundle in ("nowhere", "phrases.txt", "."):
             assert_rejected(run("trt-infer", bundle, TEXT), bundle, "not a bundle", "export-onnx")
             assert_rejected(run("tacoglow", "inspect", bundle), bundle, "not a bundle", "export-onnx")
         assert_rejected(run("trt-infer", "nowhere", "-i", "phrases.txt", "-o", "out"), "nowhere", "not a bundle")
+        assert_rejected(run("tacoglow", "say", "Hello."), "Hello.", "not a bundle", "no such folder")
+        file = run("trt-infer", "voice/manifest.json", TEXT)
+        assert_rejected(file, "voice/manifest.json", "a file of one; give the folder: voice")
+        assert_rejected(run("trt-infer", "t.pt", TEXT), "t.pt", "a checkpoint", "export-onnx --tacotron2")
 
 
 @pytest.fixture
@@ -509,10 +525,11 @@ def test_full_disk(run: Run, checkpoints: Path) -> None:
             assert_rejected(exported, "voice", "cannot be written", "too large")
 
 
-def test_debug_shows_the_traceback(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["trt-infer", "voice", "", "--debug"])
-    with pytest.raises(ValueError, match="text is empty"):
-        cli.trt_infer_main()
+def test_debug_shows_the_traceback(run: Run, workdir: Path) -> None:
+    plain, debug = run("trt-infer", "voice", ""), run("trt-infer", "voice", "", "--debug")
+    assert "Traceback" in debug.err
+    assert "in split_into_pieces" in debug.err
+    assert (debug.code, debug.last) == (plain.code, plain.last)
 
 
 class TestInfer:
@@ -576,6 +593,7 @@ class TestInfer:
         assert [256 * frames for frames in spoken["frames"]] == [len(samples)]
         assert set(spoken["stop_reasons"]) <= {"gate", "frame_limit"}
         assert set(spoken["seconds"]) == {"encoder", "decoder", "postnet", "vocoder"}
+        assert report["units"]["rtf"] == "seconds of audio per second of computing"
         assert spoken["rtf"] == pytest.approx(spoken["audio_seconds"] / sum(spoken["seconds"].values()), rel=1e-3)
 
     def test_gate_stop(self, run: Run, workdir: Path) -> None:
@@ -691,7 +709,9 @@ class TestExport:
         (checkpoints / "empty").mkdir()
         (checkpoints / "voice/mine.txt").touch()
         for output in ("empty", "voice"):
-            assert run("export-onnx", *CONFIG, "-o", output).code == 0
+            outcome = run("export-onnx", *CONFIG, "-o", output)
+            assert outcome.code == 0
+            assert ("holds a bundle, which the new one will replace" in outcome.err) == (output == "voice")
             assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + (3 if output == "voice" else 2)
         assert (checkpoints / "voice/mine.txt").exists()
         assert not list(checkpoints.glob(".*"))
@@ -751,8 +771,34 @@ class TestInspectAndDoctor:
             assert outcome.out == run("tacoglow", name, "--help").out
             assert max(map(len, outcome.out.splitlines())) <= int(columns)
 
+    @pytest.mark.parametrize("name", COMMAND_NAMES)
+    def test_examples_are_valid(self, name: str) -> None:
+        for example in EXAMPLES[OTHER_NAMES.get(name, name)]:
+            app = typer.Typer()
+            _add_command(app, name, name)
+            arguments = shlex.split(example.split(" | ")[0])
+            typer.main.get_command(app).make_context(name, arguments)  # raises for a wrong command line
+            assert "$" not in example.replace(r"\$", "")  # a shell would replace it
+
+    def test_panels_and_flags(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "120")
+        shown = run("trt-infer", "--help").out
+        titles = [line.split()[1] for line in shown.splitlines() if line.startswith("╭─")]
+        assert titles == ["Arguments", "Options", "Text", "Voice", "Speech", "Output", "Hardware"]
+        assert "<bool>" not in shown + run("tacoglow", "--help").out
+        for command in COMMANDS:
+            assert "--version" in run(command, "--help").out
+
+    def test_completion_of_backends(self) -> None:
+        words = {"_TRT_INFER_COMPLETE": "complete_bash", "COMP_WORDS": "trt-infer --backend onnx", "COMP_CWORD": "2"}
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env=os.environ | words, capture_output=True, text=True, check=False
+        )
+        assert done.stdout.split() == ["onnxruntime-cuda", "onnxruntime"]
+
     def test_version_and_help(self, run: Run) -> None:
-        assert run("tacoglow", "--version").out.startswith("tacoglow ")
+        for command in COMMANDS:
+            assert run(command, "--version").out.startswith("tacoglow ")
         assert "inspect" in run("tacoglow", "--help").out
         for command in COMMANDS:
             outcome = run(command)
@@ -761,7 +807,7 @@ class TestInspectAndDoctor:
         assert_rejected(run("tacoglow", "frobnicate"), "frobnicate", "tacoglow --help")
 
 
-SCRIPT = "import sys; from tacoglow import cli; cli.trt_infer_main()"
+SCRIPT = "import sys; from tacoglow import cli; sys.argv[0] = 'trt-infer'; cli.trt_infer_main()"
 
 
 def test_command_in_its_own_process(workdir: Path) -> None:

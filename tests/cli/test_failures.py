@@ -29,7 +29,15 @@ EXPLAINED: dict[str, tuple[BaseException, str]] = {
     "number": (OverflowError("int too large to convert to float"), "a number of the input is out of range"),
     "ONNX Runtime": (OrtFail("[ONNXRuntimeError] : 1 : FAIL"), "onnxruntime: [ONNXRuntimeError] : 1 : FAIL"),
     "library": (ImportError("failed to map segment", path="/lib/x.so"), "/lib/x.so: cannot be loaded (failed to map"),
-    "package": (ModuleNotFoundError("no", name="onnx"), "onnx is not installed; see: tacoglow doctor"),
+    "package": (
+        ModuleNotFoundError("no", name="h11"),
+        "tacoglow serve needs h11; install it with: pip install 'tacoglow[serve]'",
+    ),
+    "module of a package": (
+        ModuleNotFoundError("no", name="tritonclient.grpc"),
+        "say --url needs tritonclient; install it with: pip install 'tacoglow[client]'",
+    ),
+    "unknown package": (ModuleNotFoundError("no", name="zoo"), "zoo is not installed; see: tacoglow doctor"),
     "empty": (MemoryError(), "not enough memory (MemoryError)"),
 }
 

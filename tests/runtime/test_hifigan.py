@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+import typer
 from numpy.typing import NDArray
 
-from tacoglow.cli.infer import infer
-from tacoglow.cli.shared.options import Wav
+from tacoglow.cli.say import say
 from tacoglow.models import CheckpointError, load_hifigan, load_tacotron2
 from tacoglow.runtime.bundle.manifest import HiFiGANSettings
 from tacoglow.runtime.bundle.reading import load_manifest
@@ -130,6 +130,13 @@ def test_a_short_mel_of_a_reflecting_generator(hifigan_bundle: Path) -> None:
     assert np.array_equal(got, voice.vocode(np.full((16, 4), -4.0, np.float32)).samples[:512])
 
 
+def infer(*arguments: object) -> None:
+    """Call `trt-infer`; its exceptions pass through."""
+    app = typer.Typer()
+    app.command()(say)
+    app([*map(str, arguments)], standalone_mode=False)
+
+
 class TestVocoderOnly:
     @pytest.fixture
     def mel(self) -> NDArray[np.float32]:
@@ -143,7 +150,7 @@ class TestVocoderOnly:
 
         path, out = tmp_path / f"mel.{suffix}", tmp_path / "out.wav"
         np.save(path, mel) if suffix == "npy" else torch.save(torch.from_numpy(mel)[None], path)
-        infer(hifigan_bundle, vocoder_only=path, output=out, wav=Wav.float32, backend="onnxruntime")
+        infer(hifigan_bundle, "--vocoder-only", path, "-o", out, "--wav", "float32", "--backend", "onnxruntime")
         rate, samples = wavfile.read(out)
         assert rate == 16000
         assert np.abs(samples - voice.vocode(mel).samples).max() < HIFIGAN
@@ -164,17 +171,17 @@ class TestVocoderOnly:
     ) -> None:
         np.save(tmp_path / "mel.npy", content)
         with pytest.raises(RequestError, match=words):
-            infer(hifigan_bundle, vocoder_only=tmp_path / "mel.npy", output=tmp_path / "out.wav")
+            infer(hifigan_bundle, "--vocoder-only", tmp_path / "mel.npy", "-o", tmp_path / "out.wav")
         assert not (tmp_path / "out.wav").exists()
 
     def test_a_file_that_is_not_a_mel(self, hifigan_bundle: Path, tmp_path: Path) -> None:
         (tmp_path / "mel.npy").write_bytes(b"nothing")
         with pytest.raises(RequestError, match=r"mel\.npy: not a \.npy file"):
-            infer(hifigan_bundle, vocoder_only=tmp_path / "mel.npy")
+            infer(hifigan_bundle, "--vocoder-only", tmp_path / "mel.npy")
         (tmp_path / "mel.pt").write_bytes(b"nothing")
         with pytest.raises(CheckpointError, match=r"mel\.pt: "):
-            infer(hifigan_bundle, vocoder_only=tmp_path / "mel.pt")
+            infer(hifigan_bundle, "--vocoder-only", tmp_path / "mel.pt")
         with pytest.raises(RequestError, match="no such file"):
-            infer(hifigan_bundle, vocoder_only=tmp_path / "none.npy")
+            infer(hifigan_bundle, "--vocoder-only", tmp_path / "none.npy")
         with pytest.raises(RequestError, match="--vocoder-only: replaces the text"):
-            infer(hifigan_bundle, "Hello.", vocoder_only=tmp_path / "mel.npy")
+            infer(hifigan_bundle, "Hello.", "--vocoder-only", tmp_path / "mel.npy")

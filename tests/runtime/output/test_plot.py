@@ -46,8 +46,13 @@ def test_threshold_and_end_are_marked(voice: Synthesizer, monkeypatch: pytest.Mo
     assert set(horizontal.get_ydata()) == {threshold}
     assert list(vertical.get_xdata()) == pytest.approx([audio.seconds] * 2)
     assert gate.texts[0].get_text() == f"gate fired, frame {expected}"
+    curve = gate.lines[1]  # the frame whose gate fired, at the end, is drawn too
+    assert list(curve.get_ydata()) == pytest.approx(unended[: expected + 1].tolist(), abs=1e-6)
+    assert curve.get_xdata()[-1] == pytest.approx(audio.seconds)
     limited = voice.say("I missed you.", options=SpeechOptions(max_frames=5, gate_threshold=0.999999))
-    assert draw(voice, limited, monkeypatch).axes[3].texts[0].get_text() == "frame limit, frame 5"
+    limited_gate = draw(voice, limited, monkeypatch).axes[3]
+    assert limited_gate.texts[0].get_text() == "frame limit, frame 5"
+    assert len(limited_gate.lines[1].get_ydata()) == 5
 
 
 def test_pieces_share_one_time_axis(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +85,10 @@ def test_any_length_can_be_saved(voice: Synthesizer, tmp_path: Path) -> None:
 
 
 def test_dollars_are_not_formulas(voice: Synthesizer, tmp_path: Path) -> None:
-    audio = voice.say("Costs $x^2 and $y.")
-    plot.save_plot(audio, tmp_path / "x.svg", voice.manifest)
-    assert (tmp_path / "x.svg").stat().st_size > 0
+    """Dollars are drawn as they are, not taken as the marks of a formula."""
+    import matplotlib
+
+    audio = voice.say("Costs $x and $y.")
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text
+        plot.save_plot(audio, tmp_path / "x.svg", voice.manifest)
+    assert ">Costs $x and $y.</text>" in (tmp_path / "x.svg").read_text()

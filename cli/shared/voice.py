@@ -1,0 +1,44 @@
+"""Opens a bundle's voice for a command, and says on what it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import DecoderChoice, print_status
+
+if TYPE_CHECKING:
+    from ...runtime.synthesizer import Synthesizer
+
+
+def load_voice(
+    bundle: Path,
+    *,
+    backend: str,
+    device: int | None,
+    threads: int | None,
+    engines: Path | None,
+    decoder: DecoderChoice,
+    normalizer: str | None = None,
+) -> Synthesizer:
+    """Open the bundle, print the backend, and warn of options that have no effect with it."""
+    from ...runtime.backends.cuda.driver import find_driver
+    from ...runtime.synthesizer import Synthesizer
+
+    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines, decoder.value, normalizer)
+    opened = synthesizer.backend
+    driver = None if opened.runs_asynchronously else find_driver()
+    # Where there is a GPU that is not used, the user should know why; the other reasons are in `tacoglow doctor`.
+    print_status(opened.choice if driver is not None and driver.gpus else f"{opened.device} ({opened.name})")
+    if opened.decoder:
+        print_status(f"decoder: {opened.decoder}")
+    without_effect = {
+        "--device": device is not None and not opened.runs_asynchronously,
+        "--decoder": decoder is not DecoderChoice.auto and not opened.runs_asynchronously,
+        "--threads": threads is not None and opened.runs_asynchronously,
+        "--engines": engines is not None and not opened.name.startswith("tensorrt"),
+    }
+    for option, is_given in without_effect.items():
+        if is_given:
+            print_status(f"warning: {option}: has no effect with the backend {opened.name}")
+    return synthesizer
