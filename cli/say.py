@@ -26,6 +26,7 @@ from .shared.options import (
     Retries,
     SentenceSilence,
     Sigma,
+    Ssml,
     Version,
     Volume,
     WavOption,
@@ -53,7 +54,7 @@ NEED_SERVER = ("--model", "--timeout", "--max-seconds")
 # Given together with --url, which sends only the text, the seed and the speech's options.
 NEED_BUNDLE = (
     *("--input", *NEED_LIST, "--backend", "--device", "--engines", "--decoder", "--threads", "--normalizer"),
-    *("--lexicon", "--vocoder-only", "--plot", "--timestamps", "--json"),
+    *("--lexicon", "--ssml", "--vocoder-only", "--plot", "--timestamps", "--json"),
 )
 # Given together with --vocoder-only, which decodes nothing.
 WITH_MEL = {
@@ -86,6 +87,7 @@ def say(
     ] = False,
     normalizer: NormalizerOption = None,
     lexicon: LexiconFile = None,
+    ssml: Ssml = False,
     vocoder_only: Annotated[
         Optional[Path],
         text_option(help="Vocode this mel spectrogram (.npy or .pt, bands x frames) instead of synthesizing a text."),
@@ -179,6 +181,7 @@ def say(
         volume=volume,
         sentence_silence=sentence_silence,
         lexicon=read_lexicon(lexicon),
+        ssml=ssml,
     )
     outputs = plan_outputs(
         output,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from .lists.lines import STANDARD_INPUT, read_text
-from .shared.options import LexiconFile, NormalizerOption, SentenceSilence, read_lexicon
+from .shared.options import LexiconFile, NormalizerOption, SentenceSilence, Ssml, read_lexicon
 from .shared.terminal import escape_control
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def text(
     ] = None,
     normalizer: NormalizerOption = None,
     lexicon: LexiconFile = None,
+    ssml: Ssml = False,
     sentence_silence: SentenceSilence = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON to standard output.")] = False,
 ) -> None:
@@ -49,7 +50,9 @@ def text(
         front_end = replace(front_end, cleaners=tuple(cleaners))
     words = read_lexicon(lexicon)
     limit = TOKENS_MAX if manifest is None else manifest.range("T").max
-    split = split_into_pieces(front_end, content, limit, sentence_silence, None if words is None else Lexicon(words))
+    split = split_into_pieces(
+        front_end, content, limit, sentence_silence, None if words is None else Lexicon(words), ssml
+    )
     if as_json:
         entries = [_piece_entry(front_end, piece) for piece in split.pieces]
         print(

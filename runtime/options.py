@@ -34,6 +34,7 @@ class SpeechOptions:
     # only where it exceeds the voice's token limit, with pauses by punctuation.
     sentence_silence: float | None = None
     lexicon: Lexicon | Mapping[str, str] | None = None  # words of this request, and how they are said
+    ssml: bool = False  # the text is an SSML document
     # Called before every decoder chunk and vocoder window; returning true cancels the request.
     cancelled: Callable[[], bool] | None = None
     deadline: float | None = None  # time.monotonic() at which the request is abandoned; checked as often
@@ -117,6 +118,13 @@ class ResolvedOptions:
     volume: float  # factor of the samples
     cancelled: Callable[[], bool] | None
     deadline: float | None = None  # time.monotonic()
+
+    def scaled(self, rate: float, volume: float) -> ResolvedOptions:
+        """The options of a piece that is spoken at so many times the request's rate and volume."""
+        if rate == volume == 1.0:
+            return self
+        scaled = min(max(self.rate * rate, RATE_MIN), RATE_MAX)
+        return replace(self, rate=scaled, volume=min(self.volume * volume, VOLUME_MAX))
 
     def check_cancelled(self) -> None:
         """Raise Cancelled if the request's `cancelled` function returns true, DeadlineExceeded after its deadline."""

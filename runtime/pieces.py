@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, Lexicon, PausedText, split_at_pauses, split_text
+from ..text import FrontEnd, Lexicon, PausedText, parse_ssml, split_at_pauses, split_text
 from ..text.lines import LINE_END, PARAGRAPH_END, collapse_lines, split_lines
+from ..text.pauses import Part
 from .bundle.manifest import Text
 from .errors import RequestError
 
@@ -33,6 +34,8 @@ class Piece:
     pause: float  # seconds of silence after the piece
     ids: tuple[int, ...]
     pause_before: float = 0.0  # seconds of silence before the piece; only before the first one
+    rate: float = 1.0  # times the request's speaking rate
+    volume: float = 1.0  # times the request's
 
 
 @dataclass(frozen=True)
@@ -55,50 +58,60 @@ def split_into_pieces(
     max_tokens: int,
     sentence_silence: float | None = None,
     lexicon: Lexicon | None = None,
+    ssml: bool = False,
 ) -> Split:
     """Split a text at its pauses, [pause 0.5s], and its lines, and a part that exceeds max_tokens at sentence ends,
     clauses or words.
 
     sentence_silence: seconds of silence between sentences, which are then all spoken by themselves; None: as above.
-    lexicon: this request's, which is applied before the voice's. Pieces without tokens are dropped. Raises TextError if
-    the text has no token.
+    lexicon: this request's, which is applied before the voice's. ssml: the text is an SSML document. Pieces without
+    tokens are dropped. Raises TextError if the text has no token.
     """
-    paused = split_at_pauses(text if lexicon is None else lexicon.apply(text))
-    ids, dropped, remarks = front_end.read(paused.text)
-    part, pause = paused.parts[0]
-    is_short = len(paused.parts) == 1 and len(ids) <= max_tokens and sentence_silence is None
-    if is_short and LINE_END not in collapse_lines(part):
-        return Split([Piece(part, pause, tuple(ids), paused.before)], dropped, remarks)
-    before, spoken = paused.before, []  # spoken: (text, seconds of silence after it)
-    for line, pause in _lines(paused, sentence_silence):
-        is_whole = len(paused.parts) == 1 and sentence_silence is None and front_end.count_tokens(line) <= max_tokens
-        parts = [line] if is_whole else split_text(line, max_tokens, front_end.count_tokens)
-        split = [own for own in parts if front_end.count_tokens(own)]
-        spoken += [(own, pause_after(own, sentence_silence)) for own in split[:-1]]
-        if split:
-            spoken.append((split[-1], pause))
-        elif spoken:
-            spoken[-1] = spoken[-1][0], spoken[-1][1] + pause
-        else:
-            before += pause
-    pieces = [Piece(own, pause, tuple(front_end.encode(own))) for own, pause in spoken]
+    if ssml:
+        document = parse_ssml(text)
+        paused, remarks = document.text, document.remarks
+    else:
+        paused, remarks = split_at_pauses(text), ()
+    if lexicon is not None:
+        paused = replace(paused, parts=tuple(part._replace(text=lexicon.apply(part.text)) for part in paused.parts))
+    ids, dropped, further = front_end.read(paused.text)
+    remarks += further
+    first = paused.parts[0]
+    is_only = len(paused.parts) == 1 and sentence_silence is None
+    if is_only and len(ids) <= max_tokens and LINE_END not in collapse_lines(first.text):
+        piece = Piece(first.text, first.pause or 0.0, tuple(ids), paused.before, first.rate, first.volume)
+        return Split([piece], dropped, remarks)
+    before, pieces = paused.before, list[Piece]()
+    for line in _lines(paused, sentence_silence):
+        is_whole = is_only and front_end.count_tokens(line.text) <= max_tokens
+        parts = [line.text] if is_whole else split_text(line.text, max_tokens, front_end.count_tokens)
+        spoken = [own for own in parts if front_end.count_tokens(own)]
+        for own in spoken:
+            asked = line.pause if own is spoken[-1] else None
+            pause = pause_after(own, sentence_silence) if asked is None else asked
+            pieces.append(Piece(own, pause, tuple(front_end.encode(own)), 0.0, line.rate, line.volume))
+        if not spoken and pieces:
+            pieces[-1] = replace(pieces[-1], pause=pieces[-1].pause + (line.pause or 0.0))
+        elif not spoken:
+            before += line.pause or 0.0
+    pieces[-1] = replace(pieces[-1], pause=pieces[-1].pause if paused.parts[-1].pause is not None else 0.0)
     return Split([replace(pieces[0], pause_before=before), *pieces[1:]], dropped, remarks)
 
 
-def _lines(paused: PausedText, sentence_silence: float | None) -> Iterator[tuple[str, float]]:
+def _lines(paused: PausedText, sentence_silence: float | None) -> Iterator[Part]:
     """The lines of a text that have a letter or digit, each with the seconds of silence after it.
 
     A line without one, such as a row of dashes, is a paragraph's end.
     """
     sentence = PAUSES[0][1] if sentence_silence is None else sentence_silence
     paragraph = max(sentence, PARAGRAPH_PAUSE)
-    for part, pause in paused.parts:
-        lines = split_lines(collapse_lines(part))
+    for part in paused.parts:
+        lines = split_lines(collapse_lines(part.text))
         spoken = [i for i, (line, _) in enumerate(lines) if any(map(str.isalnum, line))] or [len(lines) - 1]
         for i, following in pairwise(spoken):
             is_paragraph = following > i + 1 or lines[i][1] == PARAGRAPH_END
-            yield lines[i][0], paragraph if is_paragraph else sentence
-        yield lines[spoken[-1]][0], pause
+            yield part._replace(text=lines[i][0], pause=paragraph if is_paragraph else sentence)
+        yield part._replace(text=lines[spoken[-1]][0])
 
 
 def pause_after(piece: str, sentence_silence: float | None = None) -> float:

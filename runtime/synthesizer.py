@@ -142,12 +142,7 @@ class Synthesizer:
         ready: list[dict[int, Utterance]] = [{} for _ in splits]  # of each text, by the index of the piece
         for batch in group_into_batches({k: len(part.piece.ids) for k, part in enumerate(parts)}, self.manifest):
             own = [parts[k] for k in batch]
-            utterances = self._speak_each(
-                [part.piece.ids for part in own],
-                [part.noise for part in own],
-                options,
-                [part.piece.text for part in own],
-            )
+            utterances = self._speak_each([part.piece for part in own], [part.noise for part in own], options)
             for part, utterance in zip(own, utterances, strict=True):
                 ready[part.owner][part.index] = utterance
                 if on_utterance is not None:
@@ -187,8 +182,9 @@ class Synthesizer:
             warn_of_remarks(split.remarks, stacklevel=2)
 
         def open_piece(i: int, piece: Piece) -> UtteranceStream:
-            noise = self.prefetch(Noise(seed, i), resolved)
-            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, resolved, frames)
+            own = resolved.scaled(piece.rate, piece.volume)
+            noise = self.prefetch(Noise(seed, i), own)
+            return UtteranceStream(self.acoustic, self.vocoder, piece.ids, noise, own, frames)
 
         return SpeechStream(
             split,
@@ -234,7 +230,8 @@ class Synthesizer:
         timings: seconds per stage are added to this dict. texts: used in results and warnings only.
         """
         utterances = []
-        for utterance in self._speak_each(ids, noises, options, [""] * len(ids) if texts is None else texts):
+        pieces = [Piece(texts[i] if texts else "", 0.0, tuple(own)) for i, own in enumerate(ids)]
+        for utterance in self._speak_each(pieces, noises, options):
             utterances.append(utterance)
             for stage, seconds in utterance.timings.items():
                 if timings is not None:
@@ -242,21 +239,22 @@ class Synthesizer:
         return utterances
 
     def _speak_each(
-        self, ids: Sequence[Sequence[int]], noises: Sequence[Noise], options: SpeechOptions, texts: Sequence[str]
+        self, pieces: Sequence[Piece], noises: Sequence[Noise], options: SpeechOptions
     ) -> Iterator[Utterance]:
         """Decode one batch, and yield each of its utterances when the vocoder has finished it."""
         resolved = options.resolve(self.manifest)
-        noises = [self.prefetch(noise, resolved) for noise in noises]
+        scaled = [resolved.scaled(piece.rate, piece.volume) for piece in pieces]
+        noises = [self.prefetch(noise, own) for noise, own in zip(noises, scaled, strict=True)]
         shared: dict[str, float] = {}
         with add_time(shared, "encoder"):
-            encoded = self.acoustic.encode(ids)
+            encoded = self.acoustic.encode([piece.ids for piece in pieces])
         with add_time(shared, "decoder"):
             decoded = self.acoustic.decode(encoded, noises, resolved)
         frames = [max(item.mel_length, 1) for item in decoded]
-        for text, item_ids, item, length in zip(texts, ids, decoded, frames, strict=True):
-            own = {"encoder": shared["encoder"] / len(ids), "decoder": shared["decoder"] * length / sum(frames)}
-            utterance = self.finish(text, item_ids, item, resolved, own)
-            self._warn_about_ending(text, item)
+        for piece, own_options, item, length in zip(pieces, scaled, decoded, frames, strict=True):
+            own = {"encoder": shared["encoder"] / len(pieces), "decoder": shared["decoder"] * length / sum(frames)}
+            utterance = self.finish(piece.text, piece.ids, item, own_options, own)
+            self._warn_about_ending(piece.text, item)
             yield utterance
 
     def finish(
@@ -275,7 +273,7 @@ class Synthesizer:
         text = text if self._normalize is None else self._normalize(text)
         assert options.lexicon is None or isinstance(options.lexicon, Lexicon)  # SpeechOptions has made it one
         limit = self.manifest.range("T").max
-        return split_into_pieces(self.front_end, text, limit, options.sentence_silence, options.lexicon)
+        return split_into_pieces(self.front_end, text, limit, options.sentence_silence, options.lexicon, options.ssml)
 
     def join(self, split: Split, utterances: Sequence[Utterance]) -> Audio:
         """The audio of a text from the utterances of its pieces."""

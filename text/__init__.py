@@ -10,6 +10,7 @@ from .normalizers import Normalizer, find_normalizer
 from .pauses import PausedText, split_at_pauses
 from .sequence import sequence_to_text, text_to_sequence
 from .split import split_text
+from .ssml import is_ssml, parse_ssml
 from .symbols import NVIDIA_SYMBOLS
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "TextError",
     "describe_dropped",
     "find_normalizer",
+    "is_ssml",
     "parse_lexicon",
+    "parse_ssml",
     "sequence_to_text",
     "split_at_pauses",
     "split_text",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import TextError, quote
 
@@ -13,17 +15,26 @@ _MARK = re.compile(r"\[pause\s{1,8}([0-9.+-][^\[\]]{0,19})\]", re.IGNORECASE | r
 _LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|)\s*", re.IGNORECASE | re.ASCII)
 
 
+class Part(NamedTuple):
+    """A part of a text, and how it is spoken."""
+
+    text: str
+    pause: float | None  # seconds of silence after it; None: what the punctuation at its end asks for
+    rate: float = 1.0  # times the request's
+    volume: float = 1.0
+
+
 @dataclass(frozen=True)
 class PausedText:
     """A text without its marks: the parts between them, and how long to pause before and after each."""
 
     before: float  # seconds of silence before the first part
-    parts: tuple[tuple[str, float], ...]  # (part, seconds of silence after it)
+    parts: tuple[Part, ...]
 
     @property
     def text(self) -> str:
         """What is left to speak."""
-        return " ".join(part for part, _ in self.parts)
+        return " ".join(part.text for part in self.parts)
 
 
 def split_at_pauses(text: str) -> PausedText:
@@ -33,22 +44,31 @@ def split_at_pauses(text: str) -> PausedText:
     Raises TextError for a mark that does not say from 0 to 10 seconds.
     """
     if not isinstance(text, str) or "[" not in text:
-        return PausedText(0.0, ((text, 0.0),))
-    pieces = _MARK.split(text)  # text, length, text, length, …, text
-    before, parts = 0.0, [(pieces[0], 0.0)]
-    if len(pieces) > 1 and not _is_spoken(pieces[0]):
-        parts = []
-    for length, part in zip(pieces[1::2], pieces[2::2], strict=True):
-        seconds = _seconds(length)
-        if parts:
-            parts[-1] = parts[-1][0], parts[-1][1] + seconds
+        return PausedText(0.0, (Part(text, 0.0),))
+    first, *rest = _MARK.split(text)  # text, length, text, length, …, text
+    if not rest:
+        return PausedText(0.0, (Part(text, 0.0),))
+    pauses = [*map(_seconds, rest[::2]), 0.0]
+    parts = [Part(part, pause) for part, pause in zip([first, *rest[1::2]], pauses, strict=True)]
+    return join_silent_parts(0.0, parts)
+
+
+def join_silent_parts(before: float, parts: Sequence[Part]) -> PausedText:
+    """Join parts without a letter or digit, and their pauses, to the part before; of the first ones only pauses remain.
+
+    before: seconds of silence before them.
+    """
+    joined: list[Part] = []
+    for part in parts:
+        if _is_spoken(part.text):
+            joined.append(part)
+        elif joined:
+            last = joined[-1]
+            pause = part.pause if last.pause is None else last.pause + (part.pause or 0.0)
+            joined[-1] = last._replace(text=last.text.rstrip() + part.text.strip(), pause=pause)
         else:
-            before += seconds
-        if _is_spoken(part):
-            parts.append((part, 0.0))
-        elif parts:
-            parts[-1] = parts[-1][0].rstrip() + part.strip(), parts[-1][1]
-    return PausedText(before, tuple(parts))
+            before += part.pause or 0.0
+    return PausedText(before, tuple(joined))
 
 
 def _is_spoken(part: str) -> bool:

@@ -89,6 +89,9 @@ LexiconFile = Annotated[
     Optional[Path],
     text_option("--lexicon", help="Words, and how they are said: a file with lines such as: Nguyen = win"),
 ]
+Ssml = Annotated[
+    bool, text_option("--ssml", help="The text is an SSML document: break, sub, phoneme, say-as, prosody, p and s.")
+]
 Raw = Annotated[bool, output_option("--raw", help="With --stream: samples only, without a wav header.")]
 WavOption = Annotated[Optional[Wav], output_option(help="Sample format of a wav file.", show_default="int16")]
 Force = Annotated[

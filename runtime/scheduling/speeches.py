@@ -60,9 +60,14 @@ class SpokenPiece:
         if self.encoded is None:
             with add_time(self.timings, "encoder"):
                 self.encoded = voice.acoustic.encode([self.piece.ids])
+        options = self.scaled(options)
         self.row = decoder.open(self.encoded, voice.prefetch(self.noise.for_attempt(self.attempt), options), options)
         self.stage = Stage.DECODING
         return self.row
+
+    def scaled(self, options: ResolvedOptions) -> ResolvedOptions:
+        """The request's options at the piece's own rate and volume."""
+        return options.scaled(self.piece.rate, self.piece.volume)
 
     def advanced(self, seconds: float) -> None:
         """Take note of decoder steps, of which the piece's share took so many seconds."""
@@ -181,7 +186,8 @@ class WholeSpeech(SpeechTask):
                 yield self._job(partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline())
 
     def _finish(self, piece: SpokenPiece, item: DecodedItem) -> Utterance:
-        return self.order.voice.finish(piece.piece.text, piece.piece.ids, item, self.options, piece.timings)
+        options = piece.scaled(self.options)
+        return self.order.voice.finish(piece.piece.text, piece.piece.ids, item, options, piece.timings)
 
     def _deliver(self, piece: SpokenPiece, utterance: Utterance) -> None:
         self._complete(piece, utterance)
@@ -245,8 +251,10 @@ class StreamSpeech(SpeechTask):
 
     def open_next(self, decoder: RowDecoder) -> Row:
         row, voice = super().open_next(decoder), self.order.voice
-        windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, self.options, self._frames)
-        self._current = CutPiece(self.open_pieces[-1], row.decoded, windows)
+        spoken = self.open_pieces[-1]
+        options = spoken.scaled(self.options)
+        windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, options, self._frames)
+        self._current = CutPiece(spoken, row.decoded, windows)
         return row
 
     def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
@@ -306,7 +314,9 @@ class StreamSpeech(SpeechTask):
         """The utterance of a piece whose last segment is there."""
         text, ids, timings = piece.spoken.piece.text, piece.spoken.piece.ids, piece.spoken.timings
         own, item = np.concatenate(self._own_samples), piece.decoded.item(0)
-        utterance = utterance_of(text, ids, item, piece.windows.mel, own, self.options.rate, timings)
+        utterance = utterance_of(
+            text, ids, item, piece.windows.mel, own, piece.spoken.scaled(self.options).rate, timings
+        )
         return replace(utterance, start=self._start)
 
     def _audio(self) -> Audio:

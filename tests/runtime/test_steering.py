@@ -173,7 +173,7 @@ def test_pauses_in_the_text_are_silent(voice: Synthesizer) -> None:
 def test_marks_of_pauses(text: str, before: float, parts: list[tuple[str, float]]) -> None:
     paused = split_at_pauses(text)
     assert paused.before == before
-    assert list(paused.parts) == parts
+    assert [(part.text, part.pause) for part in paused.parts] == parts
 
 
 @pytest.mark.parametrize("length", ["11s", "-1s", "1 minute", "20000ms", "1e3", "0.5.5s", "+1s"])
@@ -221,3 +221,23 @@ def test_unknown_and_wrong_options_by_name(voice: Synthesizer) -> None:
             speak(TEXT, speed=1.2)
         with pytest.raises(RequestError, match=r"rate: expected a number from 0\.5 to 2, got 3"):
             speak(TEXT, rate=3)
+
+
+def test_ssml_speaks_its_parts_at_their_own_rate_and_volume(voice: Synthesizer) -> None:
+    document = "<speak>One two. <break time='1s'/><prosody rate='50%' volume='25'>Three four.</prosody></speak>"
+    audio = voice.say(document, ssml=True, max_frames=20)
+    plain = voice.say("One two. [pause 1s] Three four.", max_frames=20)
+    assert [utterance.token_ids for utterance in audio.utterances] == [u.token_ids for u in plain.utterances]
+    first, second = audio.utterances
+    np.testing.assert_array_equal(first.samples, plain.utterances[0].samples)
+    assert (first.rate, second.rate) == (1.0, 0.5)
+    slow = voice.say("One two. [pause 1s] Three four.", max_frames=20, rate=0.5).utterances[1]
+    np.testing.assert_array_equal(second.samples, slow.samples * np.float32(0.25))
+    assert second.start == len(first.samples) + audio.sampling_rate
+    streamed = voice.stream(document, ssml=True, max_frames=20, segments=StreamOptions(context_frames=None))
+    np.testing.assert_allclose(np.concatenate(list(streamed)), audio.samples, atol=1e-5)
+
+
+def test_lexicon_of_a_request(voice: Synthesizer) -> None:
+    said = voice.say("Mr. Nguyen.", lexicon={"Nguyen": "win"}, max_frames=20)
+    assert said.utterances[0].token_ids == tuple(voice.front_end.encode("Mr. win."))
