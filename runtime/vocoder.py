@@ -65,7 +65,7 @@ class Vocoder:
             samples = self._denoise(samples, options.denoise)
         if not np.isfinite(samples).all():
             too_small = "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
-            at_fault = "the weights or the engine are faulty; export the voice again"
+            at_fault = "the weights or the backend are faulty; export the voice again"
             reason = too_small if self.manifest.precision == "fp16" else at_fault
             raise RequestError(f"the audio contains NaN or Inf: {reason}")
         hop = self.manifest.audio.hop_length

@@ -109,13 +109,13 @@ void check_loop(const Manifest& manifest) {
     const std::vector<std::int32_t> ids(1 + seed, static_cast<std::int32_t>(1 + seed));
     tacoglow::Session plain(fake_voice(manifest, 1, 1));
     const tacoglow::Speech unstreamed = plain.speak({request_for(plain.voice(), seed, ids)}).front();
-    check_stream(plain, request_for(plain.voice(), seed, ids), unstreamed);
+    const auto streamed = check_stream(plain, request_for(plain.voice(), seed, ids), unstreamed);
     (unstreamed.stop_reason == TACOGLOW_STOP_GATE ? gated : cut) = true;
     for (const auto& [steps, launches] : {std::pair<std::int64_t, std::int64_t>{4, 2}, {7, 3}, {64, 2}}) {
       tacoglow::Session late(fake_voice(manifest, steps, launches));
       const tacoglow::Request request = request_for(late.voice(), seed, ids);
       require_same(late.speak({request}).front(), unstreamed, "reading late");
-      check_stream(late, request, unstreamed);
+      require(check_stream(late, request, unstreamed) == streamed, "reading late changes a stream");
     }
   }
   require(gated && cut, "the fake voice should end at its gate with some seeds and at the frame limit with others");

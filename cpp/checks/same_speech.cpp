@@ -49,13 +49,14 @@ Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<st
   return resolve_request(voice, given);
 }
 
-void check_stream(Session& session, const Request& request, const Speech& unstreamed) {
+std::vector<float> check_stream(Session& session, const Request& request, const Speech& unstreamed) {
   std::vector<float> streamed;
   const auto reason = session.stream(request, [&](const std::vector<float>& samples) {
     streamed.insert(streamed.end(), samples.begin(), samples.end());
   });
   require(reason == unstreamed.stop_reason, "a stream has a different stop reason");
   require(largest_difference(streamed, unstreamed.samples) < 1e-6F, "a stream differs from unstreamed speech");
+  return streamed;
 }
 
 void check_denoised_stream(const Manifest& manifest) {
@@ -67,7 +68,7 @@ void check_denoised_stream(const Manifest& manifest) {
 
 void require_same(const Speech& got, const Speech& expected, const std::string& what) {
   require(got.samples == expected.samples, what + " changes the samples");
-  require(got.mel.values == expected.mel.values, what + " changes the mel");
+  require(got.mel == expected.mel, what + " changes the mel");
   require(got.stop_reason == expected.stop_reason, what + " changes the stop reason");
 }
 

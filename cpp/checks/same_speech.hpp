@@ -24,8 +24,8 @@ tacoglow_request default_request(const std::vector<std::int32_t>& ids);
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);
 
 void require_same(const Speech& got, const Speech& expected, const std::string& what);
-// Checks that a stream equals unstreamed speech, up to rounding.
-void check_stream(Session& session, const Request& request, const Speech& unstreamed);
+// Checks that a stream equals unstreamed speech, up to rounding. Returns its samples.
+std::vector<float> check_stream(Session& session, const Request& request, const Speech& unstreamed);
 
 // Checks that a stream equals unstreamed speech if the denoiser, which sees frames on either side, is on.
 void check_denoised_stream(const Manifest& manifest);

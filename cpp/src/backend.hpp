@@ -24,9 +24,9 @@ class DecoderSteps {
  public:
   // Outputs of n decoder steps that were launched together.
   struct Chunk {
-    const float* mel;                // [n, B, frames_per_step, n_mel_channels]
-    const float* gate_logits;        // [n, B]
-    const float* attention_weights;  // [n, B, T]
+    const float* mel = nullptr;                // [n, B, frames_per_step, n_mel_channels]
+    const float* gate_logits = nullptr;        // [n, B]
+    const float* attention_weights = nullptr;  // [n, B, T]
   };
 
   virtual ~DecoderSteps() = default;
@@ -49,10 +49,6 @@ class BackendInstance {
   // Runs a graph: inputs by name -> outputs by name, in the manifest's dtypes and shapes. Throws Error (request) if
   // the inputs do not match the manifest.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
-  // The same, into the outputs of an earlier run with the same shapes; empty outputs are allocated.
-  virtual void run_into(const std::string& graph, const Tensors& inputs, Tensors& outputs) {
-    outputs = run(graph, inputs);
-  }
   // Starts decoding a batch, with all states zero.
   virtual std::unique_ptr<DecoderSteps> start(DecoderInput input) = 0;
 };

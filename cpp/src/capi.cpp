@@ -85,13 +85,13 @@ void set_defaults(Struct* target, size_t size, Struct defaults) {
 struct OwnedSpeech : tacoglow_speech {
   explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, owned(std::move(speech)) {
     for (const auto& u : owned.utterances)
-      listed.push_back({u.piece.text.c_str(), u.piece.ids.data(), u.piece.ids.size(),
-                        static_cast<size_t>(u.mel.n_frames), u.mel.values.data(), u.alignment.data(), u.gate.data(),
-                        u.stop_reason, u.first_sample, u.samples.size()});
+      listed.push_back({u.piece.text.c_str(), u.piece.ids.data(), u.piece.ids.size(), static_cast<size_t>(u.n_frames),
+                        u.mel.data(), u.alignment.data(), u.gate.data(), u.stop_reason, u.first_sample,
+                        u.samples.size()});
     samples = owned.samples.data();
     n_samples = owned.samples.size();
-    mel = owned.mel.values.data();
-    n_frames = static_cast<size_t>(owned.mel.n_frames);
+    mel = owned.mel.data();
+    n_frames = static_cast<size_t>(owned.n_frames);
     stop_reason = owned.stop_reason;
     encoder_seconds = owned.encoder_seconds;
     decoder_seconds = owned.decoder_seconds;

@@ -17,7 +17,7 @@ void append(DecodedItem& item, const float* mel, float gate, const float* attent
   Decoded& decoded = item.decoded;
   if (decoded.finished) return;
   const std::int64_t frames = manifest.frames_per_step;
-  decoded.mel.insert(decoded.mel.end(), mel, mel + frames * manifest.n_mel_channels);
+  decoded.mel.append(mel, frames * manifest.n_mel_channels);
   decoded.gate_logits.push_back(gate);
   decoded.alignment.insert(decoded.alignment.end(), attention, attention + item.n_tokens);
   decoded.frames_decoded += frames;
@@ -31,35 +31,46 @@ void append(DecodedItem& item, const float* mel, float gate, const float* attent
   decoded.finished = decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == item.options.max_frames;
 }
 
-}  // namespace
-
-DecoderInput decoder_input(Tensors encoded, const std::vector<DecodedItem>& items) {
-  DecoderInput input{std::move(encoded), {}, -std::numeric_limits<float>::infinity()};
-  for (const auto& item : items) {
-    input.noises.push_back(item.noise);
-    input.gate_logit = std::max(input.gate_logit, gate_logit(item.options.gate_threshold));
-  }
-  return input;
+// Returns an empty result with the memory for the item's frame limit.
+Decoded reserve(const DecodedItem& item, const Manifest& manifest) {
+  Decoded decoded;
+  const auto steps = static_cast<std::size_t>(item.options.max_frames / manifest.frames_per_step);
+  decoded.mel = Mel(manifest.n_mel_channels, item.options.max_frames);
+  decoded.gate_logits.reserve(steps);
+  decoded.alignment.reserve(steps * static_cast<std::size_t>(item.n_tokens));
+  return decoded;
 }
 
-void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::int64_t padded_tokens,
-            std::vector<DecodedItem>& items, const std::function<void()>& on_chunk) {
-  const auto batch = static_cast<std::int64_t>(items.size()), chunk_steps = decoder_steps.chunk_steps();
-  const std::int64_t step_size = manifest.frames_per_step * manifest.n_mel_channels;
-  std::int64_t limit = 0;  // steps of the item with the highest frame limit
-  for (const auto& item : items) limit = std::max(limit, item.options.max_frames / manifest.frames_per_step);
-  std::int64_t launched = 0, in_flight = 0;  // in steps; in launches
-  const auto is_finished = [](const DecodedItem& item) { return item.decoded.finished; };
-  while (!std::all_of(items.begin(), items.end(), is_finished)) {
-    for (; in_flight < decoder_steps.launches_in_flight() && launched < limit; ++in_flight, launched += chunk_steps)
-      decoder_steps.launch();
-    const DecoderSteps::Chunk chunk = decoder_steps.read();
-    --in_flight;
-    for (std::int64_t i = 0; i < chunk_steps * batch; ++i)
-      append(items[static_cast<std::size_t>(i % batch)], chunk.mel + i * step_size, chunk.gate_logits[i],
-             chunk.attention_weights + i * padded_tokens, manifest);
-    on_chunk();
+}  // namespace
+
+Decoding::Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem>& items)
+    : manifest_(manifest), items_(items), padded_tokens_(encoded.at("memory").shape()[1]) {
+  DecoderInput input{std::move(encoded), {}, -std::numeric_limits<float>::infinity()};
+  for (DecodedItem& item : items) {
+    item.decoded = reserve(item, manifest);
+    input.noises.push_back(item.noise);
+    input.gate_logit = std::max(input.gate_logit, gate_logit(item.options.gate_threshold));
+    step_limit_ = std::max(step_limit_, item.options.max_frames / manifest.frames_per_step);
   }
+  steps_ = backend.start(std::move(input));
+}
+
+bool Decoding::running() const {
+  return std::any_of(items_.begin(), items_.end(), [](const DecodedItem& item) { return !item.decoded.finished; });
+}
+
+void Decoding::read_chunk() {
+  for (; in_flight_ < steps_->launches_in_flight() && launched_ < step_limit_; ++in_flight_) {
+    steps_->launch();
+    launched_ += steps_->chunk_steps();
+  }
+  const DecoderSteps::Chunk chunk = steps_->read();
+  --in_flight_;
+  const auto batch = static_cast<std::int64_t>(items_.size());
+  const std::int64_t step_size = manifest_.frames_per_step * manifest_.n_mel_channels;
+  for (std::int64_t i = 0; i < steps_->chunk_steps() * batch; ++i)
+    append(items_[static_cast<std::size_t>(i % batch)], chunk.mel + i * step_size, chunk.gate_logits[i],
+           chunk.attention_weights + i * padded_tokens_, manifest_);
 }
 
 }  // namespace tacoglow

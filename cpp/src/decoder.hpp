@@ -1,11 +1,12 @@
-// The autoregressive decoder loop: launches chunks of steps until the gate of every item has fired.
+// The autoregressive decoder loop: chunk after chunk of steps, until the gate of every item has fired.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <vector>
 
 #include "backend.hpp"
+#include "mel.hpp"
 #include "noise.hpp"
 
 namespace tacoglow {
@@ -16,9 +17,9 @@ struct DecodeOptions {
   bool attention_stop;      // also ends when the attention has reached the last token and stays there
 };
 
-// The decoded part of one item.
+// The decoded part of one item. Its memory is reserved before the first step.
 struct Decoded {
-  std::vector<float> mel;           // [frames_decoded, n_mel_channels], before the postnet
+  Mel mel;                          // frames_decoded frames, before the postnet
   std::vector<float> gate_logits;   // [steps]
   std::vector<float> alignment;     // [steps, n_tokens]
   std::int64_t frames_decoded = 0;  // mel_length plus the frames of the step at which the gate fired, if it did
@@ -36,13 +37,26 @@ struct DecodedItem {
   Decoded decoded;
 };
 
-// Returns what a backend decodes the items from; encoded: the encoder's outputs for them.
-DecoderInput decoder_input(Tensors encoded, const std::vector<DecodedItem>& items);
+// Decodes a batch chunk by chunk, into items[i].decoded. If the gates are read late, the steps after an item's gate
+// fired are dropped, so late reading never changes the result. May be abandoned at any time.
+class Decoding {
+ public:
+  // encoded: the encoder's outputs for the items. The references must outlive this object.
+  Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem>& items);
 
-// Decodes a batch to its end, into items[i].decoded. Calls on_chunk after every chunk, so that a stream can hand out
-// segments. If the gates are read late, the steps after an item's gate fired are dropped, so late reading never changes
-// the result. padded_tokens: T of the attention weights.
-void decode(DecoderSteps& decoder_steps, const Manifest& manifest, std::int64_t padded_tokens,
-            std::vector<DecodedItem>& items, const std::function<void()>& on_chunk);
+  // True until every item has ended.
+  bool running() const;
+
+  // Reads the next chunk, with others launched ahead of it, so that a GPU never waits for the host.
+  void read_chunk();
+
+ private:
+  const Manifest& manifest_;
+  std::vector<DecodedItem>& items_;
+  std::int64_t padded_tokens_;  // T of the attention weights
+  std::unique_ptr<DecoderSteps> steps_;
+  std::int64_t step_limit_ = 0;                // of the item with the highest frame limit
+  std::int64_t launched_ = 0, in_flight_ = 0;  // in steps; in launches
+};
 
 }  // namespace tacoglow

@@ -4,32 +4,40 @@
 
 namespace tacoglow {
 
-HostSteps::HostSteps(BackendInstance& backend, const Manifest& manifest, DecoderInput input)
-    : backend_(backend), manifest_(manifest), noises_(std::move(input.noises)), inputs_(std::move(input.encoded)) {
+HostSteps::HostSteps(const Bind& bind, const Manifest& manifest, DecoderInput input)
+    : noises_(std::move(input.noises)), dropout_units_(manifest.dropout_units()), fixed_(std::move(input.encoded)) {
   const GraphSpec& step = manifest.graphs.at("decoder_step");
-  const Shape& memory = inputs_.at("memory").shape();
+  const Shape& memory = fixed_.at("memory").shape();
   const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
-  const auto allocate = [&](const std::string& name) {
+  const auto zeros = [&](const std::string& name) {
     const TensorSpec& spec = step.tensor(name);
-    inputs_[name] = Tensor(spec.dtype, spec.resolve(dims));
+    return Tensor(spec.dtype, spec.resolve(dims));
   };
-  for (const auto& [source, target] : manifest.states) allocate(source);
-  allocate("prenet_dropout");
+  for (const auto* name : {"prenet_dropout", "gate_logit"}) fixed_[name] = zeros(name);
+  for (Tensors& states : states_)
+    for (const auto& [source, target] : manifest.states) states[source] = zeros(source);
+  dropout_ = fixed_.at("prenet_dropout").as<float>();
+  for (const std::size_t written : {0, 1}) {
+    ConstTensorRefs inputs;
+    for (const auto& [name, tensor] : fixed_)
+      if (name != "gate_logit") inputs[name] = &tensor;
+    TensorRefs outputs = {{"gate_logit", &fixed_.at("gate_logit")}};
+    Chunk& chunk = chunks_[written];
+    chunk.gate_logits = outputs.at("gate_logit")->as<float>();
+    for (const auto& [source, target] : manifest.states) {  // check_contract requires both chunk tensors among them
+      inputs[source] = &states_[1 - written].at(source);
+      outputs[target] = &states_[written].at(source);
+      if (target == "mel_frame") chunk.mel = outputs[target]->as<float>();
+      if (target == attention_output) chunk.attention_weights = outputs[target]->as<float>();
+    }
+    steps_[written] = bind(inputs, outputs);
+  }
 }
 
 void HostSteps::launch() {
-  draw_dropout(noises_, step_++, 1, manifest_.dropout_units(), inputs_.at("prenet_dropout").as<float>());
-  backend_.run_into("decoder_step", inputs_, outputs_);
-  for (const auto& [source, target] : manifest_.states) std::swap(inputs_.at(source), outputs_.at(target));
-}
-
-DecoderSteps::Chunk HostSteps::read() {
-  Chunk chunk{nullptr, outputs_.at("gate_logit").as<float>(), nullptr};
-  for (const auto& [source, target] : manifest_.states) {  // check_contract requires both among the states
-    if (target == "mel_frame") chunk.mel = inputs_.at(source).as<float>();
-    if (target == attention_output) chunk.attention_weights = inputs_.at(source).as<float>();
-  }
-  return chunk;
+  draw_dropout(noises_, step_++, 1, dropout_units_, dropout_);
+  last_set_ = 1 - last_set_;
+  steps_[last_set_]();
 }
 
 }  // namespace tacoglow

@@ -1,26 +1,52 @@
 // Decoder steps with their states in host memory, for backends that run a graph synchronously on the CPU.
 #pragma once
 
+#include <array>
+#include <functional>
+
 #include "backend.hpp"
 
 namespace tacoglow {
 
+// Runs a graph once, over the tensors that it was bound to.
+using BoundGraph = std::function<void()>;
+
+inline ConstTensorRefs refer_to(const Tensors& tensors) {
+  ConstTensorRefs refs;
+  for (const auto& [name, tensor] : tensors) refs[name] = &tensor;
+  return refs;
+}
+
+inline TensorRefs refer_to(Tensors& tensors) {
+  TensorRefs refs;
+  for (auto& [name, tensor] : tensors) refs[name] = &tensor;
+  return refs;
+}
+
+// Steps over two sets of states: even steps read set 0 and write set 1, odd steps the reverse. Nothing is allocated or
+// looked up by name after construction.
 class HostSteps : public DecoderSteps {
  public:
-  HostSteps(BackendInstance& backend, const Manifest& manifest, DecoderInput input);
+  // Binds decoder_step to tensors by name, which stay where they are and outlive the result.
+  using Bind = std::function<BoundGraph(const ConstTensorRefs& inputs, const TensorRefs& outputs)>;
+
+  HostSteps(const Bind& bind, const Manifest& manifest, DecoderInput input);
 
   std::int64_t chunk_steps() const override { return 1; }
   std::int64_t launches_in_flight() const override { return 1; }
   void launch() override;
-  Chunk read() override;
+  Chunk read() override { return chunks_[last_set_]; }
 
  private:
-  BackendInstance& backend_;
-  const Manifest& manifest_;
   std::vector<Noise> noises_;
-  std::int64_t step_ = 0;  // the next one
-  Tensors inputs_;         // encoder outputs, dropout, and the states that the next step reads
-  Tensors outputs_;        // of the last step, except the new states, which are swapped into inputs_
+  std::int64_t dropout_units_;
+  Tensors fixed_;                    // encoder outputs, dropout and gate logit: the same memory for every step
+  std::array<Tensors, 2> states_;    // by the name of the input
+  float* dropout_ = nullptr;         // in fixed_
+  std::array<BoundGraph, 2> steps_;  // [i] writes states_[i]
+  std::array<Chunk, 2> chunks_;      // likewise
+  std::int64_t step_ = 0;            // the next one
+  std::size_t last_set_ = 0;         // that the last step wrote
 };
 
 }  // namespace tacoglow

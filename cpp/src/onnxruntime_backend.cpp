@@ -70,28 +70,43 @@ class Graphs {
     }
   }
 
-  void run(const GraphSpec& spec, const std::string& graph, const Tensors& inputs, Tensors& outputs) const {
+  // Returns a call that runs a graph over these tensors, which stay where they are and outlive it.
+  BoundGraph bind(const GraphSpec& spec, const std::string& graph, const ConstTensorRefs& inputs,
+                  const TensorRefs& outputs) const {
+    auto bound = std::make_shared<Bound>();
+    bound->session = sessions_.at(graph).get();
+    bound->failure = graph + ": cannot run this graph";
+    for (const auto& tensor : spec.inputs) {
+      bound->input_names.push_back(tensor.name.c_str());
+      bound->owned.push_back(wrap(*inputs.at(tensor.name)));
+      bound->read.push_back(bound->owned.back().get());
+    }
+    for (const auto& tensor : spec.outputs) {
+      bound->output_names.push_back(tensor.name.c_str());
+      bound->owned.push_back(wrap(*outputs.at(tensor.name)));
+      bound->written.push_back(bound->owned.back().get());
+    }
+    return [bound = std::move(bound)] { bound->run(); };
+  }
+
+ private:
+  // A graph with the values that share the memory of its tensors.
+  struct Bound {
+    void run() {
+      ort::check<ort::Function::run>(
+          failure, session, static_cast<const ort::RunOptions*>(nullptr),
+          static_cast<const char* const*>(input_names.data()), static_cast<const ort::Value* const*>(read.data()),
+          read.size(), static_cast<const char* const*>(output_names.data()), written.size(), written.data());
+    }
+
+    ort::Session* session = nullptr;
+    std::string failure;
     std::vector<const char*> input_names, output_names;
     std::vector<ort::OwnedValue> owned;
     std::vector<const ort::Value*> read;
     std::vector<ort::Value*> written;
-    for (const auto& tensor : spec.inputs) {
-      input_names.push_back(tensor.name.c_str());
-      owned.push_back(wrap(inputs.at(tensor.name)));
-      read.push_back(owned.back().get());
-    }
-    for (const auto& tensor : spec.outputs) {
-      output_names.push_back(tensor.name.c_str());
-      owned.push_back(wrap(outputs.at(tensor.name)));
-      written.push_back(owned.back().get());
-    }
-    ort::check<ort::Function::run>(
-        graph + ": cannot run this graph", sessions_.at(graph).get(), static_cast<const ort::RunOptions*>(nullptr),
-        static_cast<const char* const*>(input_names.data()), static_cast<const ort::Value* const*>(read.data()),
-        read.size(), static_cast<const char* const*>(output_names.data()), written.size(), written.data());
-  }
+  };
 
- private:
   static ort::OwnedSessionOptions session_options(const BackendOptions& options, bool cuda) {
     ort::SessionOptions* created = nullptr;
     ort::check<ort::Function::create_session_options>("create options", &created);
@@ -149,19 +164,15 @@ class OnnxRuntimeInstance : public BackendInstance {
     const GraphSpec& spec = manifest_.graphs.at(graph);
     Tensors outputs;
     for (const auto& tensor : spec.outputs) outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
-    graphs_.run(spec, graph, inputs, outputs);
+    graphs_.bind(spec, graph, refer_to(inputs), refer_to(outputs))();
     return outputs;
   }
 
-  void run_into(const std::string& graph, const Tensors& inputs, Tensors& outputs) override {
-    if (outputs.empty())
-      outputs = run(graph, inputs);
-    else
-      graphs_.run(manifest_.graphs.at(graph), graph, inputs, outputs);
-  }
-
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
-    return std::make_unique<HostSteps>(*this, manifest_, std::move(input));
+    const auto bind = [this](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
+      return graphs_.bind(manifest_.graphs.at("decoder_step"), "decoder_step", inputs, outputs);
+    };
+    return std::make_unique<HostSteps>(bind, manifest_, std::move(input));
   }
 
  private:

@@ -4,18 +4,14 @@
 
 namespace tacoglow {
 
-void apply_fades(std::vector<float>& samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
+void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
                  bool fade_out) {
-  const auto length =
-      std::min(static_cast<std::size_t>(fade_seconds * static_cast<double>(sampling_rate)), samples.size());
-  for (std::size_t i = 0; i < length; ++i) {
-    const auto gain = static_cast<float>(static_cast<double>(i) * (1.0 / static_cast<double>(length)));
-    if (fade_in) samples[i] *= gain;
-  }
-  for (std::size_t i = 0; fade_out && i < length; ++i) {
-    const auto gain = static_cast<float>(static_cast<double>(i) * (1.0 / static_cast<double>(length)));
-    samples[samples.size() - 1 - i] *= gain;
-  }
+  const auto length = std::min(static_cast<std::size_t>(fade_seconds * static_cast<double>(sampling_rate)), n_samples);
+  const auto gain = [&](std::size_t i) {
+    return static_cast<float>(static_cast<double>(i) * (1.0 / static_cast<double>(length)));
+  };
+  for (std::size_t i = 0; fade_in && i < length; ++i) samples[i] *= gain(i);
+  for (std::size_t i = 0; fade_out && i < length; ++i) samples[n_samples - 1 - i] *= gain(i);
 }
 
 std::vector<float> silence(double seconds, std::int64_t sampling_rate) {

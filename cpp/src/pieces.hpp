@@ -7,8 +7,8 @@
 
 namespace tacoglow {
 
-// Lets the samples rise from silence or fall to it, next to a pause.
-void apply_fades(std::vector<float>& samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
+// Lets samples rise from silence or fall to it, next to a pause.
+void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
                  bool fade_out);
 
 std::vector<float> silence(double seconds, std::int64_t sampling_rate);

@@ -3,26 +3,29 @@
 
 #include "backend.hpp"
 #include "decoder.hpp"
-#include "vocoder.hpp"
+#include "mel.hpp"
 
 namespace tacoglow {
 
 class Postnet {
  public:
-  Postnet(BackendInstance& backend, const Manifest& manifest) : backend_(backend), manifest_(manifest) {
-    mel_.n_channels = manifest.n_mel_channels;
-  }
+  // max_frames: of the utterance. The references must outlive this object.
+  Postnet(BackendInstance& backend, const Manifest& manifest, const Decoded& decoded, std::int64_t max_frames)
+      : backend_(backend),
+        postnet_frames_(manifest.postnet_frames),
+        decoded_(decoded),
+        mel_(manifest.n_mel_channels, max_frames) {}
 
-  // Extends the mel to the last frame whose context has been decoded; to the end, if decoding has finished.
-  void advance(const Decoded& decoded);
+  // Extends the mel, from the first n_frames decoded frames, to the last one whose context is among them; if there will
+  // be no more, to the last.
+  void advance(std::int64_t n_frames, bool is_last);
 
   const Mel& mel() const { return mel_; }
 
  private:
-  Tensor run(const Decoded& decoded, std::int64_t first) const;
-
   BackendInstance& backend_;
-  const Manifest& manifest_;
+  std::int64_t postnet_frames_;
+  const Decoded& decoded_;
   Mel mel_;
 };
 

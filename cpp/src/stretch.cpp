@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 namespace tacoglow {
 
@@ -16,22 +15,16 @@ std::int64_t frames_needed(std::int64_t stretched, double rate) {
 }
 
 void stretch(const Mel& mel, double rate, std::int64_t stop, Mel& stretched) {
-  const std::int64_t done = stretched.n_frames, last = mel.n_frames - 1;
-  if (stop <= done) return;
-  Mel grown{mel.n_channels, stop, {}};
-  grown.values.reserve(static_cast<std::size_t>(mel.n_channels * stop));
-  for (std::int64_t channel = 0; channel < mel.n_channels; ++channel) {
-    const float *row = mel.values.data() + channel * mel.n_frames, *before = stretched.values.data() + channel * done;
-    grown.values.insert(grown.values.end(), before, before + done);
-    for (std::int64_t j = done; j < stop; ++j) {
-      const double position = std::min(static_cast<double>(j) * rate, static_cast<double>(last));
-      const auto left = static_cast<std::int64_t>(position), right = std::min(left + 1, last);
-      const double weight = position - static_cast<double>(left);  // in float64, so that the sum rounds once
-      grown.values.push_back(static_cast<float>(static_cast<double>(row[left]) * (1.0 - weight) +
-                                                static_cast<double>(row[right]) * weight));
-    }
+  const std::int64_t last = mel.n_frames() - 1;
+  for (std::int64_t j = stretched.n_frames(); j < stop; ++j) {
+    const double position = std::min(static_cast<double>(j) * rate, static_cast<double>(last));
+    const auto index = static_cast<std::int64_t>(position);
+    const double weight = position - static_cast<double>(index);  // in float64, so that the sum rounds once
+    const float *left = mel.frame(index), *right = mel.frame(std::min(index + 1, last));
+    for (std::int64_t channel = 0; channel < mel.n_channels(); ++channel)
+      stretched.append(static_cast<float>(static_cast<double>(left[channel]) * (1.0 - weight) +
+                                          static_cast<double>(right[channel]) * weight));
   }
-  stretched = std::move(grown);
 }
 
 }  // namespace tacoglow

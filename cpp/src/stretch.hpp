@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "vocoder.hpp"
+#include "mel.hpp"
 
 namespace tacoglow {
 

@@ -12,6 +12,7 @@
 #include "pieces.hpp"
 #include "postnet.hpp"
 #include "stretch.hpp"
+#include "utterance_windows.hpp"
 
 namespace tacoglow {
 namespace {
@@ -51,13 +52,13 @@ tacoglow_stop_reason reason(const Decoded& decoded) {
   return decoded.gate_fired ? TACOGLOW_STOP_GATE : TACOGLOW_STOP_FRAME_LIMIT;
 }
 
-void truncate(Mel& mel, std::int64_t n_frames) {
-  Mel front{mel.n_channels, n_frames, {}};
-  for (std::int64_t channel = 0; channel < mel.n_channels; ++channel) {
-    const float* row = mel.values.data() + channel * mel.n_frames;
-    front.values.insert(front.values.end(), row, row + n_frames);
-  }
-  mel = std::move(front);
+// Returns the first n_frames frames as [n_channels, n_frames].
+std::vector<float> transpose(const Mel& mel, std::int64_t n_frames) {
+  std::vector<float> rows;
+  rows.reserve(static_cast<std::size_t>(mel.n_channels() * n_frames));
+  for (std::int64_t channel = 0; channel < mel.n_channels(); ++channel)
+    for (std::int64_t frame = 0; frame < n_frames; ++frame) rows.push_back(mel.frame(frame)[channel]);
+  return rows;
 }
 
 using Rows = std::vector<std::size_t>;  // indices of a batch's jobs
@@ -85,16 +86,15 @@ void name_request(std::size_t index, std::size_t n_requests, const Work& work) {
   }
 }
 
-// [n_channels, ...] of each utterance -> all frames, one utterance after the other.
-Mel join_mels(const std::vector<Utterance>& utterances) {
-  Mel joined{utterances.front().mel.n_channels, 0, {}};
-  for (const auto& utterance : utterances) joined.n_frames += utterance.mel.n_frames;
-  for (std::int64_t channel = 0; channel < joined.n_channels; ++channel)
-    for (const auto& [piece, samples, mel, gate, alignment, reason, first] : utterances) {
-      const float* row = mel.values.data() + channel * mel.n_frames;
-      joined.values.insert(joined.values.end(), row, row + mel.n_frames);
+// Joins the utterances' mels, [n_channels, ...], one after the other.
+void join_mels(std::int64_t n_channels, Speech& speech) {
+  for (const Utterance& utterance : speech.utterances) speech.n_frames += utterance.n_frames;
+  speech.mel.reserve(static_cast<std::size_t>(n_channels * speech.n_frames));
+  for (std::int64_t channel = 0; channel < n_channels; ++channel)
+    for (const Utterance& utterance : speech.utterances) {
+      const float* row = utterance.mel.data() + channel * utterance.n_frames;
+      speech.mel.insert(speech.mel.end(), row, row + utterance.n_frames);
     }
-  return joined;
 }
 
 // Tensors [1, ...] of the same shape -> one tensor [B, ...].
@@ -164,7 +164,7 @@ std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
       speech.decoder_seconds += decoder_seconds;
     }
   }
-  for (Speech& speech : speeches) join(speech);
+  for (std::size_t i = 0; i < requests.size(); ++i) join(requests[i].pieces, speeches[i]);
   return speeches;
 }
 
@@ -185,11 +185,11 @@ void Session::decode_all(Jobs& batch) {
       for (const auto row : rows) parts.push_back(&batch[row].encoded.at(name));
       encoded[name] = stack(parts);
     }
-    const std::int64_t padded_tokens = encoded.at("memory").shape()[1];
-    const auto steps = backend_->start(decoder_input(std::move(encoded), items));
-    decode(*steps, voice_->manifest, padded_tokens, items, [&] {
+    Decoding decoding(*backend_, voice_->manifest, std::move(encoded), items);
+    while (decoding.running()) {
+      decoding.read_chunk();
       for (std::size_t i = 0; i < rows.size(); ++i) batch[rows[i]].report(items[i].decoded, 0);
-    });
+    }
     Rows unfinished;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       Job& job = batch[rows[i]];
@@ -206,21 +206,22 @@ Utterance Session::to_utterance(const Job& job, Speech& speech) {
   const Decoded& decoded = job.item.decoded;
   Utterance utterance;
   Stopwatch watch;
-  Postnet postnet(*backend_, manifest);
-  postnet.advance(decoded);
-  utterance.mel = postnet.mel();
+  Postnet postnet(*backend_, manifest, decoded, decoded.frames_decoded);
+  postnet.advance(decoded.frames_decoded, true);
   speech.postnet_seconds += watch.lap();
   VocoderOptions options = job.request.vocoding;
   options.context_frames = -1;  // the receptive field
   const Vocoder vocoder(*backend_, manifest, job.item.noise, options);
   const double rate = job.request.rate;
-  Mel stretched{utterance.mel.n_channels, 0, {}};
-  if (rate != 1.0) stretch(utterance.mel, rate, stretched_frames(utterance.mel.n_frames, rate), stretched);
+  const std::int64_t n_stretched = stretched_frames(decoded.frames_decoded, rate);
+  Mel stretched(manifest.n_mel_channels, rate != 1.0 ? n_stretched : 0);
+  if (rate != 1.0) stretch(postnet.mel(), rate, n_stretched, stretched);
   utterance.samples =
-      vocoder.samples(rate != 1.0 ? stretched : utterance.mel, [&](std::int64_t done) { job.report(decoded, done); });
+      vocoder.samples(rate != 1.0 ? stretched : postnet.mel(), [&](std::int64_t done) { job.report(decoded, done); });
   speech.vocoder_seconds += watch.lap();
   utterance.samples.resize(static_cast<std::size_t>(stretched_frames(decoded.mel_length, rate) * manifest.hop_length));
-  truncate(utterance.mel, decoded.mel_length);
+  utterance.n_frames = decoded.mel_length;
+  utterance.mel = transpose(postnet.mel(), decoded.mel_length);
   utterance.piece = job.piece();
   utterance.gate = repeat_per_frame(decoded.gate_logits, 1, manifest, decoded.mel_length);
   for (float& value : utterance.gate) value = 1.0F / (1.0F + std::exp(-value));
@@ -230,24 +231,32 @@ Utterance Session::to_utterance(const Job& job, Speech& speech) {
   return utterance;
 }
 
+// Lets samples of a piece rise from silence if they begin it, and fall to it if they end it, next to a pause.
+void Session::fade(const std::vector<Piece>& pieces, std::size_t index, bool is_first, bool is_last, float* samples,
+                   std::size_t n_samples) const {
+  const bool fades_in = is_first && (index > 0 || pieces[index].pause_before > 0.0);
+  const bool fades_out = is_last && (index + 1 < pieces.size() || pieces[index].pause > 0.0);
+  if (fades_in || fades_out)
+    apply_fades(samples, n_samples, voice_->front_end().pauses().fade, voice_->manifest.sampling_rate, fades_in,
+                fades_out);
+}
+
 // Joins the pieces of a request with pauses.
-void Session::join(Speech& speech) const {
-  const std::int64_t rate = voice_->manifest.sampling_rate;
-  auto& utterances = speech.utterances;
-  for (std::size_t i = 0; i < utterances.size(); ++i) {
-    Utterance& utterance = utterances[i];
-    std::vector<float> samples = utterance.samples;
-    const Piece& piece = utterance.piece;
-    const bool fades_in = i > 0 || piece.pause_before > 0.0, fades_out = i + 1 < utterances.size() || piece.pause > 0.0;
-    if (fades_in || fades_out) apply_fades(samples, voice_->front_end().pauses().fade, rate, fades_in, fades_out);
-    const std::vector<float> before = silence(piece.pause_before, rate), after = silence(piece.pause, rate);
-    speech.samples.insert(speech.samples.end(), before.begin(), before.end());
-    utterance.first_sample = speech.samples.size();
-    speech.samples.insert(speech.samples.end(), samples.begin(), samples.end());
-    speech.samples.insert(speech.samples.end(), after.begin(), after.end());
+void Session::join(const std::vector<Piece>& pieces, Speech& speech) const {
+  std::vector<float>& joined = speech.samples;
+  const auto append = [&](const std::vector<float>& samples) {
+    joined.insert(joined.end(), samples.begin(), samples.end());
+  };
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    Utterance& utterance = speech.utterances[i];
+    append(silence(pieces[i].pause_before, voice_->manifest.sampling_rate));
+    utterance.first_sample = joined.size();
+    append(utterance.samples);
+    fade(pieces, i, true, true, joined.data() + utterance.first_sample, utterance.samples.size());
+    append(silence(pieces[i].pause, voice_->manifest.sampling_rate));
     if (speech.stop_reason == TACOGLOW_STOP_GATE) speech.stop_reason = utterance.stop_reason;
   }
-  speech.mel = join_mels(utterances);
+  join_mels(voice_->manifest.n_mel_channels, speech);
 }
 
 tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on_segment) {
@@ -266,44 +275,19 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on
 }
 
 tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment) {
-  const Manifest& manifest = voice_->manifest;
-  const Piece& piece = request.pieces[index];
-  const Noise noise = request.noise(index);
-  Tensors encoded = encode(piece.ids);
-  const std::int64_t padded_tokens = encoded.at("memory").shape()[1];
-  std::vector<DecodedItem> items = {{static_cast<std::int64_t>(piece.ids.size()), noise, request.decoding, {}}};
-  const auto steps = backend_->start(decoder_input(std::move(encoded), items));
+  const std::vector<std::int32_t>& ids = request.pieces[index].ids;
+  std::vector<DecodedItem> items = {
+      {static_cast<std::int64_t>(ids.size()), request.noise(index), request.decoding, {}}};
   const Decoded& decoded = items[0].decoded;
-  Postnet postnet(*backend_, manifest);
-  const Vocoder vocoder(*backend_, manifest, noise, request.vocoding);
-  const bool fades_in = index > 0 || piece.pause_before > 0.0;
-  const bool fades_out = index + 1 < request.pieces.size() || piece.pause > 0.0;
-  const double rate = request.rate;
-  Mel stretched{manifest.n_mel_channels, 0, {}};  // at the speaking rate, in which segments are counted
-  std::int64_t start = 0, size = request.first_segment_frames;
-  const auto seen = [&] { return start + size + vocoder.lookahead_frames(); };
-  const auto is_ready = [&] {
-    return decoded.finished ? start < stretched_frames(decoded.mel_length, rate)
-                            : decoded.frames_decoded >= frames_needed(seen(), rate) + manifest.postnet_frames;
-  };
-  decode(*steps, manifest, padded_tokens, items, [&] {
-    while (is_ready()) {
-      postnet.advance(decoded);
-      const std::int64_t length = stretched_frames(decoded.mel_length, rate);
-      const std::int64_t stop = std::min(start + size, length);
-      if (rate != 1.0)
-        stretch(postnet.mel(), rate, decoded.finished ? stretched_frames(postnet.mel().n_frames, rate) : seen(),
-                stretched);
-      std::vector<float> samples = vocoder.window(rate != 1.0 ? stretched : postnet.mel(), start, stop);
-      const bool is_last = decoded.finished && stop == length;
-      if (fades_in || fades_out)
-        apply_fades(samples, voice_->front_end().pauses().fade, manifest.sampling_rate, fades_in && start == 0,
-                    fades_out && is_last);
-      on_segment(samples);
-      start = stop;
-      size = request.segment_frames;
-    }
-  });
+  Decoding decoding(*backend_, voice_->manifest, encode(ids), items);
+  UtteranceWindows windows(*backend_, voice_->manifest, request, items[0]);
+  for (bool is_last = false; !is_last;) {
+    while (decoding.running() && decoded.frames_decoded < windows.frames_wanted()) decoding.read_chunk();
+    UtteranceWindows::Segment segment = windows.next();
+    is_last = segment.is_last;
+    fade(request.pieces, index, segment.is_first, is_last, segment.samples.data(), segment.samples.size());
+    if (!segment.samples.empty()) on_segment(segment.samples);
+  }
   return reason(decoded);
 }
 

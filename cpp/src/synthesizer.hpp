@@ -13,7 +13,8 @@ namespace tacoglow {
 struct Utterance {
   Piece piece;
   std::vector<float> samples;
-  Mel mel;
+  std::int64_t n_frames = 0;
+  std::vector<float> mel;        // [n_mel_channels, n_frames]
   std::vector<float> gate;       // [n_frames], probabilities
   std::vector<float> alignment;  // [n_frames, n_tokens]
   tacoglow_stop_reason stop_reason = TACOGLOW_STOP_GATE;
@@ -22,7 +23,8 @@ struct Utterance {
 
 struct Speech {
   std::vector<float> samples;  // all pieces, with the pauses between them
-  Mel mel;                     // all pieces
+  std::int64_t n_frames = 0;
+  std::vector<float> mel;  // [n_mel_channels, n_frames], all pieces
   tacoglow_stop_reason stop_reason = TACOGLOW_STOP_GATE;
   double encoder_seconds = 0, decoder_seconds = 0, postnet_seconds = 0, vocoder_seconds = 0;
   std::vector<Utterance> utterances;
@@ -63,7 +65,9 @@ class Session {
   void decode_all(Jobs& batch);
   Utterance to_utterance(const Job& job, Speech& speech);
   tacoglow_stop_reason stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment);
-  void join(Speech& speech) const;
+  void fade(const std::vector<Piece>& pieces, std::size_t index, bool is_first, bool is_last, float* samples,
+            std::size_t n_samples) const;
+  void join(const std::vector<Piece>& pieces, Speech& speech) const;
   Tensors encode(const std::vector<std::int32_t>& ids);
 
   std::shared_ptr<const Voice> voice_;

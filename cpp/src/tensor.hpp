@@ -58,5 +58,7 @@ class Tensor {
 };
 
 using Tensors = std::map<std::string, Tensor>;
+using TensorRefs = std::map<std::string, Tensor*>;
+using ConstTensorRefs = std::map<std::string, const Tensor*>;
 
 }  // namespace tacoglow

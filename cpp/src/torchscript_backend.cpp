@@ -41,14 +41,12 @@ std::vector<torch::Tensor> as_list(const torch::jit::IValue& result) {
   return tensors;
 }
 
-Tensor copy_output(const std::string& graph, const TensorSpec& spec, const Dims& dims, const torch::Tensor& result) {
-  Tensor tensor(spec.dtype, spec.resolve(dims));
+void copy_output(const std::string& graph, const TensorSpec& spec, const torch::Tensor& result, Tensor& tensor) {
   if (result.scalar_type() != scalar_type(spec.dtype) || result.sizes().vec() != tensor.shape())
     throw backend_error(graph + ": " + spec.name + ": expected " + torch::toString(scalar_type(spec.dtype)) + " " +
                         to_string(tensor.shape()) + ", got " + torch::toString(result.scalar_type()) + " " +
                         to_string(result.sizes().vec()) + "; run export-torchscript again");
   std::memcpy(tensor.data(), result.contiguous().data_ptr(), tensor.size_bytes());
-  return tensor;
 }
 
 class TorchScriptInstance : public BackendInstance {
@@ -58,23 +56,32 @@ class TorchScriptInstance : public BackendInstance {
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, manifest_, inputs);
     const GraphSpec& spec = manifest_.graphs.at(graph);
-    std::vector<torch::jit::IValue> arguments;
-    for (const auto& tensor : spec.inputs) arguments.emplace_back(share_memory(inputs.at(tensor.name)));
-    const auto results = forward(graph, std::move(arguments));
-    if (results.size() != spec.outputs.size())
-      throw backend_error(graph + ": expected " + std::to_string(spec.outputs.size()) + " outputs (manifest), got " +
-                          std::to_string(results.size()) + "; run export-torchscript again");
     Tensors outputs;
-    for (std::size_t i = 0; i < results.size(); ++i)
-      outputs[spec.outputs[i].name] = copy_output(graph, spec.outputs[i], dims, results[i]);
+    for (const auto& tensor : spec.outputs) outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
+    run(graph, refer_to(inputs), refer_to(outputs));
     return outputs;
   }
 
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
-    return std::make_unique<HostSteps>(*this, manifest_, std::move(input));
+    const auto bind = [this](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
+      return [=] { run("decoder_step", inputs, outputs); };
+    };
+    return std::make_unique<HostSteps>(bind, manifest_, std::move(input));
   }
 
  private:
+  void run(const std::string& graph, const ConstTensorRefs& inputs, const TensorRefs& outputs) {
+    const GraphSpec& spec = manifest_.graphs.at(graph);
+    std::vector<torch::jit::IValue> arguments;
+    for (const auto& tensor : spec.inputs) arguments.emplace_back(share_memory(*inputs.at(tensor.name)));
+    const auto results = forward(graph, std::move(arguments));
+    if (results.size() != spec.outputs.size())
+      throw backend_error(graph + ": expected " + std::to_string(spec.outputs.size()) + " outputs (manifest), got " +
+                          std::to_string(results.size()) + "; run export-torchscript again");
+    for (std::size_t i = 0; i < results.size(); ++i)
+      copy_output(graph, spec.outputs[i], results[i], *outputs.at(spec.outputs[i].name));
+  }
+
   std::vector<torch::Tensor> forward(const std::string& graph, std::vector<torch::jit::IValue> arguments) {
     const c10::InferenceMode inference;
     // Without the executor's optimizer, which compiles again for every new shape.

@@ -7,18 +7,10 @@
 #include <vector>
 
 #include "backend.hpp"
+#include "mel.hpp"
 #include "noise.hpp"
 
 namespace tacoglow {
-
-// A mel spectrogram [n_channels, n_frames].
-struct Mel {
-  std::int64_t n_channels = 0, n_frames = 0;
-  std::vector<float> values;
-
-  // Returns frames first .. last - 1 as [1, n_channels, frames]; fewer than min_frames are extended by the last one.
-  Tensor window(std::int64_t first, std::int64_t last, std::int64_t min_frames = 1) const;
-};
 
 struct VocoderOptions {
   double sigma;                 // standard deviation of z
@@ -29,7 +21,7 @@ struct VocoderOptions {
 
 class Vocoder {
  public:
-  // The references must outlive the vocoder.
+  // The backend and the manifest must outlive the vocoder.
   Vocoder(BackendInstance& backend, const Manifest& manifest, const Noise& noise, const VocoderOptions& options)
       : backend_(backend), manifest_(manifest), noise_(noise), options_(options) {}
 
@@ -53,7 +45,7 @@ class Vocoder {
 
   BackendInstance& backend_;
   const Manifest& manifest_;
-  const Noise& noise_;
+  Noise noise_;
   VocoderOptions options_;
 };
 

@@ -60,6 +60,12 @@ def test_late_reading_with_several_frames_per_step(programs: Path, reduced_bundl
     assert check(programs, "loop", reduced_bundle) == b"ok\n"
 
 
+def test_steps_and_segments_allocate_no_more_the_longer_they_run(programs: Path, tiny_bundle: Path) -> None:
+    command = [str(programs / "checks" / "allocations"), str(tiny_bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
+
+
 def check_tensorrt(programs: Path, bundle: Path, plans: Path) -> None:
     """Simulate TensorRT 8.5, 8.6 and 11: batches and streams in three threads equal those of the fake backend."""
     for graph in GRAPH_NAMES:

@@ -140,7 +140,7 @@ def test_nan_audio_is_rejected(voice: Synthesizer, monkeypatch: pytest.MonkeyPat
         return np.full(100_000, np.nan, np.float32)
 
     monkeypatch.setattr(Vocoder, "_generate", broken)
-    with pytest.raises(RequestError, match="NaN or Inf: the weights or the engine are faulty"):
+    with pytest.raises(RequestError, match="NaN or Inf: the weights or the backend are faulty"):
         voice.say(TEXTS[0])
     half = msgspec.structs.replace(voice.manifest, precision="fp16")
     monkeypatch.setattr(voice.vocoder, "manifest", half)
