@@ -21,6 +21,7 @@ _LANDMARK = re.compile(r"((?:[^.]+\.)*?)(?:decoder\.attention_rnn|convinv|conv_p
 _MODEL_NAMES = ("model", "generator", "model_g", "net_g", "net", "tacotron2", "waveglow", "hifigan", "vocoder")
 # Names of weights: an entry of another name that does not have floating-point numbers is a counter or a mask.
 _WEIGHT = re.compile(r"weight|bias|running_|original\d|mean$|scale$")
+_COUNTERS = ("num_batches_tracked", "n_averaged")  # of any type: averaging and conversion make them floating-point
 _MAX_ENTRIES = 10_000  # of a setting at the top level, all levels and repetitions counted
 _MAX_DEPTH = 50  # levels of such a setting
 _MAX_NAME = 1_000  # characters of a tensor's full name
@@ -112,8 +113,11 @@ def _state(named: dict[str, Any], around: Mapping[str, Any], pickled: Placeholde
 
 def _is_weight(key: str, value: Any) -> bool:
     """False for what a state dict has besides weights: counts of batches or of averaged models, masks, settings."""
+    last = key.rpartition(".")[2]
+    if last in _COUNTERS:
+        return False
     is_float = isinstance(value, TensorRecord) and value.dtype.is_floating_point
-    return is_float or _WEIGHT.match(key.rpartition(".")[2]) is not None
+    return is_float or _WEIGHT.match(last) is not None
 
 
 def _model_prefix(names: Iterable[str]) -> str:

@@ -359,6 +359,7 @@ class TestWrappedModels:
         "strays",
         [
             {"encoder.convolutions.0.1.num_batches_tracked": torch.tensor(9)},
+            {"encoder.convolutions.1.1.num_batches_tracked": torch.tensor(9.5)},
             {"global_step": torch.tensor([12_000])},
             {"decoder.position_ids": torch.arange(512)[None]},
             {"encoder.mask": torch.ones(5, dtype=torch.bool)},
