@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
+from .shared.local import print_json, speak_text, stream_text
 from .shared.options import (
     AttentionStop,
     DecoderChoice,
@@ -40,14 +39,7 @@ from .shared.options import (
     voice_option,
 )
 from .shared.outputs import FormatChoice, Outputs, plan_outputs
-from .shared.progress import SpeechProgress
-from .shared.reports import UNITS, audio_report, stream_report
 from .shared.voice import load_voice
-
-if TYPE_CHECKING:
-    from ..runtime.options import SpeechOptions
-    from ..runtime.synthesizer import Synthesizer
-    from .lists.speaker import ListSpeaker
 
 NEED_LIST = ("--format", "--strict", "--resume")
 NEED_SERVER = ("--model", "--timeout", "--max-seconds")
@@ -222,9 +214,12 @@ def say(
 
         outputs.save(voice.vocode(read_mel(vocoder_only), seed, options))
     elif input_file is None:
-        report = _speak_text(voice, spoken_text, seed, options, outputs, stream, has_bar=not as_json)
+        if stream:
+            report = stream_text(voice, spoken_text, seed, options, outputs, timestamps=timestamps is not None)
+        else:
+            report = speak_text(voice, spoken_text, seed, options, outputs, has_bar=not as_json)
         if as_json:
-            _print_json(voice, [report])
+            print_json(voice, [report])
     else:
         from .lists.speaker import ListSpeaker
 
@@ -240,10 +235,10 @@ def say(
             normalizer=normalizer,
             has_bar=not as_json,
         )
-        code = _speak_list(speaker, outputs, stream, resume)
+        code = speaker.speak(stream, resume)
         if as_json:
             reports = [speaker.reports[number] for number in sorted(speaker.reports)]
-            _print_json(voice, reports, skipped=speaker.skipped)
+            print_json(voice, reports, skipped=speaker.skipped)
         if code:
             raise typer.Exit(code)
 
@@ -297,46 +292,3 @@ def _text(text: str | None) -> str:
     if text is None and not content.strip():
         raise RequestError("give TEXT or -i FILE, or pipe a text into standard input")
     return content
-
-
-def _speak_text(
-    voice: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, stream: bool, has_bar: bool
-) -> dict[str, Any]:
-    """Speak one text; returns its report."""
-    from ..text import warn_dropped
-
-    if stream:
-        segments = voice.stream(text, seed, options=options, timestamps=outputs.times is not None)
-        start = time.perf_counter()
-        with outputs.grow(voice.manifest.audio.sampling_rate) as sink:
-            sink.write_all(segments)
-        outputs.save_times(segments.words, segments.characters)
-        return stream_report(text, outputs.path, segments, seed, time.perf_counter() - start)
-    split = voice.split(text, options)
-    warn_dropped(split.dropped, stacklevel=2)
-    rate, pieces = voice.manifest.audio.sampling_rate, len(split.pieces)
-    with SpeechProgress(pieces, is_shown=has_bar and pieces > 1) as bar:
-        spoken = voice.say_each([split], [seed], options, lambda done: bar.add(len(done.samples) / rate))
-        audio = dict(spoken)[0]
-    path = outputs.save(audio, voice=voice.manifest, gate_threshold=options.gate_threshold)
-    return audio_report(text, path, audio, seed)
-
-
-def _speak_list(speaker: ListSpeaker, outputs: Outputs, stream: bool, resume: bool) -> int:
-    """Speak a list; returns the exit code."""
-    if outputs.is_folder:
-        speaker.speak_into_folder(resume)
-        return speaker.finish()
-    with outputs.grow(speaker.synthesizer.manifest.audio.sampling_rate) as sink:
-        if stream:
-            speaker.stream_joined(sink)
-        else:
-            speaker.speak_joined(sink)
-        if not speaker.reports:
-            sink.discard()
-    return speaker.finish()
-
-
-def _print_json(voice: Synthesizer, reports: list[dict[str, Any]], **more: Any) -> None:
-    content = {"backend": voice.backend.name, "units": UNITS, "utterances": reports, **more}
-    print(json.dumps(content, indent=1))

@@ -47,7 +47,21 @@ class ListSpeaker:
     skipped: list[dict[str, Any]] = field(default_factory=list)
     made_before: int = 0  # files that --resume found
 
-    def speak_into_folder(self, resume: bool) -> None:
+    def speak(self, stream: bool, resume: bool) -> int:
+        """Speak all lines and print what became of them; returns the exit code. Raises RequestError if there is none."""
+        if self.outputs.is_folder:
+            self._speak_into_folder(resume)
+            return self._finish()
+        with self.outputs.grow(self.synthesizer.manifest.audio.sampling_rate) as sink:
+            if stream:
+                self._stream_joined(sink)
+            else:
+                self._speak_joined(sink)
+            if not self.reports:
+                sink.discard()
+        return self._finish()
+
+    def _speak_into_folder(self, resume: bool) -> None:
         """Write one file per line as each is ready, and record it in the folder."""
         records = Records(self.outputs.path, resume)
         with at_interrupt(self._progress_line), self._bar() as bar:
@@ -62,7 +76,7 @@ class ListSpeaker:
                     self.reports[line.number] = {"line": line.number, "id": line.name, **report}
                     bar.add(audio.seconds)
 
-    def speak_joined(self, sink: SpeechOutput) -> None:
+    def _speak_joined(self, sink: SpeechOutput) -> None:
         """Write all lines into one file, in their order, with pauses between them."""
         from ...runtime.pieces import join_texts
 
@@ -86,7 +100,7 @@ class ListSpeaker:
             sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
         self.outputs.save_times(times.words, times.characters)
 
-    def stream_joined(self, sink: SpeechOutput) -> None:
+    def _stream_joined(self, sink: SpeechOutput) -> None:
         """Write all lines into one stream, segment by segment."""
         from ...runtime.pieces import join_texts
 
@@ -107,8 +121,7 @@ class ListSpeaker:
         sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
         self.outputs.save_times(times.words, times.characters)
 
-    def finish(self) -> int:
-        """Print what became of the lines; returns the exit code. Raises RequestError if there was no line."""
+    def _finish(self) -> int:
         from ...runtime.errors import RequestError
 
         if not self.reports and not self.skipped and not self.made_before:
