@@ -48,7 +48,7 @@ class ListSpeaker:
     made_before: int = 0  # files that --resume found
 
     def speak(self, stream: bool, resume: bool) -> int:
-        """Speak all lines and print what became of them; returns the exit code. Raises RequestError if there is none."""
+        """Speak all lines; prints what became of them. Returns the exit code. Raises RequestError if there is none."""
         if self.outputs.is_folder:
             self._speak_into_folder(resume)
             return self._finish()
