@@ -51,6 +51,13 @@ def serve(
         float, typer.Option(min=0.1, help="Refuse a request whose first audio would come later, in seconds.")
     ] = 5.0,
     max_input_chars: Annotated[int, typer.Option(min=1, help="Longest accepted text, in characters.")] = 50_000,
+    nvidia_text: Annotated[
+        bool,
+        typer.Option(
+            "--nvidia-text",
+            help="Keep english_cleaners as NVIDIA's; otherwise numbers, dates and units are read as people say them.",
+        ),
+    ] = False,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests per voice that may wait for their turn.")] = 64,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
@@ -81,6 +88,8 @@ def serve(
         loaded: list[Voice] = []
         for folder in bundle or ():
             synthesizer = Synthesizer.load(folder, backend, device, threads, engines)
+            if not nvidia_text:
+                synthesizer.read_notations()
             voice_id = synthesizer.manifest.voice.name or folder.resolve().name
             loaded.append(Voice.embedded(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
         for remote in map(Upstream, parse_upstreams(upstream or [])):

@@ -15,6 +15,7 @@ from ..runtime.bundle.manifest import STRENGTH_MAX
 from ..runtime.errors import RequestError
 from ..runtime.noise import Noise
 from ..runtime.options import RATE_MAX, RATE_MIN, SENTENCE_SILENCE_MAX, VOLUME_MAX, SpeechOptions
+from ..text import Lexicon, TextError, is_ssml
 from .encoding import HERTZ_MAX, HERTZ_MIN, Encoding, FormatName
 from .errors import GatewayError, invalid
 from .voices import Voice, Voices
@@ -47,13 +48,18 @@ class SettingsBody(Struct, kw_only=True):
     gate_threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
     volume: Annotated[float, Meta(ge=0.0, le=VOLUME_MAX)] = 1.0
     sentence_silence: Annotated[float, Meta(ge=0.0, le=SENTENCE_SILENCE_MAX)] | None = None  # seconds
+    lexicon: dict[str, str] = {}  # words, and how they are said
 
-    def resolve(self, voices: Voices) -> Settings:
+    def resolve(self, voices: Voices, ssml: bool = False) -> Settings:
         """Find the voice, and choose the encoding. Raises GatewayError."""
         try:
             Noise(self.seed)
         except RequestError as error:
             raise invalid("seed", str(error)) from error
+        try:
+            lexicon = Lexicon(self.lexicon) if self.lexicon else None
+        except TextError as error:
+            raise invalid("lexicon", str(error)) from error
         options = SpeechOptions(
             sigma=self.sigma,
             denoise=self.denoise,
@@ -61,8 +67,13 @@ class SettingsBody(Struct, kw_only=True):
             rate=self.speed,
             volume=self.volume,
             sentence_silence=self.sentence_silence,
+            lexicon=lexicon,
+            ssml=ssml,
         )
         voice = voices.choose(self.model, self.voice if isinstance(self.voice, str) else self.voice.id)
+        for name, is_given in (("lexicon", lexicon is not None), ("ssml", ssml)):
+            if is_given:
+                _check_known_here(voice, name)
         try:
             encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
         except RequestError as error:
@@ -74,8 +85,13 @@ class RequestBody(SettingsBody, kw_only=True):
     """The fields of every request for speech."""
 
     input: str
+    ssml: bool | None = None  # the input is an SSML document; None: if it begins as one
     stream: bool = True
     stream_format: Literal["audio", "sse"] = "audio"
+
+    @property
+    def is_ssml(self) -> bool:
+        return is_ssml(self.input) if self.ssml is None else self.ssml
 
 
 class SpeechBody(RequestBody, kw_only=True):
@@ -84,7 +100,7 @@ class SpeechBody(RequestBody, kw_only=True):
     timestamps: bool = False
 
     def parse(self, voices: Voices) -> ParsedRequest:
-        settings, sse = self.resolve(voices), self.stream_format == "sse"
+        settings, sse = self.resolve(voices, self.is_ssml), self.stream_format == "sse"
         if self.timestamps:
             _check_known_here(settings.voice, "timestamps")
             if not sse:
@@ -100,7 +116,7 @@ class CaptionedBody(RequestBody, kw_only=True):
     return_analysis: bool = False
 
     def parse(self, voices: Voices) -> ParsedRequest:
-        settings = self.resolve(voices)
+        settings = self.resolve(voices, self.is_ssml)
         for name in ("return_timestamps", "return_analysis"):
             if getattr(self, name):
                 _check_known_here(settings.voice, name)
@@ -121,7 +137,7 @@ class SynthesizeBody(Struct, kw_only=True):
 
     def parse(self, voices: Voices) -> ParsedRequest:
         settings = SettingsBody(voice=self.voice, response_format="wav", speed=1.0 / self.length_scale)
-        return ParsedRequest(self.text, settings.resolve(voices), stream=False)
+        return ParsedRequest(self.text, settings.resolve(voices, is_ssml(self.text)), stream=False)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .state import Gateway
 
 # Makes a body of the encoded audio.
 Writer = Callable[[SpokenRequest, AsyncIterator[bytes], ParsedRequest], AsyncIterator[bytes]]
+WARNING_MAX = 1000  # characters of a header
 
 
 class SpokenResponse(Response):
@@ -72,6 +73,10 @@ class SpokenResponse(Response):
         wanted, settings = self._wanted, self._wanted.settings
         cut = None if wanted.stream else settings.voice.facts.whole
         spoken = await speak(self._gateway, wanted.text, settings, cut)
+        if spoken.warning:
+            self.headers["x-tacoglow-warning"] = (
+                spoken.warning[:WARNING_MAX].encode("ascii", "backslashreplace").decode()
+            )
         rate = settings.voice.sampling_rate
         chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)
         return chunks if self._write is None else self._write(spoken, chunks, wanted)

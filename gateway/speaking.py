@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from ..runtime.options import StreamOptions
 from ..runtime.output.audio import Audio, Utterance
 from ..runtime.scheduling.handle import SpeechHandle
-from ..text import TextError
-from .errors import as_gateway_error, overloaded
+from ..text import MarkupError, TextError, describe_dropped
+from .errors import as_gateway_error, invalid, overloaded
 from .metrics import Metrics
 from .request import Settings
 from .state import Gateway
@@ -34,6 +34,13 @@ class SpokenRequest:
     samples: int = 0  # made so far
     utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
     begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def warning(self) -> str:
+        """What of the text is not spoken, or not as it asks; empty if all is."""
+        if self.handle is None:
+            return ""
+        return "; ".join(filter(None, (describe_dropped(self.handle.dropped), *self.handle.remarks)))
 
     @property
     def audio(self) -> Audio | None:
@@ -101,6 +108,8 @@ async def speak(
     submitting = asyncio.ensure_future(asyncio.to_thread(submit))
     try:
         return SpokenRequest(voice, await asyncio.shield(submitting), gateway.metrics)
+    except MarkupError as error:
+        raise invalid("input", str(error)) from error
     except TextError:
         return SpokenRequest(voice, None, gateway.metrics)
     except asyncio.CancelledError:

@@ -87,6 +87,15 @@ class Synthesizer:
         options = BackendOptions(threads, device, None if engines is None else Path(engines), decoder)
         return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options), normalize)
 
+    def read_notations(self) -> None:
+        """Have numbers, dates, units and the like of every text read as people say them, if the voice speaks English.
+
+        Replaces english_cleaners, whose ids are NVIDIA's, by english_cleaners_extended; other cleaners stay.
+        """
+        language, cleaners = self.manifest.voice.language.lower(), self.front_end.cleaners
+        if cleaners == ("english_cleaners",) and (not language or language.startswith("en")):
+            self.front_end = replace(self.front_end, cleaners=("english_cleaners_extended",))
+
     def say(self, text: str, seed: int = 0, options: SpeechOptions | None = None, **changes: Any) -> Audio:
         """Synthesize a text; the same seed gives the same speech on every backend and in any batch.
 

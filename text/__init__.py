@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .cleaners import DEFAULT_CLEANERS
-from .errors import DroppedSymbolWarning, RemarkWarning, TextError, describe_dropped, warn_dropped, warn_of_remarks
+from .errors import (
+    DroppedSymbolWarning,
+    MarkupError,
+    RemarkWarning,
+    TextError,
+    describe_dropped,
+    warn_dropped,
+    warn_of_remarks,
+)
 from .frontend import FrontEnd
 from .lexicon import Lexicon, parse_lexicon
 from .normalizers import Normalizer, find_normalizer
@@ -19,6 +27,7 @@ __all__ = [
     "DroppedSymbolWarning",
     "FrontEnd",
     "Lexicon",
+    "MarkupError",
     "Normalizer",
     "PausedText",
     "RemarkWarning",

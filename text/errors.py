@@ -14,6 +14,10 @@ class TextError(ValueError):
     """An unusable text, symbol list or cleaner name; the message is one line and says how to fix it."""
 
 
+class MarkupError(TextError):
+    """A pause or an SSML document that cannot be read."""
+
+
 class DroppedSymbolWarning(UserWarning):
     """Part of a text has no symbol in the voice and is not spoken."""
 

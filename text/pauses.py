@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .errors import TextError, quote
+from .errors import MarkupError, quote
 
 PAUSE_MAX = 10.0  # seconds of one pause
 # A number follows, so that "[pause for applause]" is a text like any other.
@@ -41,7 +41,7 @@ def split_at_pauses(text: str) -> PausedText:
     """Take the marks [pause 0.5s] and [pause 500ms] out of a text; marks in a row add up.
 
     A part without a letter or digit, such as the full stop in "Wait [pause 1s].", is joined to the part before it.
-    Raises TextError for a mark that does not say from 0 to 10 seconds.
+    Raises MarkupError for a mark that does not say from 0 to 10 seconds.
     """
     if not isinstance(text, str) or "[" not in text:
         return PausedText(0.0, (Part(text, 0.0),))
@@ -80,5 +80,5 @@ def _seconds(length: str) -> float:
     seconds = -1.0 if match is None else float(match[1]) / (1000.0 if match[2].lower() == "ms" else 1.0)
     if not 0.0 <= seconds <= PAUSE_MAX:
         mark = quote(f"[pause {length}]")
-        raise TextError(f"text: {mark}: expected 0 to {PAUSE_MAX:g} seconds, as in [pause 0.5s] or [pause 500ms]")
+        raise MarkupError(f"text: {mark}: expected 0 to {PAUSE_MAX:g} seconds, as in [pause 0.5s] or [pause 500ms]")
     return seconds

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from xml.parsers import expat
 
 from .english.say_as import SAY_AS
-from .errors import TextError, quote
+from .errors import MarkupError, quote
 from .pauses import PAUSE_MAX, Part, PausedText, join_silent_parts
 
 CHARACTERS_MAX = 200_000
@@ -51,11 +51,13 @@ def is_ssml(text: str) -> bool:
 
 
 def parse_ssml(document: str) -> SpokenDocument:
-    """Read a document. Raises TextError for one that is not XML, has a DTD or asks for what no pause or rate can be."""
+    """Read a document. Raises MarkupError for one that is not XML, has a DTD, or asks for an impossible pause or rate."""
     if not isinstance(document, str):
-        raise TextError(f"ssml: expected a string, got {type(document).__name__} {quote(document)}")
+        raise MarkupError(f"ssml: expected a string, got {type(document).__name__} {quote(document)}")
     if len(document) > CHARACTERS_MAX:
-        raise TextError(f"ssml: expected at most {CHARACTERS_MAX} characters, got {len(document)}; split the document")
+        raise MarkupError(
+            f"ssml: expected at most {CHARACTERS_MAX} characters, got {len(document)}; split the document"
+        )
     reader = _Reader()
     parser = expat.ParserCreate("utf-8")
     parser.buffer_text = True
@@ -68,15 +70,15 @@ def parse_ssml(document: str) -> SpokenDocument:
     try:
         parser.Parse(document.encode("utf-8"), True)
     except UnicodeEncodeError as error:
-        raise TextError("ssml: contains half a surrogate pair; send whole characters") from error
+        raise MarkupError("ssml: contains half a surrogate pair; send whole characters") from error
     except expat.ExpatError as error:
         where = f"line {error.lineno}, column {error.offset + 1}"
-        raise TextError(f"ssml: {where}: {expat.ErrorString(error.code)}; write & as &amp; and < as &lt;") from error
+        raise MarkupError(f"ssml: {where}: {expat.ErrorString(error.code)}; write & as &amp; and < as &lt;") from error
     return reader.finish()
 
 
 def _refuse_dtd(*_: object) -> int:
-    raise TextError("ssml: a DTD is not accepted; leave <!DOCTYPE …> and entities out")
+    raise MarkupError("ssml: a DTD is not accepted; leave <!DOCTYPE …> and entities out")
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,9 @@ class _Reader:
 
     def start(self, name: str, attributes: Attributes) -> None:
         if not self._open and name != "speak":
-            raise TextError(f"ssml: expected a document in <speak>, got <{name[:40]}>")
+            raise MarkupError(f"ssml: expected a document in <speak>, got <{name[:40]}>")
         if len(self._open) >= DEPTH_MAX:
-            raise TextError(f"ssml: elements are nested deeper than {DEPTH_MAX}")
+            raise MarkupError(f"ssml: elements are nested deeper than {DEPTH_MAX}")
         parent = self._open[-1] if self._open else _Element()
         element = replace(parent, name=name, text=parent.text)
         if name in UNSPOKEN:
@@ -185,13 +187,13 @@ class _Reader:
             match = _TIME.fullmatch(time)
             seconds = float(match[1]) / (1000.0 if match[2] == "ms" else 1.0) if match else -1.0
             if not 0.0 <= seconds <= PAUSE_MAX:
-                raise TextError(
+                raise MarkupError(
                     f"ssml: <break time={quote(time)}>: expected 0 to {PAUSE_MAX:g} seconds, as 500ms or 1.5s"
                 )
         elif strength in STRENGTHS:
             seconds = STRENGTHS[strength]
         else:
-            raise TextError(f"ssml: <break strength={quote(strength)}>: expected one of {', '.join(STRENGTHS)}")
+            raise MarkupError(f"ssml: <break strength={quote(strength)}>: expected one of {', '.join(STRENGTHS)}")
         if seconds > 0.0 and not (self._open and (self._open[-1].is_silent or self._open[-1].say)):
             self._flush(seconds)
 
@@ -252,4 +254,4 @@ def _factor(name: str, value: str, names: Mapping[str, float]) -> float:
             return number / 100.0 if name == "volume" else number
     ways = ", ".join(names)
     example = "+6dB, 80%" if name == "volume" else "120%, -20%"
-    raise TextError(f"ssml: <prosody {name}={quote(value)}>: expected one of {ways}, or as in {example}")
+    raise MarkupError(f"ssml: <prosody {name}={quote(value)}>: expected one of {ways}, or as in {example}")

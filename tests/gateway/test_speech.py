@@ -210,3 +210,35 @@ def test_failure_after_the_first_audio_breaks_the_connection(
     assert answer.headers["x-should-retry"] == "false"
     last = gateway.speech(input=TEXT, response_format="wav", stream_format="sse").body.decode().split("\n\n")[-2]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "synthesis_failed"
+
+
+def post(gateway: RunningGateway, **fields: Any) -> tuple[int, dict[str, str], bytes]:
+    host = gateway.url.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=60)
+    body = json.dumps({"voice": "alloy", "response_format": "wav", "stream": False, **fields})
+    connection.request("POST", "/v1/audio/speech", body, {"content-type": "application/json"})
+    answer = connection.getresponse()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+
+def test_ssml_by_its_beginning_and_by_the_field(gateway: RunningGateway) -> None:
+    document = "<speak>One <break time='1s'/><emphasis>two</emphasis>.</speak>"
+    status, headers, by_beginning = post(gateway, input=document)
+    assert status == 200
+    assert headers["x-tacoglow-warning"] == "ssml: <emphasis> is not known; its text is spoken"
+    assert post(gateway, input=document, ssml=True)[2] == by_beginning
+    assert post(gateway, input="One [pause 1s] two.")[2] == by_beginning
+    status, _, body = post(gateway, input="<speak>One & two</speak>")
+    assert status == 400
+    assert json.loads(body)["error"]["param"] == "input"
+    assert "ssml: line 1, column 13" in json.loads(body)["error"]["message"]
+
+
+def test_lexicon_of_a_request(gateway: RunningGateway) -> None:
+    spoken = post(gateway, input="Mr. Nguyen.", lexicon={"Nguyen": "win"})[2]
+    assert spoken == post(gateway, input="Mr. win.")[2]
+    assert post(gateway, input="Hi.", lexicon={"": "x"})[0] == 400
+
+
+def test_dropped_symbols_are_told(gateway: RunningGateway) -> None:
+    assert post(gateway, input="Hi 中 there ☃.")[1]["x-tacoglow-warning"].endswith(r"has no symbol for: '\u2603'")
