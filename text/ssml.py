@@ -51,7 +51,7 @@ def is_ssml(text: str) -> bool:
 
 
 def parse_ssml(document: str) -> SpokenDocument:
-    """Read a document. Raises MarkupError for one that is not XML, has a DTD, or asks for an impossible pause or rate."""
+    """Read a document. Raises MarkupError for one that is not XML, has a DTD, or asks for what cannot be."""
     if not isinstance(document, str):
         raise MarkupError(f"ssml: expected a string, got {type(document).__name__} {quote(document)}")
     if len(document) > CHARACTERS_MAX:

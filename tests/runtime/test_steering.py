@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,7 @@ from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.stretch import frames_needed, stretch, stretched_frames
 from tacoglow.tests import tolerances
-from tacoglow.text import TextError, split_at_pauses
+from tacoglow.text import TextError, sequence_to_text, split_at_pauses
 
 TEXT = "I missed you, and the rest."
 TWO = "It is short. The other one follows!"
@@ -241,3 +243,14 @@ def test_ssml_speaks_its_parts_at_their_own_rate_and_volume(voice: Synthesizer) 
 def test_lexicon_of_a_request(voice: Synthesizer) -> None:
     said = voice.say("Mr. Nguyen.", lexicon={"Nguyen": "win"}, max_frames=20)
     assert said.utterances[0].token_ids == tuple(voice.front_end.encode("Mr. win."))
+
+
+def test_notations_are_read_for_voices_that_speak_english(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime")
+    voice.read_notations()
+    assert sequence_to_text(voice.front_end.encode("0.05%"), voice.front_end.symbols) == "zero point zero five percent"
+    german = msgspec.structs.replace(voice.manifest.voice, language="de-DE")
+    other = Synthesizer.load(tiny_bundle, "onnxruntime")
+    monkeypatch.setattr(other, "manifest", msgspec.structs.replace(voice.manifest, voice=german))
+    other.read_notations()
+    assert other.front_end.cleaners == ("english_cleaners",)
