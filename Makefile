@@ -19,7 +19,7 @@ test: $(VENV)/test.ready
 	@$(MAKE) --no-print-directory --keep-going lint quick-tests
 
 quick-tests: $(VENV)/test.ready
-	$(BIN)/python -m pytest -rs -m "not ($(UNUSUAL) or full)"
+	$(BIN)/python -m pytest -rs --numprocesses auto --maxprocesses 4 -m "not ($(UNUSUAL) or full)"
 	@echo "left out: C++, Triton, Chromium, the blocks of the pages, the emulation of the fused decoder. 'make test-all' has"
 	@echo "them; it needs g++, cmake, nlohmann-json3-dev and chromium, and skips what is not there"
 
