@@ -11,7 +11,10 @@ Unidecode, inflect or Unicode's character database. Layout (JSON, UTF-8):
     alphanumeric, lowercase, digits, silent, whitespace     likewise; silent: dropped without being reported
     numbers                    units, teens, tens, powers of 1000, [ending, ordinal ending], ...
     abbreviations              [abbreviation, spoken], in the order of the passes
-    before_more, after_name, before_number      words whose full stop may not end a sentence
+    before_more, after_name, before_number, after_number, dates      words whose full stop may not end a sentence
+    starters, after_time       words that decide about it, after them
+    equivalents                [character, texts that stand for it], ...
+    english                    words of text/english/tables.py: units, currencies, months and the like
     pauses                     by_mark: [marks, seconds], ...; within_clause, fade: seconds; closing: marks skipped
 """
 
@@ -34,7 +37,8 @@ from ..runtime import pieces
 from ..runtime.bundle.manifest import GraphFile
 from ..runtime.bundle.reading import file_sha256
 from ..text import cleaners, sentences
-from ..text.characters import SILENT_CATEGORIES
+from ..text.characters import EQUIVALENTS, SILENT_CATEGORIES
+from ..text.english import tables
 from ..text.numbers import load_inflect
 
 FILE_NAME = "text_tables.json"
@@ -81,6 +85,12 @@ def text_tables() -> dict[str, object]:
         "before_more": sorted(sentences.BEFORE_MORE),
         "after_name": sorted(sentences.AFTER_NAME),
         "before_number": sorted(sentences.BEFORE_NUMBER),
+        "after_number": sorted(sentences.AFTER_NUMBER),
+        "dates": sorted(sentences.DATES),
+        "starters": sorted(sentences.STARTERS),
+        "after_time": sorted(tables.AFTER_TIME),
+        "equivalents": list(EQUIVALENTS.items()),
+        "english": _english(),
         "pauses": {
             "by_mark": pieces.PAUSES,
             "within_clause": pieces.PAUSE_WITHIN_CLAUSE,
@@ -88,6 +98,13 @@ def text_tables() -> dict[str, object]:
             "fade": pieces.FADE_SECONDS,
         },
     }
+
+
+def _english() -> dict[str, object]:
+    """The words of English notations. Sets are sorted, so that the file is always the same."""
+    named = {name.lower(): value for name, value in vars(tables).items() if name.isupper() and name[0] != "_"}
+    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in named.items()}
+    return {name: list(value.items()) if isinstance(value, dict) else value for name, value in plain.items()}
 
 
 @cache

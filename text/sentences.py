@@ -41,6 +41,7 @@ BEFORE_NUMBER = frozenset("no nos vol fig figs p pp ch sec art eq tab ref apt ex
 }
 # Abbreviations after a number: the end of a sentence only if a capital letter follows.
 AFTER_NUMBER = frozenset("ft in yd mi lb lbs oz kg km cm mm hr hrs min mins sec secs sq gal qt pt cu pct".split())
+DATES = frozenset((*SHORT_MONTHS, *SHORT_WEEKDAYS))  # of BEFORE_NUMBER: other abbreviations may follow them too
 # Words that begin a sentence: "in the U.S. He" is the end of one, "the U.S. Army" is not.
 STARTERS = frozenset(_STARTERS)
 
@@ -106,7 +107,7 @@ def _continues(
             return False
     if lower in AFTER_NUMBER and _follows_number(text, match.start() - len(word)):
         return following.isdigit()
-    if lower in BEFORE_NUMBER and (following.isdigit() or lower not in _DATES):
+    if lower in BEFORE_NUMBER and (following.isdigit() or lower not in DATES):
         return following.isdigit()
     if not (lower in _KNOWN or is_initial or is_dotted):
         return False
@@ -130,10 +131,9 @@ def _continues_before(text: str, at: int, lower: str, stop: int, is_complete: bo
         return True
     if lower in ("a.m", "p.m"):
         return word.lower() in AFTER_TIME
-    return lower not in AFTER_NAME and lower not in _DATES
+    return lower not in AFTER_NAME and lower not in DATES
 
 
-_DATES = frozenset((*SHORT_MONTHS, *SHORT_WEEKDAYS))
 _KNOWN = BEFORE_MORE | AFTER_NAME | BEFORE_NUMBER
 
 
