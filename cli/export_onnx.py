@@ -20,6 +20,7 @@ from .shared.options import (
     find_checkpoints,
     print_status,
     read_lexicon,
+    report_int8_decoder,
 )
 
 if TYPE_CHECKING:
@@ -87,5 +88,7 @@ def export_onnx(
     assert manifest.parity is not None
     stop = manifest.parity.stop_frames
     print_status(f"pipeline      checked against PyTorch: stops at frame {stop[1]}, PyTorch at {stop[0]}")
+    if manifest.int8_decoder is not None:
+        report_int8_decoder(manifest.int8_decoder)
     print_status(f"{output}: {manifest.voice.name!r} in {precision.value}, {time.perf_counter() - start:.0f} s")
     print_status(f'now: trt-infer {output} "Hello world, I missed you." -o hello.wav')

@@ -26,6 +26,7 @@ COMMANDS = (
     "export-torchscript",
     "export-triton",
     "convert",
+    "quantize",
     "build-engines",
     "say",
     "infer",
@@ -44,6 +45,7 @@ EXAMPLES = {
     "export-torchscript": ("--tacotron2 T.pt --waveglow W.pt voice/", "--demo voice/"),
     "export-triton": ("voice/ -o model_repository/",),
     "convert": ("--tacotron2 T.pt --waveglow W.pt -o my-voice/",),
+    "quantize": ("voice/",),
     "build-engines": ("voice/",),
     "say": (
         'voice/ "Hello world." -o hello.wav --plot hello.png',

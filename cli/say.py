@@ -11,7 +11,9 @@ import typer
 from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
 from .shared.local import print_json, speak_text, stream_text
 from .shared.options import (
+    COMPUTE_HELP,
     AttentionStop,
+    ComputeChoice,
     DecoderChoice,
     DecoderOption,
     Denoise,
@@ -45,13 +47,23 @@ NEED_LIST = ("--format", "--strict", "--resume")
 NEED_SERVER = ("--model", "--timeout", "--max-seconds")
 # Given together with --url, which sends only the text, the seed and the speech's options.
 NEED_BUNDLE = (
-    *("--input", *NEED_LIST, "--backend", "--device", "--engines", "--decoder", "--threads", "--normalizer"),
+    *(
+        "--input",
+        *NEED_LIST,
+        "--backend",
+        "--device",
+        "--engines",
+        "--decoder",
+        "--compute",
+        "--threads",
+        "--normalizer",
+    ),
     *("--lexicon", "--ssml", "--vocoder-only", "--plot", "--timestamps", "--json"),
 )
 # Given together with --vocoder-only, which decodes nothing.
 WITH_MEL = {
     *("--vocoder-only", "--output", "--audio-format", "--wav", "--seed", "--sigma", "--denoise", "--rate", "--volume"),
-    *("--backend", "--device", "--engines", "--decoder", "--threads"),
+    *("--backend", "--device", "--engines", "--decoder", "--compute", "--threads"),
 }
 
 
@@ -143,7 +155,7 @@ def say(
     backend: Annotated[
         str,
         hardware_option(
-            help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript",
+            help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, openvino, torchscript",
             autocompletion=complete_backend,
         ),
     ] = "auto",
@@ -153,6 +165,7 @@ def say(
     device: Annotated[Optional[int], hardware_option(min=0, help="Index of the GPU.", show_default="0")] = None,
     engines: Engines = None,
     decoder: DecoderOption = DecoderChoice.auto,
+    compute: Annotated[ComputeChoice, hardware_option(help=COMPUTE_HELP)] = ComputeChoice.fp32,
     version: Version = False,
 ) -> None:
     """Synthesize TEXT, or every line of a list, with a bundle or on a Triton server."""
@@ -207,7 +220,14 @@ def say(
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
     spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
     voice = load_voice(
-        folder, backend=backend, device=device, threads=threads, engines=engines, decoder=decoder, normalizer=normalizer
+        folder,
+        backend=backend,
+        device=device,
+        threads=threads,
+        engines=engines,
+        decoder=decoder,
+        compute=compute,
+        normalizer=normalizer,
     )
     if vocoder_only is not None:
         from .shared.mel_file import read_mel

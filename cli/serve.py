@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .shared.options import Engines, print_status
+from .shared.options import COMPUTE_HELP, ComputeChoice, Engines, print_status
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # of the extra `serve`
@@ -60,13 +60,14 @@ def serve(
     ] = False,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests per voice that may wait for their turn.")] = 64,
     backend: Annotated[
-        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, torchscript")
+        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, openvino, torchscript")
     ] = "auto",
     device: Annotated[int, typer.Option(min=0, help="Index of the GPU.")] = 0,
     engines: Engines = None,
     threads: Annotated[
         Optional[int], typer.Option(min=1, help="CPU threads per voice.", show_default="all usable cores")
     ] = None,
+    compute: Annotated[ComputeChoice, typer.Option(help=COMPUTE_HELP)] = ComputeChoice.fp32,
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serve.md has its routes."""
     _check_installed()
@@ -87,7 +88,7 @@ def serve(
         door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host), "--wyoming"))
         loaded: list[Voice] = []
         for folder in bundle or ():
-            synthesizer = Synthesizer.load(folder, backend, device, threads, engines)
+            synthesizer = Synthesizer.load(folder, backend, device, threads, engines, compute=compute.value)
             if not nvidia_text:
                 synthesizer.read_notations()
             voice_id = synthesizer.manifest.voice.name or folder.resolve().name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -32,6 +33,7 @@ from ..runtime.bundle.reading import MANIFEST_NAME, encode_manifest, file_sha256
 from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
 from .graphs import DECODER_STATES, Graph, build_graphs
+from .int8 import write_int8_decoder
 from .parity import TOLERANCES, ParityReference, measure_parity
 from .text_tables import write_text_tables
 from .to_onnx import opset_for, write_onnx
@@ -66,12 +68,13 @@ def export_onnx(
     limits: Limits | None = None,
     progress: Progress = lambda line: None,
     force: bool = False,
+    decoder_weights: Literal["fp32", "int8"] = "fp32",
 ) -> Manifest:
     """Export two loaded models as a bundle, and return its manifest.
 
     An existing bundle is replaced when the new one is complete; other files in its folder stay. force: also accept a
     folder that is not a bundle, and replace files of the same names in it. progress is called with one line per graph
-    written and one per graph compared.
+    written and one per graph compared. decoder_weights: "int8": also write a decoder step with 8-bit weights.
     Raises ExportError if the models do not match each other, if the exported graphs differ from them, or if the bundle
     cannot be written.
     """
@@ -125,6 +128,8 @@ def export_onnx(
         )
         manifest = msgspec.structs.replace(manifest, parity=parity)
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+        if decoder_weights == "int8":
+            write_int8_decoder(folder, manifest)
         return load_manifest(folder)
 
 

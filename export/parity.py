@@ -99,13 +99,13 @@ def measure_parity(
     manifest = synthesizer.manifest
     graphs = measure_graphs(synthesizer, reference, on_graph)
     with torch.no_grad():
-        pipeline, stops = _pipeline_parity(synthesizer, reference, _example_ids(synthesizer)[0])
+        pipeline, stops = _pipeline_parity(synthesizer, reference, example_ids(synthesizer)[0])
     parity = Parity(graphs=graphs, pipeline=pipeline, stop_frames=stops)
     _check_tolerances(parity, manifest)
     return parity
 
 
-def _example_ids(synthesizer: Synthesizer) -> list[list[int]]:
+def example_ids(synthesizer: Synthesizer) -> list[list[int]]:
     """Return the token ids of two texts of different length, within the voice's symbols and token limit."""
     limit, symbols = synthesizer.manifest.range("T").max, len(synthesizer.manifest.text.symbols)
     encoder = synthesizer.front_end
@@ -120,14 +120,14 @@ def measure_graphs(
 ) -> dict[str, dict[str, TensorParity]]:
     """Return the errors of every graph against its module on the same inputs, by graph and output, and judge none."""
     manifest = synthesizer.manifest
-    ids = _example_ids(synthesizer)[: manifest.range("B").max]
+    ids = example_ids(synthesizer)[: manifest.range("B").max]
     tolerance, frames = TOLERANCES[manifest.precision].graph, min(GRAPH_FRAMES, manifest.range("F").max)
     steps = max(1, frames // manifest.decoder.frames_per_step)
     report = {}
     for name, inputs, expected in _graph_cases(reference, ids, steps, manifest.range("S").min):
         runner = synthesizer.backend.open(name)
         got = runner.run(**{key: value.contiguous().numpy() for key, value in inputs.items()})
-        report[name] = {key: _compare(got[key], value.numpy(), tolerance) for key, value in expected.items()}
+        report[name] = {key: compare(got[key], value.numpy(), tolerance) for key, value in expected.items()}
         on_graph(name, max(entry.max_abs_error for entry in report[name].values()))
     return report
 
@@ -198,8 +198,8 @@ def _pipeline_parity(
         return {}, stops
     audio = reference.audio(mel, noise, sigma)[:, : len(out.samples)]
     report = {
-        "mel": _compare(out.mel, mel[0, :, :stop].numpy(), tolerance.pipeline),
-        "audio": _compare(out.samples, audio[0].numpy(), tolerance.pipeline),
+        "mel": compare(out.mel, mel[0, :, :stop].numpy(), tolerance.pipeline),
+        "audio": compare(out.samples, audio[0].numpy(), tolerance.pipeline),
     }
     if any(entry.max_abs_error > entry.tolerance for entry in report.values()):
         exact, _ = reference.mel(ids, noise, limit, torch.float64)
@@ -217,7 +217,7 @@ def _drift(computed: Tensor, exact: Tensor) -> float:
     return float((computed[..., :end] - exact[..., :end]).abs().max()) if end else 0.0
 
 
-def _compare(got: NDArray[np.generic], expected: NDArray[np.generic], tolerance: float) -> TensorParity:
+def compare(got: NDArray[np.generic], expected: NDArray[np.generic], tolerance: float) -> TensorParity:
     difference = np.abs(got.astype(np.float64) - expected.astype(np.float64))
     scale = max(1.0, float(np.abs(expected.astype(np.float64)).max(initial=0.0)))
     return TensorParity(max_abs_error=float(difference.max(initial=0.0)), tolerance=tolerance * scale)

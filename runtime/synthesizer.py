@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..text import Lexicon, Normalizer, TextError, find_normalizer, warn_dropped, warn_of_remarks
 from .acoustic import AcousticModel, group_into_batches
 from .backends import open_backend
-from .backends.base import Backend, BackendOptions, Decoder
+from .backends.base import Backend, BackendOptions, Compute, Decoder
 from .bundle.reading import MANIFEST_NAME, load_manifest
 from .decoder import DecodedItem
 from .errors import BundleError, RequestError
@@ -73,18 +73,29 @@ class Synthesizer:
         engines: str | Path | None = None,
         decoder: Decoder = "auto",
         normalizer: str | Normalizer | None = None,
+        compute: Compute = "fp32",
     ) -> Synthesizer:
         """Open a bundle written by export-onnx.
 
-        backend: "auto" selects the first available one. device: index of the GPU, for backends that run on one.
-        threads: CPU threads; None: all usable cores. engines: folder of the engine cache; None: the user's own. Missing
-        engines are built, which takes minutes. decoder: what runs decoder steps on a GPU, "fused" (one kernel) or
-        "engine"; "auto" selects the fused one where it has proved itself on this GPU. normalizer: rewrites every text
-        first, marks such as [pause 1s] and braces included; a function, or the name of an entry point
-        (text/normalizers.py). Raises BundleError, BackendError or text.TextError.
+        Args:
+            bundle: its folder.
+            backend: its name; "auto" selects the first available one.
+            device: index of the GPU, for backends that run on one.
+            threads: CPU threads; None: all usable cores.
+            engines: folder of the engine cache; None: the user's own. Missing engines are built, which takes minutes.
+            decoder: runs decoder steps on a GPU: "fused" (one kernel) or "engine"; "auto" selects the fused one if it
+                has proved itself on this GPU.
+            normalizer: rewrites every text first, marks such as [pause 1s] and braces included; a function, or the name
+                of an entry point (text/normalizers.py).
+            compute: precision on a CPU. "int8" decodes with the bundle's 8-bit weights, and the backend openvino then
+                multiplies in bfloat16 if the processor does; "auto" is the same, with float32 where that is missing.
+
+        Raises BundleError, BackendError or text.TextError.
         """
         normalize = find_normalizer(normalizer) if isinstance(normalizer, str) else normalizer
-        options = BackendOptions(threads, device, None if engines is None else Path(engines), decoder)
+        options = BackendOptions(
+            threads, device, None if engines is None else Path(engines), compute=compute, decoder=decoder
+        )
         return cls(open_backend(backend, Path(bundle), load_manifest(Path(bundle)), options), normalize)
 
     def read_notations(self) -> None:

@@ -26,9 +26,11 @@ class Vocoder:
     def __init__(self, backend: Backend, manifest: Manifest, window_frames: int | None = None) -> None:
         """window_frames: most new frames of a window; None: the bundle's value."""
         self.manifest = manifest
-        self.window_frames = window_frames or manifest.synthesis.window_frames
         self._backend = backend
         self._graph = backend.open(manifest.vocoder.kind)
+        self._most_frames = max(self._graph.window_sizes, default=manifest.range("F").max)  # seen at once
+        fitting = max(1, self._most_frames - sum(self._context(None)))
+        self.window_frames = min(window_frames or manifest.synthesis.window_frames, fitting)
 
     def samples(self, mel: NDArray[np.float32], noise: Noise, options: ResolvedOptions) -> Samples:
         """Mel [M, F] -> samples [F * hop], nominally in [-1, 1] times the volume. Raises Cancelled."""
@@ -55,7 +57,7 @@ class Vocoder:
         """
         margin, (before, after) = self._denoiser_frames(options), self._context(context_frames)
         seen = min(mel.shape[1], stop + margin + after) - max(0, start - margin - before)
-        if seen > self.manifest.range("F").max and stop - start > 1:  # a mel stretched beyond the frame limit
+        if seen > self._most_frames and stop - start > 1:  # with the denoiser, or a mel stretched beyond the limit
             middle = (start + stop) // 2
             halves = ((start, middle), (middle, stop))
             return np.concatenate([self.window(mel, *half, noise, options, context_frames) for half in halves])
@@ -90,7 +92,8 @@ class Vocoder:
         before, after = self._context(context)
         first, last = max(0, start - before), min(mel.shape[1], stop + after)
         seen = mel[:, first:last]
-        missing = max(0, self.manifest.vocoder.min_frames - seen.shape[1])
+        least = max(self.manifest.vocoder.min_frames, seen.shape[1])
+        missing = next((size for size in self._graph.window_sizes if size >= least), least) - seen.shape[1]
         padded = np.ascontiguousarray(np.pad(seen, ((0, 0), (0, missing)), "edge")[None])
         if group_size is None:
             audio = self._graph.run(mel=padded)["audio"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 PUBLISHED = 1e-5
 
 # HiFi-GAN against the published classes, and a window against the whole: float32 through some 80 convolutions.
-# Measured: 1e-7 to 7e-7.
-HIFIGAN = 1e-6
+# Measured: 1e-7 to 7e-7, and 1.03e-6 for V2 on a processor with AVX-512 and AMX.
+HIFIGAN = 2e-6
 
 # HiFi-GAN's graph against its module: other kernels, and transposed convolutions written as ordinary ones.
 HIFIGAN_GRAPH = 1e-5

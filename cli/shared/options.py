@@ -16,6 +16,7 @@ from .terminal import escape_control
 
 if TYPE_CHECKING:
     from ...models import Tacotron2, Vocoder
+    from ...runtime.bundle.manifest import Int8Decoder
 
 
 class PrecisionChoice(str, Enum):
@@ -32,6 +33,17 @@ class DecoderChoice(str, Enum):
     auto = "auto"
     fused = "fused"
     engine = "engine"
+
+
+class DecoderWeights(str, Enum):
+    fp32 = "fp32"
+    int8 = "int8"
+
+
+class ComputeChoice(str, Enum):
+    fp32 = "fp32"
+    int8 = "int8"
+    auto = "auto"
 
 
 class Wav(str, Enum):
@@ -51,6 +63,12 @@ voice_option = partial(typer.Option, rich_help_panel="Voice")
 speech_option = partial(typer.Option, rich_help_panel="Speech")
 output_option = partial(typer.Option, rich_help_panel="Output")
 hardware_option = partial(typer.Option, rich_help_panel="Hardware")
+
+
+COMPUTE_HELP = (
+    "Precision on a CPU. int8: decode with the 8-bit weights that `tacoglow quantize` adds, and generate audio in "
+    "bfloat16 if the backend is openvino; auto: as far as possible."
+)
 
 
 def _show_version(is_given: bool) -> None:
@@ -199,3 +217,10 @@ def find_checkpoints(
         missing = "--tacotron2" if tacotron2 is None else "--waveglow or --hifigan"
         raise ExportError(f"{missing}: missing; a voice needs a Tacotron 2 and a vocoder")
     return VoiceCheckpoints(tacotron2, vocoder, "waveglow" if hifigan is None else "hifigan")
+
+
+def report_int8_decoder(decoder: Int8Decoder) -> None:
+    """Print how far the 8-bit decoder is from the float32 one."""
+    largest = max(entry.max_abs_error for entry in decoder.parity.values())
+    ends = ", ".join(f"{got} for {expected}" for expected, got in decoder.stop_frames)
+    print_status(f"8-bit decoder checked against float32: largest error {largest:.1e}; stops at frames {ends}")

@@ -22,6 +22,7 @@ def _extra(name: str) -> str:
 PARTS = (
     Part(("numpy",), "tacoglow", "pip install tacoglow"),
     Part(("onnxruntime", "onnxruntime-gpu"), "speech on a CPU", _extra("cpu")),
+    Part(("openvino",), "the backend openvino", _extra("openvino")),
     Part(("cuda-core",), "speech on a GPU", None, "cuda"),
     Part(("cuda-bindings",), "speech on a GPU", None),
     Part(("tensorrt", "tensorrt-cu13", "tensorrt-cu12"), "TensorRT", None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import DecoderChoice, print_status
+from .options import ComputeChoice, DecoderChoice, print_status
 
 if TYPE_CHECKING:
     from ...runtime.synthesizer import Synthesizer
@@ -19,13 +19,23 @@ def load_voice(
     threads: int | None,
     engines: Path | None,
     decoder: DecoderChoice,
+    compute: ComputeChoice,
     normalizer: str | None = None,
 ) -> Synthesizer:
     """Open the bundle, print the backend, and warn of options that have no effect with it."""
     from ...runtime.backends.cuda.driver import find_driver
     from ...runtime.synthesizer import Synthesizer
 
-    synthesizer = Synthesizer.load(bundle, backend, device or 0, threads, engines, decoder.value, normalizer)
+    synthesizer = Synthesizer.load(
+        bundle,
+        backend,
+        device=device or 0,
+        threads=threads,
+        engines=engines,
+        decoder=decoder.value,
+        normalizer=normalizer,
+        compute=compute.value,
+    )
     opened = synthesizer.backend
     driver = None if opened.runs_asynchronously else find_driver()
     # Where there is a GPU that is not used, the user should know why; the other reasons are in `tacoglow doctor`.
@@ -35,6 +45,7 @@ def load_voice(
     without_effect = {
         "--device": device is not None and not opened.runs_asynchronously,
         "--decoder": decoder is not DecoderChoice.auto and not opened.runs_asynchronously,
+        "--compute": compute is not ComputeChoice.fp32 and not opened.has_int8_decoder,
         "--threads": threads is not None and opened.runs_asynchronously,
         "--engines": engines is not None and not opened.name.startswith("tensorrt"),
     }

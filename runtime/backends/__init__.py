@@ -16,6 +16,7 @@ BACKENDS = {
     "tensorrt-rtx": (".tensorrt.backend", "TensorRTRTXBackend"),
     "onnxruntime-cuda": (".cuda.onnxruntime", "OnnxRuntimeCudaBackend"),
     "onnxruntime": (".onnxruntime", "OnnxRuntimeBackend"),
+    "openvino": (".openvino", "OpenVinoBackend"),
     "torchscript": (".torchscript", "TorchScriptBackend"),
 }
 

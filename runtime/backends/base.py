@@ -24,6 +24,7 @@ from ..noise import Noise
 Array = NDArray[Any]
 Call = Callable[[], None]
 Decoder = Literal["auto", "fused", "engine"]
+Compute = Literal["auto", "fp32", "int8"]
 # With many more threads than cores they only wait for each other: 64 on two cores take 100 times as long as two.
 THREADS_MAX = max(16, os.cpu_count() or 1)
 
@@ -34,6 +35,7 @@ class GraphRunner(ABC):
     # For error messages: what limits the dimensions, and how to raise the limits.
     limit_source = "this bundle"
     how_to_raise = "export the voice with other limits"
+    window_sizes: tuple[int, ...] = ()  # the only numbers of frames that a vocoder's graph runs at; (): any
     draws_noise = False  # true if the device draws the noise, so that the host need not draw it ahead
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
@@ -112,6 +114,9 @@ class BackendOptions:
     threads: int | None = None  # CPU threads; None: all usable cores
     device: int = 0  # index of the GPU, for backends that run on one
     engines: Path | None = None  # folder of the engine cache; None: the user's own
+    # Precision on a CPU. int8: decoder steps with 8-bit weights, and a vocoder in bfloat16 where that is possible.
+    # auto: the same, with float32 weights if the bundle has no others.
+    compute: Compute = "fp32"
     decoder: Decoder = "auto"  # what runs decoder steps on a GPU; auto: the fused kernel where it has proved itself
 
     def __post_init__(self) -> None:
@@ -130,6 +135,7 @@ class Backend(ABC):
     device: str  # hardware that graphs run on, such as "CPU"
     choice: str = ""  # one line for the user: which backend was chosen and why
     has_fused_decoder: ClassVar[bool] = False
+    has_int8_decoder: ClassVar[bool] = False  # true if it runs the bundle's decoder steps with 8-bit weights
     decoder: str = ""  # one line for the user, if there is a choice: which decoder was chosen and why
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
@@ -137,6 +143,13 @@ class Backend(ABC):
             raise BackendError(
                 f"decoder 'fused': needs a TensorRT backend, got {self.name}; see tacoglow doctor, or use auto"
             )
+        if options.compute == "int8":
+            if not self.has_int8_decoder:
+                raise BackendError(f"compute 'int8': needs backend onnxruntime or openvino, got {self.name}")
+            if manifest.int8_decoder is None:
+                raise BackendError(
+                    f"compute 'int8': {bundle} has no 8-bit decoder; add one with: tacoglow quantize {bundle}"
+                )
         self.bundle = bundle
         self.manifest = manifest  # its ranges are those that this backend accepts
         self.options = options

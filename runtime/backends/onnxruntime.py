@@ -23,6 +23,7 @@ ONNX_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)", "bool": "ten
 class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
     device = "CPU"
+    has_int8_decoder = True
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         super().__init__(bundle, manifest, options)
@@ -38,7 +39,8 @@ class OnnxRuntimeBackend(Backend):
         import onnxruntime
 
         spec = self.manifest.graphs[graph]
-        path = graph_path(self.bundle, graph, spec)
+        int8 = self.manifest.int8_decoder if graph == "decoder_step" and self.options.compute != "fp32" else None
+        path = graph_path(self.bundle, graph, int8 or spec)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.log_severity_level = 3

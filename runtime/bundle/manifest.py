@@ -161,6 +161,13 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     stop_frames: tuple[int, int]  # stop frame of the PyTorch modules, stop frame of the exported graphs
 
 
+class Int8Decoder(GraphFile, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """decoder_step with 8-bit weights, for CPUs: its tensors are those of `Manifest.graphs`."""
+
+    parity: dict[str, TensorParity]  # output -> difference from the float32 graph on the same inputs
+    stop_frames: tuple[tuple[int, int], ...]  # of complete utterances: with float32 weights, with 8-bit weights
+
+
 class TorchScript(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The same graphs as TorchScript modules: inputs and outputs are those of `Manifest.graphs`, by position."""
 
@@ -184,6 +191,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dimensions: dict[str, DimRange]
     graphs: dict[str, GraphSpec]
     parity: Parity | None = None
+    int8_decoder: Int8Decoder | None = None
     torchscript: TorchScript | None = None  # added by export-torchscript
 
     @property

@@ -21,6 +21,7 @@ from .manifest import (
     RANK_MAX,
     GraphFile,
     GraphSpec,
+    Int8Decoder,
     Manifest,
     TensorSpec,
     is_shape_entry,
@@ -155,7 +156,7 @@ def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
             f"{path}: SHA-256 is {digest[:12]}…, the manifest says {graph.sha256[:12]}…: "
             "the file was changed or truncated; export the voice again"
         )
-    if isinstance(graph, GraphSpec) and has_external_data(path):
+    if isinstance(graph, (GraphSpec, Int8Decoder)) and has_external_data(path):
         raise BundleError(
             f"{path}: refers to weights in other files, which are not part of a bundle; export the voice again"
         )
@@ -195,6 +196,8 @@ def _check_consistency(manifest: Manifest) -> None:
     if manifest.torchscript is not None:
         _check_files(manifest, manifest.torchscript.graphs, "$.torchscript.graphs")
     _check_file_name(manifest.text.tables, "$.text.tables")
+    if manifest.int8_decoder is not None:
+        _check_file_name(manifest.int8_decoder, "$.int8_decoder")
     for name, graph in manifest.graphs.items():
         for tensor in (*graph.inputs, *graph.outputs):
             _check_shape(tensor, manifest, f"$.graphs.{name}")

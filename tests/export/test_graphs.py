@@ -18,7 +18,7 @@ from tacoglow.export.graphs.acoustic import DecoderStepGraph, EncoderGraph, LSTM
 from tacoglow.export.graphs.denoiser import DenoiserGraph
 from tacoglow.export.graphs.fold import fold_batch_norm, fold_location, upsampling_as_convolution
 from tacoglow.export.graphs.waveglow import WaveGlowGraph
-from tacoglow.export.parity import _compare
+from tacoglow.export.parity import compare
 from tacoglow.export.to_onnx import write_onnx
 from tacoglow.models import Denoiser, Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.tests.tolerances import FOLDED
@@ -149,5 +149,5 @@ def test_sensitive_nodes_compute_in_float32(
 
 def test_nan_fails_the_parity_check() -> None:
     """A weight outside the range of float16 becomes Inf and may lead to NaN, which must not pass the check."""
-    entry = _compare(np.array([np.nan]), np.array([1.0]), 1.0)
+    entry = compare(np.array([np.nan]), np.array([1.0]), 1.0)
     assert not entry.max_abs_error <= entry.tolerance

@@ -1,0 +1,87 @@
+"""The vocoder on OpenVINO against ONNX Runtime: equal in float32, close in bfloat16, at few sizes, in many threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.backends.base import Array
+from tacoglow.runtime.backends.openvino import OpenVinoVocoder
+from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.options import SpeechOptions
+from tacoglow.tests.tolerances import WINDOWS
+
+pytest.importorskip("openvino")
+
+BUNDLES = pytest.mark.parametrize("name", ["tiny_bundle", "hifigan_bundle"])
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def mel_of(voice: Synthesizer, frames: int) -> Array:
+    random = np.random.default_rng(frames)
+    return random.normal(-4.0, 1.0, (voice.manifest.audio.n_mel_channels, frames)).astype(np.float32)
+
+
+@BUNDLES
+def test_float32_equals_onnxruntime(name: str, request: pytest.FixtureRequest) -> None:
+    """Up to the receptive field before the mel's end: there a window is padded with the mel's last frame."""
+    bundle: Path = request.getfixturevalue(name)
+    expected, got = (Synthesizer.load(bundle, backend, threads=1) for backend in ("onnxruntime", "openvino"))
+    for frames in (expected.manifest.range("F").max, 21, 5):
+        mel = mel_of(expected, frames)
+        whole, own = expected.vocode(mel, seed=3).samples, got.vocode(mel, seed=3).samples
+        assert own.shape == whole.shape
+        inner = max(0, frames - expected.manifest.vocoder.frames_after) * expected.manifest.audio.hop_length
+        np.testing.assert_allclose(own[:inner], whole[:inner], atol=WINDOWS)
+
+
+@BUNDLES
+def test_it_runs_at_few_sizes(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other number of frames would be compiled inside the request."""
+    voice = Synthesizer.load(request.getfixturevalue(name), "openvino", threads=1)
+    graph = voice.backend.open(voice.manifest.vocoder.kind)
+    assert isinstance(graph, OpenVinoVocoder)
+    assert len(graph.window_sizes) <= 3
+    sizes = set()
+    run = OpenVinoVocoder.run
+
+    def noted(self: OpenVinoVocoder, **inputs: Array) -> dict[str, Array]:
+        sizes.add(inputs["mel"].shape[2])
+        return run(self, **inputs)
+
+    monkeypatch.setattr(OpenVinoVocoder, "run", noted)
+    for text in ("Hello world, I missed you.", "Speak.", "A third text, which is a little longer."):
+        voice.say(text, rate=0.8, denoise=0.1)
+        list(voice.stream(text))
+    assert sizes <= set(graph.window_sizes)
+
+
+def test_a_window_is_the_same_in_every_thread(tiny_bundle: Path) -> None:
+    voice = Synthesizer.load(tiny_bundle, "openvino", threads=1)
+    mel, options = mel_of(voice, 20), SpeechOptions().resolve(voice.manifest)
+    alone = [voice.vocoder.samples(mel, Noise(seed), options) for seed in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: voice.vocoder.samples(mel, Noise(seed), options), range(8)))
+    np.testing.assert_array_equal(together, alone)
+
+
+@BUNDLES
+def test_bfloat16_is_close(name: str, request: pytest.FixtureRequest) -> None:
+    bundle: Path = request.getfixturevalue(name)
+    exact, rounded = (Synthesizer.load(bundle, "openvino", threads=1, compute=compute) for compute in ("fp32", "auto"))
+    mel = mel_of(exact, 40 if name == "tiny_bundle" else 200)
+    whole, own = exact.vocode(mel).samples.astype(np.float64), rounded.vocode(mel).samples
+    if rounded.backend.device.endswith("float32"):
+        np.testing.assert_array_equal(own, whole)  # the processor does not multiply bfloat16
+    else:
+        # bfloat16 rounds by 1/512: 54 dB below each product, through a dozen layers.
+        noise = np.sqrt(np.mean((own - whole) ** 2) / np.mean(whole**2))
+        assert 0.0 < noise < 0.1
