@@ -137,7 +137,7 @@ def complete_backend(incomplete: str) -> list[str]:
 
 def given_options(context: typer.Context) -> set[str]:
     """The options that stand on the command line, by their long names."""
-    parameters = context.command.params
+    parameters = [parameter for parameter in context.command.params if parameter.param_type_name == "option"]
     sources = {parameter.opts[-1]: context.get_parameter_source(parameter.name or "") for parameter in parameters}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
