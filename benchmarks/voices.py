@@ -11,7 +11,7 @@ from torch import nn
 
 from ..export.bundle import Limits, export_onnx
 from ..export.torchscript import export_torchscript
-from ..export.voice import VoiceFile, demo_folder, read_voice_file, voice_symbols
+from ..export.voice import VoiceFile, demo_folder, final_mark, read_voice_file, voice_symbols
 from ..models import (
     HiFiGAN,
     HiFiGANConfig,
@@ -49,7 +49,8 @@ class Models:
 
     @property
     def front_end(self) -> FrontEnd:
-        return FrontEnd(voice_symbols(self.voice, self.tacotron2), self.voice.cleaners)
+        symbols = voice_symbols(self.voice, self.tacotron2)
+        return FrontEnd(symbols, self.voice.cleaners, final_mark=final_mark(self.voice, symbols))
 
 
 def load_models(

@@ -13,6 +13,7 @@ from .shared.local import print_json, speak_text, stream_text
 from .shared.options import (
     COMPUTE_HELP,
     AttentionStop,
+    AttentionWindow,
     ComputeChoice,
     DecoderChoice,
     DecoderOption,
@@ -58,7 +59,7 @@ NEED_BUNDLE = (
         "--threads",
         "--normalizer",
     ),
-    *("--lexicon", "--ssml", "--vocoder-only", "--plot", "--timestamps", "--json"),
+    *("--attention-window", "--lexicon", "--ssml", "--vocoder-only", "--plot", "--timestamps", "--json"),
 )
 # Given together with --vocoder-only, which decodes nothing.
 WITH_MEL = {
@@ -119,8 +120,9 @@ def say(
     denoise: Denoise = 0.0,
     gate_threshold: GateThreshold = None,
     max_frames: MaxFrames = None,
-    retries: Retries = 0,
-    attention_stop: AttentionStop = False,
+    retries: Retries = None,
+    attention_stop: AttentionStop = None,
+    attention_window: AttentionWindow = None,
     output: Annotated[
         Optional[Path],
         output_option(
@@ -182,6 +184,7 @@ def say(
         max_frames=max_frames,
         retries=retries,
         attention_stop=attention_stop,
+        attention_window=attention_window,
         rate=rate,
         volume=volume,
         sentence_silence=sentence_silence,

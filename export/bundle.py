@@ -20,6 +20,7 @@ from ..runtime.bundle.manifest import (
     FORMAT_VERSION,
     DecoderSettings,
     DimRange,
+    Ending,
     GraphSpec,
     HiFiGANSettings,
     Manifest,
@@ -32,13 +33,14 @@ from ..runtime.bundle.manifest import (
 from ..runtime.bundle.reading import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
 from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
+from .ending import measure_ending
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .int8 import write_int8_decoder
 from .parity import TOLERANCES, ParityReference, measure_parity
 from .text_tables import write_text_tables
 from .to_onnx import opset_for, write_onnx
 from .untrained import untrained_rows
-from .voice import VoiceFile, audio_format, voice_entry, voice_symbols
+from .voice import VoiceFile, audio_format, final_mark, voice_entry, voice_symbols
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,16 @@ def export_onnx(
             graphs={graph.name: _write_graph(graph, folder, precision, progress) for graph in graphs},
         )
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+        synthesizer = Synthesizer.load(folder, "onnxruntime")
         parity = measure_parity(
-            Synthesizer.load(folder, "onnxruntime"),
+            synthesizer,
             ParityReference(tacotron2, vocoder, denoiser),
             lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}"),
         )
-        manifest = msgspec.structs.replace(manifest, parity=parity)
+        ending = measure_ending(synthesizer, voice.sentences)
+        progress(_describe_ending(ending))
+        decoder = msgspec.structs.replace(manifest.decoder, ending=ending)
+        manifest = msgspec.structs.replace(manifest, parity=parity, decoder=decoder)
         (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
         if decoder_weights == "int8":
             write_int8_decoder(folder, manifest)
@@ -138,9 +144,19 @@ def _text(voice: VoiceFile, tacotron2: Tacotron2, folder: Path) -> Text:
     return Text(
         symbols=symbols,
         cleaners=voice.cleaners,
+        final_mark=final_mark(voice, symbols),
         tables=write_text_tables(folder),
         lexicon=voice.lexicon,
         untrained=tuple(symbol for symbol, is_untrained in zip(symbols, rows, strict=True) if is_untrained),
+    )
+
+
+def _describe_ending(ending: Ending | None) -> str:
+    if ending is None:
+        return "ending        not measured: most sentences did not end well, so only the gate and the limit end speech"
+    return (
+        f"ending        at most {ending.frames} + {ending.frames_per_token:.1f} frames per token, "
+        f"{ending.attention_patience} on the last one"
     )
 
 

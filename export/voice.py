@@ -32,6 +32,18 @@ DEFAULT_AUDIO: dict[str, float] = {
     "mel_fmax": 8000.0,  # Hz
 }
 DEFAULT_SIGMA = 0.6
+FULL_STOP = "."
+# Short and long, with and without pauses; for a voice that does not speak English, its voice file has others.
+SENTENCES = (
+    "Yes.",
+    "Good morning.",
+    "The kettle is on the stove.",
+    "Please leave your name and your number after the tone.",
+    "It rained all night, and the river rose over the meadow.",
+    "When did the last train to the coast leave the station?",
+    "She opened the letter, read it twice, and put it back into her pocket without a word.",
+    "Nobody knew how long the bridge would hold, so they carried everything across before it was dark.",
+)
 FILE_BYTES_MAX = 1 << 24  # of a voice file or a symbol file
 MOST_NAMED = 10  # symbols listed in one warning
 
@@ -46,6 +58,8 @@ class VoiceFile:
     symbols: tuple[str, ...] | None = None
     cleaners: tuple[str, ...] = ("english_cleaners",)
     lexicon: dict[str, str] = field(default_factory=dict)
+    final_mark: str | None = None  # symbol after a text that ends with none; None: a full stop, if it is a symbol
+    sentences: tuple[str, ...] = SENTENCES  # that the voice speaks at export, to measure how it ends them
     sigma: float = DEFAULT_SIGMA
     provenance: dict[str, str] = field(default_factory=dict)
 
@@ -79,6 +93,8 @@ def read_voice_file(path: Path) -> VoiceFile:
         audio={key: _check_non_negative(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
         symbols=None if symbols is None else _check_strings(symbols, "text.symbols", path),
         cleaners=_check_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
+        final_mark=None if "final_mark" not in text else str(text["final_mark"]),
+        sentences=_check_strings(text.get("sentences", list(SENTENCES)), "text.sentences", path),
         sigma=_check_non_negative(
             _section(content, "waveglow", path).get("sigma", DEFAULT_SIGMA), "waveglow.sigma", path, STRENGTH_MAX
         ),
@@ -219,11 +235,16 @@ def voice_symbols(voice: VoiceFile, tacotron2: Tacotron2) -> tuple[str, ...]:
             "give the voice's own list with --symbols FILE"
         )
     try:
-        FrontEnd(symbols, voice.cleaners, Lexicon(voice.lexicon))
+        FrontEnd(symbols, voice.cleaners, Lexicon(voice.lexicon), final_mark=final_mark(voice, symbols))
     except TextError as error:
         raise ExportError(f"voice file: {error}") from error
     _warn_of_unreachable(symbols, voice.cleaners)
     return symbols
+
+
+def final_mark(voice: VoiceFile, symbols: Sequence[str]) -> str:
+    """The voice file's final mark, otherwise a full stop if that is a symbol; "": none."""
+    return (FULL_STOP if FULL_STOP in symbols else "") if voice.final_mark is None else voice.final_mark
 
 
 def _warn_of_unreachable(symbols: Sequence[str], cleaners: Sequence[str]) -> None:

@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 
 from .backends.base import Backend
 from .bundle.manifest import Manifest
-from .decoder import DecodedBatch, DecodedItem, DecoderSession, EncoderOutput, HostSteps
+from .decoder import (
+    AttentionWindow,
+    DecodedBatch,
+    DecodedItem,
+    DecoderSession,
+    DecoderSteps,
+    EncoderOutput,
+    HostSteps,
+)
 from .noise import Noise
 from .options import ResolvedOptions
+from .quality import Fault, judge, severity
 
 
 class AcousticModel:
@@ -20,6 +29,8 @@ class AcousticModel:
 
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.manifest = manifest
+        symbols = manifest.text.symbols
+        self._letters = np.array([any(map(str.isalnum, symbol)) for symbol in symbols])  # by token id
         self._pads_token_ids = backend.pads_token_ids
         self._encoder = backend.open("encoder")
         self._decoder_step = backend.open("decoder_step")
@@ -41,30 +52,63 @@ class AcousticModel:
         return EncoderOutput(**self._encoder.run(token_ids=padded, token_lengths=np.array([len(ids)], np.int32)))
 
     def session(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> DecoderSession:
-        """Start decoding a batch; noises: one per item."""
-        steps = self._decoder_step.decoder_steps(encoded, noises, options.gate_logit)
+        """Start decoding a batch; noises: one per item.
+
+        A window of the attention moves between two steps, so with one, steps are launched one by one from the host.
+        """
+        steps: DecoderSteps
+        if options.attention_window is None:
+            steps = self._decoder_step.decoder_steps(encoded, noises, options.gate_logit)
+        else:
+            window = AttentionWindow(encoded.memory_mask, [options.attention_window] * len(noises))
+            steps = self.decoder_steps(encoded, noises, window)
         return DecoderSession(steps, DecodedBatch(self.manifest, encoded.memory_mask, noises, options), options)
 
-    def decoder_steps(self, encoded: EncoderOutput, noises: Sequence[Noise], **resumed: Any) -> HostSteps:
+    def decoder_steps(
+        self, encoded: EncoderOutput, noises: Sequence[Noise], window: AttentionWindow | None = None, **resumed: Any
+    ) -> HostSteps:
         """Decoder steps on the host that begin where `resumed` says: HostSteps' first_steps and states."""
-        return HostSteps(self._decoder_step.bind, self.manifest, encoded, noises, **resumed)
+        return HostSteps(self._decoder_step.bind, self.manifest, encoded, noises, window, **resumed)
 
-    def decode(self, encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions) -> list[DecodedItem]:
+    def decode(
+        self, ids: Sequence[Sequence[int]], encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions
+    ) -> list[DecodedItem]:
         """Decode a batch to its end; noises: one per item.
 
-        Items that reach the frame limit are decoded again with new noise, up to options.retries times.
+        Items that are not good speech are decoded again with new noise, up to options.retries times; the best try of
+        each is returned.
         """
         rows = list(range(len(noises)))
-        decoded: dict[int, DecodedItem] = {}
+        best: dict[int, DecodedItem] = {}
         for attempt in range(options.retries + 1):
             session = self.session(encoded, [noises[i].for_attempt(attempt) for i in rows], options)
             session.advance(options.frame_limit)
-            decoded |= {i: session.decoded.item(row) for row, i in enumerate(rows)}
-            again = [row for row, i in enumerate(rows) if decoded[i].stop_reason == "frame_limit"]
+            for row, i in enumerate(rows):
+                best[i] = self.better(ids[i], best.get(i), session.decoded.item(row))
+            if attempt == options.retries:
+                break
+            again = [row for row, i in enumerate(rows) if self.severity(ids[i], best[i])]
             if not again:
                 break
             rows, encoded = [rows[row] for row in again], encoded.rows(again)
-        return [decoded[i] for i in range(len(noises))]
+        return [best[i] for i in range(len(noises))]
+
+    def better(self, ids: Sequence[int], before: DecodedItem | None, item: DecodedItem) -> DecodedItem:
+        """Of two tries at the same token ids, the one with fewer faults, otherwise the first."""
+        return item if before is None or self.severity(ids, item) < self.severity(ids, before) else before
+
+    def faults(self, ids: Sequence[int], item: DecodedItem) -> tuple[Fault, ...]:
+        """What is wrong with a decoded item of these token ids.
+
+        Of a voice whose sentences could not be measured at export, the attention says nothing; only its end is judged.
+        """
+        if self.manifest.decoder.ending is None:
+            is_cut_off = item.stop_reason == "frame_limit" or not item.mel_length
+            return (Fault("cut_off", 0, len(ids)),) if is_cut_off else ()
+        return judge(item.alignment[: item.mel_length], item.stop_reason, self._letters[list(ids)])
+
+    def severity(self, ids: Sequence[int], item: DecodedItem) -> int:
+        return severity(self.faults(ids, item), len(ids))
 
     def postnet(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mel [M, F] -> mel with the residual added [M, F]."""

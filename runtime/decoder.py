@@ -32,7 +32,7 @@ from .options import ResolvedOptions
 
 StopReason = Literal["gate", "attention_end", "frame_limit"]  # why an utterance ended
 
-ATTENTION_PATIENCE = 24  # frames on the last token after which the attention counts as ended
+WINDOW_BEHIND = 2  # tokens before the furthest one that a window still shows
 DROPOUT_STEPS = 64  # decoder steps per generated block of dropout masks on the host
 
 
@@ -82,11 +82,13 @@ class DecodedBatch:
         """memory_mask [B, T]: true at padding. noises: one per item."""
         self.step = 0  # steps read
         self.frames_per_step = manifest.decoder.frames_per_step
-        self.step_limit = options.frame_limit // self.frames_per_step
         self._noises, self._options = noises, options
         self._tokens = (~memory_mask).sum(1)
+        limits = [options.frame_limit_of(int(tokens), self.frames_per_step) for tokens in self._tokens]
+        self._step_limits = np.array(limits) // self.frames_per_step
+        self.step_limit = int(self._step_limits.max())
         batch, tokens = memory_mask.shape
-        self.mel = np.empty((batch, options.frame_limit, manifest.audio.n_mel_channels), np.float32)
+        self.mel = np.empty((batch, max(limits), manifest.audio.n_mel_channels), np.float32)
         self._step_mels = self.mel.reshape(batch, self.step_limit, -1)  # the same memory, by step
         self._gate_logits = np.empty((batch, self.step_limit), np.float32)
         self._alignments = np.empty((batch, self.step_limit, tokens), np.float32)
@@ -105,8 +107,8 @@ class DecodedBatch:
         self._gate_logits[:, done] = chunk.gate_logits[:n].T
         self._alignments[:, done] = chunk.attention_weights[:n].swapaxes(0, 1)
         for gate_logits, attention_weights in zip(chunk.gate_logits[:n], chunk.attention_weights[:n], strict=True):
+            self.step += 1
             self._end_items(gate_logits, attention_weights)
-        self.step += n
 
     def _end_items(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
         """Count one step's frames of running items, and stop those whose gate [B] or attention [B, T] ends them."""
@@ -115,15 +117,16 @@ class DecodedBatch:
         self._gated |= self._running & (gate_logits > self._options.gate_logit)
         self._running &= ~self._gated
         self.mel_lengths += frames * self._running
-        if self._options.attention_stop:
+        if self._options.attention_patience is not None:
             at_last = attention_weights.argmax(1) == self._tokens - 1
             self._at_end = np.where(at_last, self._at_end + frames, 0)
-            self._attended |= self._running & (self._at_end >= ATTENTION_PATIENCE)
+            self._attended |= self._running & (self._at_end >= self._options.attention_patience)
             self._running &= ~self._attended
+        self._running &= self.step < self._step_limits
 
     @property
     def running(self) -> bool:
-        return bool(self._running.any()) and self.step < self.step_limit
+        return bool(self._running.any())
 
     @property
     def frame(self) -> int:
@@ -194,6 +197,41 @@ class DecoderSteps(ABC):
         """Return the oldest chunk that is not read yet; its arrays are valid until the next launch or read."""
 
 
+class AttentionWindow:
+    """Restricts each item's attention to a window that only moves forward, by masking the tokens outside of it.
+
+    The window spans from WINDOW_BEHIND tokens before the furthest one that the attention has rested on to a number of
+    tokens after it. The mask is that of decoder_step's padding, so the graph is the same with and without a window.
+    """
+
+    def __init__(
+        self, memory_mask: NDArray[np.bool_], ahead: Sequence[int | None], reached: Sequence[int] | None = None
+    ) -> None:
+        """memory_mask [B, T]: true at padding. ahead: tokens of each item's window; None: no window.
+
+        reached: each item's furthest token, if it has been decoded in part.
+        """
+        self._padding, tokens = memory_mask, memory_mask.shape[1]
+        self._ahead = np.array([tokens if n is None else n for n in ahead])
+        self._behind = np.array([tokens if n is None else WINDOW_BEHIND for n in ahead])
+        self._tokens = np.arange(tokens)
+        self.reached = np.array(reached or [0] * len(ahead))
+        self.mask = memory_mask.copy()  # [B, T], true at what the next step may not attend to
+        self._apply()
+
+    def move(self, attention_weights: NDArray[np.float32]) -> None:
+        """Move each window to where a step's attention [B, T] rests, if that is further on."""
+        reached = np.maximum(self.reached, attention_weights.argmax(1))
+        if not np.array_equal(reached, self.reached):
+            self.reached = reached
+            self._apply()
+
+    def _apply(self) -> None:
+        distance = self._tokens - self.reached[:, None]
+        outside = (distance > self._ahead[:, None]) | (distance < -self._behind[:, None])
+        np.logical_or(outside, self._padding, out=self.mask)
+
+
 class HostSteps(DecoderSteps):
     """Steps on the host, one per chunk, over two sets of states: even steps read set 0 and write set 1, odd steps the
     reverse."""
@@ -207,14 +245,16 @@ class HostSteps(DecoderSteps):
         manifest: Manifest,
         encoded: EncoderOutput,
         noises: Sequence[Noise],
+        window: AttentionWindow | None = None,
         first_steps: Sequence[int] | None = None,
         states: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """bind: accepts buffers of decoder_step by name and returns the call that runs it over them.
+        """bind: accepts buffers of decoder_step by name and returns the call that runs it over them, in place.
 
         For items that have been decoded in part: first_steps: each item's own step at which these steps begin;
         states: its states there, by the name of the decoder's input, which are copied.
         """
+        self.window = window
         self._noises, self._first_steps = noises, first_steps or [0] * len(noises)
         batch, tokens, _ = encoded.memory.shape
         tensors, pairs = manifest.graphs["decoder_step"].tensors, manifest.decoder.states
@@ -225,6 +265,8 @@ class HostSteps(DecoderSteps):
         self._dropout = zeros("prenet_dropout")
         self._dropout_block = np.zeros((DROPOUT_STEPS, *self._dropout.shape), np.float32)
         fixed = dict(vars(encoded), prenet_dropout=self._dropout, gate_logit=zeros("gate_logit"))
+        if window is not None:
+            fixed["memory_mask"] = window.mask
         sets = self._sets = [{name: zeros(name) for name in pairs} for _ in range(2)]
         for name, array in (states or {}).items():
             sets[0][name][:] = array
@@ -250,6 +292,8 @@ class HostSteps(DecoderSteps):
         self._dropout[:] = self._dropout_block[slot]
         self._calls[first_step % 2]()
         self._last = first_step
+        if self.window is not None:
+            self.window.move(self._chunks[first_step % 2].attention_weights[0])
 
     def read(self) -> Chunk:
         return self._chunks[self._last % 2]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from ..text import Lexicon
-from .bundle.manifest import STRENGTH_MAX, Manifest
+from .bundle.manifest import ATTENTION_PATIENCE, STRENGTH_MAX, Ending, Manifest
 from .errors import Cancelled, DeadlineExceeded, RequestError
 
+RETRIES = 2  # of a bad utterance, unless a request says otherwise
 RETRIES_MAX = 100
 RATE_MIN, RATE_MAX = 0.5, 2.0
 VOLUME_MAX = 4.0  # 12 dB
@@ -26,8 +27,13 @@ class SpeechOptions:
     denoise: float = 0.0  # denoiser strength; 0: off
     gate_threshold: float | None = None  # probability above which an utterance ends
     max_frames: int | None = None  # frame limit of an utterance
-    retries: int = 0  # how often an utterance that reaches the frame limit is decoded again, with new noise
-    attention_stop: bool = False  # also end when the attention has reached the last token and stays there
+    # How often an utterance whose attention shows a fault is decoded again, with new noise; the best try is kept. None:
+    # RETRIES, for a voice whose sentences were measured at export. A stream takes none.
+    retries: int | None = None
+    # Also end an utterance when the attention has reached the last token and stays there, or when it is far longer than
+    # the voice's sentences; None: for a voice whose sentences were measured at export. False: its gate or
+    # max_frames ends it, as in NVIDIA's inference.
+    attention_stop: bool | None = None
     rate: float = 1.0  # speaking rate: 2 is twice as fast, at the same pitch
     volume: float = 1.0  # factor of the samples: 0.5 is 6 dB quieter
     # Seconds of silence after each sentence but the last; every sentence is then spoken by itself. None: a text is cut
@@ -35,6 +41,8 @@ class SpeechOptions:
     sentence_silence: float | None = None
     lexicon: Lexicon | Mapping[str, str] | None = None  # words of this request, and how they are said
     ssml: bool = False  # the text is an SSML document
+    # Tokens ahead of the furthest one so far that the attention may see; those before it are masked too. None: all.
+    attention_window: int | None = None
     # Called before every decoder chunk and vocoder window; returning true cancels the request.
     cancelled: Callable[[], bool] | None = None
     deadline: float | None = None  # time.monotonic() at which the request is abandoned; checked as often
@@ -56,8 +64,10 @@ class SpeechOptions:
             raise RequestError(f"gate threshold: expected a probability between 0 and 1, got {self.gate_threshold}")
         if self.lexicon is not None and not isinstance(self.lexicon, Lexicon):
             object.__setattr__(self, "lexicon", Lexicon(self.lexicon))
-        if not 0 <= self.retries <= RETRIES_MAX:
+        if self.retries is not None and not 0 <= self.retries <= RETRIES_MAX:
             raise RequestError(f"retries: expected 0 to {RETRIES_MAX}, got {self.retries}")
+        if self.attention_window is not None and self.attention_window < 1:
+            raise RequestError(f"attention window: expected 1 token or more, got {self.attention_window}")
 
     def changed(self, changes: Mapping[str, Any]) -> SpeechOptions:
         """The same options with some changed. Raises TypeError for an unknown name, RequestError for a value."""
@@ -79,19 +89,30 @@ class SpeechOptions:
                 f"sigma: this voice's vocoder is {manifest.vocoder.title}, which takes no noise; "
                 f"leave sigma out, got {self.sigma:g}"
             )
+        ending = manifest.decoder.ending
+        retries = RETRIES if ending is not None else 0
         threshold = manifest.decoder.gate_threshold if self.gate_threshold is None else self.gate_threshold
         return ResolvedOptions(
             sigma=manifest.vocoder.sigma if self.sigma is None else self.sigma,
             denoise=self.denoise,
             gate_logit=math.log(threshold / (1.0 - threshold)),
             frame_limit=self._frame_limit(manifest),
-            retries=self.retries,
-            attention_stop=self.attention_stop,
+            retries=retries if self.retries is None else self.retries,
+            attention_patience=self._attention_patience(manifest),
+            ending=None if self.attention_stop is False else ending,
+            attention_window=self.attention_window,
             rate=self.rate,
             volume=self.volume,
             cancelled=self.cancelled,
             deadline=self.deadline,
         )
+
+    def _attention_patience(self, manifest: Manifest) -> int | None:
+        if self.attention_stop is False:
+            return None
+        if manifest.decoder.ending is not None:
+            return manifest.decoder.ending.attention_patience
+        return ATTENTION_PATIENCE if self.attention_stop else None
 
     def _frame_limit(self, manifest: Manifest) -> int:
         step, limit = manifest.decoder.frames_per_step, manifest.decoder.max_frames
@@ -111,9 +132,11 @@ class ResolvedOptions:
     sigma: float  # standard deviation of WaveGlow's noise; 0 if the vocoder takes none
     denoise: float  # denoiser strength; 0: off
     gate_logit: float  # gate threshold as a logit
-    frame_limit: int  # most frames of an utterance, in whole decoder steps
+    frame_limit: int  # most frames of any utterance, in whole decoder steps
     retries: int
-    attention_stop: bool
+    attention_patience: int | None  # frames on the last token that end an utterance; None: no number does
+    ending: Ending | None  # what limits an utterance's frames by its tokens; None: nothing
+    attention_window: int | None  # tokens ahead of the furthest one so far that the attention may see; None: all
     rate: float  # speaking rate
     volume: float  # factor of the samples
     cancelled: Callable[[], bool] | None
@@ -125,6 +148,11 @@ class ResolvedOptions:
             return self
         scaled = min(max(self.rate * rate, RATE_MIN), RATE_MAX)
         return replace(self, rate=scaled, volume=min(self.volume * volume, VOLUME_MAX))
+
+    def frame_limit_of(self, tokens: int, frames_per_step: int) -> int:
+        """Most frames of an utterance of so many tokens, in whole decoder steps, at least one."""
+        limit = self.frame_limit if self.ending is None else min(self.frame_limit, self.ending.frame_limit(tokens))
+        return max(limit - limit % frames_per_step, frames_per_step)
 
     def check_cancelled(self) -> None:
         """Raise Cancelled if the request's `cancelled` function returns true, DeadlineExceeded after its deadline."""

@@ -49,7 +49,7 @@ class Split:
 
 def front_end_of(text: Text) -> FrontEnd:
     """The front end of a voice with these text settings. Raises TextError."""
-    return FrontEnd(text.symbols, text.cleaners, Lexicon(text.lexicon), frozenset(text.untrained))
+    return FrontEnd(text.symbols, text.cleaners, Lexicon(text.lexicon), frozenset(text.untrained), text.final_mark)
 
 
 def split_into_pieces(

@@ -20,6 +20,7 @@ from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
 from .output.timestamps import TimedText, time_utterance
 from .pieces import Piece, Split, place_segment
+from .quality import Quality, SpeechFault
 from .stretch import frames_needed, stretch, stretched_frames
 from .vocoder import Samples, Vocoder
 
@@ -160,16 +161,18 @@ class SpeechStream:
         split: Split,
         sampling_rate: int,
         open_piece: Callable[[int, Piece], UtteranceStream],
-        on_end: Callable[[str, DecodedItem], None],
+        on_end: Callable[[Piece, DecodedItem], Quality],
         front_end: FrontEnd | None = None,
     ) -> None:
-        """front_end: the voice's, to find the times of words; None: they are not wanted."""
+        """on_end: judges a piece that has ended. front_end: the voice's, to find the times of words; None: they are not
+        wanted."""
         self.sampling_rate = sampling_rate  # Hz
         self.dropped = split.dropped  # what the voice has no symbol for, as in Audio
         self.stop_reasons: list[StopReason] = []  # one per finished piece
         self.words: list[TimedText] = []  # of the finished pieces, if timestamps are wanted
         self.characters: list[TimedText] = []
         self.position = 0  # samples yielded
+        self._faults: list[SpeechFault] = []
         self._front_end = front_end
         self._pieces, self._open_piece, self._on_end = split.pieces, open_piece, on_end
         self._segments = self._count(self._generate())
@@ -187,7 +190,7 @@ class SpeechStream:
                 yield from place_segment(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
                 is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
-            self._on_end(piece.text, utterance.result())
+            self._faults += self._on_end(piece, utterance.result()).faults
             if self._front_end is not None:
                 stop = self.position - int(piece.pause * self.sampling_rate)
                 self._time(self._front_end, piece.text, utterance.result(), start, stop)
@@ -199,6 +202,11 @@ class SpeechStream:
         times = time_utterance(front_end, text, alignment, start / rate, (stop - start) / rate)
         self.words += times.words
         self.characters += times.characters
+
+    @property
+    def quality(self) -> Quality:
+        """The judgement on the finished pieces."""
+        return Quality(tuple(self._faults))
 
     def __iter__(self) -> SpeechStream:
         return self

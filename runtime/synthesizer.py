@@ -25,13 +25,14 @@ from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
 from .output.audio import Audio, Utterance
 from .pieces import Piece, Split, front_end_of, join_pieces, place_pieces, split_into_pieces
+from .quality import Quality, describe
 from .stream import SpeechStream, UtteranceStream
 from .stretch import stretch, stretched_frames
 from .vocoder import Vocoder
 
 
-class FrameLimitWarning(UserWarning):
-    """The gate did not fire within the frame limit: the speech is cut off or ends in babble."""
+class SpeechWarning(UserWarning):
+    """Speech that does not say its text, by its attention or its end."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Synthesizer:
             split,
             self.manifest.audio.sampling_rate,
             open_piece,
-            self._warn_about_ending,
+            self._end_piece,
             self.front_end if timestamps else None,
         )
 
@@ -269,12 +270,12 @@ class Synthesizer:
         with add_time(shared, "encoder"):
             encoded = self.acoustic.encode([piece.ids for piece in pieces])
         with add_time(shared, "decoder"):
-            decoded = self.acoustic.decode(encoded, noises, resolved)
+            decoded = self.acoustic.decode([piece.ids for piece in pieces], encoded, noises, resolved)
         frames = [max(item.mel_length, 1) for item in decoded]
         for piece, own_options, item, length in zip(pieces, scaled, decoded, frames, strict=True):
             own = {"encoder": shared["encoder"] / len(pieces), "decoder": shared["decoder"] * length / sum(frames)}
             utterance = self.finish(piece.text, piece.ids, item, own_options, own)
-            self._warn_about_ending(piece.text, item)
+            self._warn_of_faults(piece.text, item, utterance.quality)
             yield utterance
 
     def finish(
@@ -286,7 +287,12 @@ class Synthesizer:
         with add_time(timings, "vocoder"):
             samples = self.vocoder.samples(stretch(mel, options.rate), item.noise, options)
         samples = samples[: stretched_frames(item.mel_length, options.rate) * self.manifest.audio.hop_length]
-        return utterance_of(text, ids, item, mel, samples, options.rate, timings)
+        return utterance_of(text, ids, item, mel, samples, options.rate, timings, self.judge(text, ids, item))
+
+    def judge(self, text: str, ids: Sequence[int], item: DecodedItem) -> Quality:
+        """The judgement on a decoded item, with the words of its text that are concerned."""
+        faults = self.acoustic.faults(ids, item)
+        return describe(faults, self.front_end.words(text)) if faults else Quality()
 
     def split(self, text: str, options: SpeechOptions) -> Split:
         """Cut a text into the pieces that are spoken one by one. Raises as `say` does, and does not warn."""
@@ -311,21 +317,23 @@ class Synthesizer:
             return noise
         return self.vocoder.prefetch(noise, stretched_frames(options.frame_limit, options.rate), self._noise_executor)
 
-    def _warn_about_ending(self, text: str, item: DecodedItem) -> None:
+    def _end_piece(self, piece: Piece, item: DecodedItem) -> Quality:
+        """Judge a piece of a stream that has ended, and warn."""
+        quality = self.judge(piece.text, piece.ids, item)
+        self._warn_of_faults(piece.text, item, quality)
+        return quality
+
+    def _warn_of_faults(self, text: str, item: DecodedItem, quality: Quality) -> None:
+        if not quality.faults:
+            return
         if item.mel_length == 0:
-            warnings.warn(
-                f"the gate fired at the first frame, so {text!r} has no audio; try another --seed or a higher "
-                "--gate-threshold",
-                stacklevel=3,
-            )
-        if item.stop_reason == "frame_limit":
-            warnings.warn(
-                f"the gate has not fired within {item.mel_length} frames, so the speech may be cut off or end in "
-                f"babble: {text!r}; end the text with . ? or !, try another --seed, a lower --gate-threshold, "
-                "--retries, or shorter sentences",
-                FrameLimitWarning,
-                stacklevel=3,
-            )
+            reason, way_out = "; the gate fired at the first frame", "another --seed or a higher --gate-threshold"
+        elif item.stop_reason == "frame_limit":
+            reason = f"; the gate has not fired within {item.mel_length} frames"
+            way_out = "a . ? or ! at its end, another --seed, --retries, or a lower --gate-threshold"
+        else:
+            reason, way_out = "", "another --seed, more --retries, or shorter sentences"
+        warnings.warn(f"{quality}{reason}: {text!r}; try {way_out}", SpeechWarning, stacklevel=3)
 
 
 def utterance_of(
@@ -336,6 +344,7 @@ def utterance_of(
     samples: NDArray[np.float32],
     rate: float,
     timings: dict[str, float],
+    quality: Quality,
 ) -> Utterance:
     """The utterance of a decoded item. mel: after the postnet, [M, F]."""
     length = item.mel_length
@@ -348,6 +357,7 @@ def utterance_of(
         gate=gate[:length],
         samples=samples,
         stop_reason=item.stop_reason,
+        quality=quality,
         timings=timings,
         rate=rate,
         fired=float(gate[length]) if item.stop_reason == "gate" else None,

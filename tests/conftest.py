@@ -53,7 +53,7 @@ VOICE: dict[str, Any] = {
     "name": "tiny",
     "language": "en-US",
     "audio": {"sampling_rate": 16000, "hop_length": 256, "filter_length": 512, "win_length": 512, "mel_fmax": 7600.0},
-    "text": {"symbols": list(NVIDIA_SYMBOLS), "cleaners": ["english_cleaners"]},
+    "text": {"symbols": list(NVIDIA_SYMBOLS), "cleaners": ["english_cleaners"], "final_mark": ""},
     "waveglow": {"sigma": 0.2},
     "provenance": {"weights": "random, from a fixed seed"},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.parity import ParityReference
 from tacoglow.models import Denoiser
+from tacoglow.runtime.decoder import DecodedItem
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.timestamps import time_utterance
@@ -113,8 +115,8 @@ def test_words_are_where_the_source_voice_speaks_them(voice: Synthesizer, golden
         timed = time_utterance(voice.front_end, entry["text"], alignment, 0.0, mel.shape[1] * hop).words
         assert [word.text for word in timed] == [word for word, *_ in entry["words"]]
         forced.append(np.array([(word.start, word.end) for word in timed]) - expected)
-        encoded = voice.acoustic.encode([voice.front_end.encode(entry["text"])])
-        item = voice.acoustic.decode(encoded, [Noise(seed)], options)[0]
+        ids = [voice.front_end.encode(entry["text"])]
+        item = voice.acoustic.decode(ids, voice.acoustic.encode(ids), [Noise(seed)], options)[0]
         alignment = item.alignment[: item.mel_length]
         timed = time_utterance(voice.front_end, entry["text"], alignment, 0.0, item.mel_length * hop).words
         spoken = np.array([(word.start, word.end) for word in timed])
@@ -128,6 +130,38 @@ def test_words_are_where_the_source_voice_speaks_them(voice: Synthesizer, golden
                 f"90th percentile {np.percentile(errors, 90):.0f} ms"
             )
     assert np.median(np.abs(np.concatenate(forced)), axis=0).max() < WORD_TIME_LIMIT
+
+
+SHORT = ("Hello", "Yes", "No", "OK", "1", "Timer done", "Someone is at the door", "Two", "Go", "42")
+SHORT_SECONDS = 2.5  # more than twice what a person needs for the longest of them
+NEVER = 1.0 - 1e-12  # gate threshold
+
+
+def decode(voice: Synthesizer, texts: Sequence[str], options: SpeechOptions) -> list[DecodedItem]:
+    """The first try at each text, decoded without the vocoder."""
+    ids, resolved = [voice.front_end.encode(text) for text in texts], options.resolve(voice.manifest)
+    return [voice.acoustic.decode([own], voice.acoustic.encode([own]), [Noise(0)], resolved)[0] for own in ids]
+
+
+def test_what_ends_by_its_gate_ends_so_without_other_ends(voice: Synthesizer, sentences: list[str]) -> None:
+    texts = [*sentences, *SHORT]
+    plain = decode(voice, texts, SpeechOptions(retries=0, attention_stop=False))
+    ended = [text for text, item in zip(texts, plain, strict=True) if item.stop_reason == "gate"]
+    assert len(ended) > 0.9 * len(texts)
+    for text, expected, item in zip(texts, plain, decode(voice, texts, SpeechOptions(retries=0)), strict=True):
+        if text in ended:
+            assert item.stop_reason == "gate"
+            assert np.array_equal(item.mel, expected.mel)
+
+
+def test_a_gate_that_never_fires_does_not_make_speech_endless(voice: Synthesizer) -> None:
+    for text, item in zip(SHORT, decode(voice, SHORT, SpeechOptions(gate_threshold=NEVER)), strict=True):
+        assert item.stop_reason in ("attention_end", "frame_limit"), text
+        assert item.mel_length * voice.manifest.audio.hop_length < SHORT_SECONDS * voice.manifest.audio.sampling_rate
+    options = SpeechOptions(gate_threshold=NEVER, retries=0, attention_stop=False, max_frames=600)
+    for text, item in zip(SHORT, decode(voice, SHORT, options), strict=True):
+        faults = voice.acoustic.faults(voice.front_end.encode(text), item)
+        assert {"babble", "repeated", "cut_off"} & {fault.reason for fault in faults}, text
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,21 +27,28 @@ class Encoded(NamedTuple):
 class FrontEnd:
     """Converts text to token ids for one voice.
 
-    Raises TextError at construction for an unknown cleaner or an unusable symbol list. Lists become tuples.
+    Raises TextError at construction for an unknown cleaner, an unusable symbol list, or a final mark that it lacks.
+    Lists become tuples.
     """
 
     symbols: tuple[str, ...] = NVIDIA_SYMBOLS  # in id order
     cleaners: tuple[str, ...] = DEFAULT_CLEANERS  # by name, in the order in which they run
     lexicon: Lexicon = field(default_factory=Lexicon, repr=False)  # words, and how this voice says them
     untrained: frozenset[str] = frozenset()  # symbols whose weights no training has changed
+    final_mark: str = ""  # symbol after a text that ends with a letter, a digit or a phone; "": none
     _table: SymbolTable = field(init=False, repr=False, compare=False)
     _cleaners: list[Cleaner] = field(init=False, repr=False, compare=False)
+    _letters: frozenset[int] = field(init=False, repr=False, compare=False)  # ids of letters, digits and phones
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_table", SymbolTable(self.symbols))
         object.__setattr__(self, "_cleaners", find_cleaners(self.cleaners))
         object.__setattr__(self, "symbols", tuple(self.symbols))
         object.__setattr__(self, "cleaners", tuple(self.cleaners))
+        letters = frozenset(i for i, symbol in enumerate(self.symbols) if any(map(str.isalnum, symbol)))
+        object.__setattr__(self, "_letters", letters)
+        if self.final_mark and self.final_mark not in self._table.ids:
+            raise TextError(f"final mark: {quote(self.final_mark)} is not among the voice's symbols; leave it out")
 
     def encode(self, text: str) -> list[int]:
         """The ids that `read` returns."""
@@ -48,6 +56,7 @@ class FrontEnd:
 
     def read(self, text: str) -> Encoded:
         """Convert `text` to token ids. Whitespace is collapsed first: line breaks become spaces, the ends are stripped.
+        A voice's final mark is added, unless the text has a mark of its own: without one, many voices find no end.
 
         Raises TextError if `text` is not a string, is empty, or if nothing of it can be spoken.
         """
@@ -69,7 +78,11 @@ class FrontEnd:
 
     def words(self, text: str) -> list[SpokenWord]:
         """The words of a text as they are written, in order, each with its tokens among those of `encode`."""
-        return find_words(text, self.lookup(text), self.symbols, self._lookup_part)
+        return find_words(text, self._encode_unmarked(text)[0], self.symbols, self._lookup_part)
+
+    def letters(self, ids: Sequence[int]) -> list[bool]:
+        """For each token, true for a letter, a digit or a phone, false for a space or punctuation."""
+        return [token in self._letters for token in ids]
 
     def name(self, token: int) -> str:
         """A token as people read it: a character, or a phone without its mark."""
@@ -80,6 +93,10 @@ class FrontEnd:
         return encode_text(self.lexicon.apply(part), self._cleaners, self._table, self._with_equivalents)[0]
 
     def _encode(self, text: str) -> tuple[list[int], dict[str, None]]:
+        ids, dropped = self._encode_unmarked(text)
+        return self._end(ids) if self.final_mark else ids, dropped
+
+    def _encode_unmarked(self, text: str) -> tuple[list[int], dict[str, None]]:
         # Anything but a string is rejected by encode_text, which names its type.
         collapsed = " ".join(text.split()) if isinstance(text, str) else text
         if isinstance(text, str):
@@ -96,6 +113,13 @@ class FrontEnd:
         named = [f"{{{phone.removeprefix(ARPABET_MARK)}}}" for phone in phones if len(phone) > 1]
         remark = f"this voice was never trained on the {name_dropped(named)}; write a respelling instead"
         return (remark,) if named else ()
+
+    def _end(self, ids: list[int]) -> list[int]:
+        """Add the final mark to a text that ends with a letter, whatever spaces come after it."""
+        last = next((i for i in reversed(range(len(ids))) if not self.symbols[ids[i]].isspace()), None)
+        if last is None or ids[last] not in self._letters:
+            return ids
+        return [*ids[: last + 1], self._table.ids[self.final_mark]]
 
     def _audible(self, ids: list[int]) -> bool:
         return any(not self.symbols[position].isspace() for position in ids)

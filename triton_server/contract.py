@@ -127,7 +127,7 @@ class RequestLimits:
 
     def apply(self, options: SpeechOptions, manifest: Manifest) -> SpeechOptions:
         """The options with the frame limit filled in. Raises RequestError if they exceed a limit."""
-        if options.retries > self.max_retries:
+        if options.retries is not None and options.retries > self.max_retries:
             raise RequestError(f"retries: this server accepts up to {self.max_retries}, got {options.retries}")
         if not self.max_frames:
             return options

@@ -88,10 +88,29 @@ GateThreshold = Annotated[
 ]
 MaxFrames = Annotated[Optional[int], speech_option(help="Frame limit of an utterance.", show_default="the voice's")]
 Retries = Annotated[
-    int, speech_option(min=0, help="Retries, with new noise, for an utterance that reaches the frame limit.")
+    Optional[int],
+    speech_option(
+        min=0,
+        help="Retries, with new noise, of an utterance whose attention shows a fault; the best try is kept.",
+        show_default="2; 0 in a stream and for a voice that was not measured at export",
+    ),
 ]
 AttentionStop = Annotated[
-    bool, speech_option("--attention-stop", help="Also end the utterance when its attention stays on the last token.")
+    Optional[bool],
+    speech_option(
+        "--attention-stop/--no-attention-stop",
+        help="Also end an utterance when its attention stays on the last token, or when it is several times as long as "
+        "its text takes; without, only at its gate or --max-frames.",
+        show_default="on for a voice that was measured at export",
+    ),
+]
+AttentionWindow = Annotated[
+    Optional[int],
+    speech_option(
+        min=1,
+        help="Tokens ahead that the attention may see, in a window that only moves forward; 8 suits English text.",
+        show_default="all",
+    ),
 ]
 Rate = Annotated[float, speech_option(help="Speaking rate, 0.5 to 2; the pitch stays.")]
 Volume = Annotated[float, speech_option(help="Factor of the samples, 0 to 4.")]

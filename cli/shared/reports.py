@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...runtime.output.audio import Audio
+    from ...runtime.quality import Quality
     from ...runtime.stream import SpeechStream
 
 UNITS = {"seconds": "seconds of computing, by stage", "rtf": "seconds of audio per second of computing"}
@@ -23,6 +24,7 @@ def audio_report(text: str, path: Path, audio: Audio, seed: int) -> dict[str, An
         "frames": [utterance.mel.shape[1] for utterance in audio.utterances],
         "stop_reason": audio.stop_reason,
         "stop_reasons": [utterance.stop_reason for utterance in audio.utterances],
+        "faults": _faults(audio.quality),
         "seconds": {stage: round(seconds, 6) for stage, seconds in audio.timings.items()},
         "rtf": audio.seconds / compute if compute else None,
     }
@@ -38,6 +40,11 @@ def stream_report(text: str, path: Path, stream: SpeechStream, seed: int, second
         "audio_seconds": audio_seconds,
         "sampling_rate": stream.sampling_rate,
         "stop_reasons": stream.stop_reasons,
+        "faults": _faults(stream.quality),
         "seconds": {"stream": round(seconds, 6)},
         "rtf": audio_seconds / seconds,
     }
+
+
+def _faults(quality: Quality) -> list[dict[str, Any]]:
+    return [{"reason": fault.reason, "words": list(fault.words)} for fault in quality.faults]

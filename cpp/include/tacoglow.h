@@ -52,7 +52,7 @@ typedef enum tacoglow_status {
 typedef enum tacoglow_stop_reason {
   TACOGLOW_STOP_GATE = 0,         /* the gate fired: the utterance is complete */
   TACOGLOW_STOP_FRAME_LIMIT = 1,  /* cut off at max_frames: the end is missing or is babble */
-  TACOGLOW_STOP_ATTENTION_END = 2 /* the attention stayed on the last token; only with attention_stop */
+  TACOGLOW_STOP_ATTENTION_END = 2 /* the attention stayed on the last token: see attention_stop */
 } tacoglow_stop_reason;
 
 typedef struct tacoglow_voice tacoglow_voice;
@@ -128,7 +128,8 @@ typedef struct tacoglow_request {
   double denoise;          /* denoiser strength, such as 0.01, at most 10; 0: off */
   double gate_threshold;   /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
   int32_t max_frames;      /* frame limit, rounded down to whole decoder steps; 0: the bundle's */
-  int32_t attention_stop;  /* 1: an utterance also ends when the attention stays on the last token */
+  int32_t attention_stop;  /* 1: an utterance also ends when the attention stays on the last token, or when it is far
+                              longer than the voice's sentences; -1: it does not; 0: if they were measured at export */
   int32_t retries;         /* how often an utterance that reaches the frame limit is decoded again, with new noise; 0 to
                               100, and 0 for tacoglow_stream */
 

@@ -8,8 +8,6 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t attention_patience = 24;  // frames on the last token after which the attention has ended
-
 float gate_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
 
 // Appends one step to an item, unless the item has ended at an earlier step.
@@ -23,10 +21,10 @@ void append(DecodedItem& item, const float* mel, float gate, const float* attent
   decoded.frames_decoded += frames;
   decoded.gate_fired = gate > gate_logit(item.options.gate_threshold);
   decoded.mel_length += decoded.gate_fired ? 0 : frames;
-  if (item.options.attention_stop) {
+  if (item.options.attention_patience > 0) {
     const bool at_last = std::max_element(attention, attention + item.n_tokens) == attention + item.n_tokens - 1;
     decoded.frames_at_end = at_last ? decoded.frames_at_end + frames : 0;
-    decoded.attention_ended = !decoded.gate_fired && decoded.frames_at_end >= attention_patience;
+    decoded.attention_ended = !decoded.gate_fired && decoded.frames_at_end >= item.options.attention_patience;
   }
   decoded.finished = decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == item.options.max_frames;
 }
@@ -42,6 +40,16 @@ Decoded reserve(const DecodedItem& item, const Manifest& manifest) {
 }
 
 }  // namespace
+
+DecodeOptions DecodeOptions::of(std::int64_t n_tokens, std::int64_t frames_per_step) const {
+  DecodeOptions own = *this;
+  if (ending.frames == 0) return own;
+  const auto tokens = static_cast<double>(n_tokens);
+  const std::int64_t limit =
+      std::min(max_frames, ending.frames + static_cast<std::int64_t>(ending.frames_per_token * tokens));
+  own.max_frames = std::max(limit - limit % frames_per_step, frames_per_step);
+  return own;
+}
 
 Decoding::Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem>& items)
     : manifest_(manifest), items_(items), padded_tokens_(encoded.at("memory").shape()[1]) {

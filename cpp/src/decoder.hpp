@@ -12,9 +12,13 @@
 namespace tacoglow {
 
 struct DecodeOptions {
-  double gate_threshold;    // gate probability above which an utterance ends
-  std::int64_t max_frames;  // frame limit, a multiple of frames_per_step
-  bool attention_stop;      // also ends when the attention has reached the last token and stays there
+  double gate_threshold;            // gate probability above which an utterance ends
+  std::int64_t max_frames;          // frame limit, a multiple of frames_per_step
+  std::int64_t attention_patience;  // frames with the attention on the last token that end it; 0: no number does
+  Ending ending;                    // limits its frames by its tokens, unless it is empty
+
+  // Returns the options of an utterance of so many tokens: with its own frame limit.
+  DecodeOptions of(std::int64_t n_tokens, std::int64_t frames_per_step) const;
 };
 
 // The decoded part of one item. Its memory is reserved before the first step.

@@ -122,6 +122,13 @@ Synthesis read_synthesis(const JsonNode& node) {
           node["segment_frames"].integer(1, window), node["context_frames"].integer(0, count_max)};
 }
 
+Ending read_ending(const JsonNode& node) {
+  const Ending ending = {node["attention_patience"].integer(1, count_max), node["frames"].integer(1, count_max),
+                         node["frames_per_token"].number(0.0, count_max)};
+  if (ending.frames_per_token == 0.0) node["frames_per_token"].fail("expected a number above 0");
+  return ending;
+}
+
 void read_vocoder(const JsonNode& node, Manifest& manifest) {
   manifest.vocoder = node["kind"].text();
   if (std::find(std::begin(vocoder_kinds), std::end(vocoder_kinds), manifest.vocoder) == std::end(vocoder_kinds))
@@ -152,6 +159,10 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   for (const char* name : {"mel_fmin", "mel_fmax"}) root["audio"][name].number(0.0, count_max);
   for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
   for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
+  if (root["text"].has("final_mark")) manifest.final_mark = root["text"]["final_mark"].text();
+  if (!manifest.final_mark.empty() &&
+      std::find(manifest.symbols.begin(), manifest.symbols.end(), manifest.final_mark) == manifest.symbols.end())
+    root["text"]["final_mark"].fail("expected one of the symbols");
   manifest.text_tables = read_file(root["text"]["tables"]);
   const JsonNode decoder = root["decoder"], vocoder = root["vocoder"];
   manifest.gate_threshold = decoder["gate_threshold"].number();
@@ -161,6 +172,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   manifest.max_frames = decoder["max_frames"].integer(1, count_max);
   if (manifest.max_frames % manifest.frames_per_step != 0)
     decoder["max_frames"].fail("expected a multiple of frames_per_step");
+  if (decoder.has("ending")) manifest.ending = read_ending(decoder["ending"]);
   manifest.prenet_layers = decoder["prenet_layers"].integer(1, count_max);
   manifest.prenet_dim = decoder["prenet_dim"].integer(1, count_max);
   manifest.postnet_frames = decoder["postnet_frames"].integer(0, count_max);

@@ -64,6 +64,13 @@ struct Synthesis {
   std::int64_t context_frames = 0;  // mel frames that the vocoder sees on either side of a segment
 };
 
+// What ends an utterance whose gate does not fire; measured at export.
+struct Ending {
+  std::int64_t attention_patience = 0;  // frames with the attention on the last token; 0: not measured
+  std::int64_t frames = 0;              // of an utterance, in all, besides those of its tokens
+  double frames_per_token = 0;
+};
+
 struct Manifest {
   std::string name, language, precision;
   std::int64_t sampling_rate = 0;   // Hz
@@ -71,10 +78,12 @@ struct Manifest {
   std::int64_t filter_length = 0;   // samples of the denoiser's STFT window
   std::int64_t n_mel_channels = 0;  // mel bands
   std::vector<std::string> symbols, cleaners;
+  std::string final_mark;            // symbol that a text gets if it ends with a letter, a digit or a phone; "": none
   GraphFile text_tables;             // data of the text front end
   double gate_threshold = 0;         // probability
   std::int64_t frames_per_step = 1;  // frames per decoder step
   std::int64_t max_frames = 0;       // a multiple of frames_per_step
+  Ending ending;
   std::int64_t prenet_layers = 0, prenet_dim = 0;
   std::int64_t postnet_frames = 0;            // frames on either side that the postnet's output for a frame depends on
   std::map<std::string, std::string> states;  // input of a decoder step -> output of the previous step

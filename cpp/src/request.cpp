@@ -11,6 +11,7 @@ namespace tacoglow {
 namespace {
 
 constexpr std::int32_t retries_max = 100;
+constexpr std::int64_t attention_patience = 24;  // of a voice whose sentences could not be measured
 
 void check_ids(const Voice& voice, const tacoglow_request& given) {
   const auto max_tokens = static_cast<std::size_t>(voice.facts.max_tokens);
@@ -66,6 +67,12 @@ std::int64_t resolve_max_frames(const Manifest& manifest, std::int32_t given) {
   return frames - frames % step;
 }
 
+std::int64_t resolve_patience(const Manifest& manifest, std::int32_t attention_stop) {
+  if (attention_stop < 0) return 0;
+  if (manifest.ending.attention_patience > 0) return manifest.ending.attention_patience;
+  return attention_stop > 0 ? attention_patience : 0;
+}
+
 std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::int64_t bundle_frames,
                              std::int64_t window_frames) {
   if (given > window_frames)
@@ -99,7 +106,9 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
     throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
                         to_text(given.sigma));
   const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
-                                  resolve_max_frames(voice.manifest, given.max_frames), given.attention_stop != 0};
+                                  resolve_max_frames(voice.manifest, given.max_frames),
+                                  resolve_patience(voice.manifest, given.attention_stop),
+                                  given.attention_stop < 0 ? Ending{} : voice.manifest.ending};
   const Synthesis& defaults = voice.manifest.synthesis;
   const VocoderOptions vocoding = {
       given.sigma < 0.0 ? voice.manifest.sigma : given.sigma, given.denoise,

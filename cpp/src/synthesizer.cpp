@@ -135,7 +135,8 @@ std::vector<Session::Jobs> Session::group_into_batches(const std::vector<Request
     for (std::size_t k = 0; k < request.pieces.size(); ++k) {
       const auto length = static_cast<std::int64_t>(request.pieces[k].ids.size());
       Jobs& jobs = filling[token_bucket(length, manifest)];
-      jobs.push_back({i, k, request, {}, {length, request.noise(k), request.decoding, {}}});
+      jobs.push_back(
+          {i, k, request, {}, {length, request.noise(k), request.decoding.of(length, manifest.frames_per_step), {}}});
       if (jobs.size() == max_batch) batches.push_back(std::exchange(jobs, {}));
     }
   }
@@ -177,7 +178,7 @@ void Session::decode_all(Jobs& batch) {
     for (const auto row : rows) {
       const Job& job = batch[row];
       items.push_back(
-          {job.item.n_tokens, job.request.noise(job.piece_index).for_attempt(attempt), job.request.decoding, {}});
+          {job.item.n_tokens, job.request.noise(job.piece_index).for_attempt(attempt), job.item.options, {}});
     }
     Tensors encoded;
     for (const auto& [name, tensor] : batch[rows.front()].encoded) {
@@ -276,8 +277,9 @@ tacoglow_stop_reason Session::stream(const Request& request, const OnSegment& on
 
 tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment) {
   const std::vector<std::int32_t>& ids = request.pieces[index].ids;
+  const auto length = static_cast<std::int64_t>(ids.size());
   std::vector<DecodedItem> items = {
-      {static_cast<std::int64_t>(ids.size()), request.noise(index), request.decoding, {}}};
+      {length, request.noise(index), request.decoding.of(length, voice_->manifest.frames_per_step), {}}};
   const Decoded& decoded = items[0].decoded;
   Decoding decoding(*backend_, voice_->manifest, encode(ids), items);
   UtteranceWindows windows(*backend_, voice_->manifest, request, items[0]);

@@ -55,6 +55,9 @@ FrontEnd::FrontEnd(const Manifest& manifest, TextTables tables)
     is_space_.push_back(!symbol.empty() && std::all_of(symbol.begin(), symbol.end(), [&](char32_t character) {
       return tables_.whitespace.contains(character);
     }));
+    is_letter_.push_back(std::any_of(symbol.begin(), symbol.end(),
+                                     [&](char32_t character) { return tables_.alphanumeric.contains(character); }));
+    if (manifest.symbols[i] == manifest.final_mark) final_mark_ = static_cast<std::int32_t>(i);
     spells_phones_ = spells_phones_ || (symbol.size() > 1 && symbol[0] == U'@');
   }
 }
@@ -132,7 +135,17 @@ FrontEnd::Encoded FrontEnd::encode(View raw) const {
     done = stop;
   }
   add_plain(View(text).substr(done), encoded);
+  if (final_mark_ >= 0) end(encoded.ids);
   return encoded;
+}
+
+// Adds the final mark to a text that ends with a letter, whatever spaces come after it.
+void FrontEnd::end(std::vector<std::int32_t>& ids) const {
+  const auto last =
+      std::find_if(ids.rbegin(), ids.rend(), [&](std::int32_t id) { return !is_space_[static_cast<std::size_t>(id)]; });
+  if (last == ids.rend() || !is_letter_[static_cast<std::size_t>(*last)]) return;
+  ids.erase(last.base(), ids.end());
+  ids.push_back(final_mark_);
 }
 
 void FrontEnd::add_plain(View text, Encoded& encoded) const {

@@ -51,6 +51,7 @@ class FrontEnd {
   std::int64_t count_tokens(std::u32string_view text) const;
   bool is_audible(const std::vector<std::int32_t>& ids) const;
   double pause_after(std::u32string_view piece, double sentence_silence) const;
+  void end(std::vector<std::int32_t>& ids) const;
   void add_plain(std::u32string_view text, Encoded& encoded) const;
   void add_braces(std::u32string_view text, Encoded& encoded) const;
   void add_symbol(std::u32string_view symbol, std::u32string_view shown, Encoded& encoded) const;
@@ -60,6 +61,8 @@ class FrontEnd {
   bool transliterates_;
   std::unordered_map<std::u32string, std::int32_t> ids_;  // without the padding symbols "_" and "~"
   std::vector<bool> is_space_;                            // by id
+  std::vector<bool> is_letter_;                           // by id: true for letters, digits and phones
+  std::int32_t final_mark_ = -1;                          // its id; -1: none
   bool spells_phones_ = false;                            // braces contain ARPAbet phones, whose symbols begin with "@"
 };
 

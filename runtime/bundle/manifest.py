@@ -22,6 +22,7 @@ DENOISER = "denoiser"
 # runtime has the same bounds.
 COUNT_MAX = 1 << 20
 RANK_MAX = 4  # most dimensions of a tensor
+ATTENTION_PATIENCE = 24  # frames; of a voice whose sentences could not be measured
 STRENGTH_MAX = 10.0  # of sigma and the denoiser: ten times what is still speech
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(?!0+\Z)([0-9]{1,6}))?")
 
@@ -51,15 +52,32 @@ class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols: tuple[str, ...]  # in id order
     cleaners: tuple[str, ...]
+    final_mark: str = ""  # symbol that a text gets if it ends with a letter, a digit or a phone; "": none
     tables: GraphFile  # data for the front end in other languages
     lexicon: dict[str, str] = {}  # words, and how this voice says them: respellings, or ARPAbet in braces
     untrained: tuple[str, ...] = ()  # symbols whose rows of the embedding no training has changed
+
+
+class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ends an utterance whose gate does not fire, far beyond what the voice's sentences need.
+
+    Measured at export, on sentences that ended by their gate.
+    """
+
+    attention_patience: Count  # frames with the attention on the last token
+    frames: Count  # of an utterance, in all, besides those of its tokens
+    frames_per_token: Annotated[float, msgspec.Meta(gt=0, le=COUNT_MAX)]
+
+    def frame_limit(self, tokens: int) -> int:
+        """Most frames of an utterance of so many tokens."""
+        return self.frames + int(self.frames_per_token * tokens)
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     gate_threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)]  # probability above which an utterance ends
     frames_per_step: Count  # frames per decoder step; they share one gate and one row of the alignment
     max_frames: Count  # the frame limit of one utterance, a multiple of frames_per_step
+    ending: Ending | None = None  # None: the voice's sentences could not be measured
     prenet_layers: Count
     prenet_dim: Count
     postnet_frames: CountOrZero  # frames on either side of a frame that its postnet output depends on

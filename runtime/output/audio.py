@@ -15,6 +15,7 @@ from ...text import FrontEnd
 from ..decoder import StopReason
 from ..errors import RequestError
 from ..files import atomic_write
+from ..quality import Quality
 from .formats import AudioFormat, check_format, choose_format, open_encoder
 from .timestamps import SpokenTimes, TimedText, time_utterance
 from .wav_writer import WavFormat
@@ -31,6 +32,7 @@ class Utterance:
     gate: NDArray[np.float32]  # [F]: the probability that the utterance has ended
     samples: NDArray[np.float32]  # [hop * F / rate], the frames rounded half up
     stop_reason: StopReason
+    quality: Quality = field(default_factory=Quality)  # what its attention and its end say of it
     # Seconds per stage. The encoder and the decoder run a batch at once: these are this utterance's shares.
     timings: dict[str, float] = field(default_factory=dict)
     rate: float = 1.0  # speaking rate: the vocoder has seen the mel stretched by 1 / rate
@@ -59,6 +61,11 @@ class Audio:
     def stop_reason(self) -> StopReason:
         """How the text ended: "gate" if every utterance ended at its gate, otherwise the first other reason."""
         return next((u.stop_reason for u in self.utterances if u.stop_reason != "gate"), "gate")
+
+    @property
+    def quality(self) -> Quality:
+        """The faults of all utterances."""
+        return Quality(tuple(fault for utterance in self.utterances for fault in utterance.quality.faults))
 
     @property
     def seconds(self) -> float:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acoustic import AcousticModel, pad_and_stack
-from ..decoder import Chunk, DecodedBatch, DecoderSession, EncoderOutput, HostSteps
+from ..decoder import AttentionWindow, Chunk, DecodedBatch, DecoderSession, EncoderOutput, HostSteps
 from ..noise import Noise
 from ..options import ResolvedOptions, SpeechOptions
 
@@ -30,9 +30,10 @@ CHECKED_BATCHES = (2, 3)  # and the largest
 class Row:
     """One item that is being decoded."""
 
-    def __init__(self, encoded: EncoderOutput, noise: Noise, decoded: DecodedBatch) -> None:
-        """encoded, decoded: batches of one."""
-        self.encoded, self.noise, self.decoded = encoded, noise, decoded
+    def __init__(self, encoded: EncoderOutput, noise: Noise, decoded: DecodedBatch, window: int | None = None) -> None:
+        """encoded, decoded: batches of one. window: tokens ahead that its attention may see; None: all."""
+        self.encoded, self.noise, self.decoded, self.window = encoded, noise, decoded, window
+        self.reached = 0  # furthest token that the attention has rested on, while it is not in the running batch
         self.states: Mapping[str, NDArray[Any]] | None = None  # while it is not in the running batch; None: zeros
 
     @property
@@ -63,7 +64,8 @@ class SharedRows(RowDecoder):
         self._rows: list[Row] = []  # the running batch
 
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
-        return Row(encoded, noise, DecodedBatch(self.acoustic.manifest, encoded.memory_mask, [noise], options))
+        decoded = DecodedBatch(self.acoustic.manifest, encoded.memory_mask, [noise], options)
+        return Row(encoded, noise, decoded, options.attention_window)
 
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
         if set(self._rows) != set(rows):
@@ -85,6 +87,8 @@ class SharedRows(RowDecoder):
         """Make `rows` the running batch."""
         for i, row in enumerate(self._rows):
             row.states = {name: array[i : i + 1].copy() for name, array in self._steps.states.items()}
+            if self._steps.window is not None:
+                row.reached = int(self._steps.window.reached[i])
         tokens = max(row.bucket for row in rows)
         tensors = self.acoustic.manifest.graphs["decoder_step"].tensors
         states = {}
@@ -95,9 +99,13 @@ class SharedRows(RowDecoder):
                 if row.states is not None:  # only states over tokens have another shape, and are zero at the padding
                     width = min(shape[1], row.states[name].shape[1])
                     stacked[i, :width] = row.states[name][0, :width]
+        encoded, window = pad_and_stack([row.encoded for row in rows], tokens), None
+        if any(row.window is not None for row in rows):
+            window = AttentionWindow(encoded.memory_mask, [row.window for row in rows], [row.reached for row in rows])
         self._steps: HostSteps = self.acoustic.decoder_steps(
-            pad_and_stack([row.encoded for row in rows], tokens),
+            encoded,
             [row.noise for row in rows],
+            window,
             first_steps=[row.decoded.step for row in rows],
             states=states,
         )

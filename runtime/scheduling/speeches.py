@@ -53,6 +53,7 @@ class SpokenPiece:
     row: Row | None = None  # from DECODING to VOCODING
     encoded: EncoderOutput | None = None
     attempt: int = 0
+    best: DecodedItem | None = None  # of the attempts so far
     timings: dict[str, float] = field(default_factory=dict)
 
     def open(self, voice: Synthesizer, decoder: RowDecoder, options: ResolvedOptions) -> Row:
@@ -177,8 +178,9 @@ class WholeSpeech(SpeechTask):
             if piece.stage is not Stage.DECODED:
                 continue
             assert piece.row is not None
-            item = piece.row.decoded.item(0)
-            if item.stop_reason == "frame_limit" and piece.attempt < self.options.retries:
+            acoustic, ids = self.order.voice.acoustic, piece.piece.ids
+            item = piece.best = acoustic.better(ids, piece.best, piece.row.decoded.item(0))
+            if piece.attempt < self.options.retries and acoustic.severity(ids, item):
                 piece.attempt += 1
                 piece.open(self.order.voice, decoder, self.options)
             else:
@@ -314,9 +316,8 @@ class StreamSpeech(SpeechTask):
         """The utterance of a piece whose last segment is there."""
         text, ids, timings = piece.spoken.piece.text, piece.spoken.piece.ids, piece.spoken.timings
         own, item = np.concatenate(self._own_samples), piece.decoded.item(0)
-        utterance = utterance_of(
-            text, ids, item, piece.windows.mel, own, piece.spoken.scaled(self.options).rate, timings
-        )
+        rate, quality = piece.spoken.scaled(self.options).rate, self.order.voice.judge(text, ids, item)
+        utterance = utterance_of(text, ids, item, piece.windows.mel, own, rate, timings, quality)
         return replace(utterance, start=self._start)
 
     def _audio(self) -> Audio:

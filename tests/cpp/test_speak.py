@@ -29,7 +29,7 @@ from .conftest import SEVERAL_FRAMES_PER_STEP
 
 TEXT = "Hello world, I missed you."
 
-pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.FrameLimitWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.SpeechWarning")
 
 
 @dataclass(frozen=True)

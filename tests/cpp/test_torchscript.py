@@ -19,7 +19,7 @@ BACKEND = ("--backend", "torchscript")
 
 pytestmark = [
     pytest.mark.builds,
-    pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.FrameLimitWarning"),
+    pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.SpeechWarning"),
 ]
 
 

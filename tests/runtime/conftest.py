@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.synthesizer import FrameLimitWarning
+from tacoglow.runtime.synthesizer import SpeechWarning
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +19,4 @@ def voice(tiny_bundle: Path) -> Synthesizer:
 @pytest.fixture(autouse=True)
 def quiet() -> None:
     """Ignore warnings about the frame limit, which random weights often reach; tests of the warning record it."""
-    warnings.simplefilter("ignore", FrameLimitWarning)
+    warnings.simplefilter("ignore", SpeechWarning)

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.acoustic import group_into_batches, token_bucket
-from tacoglow.runtime.bundle.manifest import DimRange, Manifest
-from tacoglow.runtime.decoder import ATTENTION_PATIENCE, Chunk, DecodedBatch
+from tacoglow.runtime.bundle.manifest import ATTENTION_PATIENCE, DimRange, Manifest
+from tacoglow.runtime.decoder import Chunk, DecodedBatch
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.pieces import FADE_SECONDS, apply_fades, pause_after, split_into_pieces
-from tacoglow.runtime.synthesizer import FrameLimitWarning
+from tacoglow.runtime.synthesizer import SpeechWarning
 from tacoglow.tests import tolerances
 
 TEXT = "I missed you, and the rest."
@@ -150,7 +150,7 @@ def test_retries_use_new_noise(voice: Synthesizer) -> None:
     limit = sorted(lengths.values())[len(lengths) // 2] + 1
     limited = [seed for seed, length in lengths.items() if length >= limit]
     assert limited
-    with pytest.warns(FrameLimitWarning):
+    with pytest.warns(SpeechWarning):
         plain = voice.say_batch([TEXT] * len(limited), limited, SpeechOptions(max_frames=limit))
     assert {audio.stop_reason for audio in plain} == {"frame_limit"}
     retried = voice.say_batch([TEXT] * len(limited), limited, SpeechOptions(max_frames=limit, retries=20))
@@ -206,7 +206,7 @@ def test_attention_stop_is_final(voice: Synthesizer, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(DecodedBatch, "record", record_attention_leaving_end)
     options = SpeechOptions(gate_threshold=FOREVER.gate_threshold, attention_stop=True)
-    with pytest.warns(FrameLimitWarning):
+    with pytest.warns(SpeechWarning):
         first, second = voice.speak_ids(ids, [Noise(0), Noise(1)], options)
     assert (first.stop_reason, first.mel.shape[1]) == ("attention_end", 2 + ATTENTION_PATIENCE)
     assert (second.stop_reason, second.mel.shape[1]) == ("frame_limit", 40)

@@ -16,7 +16,7 @@ from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.audio import Audio
 from tacoglow.runtime.output.wav_writer import to_int16
-from tacoglow.runtime.synthesizer import FrameLimitWarning
+from tacoglow.runtime.synthesizer import SpeechWarning
 from tacoglow.runtime.vocoder import Samples, Vocoder
 from tacoglow.tests import tolerances
 from tacoglow.text import DroppedSymbolWarning
@@ -109,7 +109,7 @@ def test_dropped_symbols_are_warned_of_once_and_kept(voice: Synthesizer) -> None
 
 
 def test_frame_limit_warning_suggests_a_fix(voice: Synthesizer) -> None:
-    with pytest.warns(FrameLimitWarning, match=r"not fired within 2 frames.*another --seed"):
+    with pytest.warns(SpeechWarning, match=r"not fired within 2 frames.*another --seed"):
         audio = voice.say(TEXTS[0], options=SpeechOptions(max_frames=2, gate_threshold=0.9999))
     assert audio.utterances[0].stop_reason == "frame_limit"
 

@@ -57,3 +57,34 @@ def test_count_tokens_does_not_warn() -> None:
         assert FrontEnd().count_tokens("5 😀!") == len("five !")
         assert FrontEnd().count_tokens("😀 😀") == 0
         assert FrontEnd().count_tokens("") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Timer done", "Timer done."),
+        ("Room 12", "Room 12."),
+        ('He said "no"', 'He said "no".'),  # the voice has no quotes
+        ("Hi ☃", "Hi."),
+        ("{HH AY1}", "{HH AY1}."),
+        ("Done!", "Done!"),
+        ("Ready,", "Ready,"),
+        ("(so)", "(so)"),
+    ],
+)
+def test_final_mark(text: str, spoken: str) -> None:
+    marked = FrontEnd(final_mark=".")
+    assert marked.lookup(text) == FrontEnd().lookup(spoken)
+    assert marked.words(text) == FrontEnd().words(text)
+
+
+def test_final_mark_is_a_symbol() -> None:
+    with pytest.raises(TextError, match="final mark: '。' is not among the voice's symbols"):
+        FrontEnd(final_mark="。")
+    assert FrontEnd(final_mark=".").lookup("☃") == []
+    assert text_to_sequence("Done") == FrontEnd().lookup("Done")  # NVIDIA's function adds nothing
+
+
+def test_letters() -> None:
+    voice = FrontEnd()
+    assert voice.letters(voice.lookup("A {HH} 1-b.")) == [True, False, True, False, *[True] * 3, False, True, False]

@@ -180,7 +180,7 @@ def test_chunk_is_captured_once_per_batch_and_bucket(device: Synthesizer, tensor
     def decode(batch: int) -> None:
         ids = [device.front_end.encode(TEXT)] * batch
         device.acoustic.decode(
-            device.acoustic.encode(ids), [Noise(i) for i in range(batch)], FOREVER.resolve(device.manifest)
+            ids, device.acoustic.encode(ids), [Noise(i) for i in range(batch)], FOREVER.resolve(device.manifest)
         )
 
     for batch in (1, 2, 1, 2, 2, 1):

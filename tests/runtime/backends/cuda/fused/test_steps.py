@@ -24,7 +24,7 @@ TEXT = "I missed you, and the rest."
 FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
 CLOSE = 2e-2  # of a random voice's mel, whose values are about one: both are of half precision
 
-pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.FrameLimitWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.SpeechWarning")
 
 
 def assert_same(got: Audio, expected: Audio) -> None:
