@@ -126,8 +126,11 @@ def _measure(folder: Path, decoder: Int8Decoder) -> Int8Decoder:
     draw_dropout(dropout, STATE_STEPS, noises)
     inputs = {**vars(encoded), **steps.states, "prenet_dropout": dropout[0]}
     expected, got = (voice.backend.open("decoder_step").run(**inputs) for voice in (exact, rounded))
-    limit = SpeechOptions(max_frames=min(PIPELINE_FRAMES, exact.manifest.decoder.max_frames)).resolve(exact.manifest)
-    ends = [[item.mel_length for item in voice.acoustic.decode(encoded, noises, limit)] for voice in (exact, rounded)]
+    frames = min(PIPELINE_FRAMES, exact.manifest.decoder.max_frames)
+    limit = SpeechOptions(max_frames=frames, retries=0, attention_stop=False).resolve(exact.manifest)
+    ends = [
+        [item.mel_length for item in voice.acoustic.decode(ids, encoded, noises, limit)] for voice in (exact, rounded)
+    ]
     return msgspec.structs.replace(
         decoder,
         parity={name: compare(got[name], expected[name], TOLERANCE.graph) for name in expected},

@@ -98,9 +98,9 @@ def test_it_speaks_the_same_alone_and_in_a_batch(bundle: Path) -> None:
     ids = [voice.front_end.encode(text) for text in texts]
     options = SpeechOptions().resolve(voice.manifest)
     noises = [Noise(i) for i in range(len(ids))]
-    together = voice.acoustic.decode(voice.acoustic.encode(ids), noises, options)
+    together = voice.acoustic.decode(ids, voice.acoustic.encode(ids), noises, options)
     for own, noise, item in zip(ids, noises, together, strict=True):
-        (alone,) = voice.acoustic.decode(voice.acoustic.encode([own]), [noise], options)
+        (alone,) = voice.acoustic.decode([own], voice.acoustic.encode([own]), [noise], options)
         np.testing.assert_array_equal(item.mel, alone.mel)
 
 
