@@ -156,7 +156,7 @@ async def model(request: Request) -> Response:
 
 
 async def audio_voices(request: Request) -> Response:
-    described = [voice.describe() for voice in _started(request).voices.voices]
+    described = _started(request).voices.describe()
     return JSONResponse({"object": "list", "voices": described, "data": described})
 
 

@@ -67,7 +67,11 @@ class Boundary:
             await error.response()(scope, receive, send_with_id)
 
     def _below_root(self, path: str) -> str:
-        """The path as the routes have it, whether or not a proxy has removed the root path."""
+        """The path as the routes have it, whether or not a proxy has removed the root path.
+
+        Clients that join an address and a path make "//v1/models" and "/v1/models/".
+        """
+        path = "/" + "/".join(filter(None, path.split("/")))
         root = self._gateway.options.root_path
         return path.removeprefix(root) or "/" if (path + "/").startswith(root + "/") else path
 

@@ -21,6 +21,7 @@ from .errors import GatewayError, invalid
 from .voices import Voice, Voices
 
 ACCEPTED = {"instructions"}  # fields of OpenAI's that have no effect here
+SPEED_MIN, SPEED_MAX = 0.25, 4.0  # OpenAI's; what lies outside of a voice's speaking rates gets the nearest of them
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # of a field that can be named in a header
 _PATH = re.compile(r" - at `\$\.(\w+)")  # where msgspec's errors say which field is wrong
 _MISSING = re.compile(r"Object missing required field `(\w+)`$")
@@ -42,7 +43,7 @@ class SettingsBody(Struct, kw_only=True):
     response_format: FormatName = "mp3"
     sample_rate: Annotated[int, Meta(ge=HERTZ_MIN, le=HERTZ_MAX)] | None = None  # Hz
     seed: int = 0
-    speed: Annotated[float, Meta(ge=RATE_MIN, le=RATE_MAX)] = 1.0
+    speed: Annotated[float, Meta(ge=SPEED_MIN, le=SPEED_MAX)] = 1.0
     sigma: _Strength | None = None
     denoise: _Strength = 0.0
     gate_threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
@@ -64,7 +65,7 @@ class SettingsBody(Struct, kw_only=True):
             sigma=self.sigma,
             denoise=self.denoise,
             gate_threshold=self.gate_threshold,
-            rate=self.speed,
+            rate=min(max(self.speed, RATE_MIN), RATE_MAX),
             volume=self.volume,
             sentence_silence=self.sentence_silence,
             lexicon=lexicon,
@@ -78,7 +79,7 @@ class SettingsBody(Struct, kw_only=True):
             encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
         except RequestError as error:
             raise invalid("sample_rate", str(error)) from error
-        return Settings(voice, encoding, self.seed, options)
+        return Settings(voice, encoding, self.seed, options, is_clamped=options.rate != self.speed)
 
 
 class RequestBody(SettingsBody, kw_only=True):
@@ -133,7 +134,7 @@ class SynthesizeBody(Struct, kw_only=True):
 
     text: str
     voice: str = ""
-    length_scale: Annotated[float, Meta(ge=1.0 / RATE_MAX, le=1.0 / RATE_MIN)] = 1.0
+    length_scale: Annotated[float, Meta(ge=1.0 / SPEED_MAX, le=1.0 / SPEED_MIN)] = 1.0
 
     def parse(self, voices: Voices) -> ParsedRequest:
         settings = SettingsBody(voice=self.voice, response_format="wav", speed=1.0 / self.length_scale)
@@ -148,6 +149,7 @@ class Settings:
     encoding: Encoding
     seed: int
     options: SpeechOptions
+    is_clamped: bool = False  # the rate is the nearest one to a speed that no voice has
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def listen(host: str, port: int, option: str = "--port or --host") -> socket.soc
     """Bind before voices are loaded, so that a port in use is said at once. Raises RequestError, which names option."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # "::" is every address of IPv4 too
+        listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=is_dual)
     except OSError as error:
         # create_server adds the address to the system's own words.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror

@@ -86,10 +86,11 @@ class Voice:
     def sampling_rate(self) -> int:
         return self.facts.sampling_rate
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, name: str) -> dict[str, Any]:
+        """An entry of the list of voices. name: its id, or an alias."""
         return {
-            "id": self.id,
-            "name": self.id,
+            "id": name,
+            "name": name,
             "language": self.language,
             "sample_rate": self.sampling_rate,
             "model": self.id,
@@ -124,6 +125,11 @@ class Voices:
     def ids(self) -> list[str]:
         return [voice.id for voice in self.voices]
 
+    @property
+    def names(self) -> list[str]:
+        """Every id, then every alias that is not an id."""
+        return [*self.ids, *(alias for alias in self.aliases if alias.lower() not in self._by_id)]
+
     def find(self, name: str) -> Voice | None:
         """The voice of an id or an alias."""
         return self._by_id.get(name.lower()) or self._by_alias.get(name.lower())
@@ -135,19 +141,23 @@ class Voices:
             return named
         of_model = self._of_model(model or "")
         if voice and voice.lower() not in OPENAI_VOICES:
-            raise invalid("voice", f"voice: expected one of {', '.join(self.ids)}, got {voice!r}", "voice_not_found")
+            raise invalid("voice", f"voice: expected one of {', '.join(self.names)}, got {voice!r}", "voice_not_found")
         return of_model
 
     def _of_model(self, model: str) -> Voice:
-        found = self._by_id.get(model.lower())
+        found = self.find(model)
         if found is not None:
             return found
         if not model or model.lower() in DEFAULT_MODELS or model.lower().startswith(DEFAULT_PREFIXES):
             return self.default
-        known = ", ".join([*self.ids, *OPENAI_MODELS])
+        known = ", ".join([*self.names, *OPENAI_MODELS])
         raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {model!r}", "model")
 
+    def describe(self) -> list[dict[str, Any]]:
+        """The list of voices: each by its id, then by its aliases."""
+        return [voice.describe(name) for name in self.names if (voice := self.find(name)) is not None]
+
     def models(self) -> list[dict[str, Any]]:
-        """What /v1/models lists: every bundle, then the names that stand for the default."""
-        names = [*self.ids, *(name for name in OPENAI_MODELS if name not in self._by_id)]
+        """What /v1/models lists: every voice and alias, then the names that stand for the default."""
+        names = [*self.names, *(name for name in OPENAI_MODELS if self.find(name) is None)]
         return [{"id": name, "object": "model", "created": self.created, "owned_by": "tacoglow"} for name in names]
