@@ -12,17 +12,18 @@ from ..runtime.output.audio import Utterance
 from .voices import Voice
 
 
-def analyse(voice: Voice, utterance: Utterance) -> dict[str, Any]:
+def analyse(voice: Voice, utterance: Utterance, delay: float) -> dict[str, Any]:
     """JSON of an utterance: arrays are uint8 in base64, one frame after the other.
 
     `mel` [frames, mel_bands] goes from 0, its least value, to 255, its largest; `alignment` [frames, len(tokens)] and
     `gate` [frames] from 0 to 255, which is probability 1; `fired` is the gate of the frame that ended the speech and is
-    not spoken, null if another limit ended it. Times are seconds from the start of all audio.
+    not spoken, null if another limit ended it. Times are seconds from the start of all decoded audio, which the encoder
+    delays by `delay`.
     """
     front_end = voice.facts.front_end
     assert front_end is not None  # of an utterance that was made in this process
     bands, frames = utterance.mel.shape
-    start = utterance.start / voice.sampling_rate
+    start = utterance.start / voice.sampling_rate + delay
     least, largest = (float(utterance.mel.min()), float(utterance.mel.max())) if frames else (0.0, 0.0)
     return {
         "start_time": start,

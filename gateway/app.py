@@ -31,7 +31,10 @@ PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe
 HIDDEN_KEY = "<label hidden>Key"  # of the page: a field that is shown if the server needs a key
 START_SECONDS = 10.0  # connections wait this long for the voices' first words; then requests are answered with 503
 # Headers that a web page of another origin may read.
-EXPOSED_HEADERS = ("x-request-id", "x-tacoglow-voice", "x-tacoglow-sample-rate", "x-tacoglow-seed")
+EXPOSED_HEADERS = (
+    "x-request-id",
+    *(f"x-tacoglow-{name}" for name in ("voice", "sample-rate", "seed", "speed", "warning", "ignored")),
+)
 
 
 def build_app(

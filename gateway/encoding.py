@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import RequestError
-from ..runtime.output.formats import open_encoder, open_raw_encoder, supported_rates
+from ..runtime.output.formats import CODECS, open_encoder, open_raw_encoder, supported_rates
 
 FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "ogg", "oga"]  # as requests name it
 StreamFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -51,6 +51,12 @@ class Encoding:
             usable = ", ".join(str(candidate) for candidate in supported if HERTZ_MIN <= candidate <= HERTZ_MAX)
             raise RequestError(f"sample_rate: expected one of {usable} Hz for {audio_format}, got {rate}")
         return cls(audio_format, rate)
+
+    @property
+    def delay(self) -> float:
+        """Seconds by which the decoded audio is later than the samples."""
+        codec = None if self.audio_format == "pcm" else CODECS.get(self.audio_format)
+        return 0.0 if codec is None else codec.delay / self.rate
 
     @property
     def content_type(self) -> str:

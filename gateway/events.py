@@ -25,17 +25,17 @@ async def sse_events(
     """Server-sent events: the encoded bytes in base64, the words of each piece once it is spoken, if they are wanted,
     then the usage; an error once events have begun.
     """
-    begun, timestamps = False, wanted.timestamps
+    begun, timestamps, delay = False, wanted.timestamps, wanted.settings.encoding.delay
     try:
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
                 yield _event({"type": "speech.audio.delta", "audio": _base64(chunk)})
                 begun = True
                 if timestamps and spoken.utterances:
-                    yield _event(await _timestamps_event(spoken))
+                    yield _event(await _timestamps_event(spoken, delay))
         if timestamps and spoken.utterances:  # the last segment was empty
-            yield _event(await _timestamps_event(spoken))
-        yield _event({"type": "speech.audio.done", "usage": usage(spoken)})
+            yield _event(await _timestamps_event(spoken, delay))
+        yield _event({"type": "speech.audio.done", "usage": usage(spoken)} | _warning(spoken))
     except Exception as error:
         if not begun:
             raise
@@ -47,16 +47,19 @@ async def captioned_lines(
 ) -> AsyncIterator[bytes]:
     """Lines of JSON: encoded bytes in base64, and words and analyses of the pieces that have been spoken by then.
 
-    A request that is not streamed has one line.
+    A request that is not streamed has one line. The first one has the warning, if there is one.
     """
+    is_first, encoding = True, wanted.settings.encoding
 
     async def line(chunk: bytes) -> bytes:
+        nonlocal is_first
         utterances = spoken.take_utterances()
-        words = await _timestamps(spoken.voice, utterances) if wanted.timestamps else []
-        audio_format = wanted.settings.encoding.content_type
-        content = {"audio": _base64(chunk), "audio_format": audio_format, "timestamps": words}
+        words = await _timestamps(spoken.voice, utterances, encoding.delay) if wanted.timestamps else []
+        content = {"audio": _base64(chunk), "audio_format": encoding.content_type, "timestamps": words}
+        content |= _warning(spoken) if is_first else {}
+        is_first = False
         if wanted.analysis:
-            content["analysis"] = [analyse(spoken.voice, utterance) for utterance in utterances]
+            content["analysis"] = [analyse(spoken.voice, utterance, encoding.delay) for utterance in utterances]
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
     async with aclosing(chunks):  # type: ignore[type-var]
@@ -64,6 +67,10 @@ async def captioned_lines(
             yield await line(chunk)
     if spoken.utterances:  # the last segment was empty
         yield await line(b"")
+
+
+def _warning(spoken: SpokenRequest) -> dict[str, Any]:
+    return {"warning": spoken.warning} if spoken.warning else {}
 
 
 def usage(spoken: SpokenRequest) -> dict[str, int]:
@@ -78,8 +85,8 @@ async def _joined(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b"".join([chunk async for chunk in chunks])
 
 
-async def _timestamps(voice: Voice, utterances: Sequence[Utterance]) -> list[dict[str, Any]]:
-    """The words of utterances, in seconds from the start of all audio."""
+async def _timestamps(voice: Voice, utterances: Sequence[Utterance], delay: float) -> list[dict[str, Any]]:
+    """The words of utterances, in seconds from the start of all decoded audio, which the encoder delays by `delay`."""
 
     def find() -> list[TimedText]:
         front_end, rate = voice.facts.front_end, voice.sampling_rate
@@ -87,11 +94,11 @@ async def _timestamps(voice: Voice, utterances: Sequence[Utterance]) -> list[dic
         return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
 
     words = await anyio.to_thread.run_sync(find)  # it takes a while
-    return [{"word": word.text, "start_time": word.start, "end_time": word.end} for word in words]
+    return [{"word": word.text, "start_time": word.start + delay, "end_time": word.end + delay} for word in words]
 
 
-async def _timestamps_event(spoken: SpokenRequest) -> dict[str, Any]:
-    words = await _timestamps(spoken.voice, spoken.take_utterances())
+async def _timestamps_event(spoken: SpokenRequest, delay: float) -> dict[str, Any]:
+    words = await _timestamps(spoken.voice, spoken.take_utterances(), delay)
     return {"type": "speech.audio.timestamps", "timestamps": words}
 
 

@@ -79,7 +79,7 @@ class SettingsBody(Struct, kw_only=True):
             encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
         except RequestError as error:
             raise invalid("sample_rate", str(error)) from error
-        return Settings(voice, encoding, self.seed, options, is_clamped=options.rate != self.speed)
+        return Settings(voice, encoding, self.seed, options, self.speed)
 
 
 class RequestBody(SettingsBody, kw_only=True):
@@ -149,7 +149,13 @@ class Settings:
     encoding: Encoding
     seed: int
     options: SpeechOptions
-    is_clamped: bool = False  # the rate is the nearest one to a speed that no voice has
+    speed: float = 1.0  # that was asked for; the options' rate is the nearest one that voices have
+
+    @property
+    def warning(self) -> str:
+        """What is spoken otherwise than asked; empty if nothing is."""
+        rate = self.options.rate
+        return "" if rate == self.speed else f"speed: {rate:g}, the nearest that voices have to {self.speed:g}"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class SpokenResponse(Response):
             "x-tacoglow-voice": settings.voice.id.encode("ascii", "replace").decode(),
             "x-tacoglow-sample-rate": str(settings.encoding.rate),
             "x-tacoglow-seed": str(settings.seed),
+            "x-tacoglow-speed": f"{settings.options.rate:g}",
         }
         if wanted.ignored:
             headers["x-tacoglow-ignored"] = ", ".join(wanted.ignored[:32])
@@ -72,11 +73,7 @@ class SpokenResponse(Response):
         """Have the text accepted; returns the bytes to come. Raises GatewayError."""
         wanted, settings = self._wanted, self._wanted.settings
         cut = None if wanted.stream else settings.voice.facts.whole
-        spoken = await speak(self._gateway, wanted.text, settings, cut)
-        if spoken.warning:
-            self.headers["x-tacoglow-warning"] = (
-                spoken.warning[:WARNING_MAX].encode("ascii", "backslashreplace").decode()
-            )
+        self._spoken = spoken = await speak(self._gateway, wanted.text, settings, cut)
         rate = settings.voice.sampling_rate
         chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)
         return chunks if self._write is None else self._write(spoken, chunks, wanted)
@@ -97,6 +94,8 @@ class SpokenResponse(Response):
         await send({"type": "http.response.body", "body": content})
 
     async def _start(self, send: Send) -> None:
+        if warning := self._spoken.warning:
+            self.headers["x-tacoglow-warning"] = warning[:WARNING_MAX].encode("ascii", "backslashreplace").decode()
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from .request import Settings
 from .state import Gateway
 from .voices import Voice
 
+logger = logging.getLogger("tacoglow.serve")
 NOTHING_SPOKEN_SECONDS = 0.1  # of silence for a text such as an emoji; clients take no audio for an error
 
 
@@ -34,13 +36,13 @@ class SpokenRequest:
     samples: int = 0  # made so far
     utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
     begun: float = field(default_factory=time.monotonic)
+    notes: tuple[str, ...] = ()  # for people: what was known to be spoken otherwise than asked when it was accepted
 
     @property
     def warning(self) -> str:
-        """What of the text is not spoken, or not as it asks; empty if all is."""
-        if self.handle is None:
-            return ""
-        return "; ".join(filter(None, (describe_dropped(self.handle.dropped), *self.handle.remarks)))
+        """What is not spoken, or not as the request asks; empty if all is. Triton's own is known at the end only."""
+        of_text = () if self.handle is None else (describe_dropped(self.handle.dropped), *self.handle.remarks)
+        return "; ".join(filter(None, (*self.notes, *of_text)))
 
     @property
     def audio(self) -> Audio | None:
@@ -106,17 +108,22 @@ async def speak(
     # In a thread, because splitting a long text takes a while.
     submit = partial(voice.scheduler.submit, text, settings.seed, settings.options, segments or StreamOptions())
     submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+    handle, notes = None, [settings.warning]
     try:
-        return SpokenRequest(voice, await asyncio.shield(submitting), gateway.metrics)
+        handle = await asyncio.shield(submitting)
     except MarkupError as error:
         raise invalid("input", str(error)) from error
-    except TextError:
-        return SpokenRequest(voice, None, gateway.metrics)
+    except TextError as error:
+        notes.append(str(error))
     except asyncio.CancelledError:
         submitting.add_done_callback(_cancel_accepted)
         raise
     except Exception as error:
         raise as_gateway_error(error) from error
+    spoken = SpokenRequest(voice, handle, gateway.metrics, notes=tuple(notes))
+    if spoken.warning:
+        logger.warning("%s: %s", voice.id, spoken.warning)
+    return spoken
 
 
 def _cancel_accepted(submitting: asyncio.Future[SpeechHandle]) -> None:

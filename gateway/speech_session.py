@@ -124,6 +124,8 @@ class SpeechSession:
         failure: Exception | None = None
         self._started += 1
         start = {"type": "audio.start", "sentence_index": index, "sentence_text": sentence.text}
+        if spoken.warning:
+            start["warning"] = spoken.warning
         await self._send({**start, "format": encoding.audio_format, "sample_rate": encoding.rate})
         try:
             async with aclosing(self._encoded(spoken)) as chunks:  # type: ignore[type-var]

@@ -7,6 +7,7 @@ stream, whose end, when a client leaves, ends the request there too.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -32,6 +33,7 @@ from .errors import GatewayError
 from .speaking import NOTHING_SPOKEN_SECONDS
 from .voices import DEFAULT_LANGUAGE, VoiceFacts
 
+logger = logging.getLogger("tacoglow.serve")
 CONNECT_SECONDS = 10.0
 SEGMENT_SECONDS = 60.0  # time limit for the next segment
 DOWN_SECONDS = 5.0  # a server that could not be reached is asked last for this long
@@ -151,6 +153,7 @@ class Upstream:
                             self._metrics.first_audio(time.monotonic() - started)
                         received.append(response.samples)
                         if response.stop_reason:
+                            self._warn(handle, response.warning)
                             audio = self._audio(request.text, received, response.stop_reason)
                             handle.finish([response.samples], (), audio)
                             return
@@ -163,7 +166,8 @@ class Upstream:
                         break  # what has been heard cannot be taken back
             message = f"no server speaks: {'; '.join(reasons)}"
             handle.fail(GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"}))
-        except TextError:
+        except TextError as error:
+            self._warn(handle, str(error))
             nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.facts.sampling_rate), np.float32)
             handle.finish([nothing], (), self._audio(request.text, [nothing], "gate"))
         except asyncio.CancelledError:
@@ -194,6 +198,12 @@ class Upstream:
         finally:
             server.requests -= 1
             answers.cancel()
+
+    def _warn(self, handle: SpeechHandle, warning: str) -> None:
+        """Tell what the server has not spoken, before the speech is complete."""
+        if warning:
+            handle.remarks = (warning,)
+            logger.warning("%s: %s", self.voice_id, warning)
 
     def _audio(self, text: str, received: list[NDArray[np.float32]], stop_reason: str) -> Audio:
         """The complete speech; its intermediate results have stayed on the server."""

@@ -11,7 +11,7 @@ from .errors import MarkupError, quote
 
 PAUSE_MAX = 10.0  # seconds of one pause
 # A number follows, so that "[pause for applause]" is a text like any other.
-_MARK = re.compile(r"\[pause\s{1,8}([0-9.+-][^\[\]]{0,19})\]", re.IGNORECASE | re.ASCII)
+_MARK = re.compile(r"\[pause(?:\s{1,8}|:\s{0,8})([0-9.+-][^\[\]]{0,19})\]", re.IGNORECASE | re.ASCII)
 _LENGTH = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|)\s*", re.IGNORECASE | re.ASCII)
 
 
@@ -38,7 +38,7 @@ class PausedText:
 
 
 def split_at_pauses(text: str) -> PausedText:
-    """Take the marks [pause 0.5s] and [pause 500ms] out of a text; marks in a row add up.
+    """Take the marks [pause 0.5s] and [pause:500ms] out of a text; marks in a row add up.
 
     A part without a letter or digit, such as the full stop in "Wait [pause 1s].", is joined to the part before it.
     Raises MarkupError for a mark that does not say from 0 to 10 seconds.

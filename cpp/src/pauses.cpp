@@ -13,7 +13,7 @@ namespace {
 using View = std::u32string_view;
 
 constexpr double longest = 10.0;            // seconds of one pause
-constexpr std::size_t most_spaces = 8;      // between "[pause" and the length
+constexpr std::size_t most_spaces = 8;      // between "[pause" or "[pause:" and the length
 constexpr std::size_t longest_length = 20;  // characters of the length
 
 bool is_space(char32_t character) { return character == U' ' || (character >= U'\t' && character <= U'\r'); }
@@ -27,7 +27,7 @@ bool starts_with(View text, View ascii) {
          std::equal(ascii.begin(), ascii.end(), text.begin(), [](char32_t a, char32_t b) { return a == lower(b); });
 }
 
-// A mark [pause LENGTH] at the beginning of a text.
+// A mark [pause LENGTH] or [pause:LENGTH] at the beginning of a text.
 struct Mark {
   std::size_t size = 0;  // characters; 0: the text does not begin with a mark
   View length;
@@ -36,10 +36,12 @@ struct Mark {
 Mark find_mark(View text) {
   constexpr View opening = U"[pause";
   if (!starts_with(text, opening)) return {};
-  std::size_t first = opening.size();
+  const bool has_colon = text.substr(opening.size(), 1) == U":";
+  const std::size_t separated = opening.size() + (has_colon ? 1 : 0);
+  std::size_t first = separated;
   while (first < text.size() && is_space(text[first])) ++first;
-  const std::size_t spaces = first - opening.size();
-  if (spaces < 1 || spaces > most_spaces || first == text.size()) return {};
+  const std::size_t spaces = first - separated;
+  if ((spaces < 1 && !has_colon) || spaces > most_spaces || first == text.size()) return {};
   if (!is_digit(text[first]) && View(U".+-").find(text[first]) == View::npos) return {};
   const std::size_t stop = text.find_first_of(U"[]", first);
   if (stop == View::npos || text[stop] != U']' || stop - first > longest_length) return {};

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RequestError
+from .mp3_tag import info_frame
 from .wav_writer import HEADER_BYTES, SAMPLE_BYTES, WavFormat, encode, to_int16, wav_header
 
 AudioFormat = Literal["wav", "flac", "opus", "mp3", "aac"]
@@ -34,14 +35,15 @@ class Codec:
     streamed: dict[str, str] = field(default_factory=dict)  # options of a container that cannot be completed later
     options: dict[str, str] = field(default_factory=dict)  # options of every container
     rates: tuple[int, ...] = ()  # Hz, in which it is written; (): whatever the encoder takes
+    delay: int = 0  # samples by which decoded audio is late, because the format cannot tell players to skip them
 
 
 CODECS: dict[AudioFormat, Codec] = {
     "flac": Codec("flac", "flac"),
     "opus": Codec("ogg", "libopus", 32_000, options={"page_duration": "100000"}, rates=(24_000, 48_000)),
-    # Without a Xing frame and an ID3 tag, a stream begins with audio; a file has them, and so its exact length.
+    # A file gets its exact length in a Xing frame of FFmpeg's, which it cannot write into a pipe.
     "mp3": Codec("mp3", "libmp3lame", 64_000, streamed={"write_xing": "0", "id3v2_version": "0"}),
-    "aac": Codec("adts", "aac", 64_000),
+    "aac": Codec("adts", "aac", 64_000, delay=1024),
 }
 
 
@@ -142,6 +144,7 @@ class AvEncoder(Encoder):
         if codec.bit_rate is not None:
             self._stream.bit_rate = codec.bit_rate
         self._is_lossless = codec.bit_rate is None
+        self._needs_tag = audio_format == "mp3" and not sink.seekable()
         self._resampler = None if rate == sampling_rate else av.AudioResampler(format="flt", layout="mono", rate=rate)
         self._position = 0  # samples written
 
@@ -166,7 +169,11 @@ class AvEncoder(Encoder):
 
     def _encode(self, frames: Iterable[Any]) -> None:
         for frame in frames:
-            self._container.mux(self._stream.encode(frame))
+            for packet in self._stream.encode(frame):
+                if self._needs_tag:
+                    self._sink.write(info_frame(bytes(packet)))
+                    self._needs_tag = False
+                self._container.mux(packet)
 
 
 class ResamplingEncoder(Encoder):

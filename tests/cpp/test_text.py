@@ -78,6 +78,8 @@ GOLDEN = [
     "1" * 36 + " " + "9" * 37 + "th",
     "Mr. A. B. Smith, e.g. in Washington D.C. No. 5. No. I won't. He left at 5 p.m. today. It ended at 5 p.m. Today!",
     '"Stop!" he said. "Go." He went... perhaps? 你好。再见！「好。」是。',
+    "Wait [pause:0.5s] go [PAUSE: 250ms] on[pause:1]. [pause:] [pause:for it] [pause::1s] [pause :1s] [pause:\t.5 s]",
+    "Wait [pause:11s].", f"One [pause:{' ' * 8}1s] two [pause:{' ' * 9}1s] three.",
     "", "   ", "🎉", "_~", "\u0301", "a" * 300, "word " * 100, "St.Co. ſt. x_st. ést.",
 ]  # fmt: skip
 

@@ -24,6 +24,7 @@ from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.scheduling.handle import SpeechHandle
 
 from .running import RunningGateway
+from .test_speech import decode
 
 # Several pieces, a pause before the first one, a long one that is cut, and words whose spelling is not what is spoken.
 TEXT = "[pause 0.2s] Dr. Smith paid $5, twice! [pause 0.3s] " + "Then he said nothing else at all, for a while. " * 5
@@ -48,7 +49,7 @@ def lines_of(gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
     assert answer.headers["content-type"] == "application/json"
     assert answer.body.endswith(b"\n")
     lines: list[dict[str, Any]] = [json.loads(line) for line in answer.body.decode().splitlines()]
-    assert all(set(line) - {"analysis"} == {"audio", "audio_format", "timestamps"} for line in lines)
+    assert all(set(line) - {"analysis", "warning"} == {"audio", "audio_format", "timestamps"} for line in lines)
     return lines
 
 
@@ -97,6 +98,37 @@ def test_formats_and_default(gateway: RunningGateway) -> None:
     assert joined(lines) == gateway.speech(input="Hello.").body
     flac = lines_of(gateway, input="Hello.", response_format="flac")
     assert joined(flac).startswith(b"fLaC")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_first_line_warns(gateway: RunningGateway, stream: bool) -> None:
+    first, *others = lines_of(gateway, input="Up ☃. " + TEXT, speed=4, stream=stream)
+    assert first["warning"] == (
+        "speed: 2, the nearest that voices have to 4; not spoken, this voice has no symbol for: '☃'"
+    )
+    assert bool(others) == stream
+    assert not any("warning" in line for line in [*others, *lines_of(gateway, input=TEXT, stream=stream)])
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "aac", "opus", "flac", "wav"])
+@pytest.mark.parametrize("sample_rate", [None, 24_000, 48_000])
+def test_words_are_heard_at_their_times_in_every_format(
+    gateway: RunningGateway, audio_format: str, sample_rate: int | None
+) -> None:
+    """The decoded audio is laid over the voice's own samples: the words' times are late by as much as it is."""
+    fields = {"input": "Hello there. Who is it?", "response_format": audio_format, "seed": 1}
+    fields |= {"sample_rate": sample_rate} if sample_rate else {}
+    lines = lines_of(gateway, **fields)
+    decoded, rate = decode(joined(lines))
+    reference = lines_of(gateway, **{**fields, "response_format": "pcm", "sample_rate": rate})
+    samples = np.frombuffer(joined(reference), "<i2") / 32768
+    spectrum = np.fft.rfft(decoded, 1 << 20) * np.fft.rfft(samples, 1 << 20).conj()
+    late = int(np.fft.irfft(spectrum)[:8192].argmax()) / rate
+    heard, spoken = (
+        np.array([word["start_time"] for line in answer for word in line["timestamps"]])
+        for answer in (lines, reference)
+    )
+    np.testing.assert_allclose(heard - spoken, [late] * 5, atol=0.001)
 
 
 def test_times_are_an_empty_list_if_there_are_none(gateway: RunningGateway) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ def closed(new_scheduler: Callable[[], Scheduler]) -> Iterator[RunningGateway]:
 
 def test_lists(gateway: RunningGateway) -> None:
     models = gateway.request("/v1/models").json
-    assert [model["id"] for model in models["data"]] == ["tiny", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"]
+    assert [model["id"] for model in models["data"]] == ["tiny", "Anna", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"]
     assert gateway.request("/v1/audio/models").json["models"] == models["data"]
     for model in models["data"]:
         assert gateway.request(f"/v1/models/{model['id']}").json == model
@@ -42,7 +43,31 @@ def test_lists(gateway: RunningGateway) -> None:
     voices = gateway.request("/v1/audio/voices").json
     expected = {"id": "tiny", "name": "tiny", "language": "en-US", "sample_rate": 16_000, "model": "tiny"}
     expected |= {"timestamps": True}
-    assert voices == {"object": "list", "voices": [expected], "data": [expected]}
+    described = [expected, expected | {"id": "Anna", "name": "Anna"}]
+    assert voices == {"object": "list", "voices": described, "data": described}
+
+
+@pytest.mark.parametrize("slashes", ["/", "//", "///"])
+def test_addresses_joined_with_more_slashes(gateway: RunningGateway, closed: RunningGateway, slashes: str) -> None:
+    for path in ("v1/models", "v1/audio/voices", "health"):
+        plain = gateway.request(f"/{path}").json
+        for own in (f"/{path}", path.replace("/", slashes), f"{path}/"):
+            assert gateway.request(slashes + own.lstrip("/")).json == plain
+    spoken = gateway.speech(input="Hi.", response_format="pcm").body
+    for path in (f"{slashes}v1/audio/speech", f"/v1{slashes}audio{slashes}speech", f"/v1/audio/speech{slashes}"):
+        assert gateway.request(path, {"input": "Hi.", "response_format": "pcm"}).body == spoken
+        assert closed.request(path, {"input": "Hi."}).status == 401
+    assert closed.request(f"{slashes}voice{slashes}v1/models").status == 200
+    assert gateway.request(f"{slashes}v2/models").error["code"] == "route_not_found"
+
+
+def test_ipv4_reaches_the_unspecified_address_of_ipv6() -> None:
+    for option in ("::", "::0"):
+        with server.listen(option, 0) as listening:
+            port = listening.getsockname()[1]
+            for address in ("127.0.0.1", "::1"):
+                with socket.create_connection((address, port), timeout=5):
+                    listening.accept()[0].close()
 
 
 def test_health_speaks(gateway: RunningGateway) -> None:
@@ -143,6 +168,8 @@ def test_piper_route(gateway: RunningGateway) -> None:
     assert slow.headers["content-type"] == "audio/wav"
     assert slow.body == gateway.speech(input="Hello.", response_format="wav", stream=False, speed=0.5).body
     assert gateway.request("/synthesize", {"text": "Hello.", "voice": "x"}).error["code"] == "voice_not_found"
+    slowest = gateway.request("/synthesize", {"text": "Hello.", "length_scale": 3.5})
+    assert (slowest.status, slowest.body, slowest.headers["x-tacoglow-speed"]) == (200, slow.body, "0.5")
     assert gateway.request("/synthesize", {"text": "Hello.", "length_scale": 0}).error["param"] == "length_scale"
 
 

@@ -131,7 +131,8 @@ def test_nothing_speakable_is_a_short_silence(gateway: RunningGateway) -> None:
         ({"voice": "nobody"}, openai.BadRequestError, "voice", "voice_not_found"),
         ({"voice": {"id": "nobody"}}, openai.BadRequestError, "voice", "voice_not_found"),
         ({"model": "whisper"}, openai.NotFoundError, "model", "model_not_found"),
-        ({"speed": 5.0}, openai.BadRequestError, "speed", "invalid_value"),
+        ({"speed": 4.1}, openai.BadRequestError, "speed", "invalid_value"),
+        ({"speed": 0.2}, openai.BadRequestError, "speed", "invalid_value"),
         ({"response_format": "wma"}, openai.BadRequestError, "response_format", "invalid_value"),
         ({"stream_format": "ws"}, openai.BadRequestError, "stream_format", "invalid_value"),
         ({"extra_body": {"seed": -1}}, openai.BadRequestError, "seed", "invalid_value"),
@@ -150,7 +151,8 @@ def test_errors_that_the_client_raises(
 
 def test_voices_by_every_name(gateway: RunningGateway) -> None:
     for fields in (
-        {"voice": "TINY"}, {"voice": {"id": "tiny"}}, {"voice": "anna"}, {"model": "tiny"}, {"voice": "shimmer"},
+        {"voice": "TINY"}, {"voice": {"id": "tiny"}}, {"voice": "anna"}, {"model": "tiny"}, {"model": "anna"},
+        {"model": "ANNA", "voice": "alloy"}, {"voice": {"id": "Anna"}, "model": "tts-1"}, {"voice": "shimmer"},
         {"model": "gpt-4o-mini-tts"}, {"voice": "tiny", "model": "whatever"}, {"model": None, "instructions": "None"},
     ):  # fmt: skip
         answer = gateway.speech(input="Hi.", response_format="pcm", **fields)
@@ -240,5 +242,43 @@ def test_lexicon_of_a_request(gateway: RunningGateway) -> None:
     assert post(gateway, input="Hi.", lexicon={"": "x"})[0] == 400
 
 
-def test_dropped_symbols_are_told(gateway: RunningGateway) -> None:
-    assert post(gateway, input="Hi 中 there ☃.")[1]["x-tacoglow-warning"].endswith(r"has no symbol for: '\u2603'")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Hi 中 there ☃.", r"not spoken, this voice has no symbol for: '\u2603'"),
+        ("It is # and ~ now.", "not spoken, this voice has no symbol for: '#', '~'"),
+        ("😀", r"text: nothing of '\U0001f600' can be spoken"),
+        ("Say {QQ9} it.", "not spoken, this voice has no symbol for: "),
+    ],
+)
+def test_what_is_not_spoken_is_told(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture, text: str, told: str
+) -> None:
+    headers = post(gateway, input=text)[1]
+    assert headers["x-tacoglow-warning"].startswith(told)
+    logged = caplog.records[-1].getMessage()
+    assert logged.encode("ascii", "backslashreplace").decode() == f"tiny: {headers['x-tacoglow-warning']}"
+    assert post(gateway, input=text, stream=True)[1]["x-tacoglow-warning"] == headers["x-tacoglow-warning"]
+    events = post(gateway, input=text, stream=True, stream_format="sse")[2].decode().split("\n\n")
+    last = json.loads(events[-2].removeprefix("data: "))
+    assert last["warning"] in logged
+    assert last["type"] == "speech.audio.done"
+
+
+def test_nothing_is_told_of_a_text_that_is_spoken_as_it_asks(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = post(gateway, input="Hello world, I missed you.")[1]
+    assert "x-tacoglow-warning" not in headers
+    assert headers["x-tacoglow-speed"] == "1"
+    assert not caplog.records
+    assert "warning" not in gateway.speech(input="Hello.", stream_format="sse").body.decode()
+
+
+@pytest.mark.parametrize(("speed", "nearest"), [(0.25, 0.5), (0.4, 0.5), (0.5, 0.5), (2, 2), (2.5, 2), (4.0, 2)])
+def test_speeds_that_voices_do_not_have(gateway: RunningGateway, speed: float, nearest: float) -> None:
+    status, headers, body = post(gateway, input="Hi.", speed=speed)
+    assert (status, headers["x-tacoglow-speed"]) == (200, f"{nearest:g}")
+    assert body == post(gateway, input="Hi.", speed=nearest)[2]
+    told = headers.get("x-tacoglow-warning")
+    assert told == (None if speed == nearest else f"speed: {nearest:g}, the nearest that voices have to {speed:g}")

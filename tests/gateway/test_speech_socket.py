@@ -106,6 +106,24 @@ def test_sentences_are_the_librarys_speech(gateway: RunningGateway, library_stre
     assert own.messages[-1] == {"type": "session.done", "total_sentences": 3}
 
 
+def test_a_sentence_begins_with_its_own_warning(gateway: RunningGateway) -> None:
+    with session(gateway, PCM) as own:
+        own.text("It is 50% now. It is half. ☃!")
+        own.send(DONE)
+        assert own.closed() == 1000
+    warnings = [start.get("warning", "") for start in own.of("audio.start")]
+    assert warnings[0] == "not spoken, this voice has no symbol for: '%'"
+    assert (warnings[1], "'☃'" in "".join(warnings[2:])) == ("", True)
+
+
+def test_a_session_gets_the_nearest_speed(gateway: RunningGateway) -> None:
+    with session(gateway, {**PCM, "speed": 3}) as own:
+        own.text("Hello.")
+        own.send(DONE)
+        assert own.closed() == 1000
+    assert own.of("audio.start")[0]["warning"] == "speed: 2, the nearest that voices have to 3"
+
+
 def test_defaults_are_one_wav_per_sentence(gateway: RunningGateway) -> None:
     with session(gateway, {"type": "session.config"}) as own:
         own.text("Hello. And more.")

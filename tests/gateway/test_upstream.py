@@ -69,6 +69,19 @@ def test_errors(upstream: RunningGateway) -> None:
     assert not np.frombuffer(upstream.speech(input="😀", **PCM).body, "<i2").any()
 
 
+def test_what_the_server_has_not_spoken_is_told(upstream: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+    told = r"not spoken, this voice has no symbol for: '\u2603'"
+    assert upstream.speech(input="Hi ☃.", stream=False, **PCM).headers["x-tacoglow-warning"] == told
+    assert "x-tacoglow-warning" not in upstream.speech(input="Hi.", stream=False, **PCM).headers
+    assert "nothing of" in upstream.speech(input="😀", stream=False, **PCM).headers["x-tacoglow-warning"]
+    upstream.speech(input="Hi ☃.", **PCM)
+    assert [message.partition(":")[2][:12] for message in caplog.messages] == [
+        " not spoken,",
+        " text: nothi",
+        " not spoken,",
+    ]
+
+
 def test_a_client_that_leaves_frees_the_server(upstream: RunningGateway, server: TritonServer) -> None:
     before = upstream.scheduler.metrics().cancelled
     with upstream.connect() as connection:

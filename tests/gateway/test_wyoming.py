@@ -55,6 +55,11 @@ def types_of(events: list[Event]) -> list[str]:
     return [kind for i, kind in enumerate(types) if kind != "audio-chunk" or types[i - 1] != kind]
 
 
+def test_what_is_not_spoken_is_logged(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+    talk(gateway, Synthesize("It is ☃ now."), until="audio-stop")
+    assert caplog.messages == ["tiny: not spoken, this voice has no symbol for: '☃'"]
+
+
 def test_describe_tells_of_one_program_with_all_voices(gateway: RunningGateway) -> None:
     (answer,) = talk(gateway, Describe(), until="info")
     (program,) = Info.from_event(answer).tts

@@ -169,6 +169,12 @@ def test_pauses_in_the_text_are_silent(voice: Synthesizer) -> None:
         ("One [pause 1s] , [pause 500ms] two", 0.0, [("One,", 1.5), (" two", 0.0)]),
         ("[pause for applause] [paused 3s] [pause]", 0.0, [("[pause for applause] [paused 3s] [pause]", 0.0)]),
         ("[pause 1s]", 1.0, []),
+        ("Wait [pause:0.5s] go [PAUSE: 250ms] on[pause:1].", 0.0, [("Wait ", 0.5), (" go ", 0.25), (" on.", 1.0)]),
+        (
+            "[pause:] [pause:for it] [pause::1s] [pause :1s]",
+            0.0,
+            [("[pause:] [pause:for it] [pause::1s] [pause :1s]", 0.0)],
+        ),
         ("", 0.0, [("", 0.0)]),
     ],
 )
