@@ -187,7 +187,8 @@ def _pipeline_parity(
     synthesizer: Synthesizer, reference: ParityReference, ids: list[int]
 ) -> tuple[dict[str, TensorParity], tuple[int, int]]:
     manifest, tolerance = synthesizer.manifest, TOLERANCES[synthesizer.manifest.precision]
-    options = SpeechOptions(max_frames=min(PIPELINE_FRAMES, manifest.decoder.max_frames))
+    frames = min(PIPELINE_FRAMES, manifest.decoder.max_frames)
+    options = SpeechOptions(max_frames=frames, retries=0, attention_stop=False)  # the modules end at the gate alone
     limit, noise, sigma = options.resolve(manifest).frame_limit, Noise(0), manifest.vocoder.sigma
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reaching the frame limit is expected: it is the same on both sides
