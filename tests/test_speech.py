@@ -25,7 +25,7 @@ from tacoglow.tools.pages.recognizer import Pocketsphinx, word_errors, words
 pytestmark = pytest.mark.slow
 
 # Share of words that the recognizer may hear otherwise: rounding grows along a free-running utterance, which may end as
-# another rendering. With version 1 of the demo voice PyTorch had 1.1 % more errors, with version 2 it has 0.6 % fewer.
+# another rendering. With version 1 of the demo voice PyTorch had 1.1 % more errors, with version 2 0.6 % fewer.
 HEARD_OTHERWISE = 0.015
 WORD_TIME_LIMIT = 0.06  # seconds, of the median error
 SEEDS = (0, 1, 2)
