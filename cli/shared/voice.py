@@ -42,6 +42,8 @@ def load_voice(
     print_status(opened.choice if driver is not None and driver.gpus else f"{opened.device} ({opened.name})")
     if opened.decoder:
         print_status(f"decoder: {opened.decoder}")
+    if opened.vocoder:
+        print_status(f"vocoder: {opened.vocoder}")
     without_effect = {
         "--device": device is not None and not opened.runs_asynchronously,
         "--decoder": decoder is not DecoderChoice.auto and not opened.runs_asynchronously,

@@ -137,6 +137,7 @@ class Backend(ABC):
     has_fused_decoder: ClassVar[bool] = False
     has_int8_decoder: ClassVar[bool] = False  # true if it runs the bundle's decoder steps with 8-bit weights
     decoder: str = ""  # one line for the user, if there is a choice: which decoder was chosen and why
+    vocoder: str = ""  # the same of the vocoder's precision
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         if options.decoder == "fused" and not self.has_fused_decoder:

@@ -36,7 +36,7 @@ class OpenVinoBackend(OnnxRuntimeBackend):
         self._core = openvino.Core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._precision = "bf16" if options.compute != "fp32" and "BF16" in capabilities else "f32"
-        self.device = f"CPU, vocoder in {'bfloat16' if self._precision == 'bf16' else 'float32'}"
+        self.vocoder = "bfloat16" if self._precision == "bf16" else "float32"
 
     @staticmethod
     def unavailable_reason() -> str | None:
