@@ -1,21 +1,26 @@
-"""Reads the texts of `-i`: one per line, or LJSpeech's metadata, from a file or from standard input as they come."""
+"""Reads the texts of `-i`: one per line, LJSpeech's metadata, or NVIDIA's filelists, from a file or from standard input
+as they come."""
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, cast
+
+from .encoding import UTF8, encoding_of
 
 if TYPE_CHECKING:
     from ...runtime.pieces import Split
 
 STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 1 << 20  # of a line: a file without line ends is not a list of texts
+_RECORDED = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".npy", ".pt"}  # suffixes of audio and mels in filelists
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -52,21 +57,21 @@ def read_text() -> str:
         raise RequestError("standard input is closed; give TEXT or -i FILE")
     content = sys.stdin.buffer.read()
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(encoding_of(content))
     except UnicodeDecodeError as error:
         raise RequestError(f"standard input: not UTF-8 ({error.reason} at byte {error.start}); encode it so") from error
 
 
 def count_lines(path: Path) -> int | None:
-    """How many lines of a file are not blank; None for a source that can be read only once."""
+    """How many lines of a file are not blank; None for a source that can be read only once. Raises as `read_lines`."""
     if is_read_live(path):
         return None
-    with path.open("rb") as file:
-        return sum(1 for line in file if line.strip())
+    with _open(path) as file:
+        return sum(1 for line in _split(file, path) if line.strip())
 
 
 def read_lines(path: Path, wanted: ListFormat | None) -> Iterator[Line]:
-    """The lines that are not blank. wanted: their format; None: LJSpeech's if the first line looks like it.
+    """The lines that are not blank. wanted: their format; None: the first line shows whether they have ids or paths.
 
     Raises OSError, and RequestError for a file that is not a list of texts.
     """
@@ -83,11 +88,11 @@ def read_lines(path: Path, wanted: ListFormat | None) -> Iterator[Line]:
                 reason = f"not UTF-8 ({error.reason} at byte {error.start}); save the file as UTF-8"
                 yield Line(number, f"{position:04d}", "", reason)
                 continue
-            wanted = wanted or (ListFormat.ljspeech if _looks_like_ljspeech(line) else ListFormat.lines)
+            wanted = wanted or (ListFormat.ljspeech if _has_columns(line) else ListFormat.lines)
             if wanted is ListFormat.lines:
                 yield Line(number, f"{position:04d}", line)
                 continue
-            parsed = _parse_ljspeech(number, line)
+            parsed = _parse_columns(number, line)
             if parsed.problem is None and parsed.name in names:
                 parsed = Line(number, "", "", f"id {parsed.name!r}: line {names[parsed.name]} has it too")
             names.setdefault(parsed.name, number)
@@ -95,7 +100,7 @@ def read_lines(path: Path, wanted: ListFormat | None) -> Iterator[Line]:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[io.BufferedReader]:
     from ...runtime.errors import RequestError
 
     if path != STANDARD_INPUT:
@@ -104,28 +109,65 @@ def _open(path: Path) -> Iterator[BinaryIO]:
     elif sys.stdin is None:
         raise RequestError("-i -: standard input is closed; name a file")
     else:
-        yield sys.stdin.buffer
+        yield cast(io.BufferedReader, sys.stdin.buffer)
 
 
-def _split(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def _split(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
+    """Yield lines in UTF-8, or what a file without another encoding's mark has instead."""
     from ...runtime.errors import RequestError
 
-    while line := file.readline(MAX_LINE_BYTES):
-        if len(line) == MAX_LINE_BYTES:
+    encoding, is_first = encoding_of(file.peek(4)), True
+    for line in _read_lines(file) if encoding == UTF8 else _decode_lines(file, path, encoding):
+        if len(line) >= MAX_LINE_BYTES:
             raise RequestError(
                 f"{source_name(path)}: a line is longer than {MAX_LINE_BYTES} bytes; write one text per line"
             )
+        if is_first and b"\0" in line:
+            raise RequestError(f"{source_name(path)}: not UTF-8, it has NUL bytes; save the file as UTF-8")
+        is_first = False
         yield line
 
 
-def _looks_like_ljspeech(line: str) -> bool:
+def _read_lines(file: io.BufferedReader) -> Iterator[bytes]:
+    while line := file.readline(MAX_LINE_BYTES):
+        yield line
+
+
+def _decode_lines(file: io.BufferedReader, path: Path, encoding: str) -> Iterator[bytes]:
+    from ...runtime.errors import RequestError
+
+    reader = io.TextIOWrapper(file, encoding, newline="\n")
+    try:
+        while line := reader.readline(MAX_LINE_BYTES):
+            yield line.encode()
+    except UnicodeError as error:
+        name = encoding.upper()
+        raise RequestError(f"{source_name(path)}: begins as {name} but is not; save the file as UTF-8") from error
+    finally:
+        reader.detach()
+
+
+def _has_columns(line: str) -> bool:
     identifier, *texts = line.split("|")
+    if _is_recorded(identifier):
+        return len(texts) > 0
     return len(texts) in (1, 2) and _FILE_NAME.fullmatch(identifier) is not None
 
 
-def _parse_ljspeech(number: int, line: str) -> Line:
-    """A line `id|text|normalised text` or `id|text`; the normalised text is spoken, if it is there."""
+def _is_recorded(field: str) -> bool:
+    """True for the path of a recording or of its mel."""
+    return PureWindowsPath(field).suffix.lower() in _RECORDED
+
+
+def _parse_columns(number: int, line: str) -> Line:
+    """A line of LJSpeech's, `id|text|normalised text` or `id|text`, or of a filelist, `path|text`.
+
+    The normalised text is spoken, if it is there. In a filelist, further paths and speakers' numbers are left out.
+    """
     identifier, *texts = line.split("|")
+    if texts and _is_recorded(identifier):
+        identifier = PureWindowsPath(identifier).stem
+        texts = [next((text for text in texts if not (text.strip().isdecimal() or _is_recorded(text))), texts[0])]
     if not texts:
         return Line(number, "", "", "expected id|text or id|text|normalised text, got no |")
     if len(texts) > 2:

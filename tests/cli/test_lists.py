@@ -20,6 +20,7 @@ import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
+from tacoglow.cli.lists.lines import count_lines, read_lines
 from tacoglow.cli.shared.interrupt import EXIT_CODE
 from tacoglow.runtime.pieces import pause_after
 
@@ -180,6 +181,72 @@ def test_ljspeech_metadata(folder: Path, voice: Synthesizer) -> None:
     (folder / "lines.txt").write_text("a|b\n")  # looks like it, but is not
     assert infer(folder, "voice", "-i", "lines.txt", "-o", "lines", "--format", "lines").returncode == 0
     np.testing.assert_array_equal(wavfile.read(folder / "lines/0001.wav")[1], samples_of(voice, "ab"))
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "text"),
+    [
+        ("DUMMY/LJ050-0234.wav|Hello.", "LJ050-0234", "Hello."),
+        ("utt1.wav|Hello.", "utt1", "Hello."),
+        ("/data/LJ/utt1.WAV|Hello.|12", "utt1", "Hello."),
+        ("DUMMY2/p364/p364_240.wav|88|Hello.", "p364_240", "Hello."),
+        ("mels/LJ050-0234.pt|Hello.", "LJ050-0234", "Hello."),
+        ("wavs/a.b.flac|pitches/a.b.pt|Hello.", "a.b", "Hello."),
+        (r"wavs\utt1.wav|Hello.", "utt1", "Hello."),
+        ("utt1.wav|7", "utt1", "7"),
+        ("LJ001.v2|Dr. X|Hello.", "LJ001.v2", "Hello."),
+    ],
+)
+def test_filelists(tmp_path: Path, row: str, name: str, text: str) -> None:
+    (tmp_path / "list.txt").write_text(f"{row}\n{row}\n")
+    first, again = read_lines(tmp_path / "list.txt", None)
+    assert (first.name, first.text, first.problem) == (name, text, None)
+    assert again.problem == f"id {name!r}: line 1 has it too"
+
+
+def test_filelists_name_files_after_recordings(folder: Path, voice: Synthesizer) -> None:
+    (folder / "list.txt").write_text("DUMMY/utt1.wav|Hello.\nDUMMY/my utt.wav|Hi.\n")
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "spoken")
+    assert (done.returncode, done.stderr.count(b"id 'my utt': expected letters")) == (1, 1)
+    assert [file.name for file in (folder / "spoken").glob("*.wav")] == ["utt1.wav"]
+    np.testing.assert_array_equal(wavfile.read(folder / "spoken/utt1.wav")[1], samples_of(voice, "Hello."))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_encodings_by_their_marks(tmp_path: Path, encoding: str, line_end: str) -> None:
+    path, lines = tmp_path / "list.txt", ["Naïve café \N{LINE SEPARATOR}one", "", "中文 ☃", "Last."]
+    mark = "\ufeff" if encoding.startswith(("utf-16", "utf-32")) else ""
+    path.write_bytes((mark + line_end.join(lines)).encode(encoding))
+    found = list(read_lines(path, None))
+    assert [(line.number, line.name, line.text) for line in found] == [
+        (1, "0001", lines[0]), (3, "0002", lines[2]), (4, "0003", lines[3])
+    ]  # fmt: skip
+    assert count_lines(path) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("One.\nTwo.".encode("utf-16-le"), "list.txt: not UTF-8, it has NUL bytes; save the file as UTF-8"),
+        ("One.\nTwo.".encode("utf-16-be"), "list.txt: not UTF-8, it has NUL bytes; save the file as UTF-8"),
+        ("One.".encode("utf-16") + b"x", "list.txt: begins as UTF-16 but is not; save the file as UTF-8"),
+        (b"\xff\xfe\x00\xd8a\x00", "list.txt: begins as UTF-16 but is not; save the file as UTF-8"),
+    ],
+    ids=["no mark", "no mark, big-endian", "cut off", "half a pair"],
+)
+def test_another_encoding_is_one_error_for_the_file(folder: Path, content: bytes, message: str) -> None:
+    (folder / "list.txt").write_bytes(content)
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "spoken")
+    assert (done.returncode, done.stderr.decode()) == (2, f"error: {message}\n")
+    assert not list(folder.glob("spoken/*.wav"))
+
+
+def test_utf16_from_standard_input(folder: Path, voice: Synthesizer) -> None:
+    assert infer(folder, "voice", "-i", "-", "-o", "spoken", stdin="Hello.\n".encode("utf-16")).returncode == 0
+    assert infer(folder, "voice", "-o", "whole.wav", stdin="Hello.\n".encode("utf-16")).returncode == 0
+    for path in ("spoken/0001.wav", "whole.wav"):
+        np.testing.assert_array_equal(wavfile.read(folder / path)[1], samples_of(voice, "Hello."))
 
 
 def test_resume_makes_only_what_is_missing(folder: Path) -> None:
