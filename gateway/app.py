@@ -33,7 +33,7 @@ START_SECONDS = 10.0  # connections wait this long for the voices' first words; 
 # Headers that a web page of another origin may read.
 EXPOSED_HEADERS = (
     "x-request-id",
-    *(f"x-tacoglow-{name}" for name in ("voice", "sample-rate", "seed", "speed", "warning", "ignored")),
+    *(f"x-tacoglow-{name}" for name in ("voice", "sample-rate", "seed", "speed", "warning", "quality", "ignored")),
 )
 
 

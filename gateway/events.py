@@ -12,6 +12,7 @@ import anyio.to_thread
 
 from ..runtime.output.audio import Utterance
 from ..runtime.output.timestamps import TimedText
+from ..runtime.quality import Quality
 from .analysis import analyse
 from .errors import as_gateway_error
 from .request import ParsedRequest
@@ -35,7 +36,8 @@ async def sse_events(
                     yield _event(await _timestamps_event(spoken, delay))
         if timestamps and spoken.utterances:  # the last segment was empty
             yield _event(await _timestamps_event(spoken, delay))
-        yield _event({"type": "speech.audio.done", "usage": usage(spoken)} | _warning(spoken))
+        done = {"type": "speech.audio.done", "usage": usage(spoken)}
+        yield _event(done | _warning(spoken) | faults_of(spoken.quality))
     except Exception as error:
         if not begun:
             raise
@@ -58,6 +60,7 @@ async def captioned_lines(
         content = {"audio": _base64(chunk), "audio_format": encoding.content_type, "timestamps": words}
         content |= _warning(spoken) if is_first else {}
         is_first = False
+        content |= faults_of(Quality(tuple(fault for utterance in utterances for fault in utterance.quality.faults)))
         if wanted.analysis:
             content["analysis"] = [analyse(spoken.voice, utterance, encoding.delay) for utterance in utterances]
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
@@ -67,6 +70,13 @@ async def captioned_lines(
             yield await line(chunk)
     if spoken.utterances:  # the last segment was empty
         yield await line(b"")
+
+
+def faults_of(quality: Quality | None) -> dict[str, Any]:
+    """The faults of speech as JSON has them; nothing if there are none."""
+    found = () if quality is None else quality.faults
+    faults = [{"reason": fault.reason, "words": list(fault.words)} for fault in found]
+    return {"faults": faults} if faults else {}
 
 
 def _warning(spoken: SpokenRequest) -> dict[str, Any]:

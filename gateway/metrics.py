@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
+from ..runtime.quality import Quality, Reason
 from .voices import Voice
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -20,6 +22,7 @@ class Metrics:
         self._first_audio_sum = 0.0
         self._audio_seconds = 0.0
         self._frame_limit = 0
+        self._faults: Counter[str] = Counter()  # by their reasons
 
     def request(self, route: str, audio_format: str, status: int) -> None:
         self._requests[route, audio_format, status] += 1
@@ -34,6 +37,9 @@ class Metrics:
     def frame_limit(self) -> None:
         self._frame_limit += 1
 
+    def faults(self, quality: Quality) -> None:
+        self._faults.update(quality.reasons)
+
     def render(self, voices: Iterable[Voice]) -> str:
         """The page of /metrics."""
         lines = _family("requests_total", "counter", "Answered requests.")
@@ -44,6 +50,8 @@ class Metrics:
         lines.append(_sample("audio_seconds_total", self._audio_seconds))
         lines += _family("frame_limit_total", "counter", "Texts cut off at the frame limit.")
         lines.append(_sample("frame_limit_total", self._frame_limit))
+        lines += _family("faults_total", "counter", "Texts with faults of this kind, by their attention.")
+        lines += [_sample("faults_total", self._faults[reason], reason=reason) for reason in get_args(Reason)]
         states = [(voice.id, voice.scheduler.metrics()) for voice in voices]
         lines += _family("queue_depth", "gauge", "Requests that wait for their first decoder step.")
         lines += [_sample("queue_depth", state.queued, voice=voice) for voice, state in states]

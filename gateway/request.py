@@ -47,6 +47,7 @@ class SettingsBody(Struct, kw_only=True):
     sigma: _Strength | None = None
     denoise: _Strength = 0.0
     gate_threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    attention_stop: bool | None = None  # false: an utterance ends by its gate or the frame limit, as NVIDIA's do
     volume: Annotated[float, Meta(ge=0.0, le=VOLUME_MAX)] = 1.0
     sentence_silence: Annotated[float, Meta(ge=0.0, le=SENTENCE_SILENCE_MAX)] | None = None  # seconds
     lexicon: dict[str, str] = {}  # words, and how they are said
@@ -65,6 +66,7 @@ class SettingsBody(Struct, kw_only=True):
             sigma=self.sigma,
             denoise=self.denoise,
             gate_threshold=self.gate_threshold,
+            attention_stop=self.attention_stop,
             rate=min(max(self.speed, RATE_MIN), RATE_MAX),
             volume=self.volume,
             sentence_silence=self.sentence_silence,

@@ -18,7 +18,7 @@ from .state import Gateway
 
 # Makes a body of the encoded audio.
 Writer = Callable[[SpokenRequest, AsyncIterator[bytes], ParsedRequest], AsyncIterator[bytes]]
-WARNING_MAX = 1000  # characters of a header
+MESSAGE_MAX = 1000  # characters of a header for people
 
 
 class SpokenResponse(Response):
@@ -90,13 +90,19 @@ class SpokenResponse(Response):
     async def _send_whole(self, body: AsyncIterator[bytes], send: Send) -> None:
         content = b"".join([chunk async for chunk in body])
         self.headers["content-length"] = str(len(content))
+        if (quality := self._spoken.quality) is not None:
+            self.headers["x-tacoglow-quality"] = _header(str(quality))
         await self._start(send)
         await send({"type": "http.response.body", "body": content})
 
     async def _start(self, send: Send) -> None:
         if warning := self._spoken.warning:
-            self.headers["x-tacoglow-warning"] = warning[:WARNING_MAX].encode("ascii", "backslashreplace").decode()
+            self.headers["x-tacoglow-warning"] = _header(warning)
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+
+
+def _header(message: str) -> str:
+    return message[:MESSAGE_MAX].encode("ascii", "backslashreplace").decode()
 
 
 async def _cancel_when_left(receive: Receive, speaking: anyio.CancelScope) -> None:

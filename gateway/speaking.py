@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..runtime.options import StreamOptions
 from ..runtime.output.audio import Audio, Utterance
+from ..runtime.quality import Quality
 from ..runtime.scheduling.handle import SpeechHandle
 from ..text import MarkupError, TextError, describe_dropped
 from .errors import as_gateway_error, invalid, overloaded
@@ -48,6 +49,13 @@ class SpokenRequest:
     def audio(self) -> Audio | None:
         """The whole speech, once it is complete; None if there was nothing to speak."""
         return None if self.handle is None else self.handle.result()
+
+    @property
+    def quality(self) -> Quality | None:
+        """The judgement on the whole speech, once it is complete; None if there is none, or if Triton has made it."""
+        if self.audio is None or self.voice.facts.front_end is None:
+            return None
+        return self.audio.quality
 
     async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
         """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
@@ -92,6 +100,9 @@ class SpokenRequest:
         self.metrics.spoken(self.samples / self.voice.sampling_rate)
         if self.audio is not None and self.audio.stop_reason == "frame_limit":
             self.metrics.frame_limit()
+        if self.quality is not None and self.quality.faults:
+            self.metrics.faults(self.quality)
+            logger.warning("%s: %s", self.voice.id, self.quality)
 
 
 async def speak(

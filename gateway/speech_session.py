@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .encoding import FormatName, encode_segments
 from .errors import GatewayError, as_gateway_error, invalid
+from .events import faults_of
 from .request import Settings, SettingsBody, convert, decode_object
 from .sentence_queue import Sentence, SentenceQueue, until_one_ends
 from .speaking import SpokenRequest, speak
@@ -138,7 +139,9 @@ class SpeechSession:
             raise
         except Exception as error:
             failure = None if sentence.is_cancelled else error
-        done = {"type": "audio.done", "sentence_index": index, "total_bytes": sent}
+        done: dict[str, Any] = {"type": "audio.done", "sentence_index": index, "total_bytes": sent}
+        if failure is None and not sentence.is_cancelled:
+            done |= faults_of(spoken.quality)
         await self._send({**done, "error": failure is not None, "cancelled": sentence.is_cancelled})
         if failure is not None:
             raise as_gateway_error(failure) from failure

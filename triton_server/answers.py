@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any, ClassVar
 
 from ..runtime.options import StreamOptions
+from ..runtime.quality import Quality
 from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.policy import OPEN_ROWS
 from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
@@ -30,10 +31,10 @@ class Answer(ABC):
         self.sender, self.request, self.handle = sender, request, handle
         self.is_ended = False
 
-    @property
-    def warning(self) -> str:
-        """What of the text is not spoken, or not as it asks; empty if all is."""
-        return "; ".join(filter(None, (describe_dropped(self.handle.dropped), *self.handle.remarks)))
+    def warning(self, quality: Quality) -> str:
+        """What of the text is not spoken, or not as it asks, and the faults of its speech; empty if all is well."""
+        faults = map(str, quality.faults)
+        return "; ".join(filter(None, (describe_dropped(self.handle.dropped), *self.handle.remarks, *faults)))
 
     @abstractmethod
     def send_news(self) -> None:

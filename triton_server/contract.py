@@ -45,7 +45,7 @@ OUTPUTS = {
     "encoded": "STRING",  # the audio in the requested encoding, as base64; empty without one
     "sampling_rate": "INT32",  # Hz
     "stop_reason": "STRING",  # in a stream empty except in the last response
-    "warning": "STRING",  # lists characters that were dropped; empty if none were
+    "warning": "STRING",  # characters that were dropped, and faults of the speech; empty if there are none
 }
 
 # Encodings of the audio for JSON clients: a wav file, or samples without a header; "" leaves float32 in `audio`.

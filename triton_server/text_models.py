@@ -23,7 +23,7 @@ class WholeAnswer(Answer):
             finish(self.sender, error_response(progress.error))
             return
         audio = self.handle.result()
-        response = Response(audio.samples, audio.sampling_rate, audio.stop_reason, self.warning)
+        response = Response(audio.samples, audio.sampling_rate, audio.stop_reason, self.warning(audio.quality))
         finish(self.sender, speech_response(response.tensors(self.request.encoding)))
 
 
@@ -43,7 +43,8 @@ class StreamAnswer(Answer):
         elif progress.error is not None:
             finish(self.sender, error_response(progress.error))
         else:
-            last = Response(np.zeros(0, np.float32), rate, self.handle.result().stop_reason, self.warning)
+            audio = self.handle.result()
+            last = Response(np.zeros(0, np.float32), rate, audio.stop_reason, self.warning(audio.quality))
             finish(self.sender, speech_response(last.tensors(encoding)))
 
 

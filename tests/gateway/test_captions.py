@@ -49,7 +49,9 @@ def lines_of(gateway: RunningGateway, **fields: Any) -> list[dict[str, Any]]:
     assert answer.headers["content-type"] == "application/json"
     assert answer.body.endswith(b"\n")
     lines: list[dict[str, Any]] = [json.loads(line) for line in answer.body.decode().splitlines()]
-    assert all(set(line) - {"analysis", "warning"} == {"audio", "audio_format", "timestamps"} for line in lines)
+    assert all(
+        set(line) - {"analysis", "warning", "faults"} == {"audio", "audio_format", "timestamps"} for line in lines
+    )
     return lines
 
 

@@ -282,3 +282,37 @@ def test_speeds_that_voices_do_not_have(gateway: RunningGateway, speed: float, n
     assert body == post(gateway, input="Hi.", speed=nearest)[2]
     told = headers.get("x-tacoglow-warning")
     assert told == (None if speed == nearest else f"speed: {nearest:g}, the nearest that voices have to {speed:g}")
+
+
+CUT_OFF = {"input": "Hello ☃ world.", "gate_threshold": 0.999999}  # the tiny voice's gate does not fire
+
+
+def test_faults_are_told(gateway: RunningGateway, voice: Synthesizer, caplog: pytest.LogCaptureFixture) -> None:
+    expected = list(voice.stream("Hello ☃ world.", 0, options=SpeechOptions(gate_threshold=0.999999)))
+    assert len(expected) > 1
+    headers = post(gateway, **CUT_OFF)[1]
+    assert headers["x-tacoglow-quality"] == r"cut off: Hello \u2603 world."
+    assert caplog.messages[-1] == "tiny: cut off: Hello ☃ world."
+    assert post(gateway, input=TEXT)[1]["x-tacoglow-quality"] == "good"
+    faults = [{"reason": "cut_off", "words": ["Hello", "☃", "world."]}]
+    events = gateway.speech(**CUT_OFF, stream_format="sse").body.decode().split("\n\n")
+    assert json.loads(events[-2].removeprefix("data: "))["faults"] == faults
+    lines = gateway.request("/dev/captioned_speech", CUT_OFF).body.decode().splitlines()
+    assert [fault for line in lines for fault in json.loads(line).get("faults", [])] == faults
+    metrics = gateway.request("/metrics").body.decode()
+    assert int(metrics.split('tacoglow_faults_total{reason="cut_off"} ')[1].split()[0]) >= 3
+
+
+def test_strict_parity_can_be_asked_for(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[SpeechOptions] = []
+    submit = gateway.scheduler.submit
+
+    def noted(text: str, seed: int, options: SpeechOptions, *rest: Any) -> Any:
+        asked.append(options)
+        return submit(text, seed, options, *rest)
+
+    monkeypatch.setattr(gateway.scheduler, "submit", noted)
+    for wanted in (None, False, True):
+        assert post(gateway, input=TEXT, attention_stop=wanted)[0] == 200
+    assert [options.attention_stop for options in asked] == [None, False, True]
+    assert post(gateway, input=TEXT, attention_stop="no")[0] == 400

@@ -116,6 +116,15 @@ def test_a_sentence_begins_with_its_own_warning(gateway: RunningGateway) -> None
     assert (warnings[1], "'☃'" in "".join(warnings[2:])) == ("", True)
 
 
+def test_a_sentence_ends_with_its_faults(gateway: RunningGateway) -> None:
+    with session(gateway, {**PCM, "gate_threshold": 0.999999}) as own:
+        own.text("Hello world.")
+        own.send(DONE)
+        assert own.closed() == 1000
+    (done,) = own.of("audio.done")
+    assert done["faults"] == [{"reason": "cut_off", "words": ["Hello", "world."]}]
+
+
 def test_a_session_gets_the_nearest_speed(gateway: RunningGateway) -> None:
     with session(gateway, {**PCM, "speed": 3}) as own:
         own.text("Hello.")
