@@ -79,6 +79,15 @@ streams_only = pytest.mark.parametrize("model", [StreamingModel], indirect=True)
 whole_only = pytest.mark.parametrize("model", [WholeModel], indirect=True)
 
 
+def test_the_last_response_has_the_faults(model: TextModel) -> None:
+    good = Request(SpeechRequest("Hi."))
+    asked = Request(SpeechRequest("Hi ☃.", 0, replace(ENDLESS, retries=0)))
+    model.execute([asked, good])
+    told = Response.read(asked.wait()).warning
+    assert told == "not spoken, this voice has no symbol for: '☃'; cut off: Hi ☃."
+    assert Response.read(good.wait()).warning == ""
+
+
 def samples(asked: Request) -> np.ndarray[Any, Any]:
     """The samples that a request without an encoding has got."""
     last = asked.wait()
