@@ -108,7 +108,7 @@ AttentionWindow = Annotated[
     Optional[int],
     speech_option(
         min=1,
-        help="Tokens ahead that the attention may see, in a window that only moves forward; 8 suits English text.",
+        help="Tokens ahead that the attention may see, in a window that only moves forward; 5 suits English text.",
         show_default="all",
     ),
 ]
