@@ -150,7 +150,7 @@ def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     return document
 
 
-OPTIONAL = {("parity",), ("torchscript",), ("voice", "language"), ("voice", "provenance")}
+OPTIONAL = {("parity",), ("torchscript",), ("voice", "language"), ("voice", "provenance"), ("decoder", "ending")}
 # Mappings with arbitrary keys: a manifest with one entry less may be valid.
 FREE = {("voice", "provenance"), ("parity", "graphs"), ("parity", "pipeline"), ("decoder", "states")}
 

@@ -159,7 +159,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   for (const char* name : {"mel_fmin", "mel_fmax"}) root["audio"][name].number(0.0, count_max);
   for (const auto& item : root["text"]["symbols"].items()) manifest.symbols.push_back(item.text());
   for (const auto& item : root["text"]["cleaners"].items()) manifest.cleaners.push_back(item.text());
-  if (root["text"].has("final_mark")) manifest.final_mark = root["text"]["final_mark"].text();
+  manifest.final_mark = root["text"]["final_mark"].text();
   if (!manifest.final_mark.empty() &&
       std::find(manifest.symbols.begin(), manifest.symbols.end(), manifest.final_mark) == manifest.symbols.end())
     root["text"]["final_mark"].fail("expected one of the symbols");

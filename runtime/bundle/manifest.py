@@ -52,7 +52,7 @@ class AudioFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     symbols: tuple[str, ...]  # in id order
     cleaners: tuple[str, ...]
-    final_mark: str = ""  # symbol that a text gets if it ends with a letter, a digit or a phone; "": none
+    final_mark: str  # symbol that a text gets if it ends with a letter, a digit or a phone; "": none
     tables: GraphFile  # data for the front end in other languages
     lexicon: dict[str, str] = {}  # words, and how this voice says them: respellings, or ARPAbet in braces
     untrained: tuple[str, ...] = ()  # symbols whose rows of the embedding no training has changed
