@@ -21,7 +21,7 @@ def serve(
         Optional[list[Path]],
         typer.Argument(help="Folders written by export-onnx; the first is the default.", show_default=False),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one, :: with IPv6.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8880,
     api_key: Annotated[
         Optional[str],
