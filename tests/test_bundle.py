@@ -151,8 +151,15 @@ def change(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 OPTIONAL = {("parity",), ("torchscript",), ("voice", "language"), ("voice", "provenance"), ("decoder", "ending")}
+OPTIONAL |= {("text", "lexicon"), ("text", "untrained"), ("int8_decoder",)}
 # Mappings with arbitrary keys: a manifest with one entry less may be valid.
-FREE = {("voice", "provenance"), ("parity", "graphs"), ("parity", "pipeline"), ("decoder", "states")}
+FREE = {
+    ("voice", "provenance"),
+    ("text", "lexicon"),
+    ("parity", "graphs"),
+    ("parity", "pipeline"),
+    ("decoder", "states"),
+}
 
 
 def test_every_field_is_validated(tiny_bundle: Path, tmp_path: Path) -> None:
