@@ -25,6 +25,8 @@ GATE_OFF = math.nextafter(1.0, 0.0)  # highest valid gate threshold: a logit of 
 class PipelineOutput:
     mel: NDArray[np.float32]  # [B, M, F], after the postnet
     audio: NDArray[np.float32] | None  # [B, F * hop]; None if the pipeline ends with the mel
+    # Samples at the end of the audio that are not compared: a vocoder that pads its last window ends differently.
+    padded: int = 0
 
 
 class Pipeline(ABC):
@@ -55,8 +57,8 @@ class BundlePipeline(Pipeline):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # every utterance reaches the frame limit
             items = self.synthesizer.speak_ids(ids, work.noises(), self._options(work), stages)
-        output = PipelineOutput(np.stack([item.mel for item in items]), np.stack([item.samples for item in items]))
-        return output, stages
+        mel, audio = np.stack([item.mel for item in items]), np.stack([item.samples for item in items])
+        return PipelineOutput(mel, audio, self.synthesizer.vocoder.padded_samples), stages
 
     def first_audio(self, work: Workload) -> float | None:
         voice = self.synthesizer

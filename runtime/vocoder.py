@@ -32,6 +32,12 @@ class Vocoder:
         fitting = max(1, self._most_frames - sum(self._context(None)))
         self.window_frames = min(window_frames or manifest.synthesis.window_frames, fitting)
 
+    @property
+    def padded_samples(self) -> int:
+        """Samples at the end of an utterance that depend on the padding of its last window; 0 if it is not padded."""
+        frames = self.manifest.vocoder.frames_after if self._graph.window_sizes else 0
+        return frames * self.manifest.audio.hop_length
+
     def samples(self, mel: NDArray[np.float32], noise: Noise, options: ResolvedOptions) -> Samples:
         """Mel [M, F] -> samples [F * hop], nominally in [-1, 1] times the volume. Raises Cancelled."""
         frames = mel.shape[1]

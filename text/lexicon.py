@@ -27,6 +27,8 @@ _TOKEN = re.compile(r"\w+(?:['’]\w+)*['’]?|\s+|[^\w\s]")
 _PLURAL_LETTERS = 3  # least letters of a word whose plural is found too
 _SIBILANTS = frozenset("S Z SH ZH CH JH".split())
 _VOICELESS = frozenset("P T K F TH".split())
+_END = ""  # in a tree: an entry ends here; a token is never empty
+_Tree = dict[str, "_Tree"]  # the entries' tokens in lower case
 
 
 class Lexicon:
@@ -50,11 +52,12 @@ class Lexicon:
         self.entries = {word: spoken.strip() for word, spoken in entries.items()}
         self._exact = {_key(word): spoken for word, spoken in self.entries.items()}
         self._any_case = {_lower(_key(word)): spoken for word, spoken in self.entries.items() if not _is_capital(word)}
-        keys = (*self._exact, *self._any_case)
-        self._longest: dict[str, int] = {}  # first token, in lower case -> tokens of the longest entry with it
-        for key in keys:
-            first = key[0].lower()
-            self._longest[first] = max(self._longest.get(first, 0), len(key))
+        self._tree: _Tree = {}
+        for key in map(_lower, self._exact):
+            node = self._tree
+            for token in key:
+                node = node.setdefault(token, {})
+            node[_END] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Lexicon) and self.entries == other.entries
@@ -96,8 +99,7 @@ class Lexicon:
 
     def _find(self, tokens: list[str], i: int) -> tuple[str | None, int]:
         """What is spoken for the longest entry that begins at a token, and how many tokens it has."""
-        longest = max((self._longest.get(first.lower(), 0) for first, _ in _forms(tokens[i])), default=0)
-        for length in range(min(longest, len(tokens) - i), 0, -1):
+        for length in reversed(self._lengths(tokens, i)):
             before = tuple(token.replace("’", "'") for token in tokens[i : i + length - 1])
             for last, ending in _forms(tokens[i + length - 1]):
                 key = (*before, last)
@@ -105,6 +107,19 @@ class Lexicon:
                 if spoken is not None:
                     return _inflected(spoken, ending), length
         return None, 1
+
+    def _lengths(self, tokens: list[str], i: int) -> list[int]:
+        """The lengths of the entries that may begin at a token, in tokens and ascending, whatever their case."""
+        lengths, node = [], self._tree
+        for length in range(1, len(tokens) - i + 1):
+            token = tokens[i + length - 1]
+            if any(_END in node.get(last.lower(), {}) for last, _ in _forms(token)):
+                lengths.append(length)
+            following = node.get(token.replace("’", "'").lower())
+            if following is None:
+                break
+            node = following
+        return lengths
 
 
 def parse_lexicon(content: str, source: str = "lexicon") -> dict[str, str]:
