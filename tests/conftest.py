@@ -63,6 +63,7 @@ FULL = (
     "cpp",
     "gateway/test_page.py",
     "gateway/test_upstream.py",
+    "robustness",
     "runtime/backends/cuda/fused",
     "test_readme.py",
     "triton_server",
