@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from .shared.options import (
+    DecoderWeights,
     Force,
     HiFiGANPath,
     LexiconFile,
@@ -50,6 +51,9 @@ def export_onnx(
     ] = None,
     lexicon: LexiconFile = None,
     precision: Annotated[PrecisionChoice, typer.Option(help="Precision of the graphs.")] = PrecisionChoice.fp32,
+    decoder_weights: Annotated[
+        DecoderWeights, typer.Option(help="int8: also write a decoder with 8-bit weights, for CPUs.")
+    ] = DecoderWeights.fp32,
     max_batch: Annotated[int, typer.Option(min=1, help="Largest decoder batch.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens per utterance.")] = 256,
     max_frames: Annotated[
@@ -84,6 +88,7 @@ def export_onnx(
         Limits(max_batch, max_tokens, max_frames),
         print_status,
         force,
+        decoder_weights.value,
     )
     assert manifest.parity is not None
     stop = manifest.parity.stop_frames

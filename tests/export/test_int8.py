@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tacoglow import Synthesizer
 from tacoglow.export import ExportError, export_onnx
+from tacoglow.export.bundle import Limits
 from tacoglow.export.int8 import BLOCK, FILE, MICROSOFT, quantize, quantize_decoder, quantize_lstm_cells
 from tacoglow.export.voice import read_voice_file
 from tacoglow.models import load_tacotron2, load_waveglow
@@ -22,7 +23,7 @@ from tacoglow.runtime.bundle.reading import list_bundle_files, load_manifest
 from tacoglow.runtime.errors import BackendError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
-from tacoglow.tests.conftest import TinyCheckpoints
+from tacoglow.tests.conftest import MAX_TOKENS, TinyCheckpoints
 
 TEXT = "Hello world, I missed you."
 
@@ -133,3 +134,10 @@ def test_half_precision_bundles_are_refused(tiny_checkpoints: TinyCheckpoints, t
     with pytest.raises(ExportError, match="expected a bundle of precision fp32, got fp16"):
         quantize_decoder(tmp_path / "voice")
     assert sorted(path.name for path in (tmp_path / "voice").iterdir()) == before
+
+
+def test_export_writes_the_same_decoder(bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+    models = load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tiny_checkpoints.waveglow)
+    limits, voice = Limits(batch=4, tokens=MAX_TOKENS), read_voice_file(tiny_checkpoints.voice)
+    manifest = export_onnx(*models, tmp_path / "voice", voice=voice, limits=limits, decoder_weights="int8")
+    assert manifest.int8_decoder == load_manifest(bundle).int8_decoder
