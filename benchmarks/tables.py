@@ -12,7 +12,7 @@ Report = Mapping[str, Any]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Format a table whose columns are as wide as their widest entry, without those in which no row has one."""
+    """Format a table whose columns are as wide as their widest entry, omitting empty columns."""
     filled = [i for i in range(len(header)) if not rows or any(row[i] not in ("", "-") for row in rows)]
     header, rows = [header[i] for i in filled], [[row[i] for i in filled] for row in rows]
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]

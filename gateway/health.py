@@ -19,7 +19,7 @@ logger = logging.getLogger("tacoglow.serve")
 
 
 class Health:
-    """Has every voice speak once at the start, and again when somebody asks and it was silent for a while."""
+    """Has every voice speak once at the start, and again at a health check after it was silent for a while."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

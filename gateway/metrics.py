@@ -14,7 +14,7 @@ FIRST_AUDIO_BUCKETS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0) 
 
 
 class Metrics:
-    """What the gateway has answered. Used from the event loop only."""
+    """Counters of the gateway's answers. Used from the event loop only."""
 
     def __init__(self) -> None:
         self._requests: Counter[tuple[str, str, int]] = Counter()  # (route, format, status)

@@ -155,7 +155,7 @@ class Settings:
 
     @property
     def warning(self) -> str:
-        """What is spoken otherwise than asked; empty if nothing is."""
+        """Describes what is spoken otherwise than asked; empty if nothing is."""
         rate = self.options.rate
         return "" if rate == self.speed else f"speed: {rate:g}, the nearest that voices have to {self.speed:g}"
 

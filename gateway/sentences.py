@@ -30,7 +30,7 @@ class SentenceBuffer:
         return sentences
 
     def flush(self) -> list[str]:
-        """What is left, as sentences; the buffer is empty afterwards, and can be used for another text."""
+        """Return the rest as sentences; the buffer is empty afterwards, and can be used for another text."""
         sentences, rest = _split(self._pending, is_complete=True)
         self._lines, self._pending = LineJoiner(), ""
         return [*sentences, rest] if rest else sentences

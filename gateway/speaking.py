@@ -41,7 +41,7 @@ class SpokenRequest:
 
     @property
     def warning(self) -> str:
-        """What is not spoken, or not as the request asks; empty if all is. Triton's own is known at the end only."""
+        """Describes what is not spoken, or not as asked; empty if all is. Triton's own is known at the end only."""
         of_text = () if self.handle is None else (describe_dropped(self.handle.dropped), *self.handle.remarks)
         return "; ".join(filter(None, (*self.notes, *of_text)))
 

@@ -1,4 +1,4 @@
-"""What the routes share: the voices, the limits, the counters."""
+"""Shared by the routes: the voices, the limits, the counters."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Voices:
         self._by_id = {voice.id.lower(): voice for voice in self.voices}
         if len(self._by_id) < len(self.voices):
             ids = ", ".join(voice.id for voice in self.voices)
-            raise RequestError(f"voices: two have the same id ({ids}); rename a bundle's folder, or export it anew")
+            raise RequestError(f"voices: two have the same id ({ids}); rename a bundle's folder, or export it again")
         self._by_alias = {}
         for alias, voice_id in self.aliases.items():
             if voice_id.lower() not in self._by_id:
@@ -158,6 +158,6 @@ class Voices:
         return [voice.describe(name) for name in self.names if (voice := self.find(name)) is not None]
 
     def models(self) -> list[dict[str, Any]]:
-        """What /v1/models lists: every voice and alias, then the names that stand for the default."""
+        """The list of /v1/models: every voice and alias, then the names that stand for the default."""
         names = [*self.names, *(name for name in OPENAI_MODELS if self.find(name) is None)]
         return [{"id": name, "object": "model", "created": self.created, "owned_by": "tacoglow"} for name in names]

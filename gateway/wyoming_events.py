@@ -99,6 +99,6 @@ def choose_voice(voices: Voices, wanted: Mapping[str, Any]) -> tuple[Voice, str 
 
 
 def _matches(own: str, wanted: str) -> bool:
-    """Whether a language such as en-US is the wanted one: en-US, en_US or en."""
+    """True if a language such as en-US is the wanted one: en-US, en_US or en."""
     parts, asked = (tag.lower().replace("_", "-").split("-") for tag in (own, wanted))
     return parts[: len(asked)] == asked

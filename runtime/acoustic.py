@@ -98,7 +98,7 @@ class AcousticModel:
         return item if before is None or self.severity(ids, item) < self.severity(ids, before) else before
 
     def faults(self, ids: Sequence[int], item: DecodedItem) -> tuple[Fault, ...]:
-        """What is wrong with a decoded item of these token ids.
+        """Judge a decoded item of these token ids.
 
         Of a voice whose sentences could not be measured at export, the attention says nothing; only its end is judged.
         """

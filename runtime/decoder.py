@@ -74,7 +74,7 @@ class DecodedItem:
 
 
 class DecodedBatch:
-    """What has been decoded of one batch so far, and which of its items are still running."""
+    """The frames of one batch decoded so far, and which of its items are still running."""
 
     def __init__(
         self, manifest: Manifest, memory_mask: NDArray[np.bool_], noises: Sequence[Noise], options: ResolvedOptions

@@ -137,7 +137,7 @@ class UtteranceStream:
     def segments(self) -> Iterator[tuple[Samples, bool]]:
         """Yield (samples, true if it is the last segment), at least once: an empty utterance has one empty segment.
 
-        A GPU decodes the next segment beside this one's window, but for the first: somebody waits for that.
+        A GPU decodes the next segment beside this one's window, except beside the first, which its listener waits for.
         """
         is_last = False
         while not is_last:

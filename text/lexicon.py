@@ -98,7 +98,7 @@ class Lexicon:
             i += length
 
     def _find(self, tokens: list[str], i: int) -> tuple[str | None, int]:
-        """What is spoken for the longest entry that begins at a token, and how many tokens it has."""
+        """Return what is spoken for the longest entry that begins at a token, and how many tokens it has."""
         for length in reversed(self._lengths(tokens, i)):
             before = tuple(token.replace("’", "'") for token in tokens[i : i + length - 1])
             for last, ending in _forms(tokens[i + length - 1]):
@@ -178,7 +178,7 @@ def _forms(token: str) -> Iterator[tuple[str, str]]:
 
 
 def _inflected(spoken: str, ending: str) -> str:
-    """What is spoken, with the ending of a plural or possessive: in letters, or as a phone."""
+    """Return what is spoken with the ending of a plural or possessive: in letters, or as a phone."""
     if not ending:
         return spoken
     if not spoken.endswith("}"):

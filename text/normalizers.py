@@ -18,7 +18,7 @@ Normalizer = Callable[[str], str]
 
 
 def find_normalizer(name: str) -> Normalizer:
-    """The normalizer of that name, wrapped so that what it does wrong is a TextError. Raises TextError if unknown."""
+    """The normalizer of that name, wrapped: its failures become TextErrors. Raises TextError if unknown."""
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         known = ", ".join(sorted(found)) or "none is installed"

@@ -33,7 +33,7 @@ class PausedText:
 
     @property
     def text(self) -> str:
-        """What is left to speak."""
+        """The text that is left to speak."""
         return " ".join(part.text for part in self.parts)
 
 

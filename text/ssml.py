@@ -39,7 +39,7 @@ Attributes = Mapping[str, str]
 
 @dataclass(frozen=True)
 class SpokenDocument:
-    """What a document says, and what of it is not spoken as it asks."""
+    """A document's pieces, and remarks on what is not spoken as it asks."""
 
     text: PausedText
     remarks: tuple[str, ...]  # for people, a line each

@@ -1,4 +1,4 @@
-"""What the client of a server experiences: when it had which part of its speech."""
+"""Records when the client of a server had which part of its speech."""
 
 from __future__ import annotations
 

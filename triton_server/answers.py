@@ -1,4 +1,4 @@
-"""What the two text models share: one scheduler a process, and each request answered when its own speech is ready."""
+"""Shared by the two text models: one scheduler per process; each request is answered when its own speech is ready."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Answer(ABC):
         self.is_ended = False
 
     def warning(self, quality: Quality) -> str:
-        """What of the text is not spoken, or not as it asks, and the faults of its speech; empty if all is well."""
+        """Describes what is not spoken, or not as the text asks, and the faults of speech; empty if all is well."""
         faults = map(str, quality.faults)
         return "; ".join(filter(None, (describe_dropped(self.handle.dropped), *self.handle.remarks, *faults)))
 

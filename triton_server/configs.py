@@ -91,7 +91,7 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
 
 
 def _parameters(manifest: Manifest, options: ServingOptions) -> dict[str, object]:
-    """What the model reads, and then what clients may want to know of the voice."""
+    """Parameters that the model reads, and then facts of the voice for clients."""
     names = ("backend", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
     return {name: getattr(options, name) for name in names} | {
         "voice": manifest.voice.name,

@@ -30,7 +30,7 @@ class Records:
     """The records of one folder. Each is written when its file is complete, so that an interrupt loses none."""
 
     def __init__(self, folder: Path, resume: bool) -> None:
-        """resume: keep what earlier calls recorded; otherwise the record begins anew with the first file."""
+        """resume: keep what earlier calls recorded; otherwise the record starts over with the first file."""
         self.path = folder / RECORDS_NAME
         self._known: dict[str, dict[str, Any]] = _read(self.path) if resume else {}
         self._is_new = not self._known

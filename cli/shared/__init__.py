@@ -1,1 +1,1 @@
-"""What several commands share: options, outputs, reports, and how errors and interrupts end a command."""
+"""Shared by several commands: options, outputs, reports, and how errors and interrupts end a command."""

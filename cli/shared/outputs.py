@@ -1,4 +1,4 @@
-"""Where a call of `say` writes: planned and checked before anything is computed, then written by this object alone."""
+"""The outputs of `say`: planned and checked before anything is computed, then written by this object alone."""
 
 from __future__ import annotations
 

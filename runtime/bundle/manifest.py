@@ -59,7 +59,7 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What ends an utterance whose gate does not fire, far beyond what the voice's sentences need.
+    """Ends an utterance whose gate does not fire, far later than the voice's sentences need.
 
     Measured at export, on sentences that ended by their gate.
     """

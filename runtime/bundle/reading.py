@@ -80,7 +80,7 @@ def find_bundle_files(folder: Path) -> frozenset[str] | None:
 
 
 class _Identity(msgspec.Struct):
-    """What identifies a manifest of this project, in every version of the format."""
+    """Identifies a manifest of this project, in every version of the format."""
 
     format_version: int
     digest: str

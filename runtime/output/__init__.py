@@ -1,1 +1,1 @@
-"""What speech becomes: audio in memory, files that grow, formats, word times and plots."""
+"""Outputs of speech: audio in memory, files that grow, formats, word times and plots."""

@@ -14,7 +14,7 @@ from ..vocoder import Samples
 
 @dataclass(frozen=True)
 class Progress:
-    """What is new since the last `poll`."""
+    """News since the last `poll`."""
 
     segments: list[Samples]
     utterances: list[Utterance]  # whose last segment is among these or was among earlier ones

@@ -1,4 +1,4 @@
-"""What a scheduler has done and is doing, in numbers."""
+"""Counters and the present state of a scheduler."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def _plain(match: re.Match[str], whole: str, part: str) -> str:
 
 
 def _rest(match: re.Match[str]) -> str:
-    """What follows a number whose scale and unit were not used."""
+    """The text after a number whose scale and unit were not used."""
     return match.string[match.end("number") : match.end()]
 
 

@@ -33,7 +33,7 @@ class Request(threading.Thread):
         self.outcome.latency = time.perf_counter() - self._sent
 
     def result(self) -> ClientResult:
-        """What its client experienced; waits for the end. Raises RuntimeError if the request failed."""
+        """Return what its client experienced; waits for the end. Raises RuntimeError if the request failed."""
         self.join()
         if self.outcome.error is not None:
             raise RuntimeError(f"{self.text[:40]}: {self.outcome.error}")

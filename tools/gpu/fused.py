@@ -146,7 +146,7 @@ def microseconds(stream: CudaStream, new_steps: Callable[[], DecoderSteps]) -> f
 
 
 def exchange_cost(out: Path) -> str:
-    """What bench_barrier.cu prints: microseconds of an exchange, by grid barriers and by tagged values."""
+    """Read the output of bench_barrier.cu: microseconds of an exchange, by grid barriers and by tagged values."""
     if shutil.which("nvcc") is None:
         return "nvcc is not installed"
     program, source = out / "bench_barrier", Path(__file__).with_name("bench_barrier.cu")

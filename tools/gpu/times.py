@@ -106,7 +106,7 @@ def _milliseconds(stream: CudaStream, call: Callable[[], object]) -> float:
 
 
 def _round_trip(stream: CudaStream, mel: DeviceArray) -> None:
-    """What it costs that a mel passes through the host on its way from the postnet to the vocoder."""
+    """Measure the cost of a mel's way through the host, on its way from the postnet to the vocoder."""
     on_host = np.empty(mel.shape, mel.dtype)
     stream.download(on_host, mel)
     stream.record().wait()

@@ -1,4 +1,4 @@
-"""What the NVIDIA driver reports without any Python package: whether there is a GPU, and how to use it from here."""
+"""Asks the NVIDIA driver, without any Python package, if there is a GPU, and says how to use it from here."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class DeviceMemory:
 
 
 def device_memory(index: int) -> DeviceMemory:
-    """A GPU's memory, whoever uses it."""
+    """A GPU's memory, that of other processes included."""
     from cuda.bindings import driver
 
     _make_current(index)

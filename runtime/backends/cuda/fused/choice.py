@@ -62,7 +62,7 @@ def _load(bundle: Path, manifest: Manifest) -> DecoderWeights:
 
 
 def _open(weights: DecoderWeights, gpu: Gpu, stream: CudaStream, folder: Path, exchange: Exchange) -> FusedDecoder:
-    """With the kernel for one item compiled, so that what cannot be compiled is known now."""
+    """Also compiles the kernel for one item, so that compile errors appear here."""
     fused = FusedDecoder(stream, gpu.index, weights, CubinCache(folder, gpu.compute_capability), exchange)
     fused.kernel(1, 1)
     return fused

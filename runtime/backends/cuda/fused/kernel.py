@@ -22,7 +22,7 @@ class Kernel(Protocol):
 
 
 def cubin_folder(engines: Path) -> Path:
-    """Where cubins and verdicts are kept, in the folder of the engine cache."""
+    """The folder of cubins and verdicts, in the folder of the engine cache."""
     return engines / "fused"
 
 
@@ -46,7 +46,7 @@ def compile_plan(cache: CubinCache, plan: Plan, exchange: Exchange) -> bytes:
 
 
 def gpu_limits(index: int) -> GpuLimits:
-    """What a plan must fit into on this GPU. Raises BackendError if it cannot run the kernel at all."""
+    """The limits of this GPU that a plan must fit into. Raises BackendError if it cannot run the kernel at all."""
     from cuda.core import Device
 
     device = Device(index)

@@ -36,7 +36,7 @@ def round_up(n: int, multiple: int) -> int:
 
 @dataclass(frozen=True)
 class GpuLimits:
-    """What a plan must fit into."""
+    """The limits that a plan must fit into."""
 
     blocks: int  # that can be resident at once, one per multiprocessor
     shared_bytes: int  # that a block may have

@@ -1,4 +1,4 @@
-"""Whether the fused decoder has proved itself on this GPU: it decodes a fixed workload and is compared with the engine.
+"""Proves the fused decoder on this GPU: it decodes a fixed workload and is compared with the engine.
 
 The proof runs in a process of its own, because a kernel that hangs ends by a trap, after which its process cannot use
 the GPU any more. Its verdict is kept beside the cubins, for this GPU, driver, source and graph.
@@ -40,7 +40,7 @@ PROVING = "proving"  # what the process prints before it runs the kernel
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the proof found, and for what it holds."""
+    """The result of a proof, and what it holds for."""
 
     gpu: str
     compute_capability: tuple[int, int]
@@ -57,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class ProofRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the process of the proof is told."""
+    """The input of the process of the proof."""
 
     bundle: str
     backend: str
@@ -139,7 +139,7 @@ def _verdict_path(folder: Path, gpu: Gpu, manifest: Manifest) -> Path:
 
 
 def run_in_process(module: str) -> Callable[[ProofRequest], str]:
-    """What runs a proof in a process of its own, whose main is the module's; returns the finding."""
+    """Runs a proof in a process of its own, whose main is the module's; returns the finding."""
 
     def run(request: ProofRequest) -> str:
         command = [sys.executable, "-m", module, msgspec.json.encode(request).decode()]
@@ -155,7 +155,7 @@ def run_in_process(module: str) -> Callable[[ProofRequest], str]:
 
 
 def finding_of(stdout: str, stderr: str, returncode: int) -> str:
-    """What a process of the proof has found: its last line, or how it ended without one."""
+    """Read the finding of a process of the proof: its last line, or how it ended without one."""
     last = (stdout.strip().splitlines() or [""])[-1]
     if last.startswith((PASSED, FAILED, NOT_RUN)):
         return last

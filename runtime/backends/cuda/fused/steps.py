@@ -185,7 +185,7 @@ class FusedBuffers:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What a failure means, and the way out."""
+    """Explain a failure, and name the way out."""
     try:
         yield
     except Exception as error:  # errors of the driver and of cuda-core share no base class
