@@ -65,7 +65,7 @@ class VoiceFile:
 
 
 def demo_folder() -> Path:
-    """The folder of the demo voice's tacotron2.pt, waveglow.pt and voice.json. Raises ExportError if they are not here."""
+    """The folder of the demo voice's checkpoints and voice file. Raises ExportError if they are not here."""
     if (DEMO_FOLDER / "tacotron2.pt").is_file():
         return DEMO_FOLDER
     package = find_spec(DEMO_PACKAGE)
