@@ -48,18 +48,8 @@ NEED_LIST = ("--format", "--strict", "--resume")
 NEED_SERVER = ("--model", "--timeout", "--max-seconds")
 # Given together with --url, which sends only the text, the seed and the speech's options.
 NEED_BUNDLE = (
-    *(
-        "--input",
-        *NEED_LIST,
-        "--backend",
-        "--device",
-        "--engines",
-        "--decoder",
-        "--compute",
-        "--threads",
-        "--normalizer",
-    ),
-    *("--attention-window", "--lexicon", "--ssml", "--vocoder-only", "--plot", "--timestamps", "--json"),
+    *("--input", *NEED_LIST, "--backend", "--device", "--engines", "--decoder", "--compute", "--threads"),
+    *("--normalizer", "--vocoder-only", "--plot", "--timestamps", "--json"),
 )
 # Given together with --vocoder-only, which decodes nothing.
 WITH_MEL = {

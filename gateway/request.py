@@ -74,9 +74,6 @@ class SettingsBody(Struct, kw_only=True):
             ssml=ssml,
         )
         voice = voices.choose(self.model, self.voice if isinstance(self.voice, str) else self.voice.id)
-        for name, is_given in (("lexicon", lexicon is not None), ("ssml", ssml)):
-            if is_given:
-                _check_known_here(voice, name)
         try:
             encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
         except RequestError as error:

@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.bundle.manifest import COUNT_MAX, Manifest
 from ..runtime.decoder import StopReason
-from ..runtime.errors import RequestError
+from ..runtime.errors import RequestError, one_line
 from ..runtime.noise import Noise
 from ..runtime.options import SpeechOptions
 from ..runtime.output.wav_writer import encode, wav_header
 from ..runtime.pieces import Split, check_silence
 from ..runtime.synthesizer import Synthesizer
 from ..runtime.vocoder import Samples
+from ..text import Lexicon
 
 # Triton's data types. Floats are FP64, as in Python: rounding a gate threshold could move the end of an utterance.
 INPUTS = {
@@ -34,9 +36,12 @@ INPUTS = {
     "max_frames": "INT32",
     "retries": "INT32",
     "attention_stop": "BOOL",
+    "attention_window": "INT32",
     "rate": "FP64",
     "volume": "FP64",
     "sentence_silence": "FP64",
+    "lexicon": "STRING",  # a JSON object: words, and how they are said
+    "ssml": "BOOL",
     "encoding": "STRING",
 }
 REQUIRED = {"text"}
@@ -68,7 +73,7 @@ class SpeechRequest:
         for option in fields(SpeechOptions):
             value = getattr(self.options, option.name)
             if option.name in INPUTS and value != option.default:
-                values[option.name] = value
+                values[option.name] = msgspec.json.encode(value.entries) if isinstance(value, Lexicon) else value
         if self.encoding:
             values["encoding"] = self.encoding.encode()
         return {name: np.array([[value]], numpy_type(INPUTS[name])) for name, value in values.items()}
@@ -157,6 +162,8 @@ def read_request(
         )
     if encoding not in get_args(Encoding):
         raise RequestError(f"encoding: expected one of {', '.join(get_args(Encoding)[1:])}, got {encoding[:40]!r}")
+    if "lexicon" in values:
+        values["lexicon"] = _decode_lexicon(values["lexicon"])
     seed = int(values.pop("seed", 0))
     options = limits.apply(SpeechOptions(**values), voice.manifest)
     request = SpeechRequest(text, seed, options, encoding)  # type: ignore[arg-type]
@@ -187,6 +194,15 @@ def _decode_utf8(name: str, value: bytes) -> str:
     except UnicodeDecodeError as error:
         raise RequestError(
             f"{name}: not valid UTF-8 ({error.reason} at byte {error.start}); encode it as UTF-8"
+        ) from error
+
+
+def _decode_lexicon(value: bytes) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(value, type=dict[str, str])
+    except msgspec.DecodeError as error:
+        raise RequestError(
+            f"lexicon: expected a JSON object of words and how they are said: {one_line(error)}"
         ) from error
 
 

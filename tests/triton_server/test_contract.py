@@ -38,6 +38,8 @@ def one(name: str, value: Any) -> np.ndarray[Any, Any]:
         SpeechRequest("Hello."),
         SpeechRequest("Ünï.", 2**64 - 1, SpeechOptions(sigma=0.1, denoise=0.3), "wav"),
         SpeechRequest("x [pause 1s] y", 2, SpeechOptions(rate=0.7, volume=0.0, sentence_silence=0.0)),
+        SpeechRequest("x", 3, SpeechOptions(lexicon={"x = y": "ex", "Xü": "ksoo"}, attention_window=5)),
+        SpeechRequest("<speak>x</speak>", 4, SpeechOptions(ssml=True)),
         SpeechRequest("x", 1, SpeechOptions(gate_threshold=0.1, max_frames=7, retries=2, attention_stop=True)),
     ],
 )
@@ -59,6 +61,11 @@ def test_dropped_characters_are_reported(voice: Synthesizer) -> None:
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
+        ({"text": one("text", b"x"), "lexicon": one("lexicon", b"x = ex")}, "lexicon: expected a JSON object of words"),
+        (
+            {"text": one("text", b"x"), "lexicon": one("lexicon", b'{"x": 5}')},
+            "lexicon: expected a JSON object of words",
+        ),
         ({}, "text: the text is empty"),
         ({"text": one("text", b"")}, "text: the text is empty"),
         ({"text": one("text", b" \n")}, "text: the text is empty"),
