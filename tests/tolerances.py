@@ -50,5 +50,5 @@ FUSED_FLOAT32 = 2e-2
 # The kernel over 30 steps of the demo voice, against float32, of each output's norm: twice what half precision costs a
 # voice whose weights are not exact in it (1.5e-4). Measured: 4e-5 to 1e-4.
 FUSED_DEMO = 3e-4
-# The same in errors of the model that rounds as the kernel does, for the states too, which the loop amplifies more.
+# The states', which the loop amplifies more, in errors of the model that rounds as the kernel does.
 FUSED_TIMES_ROUNDING = 2

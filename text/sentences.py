@@ -17,8 +17,10 @@ _CLOSERS = "\"'”’»)\\]"
 # A full stop inside "3.5" or "example.com" has no space after it, so it does not end a sentence. Because of the
 # look-behind, a long row of full stops is matched only at its first one, not again at each of them.
 _SENTENCE_END = re.compile(rf"(?<![.!?…])([.!?…]+)([{_CLOSERS}]*)(?=[ \n])|[。！？]+[」』{_CLOSERS}]*|(?=\n)(?<!\n)")
+# A single full stop inside a sentence belongs to an abbreviation: "Dr." is not a clause.
 _CLAUSE_END = re.compile(
-    rf"(?<![.!?…])[.!?…]+[{_CLOSERS}]*(?= )|[,;:][{_CLOSERS}]*(?= )|[)\]](?= )|—+|--+|–(?= )|[，、；：]"
+    rf"(?<![.!?…])(?:[!?…]|\.[.!?…])[.!?…]*[{_CLOSERS}]*(?= )|"
+    rf"[,;:][{_CLOSERS}]*(?= )|[)\]](?= )|—+|--+|–(?= )|[，、；：]"
 )
 _SPACE = re.compile(" ")
 _INITIAL = re.compile(r"[A-Z]")

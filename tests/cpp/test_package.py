@@ -92,7 +92,8 @@ def test_the_page_s_program_and_command(installed: Path, tiny_bundle: Path, tmp_
     (tmp_path / "voice").symlink_to(tiny_bundle)
     environment = ("-C", tmp_path, "-u", "LD_LIBRARY_PATH", f"PKG_CONFIG_PATH={installed}/lib/pkgconfig")
     run("env", *environment, "sh", "-ec", f"{command} -Wall -Wextra -Werror; ./program")
-    expected = Synthesizer.load(tiny_bundle, "onnxruntime").say("Dr. Smith paid $5 for 2 books. He was glad.", seed=7)
+    text = "Dr. Smith paid $5 for 2 books. He was glad."
+    expected = Synthesizer.load(tiny_bundle, "onnxruntime").say(text, seed=7, retries=0)  # the library's default
     rate, samples = wavfile.read(tmp_path / "out.wav")
     assert rate == expected.sampling_rate
     np.testing.assert_array_equal(samples, to_int16(expected.samples))

@@ -54,6 +54,11 @@ def test_long_sentence_is_cut_at_clauses_then_words_then_characters() -> None:
     ]
 
 
+def test_an_abbreviation_is_not_a_clause() -> None:
+    assert split_text("Dr. Smith paid five dollars.", 16, len) == ["Dr. Smith paid", "five dollars."]
+    assert split_text("Well... perhaps not.", 16, len) == ["Well...", "perhaps not."]
+
+
 def test_brace_groups_are_not_cut() -> None:
     assert split_text("ab{HH AW1}cd", 9, len) == ["ab", "{HH AW1}c", "d"]
     with pytest.raises(TextError, match=r"brace group '\{HH AW1\}' alone has 8 tokens, the limit is 7"):
