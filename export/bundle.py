@@ -30,7 +30,7 @@ from ..runtime.bundle.manifest import (
     VocoderSettings,
     WaveGlowSettings,
 )
-from ..runtime.bundle.reading import MANIFEST_NAME, encode_manifest, file_sha256, load_manifest
+from ..runtime.bundle.reading import file_sha256, load_manifest, write_manifest
 from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
 from .ending import measure_ending
@@ -122,7 +122,7 @@ def export_onnx(
             },
             graphs={graph.name: _write_graph(graph, folder, precision, progress) for graph in graphs},
         )
-        (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+        write_manifest(folder, manifest)
         synthesizer = Synthesizer.load(folder, "onnxruntime")
         parity = measure_parity(
             synthesizer,
@@ -133,7 +133,7 @@ def export_onnx(
         progress(_describe_ending(ending))
         decoder = msgspec.structs.replace(manifest.decoder, ending=ending)
         manifest = msgspec.structs.replace(manifest, parity=parity, decoder=decoder)
-        (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+        write_manifest(folder, manifest)
         if decoder_weights == "int8":
             write_int8_decoder(folder, manifest)
         return load_manifest(folder)

@@ -17,16 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from ..runtime.bundle.folders import atomic_directory, link_or_copy
+from ..runtime.bundle.folders import extended_bundle
 from ..runtime.bundle.manifest import Int8Decoder, Manifest
-from ..runtime.bundle.reading import (
-    MANIFEST_NAME,
-    encode_manifest,
-    file_sha256,
-    graph_path,
-    list_bundle_files,
-    load_manifest,
-)
+from ..runtime.bundle.reading import file_sha256, graph_path, load_manifest, write_manifest
 from ..runtime.decoder import draw_dropout
 from ..runtime.errors import ExportError
 from ..runtime.noise import Noise
@@ -53,9 +46,7 @@ def quantize_decoder(bundle: str | Path, force: bool = False) -> Manifest:
     """
     bundle = Path(bundle)
     manifest = load_manifest(bundle)
-    with atomic_directory(bundle, force) as folder:
-        for file in list_bundle_files(msgspec.structs.replace(manifest, int8_decoder=None)) - {MANIFEST_NAME}:
-            link_or_copy(bundle / file, folder / file)
+    with extended_bundle(bundle, msgspec.structs.replace(manifest, int8_decoder=None), force) as folder:
         return write_int8_decoder(folder, manifest)
 
 
@@ -156,5 +147,5 @@ def _check(decoder: Int8Decoder) -> None:
 
 def _write_manifest(folder: Path, manifest: Manifest, decoder: Int8Decoder) -> Manifest:
     manifest = msgspec.structs.replace(manifest, int8_decoder=decoder)
-    (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    write_manifest(folder, manifest)
     return manifest

@@ -16,9 +16,9 @@ import torch
 from ..models.denoiser import Denoiser
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.bundle.folders import atomic_directory, link_or_copy
+from ..runtime.bundle.folders import extended_bundle
 from ..runtime.bundle.manifest import GraphFile, Manifest, TorchScript
-from ..runtime.bundle.reading import MANIFEST_NAME, encode_manifest, file_sha256, list_bundle_files, load_manifest
+from ..runtime.bundle.reading import file_sha256, load_manifest, write_manifest
 from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
 from .bundle import Progress
@@ -48,9 +48,7 @@ def export_torchscript(
     reference = ParityReference(tacotron2, vocoder, denoiser)
     graphs = build_graphs(tacotron2, vocoder, denoiser, manifest.precision)
     _check_same_models(bundle, manifest, graphs, reference)
-    with atomic_directory(bundle, force) as folder:
-        for file in list_bundle_files(msgspec.structs.replace(manifest, torchscript=None)) - {MANIFEST_NAME}:
-            link_or_copy(bundle / file, folder / file)
+    with extended_bundle(bundle, msgspec.structs.replace(manifest, torchscript=None), force) as folder:
         files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
         manifest = _write_manifest(folder, manifest, TorchScript(graphs=files))
         parity = measure_parity(Synthesizer.load(folder, "torchscript"), reference, _reporter(progress))
@@ -90,7 +88,7 @@ def _write_module(graph: Graph, folder: Path, progress: Progress) -> GraphFile:
 
 def _write_manifest(folder: Path, manifest: Manifest, torchscript: TorchScript) -> Manifest:
     manifest = msgspec.structs.replace(manifest, torchscript=torchscript)
-    (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    write_manifest(folder, manifest)
     return manifest
 
 

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from ..errors import ExportError
 from ..files import exchange
-from .reading import MANIFEST_NAME, find_bundle_files
+from .manifest import Manifest
+from .reading import MANIFEST_NAME, find_bundle_files, list_bundle_files
 
 # A temporary folder contains these two, so that the lock is not renamed with the content.
 CONTENT = "bundle"
@@ -40,6 +41,18 @@ def atomic_directory(bundle: Path, force: bool = False) -> Iterator[Path]:
             _replace(folder, target)
     except OSError as error:
         raise ExportError(f"{bundle}: cannot be written: {_reason(error)}; choose another folder with -o") from error
+
+
+@contextmanager
+def extended_bundle(bundle: Path, manifest: Manifest, force: bool = False) -> Iterator[Path]:
+    """Yield a folder as `atomic_directory` does, with the files that `manifest` lists except the manifest itself.
+
+    manifest: the bundle's, without what is to be added. Raises ExportError as `atomic_directory` does.
+    """
+    with atomic_directory(bundle, force) as folder:
+        for file in list_bundle_files(manifest) - {MANIFEST_NAME}:
+            link_or_copy(bundle / file, folder / file)
+        yield folder
 
 
 def check_replaceable(bundle: Path, force: bool = False) -> None:

@@ -126,6 +126,11 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, with its digest, into a bundle's folder."""
+    (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest as JSON with its digest filled in."""
     return with_digest(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
