@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..runtime.backends.base import usable_cores
 from ..runtime.bundle.manifest import Manifest
 from . import speed
 from .ceilings import measure_ceilings
-from .conditions import conditions, gpu_index, usable_cores
+from .conditions import conditions, gpu_index
 from .loading import Loader, find_loaders, load_pipelines
 from .pipelines import REFERENCE, BundlePipeline, Pipeline
 from .workload import PRESETS, Preset, Workload, check_limits

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..runtime.backends.base import usable_cores
 from ..runtime.backends.cuda.driver import find_driver
 from ..runtime.backends.cuda.stream import device_memory, find_gpu, gpu_unavailable_reason
 
@@ -29,11 +30,6 @@ def conditions(threads: int, gpu: int | None) -> dict[str, Any]:
         "gpu": None if gpu is None else _gpu(gpu),
         "versions": {"tacoglow": __version__, "python": platform.python_version()} | _versions(),
     }
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpu_index(device: int) -> int | None:

@@ -29,6 +29,11 @@ Compute = Literal["auto", "fp32", "int8"]
 THREADS_MAX = max(16, os.cpu_count() or 1)
 
 
+def usable_cores() -> int:
+    """Cores that this process may use: in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class GraphRunner(ABC):
     """One graph, opened by a backend. `bind` checks named buffers and returns the call that runs it over them."""
 

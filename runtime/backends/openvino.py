@@ -8,7 +8,6 @@ fixed ones, all compiled when the voice is opened.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,7 +19,7 @@ from platformdirs import user_cache_path
 from ..bundle.manifest import GraphSpec, Manifest
 from ..bundle.reading import graph_path
 from ..errors import BackendError
-from .base import Array, BackendOptions, Call, GraphRunner
+from .base import Array, BackendOptions, Call, GraphRunner, usable_cores
 from .onnxruntime import OnnxRuntimeBackend, first_line
 
 WINDOW_FRAMES = 256  # frames of the largest window, with its context
@@ -49,11 +48,11 @@ class OpenVinoBackend(OnnxRuntimeBackend):
             return super()._open(graph)
         spec = self.manifest.graphs[graph]
         path = graph_path(self.bundle, graph, spec)
-        cores = self.threads or os.cpu_count() or 1
-        streams = max(1, (os.cpu_count() or 1) // cores)  # windows at once
+        threads = self.threads or usable_cores()
+        streams = max(1, usable_cores() // threads)  # windows at once
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
-            "INFERENCE_NUM_THREADS": cores * streams,
+            "INFERENCE_NUM_THREADS": threads * streams,
             "NUM_STREAMS": streams,
             "CACHE_DIR": str(user_cache_path("tacoglow", appauthor=False) / "openvino"),
         }

@@ -12,7 +12,6 @@ would run dry soonest; a request for the whole is due when it could have been he
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+from ..backends.base import usable_cores
 from ..errors import Cancelled, Overloaded, RequestError, SchedulerClosed
 from ..noise import Noise
 from ..options import SpeechOptions, StreamOptions
@@ -248,7 +248,7 @@ class Scheduler:
 
 
 def _default_lanes(voice: Synthesizer) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return max(1, cores // (voice.backend.options.threads or cores))
 
 

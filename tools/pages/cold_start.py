@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tacoglow.benchmarks.conditions import conditions, usable_cores
+from tacoglow.benchmarks.conditions import conditions
+from tacoglow.runtime.backends.base import usable_cores
 from tacoglow.runtime.bundle.reading import load_manifest
 
 TEXT = "Hello world."

@@ -22,13 +22,14 @@ from typing import Any
 import torch
 
 from ...benchmarks.bench import BenchRequest, run
-from ...benchmarks.conditions import conditions, usable_cores
+from ...benchmarks.conditions import conditions
 from ...benchmarks.loading import available_backends
 from ...benchmarks.pipelines import BundlePipeline
 from ...benchmarks.tables import speed as speed_table
 from ...benchmarks.voices import HIFIGANS, Models, demo_models, export_bundle, load_models, random_models
 from ...benchmarks.workload import PRESETS
 from ...export.bundle import Limits
+from ...runtime.backends.base import usable_cores
 from ...runtime.errors import RequestError
 from ...runtime.synthesizer import Synthesizer
 from . import streaming, tables

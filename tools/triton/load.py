@@ -23,7 +23,8 @@ from typing import Any
 
 from tritonclient.grpc.aio import InferenceServerClient
 
-from ...benchmarks.conditions import conditions, usable_cores
+from ...benchmarks.conditions import conditions
+from ...runtime.backends.base import usable_cores
 from ...runtime.synthesizer import Synthesizer
 from ..client_result import SENTENCES, ClientResult, Kind
 from .client import measure_request
