@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..text.symbols import is_letter
 from .backends.base import Backend
 from .bundle.manifest import Manifest
 from .decoder import (
@@ -29,8 +30,7 @@ class AcousticModel:
 
     def __init__(self, backend: Backend, manifest: Manifest) -> None:
         self.manifest = manifest
-        symbols = manifest.text.symbols
-        self._letters = np.array([any(map(str.isalnum, symbol)) for symbol in symbols])  # by token id
+        self._letters = np.array(list(map(is_letter, manifest.text.symbols)))  # by token id
         self._pads_token_ids = backend.pads_token_ids
         self._encoder = backend.open("encoder")
         self._decoder_step = backend.open("decoder_step")

@@ -11,7 +11,7 @@ from .cleaners import DEFAULT_CLEANERS, Cleaner, find_cleaners
 from .errors import TextError, name_dropped, quote
 from .lexicon import Lexicon
 from .sequence import encode_text
-from .symbols import ARPABET_MARK, NVIDIA_SYMBOLS, SymbolTable
+from .symbols import ARPABET_MARK, NVIDIA_SYMBOLS, SymbolTable, is_letter
 from .words import SpokenWord, find_words
 
 
@@ -45,7 +45,7 @@ class FrontEnd:
         object.__setattr__(self, "_cleaners", find_cleaners(self.cleaners))
         object.__setattr__(self, "symbols", tuple(self.symbols))
         object.__setattr__(self, "cleaners", tuple(self.cleaners))
-        letters = frozenset(i for i, symbol in enumerate(self.symbols) if any(map(str.isalnum, symbol)))
+        letters = frozenset(i for i, symbol in enumerate(self.symbols) if is_letter(symbol))
         object.__setattr__(self, "_letters", letters)
         if self.final_mark and self.final_mark not in self._table.ids:
             raise TextError(f"final mark: {quote(self.final_mark)} is not among the voice's symbols; leave it out")

@@ -28,6 +28,11 @@ def _nvidia_symbols() -> tuple[str, ...]:
 NVIDIA_SYMBOLS: tuple[str, ...] = _nvidia_symbols()
 
 
+def is_letter(symbol: str) -> bool:
+    """True for letters, digits and phones; false for spaces, punctuation and padding."""
+    return any(map(str.isalnum, symbol))
+
+
 class SymbolTable:
     """A symbol list, indexed for look-ups.
 
