@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <string>
-#include <system_error>
-#include <vector>
 
 #include "error.hpp"
+#include "files.hpp"
 
 namespace tacoglow {
 namespace {
@@ -16,15 +14,15 @@ namespace {
 constexpr std::uint16_t pcm = 1, ieee_float = 3;  // format tags in the wav header
 
 // Appends the low n_bytes of a number in little-endian order.
-void append(std::vector<char>& bytes, std::uint32_t value, int n_bytes) {
+void append(std::string& bytes, std::uint32_t value, int n_bytes) {
   for (int i = 0; i < n_bytes; ++i) bytes.push_back(static_cast<char>(value >> (8 * i)));
 }
 
-void append(std::vector<char>& bytes, const char* tag) { bytes.insert(bytes.end(), tag, tag + 4); }
+void append(std::string& bytes, const char* tag) { bytes.append(tag, 4); }
 
-void append_sample(std::vector<char>& bytes, float sample, tacoglow_wav_format format) {
+void append_sample(std::string& bytes, float sample, tacoglow_wav_format format) {
   if (format == TACOGLOW_WAV_INT16) {
-    const float scaled = std::nearbyint(std::clamp(sample, -1.0F, 1.0F) * 32767.0F);
+    const float scaled = std::isnan(sample) ? 0.0F : std::nearbyint(std::clamp(sample, -1.0F, 1.0F) * 32767.0F);
     append(bytes, static_cast<std::uint16_t>(static_cast<std::int16_t>(scaled)), 2);
   } else {
     std::uint32_t bits = 0;
@@ -35,20 +33,6 @@ void append_sample(std::vector<char>& bytes, float sample, tacoglow_wav_format f
 
 constexpr std::size_t most_bytes = 0xFFFFFFFFu - 36;  // of samples: the header has 32 bits for the size
 
-void write_file(const std::filesystem::path& path, const std::vector<char>& bytes) {
-  std::filesystem::path partial = path;
-  partial += ".partial";
-  std::ofstream file(partial, std::ios::binary);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  std::error_code error;
-  if (file) std::filesystem::rename(partial, path, error);
-  if (file && !error) return;
-  std::error_code ignored;
-  std::filesystem::remove(partial, ignored);
-  throw request_error(path.string() + ": cannot write the file" + (error ? ": " + error.message() : ""));
-}
-
 }  // namespace
 
 void write_wav(const std::filesystem::path& path, const float* samples, std::size_t n_samples,
@@ -57,7 +41,8 @@ void write_wav(const std::filesystem::path& path, const float* samples, std::siz
   if (n_samples > most_bytes / static_cast<std::size_t>(width))
     throw request_error(path.string() + ": too long for a wav file: " + std::to_string(n_samples) + " samples");
   const auto rate = static_cast<std::uint32_t>(sampling_rate), size = static_cast<std::uint32_t>(n_samples) * width;
-  std::vector<char> bytes;
+  std::string bytes;
+  bytes.reserve(44 + size);
   append(bytes, "RIFF");
   append(bytes, 36 + size, 4);
   append(bytes, "WAVE");

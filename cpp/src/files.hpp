@@ -1,0 +1,14 @@
+// Atomic file writes, as in Python's runtime/files.py.
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace tacoglow {
+
+// Writes a file under a temporary name beside it and renames it, so that it appears complete or not at all, also if
+// several threads or processes write the same path. A device or a pipe is written in place. Throws Error (request) if
+// the file cannot be written; an existing file is then unchanged.
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+}  // namespace tacoglow
