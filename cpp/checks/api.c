@@ -37,6 +37,9 @@ static int check_invalid_arguments(const char* bundle, tacoglow_session* session
   options.struct_size = 4096;
   REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_REQUEST);
   REQUIRE(strstr(tacoglow_last_error(), "struct_size: expected at most") != NULL);
+  options.struct_size = offsetof(tacoglow_open_options, backend) + 1; /* half a pointer */
+  REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_REQUEST);
+  REQUIRE(strstr(tacoglow_last_error(), "up to the end of a field, got 9; call") != NULL);
   tacoglow_open_options_init(&options);
   options.backend = "abacus";
   REQUIRE(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_BACKEND);
@@ -45,6 +48,11 @@ static int check_invalid_arguments(const char* bundle, tacoglow_session* session
   tacoglow_request_init(&request);
   REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST && speech == NULL);
   REQUIRE(tacoglow_speak(session, NULL, &speech) == TACOGLOW_REQUEST);
+  request.struct_size = offsetof(tacoglow_request, max_frames) + 2;
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST);
+  REQUIRE(strstr(tacoglow_last_error(), "struct_size: expected at most") != NULL);
+  request.struct_size = 0;
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST);
   REQUIRE(tacoglow_speak(NULL, &request, &speech) == TACOGLOW_REQUEST);
   REQUIRE(tacoglow_stream(session, &request, NULL, NULL, NULL) == TACOGLOW_REQUEST);
   tacoglow_voice_close(NULL);

@@ -8,6 +8,10 @@
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
+//   checks write PATH THREADS TIMES                             prints "ok" if each thread has written a wav file of
+//                                                               100,000 samples of its own value so many times
+//   checks write_nan PATH                                       writes a wav file of samples that are not all numbers
+//   checks external_data PATH                                   prints 1 if a graph refers to other files, otherwise 0
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
 //   checks decoder BUNDLE PLANS                                 prints which decoder runs behind that backend, and why
@@ -19,8 +23,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
@@ -28,7 +34,9 @@
 #include <vector>
 
 #include "error.hpp"
+#include "external_data.hpp"
 #include "same_speech.hpp"
+#include "wav.hpp"
 
 namespace {
 
@@ -81,6 +89,38 @@ void print_synthesis(const Manifest& manifest) {
   std::printf("\n");
 }
 
+void write_wavs(const std::string& path, int n_threads, int times) {
+  std::vector<std::future<void>> writers;
+  for (int i = 0; i < n_threads; ++i)
+    writers.push_back(std::async(std::launch::async, [=] {
+      const std::vector<float> samples(100'000, 0.1F * static_cast<float>(i));
+      for (int k = 0; k < times; ++k)
+        tacoglow::write_wav(path, samples.data(), samples.size(), 22050, TACOGLOW_WAV_INT16);
+    }));
+  for (auto& writer : writers) writer.get();
+}
+
+void write_nan(const std::string& path) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const float samples[] = {std::numeric_limits<float>::quiet_NaN(), infinity, -infinity, 0.5F};
+  tacoglow::write_wav(path, samples, 4, 22050, TACOGLOW_WAV_INT16);
+}
+
+// Runs a command without a bundle; returns false if it is another one.
+bool run_without_bundle(const std::string& command, int count, char** arguments) {
+  if (command == "noise" && count == 6)
+    print_noise(arguments);
+  else if (command == "external_data" && count == 1)
+    std::printf("%d\n", tacoglow::has_external_data(arguments[0]));
+  else if (command == "write" && count == 3)
+    write_wavs(arguments[0], std::atoi(arguments[1]), std::atoi(arguments[2])), std::printf("ok\n");
+  else if (command == "write_nan" && count == 1)
+    write_nan(arguments[0]), std::printf("ok\n");
+  else
+    return false;
+  return true;
+}
+
 // Requests with different lengths, limits and thresholds, more than fit into one batch; some are retried.
 void check_batch(const Manifest& manifest) {
   bool retried = false;
@@ -123,7 +163,7 @@ void check_loop(const Manifest& manifest) {
 
 void run(int count, char** arguments) {
   const std::string command = count > 2 ? arguments[1] : "";
-  if (command == "noise" && count == 8) return print_noise(arguments + 2);
+  if (run_without_bundle(command, count - 2, arguments + 2)) return;
   const Manifest manifest = tacoglow::load_manifest(count > 2 ? arguments[2] : "");
   if (command == "text" && count == 4) return print_texts(arguments[2], manifest, std::atoll(arguments[3]));
   if (command == "loop") {

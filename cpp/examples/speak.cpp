@@ -21,30 +21,15 @@ namespace {
 
 constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--backend NAME] [--plans FOLDER]\n"
-    "             [--threads N] [--sigma X] [--denoise X] [--gate-threshold X] [--max-frames N]\n"
-    "             [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
+    "             [--compute auto|fp32|int8] [--threads N] [--sigma X] [--denoise X] [--gate-threshold X]\n"
+    "             [--max-frames N] [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
     "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
-const std::set<std::string> options = {"--text",
-                                       "--ids",
-                                       "-o",
-                                       "--seed",
-                                       "--backend",
-                                       "--plans",
-                                       "--threads",
-                                       "--sigma",
-                                       "--denoise",
-                                       "--gate-threshold",
-                                       "--max-frames",
-                                       "--retries",
-                                       "--attention-stop",
-                                       "--wav",
-                                       "--mel",
-                                       "--stream",
-                                       "--rate",
-                                       "--volume",
-                                       "--sentence-silence"};
+const std::set<std::string> options = {
+    "--text",    "--ids",   "-o",        "--seed",           "--backend",    "--plans",           "--compute",
+    "--threads", "--sigma", "--denoise", "--gate-threshold", "--max-frames", "--retries",         "--attention-stop",
+    "--wav",     "--mel",   "--stream",  "--rate",           "--volume",     "--sentence-silence"};
 
 struct CloseVoice {
   void operator()(tacoglow_voice* voice) const { tacoglow_voice_close(voice); }
@@ -152,6 +137,7 @@ void speak(const char* bundle, const Arguments& arguments) {
   tacoglow_open_options_init(&options);
   options.backend = arguments.text("--backend");
   options.plans = arguments.text("--plans");
+  options.compute = arguments.text("--compute");
   options.threads = static_cast<std::int32_t>(arguments.integer("--threads", 0));
   tacoglow_voice* opened = nullptr;
   check(tacoglow_voice_open(bundle, &options, &opened));

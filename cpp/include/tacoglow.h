@@ -63,6 +63,9 @@ typedef struct tacoglow_open_options {
   const char* backend; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built
                           in of tensorrt, onnxruntime and torchscript */
   const char* plans;   /* folder of TensorRT plans, one GRAPH.plan per graph; NULL: engines/ in the bundle */
+  const char* compute; /* precision of the decoder with the backend onnxruntime: "fp32", "int8" (the bundle's 8-bit
+                          weights, for ONNX Runtime 1.22 or newer), or "auto", which is int8 if the bundle has them;
+                          NULL: "fp32" */
   int32_t threads;     /* CPU threads; 0: all cores that the process may use (LibTorch: its own default). ONNX Runtime's
                           are shared by the sessions of a voice, LibTorch's by the process */
   int32_t device;      /* index of the GPU, for TensorRT and ONNX Runtime's CUDA provider */
@@ -249,8 +252,8 @@ TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const ta
 
 typedef enum tacoglow_wav_format { TACOGLOW_WAV_INT16 = 0, TACOGLOW_WAV_FLOAT32 = 1 } tacoglow_wav_format;
 
-/* Write samples that are nominally in [-1, 1] to a mono wav file; int16 clips the others. The file appears complete or
- * not at all. */
+/* Write samples that are nominally in [-1, 1] to a mono wav file; int16 clips the others, and makes NaN silence. The
+ * file appears complete or not at all, also if several threads write it. A device or a pipe is written in place. */
 TACOGLOW_API tacoglow_status tacoglow_wav_write(const char* path, const float* samples, size_t n_samples,
                                                 int32_t sampling_rate, tacoglow_wav_format format);
 

@@ -62,10 +62,14 @@ class Backend {
   virtual std::string decoder() const { return {}; }
 };
 
+// Precision of decoder steps on a CPU; `automatic`: int8 if the bundle has 8-bit weights.
+enum class Compute { fp32, int8, automatic };
+
 struct BackendOptions {
   int threads = 0;              // CPU threads; 0: the backend's default
   int device = 0;               // index of the GPU
   std::filesystem::path plans;  // folder with one GRAPH.plan per graph
+  Compute compute = Compute::fp32;
 };
 
 // Open the graphs with one backend. Throw Error (bundle, backend).

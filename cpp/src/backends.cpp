@@ -26,6 +26,14 @@ const std::vector<std::pair<std::string, Open>>& backends() {
   return built_in;
 }
 
+void check_int8(const std::filesystem::path& bundle, const Manifest& manifest, const std::string& backend_name) {
+  if (backend_name != "onnxruntime")
+    throw backend_error("compute 'int8': needs backend onnxruntime, got " + backend_name);
+  if (!manifest.int8_decoder)
+    throw backend_error("compute 'int8': " + bundle.string() +
+                        " has no 8-bit decoder; add one with: tacoglow quantize " + bundle.string());
+}
+
 }  // namespace
 
 std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
@@ -34,6 +42,7 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
   for (const auto& [name, open] : backends()) {
     if (backend_name.empty() || backend_name == name) {
       Manifest manifest = load_manifest(bundle);
+      if (options.compute == Compute::int8) check_int8(bundle, manifest, name);
       auto backend = open(bundle, manifest, options);
       std::unique_ptr<const FrontEnd> front_end;
       if (text_unsupported_reason(manifest).empty())

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "struct_size.hpp"
 #include "synthesizer.hpp"
 #include "tacoglow.h"
 #include "wav.hpp"
@@ -66,11 +67,17 @@ Struct with_defaults(const Struct* given, void (*init)(Struct*, size_t)) {
   Struct full;
   init(&full, sizeof full);
   if (given == nullptr) return full;
-  if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(Struct))
-    throw tacoglow::request_error("struct_size: expected at most " + std::to_string(sizeof(Struct)) + " bytes, got " +
-                                  std::to_string(given->struct_size) + "; call the structure's _init macro first");
+  tacoglow::check_struct_size<Struct>(given->struct_size);
   std::memcpy(&full, given, given->struct_size);
   return full;
+}
+
+tacoglow::Compute read_compute(const char* name) {
+  const std::string compute = name != nullptr ? name : "fp32";
+  if (compute == "fp32") return tacoglow::Compute::fp32;
+  if (compute == "int8") return tacoglow::Compute::int8;
+  if (compute == "auto") return tacoglow::Compute::automatic;
+  throw tacoglow::request_error("compute: expected auto, fp32 or int8, got '" + compute + "'");
 }
 
 // Sets the caller's structure, which may be shorter than this library's, to its defaults.
@@ -149,7 +156,8 @@ tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_opti
     const auto given = with_defaults(options, tacoglow_open_options_init_sized);
     const std::filesystem::path folder = bundle;
     tacoglow::BackendOptions backend{given.threads, given.device,
-                                     given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines"};
+                                     given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines",
+                                     read_compute(given.compute)};
     auto opened = tacoglow::open_voice(folder, given.backend != nullptr ? given.backend : "", backend);
     *voice = new tacoglow_voice{std::move(opened)};
   });

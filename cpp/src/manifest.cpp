@@ -183,6 +183,11 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
 
 }  // namespace
 
+std::string ShapeEntry::text() const {
+  if (letter == 0) return std::to_string(factor);
+  return factor == 1 ? std::string(1, letter) : std::string(1, letter) + "*" + std::to_string(factor);
+}
+
 Shape TensorSpec::resolve(const Dims& dims) const {
   Shape sizes;
   for (const auto& [letter, factor] : shape) sizes.push_back(letter == 0 ? factor : dims.at(letter) * factor);
@@ -207,6 +212,7 @@ Manifest parse_manifest(std::string_view text, const std::string& source) {
     const JsonNode node = root["graphs"][name];
     manifest.graphs[name] = {file, read_tensors(node["inputs"], manifest), read_tensors(node["outputs"], manifest)};
   }
+  if (root.has("int8_decoder")) manifest.int8_decoder = read_file(root["int8_decoder"]);
   if (root.has("torchscript")) manifest.torchscript = read_files(root["torchscript"]["graphs"], manifest.vocoder);
   check_contract(manifest, source);
   return manifest;

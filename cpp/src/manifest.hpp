@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,8 @@ struct ShapeEntry {
   std::int64_t factor = 1;
 
   bool operator==(const ShapeEntry& other) const { return letter == other.letter && factor == other.factor; }
+  // Returns the entry as a manifest and a graph state it, such as "256", "F" or "F*256".
+  std::string text() const;
 };
 
 struct TensorSpec {
@@ -95,6 +98,7 @@ struct Manifest {
   Synthesis synthesis;
   std::map<char, DimRange> dimensions;
   std::map<std::string, GraphSpec> graphs;
+  std::optional<GraphFile> int8_decoder;         // decoder_step with 8-bit weights: its tensors are those of `graphs`
   std::map<std::string, GraphFile> torchscript;  // empty if the bundle has none
 
   std::int64_t dropout_units() const { return prenet_layers * prenet_dim; }  // of a decoder step

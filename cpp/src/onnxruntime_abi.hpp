@@ -18,6 +18,9 @@ struct SessionOptions;
 struct RunOptions;
 struct MemoryInfo;
 struct Value;
+struct Allocator;
+struct TypeInfo;
+struct TensorInfo;
 
 #if defined(_WIN32)
 using Path = const wchar_t*;
@@ -39,6 +42,7 @@ constexpr int default_memory = 0;   // OrtMemTypeDefault
 enum class Function : std::size_t {
   get_error_message = 2,
   create_env = 3,
+  disable_telemetry = 6,
   create_session = 7,
   run = 9,
   create_session_options = 10,
@@ -46,13 +50,27 @@ enum class Function : std::size_t {
   set_log_severity = 22,
   set_intra_op_threads = 24,
   set_inter_op_threads = 25,
+  session_input_count = 30,
+  session_output_count = 31,
+  session_input_type = 33,
+  session_output_type = 34,
+  session_input_name = 36,
+  session_output_name = 37,
   create_tensor_with_data = 49,
+  type_to_tensor_info = 55,
+  tensor_element_type = 60,
+  tensor_dimension_count = 61,
+  tensor_dimensions = 62,
+  tensor_dimension_names = 63,
   create_cpu_memory_info = 69,
+  allocator_free = 76,
+  default_allocator = 78,
   release_env = 92,
   release_status = 93,
   release_memory_info = 94,
   release_session = 95,
   release_value = 96,
+  release_type_info = 98,
   release_session_options = 100,
 };
 

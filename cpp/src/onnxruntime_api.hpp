@@ -47,6 +47,7 @@ using OwnedEnv = Owned<Env, Function::release_env>;
 using OwnedSession = Owned<Session, Function::release_session>;
 using OwnedSessionOptions = Owned<SessionOptions, Function::release_session_options>;
 using OwnedMemoryInfo = Owned<MemoryInfo, Function::release_memory_info>;
+using OwnedTypeInfo = Owned<TypeInfo, Function::release_type_info>;
 using OwnedValue = Owned<Value, Function::release_value>;
 
 }  // namespace tacoglow::onnxruntime

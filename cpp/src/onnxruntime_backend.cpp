@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #endif
 
+#include <cstdlib>
 #include <future>
 #include <map>
 #include <thread>
@@ -11,8 +12,10 @@
 
 #include "backend.hpp"
 #include "error.hpp"
+#include "external_data.hpp"
 #include "host_steps.hpp"
 #include "onnxruntime_api.hpp"
+#include "onnxruntime_tensors.hpp"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -23,16 +26,19 @@ namespace {
 
 namespace ort = onnxruntime;
 
-int element_type(DType dtype) {
-  switch (dtype) {
-    case DType::float32:
-      return ort::element_float;
-    case DType::int32:
-      return ort::element_int32;
-    case DType::boolean:
-      break;
-  }
-  return ort::element_bool;
+// Switches ONNX Runtime's reports of usage off, which it reads when the first environment is created. Returns false if
+// the user has set the variable: then it is the user's choice.
+bool switch_telemetry_off() {
+  constexpr const char* variable = "ORT_DISABLE_TELEMETRY";
+  static const bool is_off = [] {
+    if (std::getenv(variable) != nullptr) return false;
+#if defined(_WIN32)
+    return _putenv_s(variable, "1") == 0;
+#else
+    return setenv(variable, "1", 1) == 0;
+#endif
+  }();
+  return is_off;
 }
 
 // Cores that this process may use: in a container fewer than the machine has.
@@ -44,14 +50,21 @@ int usable_cores() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
+bool runs_int8(const Manifest& manifest, const BackendOptions& options) {
+  return options.compute != Compute::fp32 && manifest.int8_decoder;
+}
+
 // The graphs of a bundle, one session each.
 class Graphs {
  public:
   Graphs(const std::filesystem::path& bundle, const Manifest& manifest, const BackendOptions& options, bool cuda) {
     if (ort::api() == nullptr) throw backend_error("ONNX Runtime " + ort::version() + ": its interface is too old");
+    const bool is_quiet = switch_telemetry_off();
     ort::Env* env = nullptr;
     ort::check<ort::Function::create_env>("create an environment", ort::log_error, "tacoglow", &env);
     env_.reset(env);
+    if (is_quiet)
+      ort::check<ort::Function::disable_telemetry>("switch telemetry off", static_cast<const ort::Env*>(env));
     ort::MemoryInfo* memory = nullptr;
     ort::check<ort::Function::create_cpu_memory_info>("describe memory", ort::arena_allocator, ort::default_memory,
                                                       &memory);
@@ -59,14 +72,17 @@ class Graphs {
     const auto settings = session_options(options, cuda);
     // The digests of all files are computed in parallel, and while graphs whose digest is known are loaded.
     std::map<std::string, std::future<std::filesystem::path>> paths;
-    for (const auto& [name, graph] : manifest.graphs)
-      paths[name] = std::async(std::launch::async, graph_path, bundle, graph);
+    for (const auto& [name, graph] : manifest.graphs) {
+      const bool is_int8 = runs_int8(manifest, options) && name == "decoder_step";
+      paths[name] = std::async(std::launch::async, onnx_path, bundle, is_int8 ? *manifest.int8_decoder : graph);
+    }
     for (const auto& [name, graph] : manifest.graphs) {
       const std::filesystem::path path = paths.at(name).get();
       ort::Session* session = nullptr;
       ort::check<ort::Function::create_session>(path.string() + ": cannot load this graph", env_.get(), path.c_str(),
                                                 settings.get(), &session);
       sessions_[name].reset(session);
+      ort::check_tensors(name, graph, session);
     }
   }
 
@@ -146,7 +162,7 @@ class Graphs {
     ort::Value* value = nullptr;
     ort::check<ort::Function::create_tensor_with_data>(
         "wrap a tensor", static_cast<const ort::MemoryInfo*>(memory_.get()), const_cast<void*>(tensor.data()),
-        tensor.size_bytes(), tensor.shape().data(), tensor.shape().size(), element_type(tensor.dtype()), &value);
+        tensor.size_bytes(), tensor.shape().data(), tensor.shape().size(), ort::element_type(tensor.dtype()), &value);
     return ort::OwnedValue(value);
   }
 
@@ -183,14 +199,20 @@ class OnnxRuntimeInstance : public BackendInstance {
 class OnnxRuntimeBackend : public Backend {
  public:
   OnnxRuntimeBackend(const std::filesystem::path& bundle, Manifest manifest, const BackendOptions& options, bool cuda)
-      : manifest_(std::move(manifest)), graphs_(bundle, manifest_, options, cuda) {}
+      : manifest_(std::move(manifest)), compute_(options.compute), graphs_(bundle, manifest_, options, cuda) {}
 
   std::unique_ptr<BackendInstance> create_instance() override {
     return std::make_unique<OnnxRuntimeInstance>(graphs_, manifest_);
   }
 
+  std::string decoder() const override {
+    if (compute_ == Compute::fp32) return {};
+    return manifest_.int8_decoder ? "int8: the bundle's 8-bit weights" : "fp32: the bundle has no 8-bit weights";
+  }
+
  private:
   Manifest manifest_;
+  Compute compute_;
   Graphs graphs_;
 };
 
@@ -211,7 +233,9 @@ std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& bundle, c
 
 std::unique_ptr<Backend> open_onnxruntime_cuda(const std::filesystem::path& bundle, const Manifest& manifest,
                                                const BackendOptions& options) {
-  return open(bundle, manifest, options, true);
+  BackendOptions own = options;
+  own.compute = Compute::fp32;  // the 8-bit weights are for CPUs
+  return open(bundle, manifest, own, true);
 }
 
 }  // namespace tacoglow

@@ -42,9 +42,12 @@ class ProgramOutput:
     summary: str
 
 
-def speak(programs: Path, bundle: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def speak(
+    programs: Path, bundle: Path, folder: Path, *arguments: object, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [programs / "speak", bundle, "-o", folder / "out.wav", "--wav", "float32", "--threads", "1", *arguments]
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    parts = [str(part) for part in command]
+    return subprocess.run(parts, capture_output=True, text=True, timeout=300, check=False, env=environment)
 
 
 def speak_ids(
@@ -255,7 +258,7 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda bundle: (bundle / "encoder.onnx").unlink(), "encoder.onnx: file not found"),
     (truncate_graph, "waveglow.onnx: SHA-256: expected"),
     (replace_graph_by_text, "encoder.onnx: cannot load this graph: ONNX Runtime"),
-    (swap_graphs, "postnet"),
+    (swap_graphs, "denoiser: input audio is float32 [B, S] in the manifest, absent in the graph; export"),
 ]
 
 
