@@ -58,6 +58,12 @@ def serve(
             help="Keep english_cleaners as NVIDIA's; otherwise numbers, dates and units are read as people say them.",
         ),
     ] = False,
+    attention_window: Annotated[
+        Optional[int],
+        typer.Option(
+            min=1, help="--attention-window of requests that do not say, such as Home Assistant's.", show_default="all"
+        ),
+    ] = None,
     max_queue: Annotated[int, typer.Option(min=1, help="Requests per voice that may wait for their turn.")] = 64,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, openvino, torchscript")
@@ -79,7 +85,14 @@ def serve(
     from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
     from ..runtime.synthesizer import Synthesizer
 
-    options = GatewayOptions(api_key, tuple(cors or ()), root_path.rstrip("/"), max_wait, max_input_chars)
+    options = GatewayOptions(
+        api_key,
+        tuple(cors or ()),
+        root_path.rstrip("/"),
+        max_wait,
+        max_input_chars,
+        attention_window=attention_window,
+    )
     aliases = parse_aliases(alias or [])
     if not (bundle or upstream):
         raise RequestError("serve: expected a bundle or --upstream grpc://HOST:PORT; write a bundle with export-onnx")

@@ -59,6 +59,11 @@ class Encoding:
         return 0.0 if codec is None else codec.delay / self.rate
 
     @property
+    def is_streamed(self) -> bool:
+        """False for a format that has its length in front."""
+        return self.audio_format != "flac"
+
+    @property
     def content_type(self) -> str:
         if self.audio_format == "pcm":
             return f"audio/pcm;rate={self.rate};channels=1"

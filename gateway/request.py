@@ -11,10 +11,17 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct, inspect
 
-from ..runtime.bundle.manifest import STRENGTH_MAX
+from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX
 from ..runtime.errors import RequestError
 from ..runtime.noise import Noise
-from ..runtime.options import RATE_MAX, RATE_MIN, SENTENCE_SILENCE_MAX, VOLUME_MAX, SpeechOptions
+from ..runtime.options import (
+    RATE_MAX,
+    RATE_MIN,
+    SENTENCE_SILENCE_MAX,
+    SERVED_RETRIES_MAX,
+    VOLUME_MAX,
+    SpeechOptions,
+)
 from ..text import Lexicon, TextError, is_ssml
 from .encoding import HERTZ_MAX, HERTZ_MIN, Encoding, FormatName
 from .errors import GatewayError, invalid
@@ -35,7 +42,16 @@ class VoiceId(Struct):
     id: str
 
 
-class SettingsBody(Struct, kw_only=True):
+class DecodingBody(Struct, kw_only=True):
+    """The fields that say how a text is decoded; None: the voice's or the server's value."""
+
+    gate_threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    attention_stop: bool | None = None  # false: an utterance ends by its gate or the frame limit, as NVIDIA's do
+    attention_window: Annotated[int, Meta(ge=1, le=COUNT_MAX)] | None = None  # tokens ahead that it may see
+    retries: Annotated[int, Meta(ge=0, le=SERVED_RETRIES_MAX)] | None = None  # of a faulty utterance that nobody heard
+
+
+class SettingsBody(DecodingBody, kw_only=True):
     """The fields that say how a text is spoken; None: the voice's or the format's value."""
 
     voice: str | VoiceId = ""
@@ -46,14 +62,14 @@ class SettingsBody(Struct, kw_only=True):
     speed: Annotated[float, Meta(ge=SPEED_MIN, le=SPEED_MAX)] = 1.0
     sigma: _Strength | None = None
     denoise: _Strength = 0.0
-    gate_threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
-    attention_stop: bool | None = None  # false: an utterance ends by its gate or the frame limit, as NVIDIA's do
     volume: Annotated[float, Meta(ge=0.0, le=VOLUME_MAX)] = 1.0
     sentence_silence: Annotated[float, Meta(ge=0.0, le=SENTENCE_SILENCE_MAX)] | None = None  # seconds
     lexicon: dict[str, str] = {}  # words, and how they are said
 
-    def resolve(self, voices: Voices, ssml: bool = False) -> Settings:
-        """Find the voice, and choose the encoding. Raises GatewayError."""
+    def resolve(self, voices: Voices, stream: str | None, ssml: bool = False) -> Settings:
+        """Find the voice, and choose the encoding. stream: the field that asks for audio while it is made; None: none
+        does. Raises GatewayError.
+        """
         try:
             Noise(self.seed)
         except RequestError as error:
@@ -67,6 +83,8 @@ class SettingsBody(Struct, kw_only=True):
             denoise=self.denoise,
             gate_threshold=self.gate_threshold,
             attention_stop=self.attention_stop,
+            attention_window=self.attention_window,
+            retries=self.retries,
             rate=min(max(self.speed, RATE_MIN), RATE_MAX),
             volume=self.volume,
             sentence_silence=self.sentence_silence,
@@ -78,7 +96,11 @@ class SettingsBody(Struct, kw_only=True):
             encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
         except RequestError as error:
             raise invalid("sample_rate", str(error)) from error
-        return Settings(voice, encoding, self.seed, options, self.speed)
+        is_heard = stream is not None and encoding.is_streamed
+        if self.retries and is_heard:
+            way_out = f"set {stream} to false, or leave retries out"
+            raise invalid("retries", f"retries: a stream cannot take back what has been heard; {way_out}")
+        return Settings(voice, encoding, self.seed, options, self.speed, is_heard)
 
 
 class RequestBody(SettingsBody, kw_only=True):
@@ -93,6 +115,10 @@ class RequestBody(SettingsBody, kw_only=True):
     def is_ssml(self) -> bool:
         return is_ssml(self.input) if self.ssml is None else self.ssml
 
+    def settings(self, voices: Voices) -> Settings:
+        """Raises GatewayError."""
+        return self.resolve(voices, "stream" if self.stream else None, self.is_ssml)
+
 
 class SpeechBody(RequestBody, kw_only=True):
     """POST /v1/audio/speech."""
@@ -100,7 +126,7 @@ class SpeechBody(RequestBody, kw_only=True):
     timestamps: bool = False
 
     def parse(self, voices: Voices) -> ParsedRequest:
-        settings, sse = self.resolve(voices, self.is_ssml), self.stream_format == "sse"
+        settings, sse = self.settings(voices), self.stream_format == "sse"
         if self.timestamps:
             _check_known_here(settings.voice, "timestamps")
             if not sse:
@@ -116,7 +142,7 @@ class CaptionedBody(RequestBody, kw_only=True):
     return_analysis: bool = False
 
     def parse(self, voices: Voices) -> ParsedRequest:
-        settings = self.resolve(voices, self.is_ssml)
+        settings = self.settings(voices)
         for name in ("return_timestamps", "return_analysis"):
             if getattr(self, name):
                 _check_known_here(settings.voice, name)
@@ -128,7 +154,7 @@ class CaptionedBody(RequestBody, kw_only=True):
         )
 
 
-class SynthesizeBody(Struct, kw_only=True):
+class SynthesizeBody(DecodingBody, kw_only=True):
     """POST /synthesize."""
 
     text: str
@@ -136,8 +162,9 @@ class SynthesizeBody(Struct, kw_only=True):
     length_scale: Annotated[float, Meta(ge=1.0 / SPEED_MAX, le=1.0 / SPEED_MIN)] = 1.0
 
     def parse(self, voices: Voices) -> ParsedRequest:
-        settings = SettingsBody(voice=self.voice, response_format="wav", speed=1.0 / self.length_scale)
-        return ParsedRequest(self.text, settings.resolve(voices, is_ssml(self.text)), stream=False)
+        decoding = {name: getattr(self, name) for name in DecodingBody.__struct_fields__}
+        settings = SettingsBody(voice=self.voice, response_format="wav", speed=1.0 / self.length_scale, **decoding)
+        return ParsedRequest(self.text, settings.resolve(voices, None, is_ssml(self.text)), stream=False)
 
 
 @dataclass(frozen=True)
@@ -149,6 +176,7 @@ class Settings:
     seed: int
     options: SpeechOptions
     speed: float = 1.0  # that was asked for; the options' rate is the nearest one that voices have
+    is_heard: bool = True  # while it is made
 
     @property
     def warning(self) -> str:

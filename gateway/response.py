@@ -72,8 +72,7 @@ class SpokenResponse(Response):
     async def _body(self) -> AsyncIterator[bytes]:
         """Have the text accepted; returns the bytes to come. Raises GatewayError."""
         wanted, settings = self._wanted, self._wanted.settings
-        cut = None if wanted.stream else settings.voice.facts.whole
-        self._spoken = spoken = await speak(self._gateway, wanted.text, settings, cut)
+        self._spoken = spoken = await speak(self._gateway, wanted.text, settings)
         rate = settings.voice.sampling_rate
         chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)
         return chunks if self._write is None else self._write(spoken, chunks, wanted)

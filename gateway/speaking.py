@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -105,10 +105,8 @@ class SpokenRequest:
             logger.warning("%s: %s", self.voice.id, self.quality)
 
 
-async def speak(
-    gateway: Gateway, text: str, settings: Settings, segments: StreamOptions | None = None
-) -> SpokenRequest:
-    """Have the voice's scheduler accept a text. segments: how to cut the speech; None: as a stream.
+async def speak(gateway: Gateway, text: str, settings: Settings) -> SpokenRequest:
+    """Have the voice's scheduler accept a text.
 
     Raises GatewayError, also if the first audio would come later than `max_wait` seconds from now.
     """
@@ -117,7 +115,11 @@ async def speak(
     if wait > max_wait:
         raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
     # In a thread, because splitting a long text takes a while.
-    submit = partial(voice.scheduler.submit, text, settings.seed, settings.options, segments or StreamOptions())
+    is_heard, options = settings.is_heard, settings.options
+    segments = StreamOptions() if is_heard else voice.facts.whole
+    if options.attention_window is None:
+        options = replace(options, attention_window=gateway.options.attention_window)
+    submit = partial(voice.scheduler.submit, text, settings.seed, options, segments, is_heard)
     submitting = asyncio.ensure_future(asyncio.to_thread(submit))
     handle, notes = None, [settings.warning]
     try:

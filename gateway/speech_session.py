@@ -50,7 +50,7 @@ class Done:
 def parse_config(fields: Mapping[str, Any], voices: Voices) -> SessionConfig:
     """Check every field. Raises GatewayError."""
     body = convert(fields, ConfigBody)
-    return SessionConfig(body.resolve(voices), body.stream_audio)
+    return SessionConfig(body.resolve(voices, "stream_audio" if body.stream_audio else None), body.stream_audio)
 
 
 async def receive_text(websocket: WebSocket) -> str:

@@ -28,6 +28,7 @@ class GatewayOptions:
     max_wait: float = 5.0  # seconds; a request whose first audio would come later is refused
     max_characters: int = 50_000  # of a text
     max_requests: int = 256  # that are answered with speech at the same time
+    attention_window: int | None = None  # tokens, of requests that do not say; None: their attention sees all
 
     def __post_init__(self) -> None:
         if self.max_wait <= 0 or self.max_characters < 1 or self.max_requests < 1:

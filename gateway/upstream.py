@@ -75,9 +75,17 @@ class Upstream:
         self.voice_id, self.facts = self._run(self._read_facts())
 
     def submit(
-        self, text: str, seed: int = 0, options: SpeechOptions | None = None, stream: StreamOptions | None = None
+        self,
+        text: str,
+        seed: int = 0,
+        options: SpeechOptions | None = None,
+        stream: StreamOptions | None = None,
+        is_heard: bool = True,
     ) -> SpeechHandle:
-        """Send a text; returns at once. The servers cut speech into segments as they were told at their export."""
+        """Send a text; returns at once. The servers cut speech into segments as they were told at their export.
+
+        is_heard: false: the model that answers with complete speech speaks, which decodes faulty utterances again.
+        """
         if self._closing:
             raise SchedulerClosed("the server is shutting down; send the request elsewhere")
         if self._metrics.snapshot().active >= MAX_REQUESTS:
@@ -88,7 +96,8 @@ class Upstream:
         speaking: list[Future[None]] = []
         handle = SpeechHandle(self.facts.sampling_rate, (), lambda: _cancel(speaking))
         request = SpeechRequest(text, seed, options or SpeechOptions())
-        speaking.append(asyncio.run_coroutine_threadsafe(self._speak(handle, request), self._loop))
+        model = self._model + (STREAM_SUFFIX if is_heard else "")
+        speaking.append(asyncio.run_coroutine_threadsafe(self._speak(handle, request, model), self._loop))
         self._requests.add(speaking[0])
         speaking[0].add_done_callback(self._requests.discard)
         speaking[0].add_done_callback(lambda _: self._metrics.ended(True, handle.error))
@@ -142,13 +151,13 @@ class Upstream:
                 reasons.append(f"{server.address}: {_reason(error)}")
         raise BackendError(f"--upstream: no server tells of the voice: {'; '.join(reasons)}")
 
-    async def _speak(self, handle: SpeechHandle, request: SpeechRequest) -> None:
+    async def _speak(self, handle: SpeechHandle, request: SpeechRequest, model: str) -> None:
         """Have a server speak, and the next one if it cannot be reached; the outcome is the handle's."""
         started, reasons, received = time.monotonic(), [], []  # type: float, list[str], list[NDArray[np.float32]]
         try:
             for server in sorted(self._servers, key=lambda each: (each.down_until > started, each.requests)):
                 try:
-                    async for response in self._responses(server, request):
+                    async for response in self._responses(server, request, model):
                         if not received:
                             self._metrics.first_audio(time.monotonic() - started)
                         received.append(response.samples)
@@ -176,11 +185,11 @@ class Upstream:
         except Exception as error:
             handle.fail(error)
 
-    async def _responses(self, server: _Server, request: SpeechRequest) -> AsyncIterator[Response]:
+    async def _responses(self, server: _Server, request: SpeechRequest, model: str) -> AsyncIterator[Response]:
         """Yield the server's responses. Raises UnreachableError, and the local errors for the server's."""
         import grpc  # type: ignore[import-untyped]
 
-        answers = server.client.stream_infer(_one(self._model + STREAM_SUFFIX, request))
+        answers = server.client.stream_infer(_one(model, request))
         server.requests += 1
         try:
             while True:

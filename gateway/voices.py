@@ -29,7 +29,12 @@ class Speaker(Protocol):
     """Speaks a voice's requests, as a Scheduler does: in this process, or through servers elsewhere."""
 
     def submit(
-        self, text: str, seed: int = 0, options: SpeechOptions | None = None, stream: StreamOptions | None = None
+        self,
+        text: str,
+        seed: int = 0,
+        options: SpeechOptions | None = None,
+        stream: StreamOptions | None = None,
+        is_heard: bool = True,
     ) -> SpeechHandle: ...
 
     def metrics(self) -> SchedulerMetrics: ...

@@ -14,6 +14,7 @@ from .errors import Cancelled, DeadlineExceeded, RequestError
 
 RETRIES = 2  # of a bad utterance, unless a request says otherwise
 RETRIES_MAX = 100
+SERVED_RETRIES_MAX = 3  # most that a request may ask of a server, unless it is told otherwise
 RATE_MIN, RATE_MAX = 0.5, 2.0
 VOLUME_MAX = 4.0  # 12 dB
 SENTENCE_SILENCE_MAX = 10.0  # seconds

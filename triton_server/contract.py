@@ -19,7 +19,7 @@ from ..runtime.bundle.manifest import COUNT_MAX, Manifest
 from ..runtime.decoder import StopReason
 from ..runtime.errors import RequestError, one_line
 from ..runtime.noise import Noise
-from ..runtime.options import SpeechOptions
+from ..runtime.options import RETRIES, SERVED_RETRIES_MAX, SpeechOptions
 from ..runtime.output.wav_writer import encode, wav_header
 from ..runtime.pieces import Split, check_silence
 from ..runtime.synthesizer import Synthesizer
@@ -126,13 +126,15 @@ class RequestLimits:
     """What one request may ask of a server."""
 
     max_characters: int = 5_000
-    max_retries: int = 3
+    max_retries: int = SERVED_RETRIES_MAX
     max_frames: int = 0  # per utterance; 0: the bundle's limit
     max_seconds: float = 300.0  # from the first computation to the last sample; then the request is abandoned
 
     def apply(self, options: SpeechOptions, manifest: Manifest) -> SpeechOptions:
-        """The options with the frame limit filled in. Raises RequestError if they exceed a limit."""
-        if options.retries is not None and options.retries > self.max_retries:
+        """The options with the limits filled in. Raises RequestError if they exceed one."""
+        if options.retries is None and self.max_retries < RETRIES:
+            options = replace(options, retries=min(options.resolve(manifest).retries, self.max_retries))
+        elif options.retries is not None and options.retries > self.max_retries:
             raise RequestError(f"retries: this server accepts up to {self.max_retries}, got {options.retries}")
         if not self.max_frames:
             return options

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,8 +33,6 @@ class ServedVoice:
     @classmethod
     def load(cls, arguments: Mapping[str, str]) -> ServedVoice:
         """Load the voice that Triton's arguments for `initialize` describe."""
-        # Responses carry their warnings; Python's own would be logged and add every text to a registry that only grows.
-        warnings.simplefilter("ignore")
         parameters = json.loads(arguments["model_config"])["parameters"]
         settings = {name: value["string_value"] for name, value in parameters.items()}
         folder = Path(arguments["model_repository"]) / arguments["model_version"]

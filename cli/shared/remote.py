@@ -63,5 +63,3 @@ def _write_stream(responses: Iterator[Response], outputs: Outputs) -> None:
 def _report(response: Response) -> None:
     if response.warning:
         print_status(f"warning: {response.warning[:WARNING_CHARACTERS_MAX]}")
-    if response.stop_reason == "frame_limit":
-        print_status("warning: the gate did not fire before the frame limit: the speech may be cut off")

@@ -30,7 +30,7 @@ from .lanes import Lanes
 from .metrics import MetricsCounter, SchedulerMetrics
 from .policy import Candidate, Stage, choose
 from .rows import RowDecoder, SeparateRows, SharedRows, share_steps
-from .speeches import Order, SpeechTask, SpokenPiece, StreamSpeech, WholeSpeech
+from .speeches import Order, SpeechTask, SpokenPiece, StreamSpeech, UnheardSpeech, WholeSpeech
 
 CHUNK_STEPS = 8  # decoder steps between two looks at who joins and leaves
 POLL_SECONDS = 0.05  # between looks at deadlines and at requests' own functions for cancelling
@@ -79,16 +79,18 @@ class Scheduler:
         seed: int = 0,
         options: SpeechOptions | None = None,
         stream: StreamOptions | None = None,
+        is_heard: bool = True,
     ) -> SpeechHandle:
         """Accept a text; may be called from any thread, and does not wait for its speech.
 
         text: as it is written, or as the voice's `split` returns it.
         stream: how it is cut into segments, which become available while it is spoken; None: the whole alone is wanted.
+        is_heard: false: nobody hears segments before all are there, so that faulty utterances are decoded again.
         Raises TextError or RequestError for what `say` or `stream` would reject, Overloaded if too many requests wait.
         """
         self._check_accepts()
         options = options or SpeechOptions()
-        if stream is not None:
+        if stream is not None and is_heard:
             options.check_stream()
         frames = None if stream is None else stream.resolve(self.voice.manifest)
         Noise(seed)  # rejects a seed out of range
@@ -99,7 +101,10 @@ class Scheduler:
         resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))
         expected = self._metrics.expected_seconds(sum(len(piece.ids) for piece in split.pieces)) / options.rate
         order = Order(self.voice, handle, split, seed, resolved, expected)
-        task = WholeSpeech(order) if frames is None else StreamSpeech(order, frames)
+        if frames is None:
+            task: SpeechTask = WholeSpeech(order)
+        else:
+            task = StreamSpeech(order, frames) if is_heard else UnheardSpeech(order, frames)
         with self._condition:
             self._check_accepts()
             self._metrics.submitted()

@@ -53,7 +53,7 @@ class SpokenPiece:
     row: Row | None = None  # from DECODING to VOCODING
     encoded: EncoderOutput | None = None
     attempt: int = 0
-    best: DecodedItem | None = None  # of the attempts so far
+    best: tuple[Row, DecodedItem] | None = None  # of the attempts so far, where a faulty one is not the last
     timings: dict[str, float] = field(default_factory=dict)
 
     def open(self, voice: Synthesizer, decoder: RowDecoder, options: ResolvedOptions) -> Row:
@@ -77,8 +77,21 @@ class SpokenPiece:
         if not self.row.decoded.running:
             self.stage = Stage.DECODED
 
+    def settle(self, voice: Synthesizer, decoder: RowDecoder, options: ResolvedOptions) -> DecodedItem | None:
+        """Judge a decoded piece: the best attempt, whose row is then the piece's, or None if it is decoded again."""
+        assert self.row is not None
+        ids, attempt = self.piece.ids, (self.row, self.row.decoded.item(0))
+        if self.best is None or voice.acoustic.better(ids, self.best[1], attempt[1]) is attempt[1]:
+            self.best = attempt
+        self.row, item = self.best
+        if self.attempt == options.retries or not voice.acoustic.severity(ids, item):
+            return item
+        self.attempt += 1
+        self.open(voice, decoder, options)
+        return None
+
     def spoken(self) -> None:
-        self.stage, self.row = Stage.SPOKEN, None
+        self.stage, self.row, self.best = Stage.SPOKEN, None, None
 
 
 class SpeechTask(ABC):
@@ -177,13 +190,8 @@ class WholeSpeech(SpeechTask):
         for piece in self.open_pieces:
             if piece.stage is not Stage.DECODED:
                 continue
-            assert piece.row is not None
-            acoustic, ids = self.order.voice.acoustic, piece.piece.ids
-            item = piece.best = acoustic.better(ids, piece.best, piece.row.decoded.item(0))
-            if piece.attempt < self.options.retries and acoustic.severity(ids, item):
-                piece.attempt += 1
-                piece.open(self.order.voice, decoder, self.options)
-            else:
+            item = piece.settle(self.order.voice, decoder, self.options)
+            if item is not None:
                 piece.stage = Stage.VOCODING
                 yield self._job(partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline())
 
@@ -205,6 +213,7 @@ class CutPiece:
     spoken: SpokenPiece
     decoded: DecodedBatch
     windows: UtteranceWindows
+    is_settled: bool = False  # of UnheardSpeech: it is not decoded again
 
 
 @dataclass(frozen=True)
@@ -252,12 +261,14 @@ class StreamSpeech(SpeechTask):
             yield piece.spoken
 
     def open_next(self, decoder: RowDecoder) -> Row:
-        row, voice = super().open_next(decoder), self.order.voice
-        spoken = self.open_pieces[-1]
-        options = spoken.scaled(self.options)
-        windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, options, self._frames)
-        self._current = CutPiece(spoken, row.decoded, windows)
+        row = super().open_next(decoder)
+        self._current = self._cut_row(self.open_pieces[-1], row)
         return row
+
+    def _cut_row(self, spoken: SpokenPiece, row: Row) -> CutPiece:
+        voice, options = self.order.voice, spoken.scaled(self.options)
+        windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, options, self._frames)
+        return CutPiece(spoken, row.decoded, windows)
 
     def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
         while (piece := self._current) is not None and may_cut(self._cut, self._delivered):
@@ -322,3 +333,33 @@ class StreamSpeech(SpeechTask):
 
     def _audio(self) -> Audio:
         return replace(super()._audio(), samples=np.concatenate(self._segments))
+
+
+class UnheardSpeech(StreamSpeech):
+    """A request whose listener wants all of it at once, spoken in segments, so that none holds a core for long.
+
+    As nothing has been heard, a piece is decoded to its end, and again if it shows a fault, before it is cut.
+    """
+
+    def deadline(self) -> float:
+        return whole_deadline(self.order.submitted, self.order.expected_seconds)
+
+    def margin(self) -> float | None:
+        return None
+
+    def hungry(self) -> Iterator[SpokenPiece]:
+        """The current piece, or the next one once the current one is cut."""
+        piece = self.next_piece if self._current is None else self._current.spoken
+        if piece is not None and piece.stage in (Stage.WAITING, Stage.DECODING):
+            yield piece
+
+    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
+        if (current := self._current) is None or current.spoken.stage is Stage.DECODING:
+            return
+        if not current.is_settled:
+            spoken = current.spoken
+            if spoken.settle(self.order.voice, decoder, self.options) is None:
+                return
+            assert spoken.row is not None
+            self._current = replace(self._cut_row(spoken, spoken.row), is_settled=True)
+        yield from super().jobs(decoder)

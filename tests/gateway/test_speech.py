@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tacoglow import Synthesizer
 from tacoglow.gateway import response, speaking
 from tacoglow.gateway.voices import whole_segments
-from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.wav_writer import encode
 
 from .conftest import Expected
@@ -284,6 +284,7 @@ def test_speeds_that_voices_do_not_have(gateway: RunningGateway, speed: float, n
     assert told == (None if speed == nearest else f"speed: {nearest:g}, the nearest that voices have to {speed:g}")
 
 
+UNCERTAIN = 0.991  # a gate threshold that some of the tiny voice's utterances do not reach
 CUT_OFF = {"input": "Hello ☃ world.", "gate_threshold": 0.999999}  # the tiny voice's gate does not fire
 
 
@@ -303,16 +304,85 @@ def test_faults_are_told(gateway: RunningGateway, voice: Synthesizer, caplog: py
     assert int(metrics.split('tacoglow_faults_total{reason="cut_off"} ')[1].split()[0]) >= 3
 
 
-def test_strict_parity_can_be_asked_for(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[SpeechOptions] = []
+@pytest.fixture
+def submitted(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> list[tuple[SpeechOptions, bool]]:
+    """The options of requests that the scheduler gets, and whether they are heard while they are spoken."""
+    asked: list[tuple[SpeechOptions, bool]] = []
     submit = gateway.scheduler.submit
 
-    def noted(text: str, seed: int, options: SpeechOptions, *rest: Any) -> Any:
-        asked.append(options)
-        return submit(text, seed, options, *rest)
+    def noted(text: str, seed: int, options: SpeechOptions, stream: StreamOptions, is_heard: bool = True) -> Any:
+        asked.append((options, is_heard))
+        return submit(text, seed, options, stream, is_heard)
 
     monkeypatch.setattr(gateway.scheduler, "submit", noted)
+    return asked
+
+
+Submitted = list[tuple[SpeechOptions, bool]]
+
+
+def test_strict_parity_can_be_asked_for(gateway: RunningGateway, submitted: Submitted) -> None:
     for wanted in (None, False, True):
         assert post(gateway, input=TEXT, attention_stop=wanted)[0] == 200
-    assert [options.attention_stop for options in asked] == [None, False, True]
+    assert [options.attention_stop for options, _ in submitted] == [None, False, True]
     assert post(gateway, input=TEXT, attention_stop="no")[0] == 400
+
+
+def test_attention_window_and_retries_by_every_route(gateway: RunningGateway, submitted: Submitted) -> None:
+    fields = {"attention_window": 5, "retries": 3, "attention_stop": False, "gate_threshold": 0.6}
+    assert post(gateway, input=TEXT, **fields)[0] == 200
+    assert gateway.request("/synthesize", {"text": TEXT, **fields}).status == 200
+    assert gateway.request("/dev/captioned_speech", {"input": TEXT, "stream": False, **fields}).status == 200
+    expected = SpeechOptions(attention_window=5, retries=3, attention_stop=False, gate_threshold=0.6)
+    assert submitted == [(expected, False)] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_heard"),
+    [
+        ({}, True),
+        ({"stream": False}, False),
+        ({"stream_format": "sse"}, True),
+        ({"stream_format": "sse", "stream": False}, False),
+        ({"response_format": "flac"}, False),  # which has its length in front
+    ],
+)
+def test_only_what_is_heard_is_not_retried(
+    gateway: RunningGateway, submitted: Submitted, fields: dict[str, Any], is_heard: bool
+) -> None:
+    assert gateway.speech(input=TEXT, **fields).status == 200
+    assert submitted == [(SpeechOptions(), is_heard)]
+    answer = gateway.speech(input=TEXT, retries=1, **fields)
+    assert answer.status == (400 if is_heard else 200)
+    if is_heard:
+        assert answer.error["param"] == "retries"
+        assert answer.error["message"].endswith("set stream to false, or leave retries out")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"retries": 4}, "retries: expected 0 to 3, got 4"),
+        ({"retries": -1}, "retries: expected 0 to 3, got -1"),
+        ({"retries": "two"}, "retries: expected 0 to 3, got 'two'"),
+        ({"attention_window": 0}, "attention_window: expected 1 to "),
+        ({"attention_window": 2.5}, "attention_window: expected 1 to "),
+    ],
+)
+def test_bad_retries_and_windows(gateway: RunningGateway, fields: dict[str, Any], message: str) -> None:
+    answer = gateway.speech(input=TEXT, stream=False, **fields)
+    assert answer.status == 400
+    assert answer.error["message"].startswith(message)
+
+
+def test_a_whole_answer_is_retried_as_by_say(gateway: RunningGateway, voice: Synthesizer) -> None:
+    """With a gate threshold that the tiny voice's first tries reach only with some seeds."""
+    options = SpeechOptions(retries=2, gate_threshold=UNCERTAIN)
+    first, said = ([voice.say(TEXT, seed, options, **changes) for seed in range(8)] for changes in ({"retries": 0}, {}))
+    retried = [seed for seed in range(8) if len(first[seed].samples) != len(said[seed].samples)]
+    assert retried
+    for seed in retried:
+        answer = gateway.speech(input=TEXT, response_format="wav", seed=seed, stream=False, retries=2,
+                                gate_threshold=UNCERTAIN)  # fmt: skip
+        assert (len(answer.body) - 44) // 2 == len(said[seed].samples)
+        assert answer.headers["x-tacoglow-quality"] == str(said[seed].quality)

@@ -125,6 +125,17 @@ def test_a_sentence_ends_with_its_faults(gateway: RunningGateway) -> None:
     assert done["faults"] == [{"reason": "cut_off", "words": ["Hello", "world."]}]
 
 
+@pytest.mark.parametrize(("stream_audio", "status"), [(False, 1000), (True, 1008)])
+def test_retries_of_sentences_that_are_sent_whole(gateway: RunningGateway, stream_audio: bool, status: int) -> None:
+    with session(gateway, {**PCM, "stream_audio": stream_audio, "retries": 2, "attention_window": 5}) as own:
+        own.text("Hello.")
+        own.send(DONE)
+        assert own.closed() == status
+    assert [error["param"] for error in own.of("error")] == (["retries"] if stream_audio else [])
+    if stream_audio:
+        assert "set stream_audio to false" in own.of("error")[0]["message"]
+
+
 def test_a_session_gets_the_nearest_speed(gateway: RunningGateway) -> None:
     with session(gateway, {**PCM, "speed": 3}) as own:
         own.text("Hello.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tacoglow import Synthesizer
 from tacoglow.gateway.upstream import Upstream, UpstreamVoice, parse_upstreams
 from tacoglow.runtime.errors import BackendError, RequestError
 from tacoglow.runtime.options import SpeechOptions
@@ -40,12 +42,28 @@ def upstream(server: TritonServer) -> Iterator[RunningGateway]:
         yield gateway
 
 
-def test_whole_and_streamed_speech_is_the_librarys(upstream: RunningGateway, library_stream: Expected) -> None:
-    options = SpeechOptions(rate=1.25, sigma=0.5, volume=0.8, sentence_silence=0.2)
-    fields = {"speed": 1.25, "sigma": 0.5, "volume": 0.8, "sentence_silence": 0.2, "seed": 5}
-    expected = encode(library_stream(TEXT, 5, options), "int16")
-    for stream in (True, False):
-        assert upstream.speech(input=TEXT, stream=stream, **PCM, **fields).body == expected
+def test_whole_and_streamed_speech_is_the_librarys(
+    upstream: RunningGateway, library_stream: Expected, voice: Synthesizer
+) -> None:
+    options = SpeechOptions(rate=1.25, sigma=0.5, volume=0.8, sentence_silence=0.2, attention_window=6)
+    fields = {"speed": 1.25, "sigma": 0.5, "volume": 0.8, "sentence_silence": 0.2, "attention_window": 6, "seed": 5}
+    streamed = upstream.speech(input=TEXT, **PCM, **fields).body
+    assert streamed == encode(library_stream(TEXT, 5, options), "int16")
+    whole = upstream.speech(input=TEXT, stream=False, retries=1, **PCM, **fields).body
+    assert whole == encode(voice.say(TEXT, 5, options).samples, "int16")
+
+
+def test_a_client_that_leaves_a_whole_answer_frees_the_server(upstream: RunningGateway) -> None:
+    before = upstream.scheduler.metrics().cancelled
+    with upstream.connect() as connection:
+        body = b'{"input": "%s", "stream": false}' % (b"one two three four five six seven. " * 80)
+        connection.sendall(
+            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        while not upstream.scheduler.metrics().active:
+            time.sleep(0.005)
+    upstream.wait_until_idle(5.0)
+    assert upstream.scheduler.metrics().cancelled == before + 1
 
 
 def test_the_voice_is_described(upstream: RunningGateway) -> None:

@@ -18,6 +18,7 @@ from wyoming.ping import Ping
 from wyoming.tts import Synthesize, SynthesizeChunk, SynthesizeStart, SynthesizeStop, SynthesizeVoice
 
 from tacoglow.gateway import sentence_queue
+from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
@@ -76,6 +77,16 @@ def test_a_text_is_the_librarys_speech(gateway: RunningGateway, library_stream: 
     start = AudioStart.from_event(events[0])
     assert (start.rate, start.width, start.channels) == (RATE, 2, 1)
     assert audio_of(events) == encode(library_stream(TEXT), "int16")
+
+
+def test_the_servers_attention_window(new_scheduler: Callable[[], Scheduler], library_stream: Expected) -> None:
+    """Home Assistant cannot say which one it wants."""
+    with running(new_scheduler(), attention_window=1) as gateway:
+        narrow = audio_of(talk(gateway, Synthesize(TEXT), until="audio-stop"))
+        asked = gateway.speech(input=TEXT, response_format="pcm", sample_rate=RATE, attention_window=9)
+    expected = [encode(library_stream(TEXT, options=SpeechOptions(attention_window=n)), "int16") for n in (1, 9, None)]
+    assert [narrow, asked.body] == expected[:2]
+    assert len(set(expected)) == 3
 
 
 def test_home_assistants_stream(gateway: RunningGateway, library_stream: Expected) -> None:

@@ -6,11 +6,13 @@ import base64
 import io
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
+from tacoglow.runtime.bundle.manifest import Ending
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.wav_writer import to_int16
 from tacoglow.triton_server.contract import (
@@ -93,6 +95,18 @@ def test_invalid_request_is_rejected_in_one_line(tensors: dict[str, Any], messag
     with pytest.raises(ValueError, match=message) as caught:
         read_request(tensors, voice, LIMITS)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("most", "granted"), [(0, 0), (1, 1), (2, 2), (3, 2)])
+def test_a_server_grants_no_more_retries_than_its_limit(voice: Synthesizer, most: int, granted: int) -> None:
+    """Also to requests that leave it to the voice: 2, if its sentences were measured at export."""
+    decoder = msgspec.structs.replace(
+        voice.manifest.decoder, ending=Ending(attention_patience=40, frames=5, frames_per_token=1.5)
+    )
+    measured = msgspec.structs.replace(voice.manifest, decoder=decoder)
+    limits = RequestLimits(max_retries=most)
+    assert limits.apply(SpeechOptions(), measured).resolve(measured).retries == granted
+    assert limits.apply(SpeechOptions(), voice.manifest).resolve(voice.manifest).retries == 0
 
 
 @pytest.mark.parametrize("encoding", ["", "float32"])

@@ -20,11 +20,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...gateway.voices import whole_segments
 from ...runtime.options import StreamOptions
 from ...runtime.output.wav_writer import encode
+from ...runtime.scheduling.scheduler import Scheduler
 from ...runtime.synthesizer import Synthesizer
 from ..client_result import SENTENCES, Kind
 from .client import GatewayServer
@@ -43,13 +42,16 @@ Expected = dict[tuple[Kind, str, int], bytes]  # samples by kind, text and seed
 
 
 def expected_answers(voice: Synthesizer, texts: tuple[str, ...]) -> Expected:
+    """What the library speaks, one text after the other."""
     cuts: dict[Kind, StreamOptions] = {"stream": StreamOptions(), "whole": whole_segments(voice.manifest)}
-    return {
-        (kind, text, seed): encode(np.concatenate(list(voice.stream(text, seed, cut))), "int16")
-        for text in texts
-        for seed in range(SEEDS)
-        for kind, cut in cuts.items()
-    }
+    answers = {}
+    with Scheduler(voice) as scheduler:
+        for text in texts:
+            for seed in range(SEEDS):
+                for kind, cut in cuts.items():
+                    handle = scheduler.submit(text, seed, stream=cut, is_heard=kind == "stream")
+                    answers[kind, text, seed] = encode(handle.result().samples, "int16")
+    return answers
 
 
 class Clients:

@@ -6,8 +6,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ class Request:
     text: str
     seed: int
     is_stream: bool
+    is_heard: bool  # of a stream
     options: SpeechOptions
     wait: float  # seconds after the request before it
     cancel_after: float | None  # seconds
@@ -47,7 +49,7 @@ class Request:
 
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
-    is_stream = draw(st.booleans())
+    is_stream, is_heard = draw(st.booleans()), draw(st.booleans())
     options = SpeechOptions(
         gate_threshold=draw(st.sampled_from([None, NEVER])),
         max_frames=draw(st.sampled_from([3, 5, 40])),
@@ -59,6 +61,7 @@ def requests(draw: st.DrawFn) -> Request:
         draw(st.sampled_from(TEXTS)),
         draw(st.integers(0, 30)),
         is_stream,
+        is_heard,
         options,
         draw(st.sampled_from([0.0, 0.0, 0.003, 0.02])),
         draw(st.sampled_from([None, None, None, 0.0, 0.01])),
@@ -80,7 +83,7 @@ def test_requests_speak_what_they_speak_alone(
     for request in arrivals:
         time.sleep(request.wait)
         stream = StreamOptions() if request.is_stream else None
-        handles.append(scheduler.submit(request.text, request.seed, request.options, stream))
+        handles.append(scheduler.submit(request.text, request.seed, request.options, stream, request.is_heard))
         if request.cancel_after is not None:
             threading.Timer(request.cancel_after, handles[-1].cancel).start()
     for request, handle in zip(arrivals, handles, strict=True):
@@ -156,7 +159,7 @@ def test_backend_whose_rows_take_turns(tiny_bundle: Path, voice: Synthesizer, mo
         handles = [scheduler.submit(text, 3, stream=stream) for text in TEXTS for stream in (None, StreamOptions())]
         abandoned.cancel()
         for i, handle in enumerate(handles):
-            request = Request(TEXTS[i // 2], 3, i % 2 == 1, SpeechOptions(), 0.0, None)
+            request = Request(TEXTS[i // 2], 3, i % 2 == 1, True, SpeechOptions(), 0.0, None)
             np.testing.assert_array_equal(handle.result(SECONDS).samples, expected(voice, request))
 
 
@@ -170,6 +173,44 @@ def test_stream_has_the_segments_and_the_result_of_the_library(scheduler: Schedu
     for one, other in zip(audio.utterances, whole.utterances, strict=True):
         np.testing.assert_allclose(one.mel, other.mel, atol=1e-5)  # the postnet's windows round differently
         np.testing.assert_array_equal(one.alignment, other.alignment)
+
+
+class Retried(NamedTuple):
+    """A request whose first try reaches the frame limit, and a later one does not."""
+
+    text: str
+    seed: int
+    options: SpeechOptions
+
+
+@pytest.fixture(scope="module")
+def retried(voice: Synthesizer) -> Retried:
+    """Found by trying, because the tiny voice's weights are random."""
+    text, seeds = "Hello world.", range(12)
+    frames = sorted(voice.say(text, seed).utterances[0].mel.shape[1] for seed in seeds)
+    options = SpeechOptions(retries=2, max_frames=frames[len(frames) // 2])
+    return next(
+        Retried(text, seed, options)
+        for seed in seeds
+        if voice.say(text, seed, options, retries=0).stop_reason == "frame_limit"
+        and voice.say(text, seed, options).stop_reason == "gate"
+    )
+
+
+def test_what_nobody_hears_is_retried_as_by_say(scheduler: Scheduler, voice: Synthesizer, retried: Retried) -> None:
+    whole, cut = voice.say(*retried), StreamOptions(1, 1, context_frames=None)
+    handle = scheduler.submit(*retried, cut, is_heard=False)
+    audio = handle.result(SECONDS)
+    assert audio.stop_reason == "gate"
+    assert len(list(handle.segments())) > 1
+    np.testing.assert_array_equal(audio.utterances[0].alignment, whole.utterances[0].alignment)
+    np.testing.assert_allclose(audio.samples, whole.samples, atol=1e-4)  # windows round differently
+
+
+def test_what_is_heard_is_not_retried(scheduler: Scheduler, retried: Retried) -> None:
+    text, seed, options = retried
+    heard = scheduler.submit(text, seed, replace(options, retries=None), StreamOptions()).result(SECONDS)
+    assert heard.stop_reason == "frame_limit"
 
 
 def test_waker_and_poll(scheduler: Scheduler, voice: Synthesizer) -> None:
