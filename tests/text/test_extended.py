@@ -16,91 +16,154 @@ from tacoglow.text.cleaners import english_cleaners, english_cleaners_extended
 NEMO = (Path(__file__).parents[1] / "golden" / "nemo_english.txt").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize(
-    ("written", "spoken"),
-    [
+# Kinds of notations, with the public reports that ask for them.
+NOTATIONS = {
+    "times and dates": [
         ("at 10:05 pm", "at ten oh five p m"),
         ("at 10:30", "at ten thirty"),
         ("at 9:00", "at nine o'clock"),
         ("at 14:00", "at fourteen hundred"),
+        ("at 24:00", "at twenty-four hundred"),
         ("from 5 pm", "from five p m"),
         ("on 2026-11-25", "on november twenty-fifth, twenty twenty-six"),
         ("on 1/2/2003", "on january second, two thousand three"),
         ("on 25/12/1999", "on december twenty-fifth, nineteen ninety-nine"),
+        ("on 25-12-1999", "on december twenty-fifth, nineteen ninety-nine"),
+        ("on 12-25-1999", "on december twenty-fifth, nineteen ninety-nine"),
         ("on 3.10.1990", "on october third, nineteen ninety"),
         ("on Nov. 3", "on november third"),
         ("on Mon. Jan. 5, 2026", "on monday january fifth, twenty twenty-six"),
         ("5 May 2020", "the fifth of may twenty twenty"),
+    ],
+    "units": [
         ("5 km", "five kilometers"),
         ("1 kg", "one kilogram"),
+        ("100 m", "one hundred meters"),
+        ("3 m, 7 h", "three meters, seven hours"),
+        ("It is 5 V.", "it is five volts."),
+        ("123 W. Main St.", "one hundred twenty-three w. main street."),
         ("50%", "fifty percent"),
         ("80 km/h", "eighty kilometers per hour"),
         ("2.5 GHz", "two point five gigahertz"),
-        ("$2.5 million", "two point five million dollars"),
+        ("5 ft. 3 in. tall", "five feet three inches tall"),
+        ("10^6", "ten to the power of six"),
+    ],
+    "addresses": [
         ("john.doe+x@mail-a.example.com.", "john dot doe plus x at mail dash a dot example dot com."),
         ("see https://www.example.org/a_b.", "see www dot example dot org slash a underscore b."),
-        # Zeros after the point.
+    ],
+    "HeadTTS#2, lingua-franca#76: zeros after the point": [
         ("0.05%", "zero point zero five percent"),
         ("3.05 km", "three point zero five kilometers"),
         ("1.001", "one point zero zero one"),
-        # Decimal commas, and commas that group.
+        ("10.00", "ten point zero zero"),
+        ("$0.05", "five cents"),
+        ("-0.05", "minus zero point zero five"),
+    ],
+    "hass-edge-tts#76: decimal commas": [
         ("22,1 °C", "twenty-two point one degrees celsius"),
         ("3,5 kg", "three point five kilograms"),
+        ("1,75 m", "one point seven five meters"),
+        ("100,5%", "one hundred point five percent"),
         ("€1.234,56", "one thousand two hundred thirty-four euros fifty-six"),
+        ("12,50 €", "twelve euros fifty"),
+    ],
+    "Kokoro-FastAPI#259: commas that group, and years": [
         ("1,234", "one thousand two hundred thirty-four"),
         ("2,024 files", "two thousand twenty-four files"),
+        ("1,900 people in 1900", "one thousand nine hundred people in nineteen hundred"),
         ("in 2024", "in twenty twenty-four"),
+        ("1,234,567.89", "one million two hundred thirty-four thousand five hundred sixty-seven point eight nine"),
         ("1,2,3", "one, two, three"),
-        # Magnitudes.
+    ],
+    "Kokoro-FastAPI#303, #256: magnitudes": [
+        ("$2.5 million", "two point five million dollars"),
         ("$3.2M", "three point two million dollars"),
         ("$10k", "ten thousand dollars"),
         ("€2bn", "two billion euros"),
         ("10k followers", "ten thousand followers"),
+        ("$100K/year", "one hundred thousand dollars per year"),
+        ("₹5 crore", "five crore rupees"),
+        ("$3 m", "three million dollars"),
         ("1:23:45", "one hour twenty-three minutes and forty-five seconds"),
-        # Signs.
+    ],
+    "OHF-Voice/intents#1683: signs": [
         ("-5 °C", "minus five degrees celsius"),
         ("-3%", "minus three percent"),
         ("−7", "minus seven"),
+        ("–7 degrees", "minus seven degrees"),
         ("-3°C", "minus three degrees celsius"),
         ("-$5", "minus five dollars"),
-        # Currencies.
+        ("+5", "plus five"),
+        ("±2", "plus or minus two"),
+        ("3-5 days", "three to five days"),
+        ("COVID-19", "covid-nineteen"),
+    ],
+    "pelle/slugger#2: currencies": [
         ("£3.20", "three pounds twenty"),
         ("€5", "five euros"),
         ("5 €", "five euros"),
+        ("5€", "five euros"),
         ("£0.50", "fifty pence"),
         ("¥500", "five hundred yen"),
+        ("₩1000", "one thousand won"),
         ("5 USD", "five u s dollars"),
-        # Degrees and compatibility characters.
+        ("CHF 5", "five swiss francs"),
+    ],
+    "subwave#963: degrees, compatibility characters and &": [
         ("20°", "twenty degrees"),
         ("20℃", "twenty degrees celsius"),
+        ("68℉", "sixty-eight degrees fahrenheit"),
+        ("20 ° C", "twenty degrees celsius"),
         ("½ cup", "one half cup"),
         ("２０ ㎏", "twenty kilograms"),
+        ("№ 5", "number five"),
         ("AT&T", "at and t"),
         ("rock & roll", "rock and roll"),
-        # Fractions, and words that were glued.
+    ],
+    "pocket-tts#76: fractions, and words that were glued": [
         ("1/2 cup", "one half cup"),
         ("2½ cups", "two and a half cups"),
+        ("1 3/4 inches", "one and three quarters inches"),
+        ("50/50", "fifty fifty"),
+        ("1/1000", "one one thousandth"),
         ("and/or", "and or"),
         ("5+3=8", "five plus three equals eight"),
         ("a@b, @name", "a at b, at name"),
         ("3D, B2B and 4K", "three d, b two b and four k"),
         ("Hi😀there", "hi there"),
-        # The full stop of the sentence.
+    ],
+    "KittenTTS#115: the full stop of the sentence": [
         ("It starts at 7 p.m. Bring a coat.", "it starts at seven p m. bring a coat."),
         ("at 5 PM. Then", "at five p m. then"),
         ("at 9:00 A.M.", "at nine a m."),
         ("at 5 p.m. EST, and", "at five p m e s t, and"),
+        ("We meet at 5 p.m. and leave.", "we meet at five p m and leave."),
+        ("See you on Fri. Bring it.", "see you on friday. bring it."),
+        ("under the Sun. It", "under the sun. it"),
         ("at Acme Inc. He left.", "at acme incorporated. he left."),
-        # Notations that are several in one, and patterns that need their context.
+    ],
+    "KittenTTS#134: ISO dates, addresses, versions, and units by their context": [
         ("2026-11-25T14:30:00Z", "november twenty-fifth, twenty twenty-six, fourteen thirty u t c"),
+        ("2026-11-25T14:30:00+02:00", "november twenty-fifth, twenty twenty-six, fourteen thirty u t c plus two"),
+        ("2026-1-5", "january fifth, twenty twenty-six"),
         ("https://example.com/a?b=1", "example dot com slash a question mark b equals one"),
         ("3.11.7", "three point eleven point seven"),
+        ("v2.0.1", "version two point zero point one"),
         ("192.168.0.1", "one nine two dot one six eight dot zero dot one"),
         ("Windows 10 MS Office", "windows ten ms office"),
-        # Leading zeros.
+    ],
+    "pipecat#5212, Kokoro-FastAPI#179: leading zeros": [
         ("Flight 007", "flight zero zero seven"),
         ("zip 02134", "zip zero two one three four"),
+        ("PIN 0042", "pin zero zero four two"),
     ],
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [pytest.param(*pair, id=f"{kind}: {pair[0]}") for kind, pairs in NOTATIONS.items() for pair in pairs],
 )
 def test_notation_is_spoken(written: str, spoken: str) -> None:
     assert english_cleaners_extended(written) == spoken
@@ -110,7 +173,7 @@ def test_notation_is_spoken(written: str, spoken: str) -> None:
     "text",
     [
         "Dr. Smith paid $5.20 for 3 things in May.",
-        "5 in a row, 3 m, 7 s",
+        "5 in a row, 7 s",
         "score 10:60, 25:30, 1:2:3",
         "on 2026-13-45",
         "marching, december",

@@ -13,10 +13,9 @@ def _any(words: Iterable[str]) -> str:
     return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
 
 
-_ONLY_NEAR = "WVLlgh"  # units of one letter, which another word or number after them shows to be something else
-_UNIT = (
-    rf"(?:(?:{_any(unit for unit in UNITS if unit not in _ONLY_NEAR)})(?![\w²³^])|[{_ONLY_NEAR}](?![\w.']| [A-Z0-9]))"
-)
+_ONLY_NEAR = "WVLlghm"  # units of one letter, which another word or number after them shows to be something else
+_LONGER_UNIT = _any(unit for unit in UNITS if unit not in _ONLY_NEAR)
+_UNIT = rf"(?:(?:{_LONGER_UNIT})(?![\w²³^])|[{_ONLY_NEAR}](?![\w'²³^]|\.(?!\s*\Z)| [A-Z0-9]))"
 _CURRENCY = _any(CURRENCIES)
 # "(?<!...)" before a number: it begins here. Trying a long number again at each of its digits would be quadratic.
 _BEGINS = r"(?<![0-9])(?<![0-9][.,])"
@@ -33,7 +32,10 @@ _VERSION = re.compile(r"(?<![\w.,])[vV]?[0-9]+(?:\.[0-9]+){2,}")
 _NAMED_VERSION = re.compile(
     r"\b((?:version|release|python|java|android|ios) |v(?:ersion )?)(\d{1,9})\.(\d{1,9})(?![\w.])", re.I | re.ASCII
 )
-_FEET = re.compile(r"(?<![\w.,])(\d{1,2})' ?(\d{1,2})(?:\"|'')(?!\w)", re.ASCII)
+_FEET = re.compile(
+    r"(?<![\w.,])(\d{1,2})(?:' ?| ?ft\.? )(\d{1,2})(?:(?:\"|'')(?!\w)| ?in(?:ches)?(?!\w)(?:\.(?= [a-z0-9]))?)",
+    re.ASCII,
+)
 _NUMBERED = re.compile(r"(?:\b[Nn]os?\. ?|#)(?=\d)", re.ASCII)
 _PAGES = re.compile(r"\b(pp?)\. ?(?=\d)", re.ASCII)
 _ORDINAL = re.compile(rf"{_BEGINS}([0-9]+(?:,[0-9]{{3}})*)(?:st|nd|rd|th)(?![\w])", re.IGNORECASE | re.ASCII)
@@ -49,20 +51,24 @@ _RANGE = re.compile(
     re.ASCII,
 )
 _MINUS = re.compile(r"(?<=[0-9]) ?[-−–] ?(?=[0-9.]{1,20} ?=)")
-_BETWEEN = ((re.compile(r"(?<=[0-9]) ?\* ?(?=[0-9])"), " times "), (re.compile(r"(?<=[0-9]) ?x ?(?=[0-9])"), " by "))
-_COMPARED = (
+SIGNS = (
+    (re.compile(r"(?<=[0-9]) ?\* ?(?=[0-9])"), " times "),
+    (re.compile(r"(?<=[0-9]) ?x ?(?=[0-9])"), " by "),
     (re.compile(r"(?<=\w) ?< ?(?=[0-9])"), " is less than "),
     (re.compile(r"(?<=\w) ?> ?(?=[0-9])"), " is more than "),
-)
-_POWERS = (
     (re.compile(r"(?<=\w)\^2\b"), " squared "),
     (re.compile(r"(?<=\w)\^3\b"), " cubed "),
     (re.compile("~(?=[0-9.$£€])"), " about "),
+    (re.compile(r"(?<=\w)\^(?=[0-9-])"), " to the power of "),
+    (re.compile(r"(?<![^\s(])–(?=[0-9.$£€])"), "-"),
+    (re.compile(r"(?<=°) (?=[CF]\b)"), ""),
+    (re.compile(r"(?<=[0-9]) in\.(?= (?:long|wide|high|tall|deep|thick|by|of)\b)"), " inches"),
 )
 _QUANTITY = re.compile(
     rf"(?P<sign>(?<![\w)\].,%°])[-−+±])?(?:(?P<before>{_CURRENCY}) ?(?P<minus>-(?=[0-9.]))?(?=[0-9.]))?"
     rf"{_BEGINS}(?P<number>{NUMBER})"
-    rf"(?: ?(?P<scale>(?i:thousand|million|billion|trillion)|(?:{_any(s for s in SCALES if len(s) < 3)}))(?![\w/²³^]))?"
+    rf"(?: ?(?P<scale>(?i:{_any(s for s in SCALES if len(s) > 2)})|{_any(s for s in SCALES if len(s) < 3 and s != 'm')}"
+    rf"|(?(before)m|(?!)))(?![\w²³^]|/(?!(?:hour|minute|second|day|week|month|year|yr|mo|wk|night|person)\b)))?"
     rf"(?:(?P<gap>[ -]?)(?P<unit>(?:{_CURRENCY}|¢)(?!\w)|{_UNIT})(?:\.(?= [a-z]))?)?"
     rf"(?:/(?P<per>{_any(PER)})(?![\w/]))?",
     re.ASCII,
@@ -85,7 +91,7 @@ def expand_numbers(text: str) -> str:
     text = _ORDINAL.sub(lambda match: _apart(match, ordinal(match[1].replace(",", ""))), text)
     text = _MINUS.sub(" minus ", text)
     text = _RANGE.sub(_range, text)
-    for pattern, spoken in (*_BETWEEN, *_COMPARED, *_POWERS):
+    for pattern, spoken in SIGNS:
         text = pattern.sub(spoken, text)
     return _QUANTITY.sub(_quantity, text)
 

@@ -9,11 +9,13 @@ from .tables import AFTER_TIME, MONTHS, SHORT_MONTHS, SHORT_WEEKDAYS, TIME_ZONES
 
 _FLAGS = re.ASCII | re.IGNORECASE
 _ISO = re.compile(
-    r"(?<![\w.,/:-])(\d{4})([-/])(\d{2})\2(\d{2})"
+    r"(?<![\w.,/:-])(\d{4})([-/])(\d{1,2})\2(\d{1,2})"
     r"(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,]\d{1,9})?)?(?: ?(Z|[+-]\d{2}:?\d{2})(?!\w))?)?(?![\d:/-])",
     re.ASCII,
 )
-_SLASHED = re.compile(r"(?<![\w/.,])(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\w/])", re.ASCII)
+_SLASHED = re.compile(
+    r"(?<![\w/.,-])(\d{1,2})(?:/(?=\d\d?/)|-(?=\d\d?-\d{4}))(\d{1,2})[/-](\d{4}|\d{2})(?![\w/-])", re.ASCII
+)
 _DOTTED = re.compile(r"(?<![\w.,])(\d{1,2})\.(\d{1,2})\.(\d{4})(?!\w|\.\d)", re.ASCII)
 
 # "may" and "march" are other words if they begin in lower case.
@@ -31,14 +33,16 @@ _DAY_MONTH = re.compile(
 _MONTH_YEAR = re.compile(rf"\b({_MONTH})\.?,? (\d{{4}}){_NO_MORE}", _FLAGS)
 _SHORT_MONTH = re.compile(r"\b(Jan|Feb|Apr|Aug|Sept|Oct|Nov|Dec)(\.)", re.ASCII)
 _SHORT_WEEKDAY = re.compile(
-    rf"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)(?:\.(?= [a-z])|(?:\.(,)?|(,))(?= (?:(?i:{_MONTH})|\d{{1,2}}(?!\d))))",
+    rf"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)(?:\.(?= [a-z])|(?:\.(,)?|(,))(?= (?:(?i:{_MONTH})|\d{{1,2}}(?!\d)))"
+    r"|(?<!the Sun)(?=\.(?:\s*\Z|\s+[A-Z])))",
     re.ASCII,
 )
 
 _HALF = r" ?([ap])(?:m(?!\w)|\. ?m(?!\w)(\.)?)"
 _ZONE = rf"(?: \(?((?-i:{'|'.join(sorted(map(str.upper, TIME_ZONES)))}))\)?(?!\w))?"
 _TIME = re.compile(
-    rf"(?<![\d:.,])([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:[.,]\d{{1,9}})?)?(?![\d:])(?:{_HALF})?{_ZONE}", _FLAGS
+    rf"(?<![\d:.,])([01]?\d|2[0-3]|24(?=:00)):([0-5]\d)(?::([0-5]\d)(?:[.,]\d{{1,9}})?)?(?![\d:])(?:{_HALF})?{_ZONE}",
+    _FLAGS,
 )
 _HOUR = re.compile(rf"(?<![\d:.,/$£€])(1[0-2]|0?[1-9])(?:\.([0-5]\d))?{_HALF}{_ZONE}", _FLAGS)
 _TIME_RANGE = re.compile(

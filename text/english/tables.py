@@ -27,7 +27,7 @@ BEFORE = {
     "℃": "°C",
     "℉": "°F",
     "º": "°",
-    "№": "No. ",
+    "№": " number ",
     "™": "",
     "®": "",
     "℠": "",
@@ -166,15 +166,18 @@ SCALES = {
     "million": "million",
     "billion": "billion",
     "trillion": "trillion",
+    "lakh": "lakh",
+    "crore": "crore",
 }
 
 # Spelling -> (name of one, of several). Spellings are exact: "MS" and "Min" are something else. Letters that are as
-# likely something else ("m", "in", "s", "A") are left alone.
+# likely something else ("in", "s", "A") are left alone.
 _UNITS = {
     "percent": ("percent", "%"),
     "degree celsius": ("degrees celsius", "°C °c"),
     "degree fahrenheit": ("degrees fahrenheit", "°F °f"),
     "degree": ("degrees", "°"),
+    "meter": ("meters", "m"),
     "kilometer": ("kilometers", "km KM Km"),
     "centimeter": ("centimeters", "cm"),
     "millimeter": ("millimeters", "mm"),
@@ -246,7 +249,6 @@ UNITS = {spelling: (one, many) for one, (many, spellings) in _UNITS.items() for 
 # After a slash: "km/h", "m/s", "g/l".
 PER = {spelling: one for spelling, (one, _) in UNITS.items() if spelling.isalpha() and " per " not in one} | {
     "s": "second",
-    "m": "meter",
     **{name: name for name in "hour minute second day week month year night person".split()},
     "d": "day",
     "wk": "week",
@@ -261,8 +263,13 @@ PER = {spelling: one for spelling, (one, _) in UNITS.items() if spelling.isalpha
 
 # Denominators that are read as parts of a whole: (one, several).
 DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
-DENOMINATORS_READ = frozenset((*range(2, 11), 12, 16, 20, 32, 64, 100))
-NOT_FRACTIONS = {(9, 11): "nine eleven", (24, 7): "twenty-four seven"}
+DENOMINATORS_READ = frozenset((*range(2, 11), 12, 16, 20, 32, 64, 100, 1000))
+NOT_FRACTIONS = {
+    (9, 11): "nine eleven",
+    (24, 7): "twenty-four seven",
+    (50, 50): "fifty fifty",
+    (20, 20): "twenty twenty",
+}
 
 # Abbreviations besides those of english_cleaners -> (spoken, may end a sentence, which then keeps its full stop).
 ABBREVIATIONS = {
@@ -276,6 +283,11 @@ ABBREVIATIONS = {
     "fig": ("figure", False),
     "vol": ("volume", False),
     "dept": ("department", False),
+    "ca": ("circa", False),
+    "cf": ("compare", False),
+    "mt": ("mount", False),
+    "a.k.a": ("also known as", False),
+    "et al": ("et al", True),
     "etc": ("et cetera", True),
     "inc": ("incorporated", True),
     "corp": ("corporation", True),
