@@ -77,11 +77,12 @@ def serve(
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serve.md has its routes."""
     _check_installed()
+    from ..gateway.health import Failures
     from ..gateway.server import build_server, listen
     from ..gateway.state import GatewayOptions
     from ..gateway.upstream import Upstream, parse_upstreams
     from ..gateway.voices import Voice, Voices
-    from ..runtime.errors import RequestError
+    from ..runtime.errors import BackendError, RequestError
     from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
     from ..runtime.synthesizer import Synthesizer
 
@@ -109,7 +110,13 @@ def serve(
         for remote in map(Upstream, parse_upstreams(upstream or [])):
             loaded.append(Voice(remote.voice_id, remote, remote.facts))
 
-        def tell() -> None:
+        ended: list[str] = []
+
+        def tell(failures: Failures) -> None:
+            if failures and all(isinstance(failures.get(voice.id), BackendError) for voice in loaded):
+                ended.extend(f"{voice_id}: {error}" for voice_id, error in failures.items())
+                server.should_exit = True
+                return
             url = f"http://{_address(listening)}{options.root_path}/"
             print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")
             if host not in LOOPBACK and api_key is None:
@@ -118,8 +125,10 @@ def serve(
             if door is not None:
                 print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
 
-        server = build_server(Voices(loaded, aliases), options, door, on_ready=tell)
+        server = build_server(Voices(loaded, aliases), options, door, on_start=tell)
         server.run(sockets=[listening])
+    if ended:
+        raise BackendError(f"no voice can speak: {'; '.join(ended)}")
 
 
 def _check_installed() -> None:

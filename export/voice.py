@@ -16,7 +16,7 @@ from typing import Any
 
 from ..models.tacotron2 import Tacotron2
 from ..models.vocoder import Vocoder
-from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Voice
+from ..runtime.bundle.manifest import COUNT_MAX, STRENGTH_MAX, AudioFormat, Voice, has_control_characters
 from ..runtime.errors import ExportError
 from ..text import NVIDIA_SYMBOLS, FrontEnd, Lexicon, TextError
 from ..text.cleaners import find_cleaners
@@ -88,8 +88,8 @@ def read_voice_file(path: Path) -> VoiceFile:
     audio = {key.replace("-", "_"): value for key, value in _section(content, "audio", path).items()}
     symbols = text.get("symbols")
     return VoiceFile(
-        name=str(content.get("name", path.stem)),
-        language=str(content.get("language", "")),
+        name=_check_name(str(content.get("name", path.stem)), "name", path),
+        language=_check_name(str(content.get("language", "")), "language", path),
         audio={key: _check_non_negative(audio[key], f"audio.{key}", path) for key in _audio_keys() if key in audio},
         symbols=None if symbols is None else _check_strings(symbols, "text.symbols", path),
         cleaners=_check_strings(text.get("cleaners", ["english_cleaners"]), "text.cleaners", path),
@@ -164,6 +164,12 @@ def _section(content: Mapping[str, Any], name: str, path: Path) -> dict[str, Any
 def _check_non_negative(value: Any, name: str, path: Path, most: float = COUNT_MAX) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
         raise ExportError(f"{path}: {name} should be a number from 0 to {most:.10g}, got {value!r:.40}")
+    return value
+
+
+def _check_name(value: str, name: str, path: Path) -> str:
+    if has_control_characters(value):
+        raise ExportError(f"{path}: {name} should be without control characters, got {value!r:.40}")
     return value
 
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from . import speech_route, speech_socket
 from .boundary import Boundary
 from .errors import GatewayError, answer_defect, answer_gateway_error, answer_http_error
-from .health import Health
+from .health import Failures, Health
 from .metrics import CONTENT_TYPE
 from .state import Gateway, GatewayOptions, gateway_of
 from .voices import Voices
@@ -41,18 +41,18 @@ def build_app(
     voices: Voices,
     options: GatewayOptions,
     wyoming: socket.socket | None = None,
-    on_ready: Callable[[], None] = lambda: None,
+    on_start: Callable[[Failures], None] = lambda failures: None,
 ) -> ASGIApp:
     """The ASGI application of these voices. Their schedulers are closed when it ends.
 
-    wyoming: where it also takes connections of the Wyoming protocol. on_ready: called once every voice has spoken.
+    wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
+    speak, with those that do not.
     """
     gateway = Gateway(voices, options)
     health = Health(gateway)
 
     async def start() -> None:
-        if await health.start():
-            on_ready()
+        on_start(await health.start())
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

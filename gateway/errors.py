@@ -10,7 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..runtime.errors import Cancelled, Overloaded, RequestError, SchedulerClosed, one_line
+from ..runtime.errors import (
+    BackendError,
+    Cancelled,
+    Overloaded,
+    RequestError,
+    SchedulerClosed,
+    is_out_of_memory,
+    one_line,
+)
 
 logger = logging.getLogger("tacoglow.serve")
 
@@ -59,7 +67,13 @@ def as_gateway_error(error: Exception) -> GatewayError:
         return GatewayError(400, "invalid_value", one_line(error))
     if isinstance(error, Cancelled):
         return overloaded("the server is shutting down; send the request again")
-    logger.error("synthesis failed", exc_info=error)
+    if is_out_of_memory(error):
+        logger.error("not enough memory: %s", one_line(error))
+        return GatewayError(503, "out_of_memory", "not enough memory; send a shorter text, or try again later")
+    if isinstance(error, BackendError):
+        logger.error("synthesis failed: %s", one_line(error))
+    else:
+        logger.error("synthesis failed", exc_info=error)
     # openai's clients would send a request again that can only fail again.
     return GatewayError(500, "synthesis_failed", "the speech could not be made; see the server's log", headers=NO_RETRY)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from ..runtime.errors import BackendError, DeadlineExceeded, one_line
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..triton_server import PROBE_FRAMES
 from .state import Gateway
@@ -14,6 +15,8 @@ from .voices import Voice
 RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
 ANSWER_SECONDS = 20.0  # time limit for the speech of a voice that is asked
 PROBE_TEXT = "a"
+
+Failures = dict[str, Exception]  # voice -> why it does not speak
 
 logger = logging.getLogger("tacoglow.serve")
 
@@ -25,11 +28,14 @@ class Health:
         self._gateway = gateway
         self._lock = asyncio.Lock()
 
-    async def start(self) -> bool:
-        """Have every voice speak; returns False if one does not, which is logged and which `problem` then tells."""
-        spoke = [await self._check(voice) for voice in self._gateway.voices.voices]
+    async def start(self) -> Failures:
+        """Have every voice speak; returns those that do not, which `problem` then tells."""
+        failures = {}
+        for voice in self._gateway.voices.voices:
+            if (error := await self._check(voice)) is not None:
+                failures[voice.id] = error
         self._gateway.is_starting = False
-        return all(spoke)
+        return failures
 
     async def problem(self) -> str | None:
         """Why this server is not ready; None if it is."""
@@ -38,11 +44,12 @@ class Health:
         for voice in self._gateway.voices.voices:
             if not _is_recent(voice):
                 async with self._lock:
-                    if not _is_recent(voice) and not await self._check(voice):
+                    if not _is_recent(voice) and await self._check(voice) is not None:
                         return f"{voice.id}: does not speak"
         return None
 
-    async def _check(self, voice: Voice) -> bool:
+    async def _check(self, voice: Voice) -> Exception | None:
+        """Have a voice speak; returns why it does not, which is logged."""
         started = time.monotonic()
 
         def ask() -> None:
@@ -53,11 +60,12 @@ class Health:
             await asyncio.to_thread(ask)
         except Exception as error:
             if voice.last_heard is not None and voice.last_heard > started:
-                return True  # too busy for the probe
-            logger.error("%s does not speak", voice.id, exc_info=error)
-            return False
+                return None  # too busy for the probe
+            known = isinstance(error, (BackendError, TimeoutError, DeadlineExceeded))
+            logger.error("%s does not speak: %s", voice.id, one_line(error), exc_info=None if known else error)
+            return error
         voice.last_heard = time.monotonic()
-        return True
+        return None
 
 
 def _is_recent(voice: Voice) -> bool:

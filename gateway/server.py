@@ -12,6 +12,7 @@ import uvicorn
 
 from ..runtime.errors import RequestError
 from .app import build_app
+from .health import Failures
 from .state import GRACE_SECONDS, MAX_BODY, GatewayOptions
 from .voices import Voices
 
@@ -39,15 +40,16 @@ def build_server(
     voices: Voices,
     options: GatewayOptions,
     wyoming: socket.socket | None = None,
-    on_ready: Callable[[], None] = lambda: None,
+    on_start: Callable[[Failures], None] = lambda failures: None,
     **settings: Any,
 ) -> uvicorn.Server:
     """A uvicorn server that finishes what has begun when it gets SIGTERM or SIGINT.
 
-    wyoming: where it also takes connections of the Wyoming protocol. on_ready: called once every voice has spoken.
+    wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
+    speak, with those that do not.
     """
     config = uvicorn.Config(
-        build_app(voices, options, wyoming, on_ready),
+        build_app(voices, options, wyoming, on_start),
         http="h11",
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,

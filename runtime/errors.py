@@ -8,6 +8,12 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for a failed allocation and for a thread that could not be started, whatever library reports it."""
+    reasons = ("allocate memory", "out of memory", "can't start new thread", "bad_alloc", "Cannot allocate")
+    return isinstance(error, MemoryError) or any(reason in str(error) for reason in reasons)
+
+
 class BundleError(ValueError):
     """A bundle that is missing, incomplete, damaged, or of an unsupported format."""
 

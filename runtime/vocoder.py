@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .backends.base import Backend
 from .bundle.manifest import Manifest
-from .errors import RequestError
+from .errors import BackendError
 from .noise import Noise, PrefetchedNoise
 from .options import ResolvedOptions
 
@@ -59,7 +59,7 @@ class Vocoder:
         """Samples of frames start to stop of a mel [M, F] that begins at the utterance's first frame.
 
         context_frames: frames that the vocoder sees on either side, limited to the mel and to its receptive field;
-        None: its whole receptive field. Raises RequestError if the audio contains NaN or Inf.
+        None: its whole receptive field. Raises BackendError if the audio contains NaN or Inf.
         """
         margin, (before, after) = self._denoiser_frames(options), self._context(context_frames)
         seen = min(mel.shape[1], stop + margin + after) - max(0, start - margin - before)
@@ -75,7 +75,7 @@ class Vocoder:
             too_small = "the range of fp16 is too small for this voice; export it with --precision bf16 or fp32"
             at_fault = "the weights or the backend are faulty; export the voice again"
             reason = too_small if self.manifest.precision == "fp16" else at_fault
-            raise RequestError(f"the audio contains NaN or Inf: {reason}")
+            raise BackendError(f"the audio contains NaN or Inf: {reason}")
         hop = self.manifest.audio.hop_length
         wanted = samples[(start - first) * hop : (stop - first) * hop]
         return wanted if options.volume == 1.0 else wanted * np.float32(options.volume)

@@ -45,6 +45,8 @@ _OUTSIDE: dict[Place, tuple[Any, ...]] = {
     ("graphs", "encoder", "file"): ("../encoder.onnx", "a/b", "a\\b", ".hidden", "-x", "", 7),
     ("graphs", "encoder", "inputs", 0, "dtype"): ("float64", 1),
     ("graphs", "encoder", "inputs", 0, "shape"): ([], ["B", 0], ["B", "T*0"], ["B", "Q"], ["B", 1, 1, 1, 1], [[]]),
+    ("voice", "name"): ("a\r\nx-injected: b", "a\x1b[2J", "a\x7f", "a\x9b2J", "a\u2028b", 7),
+    ("voice", "language"): ("en\n", 7),
     ("text", "tables", "file"): ("../tables.json", "a/b", "/etc/passwd", ".hidden", ""),
 }
 # Place of an object or field -> its field that is stated twice.

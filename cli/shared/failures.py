@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...runtime.errors import one_line
+from ...runtime.errors import is_out_of_memory, one_line
 from .parts import describe_missing
 
 # Packages whose exceptions have no common base class: their message is the reason.
@@ -15,7 +15,7 @@ def explain(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, (ValueError, OSError)):
         return one_line(error)
-    if isinstance(error, MemoryError) or _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return f"not enough memory ({one_line(error)}); use shorter texts or smaller limits, or a larger machine"
     if isinstance(error, RecursionError):
         return f"the input is nested too deeply ({one_line(error)})"
@@ -29,10 +29,3 @@ def explain(error: BaseException) -> str | None:
     if type(error).__module__.partition(".")[0] in BACKENDS:
         return f"{type(error).__module__.partition('.')[0]}: {one_line(error)}"
     return None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """True for the RuntimeErrors with which PyTorch and Python report a failed allocation or a missing thread."""
-    message = str(error)
-    reasons = ("allocate memory", "out of memory", "can't start new thread", "bad_alloc", "Cannot allocate")
-    return isinstance(error, RuntimeError) and any(reason in message for reason in reasons)

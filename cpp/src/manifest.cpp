@@ -7,6 +7,7 @@
 #include "error.hpp"
 #include "json_node.hpp"
 #include "sha256.hpp"
+#include "unicode.hpp"
 
 namespace tacoglow {
 namespace {
@@ -51,6 +52,14 @@ std::vector<TensorSpec> read_tensors(const JsonNode& node, const Manifest& manif
     tensors.push_back(std::move(spec));
   }
   return tensors;
+}
+
+// A name without what would break a line, a header or a terminal.
+std::string read_name(const JsonNode& node) {
+  const std::u32string name = from_utf8(node.text());
+  const auto is_control = [](char32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029; };
+  if (std::any_of(name.begin(), name.end(), is_control)) node.fail("expected no control characters");
+  return to_utf8(name);
 }
 
 GraphFile read_file(const JsonNode& node) {
@@ -145,8 +154,9 @@ void read_vocoder(const JsonNode& node, Manifest& manifest) {
 }
 
 void read_settings(const JsonNode& root, Manifest& manifest) {
-  manifest.name = root["voice"]["name"].text();
-  if (root["voice"].has("language")) manifest.language = root["voice"]["language"].text();
+  const JsonNode voice = root["voice"];
+  manifest.name = read_name(voice["name"]);
+  if (voice.has("language")) manifest.language = read_name(voice["language"]);
   manifest.precision = root["precision"].text();
   if (manifest.precision != "fp32" && manifest.precision != "fp16" && manifest.precision != "bf16")
     root["precision"].fail("expected fp32, fp16 or bf16");

@@ -20,6 +20,7 @@ from ..bundle.manifest import GraphSpec, Manifest, match_shape
 from ..decoder import DecoderSteps, EncoderOutput, HostSteps
 from ..errors import BackendError, RequestError
 from ..noise import Noise
+from .exiting import native_calls
 
 Array = NDArray[Any]
 Call = Callable[[], None]
@@ -54,7 +55,13 @@ class GraphRunner(ABC):
         Raises RequestError that names the tensor, what was expected and what it got.
         """
         self._check(buffers)
-        return self._bind(buffers)
+        call = self._bind(buffers)
+
+        def guarded() -> None:
+            with native_calls:
+                call()
+
+        return guarded
 
     def run(self, **inputs: Array) -> dict[str, Array]:
         """Bind and run once. Inputs by name -> newly allocated outputs by name."""
@@ -173,7 +180,8 @@ class Backend(ABC):
     def open(self, graph: str) -> GraphRunner:
         """The graph's runner; each graph is opened once. Raises BundleError or BackendError."""
         if graph not in self._opened:
-            self._opened[graph] = self._open(graph)
+            with native_calls:
+                self._opened[graph] = self._open(graph)
         return self._opened[graph]
 
     @abstractmethod

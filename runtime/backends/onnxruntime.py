@@ -13,11 +13,25 @@ import numpy as np
 
 from ..bundle.manifest import GraphSpec, Manifest
 from ..bundle.reading import graph_path
-from ..errors import BackendError, BundleError
+from ..errors import BackendError, BundleError, is_out_of_memory
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 from .bfloat16 import widen_to_float32
 
 ONNX_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)", "bool": "tensor(bool)"}
+
+
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime with its telemetry off, unless ORT_DISABLE_TELEMETRY says otherwise.
+
+    Since 1.29 it keeps an id and a database in the user's cache and looks for a server. Only the variable, set before
+    the library initializes, prevents all of that.
+    """
+    wanted = os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if wanted != "0":
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
 
 
 class OnnxRuntimeBackend(Backend):
@@ -36,8 +50,7 @@ class OnnxRuntimeBackend(Backend):
         return None
 
     def _open(self, graph: str) -> GraphRunner:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         spec = self.manifest.graphs[graph]
         int8 = self.manifest.int8_decoder if graph == "decoder_step" and self.options.compute != "fp32" else None
         path = graph_path(self.bundle, graph, int8 or spec)
@@ -52,6 +65,8 @@ class OnnxRuntimeBackend(Backend):
         except BackendError:
             raise
         except Exception as error:  # ONNX Runtime's exceptions have no common base class
+            if is_out_of_memory(error):
+                raise MemoryError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from error
             raise BackendError(
                 f"{path}: ONNX Runtime cannot load it: {first_line(error)}; export the voice again"
             ) from error
@@ -98,10 +113,12 @@ def check_tensors(name: str, spec: GraphSpec, session: Any) -> None:
 
 @contextmanager
 def explained_failures(name: str) -> Iterator[None]:
-    """Turn ONNX Runtime's errors while a graph runs into BackendError."""
+    """Turn ONNX Runtime's errors while a graph runs into BackendError, or MemoryError."""
     try:
         yield
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
+        if is_out_of_memory(error):
+            raise MemoryError(f"{name}: ONNX Runtime failed: {first_line(error)}") from error
         raise BackendError(f"{name}: ONNX Runtime failed: {first_line(error)}; export the voice again") from error
 
 

@@ -7,6 +7,7 @@ letter times a number ("F*32"). Every letter has a range in `dimensions`.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
@@ -235,6 +236,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Most frames that the vocoder's graphs receive at once: a window with its context."""
         context = self.vocoder.frames_before + self.vocoder.frames_after
         return self.synthesis.window_frames + 2 * self.denoiser_frames + context
+
+
+def has_control_characters(name: str) -> bool:
+    """True for a name that would break a line, a header or a terminal."""
+    return any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
 
 
 def graph_names(vocoder_kind: str) -> tuple[str, ...]:

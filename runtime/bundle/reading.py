@@ -24,6 +24,7 @@ from .manifest import (
     Int8Decoder,
     Manifest,
     TensorSpec,
+    has_control_characters,
     is_shape_entry,
 )
 
@@ -196,6 +197,9 @@ def _check_version(path: Path, raw: Any) -> None:
 
 def _check_consistency(manifest: Manifest) -> None:
     """Check what the types alone cannot. Raises msgspec.ValidationError that names the field, as decoding does."""
+    for field in ("name", "language"):
+        if has_control_characters(getattr(manifest.voice, field)):
+            raise msgspec.ValidationError(f"expected no control characters - at `$.voice.{field}`")
     _check_dimensions(manifest)
     _check_files(manifest, manifest.graphs, "$.graphs")
     if manifest.torchscript is not None:

@@ -104,8 +104,10 @@ class SpeechHandle:
         """Hand over the last segments and utterances, and the complete speech; for the scheduler."""
         self._change(segments, utterances, audio, None)
 
-    def fail(self, error: Exception) -> None:
-        """End the request with an error, unless it has ended."""
+    def fail(self, error: BaseException) -> None:
+        """End the request with an error, unless it has ended. What would end a thread, as SystemExit does, cancels."""
+        if not isinstance(error, Exception):
+            error = Cancelled(f"the request was cancelled by {type(error).__name__}")
         self._change((), (), None, error)
 
     def _change(

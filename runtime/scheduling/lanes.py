@@ -25,7 +25,7 @@ class Job:
     deadline: float  # time.monotonic() at which its result is needed
     work: Callable[[], Any]
     deliver: Callable[[Any], None]  # called with the result, in the scheduler's thread
-    fail: Callable[[Exception], None]  # called instead with the error, also there
+    fail: Callable[[BaseException], None]  # called instead with the error, also there
     is_wanted: Callable[[], bool]  # false once the request has ended
 
 
@@ -95,7 +95,7 @@ class Lanes:
             return lambda: None
         try:
             result = job.work()
-        except Exception as error:
+        except BaseException as error:  # a request's own function may raise anything
             failure = error  # the name `error` ends with this block
             return lambda: job.fail(failure)
         return lambda: job.deliver(result)

@@ -12,6 +12,7 @@ would run dry soonest; a request for the whole is due when it could have been he
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -61,6 +62,7 @@ class Scheduler:
         on_gpu = voice.backend.runs_asynchronously
         shared = not on_gpu and share_steps(voice.acoustic, max_rows)
         self._decoder: RowDecoder = (SharedRows if shared else SeparateRows)(voice.acoustic, max_rows)
+        self._process = os.getpid()
         self._condition = threading.Condition()  # for the three below
         self._new: deque[SpeechTask] = deque()
         self._deliveries: deque[Callable[[], None]] = deque()
@@ -122,6 +124,8 @@ class Scheduler:
 
     def close(self, finish: bool = True) -> None:
         """Accept no further request, and return once all have ended. finish: false: cancel them."""
+        if os.getpid() != self._process:
+            return  # the threads are the parent's
         with self._condition:
             self._closing = True
             self._notify()
@@ -139,6 +143,11 @@ class Scheduler:
         self.close(finish=error is None)
 
     def _check_accepts(self) -> None:
+        if os.getpid() != self._process:
+            raise SchedulerClosed(
+                f"the scheduler's threads are in process {self._process}, from which this one was forked; "
+                "load the voice again here"
+            )
         if self._closing:
             raise SchedulerClosed("the server is shutting down; send the request elsewhere")
         if self._metrics.queued >= self.limits.max_queue:
@@ -162,7 +171,9 @@ class Scheduler:
                 dispatched = self._dispatch()
                 ran = self._lanes.run_next()
                 self._idle = not (chosen or dispatched or ran)
-            except Exception as error:  # a request fails by itself: this is a fault of the scheduler, or a failed batch
+            except (
+                BaseException
+            ) as error:  # a request fails by itself: this is a fault of the scheduler, or a failed batch
                 self._fail_all(error)
 
     def _receive(self) -> list[Callable[[], None]] | None:
@@ -184,7 +195,7 @@ class Scheduler:
         for task in self._tasks:
             try:
                 task.options.check_cancelled()
-            except Exception as error:
+            except BaseException as error:  # the request's own function may raise anything
                 task.handle.fail(error)
         for task in [task for task in self._tasks if task.handle.done]:
             self._tasks.remove(task)
@@ -205,7 +216,7 @@ class Scheduler:
         was_begun = task.begun
         try:
             task.open_next(self._decoder)
-        except Exception as error:
+        except BaseException as error:
             task.handle.fail(error)
             return False
         if not was_begun:
@@ -230,7 +241,7 @@ class Scheduler:
             self._lanes.submit(job)
         return bool(jobs)
 
-    def _fail_all(self, error: Exception) -> None:
+    def _fail_all(self, error: BaseException) -> None:
         for task in self._tasks:
             task.handle.fail(error)
         self._idle = False

@@ -15,6 +15,7 @@ from email.message import Message
 from functools import partial
 from typing import Any
 
+from tacoglow.gateway.health import Failures
 from tacoglow.gateway.server import build_server, listen
 from tacoglow.gateway.state import GatewayOptions
 from tacoglow.gateway.upstream import Upstream
@@ -85,7 +86,7 @@ def running(
     scheduler: Scheduler | Upstream,
     aliases: Mapping[str, str] | None = None,
     wait: bool = True,
-    on_ready: Callable[[], None] = lambda: None,
+    on_start: Callable[[Failures], None] = lambda failures: None,
     **options: Any,
 ) -> Iterator[RunningGateway]:
     """Serve one voice, "tiny", until the block ends; its scheduler is then closed. wait: until it is healthy."""
@@ -95,7 +96,7 @@ def running(
         else:
             voice = Voice.embedded("tiny", scheduler)
         voices = Voices([voice], aliases or {})
-        server = build_server(voices, GatewayOptions(**options), wyoming, on_ready, log_level="critical")
+        server = build_server(voices, GatewayOptions(**options), wyoming, on_start, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         stop = partial(setattr, server, "should_exit", True)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tacoglow.gateway import app, server, state
+from tacoglow.gateway.health import Failures
 from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.scheduling.scheduler import Scheduler
@@ -90,6 +91,14 @@ def test_dead_voice_is_unhealthy(new_scheduler: Callable[[], Scheduler], monkeyp
         assert gateway.request("/healthz").status == 200
 
 
+class Started(threading.Event):
+    """Set once every voice speaks."""
+
+    def __call__(self, failures: Failures) -> None:
+        if not failures:
+            self.set()
+
+
 @dataclass
 class HeldVoice:
     """A scheduler that accepts nothing until it is let go."""
@@ -106,8 +115,8 @@ class HeldVoice:
 
 
 def test_requests_wait_for_a_voice_that_starts(new_scheduler: Callable[[], Scheduler]) -> None:
-    held, ready = HeldVoice(new_scheduler()), threading.Event()
-    with running(held, wait=False, on_ready=ready.set) as gateway, ThreadPoolExecutor() as pool:  # type: ignore[arg-type]
+    held, ready = HeldVoice(new_scheduler()), Started()
+    with running(held, wait=False, on_start=ready) as gateway, ThreadPoolExecutor() as pool:  # type: ignore[arg-type]
         models = pool.submit(gateway.request, "/v1/models")
         speech = pool.submit(gateway.speech, input="Hi.")
         time.sleep(0.3)
@@ -122,8 +131,8 @@ def test_a_voice_that_takes_long_to_start(
     new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "START_SECONDS", 0.1)
-    held, ready = HeldVoice(new_scheduler()), threading.Event()
-    with running(held, wait=False, on_ready=ready.set) as gateway:  # type: ignore[arg-type]
+    held, ready = HeldVoice(new_scheduler()), Started()
+    with running(held, wait=False, on_start=ready) as gateway:  # type: ignore[arg-type]
         for answer in (gateway.speech(input="Hi."), gateway.request("/v1/models"), gateway.request("/v1/audio/voices")):
             assert (answer.status, answer.error["code"]) == (503, "starting")
             assert answer.headers["retry-after"] == "1"
@@ -140,9 +149,9 @@ def test_a_voice_that_fails_at_the_start_is_asked_again(
     def fail(*arguments: object) -> None:
         raise RuntimeError("planted")
 
-    scheduler, ready = new_scheduler(), threading.Event()
+    scheduler, ready = new_scheduler(), Started()
     monkeypatch.setattr(scheduler, "submit", fail)
-    with running(scheduler, wait=False, on_ready=ready.set) as gateway:
+    with running(scheduler, wait=False, on_start=ready) as gateway:
         assert gateway.request("/health").json == {"status": "tiny: does not speak"}
         assert gateway.speech(input="Hi.").error["code"] == "synthesis_failed"
         assert not ready.is_set()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.errors import RequestError
+from tacoglow.runtime.errors import BackendError, RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.audio import Audio
@@ -140,11 +140,11 @@ def test_nan_audio_is_rejected(voice: Synthesizer, monkeypatch: pytest.MonkeyPat
         return np.full(100_000, np.nan, np.float32)
 
     monkeypatch.setattr(Vocoder, "_generate", broken)
-    with pytest.raises(RequestError, match="NaN or Inf: the weights or the backend are faulty"):
+    with pytest.raises(BackendError, match="NaN or Inf: the weights or the backend are faulty"):
         voice.say(TEXTS[0])
     half = msgspec.structs.replace(voice.manifest, precision="fp16")
     monkeypatch.setattr(voice.vocoder, "manifest", half)
-    with pytest.raises(RequestError, match=r"NaN or Inf: the range of fp16 is too small.*bf16 or fp32"):
+    with pytest.raises(BackendError, match=r"NaN or Inf: the range of fp16 is too small.*bf16 or fp32"):
         voice.say(TEXTS[0])
 
 

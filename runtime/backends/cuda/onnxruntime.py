@@ -11,7 +11,7 @@ from ...bundle.manifest import GraphSpec, Manifest
 from ...bundle.reading import graph_path
 from ...errors import BackendError
 from ..base import Backend, BackendOptions, GraphRunner
-from ..onnxruntime import check_tensors, explained_failures, first_line
+from ..onnxruntime import check_tensors, explained_failures, first_line, import_onnxruntime
 from .driver import install_command
 from .graph import CudaGraphRunner
 from .stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
@@ -36,8 +36,7 @@ class OnnxRuntimeCudaBackend(Backend):
             return no_gpu
         if importlib.util.find_spec("onnxruntime") is None:
             return f"onnxruntime-gpu is not installed ({install_command()})"
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         if PROVIDER not in onnxruntime.get_available_providers():
             return (
                 "the installed onnxruntime has no CUDA provider: onnxruntime and onnxruntime-gpu overwrite each other "
@@ -49,8 +48,7 @@ class OnnxRuntimeCudaBackend(Backend):
         self._stream.record().wait()
 
     def _open(self, graph: str) -> GraphRunner:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         spec = self.manifest.graphs[graph]
         path = graph_path(self.bundle, graph, spec)
         settings = {
@@ -102,8 +100,7 @@ class OnnxRuntimeCudaContext:
         return False  # some nodes may run on the host
 
     def bind(self, buffers: Mapping[str, DeviceArray]) -> Enqueue:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         binding = self._session.io_binding()
         for tensors, bind in ((self._spec.inputs, binding.bind_input), (self._spec.outputs, binding.bind_output)):
             for tensor in tensors:

@@ -1,0 +1,118 @@
+"""How schedulers end: with the interpreter, by exceptions of callers' functions, after a fork, without memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.backends.base import GraphRunner
+from tacoglow.runtime.errors import Cancelled, SchedulerClosed
+from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.scheduling.scheduler import Scheduler
+
+SECONDS = 60.0
+TEXT = "Hello world."
+# Speaks in a scheduler's threads, or in a daemon thread of its own, and comes to its end meanwhile.
+PROGRAM = """
+import sys, threading, time
+from tacoglow import Scheduler, SpeechOptions, Synthesizer
+voice = Synthesizer.load(sys.argv[1], "onnxruntime", threads=1)
+text, endless = "One two three four five six. " * 300, SpeechOptions(gate_threshold=0.9999999999, attention_stop=False)
+if sys.argv[2] == "say":
+    threading.Thread(target=voice.say, args=(text, 0, endless), daemon=True).start()
+else:
+    scheduler = Scheduler(voice)
+    handles = [scheduler.submit(text, seed, endless) for seed in range(4)]
+time.sleep(0.2)
+sys.exit(int(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("code", [0, 5])
+@pytest.mark.parametrize("speaker", ["scheduler", "say"])
+def test_the_interpreter_ends_while_a_voice_speaks(tiny_bundle: Path, speaker: str, code: int) -> None:
+    for _ in range(3):  # a thread that is in a graph at the wrong moment aborts the process
+        program = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(tiny_bundle), speaker, str(code)]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=SECONDS, check=False)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.fixture
+def scheduler(tiny_bundle: Path) -> Iterator[Scheduler]:
+    with Scheduler(Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)) as scheduler:
+        yield scheduler
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, ValueError])
+@pytest.mark.parametrize("stream", [None, StreamOptions()], ids=["whole", "stream"])
+def test_a_callers_function_raises(
+    scheduler: Scheduler, error: type[BaseException], stream: StreamOptions | None
+) -> None:
+    calls = []
+
+    def cancelled() -> bool:
+        calls.append(threading.current_thread().name)
+        if len(calls) > 2:
+            raise error("planted")
+        return False
+
+    failing = scheduler.submit("One two three. " * 50, 1, SpeechOptions(cancelled=cancelled), stream)
+    other = scheduler.submit(TEXT, 2)
+    with pytest.raises(error if issubclass(error, Exception) else Cancelled, match=r"planted|cancelled by"):
+        failing.result(SECONDS)
+    assert other.result(SECONDS).seconds > 0
+    assert scheduler.submit(TEXT, 3).result(SECONDS).seconds > 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, tmp_path: Path) -> None:
+    scheduler.submit(TEXT).result(SECONDS)
+    child = os.fork()
+    if child == 0:
+        try:
+            scheduler.submit(TEXT)
+        except SchedulerClosed as error:
+            (tmp_path / "reason").write_text(str(error))
+            scheduler.close()
+        finally:
+            os._exit(0)
+    deadline = time.monotonic() + SECONDS
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert f"in process {os.getpid()}, from which this one was forked; load" in (tmp_path / "reason").read_text()
+    assert scheduler.submit(TEXT).result(SECONDS).seconds > 0
+
+
+@pytest.mark.parametrize("graph", ["encoder", "decoder_step", "postnet", "waveglow"])
+@pytest.mark.parametrize("reason", ["std::bad_alloc", "Failed to allocate memory for requested buffer of size 1"])
+def test_a_request_for_which_memory_is_short(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, graph: str, reason: str
+) -> None:
+    before = scheduler.submit(TEXT, 4).result(SECONDS).samples
+    runner = scheduler.voice.backend.open(graph)
+
+    class Full:
+        """A session of ONNX Runtime without memory."""
+
+        def __init__(self, session: object) -> None:
+            self.io_binding = session.io_binding  # type: ignore[attr-defined]
+
+        def run_with_iobinding(self, *_: object) -> None:
+            raise RuntimeError(reason)
+
+    monkeypatch.setattr(runner, "_session", Full(runner._session))  # type: ignore[attr-defined]
+    with pytest.raises(MemoryError, match=f"{graph}: ONNX Runtime failed: {reason}"):
+        scheduler.submit(TEXT, 4).result(SECONDS)
+    monkeypatch.undo()
+    assert isinstance(runner, GraphRunner)
+    assert (scheduler.submit(TEXT, 4).result(SECONDS).samples == before).all()
