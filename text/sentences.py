@@ -24,6 +24,7 @@ _CLAUSE_END = re.compile(
 )
 _SPACE = re.compile(" ")
 _INITIAL = re.compile(r"[A-Z]")
+_ITEM = re.compile(r"[0-9]{1,3}|[A-Za-z]")  # the number of a list's item
 _DOTTED = re.compile(r"[A-Za-z]{1,2}(\.[A-Za-z]{1,2})+")
 _NEXT_WORD = re.compile(r"[\"'(“‘\[]{0,3}([A-Za-z'’]{0,24})")
 _LONGEST_ABBREVIATION = 6  # letters, of one that is in none of the lists
@@ -37,7 +38,7 @@ AFTER_NAME = frozenset(
     "co jr sr esq ltd inc corp bros llc plc etc al a.m p.m dept univ assn ave blvd rd ln sq hwy pkwy bldg".split()
 )
 # Abbreviations before a number: "No. 5" continues the sentence, "No. I won't." does not.
-BEFORE_NUMBER = frozenset("no nos vol fig figs p pp ch sec art eq tab ref apt ext tel rm est op ver".split()) | {
+BEFORE_NUMBER = frozenset("no nos vol fig figs p pp ch sec art eq tab ref apt ext tel rm est op ver ca max".split()) | {
     *SHORT_MONTHS,
     *SHORT_WEEKDAYS,
 }
@@ -99,14 +100,13 @@ def _continues(
     lower = word.lower()
     is_first = match.start() - begin <= len(word) + 2
     is_initial, is_dotted = _INITIAL.fullmatch(word) is not None, _DOTTED.fullmatch(word) is not None
+    if is_first and _ITEM.fullmatch(word):
+        return True
     if following.islower():
         is_short = word.isalpha() and len(word) <= _LONGEST_ABBREVIATION
         return is_initial or is_dotted or lower in _KNOWN or (is_short and not is_lower)
-    if word.isdigit() or is_initial:
-        if is_first:  # the number of a list's item
-            return len(word) <= 3
-        if word.isdigit():
-            return False
+    if word.isdigit():
+        return False
     if lower in AFTER_NUMBER and _follows_number(text, match.start() - len(word)):
         return following.isdigit()
     if lower in BEFORE_NUMBER and (following.isdigit() or lower not in DATES):

@@ -198,6 +198,7 @@ def test_ljspeech_metadata(folder: Path, voice: Synthesizer) -> None:
     ],
 )
 def test_filelists(tmp_path: Path, row: str, name: str, text: str) -> None:
+    """Of NVIDIA/tacotron2 and of repositories that come from it."""
     (tmp_path / "list.txt").write_text(f"{row}\n{row}\n")
     first, again = read_lines(tmp_path / "list.txt", None)
     assert (first.name, first.text, first.problem) == (name, text, None)
@@ -215,6 +216,7 @@ def test_filelists_name_files_after_recordings(folder: Path, voice: Synthesizer)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_encodings_by_their_marks(tmp_path: Path, encoding: str, line_end: str) -> None:
+    """rhasspy/piper#224."""
     path, lines = tmp_path / "list.txt", ["Naïve café \N{LINE SEPARATOR}one", "", "中文 ☃", "Last."]
     mark = "\ufeff" if encoding.startswith(("utf-16", "utf-32")) else ""
     path.write_bytes((mark + line_end.join(lines)).encode(encoding))

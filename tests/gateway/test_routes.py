@@ -50,6 +50,7 @@ def test_lists(gateway: RunningGateway) -> None:
 
 @pytest.mark.parametrize("slashes", ["/", "//", "///"])
 def test_addresses_joined_with_more_slashes(gateway: RunningGateway, closed: RunningGateway, slashes: str) -> None:
+    """semperai/amica."""
     for path in ("v1/models", "v1/audio/voices", "health"):
         plain = gateway.request(f"/{path}").json
         for own in (f"/{path}", path.replace("/", slashes), f"{path}/"):

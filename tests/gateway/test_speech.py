@@ -150,6 +150,7 @@ def test_errors_that_the_client_raises(
 
 
 def test_voices_by_every_name(gateway: RunningGateway) -> None:
+    """Kokoro-FastAPI#57, #248: an alias is a name everywhere."""
     for fields in (
         {"voice": "TINY"}, {"voice": {"id": "tiny"}}, {"voice": "anna"}, {"model": "tiny"}, {"model": "anna"},
         {"model": "ANNA", "voice": "alloy"}, {"voice": {"id": "Anna"}, "model": "tts-1"}, {"voice": "shimmer"},
@@ -254,6 +255,7 @@ def test_lexicon_of_a_request(gateway: RunningGateway) -> None:
 def test_what_is_not_spoken_is_told(
     gateway: RunningGateway, caplog: pytest.LogCaptureFixture, text: str, told: str
 ) -> None:
+    """subwave#963."""
     headers = post(gateway, input=text)[1]
     assert headers["x-tacoglow-warning"].startswith(told)
     logged = caplog.records[-1].getMessage()
@@ -277,6 +279,7 @@ def test_nothing_is_told_of_a_text_that_is_spoken_as_it_asks(
 
 @pytest.mark.parametrize(("speed", "nearest"), [(0.25, 0.5), (0.4, 0.5), (0.5, 0.5), (2, 2), (2.5, 2), (4.0, 2)])
 def test_speeds_that_voices_do_not_have(gateway: RunningGateway, speed: float, nearest: float) -> None:
+    """stdapi.ai#263, voicemode#28."""
     status, headers, body = post(gateway, input="Hi.", speed=speed)
     assert (status, headers["x-tacoglow-speed"]) == (200, f"{nearest:g}")
     assert body == post(gateway, input="Hi.", speed=nearest)[2]

@@ -313,7 +313,10 @@ def assert_loads_as(got: Tacotron2 | WaveGlow, expected: Tacotron2 | WaveGlow) -
 
 
 class TestWrappedModels:
-    """The same model, whatever a training library wrote before the names of its tensors or among them."""
+    """The same model, whatever a training library wrote before the names of its tensors or among them.
+
+    bfs18/rfwave#10, timm#2003 (torch.compile); Lightning#4792 (its names); Lightning#20545 (averages).
+    """
 
     @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
     @pytest.mark.parametrize("family", ACOUSTIC)

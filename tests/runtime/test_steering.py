@@ -179,6 +179,7 @@ def test_pauses_in_the_text_are_silent(voice: Synthesizer) -> None:
     ],
 )
 def test_marks_of_pauses(text: str, before: float, parts: list[tuple[str, float]]) -> None:
+    """Also as Kokoro's users write them (Kokoro-FastAPI#161)."""
     paused = split_at_pauses(text)
     assert paused.before == before
     assert [(part.text, part.pause) for part in paused.parts] == parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 
@@ -76,6 +77,29 @@ def test_final_mark(text: str, spoken: str) -> None:
     marked = FrontEnd(final_mark=".")
     assert marked.lookup(text) == FrontEnd().lookup(spoken)
     assert marked.words(text) == FrontEnd().words(text)
+
+
+GERMAN = FrontEnd((*"_-'!(),.:; abcdefghijklmnopqrstuvwxyzäöüß",), ("basic_cleaners",))
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Schöne Grüße", "schöne grüße"),
+        ("ÄRGER ÜBER ÖL", "ärger über öl"),
+        ("Café, naïve", "cafe, naive"),
+        ("ﬁne ﬂow, oﬃce", "fine flow, office"),
+        ("it’s ‘so’ ‚da‛ ‹na›", "it's 'so' 'da' 'na'"),
+        ("a–b—c―d−e", "a-b--c--d-e"),
+        ("so…", "so..."),
+        ("Œuvre æther Łódź", "oeuvre aether lodz"),
+    ],
+)
+def test_equivalents_of_characters_without_symbol(text: str, spoken: str) -> None:
+    """idiap/coqui-ai-TTS#63, coqui-ai/TTS#3364: decomposed accents, ligatures, typographic quotes and dashes."""
+    expected = [GERMAN.symbols.index(character) for character in spoken]
+    assert GERMAN.read(text) == (expected, (), ())
+    assert GERMAN.encode(normalize("NFD", text)) == expected
 
 
 def test_final_mark_is_a_symbol() -> None:

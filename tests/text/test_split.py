@@ -144,11 +144,15 @@ ONE_SENTENCE = [
     "See No. 5, Fig. 3, vol. 2, pp. 7 and Dr. J. R. R. Tolkien, Ph.D. students and e.g. this, i.e. that.",
     "It opens at 6 p.m. Monday and closes at 7 a.m. on Tues. 9.",
     "1. First item",
+    "He came on Mon. and left on Tues. in Sept. last year, at approx. 200 km with ca. 50 others.",
+    "The U.K. and Washington, D.C. offices of Beta Inc. in Texas open at 5 p.m. PT on Thurs. at max. 10.",
+    "Smith, J. and Jones, K. wrote Vol. 2, no. 3, pp. 5-7 of it with Martin Luther King Jr. himself.",
 ]
 
 
 @pytest.mark.parametrize("sentence", ONE_SENTENCE)
 def test_an_abbreviation_does_not_end_a_sentence(sentence: str) -> None:
+    """jaredrhod/backtalk#31, KittenTTS#115, NeMo-Speech.cpp#36."""
     assert split_text(sentence, 1000, len) == [sentence]
 
 
@@ -161,6 +165,7 @@ def test_an_abbreviation_does_not_end_a_sentence(sentence: str) -> None:
         ["He ran 5 mi.", "Then he sat.", "It was on Main St.", "The end."],
         ["It was in Nov.", "He left in 1990.", "She stayed."],
         ["1. First item.", "2. Second item.", "A. Third.", "B. Fourth."],
+        ["b. Sixth item.", "7. seventh item."],
         ["i like cats.", "they are nice.", "ok."],
     ],
 )
@@ -169,8 +174,11 @@ def test_an_abbreviation_may_end_a_sentence(pieces: list[str]) -> None:
 
 
 def test_a_line_break_ends_a_sentence() -> None:
+    """rhasspy/piper#349, pocket-tts#153, open-webui#5924."""
     assert split_text("Chapter One\nIt was a dark night.", 1000, len) == ["Chapter One", "It was a dark night."]
     assert split_text("milk\r\neggs\n\nbread", 1000, len) == ["milk", "eggs", "bread"]
+    assert split_text("- milk\n- two eggs\n1. bread", 1000, len) == ["- milk", "- two eggs", "1. bread"]
+    assert split_text("Dear Sir,\nthank you.", 1000, len) == ["Dear Sir,", "thank you."]
 
 
 def test_a_wrapped_line_does_not_end_a_sentence() -> None:
