@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.errors import RequestError
-from ..runtime.output.formats import CODECS, open_encoder, open_raw_encoder, supported_rates
+from ..runtime.output.formats import encoder_delay, open_encoder, open_raw_encoder, supported_rates
 
 FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "ogg", "oga"]  # as requests name it
 StreamFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -55,8 +55,7 @@ class Encoding:
     @property
     def delay(self) -> float:
         """Seconds by which the decoded audio is later than the samples."""
-        codec = None if self.audio_format == "pcm" else CODECS.get(self.audio_format)
-        return 0.0 if codec is None else codec.delay / self.rate
+        return 0.0 if self.audio_format == "pcm" else encoder_delay(self.audio_format, self.rate, self.rate)
 
     @property
     def is_streamed(self) -> bool:

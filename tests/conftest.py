@@ -117,6 +117,17 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="session")
+def demo_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export the demo voice, which takes a minute. Tests must not change it, but may copy it."""
+    from tacoglow.benchmarks.voices import demo_models
+    from tacoglow.export.bundle import export_onnx
+
+    bundle, demo = tmp_path_factory.mktemp("demo_bundle") / "voice", demo_models()
+    export_onnx(demo.tacotron2, demo.vocoder, bundle, voice=demo.voice)
+    return bundle
+
+
+@pytest.fixture(scope="session")
 def tiny_hifigan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny HiFi-GAN in jik876's layout, for the mels of the tiny voice."""
     from tacoglow.tests.models import hifigan_layouts

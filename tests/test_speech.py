@@ -13,7 +13,6 @@ import torch
 
 from tacoglow import Synthesizer
 from tacoglow.benchmarks.voices import demo_models
-from tacoglow.export import export_onnx
 from tacoglow.export.parity import ParityReference
 from tacoglow.models import Denoiser
 from tacoglow.runtime.decoder import DecodedItem
@@ -42,11 +41,8 @@ def sentences(golden: Any) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def voice(tmp_path_factory: pytest.TempPathFactory) -> Synthesizer:
-    bundle = tmp_path_factory.mktemp("speech") / "voice"
-    demo = demo_models()
-    export_onnx(demo.tacotron2, demo.vocoder, bundle, voice=demo.voice)
-    return Synthesizer.load(bundle, "onnxruntime")
+def voice(demo_bundle: Path) -> Synthesizer:
+    return Synthesizer.load(demo_bundle, "onnxruntime")
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ class ListSpeaker:
 
         with self._bar() as bar:
             sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
-        self.outputs.save_times(times.words, times.characters)
+        self.outputs.save_times(times.words, times.characters, sink.sampling_rate)
 
     def _stream_joined(self, sink: SpeechOutput) -> None:
         """Write all lines into one stream, segment by segment."""
@@ -119,7 +119,7 @@ class ListSpeaker:
                 times.add(line.text, stream.position, stream.words, stream.characters)
 
         sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
-        self.outputs.save_times(times.words, times.characters)
+        self.outputs.save_times(times.words, times.characters, sink.sampling_rate)
 
     def _finish(self) -> int:
         from ...runtime.errors import RequestError

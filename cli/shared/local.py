@@ -19,10 +19,11 @@ def speak_text(
     voice: Synthesizer, text: str, seed: int, options: SpeechOptions, outputs: Outputs, has_bar: bool
 ) -> dict[str, Any]:
     """Speak one text; returns its report."""
-    from ...text import warn_dropped
+    from ...text import warn_dropped, warn_of_remarks
 
     split = voice.split(text, options)
     warn_dropped(split.dropped, stacklevel=2)
+    warn_of_remarks(split.remarks, stacklevel=2)
     rate, pieces = voice.manifest.audio.sampling_rate, len(split.pieces)
     with SpeechProgress(pieces, is_shown=has_bar and pieces > 1) as bar:
         spoken = voice.say_each([split], [seed], options, lambda done: bar.add(len(done.samples) / rate))
@@ -39,7 +40,7 @@ def stream_text(
     segments = voice.stream(text, seed, options=options, timestamps=timestamps)
     with outputs.grow(voice.manifest.audio.sampling_rate) as sink:
         sink.write_all(segments)
-    outputs.save_times(segments.words, segments.characters)
+    outputs.save_times(segments.words, segments.characters, segments.sampling_rate)
     return stream_report(text, outputs.path, segments, seed, time.perf_counter() - start)
 
 

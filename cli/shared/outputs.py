@@ -64,7 +64,7 @@ class Outputs:
         path.parent.mkdir(parents=True, exist_ok=True)
         audio.save(path, self.wav_format, self.audio_format)
         self.save_plot(audio, name, voice, gate_threshold)
-        self.save_times(audio.words, audio.characters, name)
+        self.save_times(audio.words, audio.characters, audio.sampling_rate, name)
         spent = sum(audio.timings.values())
         print_status(f"{path}: {audio.seconds:.2f} s of audio" + (f" in {spent:.2f} s" if spent else ""))
         return path
@@ -77,14 +77,20 @@ class Outputs:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_plot(audio, path, voice, gate_threshold)
 
-    def save_times(self, words: Sequence[TimedText], characters: Sequence[TimedText], name: str = "") -> None:
+    def save_times(
+        self, words: Sequence[TimedText], characters: Sequence[TimedText], sampling_rate: int, name: str = ""
+    ) -> None:
+        """Write times, in seconds of the samples, as they are in the decoded file. sampling_rate: of the samples."""
         path = self._times_path(name)
         if path is not None:
             from ...runtime.files import atomic_write
+            from ...runtime.output.formats import encoder_delay
             from ...runtime.output.subtitles import check_times_format, encode_times
 
+            late = encoder_delay(self.audio_format, sampling_rate)
+            heard = [[one.shifted(late) for one in spoken] for spoken in (words, characters)]
             times_format = check_times_format(path.suffix, "--timestamps")
-            atomic_write(path, encode_times(words, characters, times_format).encode())
+            atomic_write(path, encode_times(*heard, times_format).encode())
 
     @contextmanager
     def grow(self, sampling_rate: int) -> Iterator[SpeechOutput]:

@@ -244,6 +244,14 @@ def supported_rates(audio_format: AudioFormat) -> tuple[int, ...]:
     return tuple(sorted(_av(audio_format).Codec(CODECS[audio_format].encoder, "w").audio_rates or ()))
 
 
+def encoder_delay(audio_format: AudioFormat, sampling_rate: int, encoded_rate: int | None = None) -> float:
+    """Seconds by which decoded audio is later than the samples; the arguments are `open_encoder`'s."""
+    codec = CODECS.get(audio_format)
+    if codec is None or not codec.delay:
+        return 0.0
+    return codec.delay / (encoded_rate or _choose_rate(sampling_rate, codec.rates or supported_rates(audio_format)))
+
+
 def _choose_rate(rate: int, supported: Iterable[int] | None) -> int:
     """The lowest supported rate (Hz) that loses nothing, or the highest one."""
     rates = sorted(supported or [rate])

@@ -225,6 +225,31 @@ def test_steered_speech(run: Run, workdir: Path) -> None:
     assert third.start - second.start - len(second.samples) == rate // 2
 
 
+@pytest.mark.parametrize("options", [[], ["--stream"], ["-i", "list.txt"]], ids=["whole", "stream", "list"])
+@pytest.mark.parametrize("audio_format", ["mp3", "aac", "opus", "flac"])
+def test_words_are_heard_at_their_times_in_every_format(
+    run: Run, workdir: Path, audio_format: str, options: list[str]
+) -> None:
+    """The decoded audio is laid over the samples: times are later than the samples' by as much as it is."""
+    av = pytest.importorskip("av")
+    text = "Hello there. Who is it?"
+    Path("list.txt").write_text(text + "\n")
+    text_option, starts = ([] if "-i" in options else [text]), []
+    for name in ("t.wav", f"t.{audio_format}"):
+        arguments = [*text_option, *options, "-o", name, "--timestamps", "t.json", "--gate-threshold", 0.999999]
+        assert run("trt-infer", "voice", *arguments).code == 0
+        starts.append(np.array([word["start"] for word in json.loads(Path("t.json").read_text())["words"]]))
+    rate, samples = wavfile.read("t.wav")
+    with av.open(f"t.{audio_format}") as container:
+        frames = list(container.decode(audio=0))
+    decoded = np.concatenate([frame.to_ndarray().ravel() for frame in frames])
+    seconds = np.arange(len(samples) * frames[0].sample_rate // rate) / frames[0].sample_rate
+    reference = np.interp(seconds * rate, np.arange(len(samples)), samples)
+    spectrum = np.fft.rfft(decoded, 1 << 20) * np.fft.rfft(reference, 1 << 20).conj()
+    late = int(np.fft.irfft(spectrum)[:8192].argmax()) / frames[0].sample_rate
+    np.testing.assert_allclose(starts[1] - starts[0], [late] * 5, atol=0.002)
+
+
 def test_unwritable_output(run: Run, workdir: Path) -> None:
     """This is noticed only when the file is written: nobody can create a file in /proc, not even root."""
     if not Path("/proc/self").is_dir():
