@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -33,6 +34,14 @@ def serve(
     cors: Annotated[
         Optional[list[str]],
         typer.Option(help="Origin of web pages that may call it; repeatable.", show_default="none"),
+    ] = None,
+    allowed_host: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="NAME",
+            help="Name that clients or a proxy call it by; repeatable; * for any.",
+            show_default="localhost and --host",
+        ),
     ] = None,
     root_path: Annotated[str, typer.Option(help="Path below which a proxy shows the server.")] = "",
     wyoming: Annotated[
@@ -87,8 +96,9 @@ def serve(
     from ..runtime.synthesizer import Synthesizer
 
     options = GatewayOptions(
-        api_key,
+        os.environ.get("TACOGLOW_API_KEY") if api_key is None else api_key,  # also if it is empty, which is refused
         tuple(cors or ()),
+        (host, *(allowed_host or ())),
         root_path.rstrip("/"),
         max_wait,
         max_input_chars,

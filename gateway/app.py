@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from ..text.errors import quote
 from . import speech_route, speech_socket
 from .boundary import Boundary
 from .errors import GatewayError, answer_defect, answer_gateway_error, answer_http_error
@@ -155,7 +156,7 @@ async def model(request: Request) -> Response:
         if entry["id"].lower() == wanted.lower():
             return JSONResponse(entry)
     known = ", ".join(entry["id"] for entry in listed)
-    raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {wanted!r}", "model")
+    raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {quote(wanted)}", "model")
 
 
 async def audio_voices(request: Request) -> Response:

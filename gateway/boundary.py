@@ -1,4 +1,4 @@
-"""Gives every request an id, asks it for the key, and counts it."""
+"""Gives every request an id, checks its host and origin, asks it for the key, and counts it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import GatewayError
+from .origins import check_headers
 from .state import Gateway
 
 # Clients such as Open WebUI ask these without a key.
@@ -31,7 +32,7 @@ def bearer_key(headers: Headers) -> str:
 
 
 class Boundary:
-    """The outermost application: gives each answer its id, asks for the key, counts."""
+    """The outermost application: gives each answer its id, checks the headers, asks for the key, counts."""
 
     def __init__(self, app: ASGIApp, gateway: Gateway, routes: frozenset[str]) -> None:
         self._app, self._gateway, self._routes = app, gateway, routes
@@ -55,16 +56,13 @@ class Boundary:
                 self._gateway.metrics.request(route, audio_format, message["status"])
             await send(message)
 
-        if self._is_allowed(scope["method"], path, headers):
-            await self._app(scope, receive, send_with_id)
-        else:
-            error = GatewayError(
-                401,
-                "invalid_api_key",
-                "Authorization: expected 'Bearer KEY' with this server's key; it is in its TACOGLOW_API_KEY",
-                headers={"www-authenticate": "Bearer"},
-            )
+        try:
+            check_headers(headers, self._gateway.options)
+            self._check_key(scope["method"], path, headers)
+        except GatewayError as error:
             await error.response()(scope, receive, send_with_id)
+        else:
+            await self._app(scope, receive, send_with_id)
 
     def _below_root(self, path: str) -> str:
         """The path as the routes have it, whether or not a proxy has removed the root path.
@@ -75,8 +73,14 @@ class Boundary:
         root = self._gateway.options.root_path
         return path.removeprefix(root) or "/" if (path + "/").startswith(root + "/") else path
 
-    def _is_allowed(self, method: str, path: str, headers: Headers) -> bool:
+    def _check_key(self, method: str, path: str, headers: Headers) -> None:
+        """Raises GatewayError unless the request brings the key or needs none."""
         key = self._gateway.options.api_key
-        if key is None or method == "OPTIONS" or (method in ("GET", "HEAD") and path in OPEN_PATHS):
-            return True
-        return is_key(key, bearer_key(headers))
+        is_open = key is None or method == "OPTIONS" or (method in ("GET", "HEAD") and path in OPEN_PATHS)
+        if key is not None and not is_open and not is_key(key, bearer_key(headers)):
+            raise GatewayError(
+                401,
+                "invalid_api_key",
+                "Authorization: expected 'Bearer KEY' with this server's key; it is in its TACOGLOW_API_KEY",
+                headers={"www-authenticate": "Bearer"},
+            )

@@ -19,6 +19,7 @@ from ..runtime.errors import (
     is_out_of_memory,
     one_line,
 )
+from ..text.errors import quote
 
 logger = logging.getLogger("tacoglow.serve")
 
@@ -89,10 +90,10 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors, such as an unknown route, in our shape."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return GatewayError(404, "route_not_found", f"{request.url.path}: there is no such route").response()
+        return GatewayError(404, "route_not_found", f"{quote(request.url.path)}: there is no such route").response()
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        message = f"{request.url.path}: expected {allowed or 'another method'}, got {request.method}"
+        message = f"{quote(request.url.path)}: expected {allowed or 'another method'}, got {request.method}"
         return GatewayError(405, "method_not_allowed", message, headers=error.headers).response()
     return GatewayError(error.status_code, "invalid_value", error.detail, headers=error.headers).response()
 

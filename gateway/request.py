@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -226,6 +227,10 @@ def convert(fields: Mapping[str, Any], kind: type[Kind]) -> Kind:
     """The struct of these fields; unknown ones are left out. Raises GatewayError, which names the invalid field."""
     try:
         return msgspec.convert(fields, kind)
+    except OverflowError as error:  # of an integer that no float holds
+        huge = (name for name, value in fields.items() if isinstance(value, int) and abs(value) > sys.float_info.max)
+        name = next(huge, "body")
+        raise invalid(name, f"{name}: the number is too large") from error
     except msgspec.ValidationError as error:
         found = _PATH.search(str(error))
         if missing := _MISSING.match(str(error)):

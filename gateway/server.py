@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -9,16 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ..runtime.errors import RequestError
 from .app import build_app
 from .health import Failures
-from .state import GRACE_SECONDS, MAX_BODY, GatewayOptions
+from .state import GRACE_SECONDS, MAX_BODY, MAX_HEADER_BYTES, GatewayOptions
 from .voices import Voices
 
-MAX_HEADER_BYTES = 32 * 1024
 MAX_CONNECTIONS = 700  # together with those of Wyoming fewer than the 1,024 files that Linux usually allows
 UNREAD_SECONDS = 120.0  # a client that reads nothing for this long is dropped
+
+BAD_HANDSHAKE = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nnot a WebSocket handshake"
+)
 
 
 def listen(host: str, port: int, option: str = "--port or --host") -> socket.socket:
@@ -34,6 +39,25 @@ def listen(host: str, port: int, option: str = "--port or --host") -> socket.soc
     if sys.platform == "linux":  # connections inherit it; elsewhere clients that read nothing are kept
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNREAD_SECONDS))
     return listening
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """Answers what asks for a WebSocket in a wrong way, such as with a body; uvicorn leaves that unanswered."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.write(BAD_HANDSHAKE)
+            self.transport.close()
+
+
+class WithoutTraceback(logging.Filter):
+    """Leaves the traceback out of what uvicorn logs of a client's mistake."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.exc_info = None
+        return True
 
 
 def build_server(
@@ -55,7 +79,9 @@ def build_server(
         limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        ws=WebSocketProtocol,
         ws_max_size=MAX_BODY,
         **{"log_level": "info", **settings},
     )
+    logging.getLogger("uvicorn.error").addFilter(WithoutTraceback())
     return uvicorn.Server(config)

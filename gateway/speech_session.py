@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..text.errors import quote
 from .encoding import FormatName, encode_segments
 from .errors import GatewayError, as_gateway_error, invalid
 from .events import faults_of
@@ -93,7 +94,7 @@ class SpeechSession:
         if kind == "input.cancel":
             self._queue.cancel()
         elif self._is_complete:
-            raise invalid("type", f"type: expected only input.cancel after input.done, got {kind!r}")
+            raise invalid("type", f"type: expected only input.cancel after input.done, got {quote(kind)}")
         elif kind == "input.text":
             self._queue.take(convert(fields, TextBody).text)
         elif kind == "input.flush":
@@ -104,7 +105,7 @@ class SpeechSession:
             self._is_complete = True
         else:
             expected = "input.text, input.flush, input.cancel or input.done"
-            raise invalid("type", f"type: expected {expected}, got {kind!r}")
+            raise invalid("type", f"type: expected {expected}, got {quote(kind)}")
 
     async def _speak_all(self) -> None:
         while isinstance(sentence := await self._queue.next(), Sentence):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from ..text.errors import quote
 from .boundary import bearer_key, is_key
 from .errors import GatewayError, as_gateway_error, invalid
+from .origins import check_headers
 from .request import decode_object
 from .speech_session import SessionConfig, SpeechSession, parse_config, receive_text
 from .state import Gateway, gateway_of
@@ -41,14 +41,12 @@ async def speech_stream(websocket: WebSocket) -> None:
 
 
 def _check_allowed(gateway: Gateway, websocket: WebSocket, key: str) -> None:
-    """The key, and the origin: browsers let every page open a WebSocket, and leave it to the server to refuse."""
-    expected, origin = gateway.options.api_key, websocket.headers.get("origin")
+    """The headers and the key: browsers let every page open a WebSocket, and leave it to the server to refuse."""
+    check_headers(websocket.headers, gateway.options)
+    expected = gateway.options.api_key
     if expected is not None and not is_key(expected, key):
         message = "api_key: expected this server's key, in ?api_key= or as 'Authorization: Bearer KEY'"
         raise GatewayError(401, "invalid_api_key", message, "api_key")
-    is_own = origin is None or urlsplit(origin).netloc == websocket.headers.get("host")
-    if not is_own and origin not in gateway.options.cors:
-        raise GatewayError(403, "origin_not_allowed", f"origin: {origin} may not call this server; see --cors")
     gateway.check_accepts()
 
 
@@ -59,7 +57,7 @@ async def _receive_config(gateway: Gateway, websocket: WebSocket) -> SessionConf
     except TimeoutError as error:
         raise GatewayError(408, "request_timeout", f"session.config: none within {CONFIG_SECONDS:g} s") from error
     if fields.get("type") != "session.config":
-        raise invalid("type", f"type: expected session.config in the first message, got {fields.get('type')!r}")
+        raise invalid("type", f"type: expected session.config in the first message, got {quote(fields.get('type'))}")
     return parse_config(fields, gateway.voices)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import anyio
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from ..runtime.errors import RequestError
+from ..text.errors import quote
 from .errors import GatewayError, overloaded
 from .metrics import Metrics
 from .voices import Voices
 
+MAX_HEADER_BYTES = 32 * 1024
 MAX_BODY = 1 << 20  # bytes
 MAX_DISCARDED_BODY = 1 << 26  # bytes that are read of a larger one: most clients send all before they read an answer
 BODY_SECONDS = 20.0  # time limit for a request's body
@@ -23,7 +25,8 @@ class GatewayOptions:
     """How a server answers; the command's options."""
 
     api_key: str | None = None  # None: everybody may speak
-    cors: tuple[str, ...] = ()  # origins of web pages that may call it
+    cors: tuple[str, ...] = ()  # origins of web pages that may call it; "*": of all
+    hosts: tuple[str, ...] = ()  # names that it answers to besides localhost and addresses; "*": to all
     root_path: str = ""  # below which a proxy shows it
     max_wait: float = 5.0  # seconds; a request whose first audio would come later is refused
     max_characters: int = 50_000  # of a text
@@ -33,8 +36,12 @@ class GatewayOptions:
     def __post_init__(self) -> None:
         if self.max_wait <= 0 or self.max_characters < 1 or self.max_requests < 1:
             raise RequestError("max wait, characters and requests: expected positive numbers")
-        if self.api_key is not None and not (self.api_key and self.api_key.isascii() and self.api_key.isprintable()):
-            raise RequestError("--api-key: expected printable ASCII characters; leave it out to let everybody in")
+        key = self.api_key
+        if key is not None and not (key.strip() == key != "" and key.isascii() and key.isprintable()):
+            raise RequestError(
+                "--api-key, TACOGLOW_API_KEY: expected printable ASCII characters; leave it out to let everybody in"
+            )
+        object.__setattr__(self, "hosts", tuple(name.lower() for name in self.hosts))
 
 
 @dataclass
@@ -68,6 +75,10 @@ def gateway_of(connection: HTTPConnection) -> Gateway:
 async def accept(request: Request) -> tuple[Gateway, bytes]:
     """The server, if it takes another request, and the request's body. Raises GatewayError."""
     gateway, body = gateway_of(request), await _read_body(request)
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":  # other types any web page may send
+        message = f"content-type: expected application/json, got {quote(content_type)}"
+        raise GatewayError(415, "unsupported_media_type", message)
     gateway.check_accepts()
     return gateway, body
 
@@ -86,6 +97,8 @@ async def _read_body(request: Request) -> bytes:
     except TimeoutError as error:
         message = f"body: incomplete after {BODY_SECONDS:g} s; send it faster"
         raise GatewayError(408, "request_timeout", message, headers={"connection": "close"}) from error
+    except ClientDisconnect as error:
+        raise GatewayError(400, "disconnected", "body: the client left before its end") from error
     if size > MAX_BODY:
         message = f"body: expected at most {MAX_BODY} bytes; send the text in parts"
         raise GatewayError(413, "request_too_large", message, headers={"connection": "close"})

@@ -14,6 +14,7 @@ from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.metrics import SchedulerMetrics
 from ..runtime.scheduling.scheduler import Scheduler
 from ..text import FrontEnd
+from ..text.errors import quote
 from .errors import GatewayError, invalid
 
 # Names that clients offer their users in a fixed list: each is the voice of the request's model.
@@ -146,7 +147,9 @@ class Voices:
             return named
         of_model = self._of_model(model or "")
         if voice and voice.lower() not in OPENAI_VOICES:
-            raise invalid("voice", f"voice: expected one of {', '.join(self.names)}, got {voice!r}", "voice_not_found")
+            raise invalid(
+                "voice", f"voice: expected one of {', '.join(self.names)}, got {quote(voice)}", "voice_not_found"
+            )
         return of_model
 
     def _of_model(self, model: str) -> Voice:
@@ -156,7 +159,7 @@ class Voices:
         if not model or model.lower() in DEFAULT_MODELS or model.lower().startswith(DEFAULT_PREFIXES):
             return self.default
         known = ", ".join([*self.names, *OPENAI_MODELS])
-        raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {model!r}", "model")
+        raise GatewayError(404, "model_not_found", f"model: expected one of {known}, got {quote(model)}", "model")
 
     def describe(self) -> list[dict[str, Any]]:
         """The list of voices: each by its id, then by its aliases."""

@@ -22,6 +22,8 @@ from tacoglow.gateway.upstream import Upstream
 from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
+POST = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -59,7 +61,9 @@ class RunningGateway:
     def request(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """GET, or POST if there is a body: bytes as they are, anything else as JSON."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, dict(headers or {}))
+        request = urllib.request.Request(
+            self.url + path, data, {"content-type": "application/json"} | dict(headers or {})
+        )
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return Answer(response.status, _lower(response.headers), response.read())

@@ -20,7 +20,7 @@ from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
-from .running import RunningGateway, running
+from .running import POST, RunningGateway, running
 
 KEY = "secret"
 
@@ -213,8 +213,7 @@ def test_too_many_requests_are_told_to_come_again(closed: RunningGateway) -> Non
     body = json.dumps({"input": "One two three four. " * 100, "response_format": "flac"}).encode()
     with closed.connect() as first:
         first.sendall(
-            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
-            % (KEY.encode(), len(body), body)
+            POST + b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (KEY.encode(), len(body), body)
         )
         while not closed.scheduler.metrics().active:
             pass
@@ -272,10 +271,10 @@ def test_slow_bodies_and_long_headers_are_ended(
     monkeypatch.setattr(state, "BODY_SECONDS", 0.2)
     with running(new_scheduler()) as gateway:
         with gateway.connect() as body:
-            body.sendall(b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            body.sendall(POST + b"Content-Length: 100\r\n\r\n{")
             assert body.recv(12) == b"HTTP/1.1 408"
         with gateway.connect() as flood:
-            flood.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 20_000)
+            flood.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 20_000)
             answer = flood.makefile("rb").read()
             assert answer.startswith(b"HTTP/1.1 400")
             assert answer.endswith(b"Invalid HTTP request received.")

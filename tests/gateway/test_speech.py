@@ -25,7 +25,7 @@ from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.wav_writer import encode
 
 from .conftest import Expected
-from .running import RunningGateway
+from .running import POST, RunningGateway
 
 TEXT = "Hello world, I missed you."
 LONG_TEXT = "One two three four five six. " * 60
@@ -179,9 +179,7 @@ def test_client_that_leaves_before_the_first_audio(gateway: RunningGateway) -> N
     before = gateway.scheduler.metrics().cancelled
     body = json.dumps({"input": LONG_TEXT, "response_format": "flac"}).encode()  # FLAC is sent at the end
     with gateway.connect() as connection:
-        connection.sendall(
-            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-        )
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         while not gateway.scheduler.metrics().active:
             time.sleep(0.005)
     gateway.wait_until_idle()

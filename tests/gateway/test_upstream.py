@@ -20,7 +20,7 @@ from tacoglow.runtime.output.wav_writer import encode
 
 from ..triton_server.server import TritonServer
 from .conftest import Expected
-from .running import RunningGateway, running
+from .running import POST, RunningGateway, running
 
 pytest.importorskip("tritonclient.grpc")
 
@@ -57,9 +57,7 @@ def test_a_client_that_leaves_a_whole_answer_frees_the_server(upstream: RunningG
     before = upstream.scheduler.metrics().cancelled
     with upstream.connect() as connection:
         body = b'{"input": "%s", "stream": false}' % (b"one two three four five six seven. " * 80)
-        connection.sendall(
-            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-        )
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         while not upstream.scheduler.metrics().active:
             time.sleep(0.005)
     upstream.wait_until_idle(5.0)
@@ -104,9 +102,7 @@ def test_a_client_that_leaves_frees_the_server(upstream: RunningGateway, server:
     before = upstream.scheduler.metrics().cancelled
     with upstream.connect() as connection:
         body = b'{"input": "%s", "response_format": "pcm"}' % (b"one two three four five six seven. " * 80)
-        connection.sendall(
-            b"POST /v1/audio/speech HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-        )
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         assert connection.recv(12) == b"HTTP/1.1 200"
     upstream.wait_until_idle(2.0)
     assert upstream.scheduler.metrics().cancelled == before + 1
