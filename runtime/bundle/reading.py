@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import BundleError, one_line
 from .contract import check_contract
-from .external_data import has_external_data
+from .graph_file import find_forbidden
 from .manifest import (
     COUNT_MAX,
     FORMAT_MINOR,
@@ -150,8 +150,7 @@ def with_digest(content: bytes) -> bytes:
 def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
     """The path of the graph's file.
 
-    Raises BundleError if its SHA-256 is not the one in the manifest, or if it refers to weights in other files, which
-    the SHA-256 does not cover.
+    Raises BundleError if its SHA-256 is not the one in the manifest, or if it has what no voice's graph has.
     """
     path = bundle / graph.file
     if not path.is_file():
@@ -162,10 +161,8 @@ def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
             f"{path}: SHA-256 is {digest[:12]}…, the manifest says {graph.sha256[:12]}…: "
             "the file was changed or truncated; export the voice again"
         )
-    if isinstance(graph, (GraphSpec, Int8Decoder)) and has_external_data(path):
-        raise BundleError(
-            f"{path}: refers to weights in other files, which are not part of a bundle; export the voice again"
-        )
+    if isinstance(graph, (GraphSpec, Int8Decoder)) and (forbidden := find_forbidden(path)) is not None:
+        raise BundleError(f"{path}: {forbidden}; export the voice again")
     return path
 
 

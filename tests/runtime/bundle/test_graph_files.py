@@ -17,7 +17,7 @@ from onnx import TensorProto, external_data_helper, helper
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.base import GraphRunner
 from tacoglow.runtime.backends.cuda.onnxruntime import OnnxRuntimeCudaContext, OnnxRuntimeCudaGraph
-from tacoglow.runtime.bundle.external_data import FIELDS_MAX, has_external_data
+from tacoglow.runtime.bundle.graph_file import FIELDS_MAX, find_forbidden
 from tacoglow.runtime.bundle.manifest import GraphSpec
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, file_sha256, load_manifest, with_digest
 from tacoglow.runtime.errors import BackendError, BundleError, RequestError
@@ -64,10 +64,18 @@ def add_constant(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, helper.make_node("Constant", [], ["unused"], value=tensor))
 
 
+def add_sparse_weight(model: onnx.ModelProto) -> None:
+    values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], bytes(4), raw=True)
+    refer(values)
+    indices = helper.make_tensor("indices", TensorProto.INT64, [1], [0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
+
+
 REFERENCES: dict[str, Change] = {
     "largest weight": lambda model: refer(largest(model)),
     "smallest weight": lambda model: refer(min(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))),
     "constant": add_constant,
+    "sparse weight": add_sparse_weight,
 }
 
 
@@ -80,29 +88,73 @@ def test_graph_with_weights_in_another_file_is_rejected(bundle: Path, name: str,
         Synthesizer.load(bundle, threads=1)
 
 
-def test_padded_and_unreadable_references_are_found(tmp_path: Path) -> None:
+def endless_loop() -> onnx.NodeProto:
+    """2^62 rounds that compute nothing."""
+    types = TensorProto.INT64, TensorProto.BOOL
+    inputs = [helper.make_tensor_value_info(name, kind, []) for name, kind in zip(("i", "go"), types, strict=True)]
+    outputs = [helper.make_tensor_value_info("on", TensorProto.BOOL, [])]
+    body = helper.make_graph([helper.make_node("Identity", ["go"], ["on"])], "body", inputs, outputs)
+    return helper.make_node("Loop", ["rounds", ""], [], body=body)
+
+
+def add_loop(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(helper.make_tensor("rounds", TensorProto.INT64, [], [2**62]))
+    model.graph.node.insert(0, endless_loop())
+
+
+def add_branch(model: onnx.ModelProto) -> None:
+    """A branch of its own; the loop is in it."""
+    outputs = [helper.make_tensor_value_info("rounds", TensorProto.INT64, [])]
+    constant = helper.make_node("Constant", [], ["rounds"], value_int=2**62)
+    branch = helper.make_graph([constant, endless_loop()], "branch", [], outputs)
+    model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["unused"], then_branch=branch, else_branch=branch))
+
+
+def add_function(model: onnx.ModelProto) -> None:
+    """A function that the graph calls; the loop is in it."""
+    opset = list(model.opset_import)
+    constant = helper.make_node("Constant", [], ["rounds"], value_int=2**62)
+    model.functions.append(helper.make_function("own", "Endless", [], ["rounds"], [constant, endless_loop()], opset))
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node.append(helper.make_node("Endless", [], ["unused"], domain="own"))
+
+
+@pytest.mark.parametrize("change", [add_loop, add_branch, add_function])
+def test_graph_that_need_not_end_is_rejected(bundle: Path, change: Change) -> None:
+    change_graph(bundle, "postnet", change)
+    with pytest.raises(BundleError, match=r"postnet\.onnx: contains graphs within the graph, such as loops"):
+        Synthesizer.load(bundle, threads=1)
+
+
+def test_graph_that_would_be_read_otherwise_is_rejected(bundle: Path, tiny_bundle: Path) -> None:
+    """Among others, a number of a field beyond 32 bits: readers of protobuf disagree on it."""
+    own = (tiny_bundle / "postnet.onnx").read_bytes()
+    model = onnx.load(tiny_bundle / "postnet.onnx")
+    add_loop(model)
+    graph = model.graph.SerializeToString()
+    size = bytes((len(graph) >> shift & 0x7F) | 0x80 for shift in (0, 7, 14, 21)) + bytes([len(graph) >> 28])
     for content in (
-        b"\x0a\x0a\x0a\x08location",
-        b"\x0a\x0b\x0a\x88\x00location",
-        b"\x0a\x0d\x0a\x88\x80\x80\x00location",
-        b"\x7b" + b"\0" * 2000 + b"\x0a\x08location",  # starts with a group, which graphs do not have
-        b"\x08\0" * FIELDS_MAX + b"\x0a\x0a\x0a\x08location",  # more fields than are read one by one
+        b"",
+        own[:-1],
+        own + b"\x7b",  # a group begins
+        own + b"\xba\x80\x80\x80\x10" + size + graph,  # field 7 with a bit beyond the 32
+        own + b"\x08\x01" * FIELDS_MAX,
     ):
-        (tmp_path / "graph.onnx").write_bytes(content)
-        assert has_external_data(tmp_path / "graph.onnx")
+        (bundle / "postnet.onnx").write_bytes(content)
+        seal(bundle, "postnet", lambda _: None)
+        with pytest.raises(BundleError, match=r"postnet\.onnx: is damaged, or not written as ONNX models are"):
+            Synthesizer.load(bundle, threads=1)
 
 
-def test_own_graphs_have_no_external_data(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_own_graphs_are_plain(tiny_bundle: Path, tmp_path: Path) -> None:
     for path in tiny_bundle.glob("*.onnx"):
-        assert not has_external_data(path)
+        assert find_forbidden(path) is None
         model = onnx.load(path)
         for tensor in model.graph.initializer:  # stated, although it is the default
             tensor.data_location = TensorProto.DEFAULT
         (tmp_path / "graph.onnx").write_bytes(model.SerializeToString())
-        assert not has_external_data(tmp_path / "graph.onnx")
-    assert b"location" in (tiny_bundle / "decoder_step.onnx").read_bytes()  # of location_conv
-    (tmp_path / "empty.onnx").write_bytes(b"")
-    assert not has_external_data(tmp_path / "empty.onnx")
+        assert find_forbidden(tmp_path / "graph.onnx") is None
 
 
 def test_input_of_a_different_type_is_rejected(bundle: Path) -> None:
