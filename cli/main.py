@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 import typer
@@ -148,6 +149,7 @@ def _run(app: typer.Typer) -> None:
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     warnings.showwarning = _show_warning
     try:
+        Path.cwd()  # libraries crash in a folder that no longer exists
         code = app(standalone_mode=False)
         if code == EXIT_CODE:  # how typer reports an interrupt
             raise typer.Abort

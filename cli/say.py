@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from .lists.encoding import as_utf8
 from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
 from .shared.local import print_json, speak_text, stream_text
 from .shared.options import (
@@ -299,7 +300,7 @@ def _text(text: str | None) -> str:
     from ..runtime.errors import RequestError
 
     if text is not None and text != str(STANDARD_INPUT):
-        return text
+        return as_utf8(text)
     is_missing = text is None and (sys.stdin is None or sys.stdin.isatty())
     content = "" if is_missing else read_text()
     if text is None and not content.strip():

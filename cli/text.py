@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from .lists.encoding import as_utf8
 from .lists.lines import STANDARD_INPUT, read_text
 from .shared.options import LexiconFile, NormalizerOption, SentenceSilence, Ssml, read_lexicon
 from .shared.terminal import escape_control
@@ -41,7 +42,7 @@ def text(
     from ..runtime.pieces import front_end_of, split_into_pieces
     from ..text import FrontEnd, Lexicon, describe_dropped, find_normalizer
 
-    content = read_text() if text == str(STANDARD_INPUT) else text
+    content = read_text() if text == str(STANDARD_INPUT) else as_utf8(text)
     if normalizer is not None:
         content = find_normalizer(normalizer)(content)
     manifest = None if bundle is None else load_manifest(bundle)

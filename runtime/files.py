@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 import tempfile
@@ -44,8 +45,10 @@ class PartialFile:
     """A new file beside its final path, under a temporary name: `commit` renames it, `discard` removes it."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError."""
-        self.path = path
+        """path: a symbolic link stays, and what it points to is replaced. Raises OSError."""
+        self.path = path = Path(os.path.realpath(path))
+        if path.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         self.file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - commit and discard close it
             dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, delete=False
         )

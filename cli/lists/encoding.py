@@ -1,8 +1,9 @@
-"""Unicode encodings of texts that come from elsewhere, by the mark at their beginning."""
+"""Unicode encodings of texts that come from elsewhere: by the mark at their beginning, or of the command line."""
 
 from __future__ import annotations
 
 import codecs
+import os
 
 UTF8 = "utf-8-sig"
 # UTF-32's little-endian mark begins with UTF-16's.
@@ -17,3 +18,10 @@ _MARKS = (
 def encoding_of(beginning: bytes) -> str:
     """The encoding of a text whose first bytes these are; UTF-8 without a mark."""
     return next((encoding for mark, encoding in _MARKS if beginning.startswith(mark)), UTF8)
+
+
+def as_utf8(argument: str) -> str:
+    """A text from the command line, which Python leaves in surrogates where the locale is plain ASCII."""
+    if argument.isascii() or not any("\udc80" <= character <= "\udcff" for character in argument):
+        return argument
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")

@@ -13,6 +13,8 @@ def explain(error: BaseException) -> str | None:
     """One line for the user; None if the exception is a defect."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, FileNotFoundError):  # of os.getcwd
+        return "the current folder no longer exists; change to another one"
     if isinstance(error, (ValueError, OSError)):
         return one_line(error)
     if is_out_of_memory(error):

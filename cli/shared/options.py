@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -181,8 +182,9 @@ def read_lexicon(path: Path | None) -> dict[str, str] | None:
 
 
 def print_status(line: str) -> None:
-    """Print a line to standard error, with control characters escaped."""
-    print(escape_control(line), file=sys.stderr, flush=True)
+    """Print a line to standard error, with control characters escaped. If that cannot be written, nobody reads it."""
+    with suppress(OSError):
+        print(escape_control(line), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

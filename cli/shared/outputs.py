@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -117,7 +118,7 @@ class Outputs:
         for option, path in named.items():
             if path is None:
                 continue
-            resolved, inside = path.resolve(), None if bundle is None else bundle.resolve()
+            resolved, inside = _resolve(path), None if bundle is None else _resolve(bundle)
             if inside and (inside / MANIFEST_NAME).is_file() and (resolved == inside or inside in resolved.parents):
                 raise RequestError(f"{path}: lies in the bundle {bundle}; give another place with {option}")
             for source in inputs:
@@ -125,7 +126,7 @@ class Outputs:
                     raise RequestError(f"{path}: is what -i reads; give another place with {option}")
         plot = None if self.plots_are_in_folder else self.plot
         for other, option in ((plot, "--plot"), (times, "--timestamps")):
-            if other is not None and other.resolve() == self.path.resolve():
+            if other is not None and _resolve(other) == _resolve(self.path):
                 raise RequestError(f"{other}: is the output of -o too; give another place with {option}")
 
     def _times_path(self, name: str) -> Path | None:
@@ -135,6 +136,11 @@ class Outputs:
 
     def _plot_path(self, name: str) -> Path | None:
         return self.plot / f"{name}.png" if self.plot is not None and self.plots_are_in_folder else self.plot
+
+
+def _resolve(path: Path) -> Path:
+    """The path without symbolic links; unlike Path.resolve it accepts those that lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def plan_outputs(

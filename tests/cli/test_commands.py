@@ -458,6 +458,11 @@ EXPORTS: dict[str, tuple[Damage, list[str], tuple[str, ...]]] = {
     "unknown source": (nothing, ["--pretrained", "acme"], ("--pretrained", "acme", "nvidia")),
     "unknown precision": (nothing, [*OWN, "--precision", "int4"], ("--precision", "int4", "fp16")),
     "zero tokens": (nothing, [*OWN, "--max-tokens", "0"], ("--max-tokens", "--help")),
+    "control character in the name": (
+        voice_file(name="a\r\nb"),
+        CONFIG,
+        ("voice.json", "name", "control", "'a\\r\\nb'"),
+    ),
     "sampling rates differ": (
         different_rates,
         [*OWN],

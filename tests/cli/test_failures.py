@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -97,7 +98,8 @@ def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", ["[/x]", "[red]red", "\x1b[2J", "a\nb", ":warning:"])
 def test_inspect_shows_names_as_they_are(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
     content = json.loads((tiny_bundle / MANIFEST_NAME).read_bytes())
-    content["voice"] |= {"name": name, "language": "", "provenance": {name: name}}
+    own = {"name": name} if name.isprintable() else {}  # a voice's own name has no control characters
+    content["voice"] |= {**own, "language": "", "provenance": {name: name}}
     content["text"]["cleaners"] = [name]
     content["parity"]["pipeline"][name] = content["parity"]["pipeline"]["mel"]
     for path in tiny_bundle.iterdir():
@@ -106,5 +108,63 @@ def test_inspect_shows_names_as_they_are(tiny_bundle: Path, tmp_path: Path, name
     (tmp_path / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
     done = run("inspect", ".", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(escape_control(name)) == 5
+    assert done.stdout.count(escape_control(name)) == 4 + len(own)
     assert "\x1b" not in done.stdout
+
+
+def speak(
+    bundle: Path, folder: Path, output: str, text: str = "Hi.", **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """Speak as a command of its own; paths of this package and the environment of the tests."""
+    path = os.pathsep.join([str(Path(tacoglow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path} | settings.pop("variables", {})
+    command = [sys.executable, "-c", CODE, "say", bundle, text, "-o", output, "--threads", "1"]
+    return subprocess.run(command, cwd=folder, env=environment, text=True, timeout=60, check=False, **settings)
+
+
+def test_links_that_lead_in_a_circle(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").symlink_to("b.wav")
+    (tmp_path / "b.wav").symlink_to("a.wav")
+    done = speak(tiny_bundle, tmp_path, "a.wav", capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: a.wav: cannot be written: Too many levels of symbolic links")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--stream"]])
+def test_links_are_followed(tiny_bundle: Path, tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "real").mkdir()
+    for before in (b"", b"before"):
+        target = tmp_path / "real" / f"{len(before)}.wav"
+        if before:
+            target.write_bytes(before)
+        link = tmp_path / target.name
+        link.symlink_to(target)
+        assert run("say", tiny_bundle, "Hi.", "-o", link, *arguments, cwd=tmp_path).returncode == 0
+        assert link.is_symlink()
+        assert target.read_bytes()[:4] == b"RIFF"
+    assert len(list(tmp_path.rglob("*"))) == 5  # no temporary file stays
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_messages_that_nobody_can_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert speak(tiny_bundle, tmp_path, "a.wav", stderr=full).returncode == 0
+    assert (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="such locales are POSIX's")
+def test_text_in_a_plain_ascii_locale(tiny_bundle: Path, tmp_path: Path) -> None:
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for name, variables in (("plain.wav", plain), ("utf8.wav", {"PYTHONUTF8": "1"})):
+        done = speak(tiny_bundle, tmp_path, name, "Café, naïve.", variables=variables, capture_output=True)
+        assert (done.returncode, "warning" in done.stderr) == (0, False)
+    assert (tmp_path / "plain.wav").read_bytes() == (tmp_path / "utf8.wav").read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a folder that is in use cannot be removed")
+@pytest.mark.parametrize("command", [("say", "voice", "Hi."), ("export-onnx", "--demo", "-o", "/tmp/never")])
+def test_a_folder_that_no_longer_exists(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "gone").mkdir()
+    program = f"import os; os.chdir({str(tmp_path / 'gone')!r}); os.rmdir({str(tmp_path / 'gone')!r}); {CODE}"
+    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: the current folder no longer exists; change to another one\n")
