@@ -85,6 +85,8 @@ NOTATIONS = {
         ("$100K/year", "one hundred thousand dollars per year"),
         ("₹5 crore", "five crore rupees"),
         ("$3 m", "three million dollars"),
+        ("$1.2B-$1.5B", "one point two billion dollars to one point five billion dollars"),
+        ("£5m – £7m", "five million pounds to seven million pounds"),
         ("1:23:45", "one hour twenty-three minutes and forty-five seconds"),
     ],
     "OHF-Voice/intents#1683: signs": [

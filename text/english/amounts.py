@@ -17,6 +17,7 @@ _ONLY_NEAR = "WVLlghm"  # units of one letter, which another word or number afte
 _LONGER_UNIT = _any(unit for unit in UNITS if unit not in _ONLY_NEAR)
 _UNIT = rf"(?:(?:{_LONGER_UNIT})(?![\w²³^])|[{_ONLY_NEAR}](?![\w'²³^]|\.(?!\s*\Z)| [A-Z0-9]))"
 _CURRENCY = _any(CURRENCIES)
+_SHORT_SCALE = _any(scale for scale in SCALES if len(scale) < 3)
 # "(?<!...)" before a number: it begins here. Trying a long number again at each of its digits would be quadratic.
 _BEGINS = r"(?<![0-9])(?<![0-9][.,])"
 
@@ -46,7 +47,8 @@ _FRACTION = re.compile(
     re.ASCII,
 )
 _RANGE = re.compile(
-    rf"(?<![\w.,/:–-])(?P<sign>[$£€]?)(?P<low>{NUMBER})(?P<half> ?(?:{_UNIT}))?(?P<dash> ?– ?|-)"
+    rf"(?<![\w.,/:–-])(?P<sign>[$£€]?)(?P<low>{NUMBER})"
+    rf"(?P<half> ?(?:{_UNIT}|(?:{_SHORT_SCALE})(?= ?[-–] ?[$£€])))?(?P<dash> ?– ?|-)"
     rf"(?=(?P<second>[$£€]?)(?P<high>{NUMBER})(?![\d/:–-]))",
     re.ASCII,
 )
