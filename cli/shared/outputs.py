@@ -89,9 +89,9 @@ class Outputs:
             from ...runtime.output.subtitles import check_times_format, encode_times
 
             late = encoder_delay(self.audio_format, sampling_rate)
-            heard = [[one.shifted(late) for one in spoken] for spoken in (words, characters)]
+            words, characters = ([one.shifted(late) for one in spoken] for spoken in (words, characters))
             times_format = check_times_format(path.suffix, "--timestamps")
-            atomic_write(path, encode_times(*heard, times_format).encode())
+            atomic_write(path, encode_times(words, characters, times_format).encode())
 
     @contextmanager
     def grow(self, sampling_rate: int) -> Iterator[SpeechOutput]:
