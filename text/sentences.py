@@ -22,6 +22,7 @@ _CLAUSE_END = re.compile(
     rf"(?<![.!?…])(?:[!?…]|\.[.!?…])[.!?…]*[{_CLOSERS}]*(?= )|"
     rf"[,;:][{_CLOSERS}]*(?= )|[)\]](?= )|—+|--+|–(?= )|[，、；：]"
 )
+END_CHARACTERS = frozenset(".!?…。！？」』\"'”’»)]")  # of which the end of a sentence may consist
 _SPACE = re.compile(" ")
 _INITIAL = re.compile(r"[A-Z]")
 _ITEM = re.compile(r"[0-9]{1,3}|[A-Za-z]")  # the number of a list's item
@@ -49,22 +50,47 @@ DATES = frozenset((*SHORT_MONTHS, *SHORT_WEEKDAYS))  # of BEFORE_NUMBER: other a
 STARTERS = frozenset(_STARTERS)
 
 
-def sentence_ends(text: str, start: int, stop: int, is_complete: bool = True) -> Iterator[int]:
-    """Cut after . ! ? … and their closing quotes and brackets, but not after abbreviations and initials; and at lines.
+def sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
+    """Cut after . ! ? … and closing quotes and brackets, but not after abbreviations and initials; and at line ends."""
+    return SentenceScanner(start).find(text, stop)
 
-    is_complete: no more text follows; otherwise this ends where the next word, of which a part may be missing, decides.
-    """
-    begin, is_lower = start, _begins_in_lower_case(text, start, stop)
-    for match in _SENTENCE_END.finditer(text, start, stop):
-        end = match.end()
-        if not begin < end < stop:
-            continue
-        continues = _continues(text, match, begin, is_lower, stop, is_complete)
-        if continues is None:
-            return
-        if not continues:
-            yield end
-            begin, is_lower = end, _begins_in_lower_case(text, end, stop)
+
+class SentenceScanner:
+    """Finds the ends of sentences in a text that may still grow: each call goes on where the last one stopped."""
+
+    def __init__(self, start: int = 0) -> None:
+        self.position = start  # from which on the text is still to be searched
+        self._begin = start  # of the sentence that is being searched
+        self._is_lower: bool | None = None  # it begins in lower case; None: not known yet
+
+    def find(self, text: str, stop: int, is_complete: bool = True) -> Iterator[int]:
+        """Yield further ends. is_complete: no more text follows; otherwise this stops where it could decide."""
+        certain = stop
+        while not is_complete and certain > self.position and text[certain - 1] in END_CHARACTERS:
+            certain -= 1  # what follows these characters decides
+        for match in _SENTENCE_END.finditer(text, self.position, stop):
+            if match.start() >= certain:
+                break
+            self.position, end = match.start(), match.end()
+            if not self._begin < end < stop:
+                continue
+            continues = self._continues(text, match, stop, is_complete)
+            if continues is None:
+                return
+            if not continues:
+                self._begin, self._is_lower = end, None
+                yield end
+        self.position = certain
+
+    def move(self, characters: int) -> None:
+        """Take note that so many characters were removed from the front of the text."""
+        self.position = max(self.position - characters, 0)
+        self._begin -= characters  # of a sentence, it counts the space before it
+
+    def _continues(self, text: str, match: re.Match[str], stop: int, is_complete: bool) -> bool | None:
+        if self._is_lower is None:
+            self._is_lower = _begins_in_lower_case(text, self._begin, match.start())
+        return _continues(text, match, self._begin, self._is_lower, stop, is_complete)
 
 
 def clause_ends(text: str, start: int, stop: int) -> Iterator[int]:
@@ -96,7 +122,7 @@ def _continues(
     if closers or mark != ".":
         # '"Stop!" he said' and "well... perhaps" are one sentence each; "stop! and go" is two.
         return following.islower() and (bool(closers) or mark[-1] in ".…")
-    word = _word_before(text, begin, match.start())
+    word = _word_before(text, max(begin, 0), match.start())
     lower = word.lower()
     is_first = match.start() - begin <= len(word) + 2
     is_initial, is_dotted = _INITIAL.fullmatch(word) is not None, _DOTTED.fullmatch(word) is not None
