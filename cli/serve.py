@@ -73,7 +73,12 @@ def serve(
             min=1, help="--attention-window of requests that do not say, such as Home Assistant's.", show_default="all"
         ),
     ] = None,
-    max_queue: Annotated[int, typer.Option(min=1, help="Requests per voice that may wait for their turn.")] = 64,
+    max_backlog: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Letters and other tokens, per voice, that may wait to be spoken; half for one client."
+        ),
+    ] = 400_000,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, openvino, torchscript")
     ] = "auto",
@@ -116,7 +121,7 @@ def serve(
             if not nvidia_text:
                 synthesizer.read_notations()
             voice_id = synthesizer.manifest.voice.name or folder.resolve().name
-            loaded.append(Voice.embedded(voice_id, Scheduler(synthesizer, SchedulerLimits(max_queue=max_queue))))
+            loaded.append(Voice.embedded(voice_id, Scheduler(synthesizer, SchedulerLimits(max_backlog))))
         for remote in map(Upstream, parse_upstreams(upstream or [])):
             loaded.append(Voice(remote.voice_id, remote, remote.facts))
 

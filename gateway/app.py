@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from ..text.errors import quote
 from . import speech_route, speech_socket
 from .boundary import Boundary
+from .connections import Connections
 from .errors import GatewayError, answer_defect, answer_gateway_error, answer_http_error
 from .health import Failures, Health
 from .metrics import CONTENT_TYPE
@@ -41,6 +42,7 @@ EXPOSED_HEADERS = (
 def build_app(
     voices: Voices,
     options: GatewayOptions,
+    connections: Connections,
     wyoming: socket.socket | None = None,
     on_start: Callable[[Failures], None] = lambda failures: None,
 ) -> ASGIApp:
@@ -49,7 +51,7 @@ def build_app(
     wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
     speak, with those that do not.
     """
-    gateway = Gateway(voices, options)
+    gateway = Gateway(voices, options, connections)
     health = Health(gateway)
 
     async def start() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,15 +55,18 @@ def invalid(param: str, message: str, code: str = "invalid_value") -> GatewayErr
     return GatewayError(400, code, message, param)
 
 
-def overloaded(message: str) -> GatewayError:
-    return GatewayError(503, "overloaded", message, headers={"retry-after": "1"})
+def overloaded(message: str, seconds: float = 1.0) -> GatewayError:
+    """seconds: after which another try makes sense."""
+    return GatewayError(503, "overloaded", message, headers={"retry-after": str(math.ceil(seconds))})
 
 
 def as_gateway_error(error: Exception) -> GatewayError:
     """The answer to an error of the runtime. Defects are logged; clients see no details."""
     if isinstance(error, GatewayError):
         return error
-    if isinstance(error, (Overloaded, SchedulerClosed)):
+    if isinstance(error, Overloaded):
+        return overloaded(one_line(error), error.expected_wait)
+    if isinstance(error, SchedulerClosed):
         return overloaded(one_line(error))
     if isinstance(error, RequestError):
         return GatewayError(400, "invalid_value", one_line(error))

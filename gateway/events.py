@@ -85,9 +85,7 @@ def _warning(spoken: SpokenRequest) -> dict[str, Any]:
 
 def usage(spoken: SpokenRequest) -> dict[str, int]:
     """Symbols in, mel frames out."""
-    utterances = () if spoken.audio is None else spoken.audio.utterances
-    tokens = sum(len(utterance.token_ids) for utterance in utterances)
-    frames = sum(len(utterance.gate) for utterance in utterances)
+    tokens, frames = spoken.tokens, spoken.frames
     return {"input_tokens": tokens, "output_tokens": frames, "total_tokens": tokens + frames}
 
 

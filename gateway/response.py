@@ -14,7 +14,7 @@ from .encoding import encode_segments
 from .errors import GatewayError, as_gateway_error
 from .request import ParsedRequest
 from .speaking import SpokenRequest, speak
-from .state import Gateway
+from .state import Gateway, client_of
 
 # Makes a body of the encoded audio.
 Writer = Callable[[SpokenRequest, AsyncIterator[bytes], ParsedRequest], AsyncIterator[bytes]]
@@ -49,14 +49,12 @@ class SpokenResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: GatewayError | None = None
         scope["tacoglow.format"] = self._wanted.settings.encoding.audio_format  # for the counters
-        self._gateway.speaking += 1
-        try:
+        self._client = client_of(scope["client"])
+        with self._gateway.answering(self._client):
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_when_left, receive, group.cancel_scope)
                 failure = await self._answer(send)
                 group.cancel_scope.cancel()
-        finally:
-            self._gateway.speaking -= 1
         if failure is not None:  # raised here, because a task group would wrap it
             raise failure
 
@@ -72,7 +70,9 @@ class SpokenResponse(Response):
     async def _body(self) -> AsyncIterator[bytes]:
         """Have the text accepted; returns the bytes to come. Raises GatewayError."""
         wanted, settings = self._wanted, self._wanted.settings
-        self._spoken = spoken = await speak(self._gateway, wanted.text, settings)
+        self._spoken = spoken = await speak(
+            self._gateway, wanted.text, settings, self._client, wanted.timestamps or wanted.analysis
+        )
         rate = settings.voice.sampling_rate
         chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)
         return chunks if self._write is None else self._write(spoken, chunks, wanted)

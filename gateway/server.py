@@ -10,20 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..runtime.errors import RequestError
 from .app import build_app
+from .connections import Connections, connection_limits
 from .health import Failures
+from .protocols import http_protocol, websocket_protocol
 from .state import GRACE_SECONDS, MAX_BODY, MAX_HEADER_BYTES, GatewayOptions
 from .voices import Voices
 
-MAX_CONNECTIONS = 700  # together with those of Wyoming fewer than the 1,024 files that Linux usually allows
 UNREAD_SECONDS = 120.0  # a client that reads nothing for this long is dropped
-
-BAD_HANDSHAKE = (
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nnot a WebSocket handshake"
-)
+UNREAD_BYTES = 1 << 18  # of a connection that the system keeps, which would be megabytes, minutes of speech
 
 
 def listen(host: str, port: int, option: str = "--port or --host") -> socket.socket:
@@ -36,19 +34,10 @@ def listen(host: str, port: int, option: str = "--port or --host") -> socket.soc
         # create_server adds the address to the system's own words.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise RequestError(f"{host}:{port}: {reason}; choose another {option}") from error
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
     if sys.platform == "linux":  # connections inherit it; elsewhere clients that read nothing are kept
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * UNREAD_SECONDS))
     return listening
-
-
-class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """Answers what asks for a WebSocket in a wrong way, such as with a body; uvicorn leaves that unanswered."""
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            self.transport.write(BAD_HANDSHAKE)
-            self.transport.close()
 
 
 class WithoutTraceback(logging.Filter):
@@ -72,14 +61,19 @@ def build_server(
     wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
     speak, with those that do not.
     """
+    limit, at_once = connection_limits()
+    connections = Connections(limit)
+    app = build_app(voices, options, connections, wyoming, on_start)
+    trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")  # proxies, as uvicorn reads it
     config = uvicorn.Config(
-        build_app(voices, options, wyoming, on_start),
-        http="h11",
+        connections.watch(ProxyHeadersMiddleware(app, trusted)),  # type: ignore[arg-type]
+        http=http_protocol(connections),
+        ws=websocket_protocol(connections),
+        proxy_headers=False,
+        backlog=at_once,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        ws=WebSocketProtocol,
         ws_max_size=MAX_BODY,
         **{"log_level": "info", **settings},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.options import StreamOptions
-from ..runtime.output.audio import Audio, Utterance
-from ..runtime.quality import Quality
+from ..runtime.output.audio import Utterance
+from ..runtime.quality import Quality, SpeechFault
+from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
 from ..text import MarkupError, TextError, describe_dropped
-from .errors import as_gateway_error, invalid, overloaded
+from .errors import as_gateway_error, invalid
 from .metrics import Metrics
 from .request import Settings
 from .state import Gateway
 from .voices import Voice
 
 logger = logging.getLogger("tacoglow.serve")
+LONG_TEXT = 2_000  # characters; a shorter one is split in a few hundredths of a second
 NOTHING_SPOKEN_SECONDS = 0.1  # of silence for a text such as an emoji; clients take no audio for an error
 
 
@@ -34,9 +36,14 @@ class SpokenRequest:
     voice: Voice
     handle: SpeechHandle | None  # None: nothing to speak
     metrics: Metrics
+    keep_utterances: bool = False  # for `take_utterances`
     samples: int = 0  # made so far
     utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
+    tokens: int = 0  # of all utterances that have been spoken to their ends
+    frames: int = 0  # of these
     begun: float = field(default_factory=time.monotonic)
+    _faults: list[SpeechFault] = field(default_factory=list)
+    _is_cut_off: bool = False
     notes: tuple[str, ...] = ()  # for people: what was known to be spoken otherwise than asked when it was accepted
 
     @property
@@ -46,16 +53,11 @@ class SpokenRequest:
         return "; ".join(filter(None, (*self.notes, *of_text)))
 
     @property
-    def audio(self) -> Audio | None:
-        """The whole speech, once it is complete; None if there was nothing to speak."""
-        return None if self.handle is None else self.handle.result()
-
-    @property
     def quality(self) -> Quality | None:
         """The judgement on the whole speech, once it is complete; None if there is none, or if Triton has made it."""
-        if self.audio is None or self.voice.facts.front_end is None:
+        if self.handle is None or self.voice.facts.front_end is None:
             return None
-        return self.audio.quality
+        return Quality(tuple(self._faults))
 
     async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
         """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
@@ -68,7 +70,7 @@ class SpokenRequest:
             while True:
                 news.clear()
                 progress = self.handle.poll()
-                self.utterances += progress.utterances
+                self._end(progress.utterances)
                 for samples in progress.segments:
                     self._count(len(samples))
                     yield samples
@@ -96,47 +98,75 @@ class SpokenRequest:
         self.samples += samples
         self.voice.last_heard = time.monotonic()
 
+    def _end(self, utterances: Sequence[Utterance]) -> None:
+        """Take note of utterances that have been spoken to their ends."""
+        if self.keep_utterances:
+            self.utterances += utterances
+        for utterance in utterances:
+            self.tokens += len(utterance.token_ids)
+            self.frames += len(utterance.gate)
+            self._faults += utterance.quality.faults
+            self._is_cut_off |= utterance.stop_reason == "frame_limit"
+
     def _finish(self) -> None:
         self.metrics.spoken(self.samples / self.voice.sampling_rate)
-        if self.audio is not None and self.audio.stop_reason == "frame_limit":
+        if self._is_cut_off:
             self.metrics.frame_limit()
         if self.quality is not None and self.quality.faults:
             self.metrics.faults(self.quality)
             logger.warning("%s: %s", self.voice.id, self.quality)
 
 
-async def speak(gateway: Gateway, text: str, settings: Settings) -> SpokenRequest:
-    """Have the voice's scheduler accept a text.
+async def speak(
+    gateway: Gateway, text: str, settings: Settings, client: str, keep_utterances: bool = False
+) -> SpokenRequest:
+    """Have the voice's scheduler accept a text of a client.
 
     Raises GatewayError, also if the first audio would come later than `max_wait` seconds from now.
     """
-    voice, max_wait = settings.voice, gateway.options.max_wait
-    wait = voice.scheduler.expected_wait()
-    if wait > max_wait:
-        raise overloaded(f"the first audio would come in about {wait:.1f} s, later than {max_wait:g} s; try again soon")
-    # In a thread, because splitting a long text takes a while.
-    is_heard, options = settings.is_heard, settings.options
-    segments = StreamOptions() if is_heard else voice.facts.whole
+    scheduler, options = settings.voice.scheduler, settings.options
     if options.attention_window is None:
         options = replace(options, attention_window=gateway.options.attention_window)
-    submit = partial(voice.scheduler.submit, text, settings.seed, options, segments, is_heard)
-    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+    segments = StreamOptions() if settings.is_heard else settings.voice.facts.whole
     handle, notes = None, [settings.warning]
     try:
-        handle = await asyncio.shield(submitting)
+        ticket = scheduler.admit(len(text), client, gateway.options.max_wait)
+        submit = partial(scheduler.submit, text, settings.seed, options, segments, settings.is_heard)
+        handle = await _submitted(gateway, len(text), ticket, partial(submit, ticket=ticket, keep_audio=False))
     except MarkupError as error:
         raise invalid("input", str(error)) from error
     except TextError as error:
         notes.append(str(error))
+    except Exception as error:
+        raise as_gateway_error(error) from error
+    spoken = SpokenRequest(settings.voice, handle, gateway.metrics, keep_utterances, notes=tuple(notes))
+    if spoken.warning:
+        logger.warning("%s: %s", settings.voice.id, spoken.warning)
+    return spoken
+
+
+async def _submitted(
+    gateway: Gateway, characters: int, ticket: Ticket, submit: Callable[[], SpeechHandle]
+) -> SpeechHandle:
+    """Submit in a thread, because splitting a text takes a while: long ones one at a time, as they hold the
+    interpreter from each other, and short ones beside them."""
+    try:
+        turn = await gateway.splitting.acquire() if characters > LONG_TEXT else False
+    except asyncio.CancelledError:
+        ticket.end()
+        raise
+    submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+    try:
+        return await asyncio.shield(submitting)
     except asyncio.CancelledError:
         submitting.add_done_callback(_cancel_accepted)
         raise
-    except Exception as error:
-        raise as_gateway_error(error) from error
-    spoken = SpokenRequest(voice, handle, gateway.metrics, notes=tuple(notes))
-    if spoken.warning:
-        logger.warning("%s: %s", voice.id, spoken.warning)
-    return spoken
+    except Exception:
+        ticket.end()
+        raise
+    finally:
+        if turn:
+            gateway.splitting.release()
 
 
 def _cancel_accepted(submitting: asyncio.Future[SpeechHandle]) -> None:

@@ -12,13 +12,14 @@ from msgspec import Struct
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..text.errors import quote
+from .connections import PEER
 from .encoding import FormatName, encode_segments
 from .errors import GatewayError, as_gateway_error, invalid
 from .events import faults_of
 from .request import Settings, SettingsBody, convert, decode_object
 from .sentence_queue import Sentence, SentenceQueue, until_one_ends
 from .speaking import SpokenRequest, speak
-from .state import Gateway
+from .state import Gateway, client_of
 from .voices import Voices
 
 
@@ -70,6 +71,7 @@ class SpeechSession:
 
     def __init__(self, websocket: WebSocket, gateway: Gateway, config: SessionConfig) -> None:
         self._websocket, self._gateway, self._config = websocket, gateway, config
+        self._client = client_of(websocket.client)
         self._queue = SentenceQueue[Done](gateway.options.max_characters)
         self._started = 0  # sentences
         self._is_complete = False  # true after input.done
@@ -113,13 +115,15 @@ class SpeechSession:
         await self._send({"type": "session.done", "total_sentences": self._started})
 
     async def _speak(self, sentence: Sentence) -> None:
-        spoken = await speak(self._gateway, sentence.text, self._config.settings)
-        sentence.begin(spoken)
-        try:
-            if not sentence.is_cancelled:
-                await self._send_sentence(spoken, sentence)
-        finally:
-            spoken.cancel()  # without effect after the end
+        self._gateway.check_accepts(self._client)
+        with self._gateway.answering(self._client), self._gateway.connections.busy(self._websocket.scope[PEER]):
+            spoken = await speak(self._gateway, sentence.text, self._config.settings, self._client)
+            sentence.begin(spoken)
+            try:
+                if not sentence.is_cancelled:
+                    await self._send_sentence(spoken, sentence)
+            finally:
+                spoken.cancel()  # without effect after the end
 
     async def _send_sentence(self, spoken: SpokenRequest, sentence: Sentence) -> None:
         index, encoding, sent = self._started, self._config.settings.encoding, 0

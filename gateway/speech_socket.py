@@ -11,7 +11,7 @@ from .errors import GatewayError, as_gateway_error, invalid
 from .origins import check_headers
 from .request import decode_object
 from .speech_session import SessionConfig, SpeechSession, parse_config, receive_text
-from .state import Gateway, gateway_of
+from .state import Gateway, client_of, gateway_of
 
 CONFIG_SECONDS = 10.0  # time limit for the first message
 REFUSED, FAILED, TRY_LATER = 1008, 1011, 1013  # close codes of RFC 6455
@@ -24,7 +24,6 @@ async def speech_stream(websocket: WebSocket) -> None:
     websocket.scope["query_string"] = b""  # so that no log has the key
     await websocket.accept()
     audio_format, code = "", 1000
-    gateway.speaking += 1
     try:
         _check_allowed(gateway, websocket, key)
         config = await _receive_config(gateway, websocket)
@@ -36,7 +35,6 @@ async def speech_stream(websocket: WebSocket) -> None:
     except Exception as error:
         code = await _refuse(websocket, as_gateway_error(error))
     finally:
-        gateway.speaking -= 1
         gateway.metrics.request("/v1/audio/speech/stream", audio_format, code)
 
 
@@ -47,7 +45,7 @@ def _check_allowed(gateway: Gateway, websocket: WebSocket, key: str) -> None:
     if expected is not None and not is_key(expected, key):
         message = "api_key: expected this server's key, in ?api_key= or as 'Authorization: Bearer KEY'"
         raise GatewayError(401, "invalid_api_key", message, "api_key")
-    gateway.check_accepts()
+    gateway.check_accepts(client_of(websocket.client))
 
 
 async def _receive_config(gateway: Gateway, websocket: WebSocket) -> SessionConfig:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import anyio
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from ..runtime.errors import RequestError
+from ..runtime.scheduling.policy import may_accept
 from ..text.errors import quote
+from .connections import Connections
 from .errors import GatewayError, overloaded
 from .metrics import Metrics
 from .voices import Voices
@@ -50,21 +59,46 @@ class Gateway:
 
     voices: Voices
     options: GatewayOptions
+    connections: Connections
     metrics: Metrics = field(default_factory=Metrics)
-    speaking: int = 0  # requests that are being answered with speech
+    speaking: Counter[str] = field(default_factory=Counter)  # requests that are being answered with speech, by client
+    splitting: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long texts
     is_starting: bool = True  # until every voice has been asked to speak for the first time
 
-    def check_accepts(self) -> None:
-        """Raises GatewayError while voices start, and while too many requests are being answered."""
+    def check_accepts(self, client: str) -> None:
+        """Raises GatewayError while voices start, and while too many requests are being answered, in all or for this
+        client."""
         self.check_started()
-        if self.speaking >= self.options.max_requests:
-            raise overloaded(f"{self.speaking} requests are being answered, the most this server takes; try again soon")
+        held, total = self.speaking[client], self.speaking.total()
+        if not may_accept(1, held, total, self.options.max_requests):
+            raise overloaded(f"{total} requests are being answered, {held} of them yours; try again soon")
+
+    @contextmanager
+    def answering(self, client: str) -> Iterator[None]:
+        """Count a request of a client while it is being answered."""
+        self.speaking[client] += 1
+        try:
+            yield
+        finally:
+            self.speaking[client] -= 1
+            if not self.speaking[client]:
+                del self.speaking[client]
 
     def check_started(self) -> None:
         """Raises GatewayError while voices start."""
         if self.is_starting:
             message = "the voices are starting; try again in a second"
             raise GatewayError(503, "starting", message, headers={"retry-after": "1"})
+
+
+def client_of(address: Sequence[Any] | None) -> str:
+    """The client who has this address; all of a network that IPv6 gives to one."""
+    host = str(address[0]) if address else ""
+    try:
+        parsed = ipaddress.ip_address(host)
+    except ValueError:  # of a socket in the file system
+        return host
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else host
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:
@@ -79,7 +113,7 @@ async def accept(request: Request) -> tuple[Gateway, bytes]:
     if content_type.partition(";")[0].strip().lower() != "application/json":  # other types any web page may send
         message = f"content-type: expected application/json, got {quote(content_type)}"
         raise GatewayError(415, "unsupported_media_type", message)
-    gateway.check_accepts()
+    gateway.check_accepts(client_of(request.client))
     return gateway, body
 
 

@@ -23,6 +23,7 @@ from ..runtime.decoder import StopReason
 from ..runtime.errors import BackendError, Overloaded, RequestError, SchedulerClosed
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.output.audio import Audio, Utterance
+from ..runtime.scheduling.admission import Admission, Ticket
 from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.metrics import MetricsCounter, SchedulerMetrics
 from ..text import TextError
@@ -37,7 +38,7 @@ logger = logging.getLogger("tacoglow.serve")
 CONNECT_SECONDS = 10.0
 SEGMENT_SECONDS = 60.0  # time limit for the next segment
 DOWN_SECONDS = 5.0  # a server that could not be reached is asked last for this long
-MAX_REQUESTS = 256  # of a voice at the same time; further ones are refused
+MAX_BACKLOG = 1_000_000  # characters that the servers have not spoken yet; further ones are refused
 
 
 class UnreachableError(Exception):
@@ -65,7 +66,7 @@ class Upstream:
 
     def __init__(self, voice: UpstreamVoice) -> None:
         """Ask the servers for the voice. Raises BackendError if none answers."""
-        self._model, self._metrics = voice.model, MetricsCounter(MAX_REQUESTS)
+        self._model, self._metrics, self._admission = voice.model, MetricsCounter(1), Admission(MAX_BACKLOG)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="upstream", daemon=True)
         self._thread.start()
@@ -74,6 +75,16 @@ class Upstream:
         self._servers = self._run(self._connect(voice.addresses))
         self.voice_id, self.facts = self._run(self._read_facts())
 
+    def admit(self, tokens: int, client: str = "", max_wait: float = float("inf")) -> Ticket:
+        """As a scheduler's: what waits is what this process has sent and not heard to its end."""
+        if self._closing:
+            raise SchedulerClosed("the server is shutting down; send the request elsewhere")
+        try:
+            return self._admission.admit(client, tokens, max_wait)
+        except Overloaded:
+            self._metrics.refused()
+            raise
+
     def submit(
         self,
         text: str,
@@ -81,33 +92,33 @@ class Upstream:
         options: SpeechOptions | None = None,
         stream: StreamOptions | None = None,
         is_heard: bool = True,
+        *,
+        ticket: Ticket | None = None,
+        keep_audio: bool = True,
     ) -> SpeechHandle:
         """Send a text; returns at once. The servers cut speech into segments as they were told at their export.
 
         is_heard: false: the model that answers with complete speech speaks, which decodes faulty utterances again.
         """
-        if self._closing:
-            raise SchedulerClosed("the server is shutting down; send the request elsewhere")
-        if self._metrics.snapshot().active >= MAX_REQUESTS:
-            self._metrics.refused()
-            raise Overloaded(f"{MAX_REQUESTS} requests are being spoken; try again in a second", 1.0)
+        ticket = ticket or self.admit(len(text))
+        if is_heard:
+            ticket.await_audio()
         self._metrics.submitted()
         self._metrics.begun()
         speaking: list[Future[None]] = []
         handle = SpeechHandle(self.facts.sampling_rate, (), lambda: _cancel(speaking))
         request = SpeechRequest(text, seed, options or SpeechOptions())
         model = self._model + (STREAM_SUFFIX if is_heard else "")
-        speaking.append(asyncio.run_coroutine_threadsafe(self._speak(handle, request, model), self._loop))
+        speech = self._speak(handle, request, model, ticket, keep_audio)
+        speaking.append(asyncio.run_coroutine_threadsafe(speech, self._loop))
         self._requests.add(speaking[0])
         speaking[0].add_done_callback(self._requests.discard)
         speaking[0].add_done_callback(lambda _: self._metrics.ended(True, handle.error))
+        speaking[0].add_done_callback(lambda _: ticket.end())
         return handle
 
     def metrics(self) -> SchedulerMetrics:
         return self._metrics.snapshot()
-
-    def expected_wait(self) -> float:
-        return self._metrics.expected_wait()
 
     def close(self, finish: bool = True) -> None:
         """Accept no further request, and return once all have ended. finish: false: cancel them."""
@@ -151,34 +162,43 @@ class Upstream:
                 reasons.append(f"{server.address}: {_reason(error)}")
         raise BackendError(f"--upstream: no server tells of the voice: {'; '.join(reasons)}")
 
-    async def _speak(self, handle: SpeechHandle, request: SpeechRequest, model: str) -> None:
+    async def _speak(
+        self, handle: SpeechHandle, request: SpeechRequest, model: str, ticket: Ticket, keep_audio: bool
+    ) -> None:
         """Have a server speak, and the next one if it cannot be reached; the outcome is the handle's."""
-        started, reasons, received = time.monotonic(), [], []  # type: float, list[str], list[NDArray[np.float32]]
+        started = time.monotonic()
+        reasons: list[str] = []
+        received: list[NDArray[np.float32]] = []
+        is_heard = False
         try:
             for server in sorted(self._servers, key=lambda each: (each.down_until > started, each.requests)):
                 try:
                     async for response in self._responses(server, request, model):
-                        if not received:
+                        if not is_heard:
                             self._metrics.first_audio(time.monotonic() - started)
-                        received.append(response.samples)
+                            ticket.heard()
+                            is_heard = True
+                        if keep_audio:
+                            received.append(response.samples)
                         if response.stop_reason:
                             self._warn(handle, response.warning)
-                            audio = self._audio(request.text, received, response.stop_reason)
-                            handle.finish([response.samples], (), audio)
+                            utterance, audio = self._ended(request.text, received, response.stop_reason)
+                            handle.finish([response.samples], [utterance], audio if keep_audio else None)
                             return
                         handle.put([response.samples])
                     raise _failed(f"{server.address}: the stream ended before the speech was complete")
                 except UnreachableError as error:
                     server.down_until = time.monotonic() + DOWN_SECONDS
                     reasons.append(f"{server.address}: {error}")
-                    if received:
+                    if is_heard:
                         break  # what has been heard cannot be taken back
             message = f"no server speaks: {'; '.join(reasons)}"
             handle.fail(GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"}))
         except TextError as error:
             self._warn(handle, str(error))
             nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.facts.sampling_rate), np.float32)
-            handle.finish([nothing], (), self._audio(request.text, [nothing], "gate"))
+            utterance, audio = self._ended(request.text, [nothing], "gate")
+            handle.finish([nothing], [utterance], audio)
         except asyncio.CancelledError:
             handle.cancel()  # without effect if that is what cancelled this
             raise
@@ -214,12 +234,13 @@ class Upstream:
             handle.remarks = (warning,)
             logger.warning("%s: %s", self.voice_id, warning)
 
-    def _audio(self, text: str, received: list[NDArray[np.float32]], stop_reason: str) -> Audio:
+    def _ended(self, text: str, received: list[NDArray[np.float32]], stop_reason: str) -> tuple[Utterance, Audio]:
         """The complete speech; its intermediate results have stayed on the server."""
-        nothing, samples = np.zeros((0, 0), np.float32), np.concatenate(received)
+        nothing = np.zeros((0, 0), np.float32)
+        samples = np.concatenate([nothing.ravel(), *received])
         reason = cast(StopReason, stop_reason)  # Response.read has checked it
         utterance = Utterance(text, (), nothing, nothing, nothing.ravel(), samples, reason)
-        return Audio(samples, self.facts.sampling_rate, (utterance,))
+        return utterance, Audio(samples, self.facts.sampling_rate, (utterance,))
 
 
 def _cancel(requests: Sequence[Future[None]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ..runtime.bundle.manifest import Manifest
 from ..runtime.errors import RequestError
 from ..runtime.options import SpeechOptions, StreamOptions
+from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.metrics import SchedulerMetrics
 from ..runtime.scheduling.scheduler import Scheduler
@@ -36,11 +37,14 @@ class Speaker(Protocol):
         options: SpeechOptions | None = None,
         stream: StreamOptions | None = None,
         is_heard: bool = True,
+        *,
+        ticket: Ticket | None = None,
+        keep_audio: bool = True,
     ) -> SpeechHandle: ...
 
     def metrics(self) -> SchedulerMetrics: ...
 
-    def expected_wait(self) -> float: ...
+    def admit(self, tokens: int, client: str = "", max_wait: float = ...) -> Ticket: ...
 
     def close(self, finish: bool = True) -> None: ...
 

@@ -26,10 +26,11 @@ from .errors import as_gateway_error
 from .request import Settings, convert
 from .sentence_queue import Sentence, SentenceQueue, until_one_ends
 from .speaking import speak
-from .state import GRACE_SECONDS, Gateway
+from .state import GRACE_SECONDS, Gateway, client_of
 from .voices import Voice
 from .wyoming_events import MAX_LINE, choose_voice, describe, read_event
 
+BACKLOG = 16  # connections that are taken at once
 logger = logging.getLogger("tacoglow.serve")
 
 
@@ -60,6 +61,8 @@ class WyomingSession:
     def __init__(self, gateway: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._gateway, self._reader, self._writer = gateway, reader, writer
         self._writing = asyncio.Lock()
+        self._peer = writer.get_extra_info("peername")
+        self._client = client_of(self._peer)
         self._queue = SentenceQueue[Begin | End](gateway.options.max_characters)
         self._is_stream = False  # between synthesize-start and synthesize-stop
 
@@ -115,7 +118,7 @@ class WyomingSession:
             self._is_stream = False
 
     def _begin(self, data: SynthesizeData) -> None:
-        self._gateway.check_accepts()
+        self._gateway.check_accepts(self._client)
         voice, warning = choose_voice(self._gateway.voices, data.voice or {})
         if warning is not None:
             logger.warning("wyoming: %s", warning)
@@ -141,19 +144,17 @@ class WyomingSession:
         if not sentence.text.strip():
             return
         rate, gateway = voice.sampling_rate, self._gateway
-        spoken = await speak(gateway, sentence.text, Settings(voice, Encoding("pcm", rate), 0, SpeechOptions()))
+        settings = Settings(voice, Encoding("pcm", rate), 0, SpeechOptions())
         pause = silence(pause_after(previous), rate) if previous else None
-        gateway.speaking += 1
-        try:
-            async with aclosing(cast(Any, spoken.segments())) as segments:
+        gateway.check_accepts(self._client)
+        with gateway.answering(self._client), gateway.connections.busy(self._peer):
+            spoken = await speak(gateway, sentence.text, settings, self._client)
+            async with aclosing(cast(Any, spoken.segments())) as segments:  # cancels it if this is cancelled
                 async for samples in segments:
                     for part in (samples,) if pause is None else (pause, samples):
                         audio = encode(part, "int16")
                         await self._write(AudioChunk(rate=rate, width=2, channels=1, audio=audio).event())
                     pause = None
-        finally:
-            gateway.speaking -= 1
-            spoken.cancel()  # without effect after the end
 
     async def _write(self, event: Event) -> None:
         async with self._writing:
@@ -166,15 +167,14 @@ async def serving_wyoming(gateway: Gateway, listening: socket.socket) -> AsyncIt
     sessions: dict[asyncio.Task[None], WyomingSession] = {}
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(sessions) >= gateway.options.max_requests:
-            writer.close()
-            return
+        gateway.connections.opened(writer.transport)
         session = WyomingSession(gateway, reader, writer)
         task = asyncio.ensure_future(session.run())
         sessions[task] = session
         task.add_done_callback(sessions.pop)
+        task.add_done_callback(lambda _: gateway.connections.closed(writer.transport))
 
-    server = await asyncio.start_server(accept, sock=listening, limit=MAX_LINE)
+    server = await asyncio.start_server(accept, sock=listening, limit=MAX_LINE, backlog=BACKLOG)
     try:
         yield
     finally:

@@ -39,11 +39,11 @@ class DeadlineExceeded(RuntimeError):  # noqa: N818 - named as in gRPC
 
 
 class Overloaded(RuntimeError):  # noqa: N818 - a state, not a fault
-    """Too many requests wait already; this one was not begun."""
+    """Too much waits already; this request was not begun."""
 
     def __init__(self, message: str, expected_wait: float) -> None:
         super().__init__(message)
-        self.expected_wait = expected_wait  # seconds until a request would have its first audio
+        self.expected_wait = expected_wait  # seconds until another try makes sense
 
 
 class SchedulerClosed(RuntimeError):  # noqa: N818 - a state, not a fault

@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 from ..runtime.options import StreamOptions
 from ..runtime.quality import Quality
 from ..runtime.scheduling.handle import SpeechHandle
-from ..runtime.scheduling.policy import OPEN_ROWS
 from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
 from ..text import describe_dropped
 from .contract import SpeechRequest, Tensors, read_request
 from .python_backend import ServedVoice, error_response, exit_with_parent, finish, read_tensors
 
+SLOTS = 4  # requests per row that are decoded, or wait for it, at once
 CANCEL_POLL_SECONDS = 0.1  # between two questions to Triton whether a request is cancelled
 
 
@@ -53,9 +53,9 @@ class TextModel(ABC):
 
     def start(self, served: ServedVoice) -> None:
         self._served = served
-        slots = served.streams if self.stream else OPEN_ROWS * served.voice.manifest.range("B").max
+        slots = served.streams if self.stream else SLOTS * served.voice.manifest.range("B").max
         self._slots = threading.Semaphore(slots)
-        self._scheduler = Scheduler(served.voice, SchedulerLimits(max_queue=slots))
+        self._scheduler = Scheduler(served.voice, SchedulerLimits(sys.maxsize))  # the slots are the limit
         self._news: SimpleQueue[Answer | None] = SimpleQueue()  # answers that have something to send; None: closed
         self._thread = threading.Thread(target=self._send, name="answers", daemon=True)
         self._thread.start()

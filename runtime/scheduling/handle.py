@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import Cancelled
+from ..errors import Cancelled, RequestError
 from ..output.audio import Audio, Utterance
 from ..vocoder import Samples
 
@@ -35,19 +35,27 @@ class SpeechHandle:
         self._condition = threading.Condition()
         self._segments: deque[Samples] = deque()  # not taken yet
         self._utterances: list[Utterance] = []  # not taken yet
+        self._unread = 0  # samples of these segments
+        self._is_awaited = False  # as a whole: nobody may ever take the segments
         self._audio: Audio | None = None
+        self._is_complete = False
         self._error: Exception | None = None
         self._wakers: list[Callable[[], None]] = []
 
     @property
     def done(self) -> bool:
         """True once no more segments will come: the speech is complete, has failed or was cancelled."""
-        return self._audio is not None or self._error is not None
+        return self._is_complete or self._error is not None
 
     @property
     def error(self) -> Exception | None:
         """Why the request has failed or was cancelled; None if it has not."""
         return self._error
+
+    @property
+    def unread_seconds(self) -> float:
+        """Seconds of speech that nobody has taken yet; 0 if somebody waits for the whole."""
+        return 0.0 if self._is_awaited else self._unread / self.sampling_rate
 
     def segments(self) -> Iterator[Samples]:
         """Yield float32 samples as they become available; of a request for the whole, one array.
@@ -62,16 +70,20 @@ class SpeechHandle:
                         raise self._error
                     return
                 samples = self._segments.popleft()
+                self._unread -= len(samples)
             yield samples
 
     def result(self, timeout: float | None = None) -> Audio:
-        """Wait for the complete speech. Raises the error that ended the request, or TimeoutError."""
+        """Wait for the complete speech. Raises the error that ended the request, TimeoutError, or RequestError if the
+        request was submitted with `keep_audio=False`."""
         with self._condition:
+            self._is_awaited = True
             if not self._condition.wait_for(lambda: self.done, timeout):
                 raise TimeoutError(f"the speech is not complete after {timeout:g} s; wait longer, or cancel it")
             if self._error is not None:
                 raise self._error
-            assert self._audio is not None
+            if self._audio is None:
+                raise RequestError("result: this request keeps no audio; take its segments as they come")
             return self._audio
 
     def cancel(self) -> None:
@@ -84,6 +96,7 @@ class SpeechHandle:
         with self._condition:
             progress = Progress(list(self._segments), self._utterances, self.done, self._error)
             self._segments.clear()
+            self._unread = 0
             self._utterances = []
         return progress
 
@@ -98,31 +111,33 @@ class SpeechHandle:
 
     def put(self, segments: Sequence[Samples], utterances: Sequence[Utterance] = ()) -> None:
         """Hand over segments, and utterances that they complete; for the scheduler."""
-        self._change(segments, utterances, None, None)
+        self._change(segments, utterances)
 
-    def finish(self, segments: Sequence[Samples], utterances: Sequence[Utterance], audio: Audio) -> None:
-        """Hand over the last segments and utterances, and the complete speech; for the scheduler."""
-        self._change(segments, utterances, audio, None)
+    def finish(self, segments: Sequence[Samples], utterances: Sequence[Utterance], audio: Audio | None) -> None:
+        """Hand over the last segments and utterances, and the complete speech if it was kept; for the scheduler."""
+        self._change(segments, utterances, audio, is_complete=True)
 
     def fail(self, error: BaseException) -> None:
         """End the request with an error, unless it has ended. What would end a thread, as SystemExit does, cancels."""
         if not isinstance(error, Exception):
             error = Cancelled(f"the request was cancelled by {type(error).__name__}")
-        self._change((), (), None, error)
+        self._change((), (), error=error)
 
     def _change(
         self,
         segments: Sequence[Samples],
         utterances: Sequence[Utterance],
-        audio: Audio | None,
-        error: Exception | None,
+        audio: Audio | None = None,
+        error: Exception | None = None,
+        is_complete: bool = False,
     ) -> None:
         with self._condition:
             if self.done:
                 return
             self._segments.extend(segments)
             self._utterances.extend(utterances)
-            self._audio, self._error = audio, error
+            self._unread += sum(map(len, segments))
+            self._audio, self._is_complete, self._error = audio, is_complete, error
             if error is not None:
                 self._segments.clear()
             wakers = list(self._wakers)

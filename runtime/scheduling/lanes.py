@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .policy import next_job
+from .policy import is_wanted_soon, next_job
 
 NICENESS = 5  # of all lanes but the first: about a third of its share of a core
 
@@ -52,6 +52,11 @@ class Lanes:
             self._jobs.append(job)
             self._condition.notify_all()
 
+    def has_room(self, deadline: float) -> bool:
+        """True if a job with this deadline should be made ready now."""
+        with self._condition:
+            return is_wanted_soon(deadline, self._jobs, self._count)
+
     def run_next(self) -> bool:
         """Run the most urgent job in this thread, if there are no lanes; returns false if there is none."""
         job = None if self._count else next_job(self._jobs, (), 0, is_express=False)
@@ -72,12 +77,20 @@ class Lanes:
     def _run(self, is_express: bool) -> None:
         if not is_express and sys.platform == "linux":
             os.nice(NICENESS)  # on Linux, of this thread alone
-        while (job := self._take(is_express)) is not None:
-            delivery = self._do(job)
-            with self._condition:
-                self._running.remove(job)
-                self._condition.notify_all()
-            self._on_end(delivery)
+        while self._run_one(is_express):
+            pass
+
+    def _run_one(self, is_express: bool) -> bool:
+        """Wait for a job and run it; false once closed. A function of its own, as the scheduler's `_pass` is."""
+        job = self._take(is_express)
+        if job is None:
+            return False
+        delivery = self._do(job)
+        with self._condition:
+            self._running.remove(job)
+            self._condition.notify_all()
+        self._on_end(delivery)
+        return True
 
     def _take(self, is_express: bool) -> Job | None:
         with self._condition:

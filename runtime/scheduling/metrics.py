@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import dataclass, replace
 
 from ..errors import Cancelled
 
-RECENT = 16  # requests whose first audio the estimate of the wait looks at
 SECONDS_PER_TOKEN = 0.06  # of speech; before the voice has spoken
 LEARNING = 0.1  # weight of the latest request in the voice's own value
 
@@ -18,7 +16,7 @@ class SchedulerMetrics:
     """Counters since the start, then the present state."""
 
     requests: int = 0  # accepted
-    refused: int = 0  # because too many waited
+    refused: int = 0  # because too much waited
     finished: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -31,7 +29,6 @@ class SchedulerMetrics:
     active: int = 0  # requests that have begun
     rows: int = 0  # of the latest decoder step
     max_rows: int = 0
-    first_audio_recent: float = 0.0  # seconds, mean of the latest requests
     # Of the latest finished stream: seconds of speech by the seconds that they took after its first audio.
     real_time_margin: float = 0.0
 
@@ -42,25 +39,15 @@ class MetricsCounter:
     def __init__(self, max_rows: int) -> None:
         self._lock = threading.Lock()
         self._now = SchedulerMetrics(max_rows=max_rows)
-        self._first_audio: deque[float] = deque(maxlen=RECENT)
         self._seconds_per_token = SECONDS_PER_TOKEN
-
-    @property
-    def queued(self) -> int:
-        return self._now.queued
 
     def snapshot(self) -> SchedulerMetrics:
         return self._now
 
-    def expected_seconds(self, tokens: int) -> float:
-        """Roughly how long the speech of this many tokens is, at rate 1."""
-        return tokens * self._seconds_per_token
-
-    def expected_wait(self) -> float:
-        """Seconds until a new request would have its first audio: as long as the latest ones, once those that wait for
-        a row have got one."""
-        now = self._now
-        return now.first_audio_recent * (1.0 + now.queued / now.max_rows)
+    @property
+    def seconds_per_token(self) -> float:
+        """Roughly how much speech a token is, at rate 1."""
+        return self._seconds_per_token
 
     def submitted(self) -> None:
         self._add(requests=1, queued=1)
@@ -78,9 +65,6 @@ class MetricsCounter:
         self._add(decoder_steps=steps, decoded_rows=steps * rows)
 
     def first_audio(self, seconds: float) -> None:
-        self._first_audio.append(seconds)
-        with self._lock:
-            self._now = replace(self._now, first_audio_recent=sum(self._first_audio) / len(self._first_audio))
         self._add(first_audio_count=1, first_audio_seconds=seconds)
 
     def ended(self, was_begun: bool, error: Exception | None) -> None:

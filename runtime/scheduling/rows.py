@@ -48,7 +48,7 @@ class RowDecoder(ABC):
 
     @abstractmethod
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
-        """Begin a row. encoded: a batch of one, at its token bucket."""
+        """Begin a row. encoded: a batch of one, at its token bucket. options: without what ends a request."""
 
     @abstractmethod
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
@@ -124,9 +124,7 @@ class SeparateRows(RowDecoder):
     """Rows with a batch each, in turn."""
 
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
-        # Whoever schedules rows checks for cancelled requests: one of them must not end the others' chunk.
-        unchecked = replace(options, cancelled=None, deadline=None)
-        return SeparateRow(encoded, noise, self.acoustic.session(encoded, [noise], unchecked))
+        return SeparateRow(encoded, noise, self.acoustic.session(encoded, [noise], options))
 
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
         for row in rows:

@@ -12,20 +12,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from ..decoder import DecodedBatch, DecodedItem, EncoderOutput
+from ..decoder import DecodedItem, EncoderOutput
 from ..noise import Noise
-from ..options import ResolvedOptions, SegmentFrames
+from ..options import ResolvedOptions
 from ..output.audio import Audio, Utterance
-from ..pieces import Piece, Split, place_segment
-from ..stream import UtteranceWindows, Window
-from ..synthesizer import Synthesizer, add_time, utterance_of
+from ..pieces import Piece, Split
+from ..synthesizer import Synthesizer, add_time
 from ..vocoder import Samples
+from .admission import Ticket
 from .handle import SpeechHandle
 from .lanes import Job
 from .metrics import MetricsCounter
-from .policy import Stage, is_far_ahead, may_cut, segment_deadline, whole_deadline
+from .policy import (
+    Stage,
+    may_open,
+    runs_dry,
+    whole_deadline,
+)
 from .rows import Row, RowDecoder
 
 
@@ -38,8 +41,14 @@ class Order:
     split: Split
     seed: int
     options: ResolvedOptions
-    expected_seconds: float  # roughly how long the speech will be
+    ticket: Ticket
+    seconds_per_token: float  # roughly, of the speech
+    keep_audio: bool = True  # for the handle's result; false: hand over the segments alone
     submitted: float = field(default_factory=time.monotonic)
+
+    @property
+    def tokens(self) -> int:
+        return sum(len(piece.ids) for piece in self.split.pieces)
 
 
 @dataclass(eq=False)
@@ -61,7 +70,8 @@ class SpokenPiece:
         if self.encoded is None:
             with add_time(self.timings, "encoder"):
                 self.encoded = voice.acoustic.encode([self.piece.ids])
-        options = self.scaled(options)
+        # Whoever schedules rows checks for cancelled requests: one of them must not end the others' chunk.
+        options = replace(self.scaled(options), cancelled=None, deadline=None)
         self.row = decoder.open(self.encoded, voice.prefetch(self.noise.for_attempt(self.attempt), options), options)
         self.stage = Stage.DECODING
         return self.row
@@ -102,8 +112,12 @@ class SpeechTask(ABC):
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.handle, self.options = order.handle, order.options
+        self.handle, self.options, self.client = order.handle, order.options, order.ticket.client
         self.first_audio: float | None = None  # time.monotonic()
+        self._tokens = self._tokens_left = order.tokens
+        self._seconds = 0.0  # of speech that has been handed over
+        self._completed = 0  # pieces
+        self._dry: float | None = None  # when a listener will have heard what he has; None: he has nothing
         self.open_pieces: list[SpokenPiece] = []  # from DECODING to VOCODING
         self._rest = (SpokenPiece(i, piece, Noise(order.seed, i)) for i, piece in enumerate(order.split.pieces))
         self.next_piece = next(self._rest, None)  # the first one that waits
@@ -114,17 +128,23 @@ class SpeechTask(ABC):
         """True once a piece has been opened."""
         return self.next_piece is None or self.next_piece.index > 0
 
+    @property
+    def is_resting(self) -> bool:
+        """True while its listener has more than enough to read."""
+        return False
+
     @abstractmethod
     def deadline(self) -> float:
         """time.monotonic() at which the next result is needed."""
 
     @abstractmethod
-    def hungry(self) -> Iterator[SpokenPiece]:
-        """Pieces that need decoder steps: open ones, and the first that waits."""
+    def hungry(self, max_rows: int) -> Iterator[SpokenPiece]:
+        """Pieces that need decoder steps: open ones, and the first that waits. max_rows: that decode together."""
 
     @abstractmethod
-    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
-        """The work that has become possible since the last call."""
+    def jobs(self, decoder: RowDecoder, debt: float) -> Iterator[Job]:
+        """The work that has become possible; its caller may stop at any of it. debt: of the client, by which it is due
+        later."""
 
     def open_next(self, decoder: RowDecoder) -> Row:
         """Open the first piece that waits."""
@@ -138,35 +158,50 @@ class SpeechTask(ABC):
     def report(self, metrics: MetricsCounter) -> None:
         """Count how the request has ended."""
         error = self.handle.error
+        self.order.ticket.end()
         metrics.ended(self.begun, error)
         if self.first_audio is not None:
             metrics.first_audio(self.first_audio - self.order.submitted)
         if error is None:
-            tokens = sum(len(piece.ids) for piece in self.order.split.pieces)
-            metrics.spoken(tokens, self.handle.result().seconds, self.options.rate, self.margin())
+            metrics.spoken(self._tokens, self._seconds, self.options.rate, self.margin())
 
     def margin(self) -> float | None:
         """Of a stream, its speech's seconds by those from its first audio to now."""
         return None
 
+    def _hear(self, seconds: float) -> None:
+        """Take note of speech that the listener gets, or could get if he would take a part."""
+        now = time.monotonic()
+        self._dry = runs_dry(now if self._dry is None else self._dry, now, seconds)
+
+    def _whole_deadline(self) -> float:
+        dry = self.order.submitted if self._dry is None else self._dry
+        return whole_deadline(dry, self._tokens_left * self.order.seconds_per_token)
+
     def _job(self, work: Callable[[], Any], deliver: Callable[[Any], None], deadline: float) -> Job:
         return Job(deadline, work, deliver, self.handle.fail, lambda: not self.handle.done)
 
     def _complete(self, piece: SpokenPiece, utterance: Utterance) -> None:
-        self._utterances[piece.index] = utterance
+        if self.order.keep_audio:
+            self._utterances[piece.index] = utterance
+        self._completed += 1
+        self._tokens_left -= len(piece.piece.ids)
+        self.order.ticket.spoken(len(piece.piece.ids))
         piece.spoken()
         self.open_pieces.remove(piece)
 
     @property
     def _is_complete(self) -> bool:
-        return len(self._utterances) == len(self.order.split.pieces)
+        return self._completed == len(self.order.split.pieces)
 
     def _put(self, segments: Sequence[Samples], utterances: Sequence[Utterance]) -> None:
         """Hand segments and the utterances that they complete to the listener, and with the last one the whole."""
         if self.first_audio is None and any(len(samples) for samples in segments):
             self.first_audio = time.monotonic()
+            self.order.ticket.heard()
+        self._seconds += sum(map(len, segments)) / self.handle.sampling_rate
         if self._is_complete:
-            self.handle.finish(segments, utterances, self._audio())
+            self.handle.finish(segments, utterances, self._audio() if self.order.keep_audio else None)
         else:
             self.handle.put(segments, utterances)
 
@@ -179,187 +214,31 @@ class WholeSpeech(SpeechTask):
     """A request whose listener wants all of it at once. Its pieces may be decoded together."""
 
     def deadline(self) -> float:
-        return whole_deadline(self.order.submitted, self.order.expected_seconds)
+        return self._whole_deadline()
 
-    def hungry(self) -> Iterator[SpokenPiece]:
+    def hungry(self, max_rows: int) -> Iterator[SpokenPiece]:
         yield from (piece for piece in self.open_pieces if piece.stage is Stage.DECODING)
-        if self.next_piece is not None:
+        if self.next_piece is not None and may_open(len(self.open_pieces), max_rows):
             yield self.next_piece
 
-    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
+    def jobs(self, decoder: RowDecoder, debt: float) -> Iterator[Job]:
         for piece in self.open_pieces:
             if piece.stage is not Stage.DECODED:
                 continue
             item = piece.settle(self.order.voice, decoder, self.options)
             if item is not None:
                 piece.stage = Stage.VOCODING
-                yield self._job(partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline())
+                yield self._job(
+                    partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline() + debt
+                )
 
     def _finish(self, piece: SpokenPiece, item: DecodedItem) -> Utterance:
         options = piece.scaled(self.options)
         return self.order.voice.finish(piece.piece.text, piece.piece.ids, item, options, piece.timings)
 
     def _deliver(self, piece: SpokenPiece, utterance: Utterance) -> None:
+        self._hear(len(utterance.samples) / self.handle.sampling_rate)
         self._complete(piece, utterance)
         if self._is_complete:
             audio = self._audio()
             self._put([audio.samples], audio.utterances)
-
-
-@dataclass(frozen=True)
-class CutPiece:
-    """A piece of a stream that is cut into segments while it is decoded."""
-
-    spoken: SpokenPiece
-    decoded: DecodedBatch
-    windows: UtteranceWindows
-    is_settled: bool = False  # of UnheardSpeech: it is not decoded again
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A segment of a stream that the vocoder has got."""
-
-    number: int  # in the order in which the listener hears them
-    piece: CutPiece
-    window: Window
-
-
-class StreamSpeech(SpeechTask):
-    """A request whose listener hears the first segment while the rest is being made. Pieces are spoken in turn."""
-
-    def __init__(self, order: Order, frames: SegmentFrames) -> None:
-        super().__init__(order)
-        self._frames = frames
-        self._current: CutPiece | None = None
-        self._cut = self._delivered = 0  # segments
-        self._samples_cut = 0
-        self._ready: dict[int, tuple[Segment, Samples]] = {}  # what earlier segments hold up, by number
-        self._segments: list[Samples] = []  # all that are delivered, with pauses
-        self._position = 0  # samples of these
-        self._own_samples: list[Samples] = []  # of the piece that is being delivered, without pauses
-        self._start = 0  # sample at which that piece begins
-
-    def deadline(self) -> float:
-        seconds_before = self._samples_cut / self.handle.sampling_rate
-        return segment_deadline(self.order.submitted, self.first_audio, seconds_before)
-
-    def margin(self) -> float | None:
-        if self.first_audio is None:
-            return None
-        return self.handle.result().seconds / max(time.monotonic() - self.first_audio, 1e-6)
-
-    def hungry(self) -> Iterator[SpokenPiece]:
-        """The current piece unless it may rest, or the next one once the current one is cut."""
-        piece = self._current
-        if piece is None:
-            if self.next_piece is not None:
-                yield self.next_piece
-            return
-        may_rest = is_far_ahead(piece.decoded.frame, piece.windows.frames_wanted, self._frames.later)
-        if piece.spoken.stage is Stage.DECODING and not may_rest:
-            yield piece.spoken
-
-    def open_next(self, decoder: RowDecoder) -> Row:
-        row = super().open_next(decoder)
-        self._current = self._cut_row(self.open_pieces[-1], row)
-        return row
-
-    def _cut_row(self, spoken: SpokenPiece, row: Row) -> CutPiece:
-        voice, options = self.order.voice, spoken.scaled(self.options)
-        windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, options, self._frames)
-        return CutPiece(spoken, row.decoded, windows)
-
-    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
-        while (piece := self._current) is not None and may_cut(self._cut, self._delivered):
-            if piece.spoken.stage is Stage.DECODING and piece.decoded.frame < piece.windows.frames_wanted:
-                return
-            with add_time(piece.spoken.timings, "postnet"):
-                segment = Segment(self._cut, piece, piece.windows.next())
-            job = self._job(partial(self._vocode, segment), partial(self._deliver, segment), self.deadline())
-            self._count(segment)
-            yield job
-
-    def _count(self, segment: Segment) -> None:
-        """Take note that the vocoder has got a segment."""
-        window = segment.window
-        self._cut += 1
-        self._samples_cut += (window.stop - window.start) * self.order.voice.manifest.audio.hop_length
-        if window.is_last:
-            segment.piece.spoken.stage = Stage.VOCODING
-            self._current = None
-
-    def _vocode(self, segment: Segment) -> Samples:
-        self.options.check_cancelled()
-        with add_time(segment.piece.spoken.timings, "vocoder"):
-            return segment.window.samples(self.order.voice.vocoder)
-
-    def _deliver(self, segment: Segment, samples: Samples) -> None:
-        """Hand over this segment and those that it held up, in order."""
-        self._ready[segment.number] = segment, samples
-        while (ready := self._ready.pop(self._delivered, None)) is not None:
-            self._place(*ready)
-            self._delivered += 1
-
-    def _place(self, segment: Segment, samples: Samples) -> None:
-        """Hand over a segment with its fades and the pauses beside it."""
-        pieces, rate, window, spoken = (
-            self.order.split.pieces,
-            self.handle.sampling_rate,
-            segment.window,
-            segment.piece.spoken,
-        )
-        is_first = window.start == 0
-        if is_first:
-            self._start = self._position + int(spoken.piece.pause_before * rate)
-        segments = list(place_segment(samples, rate, pieces, spoken.index, is_first, window.is_last))
-        self._segments += segments
-        self._position += sum(map(len, segments))
-        self._own_samples.append(samples)
-        completed: list[Utterance] = []
-        if window.is_last:
-            completed = [self._utterance(segment.piece)]
-            self._complete(spoken, completed[0])
-            self._own_samples = []
-        self._put(segments, completed)
-
-    def _utterance(self, piece: CutPiece) -> Utterance:
-        """The utterance of a piece whose last segment is there."""
-        text, ids, timings = piece.spoken.piece.text, piece.spoken.piece.ids, piece.spoken.timings
-        own, item = np.concatenate(self._own_samples), piece.decoded.item(0)
-        rate, quality = piece.spoken.scaled(self.options).rate, self.order.voice.judge(text, ids, item)
-        utterance = utterance_of(text, ids, item, piece.windows.mel, own, rate, timings, quality)
-        return replace(utterance, start=self._start)
-
-    def _audio(self) -> Audio:
-        return replace(super()._audio(), samples=np.concatenate(self._segments))
-
-
-class UnheardSpeech(StreamSpeech):
-    """A request whose listener wants all of it at once, spoken in segments, so that none holds a core for long.
-
-    As nothing has been heard, a piece is decoded to its end, and again if it shows a fault, before it is cut.
-    """
-
-    def deadline(self) -> float:
-        return whole_deadline(self.order.submitted, self.order.expected_seconds)
-
-    def margin(self) -> float | None:
-        return None
-
-    def hungry(self) -> Iterator[SpokenPiece]:
-        """The current piece, or the next one once the current one is cut."""
-        piece = self.next_piece if self._current is None else self._current.spoken
-        if piece is not None and piece.stage in (Stage.WAITING, Stage.DECODING):
-            yield piece
-
-    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
-        if (current := self._current) is None or current.spoken.stage is Stage.DECODING:
-            return
-        if not current.is_settled:
-            spoken = current.spoken
-            if spoken.settle(self.order.voice, decoder, self.options) is None:
-                return
-            assert spoken.row is not None
-            self._current = replace(self._cut_row(spoken, spoken.row), is_settled=True)
-        yield from super().jobs(decoder)

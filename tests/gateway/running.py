@@ -20,6 +20,7 @@ from tacoglow.gateway.server import build_server, listen
 from tacoglow.gateway.state import GatewayOptions
 from tacoglow.gateway.upstream import Upstream
 from tacoglow.gateway.voices import Voice, Voices
+from tacoglow.runtime.errors import Overloaded
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
 POST = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -83,6 +84,11 @@ class RunningGateway:
         while (state := self.scheduler.metrics()).active or state.queued:
             assert time.monotonic() < deadline, state
             time.sleep(0.01)
+
+
+def refuse(*_: object) -> None:
+    """A scheduler's `admit` while too much waits."""
+    raise Overloaded("the first audio would come in about 61.0 s, later than 5 s; try again in 56 s", 56.0)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -97,16 +98,57 @@ def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) 
     gateway.wait_until_idle()
 
 
-def test_too_many_connections(new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 4)
-    with running(new_scheduler()) as gateway:
-        with ExitStack() as stack:
-            for _ in range(3):
-                stack.enter_context(gateway.connect())
-            assert gateway.request("/healthz").status == 503
-        while gateway.request("/healthz").status == 503:  # until the server has noticed that they have gone
-            time.sleep(0.01)
-        assert gateway.request("/healthz").status == 200
+def test_idle_connections_make_room_for_those_that_come(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, library_stream: Expected
+) -> None:
+    monkeypatch.setattr(server, "connection_limits", lambda: (20, 4))
+    body = json.dumps({"input": TEXT * 10, "response_format": "pcm", "sample_rate": 16_000}).encode()
+    with running(new_scheduler()) as gateway, ExitStack() as stack:
+        speaking = stack.enter_context(gateway.connect())
+        speaking.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        half_open = stack.enter_context(gateway.connect())
+        half_open.sendall(POST)
+        for port in (gateway.port, gateway.wyoming_port) * 40:
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+            if port == gateway.port:
+                assert gateway.request("/healthz").status == 200
+        stream = speaking.makefile("rb")
+        assert b"200" in stream.readline()
+        http.client.parse_headers(stream)
+        received = b""
+        while size := int(stream.readline(), 16):
+            received += stream.read(size)
+            stream.readline()
+        assert received == encode(np.asarray(library_stream(TEXT * 10)), "int16")
+        assert half_open.recv(1) == b""
+
+
+def test_the_limit_is_that_of_open_files() -> None:
+    program = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (50, {hard}));"
+        "from tacoglow.gateway.connections import connection_limits; print(*connection_limits());"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    for hard, expected in ((64, "30 5 64 64"), (1024, "800 100 1024 1024")):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(hard=hard)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == expected.split()
+
+
+def test_a_client_that_reads_no_pongs_is_cut_off(gateway: RunningGateway) -> None:
+    ping = b"\x89\xfd" + bytes(4) + bytes(125)  # of 125 bytes, masked with zeros
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(60)
+        connection.connect(("127.0.0.1", gateway.port))
+        connection.sendall(
+            b"GET /v1/audio/speech/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            connection.sendall(ping * 400_000)  # 52 MB; a megabyte is taken, beside what the system keeps
+    assert gateway.speech(input="Hi.").status == 200
 
 
 def drip(connection: socket.socket, seconds: float) -> None:

@@ -20,7 +20,7 @@ from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
-from .running import POST, RunningGateway, running
+from .running import POST, RunningGateway, refuse, running
 
 KEY = "secret"
 
@@ -107,9 +107,9 @@ class HeldVoice:
     scheduler: Scheduler
     held: threading.Event = field(default_factory=threading.Event)
 
-    def submit(self, *arguments: Any) -> Any:
+    def submit(self, *arguments: Any, **others: Any) -> Any:
         assert self.held.wait(60)
-        return self.scheduler.submit(*arguments)
+        return self.scheduler.submit(*arguments, **others)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.scheduler, name)
@@ -224,10 +224,11 @@ def test_too_many_requests_are_told_to_come_again(closed: RunningGateway) -> Non
 
 
 def test_long_waits_are_refused(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.scheduler, "expected_wait", lambda: 61.0)
+    monkeypatch.setattr(gateway.scheduler, "admit", refuse)
     answer = gateway.speech(input="Hi.")
     assert (answer.status, answer.error["type"]) == (503, "server_error")
     assert "61.0 s" in answer.error["message"]
+    assert answer.headers["retry-after"] == "56"
 
 
 def test_unknown_routes_and_methods(gateway: RunningGateway) -> None:

@@ -311,9 +311,11 @@ def submitted(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> list[
     asked: list[tuple[SpeechOptions, bool]] = []
     submit = gateway.scheduler.submit
 
-    def noted(text: str, seed: int, options: SpeechOptions, stream: StreamOptions, is_heard: bool = True) -> Any:
+    def noted(
+        text: str, seed: int, options: SpeechOptions, stream: StreamOptions, is_heard: bool = True, **others: Any
+    ) -> Any:
         asked.append((options, is_heard))
-        return submit(text, seed, options, stream, is_heard)
+        return submit(text, seed, options, stream, is_heard, **others)
 
     monkeypatch.setattr(gateway.scheduler, "submit", noted)
     return asked

@@ -20,7 +20,7 @@ from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
 from .conftest import Expected
-from .running import RunningGateway, running
+from .running import RunningGateway, refuse, running
 
 PATH = "/v1/audio/speech/stream"
 PCM = {"type": "session.config", "response_format": "pcm", "stream_audio": True, "sample_rate": 16_000}
@@ -270,7 +270,7 @@ def test_overload_and_failure(gateway: RunningGateway, monkeypatch: pytest.Monke
 
     with session(gateway, PCM) as own:
         with monkeypatch.context() as patch:
-            patch.setattr(gateway.scheduler, "expected_wait", lambda: 61.0)
+            patch.setattr(gateway.scheduler, "admit", refuse)
             own.text("Hello.")
             own.send(DONE)
             assert own.closed() == 1013

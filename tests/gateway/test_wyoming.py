@@ -23,7 +23,7 @@ from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
 from .conftest import Expected
-from .running import RunningGateway, running
+from .running import RunningGateway, refuse, running
 
 RATE = 16_000
 TEXT = "The gate was open. It is shut now."
@@ -197,7 +197,7 @@ def test_what_is_no_event_gets_an_error_and_ends(gateway: RunningGateway, sent: 
 
 
 def test_a_failure_is_told_and_ends(gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.scheduler, "expected_wait", lambda: 1e6)
+    monkeypatch.setattr(gateway.scheduler, "admit", refuse)
     events = talk(gateway, Synthesize("Open."), until="never")
     assert [event.type for event in events] == ["audio-start", "error"]
     assert "the first audio would come in about" in events[-1].data["text"]

@@ -1,7 +1,8 @@
-"""The scheduler's policy, by a table of cases and by simulating it over random arrivals with a clock of its own."""
+"""The scheduler's policy, by tables of cases and by simulating it over random arrivals with a clock of its own."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -9,49 +10,64 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tacoglow.runtime.scheduling.policy import (
+    DEBT_MAX,
+    FIRST_LEAD,
     Candidate,
+    Shares,
     Stage,
     choose,
     is_far_ahead,
+    is_wanted_soon,
+    may_accept,
     may_cut,
+    may_open,
     next_job,
+    runs_dry,
     segment_deadline,
     whole_deadline,
 )
 
 WAITING, DECODING = Stage.WAITING, Stage.DECODING
-# name: (candidates as "name": (deadline, stage), max_rows, open rows, the names that are chosen)
-CASES: dict[str, tuple[dict[str, tuple[float, Stage]], int, int, str]] = {
-    "nothing to do": ({}, 4, 0, ""),
-    "the most urgent first": ({"a": (3.0, DECODING), "b": (1.0, DECODING), "c": (2.0, DECODING)}, 2, 3, "bc"),
-    "equal ones as they came": ({"a": (1.0, DECODING), "b": (1.0, DECODING), "c": (1.0, DECODING)}, 2, 3, "ab"),
-    "one is opened at a time": ({"a": (1.0, WAITING), "b": (2.0, WAITING), "c": (3.0, DECODING)}, 4, 1, "ac"),
-    "the most urgent is opened": ({"a": (2.0, WAITING), "b": (1.0, WAITING)}, 4, 0, "b"),
-    "an urgent one takes a slot": ({"a": (2.0, DECODING), "b": (3.0, DECODING), "c": (1.0, WAITING)}, 2, 2, "ca"),
-    "a late one waits for a slot": ({"a": (1.0, DECODING), "b": (2.0, DECODING), "c": (3.0, WAITING)}, 2, 2, "ab"),
-    "the last row that may be open": ({"a": (1.0, WAITING), "b": (2.0, DECODING)}, 2, 7, "ab"),
-    "too many rows are open": ({"a": (1.0, WAITING), "b": (2.0, DECODING)}, 2, 8, "b"),
+# name: (candidates as "name": (deadline, stage), max_rows, the names that are chosen)
+CASES: dict[str, tuple[dict[str, tuple[float, Stage]], int, str]] = {
+    "nothing to do": ({}, 4, ""),
+    "the most urgent first": ({"a": (3.0, DECODING), "b": (1.0, DECODING), "c": (2.0, DECODING)}, 2, "bc"),
+    "equal ones as they came": ({"a": (1.0, DECODING), "b": (1.0, DECODING), "c": (1.0, DECODING)}, 2, "ab"),
+    "one is opened at a time": ({"a": (1.0, WAITING), "b": (2.0, WAITING), "c": (3.0, DECODING)}, 4, "ac"),
+    "the most urgent is opened": ({"a": (2.0, WAITING), "b": (1.0, WAITING)}, 4, "b"),
+    "an urgent one takes a slot": ({"a": (2.0, DECODING), "b": (3.0, DECODING), "c": (1.0, WAITING)}, 2, "ca"),
+    "a late one waits for a slot": ({"a": (1.0, DECODING), "b": (2.0, DECODING), "c": (3.0, WAITING)}, 2, "ab"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_choice(case: str) -> None:
-    candidates, max_rows, open_rows, expected = CASES[case]
+    candidates, max_rows, expected = CASES[case]
     offered = [Candidate(deadline, stage, name) for name, (deadline, stage) in candidates.items()]
-    assert "".join(candidate.work for candidate in choose(offered, max_rows, open_rows)) == expected
+    assert "".join(candidate.work for candidate in choose(offered, max_rows)) == expected
 
 
 def test_short_texts_come_before_long_ones_that_came_a_little_earlier() -> None:
     assert whole_deadline(10.0, 2.0) < whole_deadline(9.0, 20.0) < whole_deadline(30.0, 2.0)
 
 
-def test_first_segments_come_before_all_that_are_not_late() -> None:
+def test_first_segments_come_before_all_that_are_not_very_late() -> None:
     now = 100.0
     first = segment_deadline(now, None, 0.0)
     assert first < segment_deadline(now - 0.1, None, 0.5)  # a second segment whose first is still being made
-    assert first < segment_deadline(90.0, 91.0, 9.5)
+    assert first < segment_deadline(90.0, now + 0.5, 0.0)
     assert first < whole_deadline(now, 0.1)
-    assert segment_deadline(90.0, 91.0, 8.5) < first  # this listener has run dry
+    assert first < segment_deadline(90.0, now - FIRST_LEAD + 0.1, 0.0)  # this listener has run dry
+    assert first > segment_deadline(80.0, now - FIRST_LEAD - 0.1, 0.0)  # and this one long ago
+
+
+def test_what_comes_late_is_heard_from_then_on() -> None:
+    assert runs_dry(10.0, 8.0, 3.0) == 13.0
+    assert runs_dry(10.0, 50.0, 3.0) == 53.0
+
+
+def test_pieces_of_a_whole_request_that_are_open_are_bounded() -> None:
+    assert [may_open(open_pieces, 4) for open_pieces in (0, 7, 8)] == [True, True, False]
 
 
 def test_stream_rests_once_it_has_two_segments() -> None:
@@ -98,74 +114,168 @@ def test_equal_jobs_are_taken_as_they_came() -> None:
     assert next_job(jobs, [], 1, is_express=False) is jobs[0]
 
 
+def test_only_what_a_lane_may_take_next_is_made_ready() -> None:
+    waiting = [Work(1.0), Work(2.0), Work(3.0)]
+    assert [is_wanted_soon(deadline, waiting, 2) for deadline in (0.5, 2.0, 3.0, 4.0)] == [True, True, False, False]
+
+
+SEGMENT = 0.5  # seconds of speech that a row makes in a pass
+PASS = 0.1  # seconds
+
+
 @dataclass(eq=False)
 class Request:
-    """A simulated request: one piece of `steps` decoder passes, heard whole or, segment by segment, as a stream."""
+    """A simulated request: so many segments, heard whole or, one by one, as a stream."""
 
+    client: str
     arrival: int  # pass
-    steps: int
-    is_stream: bool
+    segments: int
+    is_stream: bool = True
     stage: Stage = WAITING
-    done: int = 0  # steps
-    first: int | None = None  # pass of the first step
+    done: int = 0  # segments
+    dry: float | None = None
+    first: int | None = None  # pass of the first segment
 
     @property
     def deadline(self) -> float:
         if self.is_stream:
-            return segment_deadline(self.arrival, self.first, self.done)
-        return whole_deadline(self.arrival, 2 * self.steps)
+            return segment_deadline(self.arrival * PASS, self.dry, 0.0)
+        dry = self.arrival * PASS if self.dry is None else self.dry
+        return whole_deadline(dry, SEGMENT * (self.segments - self.done))
 
 
-arrivals = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12), st.booleans()), min_size=1, max_size=40)
+class Simulation:
+    """A server that makes a segment in every pass for each row that is chosen."""
+
+    def __init__(self, max_rows: int, requests: list[Request]) -> None:
+        self.max_rows, self.requests = max_rows, requests
+        self.now = 0  # passes
+        self.shares = Shares()
+        self.made: Counter[str] = Counter()  # segments, by client
+
+    def run(self, passes: int) -> None:
+        for _ in range(passes):
+            self.step()
+
+    def step(self) -> list[Request]:
+        self.requests = [request for request in self.requests if request.done < request.segments]
+        present = [request for request in self.requests if request.arrival <= self.now]
+        self.shares.want(request.client for request in present)
+        offered = [Candidate(r.deadline + self.shares.debt(r.client), r.stage, r) for r in present]
+        chosen = [candidate.work for candidate in choose(offered, self.max_rows)]
+        assert bool(chosen) == bool(present)  # never idle while there is work
+        assert len(chosen) <= self.max_rows
+        assert sum(request.stage is WAITING for request in chosen) <= 1
+        self.now += 1
+        for request in chosen:
+            now = self.now * PASS
+            request.stage, request.first = DECODING, request.first or self.now
+            request.done += 1
+            request.dry = runs_dry(now if request.dry is None else request.dry, now, SEGMENT)
+            self.shares.give(request.client, SEGMENT)
+            self.made[request.client] += 1
+        return chosen
+
+
+FOR_EVER = 1_000_000  # segments
+clients = st.sampled_from("abc")
+arrivals = st.lists(
+    st.builds(Request, clients, st.integers(0, 40), st.integers(1, 12), st.booleans()), min_size=1, max_size=40
+)
 
 
 @settings(deadline=None, max_examples=200)
 @given(arrivals, st.integers(1, 3))
-def test_nobody_starves(drawn: list[tuple[int, int, bool]], max_rows: int) -> None:
-    """A pass gives one step to each row that is chosen.
-
-    Nobody is passed over for a request that came after its deadline; with as many passes as steps, all are done.
-    """
-    requests = [Request(*values) for values in sorted(drawn)]
-    total = sum(request.steps for request in requests)
-    for now in range(40 + 2 * total + 1):
-        present = [request for request in requests if request.arrival <= now and request.done < request.steps]
-        is_open = [request for request in present if request.stage is DECODING]
-        assert len(is_open) <= 4 * max_rows
-        chosen = [
-            candidate.work
-            for candidate in choose([Candidate(r.deadline, r.stage, r) for r in present], max_rows, len(is_open))
-        ]
-        assert bool(chosen) == bool(present)  # never idle while there is work
-        assert len(chosen) <= max_rows
-        assert sum(request.stage is WAITING for request in chosen) <= 1
-        for request in present:
-            if request not in chosen and request.stage is DECODING:
-                assert all(other.deadline <= request.deadline for other in chosen)
-                assert not any(other.arrival > request.deadline for other in chosen)
-        unheard = next((request for request in present if request.is_stream and request.first is None), None)
-        if unheard is not None and len(is_open) < 4 * max_rows:  # first segments first
-            is_due_first = all(request.deadline > unheard.deadline for request in present if request is not unheard)
-            assert unheard in chosen or not is_due_first
-        advance(chosen, now)
-    assert all(request.done == request.steps for request in requests)
+def test_every_request_ends(requests: list[Request], max_rows: int) -> None:
+    server = Simulation(max_rows, requests)
+    server.run(40 + sum(request.segments for request in requests))
+    assert all(request.done == request.segments for request in requests)
 
 
-def advance(chosen: list[Request], now: int) -> None:
-    for request in chosen:
-        request.stage = DECODING
-        request.first = now if request.first is None else request.first
-        request.done += 1
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 30), st.booleans(), st.booleans())
+def test_nobody_starves_although_others_keep_coming(hurry: int, is_stream: bool, is_same: bool) -> None:
+    """New streams of one segment take all that there is: a request that is behind is still served now and then."""
+    patient, passes = Request("a", 0, 100, is_stream), 600
+    server = Simulation(1, [patient, *(Request("c", 10, 1) for _ in range(hurry))])
+    served = []
+    for now in range(passes):
+        if now >= 10:
+            server.requests.append(Request("b" if is_same else f"b{now}", now, 1))
+        if patient in server.step():
+            served.append(now)
+    longest = max(later - sooner for sooner, later in zip(served, [*served[1:], passes], strict=True))
+    expected = 0.0 if is_stream else SEGMENT * patient.segments  # a whole request is due at its end
+    assert longest * PASS <= expected + FIRST_LEAD + DEBT_MAX + 2 * SEGMENT + (hurry + len(served)) * PASS
 
 
-def test_long_text_is_spoken_although_streams_keep_coming() -> None:
-    """Twice as many steps are asked for as there are: the text waits until it is due, and then no longer."""
-    long = Request(0, 10, is_stream=False)  # due at pass 20, until when streams of 40 steps come
-    present = [long]
-    for now in range(20 + 40 + 10):
-        present.append(Request(now, 2, is_stream=True))
-        present = [request for request in present if request.done < request.steps]
-        open_rows = sum(request.stage is DECODING for request in present)
-        offered = [Candidate(request.deadline, request.stage, request) for request in present]
-        advance([candidate.work for candidate in choose(offered, 1, open_rows)], now)
-    assert long.done == long.steps
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 3))
+def test_shares_hold(streams: int, others: int, max_rows: int) -> None:
+    """A client with many long streams leaves every other one a part that is his, up to what he can hear."""
+    server = Simulation(max_rows, [Request("greedy", 0, FOR_EVER) for _ in range(streams)])
+    server.run(100)
+    for other in range(others):
+        server.requests.append(Request(f"other {other}", server.now, FOR_EVER))
+    server.run(300)
+    capacity = max_rows * SEGMENT / PASS
+    for other in range(others):
+        assert server.made[f"other {other}"] * SEGMENT >= 0.9 * 30 * min(1.0, capacity / (others + 1))
+
+
+def test_a_client_who_was_alone_owes_nothing_to_one_who_comes_later() -> None:
+    early, late = Request("early", 200, FOR_EVER), Request("late", 200, FOR_EVER)
+    server = Simulation(1, [Request("early", 0, 200), early, late])
+    server.run(220)
+    assert (early.done, late.done) == (10, 10)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 40), st.integers(1, 3), st.booleans())
+def test_late_streams_do_not_outrank_newcomers(streams: int, max_rows: int, is_same: bool) -> None:
+    """However long streams have been behind, whoever comes is heard at once, of the same client too."""
+    server = Simulation(max_rows, [Request("a", 0, FOR_EVER) for _ in range(streams)])
+    server.run(500)
+    for _ in range(3):
+        newcomer = Request("a" if is_same else "b", server.now, 3)
+        server.requests.append(newcomer)
+        assert newcomer in server.step()
+        server.run(20)
+
+
+def test_late_whole_requests_do_not_outrank_newcomers() -> None:
+    server = Simulation(1, [Request("a", 0, FOR_EVER, is_stream=False), Request("a", 0, 500, is_stream=False)])
+    server.run(400)
+    late = next(request for request in server.requests if request.segments == 500)
+    late.dry = 1.0  # as if nothing of it had been made for a long time
+    server.step()
+    newcomer = Request("a", server.now, 1)
+    server.requests.append(newcomer)
+    server.step()
+    assert newcomer.done == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(clients, st.integers(1, 120), st.booleans()), max_size=60))
+def test_overload_is_refused_and_leaves_room_for_others(events: list[tuple[str, int, bool]]) -> None:
+    """The limit holds but for what an empty server takes, and whoever holds nothing has all that is free."""
+    limit, held = 100, Counter[str]()
+    for client, amount, is_end in events:
+        total = held.total()
+        if is_end:
+            held[client] = 0
+        elif may_accept(amount, held[client], total, limit):
+            held[client] += amount
+            assert not total or held[client] <= limit - total
+        else:
+            assert held[client] + amount + total > limit
+        if held.total() < limit:
+            assert may_accept(1, 0, held.total(), limit)
+    assert held.total() <= limit or len(+held) == 1
+
+
+def test_one_client_alone_has_half() -> None:
+    held = 0
+    while may_accept(1, held, held, 100):
+        held += 1
+    assert held == 50

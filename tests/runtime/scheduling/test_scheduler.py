@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import warnings
@@ -20,6 +21,7 @@ from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, Overloaded, Req
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
 from tacoglow.runtime.scheduling.metrics import SchedulerMetrics
+from tacoglow.runtime.scheduling.policy import UNREAD_MAX
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
 from tacoglow.text import TextError
 
@@ -246,8 +248,8 @@ def test_requests_that_are_rejected_at_once(scheduler: Scheduler) -> None:
         scheduler.submit(SHORT, options=SpeechOptions(retries=1), stream=StreamOptions())
     handle = scheduler.submit("Hi ☃, {XX} ☃.")
     assert handle.dropped == handle.result(SECONDS).dropped == ("☃", "{XX}")
-    with pytest.raises(RequestError, match="max queue: expected 1 or more, got 0"):
-        SchedulerLimits(max_queue=0)
+    with pytest.raises(RequestError, match="max backlog: expected 1 or more, got 0"):
+        SchedulerLimits(max_backlog=0)
 
 
 def test_cancellation_and_deadline(scheduler: Scheduler, voice: Synthesizer) -> None:
@@ -277,14 +279,16 @@ def test_cancellation_and_deadline(scheduler: Scheduler, voice: Synthesizer) -> 
 
 
 def test_queue_is_bounded_and_closing_finishes_what_has_begun(tiny_bundle: Path, voice: Synthesizer) -> None:
-    scheduler = Scheduler(Synthesizer.load(tiny_bundle, threads=1), SchedulerLimits(max_queue=3, max_rows=1))
+    scheduler = Scheduler(Synthesizer.load(tiny_bundle, threads=1), SchedulerLimits(max_backlog=60, max_rows=1))
     gate = threading.Event()
     # Its `cancelled` blocks the scheduler's thread, so that nothing begins meanwhile.
     blocking = scheduler.submit(SHORT, 0, SpeechOptions(cancelled=lambda: gate.wait(SECONDS)))
     accepted = [scheduler.submit("Hello world.", seed) for seed in range(2)]
-    with pytest.raises(Overloaded, match="3 requests wait already") as refused:
-        scheduler.submit(SHORT)
-    assert refused.value.expected_wait >= 0.0
+    with pytest.raises(
+        Overloaded, match=r"^27 tokens wait to be spoken, 27 of them yours; try again in \d+ s$"
+    ) as refused:
+        scheduler.submit("Hello world. No.")
+    assert refused.value.expected_wait >= 1.0
     assert scheduler.metrics().refused == 1
     gate.set()
     scheduler.close()
@@ -326,3 +330,41 @@ def test_warnings_of_other_threads_stay(scheduler: Scheduler) -> None:
         warnings.simplefilter("always")
         scheduler.submit("Hi ☃.").result(SECONDS)
     assert not [warning for warning in caught if "☃" in str(warning.message)]
+
+
+def test_a_listener_who_does_not_read_rests(scheduler: Scheduler, voice: Synthesizer) -> None:
+    text = LONG * 18
+    expected = np.concatenate(list(voice.stream(text, 6)))
+    assert len(expected) > 3 * UNREAD_MAX * scheduler.voice.manifest.audio.sampling_rate
+    unread = scheduler.submit(text, 6, stream=StreamOptions())
+    while unread.unread_seconds <= UNREAD_MAX:
+        time.sleep(0.001)
+    for seed in range(20):
+        scheduler.submit(SHORT, seed).result(SECONDS)
+    assert not unread.done
+    assert unread.unread_seconds < 2 * UNREAD_MAX
+    np.testing.assert_array_equal(np.concatenate(list(unread.segments())), expected)
+    awaited = scheduler.submit(text, 6, stream=StreamOptions())
+    np.testing.assert_array_equal(awaited.result(SECONDS).samples, expected)  # nobody takes the segments
+
+
+def test_nothing_is_kept_that_nobody_wants(scheduler: Scheduler, voice: Synthesizer) -> None:
+    handle = scheduler.submit(LONG, 6, stream=StreamOptions(), keep_audio=False)
+    np.testing.assert_array_equal(np.concatenate(list(handle.segments())), np.concatenate(list(voice.stream(LONG, 6))))
+    with pytest.raises(RequestError, match="keeps no audio"):
+        handle.result(SECONDS)
+
+
+def test_a_scheduler_that_is_dropped_ends_with_its_last_handle(tiny_bundle: Path, voice: Synthesizer) -> None:
+    def names() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith(("scheduler", "vocoder"))]
+
+    before = len(names())
+    handle = Scheduler(Synthesizer.load(tiny_bundle, threads=1)).submit("Hello world.", 2)
+    assert_same(handle.result(SECONDS), voice.say("Hello world.", 2))
+    del handle
+    deadline = time.monotonic() + SECONDS
+    while len(names()) > before:
+        gc.collect()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -11,12 +11,14 @@ from queue import SimpleQueue
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.scheduling.admission import Admission
 from tacoglow.runtime.scheduling.handle import SpeechHandle
 from tacoglow.runtime.scheduling.lanes import NICENESS, Job, Lanes
 from tacoglow.runtime.scheduling.policy import Stage
 from tacoglow.runtime.scheduling.rows import SharedRows
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
-from tacoglow.runtime.scheduling.speeches import Order, StreamSpeech, WholeSpeech
+from tacoglow.runtime.scheduling.speeches import Order, WholeSpeech
+from tacoglow.runtime.scheduling.streams import StreamSpeech
 
 NEVER = 0.9999999999  # gate threshold that no frame reaches
 TEXT = "A longer sentence than these, one that is cut. It has two more parts; this is the last of them."
@@ -26,7 +28,8 @@ SECONDS = 60.0
 def make_order(voice: Synthesizer) -> Order:
     options = SpeechOptions(gate_threshold=NEVER)
     handle = SpeechHandle(voice.manifest.audio.sampling_rate, (), lambda: None)
-    return Order(voice, handle, voice.split(TEXT, options), 0, options.resolve(voice.manifest), 1.0)
+    ticket = Admission(10_000).admit("somebody", len(TEXT))
+    return Order(voice, handle, voice.split(TEXT, options), 0, options.resolve(voice.manifest), ticket, 0.06)
 
 
 def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None:
@@ -35,26 +38,26 @@ def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None
     row = task.open_next(decoder)
     jobs: list[Job] = []
     for _ in range(40):
-        for piece in list(task.hungry()):
+        for piece in list(task.hungry(1)):
             decoder.advance([row], 1)
             piece.advanced(0.0)
-        jobs += task.jobs(decoder)
+        jobs += task.jobs(decoder, 0.0)
     # Two segments, of 2 and 3 frames, are with the vocoder; the next two wait, with the postnet's context behind them.
     assert len(jobs) == 2
     assert row.decoded.frame == 2 + 3 * 3 + voice.manifest.decoder.postnet_frames
     jobs[0].deliver(jobs[0].work())
-    assert len(list(task.jobs(decoder))) == 1
-    assert list(task.hungry())
+    assert len(list(task.jobs(decoder, 0.0))) == 1
+    assert list(task.hungry(1))
 
 
 def test_only_the_first_piece_that_waits_is_offered(voice: Synthesizer) -> None:
     task, decoder = WholeSpeech(make_order(voice)), SharedRows(voice.acoustic, 4)
     assert len(task.order.split.pieces) > 2
     assert not task.begun
-    assert [(piece.index, piece.stage) for piece in task.hungry()] == [(0, Stage.WAITING)]
+    assert [(piece.index, piece.stage) for piece in task.hungry(1)] == [(0, Stage.WAITING)]
     task.open_next(decoder)
     assert task.begun
-    assert [(piece.index, piece.stage) for piece in task.hungry()] == [(0, Stage.DECODING), (1, Stage.WAITING)]
+    assert [(piece.index, piece.stage) for piece in task.hungry(1)] == [(0, Stage.DECODING), (1, Stage.WAITING)]
 
 
 def test_express_lane_takes_only_what_is_more_urgent() -> None:

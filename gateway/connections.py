@@ -1,0 +1,83 @@
+"""Open connections: when there are too many, those that have been idle for longest are closed for those that come."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAX_CONNECTIONS = 4_096
+AT_ONCE_MAX = 100  # connections that are taken before any of them is noted
+OWN_FILES = 24  # descriptors that the server needs for itself, about half of which it has open
+PEER = "tacoglow.peer"  # of an ASGI scope: the address at the other end of the connection, whatever a proxy says
+
+Peer = tuple[Any, ...] | None
+
+
+class Connections:
+    """The connections of one server, of all protocols. Used from the event loop only."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._open: dict[Peer, asyncio.BaseTransport] = {}  # the least recently used first
+        self._busy: dict[Peer, int] = {}  # requests that are being answered
+
+    def opened(self, transport: asyncio.BaseTransport) -> None:
+        """Take note of a connection, and close others if there are too many."""
+        self._open[transport.get_extra_info("peername")] = transport
+        idle = (peer for peer in self._open if peer not in self._busy)
+        while len(self._open) > self.limit and (peer := next(idle, None)) is not None:
+            self._open.pop(peer).close()
+            idle = (peer for peer in self._open if peer not in self._busy)
+
+    def closed(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        if self._open.get(peer) is transport:
+            del self._open[peer]
+
+    @contextmanager
+    def busy(self, peer: Peer) -> Iterator[None]:
+        """Keep a connection open meanwhile; it is then the most recently used one."""
+        self._busy[peer] = self._busy.get(peer, 0) + 1
+        try:
+            yield
+        finally:
+            self._busy[peer] -= 1
+            if not self._busy[peer]:
+                del self._busy[peer]
+            if peer in self._open:
+                self._open[peer] = self._open.pop(peer)
+
+    def watch(self, app: ASGIApp) -> ASGIApp:
+        """The application, of which every HTTP request keeps its connection busy; a WebSocket does so by itself."""
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            scope[PEER] = scope.get("client")
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            with self.busy(scope[PEER]):
+                await app(scope, receive, send)
+
+        return watched
+
+
+def connection_limits() -> tuple[int, int]:
+    """How many connections this process may have open, and how many it may take at once beside them, after its limit of
+    open files has been raised as far as it goes."""
+    files = MAX_CONNECTIONS
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY:
+            files = min(files, hard)
+        if soft != resource.RLIM_INFINITY and soft < files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    usable = files - OWN_FILES
+    at_once = min(max(usable // 8, 1), AT_ONCE_MAX)
+    return max(usable - 2 * at_once, 1), at_once

@@ -1,0 +1,220 @@
+"""The thread that owns a voice: it decodes a few steps at a time, and hands the vocoder's windows to the lanes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ..backends.base import usable_cores
+from ..errors import Cancelled, SchedulerClosed
+from ..synthesizer import Synthesizer
+from .lanes import Lanes
+from .metrics import MetricsCounter
+from .policy import Candidate, Shares, Stage, choose
+from .rows import RowDecoder, SeparateRows, SharedRows, share_steps
+from .speeches import SpeechTask, SpokenPiece
+
+CHUNK_STEPS = 8  # decoder steps between two looks at who joins and leaves
+POLL_SECONDS = 0.05  # between looks at deadlines, at unread speech and at requests' own functions for cancelling
+
+Ranked = list[tuple[float, SpeechTask]]  # requests and their deadlines, the earliest first
+
+
+class Loop:
+    """Speaks what `add` brings. Knows nothing of whoever brings it, so that a scheduler can be dropped."""
+
+    def __init__(self, voice: Synthesizer, max_rows: int, lanes: int | None, metrics: MetricsCounter) -> None:
+        """lanes: vocoder windows at once on a CPU; None: usable cores / the voice's threads."""
+        on_gpu = voice.backend.runs_asynchronously
+        shared = not on_gpu and share_steps(voice.acoustic, max_rows)
+        self._decoder: RowDecoder = (SharedRows if shared else SeparateRows)(voice.acoustic, max_rows)
+        self._seconds_per_frame = voice.manifest.audio.hop_length / voice.manifest.audio.sampling_rate
+        self._metrics = metrics
+        self._process = os.getpid()
+        self._condition = threading.Condition()  # for the four below
+        self._new: deque[SpeechTask] = deque()
+        self._deliveries: deque[Callable[[], None]] = deque()
+        self._closing = False
+        self._woken = False
+        self._idle = True
+        self._tasks: list[SpeechTask] = []
+        self._shares = Shares()
+        self._lanes = Lanes(0 if on_gpu else lanes or _default_lanes(voice), self._post)
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+        self._thread.start()
+
+    def check_accepts(self) -> None:
+        """Raises SchedulerClosed once it is closing."""
+        if os.getpid() != self._process:
+            raise SchedulerClosed(
+                f"the scheduler's threads are in process {self._process}, from which this one was forked; "
+                "load the voice again here"
+            )
+        if self._closing:
+            raise SchedulerClosed("the server is shutting down; send the request elsewhere")
+
+    def add(self, task: SpeechTask) -> None:
+        """Begin a request. Raises SchedulerClosed."""
+        with self._condition:
+            self.check_accepts()
+            self._metrics.submitted()
+            self._new.append(task)
+            self._notify()
+
+    def wake(self) -> None:
+        """Look at once at who has been cancelled."""
+        with self._condition:
+            self._notify()
+
+    def stop(self, finish: bool = False) -> None:
+        """Accept no further request, and end once all have ended; returns at once. finish: false: cancel them."""
+        if os.getpid() != self._process:
+            return  # the threads are the parent's
+        with self._condition:
+            self._closing = True
+            self._notify()
+        if not finish:
+            self._post(self._cancel_all)
+
+    def close(self, finish: bool = False) -> None:
+        """`stop`, and return once it has ended."""
+        self.stop(finish)
+        if os.getpid() == self._process:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._pass():
+            pass
+        self._lanes.close()
+
+    def _pass(self) -> bool:
+        """Do what there is to do, waiting while there is nothing; false once closed and done.
+
+        A function of its own, so that a thread that waits holds no request, whose handle holds the scheduler.
+        """
+        deliveries = self._receive()
+        if deliveries is None:
+            return False
+        try:
+            for deliver in deliveries:
+                deliver()
+            self._drop_ended()
+            ranked = self._rank()
+            chosen = self._choose(ranked)
+            self._decode(chosen)
+            dispatched = self._dispatch(ranked)
+            ran = self._lanes.run_next()
+            self._idle = not (chosen or dispatched or ran)
+        # A request fails by itself: this is a fault of the scheduler, or a failed batch.
+        except BaseException as error:
+            self._fail_all(error)
+        return True
+
+    def _receive(self) -> list[Callable[[], None]] | None:
+        """Take new requests and what the lanes deliver, waiting while there is nothing to do; None once closed and
+        done."""
+        with self._condition:
+            if self._idle and not self._woken and (self._tasks or not self._closing):
+                self._condition.wait_for(lambda: self._woken, POLL_SECONDS if self._tasks else None)
+            self._woken = False
+            self._tasks += self._new
+            self._new.clear()
+            deliveries = list(self._deliveries)
+            self._deliveries.clear()
+            is_done = self._closing and not self._tasks
+        return None if is_done else deliveries
+
+    def _drop_ended(self) -> None:
+        """Check who has been cancelled or is too late, and forget requests that have ended."""
+        for task in self._tasks:
+            try:
+                task.options.check_cancelled()
+            except BaseException as error:  # the request's own function may raise anything
+                task.handle.fail(error)
+        for task in self._tasks:
+            if task.handle.done:
+                task.report(self._metrics)
+        self._tasks = [task for task in self._tasks if not task.handle.done]
+
+    def _rank(self) -> Ranked:
+        """The requests that are not resting; none rests at the end, when nobody may read any more."""
+        going = [task for task in self._tasks if self._closing or not task.is_resting]
+        self._shares.want(task.client for task in going)
+        ranked = [(task.deadline() + self._shares.debt(task.client), task) for task in going]
+        ranked.sort(key=lambda each: each[0])
+        return ranked
+
+    def _choose(self, ranked: Ranked) -> list[tuple[SpeechTask, SpokenPiece]]:
+        """The pieces that decode next, all of them open."""
+        max_rows = self._decoder.max_rows
+        candidates = (
+            Candidate(deadline, piece.stage, (task, piece))
+            for deadline, task in ranked
+            for piece in task.hungry(max_rows)
+        )
+        work = [candidate.work for candidate in choose(candidates, max_rows)]
+        return [(task, piece) for task, piece in work if piece.stage is not Stage.WAITING or self._open(task)]
+
+    def _open(self, task: SpeechTask) -> bool:
+        """Open a task's next piece; false if that fails."""
+        was_begun = task.begun
+        try:
+            task.open_next(self._decoder)
+        except BaseException as error:
+            task.handle.fail(error)
+            return False
+        if not was_begun:
+            self._metrics.begun()
+        return True
+
+    def _decode(self, work: list[tuple[SpeechTask, SpokenPiece]]) -> None:
+        if not work:
+            return
+        rows = [piece.row for _, piece in work if piece.row is not None]
+        before = [row.decoded.frame for row in rows]
+        start = time.perf_counter()
+        steps = self._decoder.advance(rows, CHUNK_STEPS)
+        seconds = time.perf_counter() - start
+        self._metrics.decoded(len(rows), steps)
+        for (task, piece), row, frames in zip(work, rows, before, strict=True):
+            self._shares.give(task.client, (row.decoded.frame - frames) * self._seconds_per_frame)
+            piece.advanced(seconds / len(rows))
+
+    def _dispatch(self, ranked: Ranked) -> bool:
+        """Hand the lanes what they can do next; true if there was something."""
+        dispatched = False
+        for deadline, task in ranked:
+            if not self._lanes.has_room(deadline):
+                break
+            debt = self._shares.debt(task.client)
+            for job in task.jobs(self._decoder, debt):
+                self._lanes.submit(job)
+                dispatched = True
+                if not self._lanes.has_room(task.deadline() + debt):
+                    break
+        return dispatched
+
+    def _fail_all(self, error: BaseException) -> None:
+        for task in self._tasks:
+            task.handle.fail(error)
+        self._idle = False
+
+    def _cancel_all(self) -> None:
+        self._fail_all(Cancelled("the server is shutting down"))
+
+    def _post(self, delivery: Callable[[], None]) -> None:
+        with self._condition:
+            self._deliveries.append(delivery)
+            self._notify()
+
+    def _notify(self) -> None:
+        self._woken = True
+        self._condition.notify()
+
+
+def _default_lanes(voice: Synthesizer) -> int:
+    cores = usable_cores()
+    return max(1, cores // (voice.backend.options.threads or cores))
