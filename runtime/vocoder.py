@@ -6,7 +6,10 @@ field. A long mel therefore gives the same samples as in one window, in bounded 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from .noise import Noise, PrefetchedNoise
 from .options import ResolvedOptions
 
 Samples = NDArray[np.float32]
+Frames = tuple[int, int]  # the first, and the one after the last
 
 
 class Vocoder:
@@ -28,9 +32,8 @@ class Vocoder:
         self.manifest = manifest
         self._backend = backend
         self._graph = backend.open(manifest.vocoder.kind)
-        self._most_frames = max(self._graph.window_sizes, default=manifest.range("F").max)  # seen at once
-        fitting = max(1, self._most_frames - sum(self._context(None)))
-        self.window_frames = min(window_frames or manifest.synthesis.window_frames, fitting)
+        self._sizes = self._graph.window_sizes or (manifest.range("F").max,)
+        self.window_frames = window_frames or manifest.synthesis.window_frames
 
     @property
     def padded_samples(self) -> int:
@@ -62,11 +65,22 @@ class Vocoder:
         None: its whole receptive field. Raises BackendError if the audio contains NaN or Inf.
         """
         margin, (before, after) = self._denoiser_frames(options), self._context(context_frames)
-        seen = min(mel.shape[1], stop + margin + after) - max(0, start - margin - before)
-        if seen > self._most_frames and stop - start > 1:  # with the denoiser, or a mel stretched beyond the limit
-            middle = (start + stop) // 2
-            halves = ((start, middle), (middle, stop))
-            return np.concatenate([self.window(mel, *half, noise, options, context_frames) for half in halves])
+        parts = plan_windows(start, stop, mel.shape[1], before + margin, after + margin, self._sizes)
+        if len(parts) > 1:
+            return np.concatenate([self._window(mel, *part, noise, options, context_frames) for part in parts])
+        return self._window(mel, start, stop, noise, options, context_frames)
+
+    def _window(
+        self,
+        mel: NDArray[np.float32],
+        start: int,
+        stop: int,
+        noise: Noise,
+        options: ResolvedOptions,
+        context_frames: int | None,
+    ) -> Samples:
+        """The same of frames that the graph runs at once, with their context."""
+        margin = self._denoiser_frames(options)
         first, last = max(0, start - margin), min(mel.shape[1], stop + margin)
         samples = self._generate(mel, first, last, noise, options.sigma, context_frames)
         if margin:
@@ -121,3 +135,29 @@ class Vocoder:
         denoiser = self._backend.open("denoiser")
         out = denoiser.run(audio=padded[None], strength=np.array([strength], np.float32))["audio_denoised"]
         return out[0, : len(samples)]
+
+
+def plan_windows(start: int, stop: int, frames: int, before: int, after: int, sizes: Sequence[int]) -> list[Frames]:
+    """Cut frames start to stop of a mel into windows, so that the graph runs over the fewest frames in all.
+
+    frames: of the whole mel. before, after: frames that a window sees on either side, unless the mel ends there. sizes:
+    of the windows that the graph runs, ascending. A window that no size holds has one frame.
+    """
+    if min(frames, stop + after) - max(0, start - before) <= sizes[0]:
+        return [(start, stop)]
+    best = {start: (0, 0, start)}  # where a window may begin -> frames run until there, windows, the last one's start
+    for position in range(start, stop):
+        if position not in best:
+            continue
+        run, count, _ = best[position]
+        first = max(0, position - before)
+        for size in sizes:
+            end = stop if frames - first <= size else min(stop, first + size - after)
+            if size == sizes[-1]:
+                end = max(end, position + 1)
+            if end > position and (run + size, count + 1) < best.get(end, (math.inf, 0))[:2]:
+                best[end] = (run + size, count + 1, position)
+    ends = [stop]
+    while ends[-1] > start:
+        ends.append(best[ends[-1]][2])
+    return list(pairwise(reversed(ends)))
