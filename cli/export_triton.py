@@ -9,11 +9,12 @@ from typing import Annotated, Optional
 import typer
 
 from ..triton_server import DEFAULT_MODEL
-from .shared.options import Force, print_status
+from .shared.options import COMPUTE_HELP, ComputeChoice, Force, print_status
 
 
 class BackendChoice(str, Enum):
     onnxruntime = "onnxruntime"
+    openvino = "openvino"
     tensorrt = "tensorrt"
 
 
@@ -25,7 +26,7 @@ def export_triton(
     name: Annotated[str, typer.Option(help="Name of the voice on the server.")] = DEFAULT_MODEL,
     model_version: Annotated[int, typer.Option(min=1, help="Version of the voice on the server.")] = 1,
     backend: Annotated[
-        BackendChoice, typer.Option(help="onnxruntime for CPUs, tensorrt for GPUs.")
+        BackendChoice, typer.Option(help="onnxruntime or openvino for CPUs, tensorrt for GPUs.")
     ] = BackendChoice.onnxruntime,
     instances: Annotated[
         int, typer.Option(min=1, help="Instances (processes) of each text model; with tensorrt, per GPU.")
@@ -34,6 +35,7 @@ def export_triton(
     threads: Annotated[
         Optional[int], typer.Option(min=1, help="CPU threads per instance.", show_default="all usable cores")
     ] = None,
+    compute: Annotated[ComputeChoice, typer.Option(help=COMPUTE_HELP)] = ComputeChoice.fp32,
     max_batch: Annotated[
         Optional[int], typer.Option(min=1, help="Most texts per batch.", show_default="the bundle's limit")
     ] = None,
@@ -69,6 +71,7 @@ def export_triton(
         max_retries,
         max_frames or 0,
         max_seconds,
+        compute.value,
     )
     models = export(bundle, output, name, model_version, options, force)
     print_status(f"{output}: {', '.join(models)}, version {model_version}")

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from ..runtime.backends.base import Compute
 from ..runtime.bundle.manifest import GraphSpec, Manifest, TensorSpec
 from ..runtime.errors import ExportError
 from .contract import INPUTS, OUTPUTS, REQUIRED, RequestLimits
 from .pbtxt import Word
 
-Backend = Literal["onnxruntime", "tensorrt"]
+Backend = Literal["onnxruntime", "openvino", "tensorrt"]
+# What runs the single graphs as models of their own, for each backend of the text models.
+PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "openvino": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}
 WARMUP_FRAMES = 128  # frame limit of the warm-up request
 WARMUP_LETTERS = 20  # most letters in its text
 DATA_TYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}  # dtype in the manifest -> Triton's data type
@@ -33,6 +36,7 @@ class ServingOptions:
     max_retries: int = RequestLimits.max_retries  # most retries of a request
     max_frames: int = RequestLimits.max_frames  # frame limit of an utterance; 0: the bundle's
     max_seconds: float = RequestLimits.max_seconds  # of computing for one request, which is then abandoned
+    compute: Compute = "fp32"  # precision on a CPU, as in Synthesizer.load
 
     def __post_init__(self) -> None:
         for name in ("instances", "max_queue", "streams", "max_characters"):
@@ -44,7 +48,9 @@ class ServingOptions:
             if getattr(self, name) < 0:
                 raise ExportError(f"{name.replace('_', ' ')}: expected 0 or more, got {getattr(self, name)}")
         if self.gpus and self.backend != "tensorrt":
-            raise ExportError("gpus: need --backend tensorrt; onnxruntime runs on the CPU")
+            raise ExportError(f"gpus: need --backend tensorrt; {self.backend} runs on the CPU")
+        if self.compute != "fp32" and self.backend == "tensorrt":
+            raise ExportError(f"compute {self.compute!r}: needs --backend onnxruntime or openvino, got tensorrt")
 
     def batch_limit(self, manifest: Manifest) -> int:
         """max_batch, or the bundle's limit if None. Raises ExportError unless it is 1 to that limit."""
@@ -92,7 +98,7 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
 
 def _parameters(manifest: Manifest, options: ServingOptions) -> dict[str, object]:
     """Parameters that the model reads, and then facts of the voice for clients."""
-    names = ("backend", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
+    names = ("backend", "compute", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
     return {name: getattr(options, name) for name in names} | {
         "voice": manifest.voice.name,
         "language": manifest.voice.language,
@@ -102,10 +108,9 @@ def _parameters(manifest: Manifest, options: ServingOptions) -> dict[str, object
 
 def graph_config(name: str, graph: GraphSpec, max_batch: int, options: ServingOptions) -> dict[str, Any]:
     """Configuration of one graph as a model, with the manifest's tensors; Triton adds the batch dimension."""
-    platform = {"onnxruntime": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}[options.backend]
     return {
         "name": name,
-        "platform": platform,
+        "platform": PLATFORMS[options.backend],
         "max_batch_size": max_batch,
         "version_policy": {"all": {}},
         "input": [_graph_tensor(tensor) for tensor in graph.inputs],
@@ -151,6 +156,6 @@ def _graph_tensor(tensor: TensorSpec) -> dict[str, Any]:
 
 
 def _instances(options: ServingOptions, count: int) -> dict[str, Any]:
-    if options.backend == "onnxruntime":
-        return {"count": count, "kind": Word("KIND_CPU")}
-    return {"count": count, "kind": Word("KIND_GPU"), "gpus": list(options.gpus)}
+    if options.backend == "tensorrt":
+        return {"count": count, "kind": Word("KIND_GPU"), "gpus": list(options.gpus)}
+    return {"count": count, "kind": Word("KIND_CPU")}

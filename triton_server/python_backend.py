@@ -43,6 +43,7 @@ class ServedVoice:
             device=int(arguments["model_instance_device_id"]),
             threads=int(settings["threads"]) or None,
             engines=engines if engines.is_dir() else None,
+            compute=settings["compute"],
         )
         limits = {
             limit.name: type(getattr(RequestLimits, limit.name))(settings[limit.name])

@@ -59,6 +59,8 @@ def export_triton(
     graphs = (*COMPOSABLE, manifest.vocoder.kind)
     models = [name, name + STREAM_SUFFIX, *(f"{name}_{graph}" for graph in graphs)]
     _check_version(repository, models, version, manifest)
+    if options.compute == "int8" and manifest.int8_decoder is None:
+        raise ExportError(f"compute 'int8': {bundle} has no 8-bit decoder; add one with: tacoglow quantize {bundle}")
     if not force:
         _check_replaceable(repository, models)
     max_batch = options.batch_limit(manifest)

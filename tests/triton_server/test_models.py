@@ -203,7 +203,8 @@ def test_error_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "model" / "3").mkdir(parents=True)
     (tmp_path / "model" / "3" / "voice").symlink_to(tiny_bundle)
-    parameters = {"backend": "onnxruntime", "threads": "1", "max_characters": "7", "streams": "2", "max_seconds": "9"}
+    parameters = {"backend": "onnxruntime", "compute": "auto", "threads": "1", "streams": "2"}
+    parameters |= {"max_characters": "7", "max_seconds": "9"}
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     arguments = {
         "model_config": json.dumps(config),
@@ -214,6 +215,7 @@ def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path)
     served = ServedVoice.load(arguments)
     assert served.limits == RequestLimits(max_characters=7, max_seconds=9.0)
     assert (served.streams, served.voice.backend.threads) == (2, 1)  # type: ignore[attr-defined]
+    assert served.voice.backend.options.compute == "auto"
 
 
 def test_frame_limit_of_the_server_applies(voice: Synthesizer) -> None:

@@ -140,6 +140,7 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
         streams=5,
         max_characters=11,
         max_retries=1,
+        compute="auto",
     )
     export_triton(tiny_bundle, tmp_path, "anna", options=options)
     whole, stream = config_of(tmp_path, "anna"), config_of(tmp_path, "anna_stream")
@@ -152,6 +153,7 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
         given = {name: value.string_value for name, value in config.parameters.items()}
         assert given == {
             "backend": "onnxruntime",
+            "compute": "auto",
             "threads": "2",
             "streams": "5",
             "max_characters": "11",
@@ -162,6 +164,23 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
             "language": "en-US",
             "sampling_rate": "16000",
         }
+
+
+def test_openvino_runs_the_text_models_on_the_cpu(tiny_bundle: Path, tmp_path: Path) -> None:
+    export_triton(tiny_bundle, tmp_path, options=ServingOptions("openvino"))
+    config = config_of(tmp_path, "tacoglow")
+    (group,) = config.instance_group
+    assert group.kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+    assert config.parameters["backend"].string_value == "openvino"
+    assert config_of(tmp_path, "tacoglow_encoder").platform == "onnxruntime_onnx"
+
+
+def test_eight_bits_that_cannot_run_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="needs --backend onnxruntime or openvino, got tensorrt"):
+        ServingOptions("tensorrt", compute="int8")
+    with pytest.raises(ExportError, match="has no 8-bit decoder; add one with: tacoglow quantize"):
+        export_triton(tiny_bundle, tmp_path / "models", options=ServingOptions(compute="int8"))
+    assert not (tmp_path / "models").exists()
 
 
 def test_gpus(tiny_bundle: Path) -> None:
