@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.backends import BACKENDS, backend_class
+from ..runtime.backends.base import Compute
 from ..runtime.bundle.reading import load_manifest
 from .conditions import memory_used
 from .pipelines import REFERENCE, BundlePipeline, Pipeline
@@ -57,7 +58,9 @@ def find_loaders(
         yield from _pytorch_loaders(models, gpu, cpu_peers, torch_compile)
     for bundle in bundles:
         for backend in backends or available_backends(bundle):
-            yield f"tacoglow {backend}, {bundle}", partial(BundlePipeline, bundle, backend, device, threads)
+            for compute in computes(bundle, backend):
+                load = partial(BundlePipeline, bundle, backend, device, threads, compute)
+                yield f"tacoglow {backend}, {compute}, {bundle}", load
 
 
 def available_backends(bundle: Path) -> list[str]:
@@ -70,13 +73,20 @@ def available_backends(bundle: Path) -> list[str]:
     ]
 
 
+def computes(bundle: Path, backend: str) -> list[Compute]:
+    """What the backend can compute the bundle with: fp32, and auto if that is something else."""
+    rounds = backend == "openvino" or load_manifest(bundle).int8_decoder is not None
+    return ["fp32", "auto"] if rounds and backend_class(backend).has_int8_decoder else ["fp32"]
+
+
 def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool, torch_compile: bool) -> Iterator[Loader]:
-    from .pytorch import GPU_MODES, PyTorchPipeline
+    from .pytorch import GPU_MODES, ROUNDED, PyTorchPipeline
 
     on_cpu = gpu is None or cpu_peers
     yield REFERENCE, partial(PyTorchPipeline, models, is_timed=on_cpu)
     if on_cpu:
-        yield "PyTorch TorchScript", partial(PyTorchPipeline, models, "TorchScript")
+        for mode in ("TorchScript", *ROUNDED):
+            yield f"PyTorch {mode}", partial(PyTorchPipeline, models, mode)
         if torch_compile:
             yield "PyTorch torch.compile", partial(PyTorchPipeline, models, "torch.compile")
     if gpu is not None:

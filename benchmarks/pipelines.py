@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.backends.base import Compute
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.stream import UtteranceStream
 from ..runtime.synthesizer import Synthesizer
@@ -31,7 +32,7 @@ class PipelineOutput:
 
 class Pipeline(ABC):
     name: str
-    precision: str
+    precision: str  # of the weights, or if a CPU rounds some of them: how
     device: str  # "CPU", or a short description of the GPU
     is_timed = True  # False: it only gives the output that others are compared with
 
@@ -45,11 +46,20 @@ class Pipeline(ABC):
 
 
 class BundlePipeline(Pipeline):
-    def __init__(self, bundle: Path, backend: str, device: int = 0, threads: int | None = None) -> None:
-        self.synthesizer = Synthesizer.load(bundle, backend, device, threads)
+    def __init__(
+        self,
+        bundle: Path,
+        backend: str,
+        device: int = 0,
+        threads: int | None = None,
+        compute: Compute = "fp32",
+    ) -> None:
+        voice = self.synthesizer = Synthesizer.load(bundle, backend, device, threads, compute=compute)
         self.name = f"tacoglow {backend}"
-        self.precision = self.synthesizer.manifest.precision
-        self.device = self.synthesizer.backend.device
+        eight_bits = ["int8"] if compute != "fp32" and voice.manifest.int8_decoder else []
+        vocoder = ["bf16"] if voice.backend.vocoder == "bfloat16" else []
+        self.precision = " + ".join(eight_bits + vocoder) or voice.manifest.precision
+        self.device = voice.backend.device
 
     def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         stages: dict[str, float] = {}

@@ -25,8 +25,10 @@ from .voices import Models
 from .workload import Workload, token_ids
 
 Function = Callable[..., Any]
-Mode = Literal["eager", "TorchScript", "torch.compile", "CUDA graphs"]
+Mode = Literal["eager", "TorchScript", "torch.compile", "autocast", "dynamic quantization", "CUDA graphs"]
 GPU_MODES: tuple[Mode, ...] = ("eager", "TorchScript", "CUDA graphs")  # what is timed on a GPU
+# PyTorch's own ways to fewer bits on a CPU, and the precision of products: of all, or of LSTM cells and linear layers.
+ROUNDED: dict[Mode, str] = {"autocast": "bf16", "dynamic quantization": "int8"}
 DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -41,17 +43,26 @@ class PyTorchPipeline(Pipeline):
         precision: str = "fp32",
         is_timed: bool = True,
     ) -> None:
+        """precision: of the weights, if the mode does not say."""
         self.is_timed = is_timed
-        self.name, self.precision = f"PyTorch {mode}", precision
+        self.name, self.precision = f"PyTorch {mode}", ROUNDED.get(mode, precision)
         self.device = "CPU" if device == "cpu" else torch.cuda.get_device_name(device)
         self._where: dict[str, Any] = {"device": device, "dtype": DTYPES[precision]}
         self._models, self._mode, self._clock = models, mode, clock_for(device)
-        self._tacotron2: Tacotron2 = copy.deepcopy(models.tacotron2).to(**self._where).requires_grad_(False)
-        self._vocoder = _with_inverses(models.vocoder).to(**self._where).requires_grad_(False)
+        # Autocast rounds a weight once per run, and not at every step, only if the weight could be trained.
+        is_cast = mode == "autocast"
+        self._tacotron2: Tacotron2 = copy.deepcopy(models.tacotron2).to(**self._where).requires_grad_(is_cast)
+        self._vocoder = _with_inverses(models.vocoder).to(**self._where).requires_grad_(is_cast)
+        if mode == "dynamic quantization":
+            self._tacotron2 = _quantize(self._tacotron2)
         self._functions: dict[tuple[Workload, str], Function] = {}
 
     @torch.inference_mode()
     def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._mode == "autocast"):
+            return self._synthesize(work)
+
+    def _synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
         inputs = self._inputs(work)
         self._clock.start()
         ids, lengths, dropout, *z = (tensor.to(self._where["device"]) for tensor in inputs)
@@ -87,7 +98,11 @@ class PyTorchPipeline(Pipeline):
         return frames, gate, *state
 
     def _call(self, work: Workload, name: str, function: Function, *inputs: Tensor) -> Any:
-        if self._mode == "eager" or (self._mode in ("torch.compile", "CUDA graphs") and name == "encoder"):
+        if (
+            self._mode == "eager"
+            or self._mode in ROUNDED
+            or (self._mode in ("torch.compile", "CUDA graphs") and name == "encoder")
+        ):
             return function(*inputs)  # the encoder packs its sequence on the host, which neither can capture
         if (work, name) not in self._functions:
             self._functions[work, name] = _COMPILERS[self._mode](function, inputs)
@@ -116,6 +131,16 @@ def _with_inverses(vocoder: Vocoder) -> Vocoder:
             inverse.weight = nn.Parameter(convolution.inverse())
             copied.set_submodule(name, inverse)
     return copied
+
+
+def _quantize(tacotron2: Tacotron2) -> Tacotron2:
+    """Return a copy whose LSTM cells and linear layers have 8-bit weights; PyTorch has no such convolutions."""
+    from torch.ao.quantization import quantize_dynamic
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated in favour of a package that has no LSTM
+        quantized: Tacotron2 = quantize_dynamic(tacotron2, {nn.LSTM, nn.LSTMCell, nn.Linear}, dtype=torch.qint8)  # type: ignore[no-untyped-call]
+    return quantized
 
 
 def _trace(function: Function, inputs: tuple[Tensor, ...]) -> Function:

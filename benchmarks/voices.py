@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -98,9 +99,13 @@ def export_bundle(
     with_torchscript: bool,
     progress: Callable[[str], None],
 ) -> Path:
-    """Export the models as a bundle and return its path. with_torchscript: also write TorchScript modules."""
+    """Export the models as a bundle, in fp32 with an 8-bit decoder beside the other, and return its path.
+
+    with_torchscript: also write TorchScript modules.
+    """
     progress(f"exporting {models.voice.name}, {precision}")
-    export_onnx(models.tacotron2, models.vocoder, bundle, precision, models.voice, limits)
+    weights: Literal["fp32", "int8"] = "int8" if precision == "fp32" else "fp32"
+    export_onnx(models.tacotron2, models.vocoder, bundle, precision, models.voice, limits, decoder_weights=weights)
     if with_torchscript:
         export_torchscript(models.tacotron2, models.vocoder, bundle)
     return bundle

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tacoglow.benchmarks.loading import computes
 from tacoglow.benchmarks.pipelines import BundlePipeline, Pipeline, PipelineOutput
-from tacoglow.benchmarks.pytorch import PyTorchPipeline
+from tacoglow.benchmarks.pytorch import ROUNDED, Mode, PyTorchPipeline
 from tacoglow.benchmarks.voices import Models
 from tacoglow.tests.benchmarks.conftest import WORK
 from tacoglow.tests.tolerances import FOLDED, PUBLISHED
@@ -32,6 +33,25 @@ def test_pytorch(models: Models, expected: PipelineOutput, mode: str) -> None:
     pipeline = PyTorchPipeline(models, mode)  # type: ignore[arg-type]
     check(pipeline, expected, PUBLISHED, STAGES)
     check(pipeline, expected, PUBLISHED, STAGES)  # again: the traced functions must use new noise
+
+
+@pytest.mark.parametrize(("mode", "precision"), ROUNDED.items())
+def test_pytorch_with_fewer_bits(models: Models, expected: PipelineOutput, mode: Mode, precision: str) -> None:
+    pipeline = PyTorchPipeline(models, mode)
+    output, _ = pipeline.synthesize(WORK)
+    assert pipeline.precision == precision
+    error = np.abs(output.mel - expected.mel).mean()
+    assert 1e-5 < error < 8e-2  # it rounds, and no more than the exporter allows bfloat16
+    assert output.audio is not None
+    assert output.audio.shape == expected.audio.shape  # type: ignore[union-attr]
+
+
+def test_computes_of_a_bundle(tiny_bundle: Path) -> None:
+    assert [computes(tiny_bundle, name) for name in ("onnxruntime", "openvino", "torchscript")] == [
+        ["fp32"],  # the bundle has no 8-bit decoder
+        ["fp32", "auto"],
+        ["fp32"],
+    ]
 
 
 def test_bundle(tiny_bundle: Path, expected: PipelineOutput) -> None:
