@@ -30,6 +30,7 @@ from .shared.options import (
     SentenceSilence,
     Sigma,
     Ssml,
+    TrimSilence,
     Version,
     Volume,
     WavOption,
@@ -107,6 +108,7 @@ def say(
     rate: Rate = 1.0,
     volume: Volume = 1.0,
     sentence_silence: SentenceSilence = None,
+    trim_silence: TrimSilence = False,
     sigma: Sigma = None,
     denoise: Denoise = 0.0,
     gate_threshold: GateThreshold = None,
@@ -179,6 +181,7 @@ def say(
         rate=rate,
         volume=volume,
         sentence_silence=sentence_silence,
+        trim_silence=trim_silence,
         lexicon=read_lexicon(lexicon),
         ssml=ssml,
     )

@@ -65,6 +65,7 @@ class SettingsBody(DecodingBody, kw_only=True):
     denoise: _Strength = 0.0
     volume: Annotated[float, Meta(ge=0.0, le=VOLUME_MAX)] = 1.0
     sentence_silence: Annotated[float, Meta(ge=0.0, le=SENTENCE_SILENCE_MAX)] | None = None  # seconds
+    trim_silence: bool = False  # at both ends of the speech
     lexicon: dict[str, str] = {}  # words, and how they are said
 
     def resolve(self, voices: Voices, stream: str | None, ssml: bool = False) -> Settings:
@@ -89,6 +90,7 @@ class SettingsBody(DecodingBody, kw_only=True):
             rate=min(max(self.speed, RATE_MIN), RATE_MAX),
             volume=self.volume,
             sentence_silence=self.sentence_silence,
+            trim_silence=self.trim_silence,
             lexicon=lexicon,
             ssml=ssml,
         )

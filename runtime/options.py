@@ -40,6 +40,7 @@ class SpeechOptions:
     # Seconds of silence after each sentence but the last; every sentence is then spoken by itself. None: a text is cut
     # only where it exceeds the voice's token limit, with pauses by punctuation.
     sentence_silence: float | None = None
+    trim_silence: bool = False  # leave out the silence at both ends of the speech
     lexicon: Lexicon | Mapping[str, str] | None = None  # words of this request, and how they are said
     ssml: bool = False  # the text is an SSML document
     # Tokens ahead of the furthest one so far that the attention may see; those before it are masked too. None: all.
@@ -104,6 +105,7 @@ class SpeechOptions:
             attention_window=self.attention_window,
             rate=self.rate,
             volume=self.volume,
+            trim_silence=self.trim_silence,
             cancelled=self.cancelled,
             deadline=self.deadline,
         )
@@ -140,6 +142,7 @@ class ResolvedOptions:
     attention_window: int | None  # tokens ahead of the furthest one so far that the attention may see; None: all
     rate: float  # speaking rate
     volume: float  # factor of the samples
+    trim_silence: bool  # leave out the silence at both ends of the speech
     cancelled: Callable[[], bool] | None
     deadline: float | None = None  # time.monotonic()
 

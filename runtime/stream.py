@@ -19,6 +19,7 @@ from .decoder import DecodedBatch, DecodedItem, StopReason
 from .noise import Noise
 from .options import ResolvedOptions, SegmentFrames
 from .output.timestamps import TimedText, time_utterance
+from .output.trimming import SilenceTrimmer
 from .pieces import Piece, Split, place_segment
 from .quality import Quality, SpeechFault
 from .stretch import frames_needed, stretch, stretched_frames
@@ -163,9 +164,10 @@ class SpeechStream:
         open_piece: Callable[[int, Piece], UtteranceStream],
         on_end: Callable[[Piece, DecodedItem], Quality],
         front_end: FrontEnd | None = None,
+        trimmer: SilenceTrimmer | None = None,
     ) -> None:
         """on_end: judges a piece that has ended. front_end: the voice's, to find the times of words; None: they are not
-        wanted."""
+        wanted. trimmer: leaves out the silence at both ends; None: it stays."""
         self.sampling_rate = sampling_rate  # Hz
         self.dropped = split.dropped  # what the voice has no symbol for, as in Audio
         self.stop_reasons: list[StopReason] = []  # one per finished piece
@@ -173,33 +175,41 @@ class SpeechStream:
         self.characters: list[TimedText] = []
         self.position = 0  # samples yielded
         self._faults: list[SpeechFault] = []
-        self._front_end = front_end
+        self._front_end, self._trimmer = front_end, trimmer
+        self._made = 0  # samples, with the silence that is left out
         self._pieces, self._open_piece, self._on_end = split.pieces, open_piece, on_end
         self._segments = self._count(self._generate())
 
     def _count(self, segments: Iterator[Samples]) -> Iterator[Samples]:
-        for samples in segments:
+        for made in segments:
+            self._made += len(made)
+            samples = made if self._trimmer is None else self._trimmer.push(made)
+            if len(samples) or self._trimmer is None:
+                self.position += len(samples)
+                yield samples
+        if self._trimmer is not None:
+            samples = self._trimmer.push(np.zeros(0, np.float32), is_last=True)
             self.position += len(samples)
             yield samples
 
     def _generate(self) -> Iterator[Samples]:
         for i, piece in enumerate(self._pieces):
             utterance = self._open_piece(i, piece)
-            is_first, start = True, self.position + int(piece.pause_before * self.sampling_rate)
+            is_first, start = True, self._made + int(piece.pause_before * self.sampling_rate)
             for samples, is_last in utterance.segments():
                 yield from place_segment(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
                 is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
             self._faults += self._on_end(piece, utterance.result()).faults
             if self._front_end is not None:
-                stop = self.position - int(piece.pause * self.sampling_rate)
+                stop = self._made - int(piece.pause * self.sampling_rate)
                 self._time(self._front_end, piece.text, utterance.result(), start, stop)
 
     def _time(self, front_end: FrontEnd, text: str, item: DecodedItem, start: int, stop: int) -> None:
-        """Add the times of a piece whose samples are `start` to `stop` of the stream."""
-        rate = self.sampling_rate
+        """Add the times of a piece whose samples are `start` to `stop` of all that are made."""
+        rate, lead = self.sampling_rate, 0 if self._trimmer is None else self._trimmer.lead
         alignment = item.alignment[: item.mel_length]
-        times = time_utterance(front_end, text, alignment, start / rate, (stop - start) / rate)
+        times = time_utterance(front_end, text, alignment, (start - lead) / rate, (stop - start) / rate)
         self.words += times.words
         self.characters += times.characters
 

@@ -24,6 +24,7 @@ from .errors import BundleError, RequestError
 from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
 from .output.audio import Audio, Utterance
+from .output.trimming import SilenceTrimmer, trim_silence
 from .pieces import Piece, Split, front_end_of, join_pieces, place_pieces, split_into_pieces
 from .quality import Quality, describe
 from .stream import SpeechStream, UtteranceStream
@@ -170,7 +171,7 @@ class Synthesizer:
                     on_utterance(utterance)
                 if len(ready[part.owner]) == len(part.split.pieces):
                     complete, ready[part.owner] = ready[part.owner], {}
-                    yield part.owner, self.join(part.split, [complete[i] for i in range(len(complete))])
+                    yield part.owner, self.join(part.split, [complete[i] for i in range(len(complete))], options)
 
     def stream(
         self,
@@ -213,6 +214,7 @@ class Synthesizer:
             open_piece,
             self._end_piece,
             self.front_end if timestamps else None,
+            SilenceTrimmer(self.manifest.audio.sampling_rate, options.volume) if options.trim_silence else None,
         )
 
     def vocode(self, mel: NDArray[np.float32], seed: int = 0, options: SpeechOptions | None = None) -> Audio:
@@ -301,12 +303,17 @@ class Synthesizer:
         limit = self.manifest.range("T").max
         return split_into_pieces(self.front_end, text, limit, options.sentence_silence, options.lexicon, options.ssml)
 
-    def join(self, split: Split, utterances: Sequence[Utterance]) -> Audio:
+    def join(self, split: Split, utterances: Sequence[Utterance], options: SpeechOptions | ResolvedOptions) -> Audio:
         """The audio of a text from the utterances of its pieces."""
         pieces, rate = split.pieces, self.manifest.audio.sampling_rate
         samples = join_pieces(pieces, [utterance.samples for utterance in utterances], rate)
         starts = place_pieces(pieces, [len(utterance.samples) for utterance in utterances], rate)
-        placed = tuple(replace(utterance, start=start) for utterance, start in zip(utterances, starts, strict=True))
+        lead = 0
+        if options.trim_silence:
+            samples, lead = trim_silence(samples, rate, options.volume)
+        placed = tuple(
+            replace(utterance, start=start - lead) for utterance, start in zip(utterances, starts, strict=True)
+        )
         stages = sorted({stage for utterance in utterances for stage in utterance.timings})
         total = {stage: sum(utterance.timings[stage] for utterance in utterances) for stage in stages}
         return Audio(samples, rate, placed, total, self.front_end, split.dropped)

@@ -40,6 +40,7 @@ INPUTS = {
     "rate": "FP64",
     "volume": "FP64",
     "sentence_silence": "FP64",
+    "trim_silence": "BOOL",
     "lexicon": "STRING",  # a JSON object: words, and how they are said
     "ssml": "BOOL",
     "encoding": "STRING",

@@ -119,6 +119,7 @@ SentenceSilence = Annotated[
     Optional[float],
     speech_option(help="Seconds of silence between sentences, 0 to 10.", show_default="by the length of the text"),
 ]
+TrimSilence = Annotated[bool, speech_option("--trim-silence", help="Leave out the silence at both ends of the speech.")]
 NormalizerOption = Annotated[
     Optional[str],
     text_option("--normalizer", help="Rewrite texts first with this normalizer, an installed package's entry point."),

@@ -36,7 +36,7 @@ class Utterance:
     # Seconds per stage. The encoder and the decoder run a batch at once: these are this utterance's shares.
     timings: dict[str, float] = field(default_factory=dict)
     rate: float = 1.0  # speaking rate: the vocoder has seen the mel stretched by 1 / rate
-    start: int = 0  # sample of the whole audio at which this utterance begins
+    start: int = 0  # sample of the whole audio at which this utterance begins; below 0 if its silence was left out
     fired: float | None = None  # the gate of the frame after the last one, which ended the utterance; None: it did not
 
     def times(self, front_end: FrontEnd, sampling_rate: int) -> SpokenTimes:

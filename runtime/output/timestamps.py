@@ -59,10 +59,13 @@ class SpokenTimes:
 def time_utterance(
     front_end: FrontEnd, text: str, alignment: NDArray[np.float32], start: float, seconds: float
 ) -> SpokenTimes:
-    """Times of an utterance that lasts `seconds` and begins at `start`. alignment: [F, T], of all of its frames."""
+    """Times of an utterance that lasts `seconds` and begins at `start`. alignment: [F, T], of all of its frames.
+
+    start: below 0 if silence at its beginning was left out; no time is.
+    """
     ids = front_end.lookup(text)
     bounds = token_bounds(alignment)
-    moments = start + bounds * (seconds / max(len(alignment), 1))
+    moments = np.maximum(start + bounds * (seconds / max(len(alignment), 1)), 0.0)
 
     def timed(text: str, first: int, stop: int) -> TimedText:
         return TimedText(text, float(moments[first]), float(moments[stop]))

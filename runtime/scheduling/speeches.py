@@ -207,7 +207,7 @@ class SpeechTask(ABC):
 
     def _audio(self) -> Audio:
         utterances = [self._utterances[i] for i in range(len(self._utterances))]
-        return self.order.voice.join(self.order.split, utterances)
+        return self.order.voice.join(self.order.split, utterances, self.options)
 
 
 class WholeSpeech(SpeechTask):

@@ -12,6 +12,7 @@ import numpy as np
 from ..decoder import DecodedBatch
 from ..options import SegmentFrames
 from ..output.audio import Audio, Utterance
+from ..output.trimming import SilenceTrimmer
 from ..pieces import place_segment
 from ..stream import UtteranceWindows, Window
 from ..synthesizer import add_time, utterance_of
@@ -51,8 +52,10 @@ class StreamSpeech(SpeechTask):
         self._cut = self._delivered = 0  # segments
         self._seconds_in_flight = 0.0  # of the segments that the vocoder has got and he has not
         self._ready: dict[int, tuple[Segment, Samples]] = {}  # what earlier segments hold up, by number
+        trims, volume = self.options.trim_silence, self.options.volume
+        self._trimmer = SilenceTrimmer(self.handle.sampling_rate, volume) if trims else None
         self._segments: list[Samples] = []  # all that are delivered, with pauses, if they are kept
-        self._position = 0  # samples of all that are delivered
+        self._position = 0  # samples of all that are made, with the silence that is left out
         self._own_samples: list[Samples] = []  # of the piece that is being delivered, without pauses
         self._start = 0  # sample at which that piece begins
 
@@ -136,11 +139,13 @@ class StreamSpeech(SpeechTask):
         if is_first:
             self._start = self._position + int(spoken.piece.pause_before * rate)
         segments = list(place_segment(samples, rate, pieces, spoken.index, is_first, window.is_last))
+        self._position += sum(map(len, segments))
+        if self._trimmer is not None:
+            is_end = window.is_last and spoken.index == len(pieces) - 1
+            segments = [self._trimmer.push(np.concatenate(segments), is_end)]
         if self.order.keep_audio:
             self._segments += segments
-        samples_placed = sum(map(len, segments))
-        self._position += samples_placed
-        if samples_placed:
+        if samples_placed := sum(map(len, segments)):
             self._hear(samples_placed / rate)
         self._own_samples.append(samples)
         completed: list[Utterance] = []
@@ -156,7 +161,7 @@ class StreamSpeech(SpeechTask):
         own, item = np.concatenate(self._own_samples), piece.decoded.item(0)
         rate, quality = piece.spoken.scaled(self.options).rate, self.order.voice.judge(text, ids, item)
         utterance = utterance_of(text, ids, item, piece.windows.mel, own, rate, timings, quality)
-        return replace(utterance, start=self._start)
+        return replace(utterance, start=self._start - (0 if self._trimmer is None else self._trimmer.lead))
 
     def _audio(self) -> Audio:
         return replace(super()._audio(), samples=np.concatenate(self._segments))

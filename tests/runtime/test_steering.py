@@ -17,6 +17,8 @@ from tacoglow.runtime.decoder import DecodedBatch
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.output.trimming import trim_silence
+from tacoglow.runtime.scheduling.scheduler import Scheduler
 from tacoglow.runtime.stretch import frames_needed, stretch, stretched_frames
 from tacoglow.tests import tolerances
 from tacoglow.text import TextError, sequence_to_text, split_at_pauses
@@ -261,3 +263,44 @@ def test_notations_are_read_for_voices_that_speak_english(tiny_bundle: Path, mon
     monkeypatch.setattr(other, "manifest", msgspec.structs.replace(voice.manifest, voice=german))
     other.read_notations()
     assert other.front_end.cleaners == ("english_cleaners",)
+
+
+ENDS = "[pause 0.3s] I missed you. [pause 0.5s] [pause 0.2s]"
+
+
+@pytest.mark.parametrize(
+    "text", [ENDS, TWO, "[pause 0.1s] It is short. [pause 0.4s] The other one follows! [pause 1s]"]
+)
+def test_silence_at_both_ends_is_left_out(tiny_bundle: Path, text: str) -> None:
+    """Of complete speech, of a stream and of the scheduler's, with the times of words beside it."""
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+    rate, segments = voice.manifest.audio.sampling_rate, StreamOptions(context_frames=None)
+    whole, trimmed = (
+        voice.say(text, 3, gate_threshold=ENDLESS, retries=0, trim_silence=trims) for trims in (False, True)
+    )
+    expected, lead = trim_silence(whole.samples, rate)
+    assert len(expected) < len(whole.samples) or text == TWO
+    np.testing.assert_array_equal(trimmed.samples, expected)
+    with voice.stream(text, 3, segments, timestamps=True, gate_threshold=ENDLESS, trim_silence=True) as stream:
+        streamed = np.concatenate(list(stream))
+    np.testing.assert_allclose(streamed, expected, atol=tolerances.WINDOWS)
+    assert stream.position == len(expected)
+    moments = [max(word.start - lead / rate, 0.0) for word in whole.words]
+    assert [word.start for word in trimmed.words] == pytest.approx(moments)
+    assert [word.start for word in stream.words] == pytest.approx(moments)
+
+
+def test_the_scheduler_leaves_out_the_same_silence(tiny_bundle: Path) -> None:
+    voice, options = (
+        Synthesizer.load(tiny_bundle, "onnxruntime", threads=1),
+        SpeechOptions(trim_silence=True, retries=0),
+    )
+    with Scheduler(voice) as scheduler:
+        whole = scheduler.submit(ENDS, 3, options).result(60.0)
+        handle = scheduler.submit(ENDS, 3, options, StreamOptions())
+        segments = np.concatenate(list(handle))
+    expected = voice.say(ENDS, 3, options)
+    np.testing.assert_array_equal(whole.samples, expected.samples)
+    np.testing.assert_array_equal(handle.result(60.0).samples, segments)
+    np.testing.assert_array_equal(segments, np.concatenate(list(voice.stream(ENDS, 3, options=options))))
+    assert [utterance.start for utterance in handle.result(60.0).utterances] == [u.start for u in expected.utterances]
