@@ -52,6 +52,11 @@ def _examine() -> dict[str, Any]:
         )
     if driver is not None and driver.gpus and all(backends[name] for name in GPU_BACKENDS):
         notes.append("this machine has a GPU, but no GPU backend is available: --backend auto runs on the CPU")
+    if backends["openvino"] is None:
+        from ..runtime.backends.openvino import import_openvino, multiplies_bfloat16
+
+        precision = "bfloat16" if multiplies_bfloat16(import_openvino().Core()) else "float32"
+        notes.append(f"openvino on this processor: --compute auto generates audio in {precision}")
     if all(backends.values()):
         notes.append("no backend is available: trt-infer cannot run; install one of the parts above")
     return {

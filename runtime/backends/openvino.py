@@ -8,6 +8,8 @@ few fixed ones, all compiled when the voice is opened.
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,16 +29,31 @@ from .onnxruntime import OnnxRuntimeBackend, first_line
 SIZES = (48, 160)
 
 
+def import_openvino() -> Any:
+    """OpenVINO, without its telemetry: to import it would write an id into the home folder and report the import.
+
+    It takes a module of telemetry that is missing for the user's wish; it knows no other that works for one process.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def multiplies_bfloat16(core: Any) -> bool:
+    """True if OpenVINO has kernels for the processor's own bfloat16 products."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()  # of its kernels, which its capabilities leave out
+    is_limited = limit not in ("", "ALL", "DEFAULT") and not any(name in limit for name in ("BF16", "FP16", "AMX"))
+    return not is_limited and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoBackend(OnnxRuntimeBackend):
     name = "openvino"
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         super().__init__(bundle, manifest, options)
-        import openvino
-
-        self._core = openvino.Core()
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._precision = "bf16" if options.compute != "fp32" and "BF16" in capabilities else "f32"
+        self._core = import_openvino().Core()
+        self._precision = "bf16" if options.compute != "fp32" and multiplies_bfloat16(self._core) else "f32"
         self.vocoder = "bfloat16" if self._precision == "bf16" else "float32"
 
     @staticmethod
@@ -84,8 +101,7 @@ class OpenVinoVocoder(GraphRunner):
             self.run(**{tensor: np.zeros(shape, np.float32) for tensor, shape in shapes.items()})
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
-        import openvino
-
+        openvino = import_openvino()
         inputs = {tensor.name: openvino.Tensor(buffers[tensor.name], shared_memory=True) for tensor in self.spec.inputs}
         (output,) = (buffers[tensor.name] for tensor in self.spec.outputs)
 

@@ -298,7 +298,7 @@ def test_the_scheduler_leaves_out_the_same_silence(tiny_bundle: Path) -> None:
     with Scheduler(voice) as scheduler:
         whole = scheduler.submit(ENDS, 3, options).result(60.0)
         handle = scheduler.submit(ENDS, 3, options, StreamOptions())
-        segments = np.concatenate(list(handle))
+        segments = np.concatenate(list(handle.segments()))
     expected = voice.say(ENDS, 3, options)
     np.testing.assert_array_equal(whole.samples, expected.samples)
     np.testing.assert_array_equal(handle.result(60.0).samples, segments)

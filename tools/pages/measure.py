@@ -3,6 +3,7 @@
     python -m tacoglow.tools.pages.measure speed --dims nvidia -o benchmarks/results/cpu-nvidia.json
     python -m tacoglow.tools.pages.measure quality --precision fp32 --precision fp16 -o quality.json
     python -m tacoglow.tools.pages.measure streaming --bundle voice/ -o streaming.json
+    python -m tacoglow.tools.pages.measure sweep --bundle voice/ -o sweep.json
 
 Run it in a clone, with the extra `test` installed. The voice is the demo voice unless another is named.
 """
@@ -23,16 +24,17 @@ import torch
 
 from ...benchmarks.bench import BenchRequest, run
 from ...benchmarks.conditions import conditions
-from ...benchmarks.loading import available_backends
+from ...benchmarks.loading import available_backends, computes
 from ...benchmarks.pipelines import BundlePipeline
 from ...benchmarks.tables import speed as speed_table
 from ...benchmarks.voices import HIFIGANS, Models, demo_models, export_bundle, load_models, random_models
 from ...benchmarks.workload import PRESETS
 from ...export.bundle import Limits
 from ...runtime.backends.base import usable_cores
+from ...runtime.bundle.reading import load_manifest
 from ...runtime.errors import RequestError
 from ...runtime.synthesizer import Synthesizer
-from . import streaming, tables
+from . import streaming, sweep, tables
 from .quality import SENTENCES, measure, measure_recordings
 from .recognizer import open_recognizer
 from .recordings import read_recordings
@@ -59,12 +61,12 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measure", choices=MEASURES)
-    parser.add_argument("--dims", choices=DIMENSIONS, help="speed: random weights of these dimensions")
+    parser.add_argument("--dims", choices=DIMENSIONS, help="speed, sweep: random weights of these dimensions")
     parser.add_argument("--voice", type=Path, help="folder with tacotron2.pt, waveglow.pt and voice.json")
-    parser.add_argument("--bundle", type=Path, help="streaming: a bundle, in place of an export of the voice")
+    parser.add_argument("--bundle", type=Path, help="streaming, sweep: a bundle, in place of an export of the voice")
     parser.add_argument("--precision", action="append", choices=["fp32", "fp16", "bf16"], help="repeatable")
     parser.add_argument("--preset", choices=PRESETS, default="default", help="speed: the protocol")
-    parser.add_argument("--runs", type=int, default=5, help="streaming: runs per context")
+    parser.add_argument("--runs", type=int, default=5, help="streaming, sweep: runs of each")
     parser.add_argument("--threads", type=int, help="default: all usable cores")
     parser.add_argument("--recogniser", help="quality: pocketsphinx, or whisper:FOLDER for faster-whisper")
     parser.add_argument("--recordings", type=Path, help="quality: speak and compare recordings in LJ Speech's layout")
@@ -73,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _speed(given: argparse.Namespace, threads: int) -> Report:
-    models = random_models(DIMENSIONS[given.dims]) if given.dims else _voice(given)
+    models = _voice(given)
     preset = PRESETS[given.preset]
     limits = Limits(max(8, *preset.batches), max(256, *preset.tokens))
     has_torchaudio = importlib.util.find_spec("torchaudio") is not None
@@ -111,23 +113,52 @@ def _streaming(given: argparse.Namespace, threads: int) -> Report:
         bundle = given.bundle or _export(given, _voice(given), Path(folder), Limits())[0]
         voice = Synthesizer.load(bundle, "onnxruntime", threads=threads)
         report |= {"voice": voice.manifest.voice.name, "streaming": streaming.measure(voice, given.runs)}
+        voices = {
+            f"{backend}, {compute}": Synthesizer.load(bundle, backend, threads=threads, compute=compute)
+            for backend, compute in _ways(bundle)
+        }
+        report["segments"] = streaming.measure_segments(voices, given.runs)
     return report
+
+
+def _sweep(given: argparse.Namespace, threads: int) -> Report:
+    report: Report = {"conditions": conditions(threads, None)}
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = given.bundle or _export(given, _voice(given), Path(folder), Limits())[0]
+        report["voice"] = load_manifest(bundle).voice.name
+        report["sweep"] = sweep.measure(bundle, _ways(bundle), threads, given.runs, _print)
+    return report
+
+
+def _ways(bundle: Path) -> list[sweep.Way]:
+    """The first and the last way to compute a bundle on a CPU: in float32, and with the fewest bits."""
+    ways = [
+        (backend, compute)
+        for backend in available_backends(bundle)
+        if backend in ("onnxruntime", "openvino")
+        for compute in computes(bundle, backend)
+    ]
+    return list(dict.fromkeys((ways[0], ways[-1])))
 
 
 MEASURES: dict[str, Callable[[argparse.Namespace, int], Report]] = {
     "speed": _speed,
     "quality": _quality,
     "streaming": _streaming,
+    "sweep": _sweep,
 }
 
 TABLES: dict[str, Callable[[Report], str]] = {
     "speed": speed_table,
     "quality": tables.quality,
     "streaming": lambda report: tables.streaming(report["streaming"]),
+    "sweep": lambda report: tables.sweep(report["sweep"]),
 }
 
 
 def _voice(given: argparse.Namespace) -> Models:
+    if given.dims:
+        return random_models(DIMENSIONS[given.dims])
     folder = given.voice
     if folder is None:
         return demo_models()
@@ -135,8 +166,8 @@ def _voice(given: argparse.Namespace) -> Models:
 
 
 def _export(given: argparse.Namespace, models: Models, folder: Path, limits: Limits) -> list[Path]:
-    """Export a bundle for each precision, with TorchScript modules unless only streams are measured."""
-    with_torchscript = given.measure != "streaming"
+    """Export a bundle for each precision, with TorchScript modules unless nothing else runs them."""
+    with_torchscript = given.measure not in ("streaming", "sweep")
     return [
         export_bundle(models, folder / precision, precision, limits, with_torchscript, _print)
         for precision in given.precision or ["fp32"]

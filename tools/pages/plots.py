@@ -23,9 +23,12 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
     rows = [row for row in report.get("speed", []) if "seconds" in row]
     full = [row for row in rows if "vocoder" in row["stages"]]
     if full:
-        figures |= {"stages": _stages(rows), "roofline": _roofline(full, report["ceilings"])}
+        exact = [row for row in full if row["precision"] == "fp32"]
+        figures |= {"stages": _stages(rows), "roofline": _roofline(exact, report["ceilings"])}
     if "streaming" in report:
         figures["streaming"] = _streaming(report["streaming"])
+    if "sweep" in report:
+        figures["growth"] = _growth(report["sweep"])
     paths = []
     for name, figure in figures.items():
         figure.tight_layout()
@@ -91,6 +94,34 @@ def _roofline(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]
     axis.set(xlabel="operations per byte", ylabel="Gop/s")
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize="small")
+    return figure
+
+
+def _growth(report: Report) -> Any:
+    """Plot the seconds of each sweep, with the line that was fitted to them."""
+    figure, axes = _pyplot().subplots(2, 3, figsize=(13, 7.5))
+    flat = axes.ravel()
+    for axis, (name, slopes) in zip(flat, report["slopes"].items(), strict=False):
+        for i, (pipeline, line) in enumerate(slopes.items()):
+            xs, seconds = line["x"], line["seconds"]
+            axis.plot(xs, seconds, f"C{i}o")
+            fitted = [line["constant"] + line["slope"] * x for x in xs]
+            axis.plot(xs, fitted, f"C{i}-", label=f"{pipeline}: {1e3 * line['slope']:.2f} ms each")
+        axis.set(xlabel=name, ylabel="seconds", ylim=(0, None))
+    windows = flat[len(report["slopes"])]
+    for i, (pipeline, rows) in enumerate(report["windows"].items()):
+        windows.plot(
+            [row["frames"] for row in rows],
+            [1e3 * row["seconds"] / row["new_frames"] for row in rows],
+            f"C{i}o-",
+            label=pipeline,
+        )
+    windows.set(xlabel="frames of the vocoder's window", ylabel="vocoder, ms per frame of speech", ylim=(0, None))
+    for axis in flat[: len(report["slopes"]) + 1]:
+        axis.legend(fontsize="small")
+        axis.grid(alpha=0.3)
+    for axis in flat[len(report["slopes"]) + 1 :]:
+        axis.axis("off")
     return figure
 
 

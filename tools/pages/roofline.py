@@ -32,8 +32,11 @@ class StageCost:
 
 
 def add_achieved(rows: Sequence[Row], models: Models) -> None:
-    """Store in each row's "achieved" the rates of its stages."""
+    """Store in each row's "achieved" the rates of its stages; of none if its precision differs between stages."""
     for row in rows:
+        if row["precision"] not in WEIGHT_BYTES:
+            row["achieved"] = {}
+            continue
         costs = stage_costs(models, Workload(row["batch"], row["tokens"], row["frames"]), row["precision"])
         row["achieved"] = {
             stage: {

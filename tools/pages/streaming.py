@@ -7,20 +7,24 @@ the error is inaudible in int16 speech. With WaveGlow's full receptive field as 
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.options import StreamOptions
+from ...runtime.output.trimming import trim_silence
 from ...runtime.synthesizer import Synthesizer
 
 TEXT = (
     "The passage of the crowd, and the long delay at the gate, had made the old man tired and cold; he sat down upon "
     "the step, and waited there for the morning, while the lamps went out one by one."
 )
+SEGMENTS = ((4, 64), (8, 32), (8, 64), (16, 32), (16, 64), (24, 64))  # frames of the first segment, and of later ones
 CONTEXTS = (0, 2, 4, 8, 12, 16, 24, None)  # mel frames on each side; None: the full receptive field
 
 Array = NDArray[np.float32]
@@ -67,3 +71,46 @@ def _time_stream(voice: Synthesizer, context: int | None) -> tuple[Array, float,
     first = time.perf_counter() - begin
     segments += stream
     return np.concatenate(segments), first, time.perf_counter() - begin
+
+
+def measure_segments(voices: Mapping[str, Synthesizer], runs: int) -> list[dict[str, Any]]:
+    """Return a row per voice and size of segments, medians: first audio, the first that can be heard, and stalls.
+
+    A listener plays each segment as soon as it is there and the one before has ended. What can be heard begins after
+    the silence at the beginning of the speech; a stall is time in which the listener has nothing to play.
+    """
+    rows = []
+    for _ in range(runs):
+        for name, voice in voices.items():
+            for first, later in SEGMENTS:
+                heard = _listen(voice, StreamOptions(first_segment_frames=first, segment_frames=later))
+                rows.append({"voice": name, "first": first, "later": later} | heard)
+    return [
+        {"voice": name, "first": first, "later": later}
+        | {
+            figure: statistics.median(
+                row[figure] for row in rows if (row["voice"], row["first"], row["later"]) == (name, first, later)
+            )
+            for figure in ("first_audio_seconds", "audible_seconds", "stalled_seconds")
+        }
+        for name in voices
+        for first, later in SEGMENTS
+    ]
+
+
+def _listen(voice: Synthesizer, segments: StreamOptions) -> dict[str, float]:
+    rate, begin = voice.manifest.audio.sampling_rate, time.perf_counter()
+    arrivals, parts = [], []
+    for samples in voice.stream(TEXT, segments=segments):
+        arrivals.append(time.perf_counter() - begin)
+        parts.append(samples)
+    onset = trim_silence(np.concatenate(parts), rate)[1]
+    played, position, stalled, audible = arrivals[0], 0, 0.0, math.nan  # seconds; a sample; seconds
+    for arrival, samples in zip(arrivals, parts, strict=True):
+        stalled += max(0.0, arrival - played)
+        played = max(arrival, played)
+        if position <= onset < position + len(samples):
+            audible = played + (onset - position) / rate
+        position += len(samples)
+        played += len(samples) / rate
+    return {"first_audio_seconds": arrivals[0], "audible_seconds": audible, "stalled_seconds": stalled}

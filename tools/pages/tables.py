@@ -63,6 +63,35 @@ def streaming(report: Report) -> str:
     return table(["context frames", "signal to error", "first audio", "time to the whole"], body)
 
 
+def segments(rows: Sequence[Report]) -> str:
+    """Format first audio, audible first audio and stalls by the size of a stream's segments."""
+    body = [
+        [
+            row["voice"],
+            f"{row['first']}, then {row['later']}",
+            *(f"{1e3 * row[name]:.0f} ms" for name in ("first_audio_seconds", "audible_seconds", "stalled_seconds")),
+        ]
+        for row in rows
+    ]
+    return table(["backend, compute", "frames of segments", "first audio", "audible after", "stalled"], body)
+
+
+def sweep(report: Report) -> str:
+    """Format the lines that were fitted to sweeps, NVIDIA's protocol, one thread, and memory: a row per pipeline."""
+    protocol = [row for row in report["rows"] if (row["tokens"], row["frames"]) == (128, 600)]
+    rows = [*protocol, *report.get("one_thread", [])]
+    body = []
+    for key, size in report["memory_bytes"].items():
+        own = [row for row in rows if f"{row['pipeline'].removeprefix('tacoglow ')}, {row['precision']}" == key]
+        slopes = [f"{1e3 * lines[key]['slope']:.2f} ms" for lines in report["slopes"].values()]
+        body.append([key, *slopes, *(f"{row['seconds']['p50']:.2f} s" for row in own), f"{size / 2**20:.0f} MB"])
+    each = [f"each of the {name}" if name != "batch" else "each item" for name in report["slopes"]]
+    names = ["128 tokens, 600 frames", "the same, batch 4"] + ["one thread, 64 tokens, 150 frames"] * (
+        "one_thread" in report
+    )
+    return table(["backend, precision", *each, *names, "memory"], body)
+
+
 def readme(reports: Sequence[Report]) -> str:
     """Format one row per report, PyTorch eager beside ONNX Runtime in float32, below a line of their conditions."""
     body = []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,3 +88,22 @@ def test_bfloat16_is_close(name: str, request: pytest.FixtureRequest) -> None:
         # bfloat16 rounds by 1/512: 54 dB below each product, through a dozen layers.
         noise = np.sqrt(np.mean((own - whole) ** 2) / np.mean(whole**2))
         assert 0.0 < noise < 0.1
+
+
+def run_alone(bundle: Path, home: Path, **variables: str) -> str:
+    """The vocoder's precision with compute "auto" in a process of its own. home: the user's folder."""
+    program = "import sys; from tacoglow import Synthesizer as S; print(S.load(sys.argv[1], 'openvino', compute='auto')"
+    command = [sys.executable, "-c", f"{program}.backend.vocoder)", str(bundle)]
+    environment = {**os.environ, "HOME": str(home), **variables}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_it_reports_nothing(tiny_bundle: Path, tmp_path: Path) -> None:
+    """OpenVINO's telemetry writes an id into ~/intel before it reports anything."""
+    run_alone(tiny_bundle, tmp_path)
+    assert not (tmp_path / "intel").exists()
+
+
+@pytest.mark.parametrize("limit", ["AVX2", "avx512_core"])
+def test_without_kernels_for_bfloat16_it_is_float32(tiny_bundle: Path, tmp_path: Path, limit: str) -> None:
+    assert run_alone(tiny_bundle, tmp_path, ONEDNN_MAX_CPU_ISA=limit) == "float32"
