@@ -24,9 +24,9 @@ from ..errors import BackendError
 from .base import Array, BackendOptions, Call, GraphRunner, usable_cores
 from .onnxruntime import OnnxRuntimeBackend, first_line
 
-# Frames of windows beside a stream's. The largest has as many new frames as the second, and the receptive field. More
+# Frames of a window beside a stream's, and new frames of the largest one, which holds the receptive field too. More
 # sizes would pad less, and cost HiFi-GAN V1 20 ms and 0.8 MB per frame when a voice is opened.
-SIZES = (48, 160)
+WINDOW_FRAMES = 160
 
 
 def import_openvino() -> Any:
@@ -92,10 +92,11 @@ class OpenVinoVocoder(GraphRunner):
         self._compiled = compiled
         self._requests: SimpleQueue[Any] = SimpleQueue()  # idle ones
         synthesis, most = manifest.synthesis, manifest.range("F").max
-        first = synthesis.first_segment_frames + synthesis.context_frames
-        later = synthesis.segment_frames + 2 * synthesis.context_frames
-        largest = SIZES[-1] + manifest.vocoder.frames_before + manifest.vocoder.frames_after
-        self.window_sizes = tuple(sorted({min(size, most) for size in (first, later, *SIZES, largest)}))
+        segments = synthesis.first_segment_frames, synthesis.segment_frames // 2, synthesis.segment_frames
+        contexts = synthesis.context_frames, 2 * synthesis.context_frames, 2 * synthesis.context_frames
+        largest = WINDOW_FRAMES + manifest.vocoder.frames_before + manifest.vocoder.frames_after
+        sizes = (*map(sum, zip(segments, contexts, strict=True)), WINDOW_FRAMES, largest)
+        self.window_sizes = tuple(sorted({min(size, most) for size in sizes}))
         for frames in self.window_sizes:
             shapes = {tensor.name: tensor.resolve({"B": 1, "F": frames}) for tensor in spec.inputs}
             self.run(**{tensor: np.zeros(shape, np.float32) for tensor, shape in shapes.items()})

@@ -45,7 +45,7 @@ def test_no_cut_runs_fewer_frames(data: st.DataObject) -> None:
     ],
 )
 def test_an_utterance_of_the_demo_voice(frames: int, windows: list[tuple[int, int]]) -> None:
-    assert plan_windows(0, frames, frames, 35, 32, (20, 48, 88, 160, 227)) == windows
+    assert plan_windows(0, frames, frames, 35, 32, (20, 56, 88, 160, 227)) == windows
 
 
 def test_without_room_for_its_context_a_window_has_one_frame() -> None:

@@ -33,7 +33,7 @@ Report = dict[str, Any]
 
 
 def measure(bundle: Path, ways: Sequence[Way], threads: int, runs: int, progress: Progress) -> Report:
-    """Return rows of every workload, the fitted lines, and the vocoder's time by its window.
+    """Return rows of every workload and of NVIDIA's, the fitted lines, and the vocoder's time by its window.
 
     A line's "x" are tokens, frames or items; its "slope" and "constant" are seconds per x, and without any.
     "memory_bytes" is what loading the pipeline added.
@@ -50,7 +50,7 @@ def measure(bundle: Path, ways: Sequence[Way], threads: int, runs: int, progress
         rows = rows_of(works, list(pipelines.values()))
         report["rows"] += rows
         report["slopes"][name] = {key: _fit(rows, key, name) for key in pipelines}
-    report["rows"] += rows_of(NVIDIA, list(pipelines.values()))
+    report["protocol"] = rows_of(NVIDIA, list(pipelines.values()))
     if threads > 1:
         alone, _ = _load(bundle, ways, 1, progress)
         report["one_thread"] = rows_of([BASE], list(alone.values()))

@@ -9,6 +9,7 @@ from ...benchmarks.pipelines import REFERENCE
 from ...benchmarks.tables import ratio, table, workload
 
 Report = Mapping[str, Any]
+SWEPT = {"tokens": "token", "frames": "frame", "batch": "item"}
 
 
 def quality(report: Report) -> str:
@@ -78,18 +79,16 @@ def segments(rows: Sequence[Report]) -> str:
 
 def sweep(report: Report) -> str:
     """Format the lines that were fitted to sweeps, NVIDIA's protocol, one thread, and memory: a row per pipeline."""
-    protocol = [row for row in report["rows"] if (row["tokens"], row["frames"]) == (128, 600)]
-    rows = [*protocol, *report.get("one_thread", [])]
+    ends = {workload(row): "protocol" for row in report["protocol"]}
+    ends |= {f"{workload(row)}, one thread": "one_thread" for row in report.get("one_thread", [])}
     body = []
-    for key, size in report["memory_bytes"].items():
-        own = [row for row in rows if f"{row['pipeline'].removeprefix('tacoglow ')}, {row['precision']}" == key]
+    for i, (key, size) in enumerate(report["memory_bytes"].items()):
         slopes = [f"{1e3 * lines[key]['slope']:.2f} ms" for lines in report["slopes"].values()]
+        own = [
+            row for name in ("protocol", "one_thread") for row in report.get(name, [])[i :: len(report["memory_bytes"])]
+        ]
         body.append([key, *slopes, *(f"{row['seconds']['p50']:.2f} s" for row in own), f"{size / 2**20:.0f} MB"])
-    each = [f"each of the {name}" if name != "batch" else "each item" for name in report["slopes"]]
-    names = ["128 tokens, 600 frames", "the same, batch 4"] + ["one thread, 64 tokens, 150 frames"] * (
-        "one_thread" in report
-    )
-    return table(["backend, precision", *each, *names, "memory"], body)
+    return table(["backend, precision", *(f"per {SWEPT[name]}" for name in report["slopes"]), *ends, "memory"], body)
 
 
 def readme(reports: Sequence[Report]) -> str:

@@ -131,6 +131,7 @@ def test_recordings_beside_the_voice(tmp_path: Path, voice: Path, monkeypatch: p
 
 def test_streams(tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "CONTEXTS", (0, None))
+    monkeypatch.setattr(streaming, "SEGMENTS", ((2, 4),))
     monkeypatch.setattr(streaming, "TEXT", "No.")
     given = ["streaming", "--bundle", tiny_bundle, "--runs", 1, "-o", tmp_path / "result.json"]
     rows = measured(monkeypatch, *given)["streaming"]["streams"]
