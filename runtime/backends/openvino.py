@@ -1,8 +1,8 @@
 """Runs the vocoder on OpenVINO and the other graphs on ONNX Runtime, which is faster for one decoder step at a time.
 
 On processors that multiply bfloat16, the vocoder's products are bfloat16 unless float32 is asked for: two times as fast
-or more. OpenVINO compiles kernels for every number of frames, which takes up to five seconds, so the vocoder runs at
-few fixed ones, all compiled when the voice is opened.
+or more. On others it runs on ONNX Runtime too, unless float32 is asked for. OpenVINO compiles kernels for every number of
+frames, which takes up to five seconds, so the vocoder runs at few fixed ones, all compiled when the voice is opened.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from .onnxruntime import OnnxRuntimeBackend, first_line
 # Frames of a window beside a stream's, and new frames of the largest one, which holds the receptive field too. More
 # sizes would pad less, and cost HiFi-GAN V1 20 ms and 0.8 MB per frame when a voice is opened.
 WINDOW_FRAMES = 160
+# In float32 OpenVINO is up to a fifth slower than ONNX Runtime, with HiFi-GAN V3.
+WITHOUT_KERNELS = "float32, on ONNX Runtime, because this processor does not multiply bfloat16"
 
 
 def import_openvino() -> Any:
@@ -53,8 +55,9 @@ class OpenVinoBackend(OnnxRuntimeBackend):
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         super().__init__(bundle, manifest, options)
         self._core = import_openvino().Core()
-        self._precision = "bf16" if options.compute != "fp32" and multiplies_bfloat16(self._core) else "f32"
-        self.vocoder = "bfloat16" if self._precision == "bf16" else "float32"
+        self._precision = "f32" if options.compute == "fp32" else "bf16"
+        self._has_kernels = options.compute == "fp32" or multiplies_bfloat16(self._core)
+        self.vocoder = "float32" if options.compute == "fp32" else "bfloat16" if self._has_kernels else WITHOUT_KERNELS
 
     @staticmethod
     def unavailable_reason() -> str | None:
@@ -63,7 +66,7 @@ class OpenVinoBackend(OnnxRuntimeBackend):
         return OnnxRuntimeBackend.unavailable_reason()
 
     def _open(self, graph: str) -> GraphRunner:
-        if graph != self.manifest.vocoder.kind:
+        if graph != self.manifest.vocoder.kind or not self._has_kernels:
             return super()._open(graph)
         spec = self.manifest.graphs[graph]
         path = graph_path(self.bundle, graph, spec)

@@ -206,10 +206,11 @@ def test_steered_speech(run: Run, workdir: Path) -> None:
     """Also as a stream, which has the same samples up to rounding to 16 bits."""
     text = "Hello. [pause 0.25s] I missed you. And the rest."
     options = ["--rate", 0.5, "--volume", 2, "--sentence-silence", 0.5, "--max-frames", 20, "--wav", "float32"]
+    options.append("--trim-silence")
     assert run("trt-infer", "voice", text, "-o", "whole.wav", *options).code == 0
     assert run("trt-infer", "voice", text, "-o", "streamed.wav", "--stream", *options).code == 0
     expected = Synthesizer.load("voice", threads=1).say(
-        text, options=SpeechOptions(rate=0.5, volume=2.0, sentence_silence=0.5, max_frames=20)
+        text, options=SpeechOptions(rate=0.5, volume=2.0, sentence_silence=0.5, trim_silence=True, max_frames=20)
     )
     assert len(expected.utterances) == 3
     rate, whole = wavfile.read("whole.wav")

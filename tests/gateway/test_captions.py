@@ -28,8 +28,15 @@ from .test_speech import decode
 
 # Several pieces, a pause before the first one, a long one that is cut, and words whose spelling is not what is spoken.
 TEXT = "[pause 0.2s] Dr. Smith paid $5, twice! [pause 0.3s] " + "Then he said nothing else at all, for a while. " * 5
-OPTIONS = SpeechOptions(rate=1.3, sentence_silence=0.4)
-FIELDS = {"input": TEXT, "seed": 4, "speed": 1.3, "sentence_silence": 0.4, "response_format": "pcm"}
+OPTIONS = SpeechOptions(rate=1.3, sentence_silence=0.4, trim_silence=True)
+FIELDS = {
+    "input": TEXT,
+    "seed": 4,
+    "speed": 1.3,
+    "sentence_silence": 0.4,
+    "trim_silence": True,
+    "response_format": "pcm",
+}
 RATE = 16_000  # Hz, the tiny voice's
 PCM: Any = SimpleNamespace(encoding=Encoding("pcm", RATE))  # settings of a request
 STREAMED = ParsedRequest(TEXT, PCM, timestamps=True)

@@ -45,8 +45,18 @@ def upstream(server: TritonServer) -> Iterator[RunningGateway]:
 def test_whole_and_streamed_speech_is_the_librarys(
     upstream: RunningGateway, library_stream: Expected, voice: Synthesizer
 ) -> None:
-    options = SpeechOptions(rate=1.25, sigma=0.5, volume=0.8, sentence_silence=0.2, attention_window=6)
-    fields = {"speed": 1.25, "sigma": 0.5, "volume": 0.8, "sentence_silence": 0.2, "attention_window": 6, "seed": 5}
+    options = SpeechOptions(
+        rate=1.25, sigma=0.5, volume=0.8, sentence_silence=0.2, trim_silence=True, attention_window=6
+    )
+    fields = {
+        "speed": 1.25,
+        "sigma": 0.5,
+        "volume": 0.8,
+        "sentence_silence": 0.2,
+        "attention_window": 6,
+        "seed": 5,
+        "trim_silence": True,
+    }
     streamed = upstream.speech(input=TEXT, **PCM, **fields).body
     assert streamed == encode(library_stream(TEXT, 5, options), "int16")
     whole = upstream.speech(input=TEXT, stream=False, retries=1, **PCM, **fields).body

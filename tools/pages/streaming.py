@@ -79,7 +79,7 @@ def measure_segments(voices: Mapping[str, Synthesizer], runs: int) -> list[dict[
     A listener plays each segment as soon as it is there and the one before has ended. What can be heard begins after
     the silence at the beginning of the speech; a stall is time in which the listener has nothing to play.
     """
-    rows = []
+    rows = list[dict[str, Any]]()
     for _ in range(runs):
         for name, voice in voices.items():
             for first, later in SEGMENTS:

@@ -42,7 +42,7 @@ def test_what_a_listener_hears(monkeypatch: pytest.MonkeyPatch) -> None:
         yield np.full(200, 0.5, np.float32)
 
     voice: Any = SimpleNamespace(manifest=SimpleNamespace(audio=SimpleNamespace(sampling_rate=1000)), stream=stream)
-    monkeypatch.setattr(streaming.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("tacoglow.tools.pages.streaming.time.perf_counter", lambda: now[0])
     (row,) = streaming.measure_segments({"voice": voice}, 1)[:1]
     assert row["first_audio_seconds"] == 1.0
     assert row["audible_seconds"] == pytest.approx(1.03)  # 20 ms before it can be heard
