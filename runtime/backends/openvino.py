@@ -1,8 +1,8 @@
 """Runs the vocoder on OpenVINO and the other graphs on ONNX Runtime, which is faster for one decoder step at a time.
 
 On processors that multiply bfloat16, the vocoder's products are bfloat16 unless float32 is asked for: two times as fast
-or more. On others it runs on ONNX Runtime too, unless float32 is asked for. OpenVINO compiles kernels for every number of
-frames, which takes up to five seconds, so the vocoder runs at few fixed ones, all compiled when the voice is opened.
+or more. On others it runs on ONNX Runtime too, unless float32 is asked for. OpenVINO compiles kernels for every number
+of frames, which takes up to five seconds, so the vocoder runs at few fixed ones, all compiled when the voice is opened.
 """
 
 from __future__ import annotations
