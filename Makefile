@@ -60,10 +60,12 @@ gpu: $(VENV)/test.ready
 slow: $(VENV)/test.ready $(TRITON_VENV)/ready
 	$(BIN)/python -m pytest -m slow
 
-# Tries drawn hostile files for an hour (MINUTES) and says how many; then ten minutes of atheris, where it has a wheel.
+# Tries drawn files, texts and requests for an hour (MINUTES) and says how many; then calls of the C API and manifests in
+# C++, and atheris, where it has a wheel, for ten minutes each.
 MINUTES ?= 60
 fuzz: $(VENV)/test.ready
 	$(BIN)/python -m tacoglow.tests.robustness.fuzz --minutes $(MINUTES)
+	TACOGLOW_FUZZ_SECONDS=600 $(BIN)/python -m pytest -q -rs -s tests/cpp/test_core.py -k fuzzed
 	if $(BIN)/python -m pip install --quiet --only-binary :all: atheris; then mkdir -p build/corpus && \
 	    $(BIN)/python -m tacoglow.tests.robustness.fuzz pickles --atheris -max_total_time=600 -timeout=10 \
 	    build/corpus tests/robustness/hostile_pickles; fi

@@ -38,7 +38,10 @@ SANITIZED = ("-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
 TORCH = ("-DTACOGLOW_TORCH=ON", f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}")
 # Fixtures, and the options and programs of each one's build.
 PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "programs": (SANITIZED, ("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest", "allocations")),
+    "programs": (
+        SANITIZED,
+        ("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest", "fuzz_api", "allocations"),
+    ),
     "torch_programs": ((*SANITIZED, *TORCH), ("tacoglow_speak",)),
 }
 # Three frames per step; two, which runs the same code, with the marker `builds`. Weights as in the suite's fixture.

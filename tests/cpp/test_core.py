@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from .conftest import SEVERAL_FRAMES_PER_STEP
 
 GRAPH_NAMES = graph_names("waveglow")
 
-FUZZ_SECONDS = 3
+FUZZ_SECONDS = int(os.environ.get("TACOGLOW_FUZZ_SECONDS", "3"))  # `make fuzz` sets it
 SYNTHESIS_OTHERS = {
     "window_frames": 9,
     "smallest_token_bucket": 3,
@@ -201,6 +202,18 @@ def test_synthesis_settings_come_from_the_manifest(programs: Path, tiny_bundle: 
 
 def test_fuzzed_manifests_only_raise_errors(programs: Path, tiny_bundle: Path) -> None:
     command = [programs / "checks" / "fuzz_manifest", FUZZ_SECONDS, 1, tiny_bundle / "manifest.json"]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=300 + 2 * FUZZ_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) > 100
+
+
+def test_fuzzed_calls(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """Under the sanitizers: a crash, a leak or a wrong status ends the program."""
+    command = [programs / "checks" / "fuzz_api", FUZZ_SECONDS, 1, tiny_bundle, tmp_path]
+    limit = 300 + 2 * FUZZ_SECONDS
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=limit, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    assert int(done.stdout.split()[0]) > 10

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe
 
 from tacoglow.cli.serve import parse_address
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, file_sha256, with_digest
 from tacoglow.runtime.errors import RequestError
 
 COMMAND = [str(Path(sys.executable).with_name("tacoglow")), "serve"]
@@ -49,6 +56,54 @@ def test_it_says_its_addresses_and_ends_by_sigterm(tiny_bundle: Path) -> None:
             assert process.wait(30) in (0, -signal.SIGTERM)
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="module")
+def broken_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A voice, "broken", whose vocoder yields NaN."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("broken") / "voice"))
+    model = onnx.load(bundle / "waveglow.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32("nan"), tensor.name))
+    onnx.save(model, bundle / "waveglow.onnx")
+    content = json.loads((bundle / MANIFEST_NAME).read_bytes())
+    content["voice"]["name"] = "broken"
+    content["graphs"]["waveglow"]["sha256"] = file_sha256(bundle / "waveglow.onnx")
+    (bundle / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
+    return bundle
+
+
+def test_a_voice_that_cannot_speak(broken_bundle: Path) -> None:
+    command = [*COMMAND, str(broken_bundle), "--port", "0", "--threads", "1"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 2
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith("error: no voice can speak: broken: the audio contains NaN or Inf")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_voice_that_cannot_speak_beside_one_that_can(broken_bundle: Path, tiny_bundle: Path) -> None:
+    command = [*COMMAND, str(broken_bundle), str(tiny_bundle), "--port", "0", "--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            lines = iter(process.stderr.readline, "")
+            url = next(line for line in lines if line.startswith("http")).split(": ")[0]
+            assert speech(url, "tiny") == 200
+            assert speech(url, "broken") == 500
+        finally:
+            process.kill()
+
+
+def speech(url: str, voice: str) -> int:
+    body = json.dumps({"input": "Hi.", "voice": voice}).encode()
+    request = urllib.request.Request(f"{url}v1/audio/speech", body, {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_a_port_in_use_is_said_before_a_voice_is_loaded(tmp_path: Path) -> None:

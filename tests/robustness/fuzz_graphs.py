@@ -1,17 +1,23 @@
-"""Target: bundles with a changed graph, whose SHA-256 and manifest are right: types, sizes, names, operators."""
+"""Target: bundles with a changed graph, whose SHA-256 and manifest are right: types, sizes, names, operators, graphs
+within the graph, damaged bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 from typing import Any
 
 import onnx
+import pytest
 from hypothesis import strategies as st
 
+from tacoglow import Synthesizer
 from tacoglow.runtime.bundle.manifest import graph_names
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
+from tacoglow.runtime.errors import BundleError
 from tacoglow.tests.robustness.fuzzed_bundle import changed_bundle, speak, tiny_bundle
+from tacoglow.tests.robustness.mutations import mutate
 
 GRAPHS = graph_names("waveglow")
 TYPES = [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64]
@@ -29,6 +35,8 @@ CHANGES = st.one_of(
     st.tuples(st.just("remove"), PLACES, st.none()),
     st.tuples(st.just("opset"), PLACES, st.sampled_from([0, 1, 6, 17, 99, 2**40])),
     st.tuples(st.just("weights"), PLACES, st.integers(0, 64)),
+    st.tuples(st.just("inner graph"), PLACES, st.sampled_from(["Loop", "If", "Scan", "SequenceMap", "Nothing"])),
+    st.tuples(st.just("bytes"), PLACES, st.integers(0, 2**32)),
 )
 CASES = st.tuples(st.sampled_from(GRAPHS), st.lists(CHANGES, min_size=1, max_size=2))
 
@@ -56,6 +64,10 @@ def _apply(model: onnx.ModelProto, change: str, place: int, value: Any) -> None:
     elif change == "weights":
         weights = graph.initializer[place % len(graph.initializer)]
         weights.raw_data = weights.raw_data[:value]
+    elif change == "inner graph":
+        node.op_type = value
+        attribute = node.attribute.add(name="body", type=onnx.AttributeProto.GRAPH)
+        attribute.g.node.add(op_type="Identity", input=list(node.input), output=["inner"])
 
 
 def try_one(case: tuple[str, list[tuple[str, int, Any]]]) -> None:
@@ -66,12 +78,18 @@ def try_one(case: tuple[str, list[tuple[str, int, Any]]]) -> None:
     for change in changes:
         _apply(model, *change)
     bundle, content = changed_bundle(), model.SerializeToString()
+    for change, _, value in changes:
+        content = mutate(content, random.Random(value)) if change == "bytes" else content
     original = (tiny_bundle() / f"{name}.onnx").read_bytes()
     manifest = json.loads(json.dumps(MANIFEST))
     manifest["graphs"][name]["sha256"] = hashlib.sha256(content).hexdigest()
     (bundle / MANIFEST_NAME).write_bytes(with_digest(json.dumps(manifest).encode()))
     (bundle / f"{name}.onnx").write_bytes(content)
     try:
-        speak(bundle)
+        if any(change == "inner graph" for change, _, _ in changes):
+            with pytest.raises(BundleError):  # whatever else has changed
+                Synthesizer.load(bundle, "onnxruntime", threads=1).backend.open(name)
+        else:
+            speak(bundle)
     finally:
         (bundle / f"{name}.onnx").write_bytes(original)

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tacoglow.tests.robustness.fuzz_checkpoints import JSON
-from tacoglow.tests.robustness.fuzzed_gateway import DEFECTS, TEXTS, gateway
+from tacoglow.tests.robustness.fuzzed_gateway import DEFECTS, GATEWAY, TEXTS
 
 TYPES = st.sampled_from(["session.config", "input.text", "input.flush", "input.cancel", "input.done"])
 CONFIG: dict[str, st.SearchStrategy[Any]] = {
@@ -43,8 +43,7 @@ CODES = {1000, 1007, 1008, 1009, 1011}
 def try_one(case: tuple[str | bytes | None, list[str | bytes | None], str]) -> None:
     """Every answer is a message of the protocol, the end has one of its codes, and others are served meanwhile."""
     first, messages, end = case
-    own = gateway()
-    with connect(f"ws://127.0.0.1:{own.port}/v1/audio/speech/stream", close_timeout=5) as client:
+    with connect(f"ws://127.0.0.1:{GATEWAY.port}/v1/audio/speech/stream", close_timeout=5) as client:
         try:
             for message in (first, *messages):
                 client.ping() if message is None else client.send(message)
@@ -56,7 +55,7 @@ def try_one(case: tuple[str | bytes | None, list[str | bytes | None], str]) -> N
         except (ConnectionClosed, OSError):
             code = client.protocol.close_rcvd.code if client.protocol.close_rcvd else None
             assert code is None or code in CODES, code
-    assert own.request("/healthz").status == 200
+    assert GATEWAY.request("/healthz").status == 200
     assert DEFECTS == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tacoglow.tests.robustness.fuzz_checkpoints import JSON
-from tacoglow.tests.robustness.fuzzed_gateway import DEFECTS, TEXTS, gateway
+from tacoglow.tests.robustness.fuzzed_gateway import DEFECTS, GATEWAY, TEXTS
 
 NAMES = ["describe", "ping", "synthesize", "synthesize-start", "synthesize-chunk", "synthesize-stop", "transcribe"]
 VOICES = st.one_of(st.just({"name": "tiny"}), st.just({"language": "en"}), JSON)
@@ -45,8 +45,7 @@ TOLD = {"info", "pong", "audio-start", "audio-chunk", "audio-stop", "synthesize-
 def try_one(case: tuple[list[bytes], str]) -> None:
     """Every answer is an event of the protocol, and others are served meanwhile."""
     sent, end = case
-    own = gateway()
-    with socket.create_connection(("127.0.0.1", own.wyoming_port), 60) as client:
+    with socket.create_connection(("127.0.0.1", GATEWAY.wyoming_port), 60) as client:
         try:
             for event in sent:
                 client.sendall(event)
@@ -59,5 +58,5 @@ def try_one(case: tuple[list[bytes], str]) -> None:
                         stream.read(head.get("data_length", 0) + head.get("payload_length", 0))
         except OSError:
             pass  # the server has closed the connection
-    assert own.request("/healthz").status == 200
+    assert GATEWAY.request("/healthz").status == 200
     assert DEFECTS == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
 from contextlib import ExitStack
 
@@ -27,20 +26,20 @@ DEFECTS: list[str] = []
 _STACK = ExitStack()
 
 
-@functools.cache
-def gateway() -> RunningGateway:
-    """The gateway, started by the first case."""
-    for name in ("tacoglow.serve", "uvicorn.error"):
-        logging.getLogger(name).addHandler(_Defects())
-    scheduler = Scheduler(Synthesizer.load(tiny_bundle(), "onnxruntime", threads=1))
-    own = _STACK.enter_context(running(scheduler, max_wait=60.0, max_characters=MAX_CHARACTERS))
-    atexit.register(_STACK.close)
-    return own
-
-
 class _Defects(logging.Handler):
     """Collects what the server logs with a traceback: no client may cause that."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
             DEFECTS.append(self.format(record))
+
+
+def _start() -> RunningGateway:
+    for name in ("tacoglow.serve", "uvicorn.error"):
+        logging.getLogger(name).addHandler(_Defects())
+    scheduler = Scheduler(Synthesizer.load(tiny_bundle(), "onnxruntime", threads=1))
+    atexit.register(_STACK.close)
+    return _STACK.enter_context(running(scheduler, max_wait=60.0, max_characters=MAX_CHARACTERS))
+
+
+GATEWAY = _start()
