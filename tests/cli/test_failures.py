@@ -118,7 +118,7 @@ def speak(
     """Speak as a command of its own; paths of this package and the environment of the tests."""
     path = os.pathsep.join([str(Path(tacoglow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path} | settings.pop("variables", {})
-    command = [sys.executable, "-c", CODE, "say", bundle, text, "-o", output, "--threads", "1"]
+    command = [sys.executable, "-c", CODE, "say", str(bundle), text, "-o", output, "--threads", "1"]
     return subprocess.run(command, cwd=folder, env=environment, text=True, timeout=60, check=False, **settings)
 
 

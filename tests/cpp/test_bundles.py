@@ -15,7 +15,6 @@ from scipy.io import wavfile
 from tacoglow import Synthesizer
 from tacoglow.export.int8 import FILE, quantize_decoder
 from tacoglow.runtime.backends.base import Compute
-from tacoglow.runtime.bundle.external_data import KEY
 from tacoglow.runtime.bundle.reading import file_sha256
 
 from .test_core import check
@@ -111,6 +110,9 @@ def test_8_bit_weights_in_other_files_are_refused(programs: Path, int8_bundle: P
     edit_manifest(bundle, lambda content: content["int8_decoder"].update(sha256=digest))
     done = speak(programs, bundle, tmp_path, "--ids", "12", "--compute", "auto")
     require_rejected(done, f"{FILE}: refers to weights in other files", tmp_path)
+
+
+KEY = b"location"  # of every reference to another file
 
 
 @pytest.mark.parametrize("before", [0, 1, (1 << 20) - 12, (1 << 20) - 8, (1 << 20) - 1, 1 << 20, 3 << 20])

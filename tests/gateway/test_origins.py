@@ -191,7 +191,7 @@ def test_no_traceback_for_what_clients_do(gateway: RunningGateway, caplog: pytes
 def test_keys_that_nobody_could_send(key: str, tiny_bundle: Path) -> None:
     with pytest.raises(RequestError, match="--api-key, TACOGLOW_API_KEY: expected printable ASCII"):
         GatewayOptions(api_key=key)
-    command = [Path(sys.executable).with_name("tacoglow"), "serve", tiny_bundle]
+    command = [str(Path(sys.executable).with_name("tacoglow")), "serve", str(tiny_bundle)]
     ended = subprocess.run(
         command, env={**os.environ, "TACOGLOW_API_KEY": key}, capture_output=True, text=True, timeout=60, check=False
     )

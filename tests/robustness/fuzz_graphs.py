@@ -78,15 +78,15 @@ def try_one(case: tuple[str, list[tuple[str, int, Any]]]) -> None:
     for change in changes:
         _apply(model, *change)
     bundle, content = changed_bundle(), model.SerializeToString()
-    for change, _, value in changes:
-        content = mutate(content, random.Random(value)) if change == "bytes" else content
+    for kind, _, value in changes:
+        content = mutate(content, random.Random(value)) if kind == "bytes" else content
     original = (tiny_bundle() / f"{name}.onnx").read_bytes()
     manifest = json.loads(json.dumps(MANIFEST))
     manifest["graphs"][name]["sha256"] = hashlib.sha256(content).hexdigest()
     (bundle / MANIFEST_NAME).write_bytes(with_digest(json.dumps(manifest).encode()))
     (bundle / f"{name}.onnx").write_bytes(content)
     try:
-        if any(change == "inner graph" for change, _, _ in changes):
+        if any(kind == "inner graph" for kind, _, _ in changes):
             with pytest.raises(BundleError):  # whatever else has changed
                 Synthesizer.load(bundle, "onnxruntime", threads=1).backend.open(name)
         else:
