@@ -1,4 +1,4 @@
-"""The fused decoder on a GPU: whether it is right, what an exchange costs, how long a step is, where its time goes."""
+"""Compares the fused decoder with float32 on a GPU, and times its steps and the phases of a step."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ def fused(arguments: argparse.Namespace) -> dict[str, Any]:
     stream, weights = runner.stream, load_weights(arguments.bundle, load_manifest(arguments.bundle))
     cache = CubinCache(cubin_folder(default_folder()), find_gpu(0).compute_capability)
     decoders = {exchange: FusedDecoder(stream, 0, weights, cache, exchange) for exchange in EXCHANGES}
-    result["exchange"] = report("exchange", exchange_cost(arguments.out))
     reference = Path(str(arguments.bundle).replace("fp16", "fp32"))
     for exchange, decoder in decoders.items():
         result[f"errors_{exchange}"] = report(f"errors, {exchange}", compare(decoder, voice, reference))
@@ -143,15 +142,6 @@ def microseconds(stream: CudaStream, new_steps: Callable[[], DecoderSteps]) -> f
         found.append(stream.record_time().seconds_since(begin) * 1e6 / STEPS)
         steps.read()
     return round(statistics.median(found[1:]), 2)
-
-
-def exchange_cost(out: Path) -> str:
-    """Read the output of bench_barrier.cu: microseconds of an exchange, by grid barriers and by tagged values."""
-    if shutil.which("nvcc") is None:
-        return "nvcc is not installed"
-    program, source = out / "bench_barrier", Path(__file__).with_name("bench_barrier.cu")
-    subprocess.run(["nvcc", "-arch=native", "-std=c++17", source, "-o", program], check=True)
-    return subprocess.run([program], capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 class TracedKernel:
