@@ -12,7 +12,7 @@ from ..runtime.bundle.manifest import Manifest
 from . import speed
 from .ceilings import measure_ceilings
 from .conditions import conditions, gpu_index
-from .loading import Loader, find_loaders, load_pipelines
+from .loading import find_loaders, load_pipelines
 from .pipelines import REFERENCE, BundlePipeline, Pipeline
 from .workload import PRESETS, Preset, Workload, check_limits
 
@@ -38,12 +38,11 @@ def run(
     models: Models | None,
     request: BenchRequest,
     progress: Progress,
-    peers: Sequence[Loader] = (),
 ) -> Report:
     """Time the bundles and return a report that can be written as JSON.
 
     bundles: of one voice, one per precision. models: the PyTorch modules that the bundles were exported from, to
-    compare with; None: the bundles are timed alone. peers: further pipelines to time.
+    compare with; None: the bundles are timed alone.
 
     Raises BackendError if a selected backend cannot run, RequestError if a workload exceeds the voice's limits.
     """
@@ -65,7 +64,7 @@ def run(
         request.cpu_peers,
         request.torch_compile,
     )
-    pipelines, memory = load_pipelines([*loaders, *peers], gpu, progress)
+    pipelines, memory = load_pipelines(loaders, gpu, progress)
     manifest = next(pipeline for pipeline in pipelines if isinstance(pipeline, BundlePipeline)).synthesizer.manifest
     report: Report = {
         "voice": manifest.voice.name,

@@ -121,15 +121,6 @@ class HiFiGAN(Vocoder):
         """The whole receptive field: trained weights use all of it, and cross-fades cannot hide the difference."""
         return max(self.receptive_field_frames)
 
-    @property
-    def products_per_frame(self) -> int:
-        total, length, blocks = self.conv_pre.weight.numel(), 1, len(self.config.resblock_kernel_sizes)
-        for i, (up, rate) in enumerate(zip(self.ups, self.config.upsample_rates, strict=True)):
-            total += length * _weights(up)
-            length *= rate
-            total += length * sum(_weights(block) for block in self.resblocks[i * blocks : (i + 1) * blocks])
-        return total + length * self.conv_post.weight.numel()
-
     def forward(self, mel: Tensor) -> Tensor:
         """Mel [B, M, F] -> audio [B, 1, S] in -1..1, the shape that the published generators return."""
         x = mel * self.mel_scale[:, None] + self.mel_shift[:, None] if self.config.affine_mel else mel
@@ -147,7 +138,3 @@ class HiFiGAN(Vocoder):
     @staticmethod
     def remove_weight_norm() -> None:
         """Do nothing: weight norm is folded already. For code written for the published generators."""
-
-
-def _weights(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.dim() > 1)

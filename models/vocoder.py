@@ -35,11 +35,6 @@ class Vocoder(nn.Module):
         """Number of frames (before, after) a frame that its samples depend on."""
 
     @property
-    @abstractmethod
-    def products_per_frame(self) -> int:
-        """Multiplications by weights that one frame takes."""
-
-    @property
     def min_frames(self) -> int:
         """Shortest mel that the vocoder accepts, in frames."""
         return 1

@@ -97,12 +97,6 @@ class WaveGlow(Vocoder):
     def receptive_field_frames(self) -> tuple[int, int]:
         return self.config.receptive_field_frames
 
-    @property
-    def products_per_frame(self) -> int:
-        weights = [*self.WN.parameters(), *self.convinv.parameters()]
-        flows = sum(weight.numel() for weight in weights if weight.dim() > 1)
-        return self.upsample.weight.numel() + self.config.groups_per_frame * flows
-
     def noise_shape(self, frames: int) -> tuple[int, int]:
         return self.config.n_group, frames * self.config.groups_per_frame
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from tacoglow.models import Tacotron2, WaveGlow, load_tacotron2, load_waveglow
 from tacoglow.models.download import PUBLISHED
+from tacoglow.tests.models import torchaudio_peer
 from tacoglow.tests.models.hifigan_layouts import TINY, nvidia_content, weights
-from tacoglow.tools.pages import torchaudio_peer
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "models.npz"
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tacoglow.models import Tacotron2, Tacotron2Config
 from tacoglow.tests.conftest import TACOTRON2
+from tacoglow.tests.models.torchaudio_peer import dropout_masks
 from tacoglow.tests.tolerances import PUBLISHED
-from tacoglow.tools.pages.torchaudio_peer import dropout_masks
 
 
 @pytest.fixture(scope="module")

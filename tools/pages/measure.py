@@ -1,6 +1,5 @@
-"""Measures what the pages show and `tacoglow bench` does not: quality, streams, torchaudio and shares of the ceilings.
+"""Measures what the pages show and `tacoglow bench` does not: quality, streams, and how cost grows.
 
-    python -m tacoglow.tools.pages.measure speed --dims nvidia -o benchmarks/results/cpu-nvidia.json
     python -m tacoglow.tools.pages.measure quality --precision fp32 --precision fp16 -o quality.json
     python -m tacoglow.tools.pages.measure streaming --bundle voice/ -o streaming.json
     python -m tacoglow.tools.pages.measure sweep --bundle voice/ -o sweep.json
@@ -11,24 +10,19 @@ Run it in a clone, with the extra `test` installed. The voice is the demo voice 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ...benchmarks.bench import BenchRequest, run
 from ...benchmarks.conditions import conditions
 from ...benchmarks.loading import available_backends, computes
 from ...benchmarks.pipelines import BundlePipeline
-from ...benchmarks.tables import speed as speed_table
 from ...benchmarks.voices import HIFIGANS, Models, demo_models, export_bundle, load_models, random_models
-from ...benchmarks.workload import PRESETS
 from ...export.bundle import Limits
 from ...runtime.backends.base import usable_cores
 from ...runtime.bundle.reading import load_manifest
@@ -38,8 +32,6 @@ from . import streaming, sweep, tables
 from .quality import SENTENCES, measure, measure_recordings
 from .recognizer import open_recognizer
 from .recordings import read_recordings
-from .roofline import add_achieved
-from .torchaudio_peer import TorchaudioPipeline
 
 Report = dict[str, Any]
 DIMENSIONS = {"nvidia": "waveglow"} | {f"nvidia-{name}": name for name in HIFIGANS}
@@ -61,30 +53,16 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measure", choices=MEASURES)
-    parser.add_argument("--dims", choices=DIMENSIONS, help="speed, sweep: random weights of these dimensions")
+    parser.add_argument("--dims", choices=DIMENSIONS, help="random weights of these dimensions")
     parser.add_argument("--voice", type=Path, help="folder with tacotron2.pt, waveglow.pt and voice.json")
     parser.add_argument("--bundle", type=Path, help="streaming, sweep: a bundle, in place of an export of the voice")
     parser.add_argument("--precision", action="append", choices=["fp32", "fp16", "bf16"], help="repeatable")
-    parser.add_argument("--preset", choices=PRESETS, default="default", help="speed: the protocol")
     parser.add_argument("--runs", type=int, default=5, help="streaming, sweep: runs of each")
     parser.add_argument("--threads", type=int, help="default: all usable cores")
     parser.add_argument("--recogniser", help="quality: pocketsphinx, or whisper:FOLDER for faster-whisper")
     parser.add_argument("--recordings", type=Path, help="quality: speak and compare recordings in LJ Speech's layout")
     parser.add_argument("-o", "--output", type=Path, required=True)
     return parser
-
-
-def _speed(given: argparse.Namespace, threads: int) -> Report:
-    models = _voice(given)
-    preset = PRESETS[given.preset]
-    limits = Limits(max(8, *preset.batches), max(256, *preset.tokens))
-    has_torchaudio = importlib.util.find_spec("torchaudio") is not None
-    peers = [("torchaudio", partial(TorchaudioPipeline, models))] if has_torchaudio else []
-    with tempfile.TemporaryDirectory() as folder:
-        bundles = _export(given, models, Path(folder), limits)
-        report = run(bundles, models, BenchRequest(preset, threads=threads), _print, peers)
-    add_achieved(report["speed"], models)
-    return report
 
 
 def _quality(given: argparse.Namespace, threads: int) -> Report:
@@ -99,7 +77,7 @@ def _quality(given: argparse.Namespace, threads: int) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         pipelines = [
             BundlePipeline(bundle, backend, threads=threads)
-            for bundle in _export(given, models, Path(folder), Limits())
+            for bundle in _export(given, models, Path(folder))
             for backend in available_backends(bundle)
         ]
         report["voice"] = pipelines[0].synthesizer.manifest.voice.name
@@ -110,7 +88,7 @@ def _quality(given: argparse.Namespace, threads: int) -> Report:
 def _streaming(given: argparse.Namespace, threads: int) -> Report:
     report: Report = {"conditions": conditions(threads, None)}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = given.bundle or _export(given, _voice(given), Path(folder), Limits())[0]
+        bundle = given.bundle or _export(given, _voice(given), Path(folder))[0]
         voice = Synthesizer.load(bundle, "onnxruntime", threads=threads)
         report |= {"voice": voice.manifest.voice.name, "streaming": streaming.measure(voice, given.runs)}
         voices = {
@@ -124,7 +102,7 @@ def _streaming(given: argparse.Namespace, threads: int) -> Report:
 def _sweep(given: argparse.Namespace, threads: int) -> Report:
     report: Report = {"conditions": conditions(threads, None)}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = given.bundle or _export(given, _voice(given), Path(folder), Limits())[0]
+        bundle = given.bundle or _export(given, _voice(given), Path(folder))[0]
         report["voice"] = load_manifest(bundle).voice.name
         report["sweep"] = sweep.measure(bundle, _ways(bundle), threads, given.runs, _print)
     return report
@@ -142,14 +120,12 @@ def _ways(bundle: Path) -> list[sweep.Way]:
 
 
 MEASURES: dict[str, Callable[[argparse.Namespace, int], Report]] = {
-    "speed": _speed,
     "quality": _quality,
     "streaming": _streaming,
     "sweep": _sweep,
 }
 
 TABLES: dict[str, Callable[[Report], str]] = {
-    "speed": speed_table,
     "quality": tables.quality,
     "streaming": lambda report: tables.streaming(report["streaming"]),
     "sweep": lambda report: tables.sweep(report["sweep"]),
@@ -165,11 +141,11 @@ def _voice(given: argparse.Namespace) -> Models:
     return load_models(folder / "tacotron2.pt", folder / "waveglow.pt", folder / "voice.json")
 
 
-def _export(given: argparse.Namespace, models: Models, folder: Path, limits: Limits) -> list[Path]:
+def _export(given: argparse.Namespace, models: Models, folder: Path) -> list[Path]:
     """Export a bundle for each precision, with TorchScript modules unless nothing else runs them."""
     with_torchscript = given.measure not in ("streaming", "sweep")
     return [
-        export_bundle(models, folder / precision, precision, limits, with_torchscript, _print)
+        export_bundle(models, folder / precision, precision, Limits(), with_torchscript, _print)
         for precision in given.precision or ["fp32"]
     ]
 

@@ -1,16 +1,14 @@
-"""Plots a result with matplotlib: stages, roofline, and a stream's context."""
+"""Plots a result with matplotlib: stages, a stream's context, how cost grows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import RequestError
 
 Report = Mapping[str, Any]
-MARKERS = dict(zip(("encoder", "decoder", "postnet", "vocoder"), "so^D", strict=True))
 
 
 def save_plots(report: Report, folder: Path) -> list[Path]:
@@ -21,10 +19,8 @@ def save_plots(report: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any] = {}
     rows = [row for row in report.get("speed", []) if "seconds" in row]
-    full = [row for row in rows if "vocoder" in row["stages"]]
-    if full:
-        exact = [row for row in full if row["precision"] == "fp32"]
-        figures |= {"stages": _stages(rows), "roofline": _roofline(exact, report["ceilings"])}
+    if rows:
+        figures["stages"] = _stages(rows)
     if "streaming" in report:
         figures["streaming"] = _streaming(report["streaming"])
     if "sweep" in report:
@@ -49,10 +45,6 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _names(rows: Iterable[Report]) -> list[str]:
-    return list(dict.fromkeys(_name(row) for row in rows))
-
-
 def _name(row: Report) -> str:
     return f"{row['pipeline']}, {row['precision']}"
 
@@ -70,30 +62,6 @@ def _stages(rows: Sequence[Report]) -> Any:
     axis.set(xlabel=f"seconds: batch {first[0]['batch']}, {first[0]['tokens']} tokens, {first[0]['frames']} frames")
     axis.margins(x=0.25)
     axis.legend(loc="lower right")
-    return figure
-
-
-def _roofline(rows: Sequence[Report], ceilings: Mapping[str, Mapping[str, float]]) -> Any:
-    figure, axis = _pyplot().subplots(figsize=(8, 5))
-    intensities = [2.0**i for i in range(-2, 14)]
-    for name, limit in ceilings.items():
-        operations = limit.get("operations_per_second", math.inf)
-        roof = [min(operations, x * limit["bytes_per_second"]) for x in intensities]
-        axis.loglog(intensities, [value / 1e9 for value in roof], "k-", alpha=0.5)
-        axis.annotate(name, (intensities[-1], roof[-1] / 1e9), ha="right", va="bottom")
-    colours = {name: f"C{i}" for i, name in enumerate(_names(rows))}
-    for row in rows:
-        for stage, achieved in row["achieved"].items():
-            intensity = achieved["operations_per_second"] / achieved["bytes_per_second"]
-            rate = achieved["operations_per_second"] / 1e9
-            axis.plot(intensity, rate, MARKERS[stage], color=colours[_name(row)], alpha=0.8)
-    for stage, marker in MARKERS.items():
-        axis.plot([], [], marker, color="grey", label=stage)
-    for name, colour in colours.items():
-        axis.plot([], [], "-", color=colour, linewidth=4, label=name)
-    axis.set(xlabel="operations per byte", ylabel="Gop/s")
-    axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize="small")
     return figure
 
 

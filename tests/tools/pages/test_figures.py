@@ -13,7 +13,7 @@ from tacoglow.tools.pages.plots import save_plots
 def test_plots_of_a_result(tmp_path: Path) -> None:
     speed = save_plots(pages.load("cpu-demo.json"), tmp_path)
     streams = save_plots(pages.load("streaming-demo.json"), tmp_path)
-    assert [path.name for path in [*speed, *streams]] == ["stages.png", "roofline.png", "streaming.png"]
+    assert [path.name for path in [*speed, *streams]] == ["stages.png", "streaming.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in [*speed, *streams])
 
 

@@ -1,24 +1,17 @@
-"""torchaudio's Tacotron 2, an independent implementation, with the same weights: encoder, decoder, postnet on CPU."""
+"""torchaudio's Tacotron 2, an independent implementation, with the weights of one of this package's models."""
 
 from __future__ import annotations
 
 import importlib.util
-import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import torch
 from torch import Tensor
 
-from ...benchmarks.pipelines import Pipeline, PipelineOutput
-from ...benchmarks.voices import Models
-from ...benchmarks.workload import Workload, token_ids
-from ...models import Tacotron2
-from ...runtime.errors import BackendError
+from tacoglow.models import Tacotron2
 
 # Fields of our config that torchaudio names differently: our name -> torchaudio's name
 NAMES = {
@@ -36,12 +29,11 @@ NAMES = {
 def torchaudio_tacotron2(ours: Tacotron2, **changes: Any) -> Any:
     """Return torchaudio's model with our model's weights. changes: settings to override, under torchaudio's names.
 
-    Only torchaudio's tacotron2.py is executed, because importing the package requires a matching torch version. Raises
-    BackendError if torchaudio is not installed.
+    Only torchaudio's tacotron2.py is executed, because importing the package requires a matching torch version.
     """
     package = importlib.util.find_spec("torchaudio")
-    if package is None or not package.submodule_search_locations:
-        raise BackendError("torchaudio is not installed (pip install torchaudio)")
+    assert package is not None
+    assert package.submodule_search_locations
     path = Path(package.submodule_search_locations[0]) / "models" / "tacotron2.py"
     spec = importlib.util.spec_from_file_location("torchaudio_tacotron2", path)
     assert spec is not None
@@ -64,26 +56,3 @@ def dropout_masks(masks: Tensor) -> Iterator[None]:
 
     with mock.patch("torch.nn.functional.dropout", apply_mask):
         yield
-
-
-class TorchaudioPipeline(Pipeline):
-    name, precision, device = "torchaudio", "fp32", "CPU"
-
-    def __init__(self, models: Models) -> None:
-        self._models = models
-        self._model = torchaudio_tacotron2(models.tacotron2, gate_threshold=1.0)  # never exceeded
-
-    @torch.inference_mode()
-    def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
-        config = self._models.tacotron2.config
-        steps = work.frames // config.n_frames_per_step
-        self._model.decoder.decoder_max_step = steps
-        ids = torch.tensor([token_ids(self._models.front_end, work.tokens)] * work.batch)
-        lengths = torch.full((work.batch,), work.tokens)
-        masks = [torch.from_numpy(noise.prenet_dropout(0, steps, 2, config.prenet_dim)) for noise in work.noises()]
-        with dropout_masks(torch.stack(masks)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torchaudio warns when the step limit is reached
-            begin = time.perf_counter()
-            mel, _, _ = self._model.infer(ids, lengths)
-            seconds = time.perf_counter() - begin
-        return PipelineOutput(mel.numpy(), None), {"acoustic": seconds}
