@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .shared.options import Engines
+from .shared.options import DecoderChoice, DecoderOption, Engines
 
 if TYPE_CHECKING:
-    from ..runtime.backends.base import BackendOptions
     from ..runtime.backends.tensorrt.engine_key import Target
     from ..runtime.backends.tensorrt.versions import TensorRT
-    from ..runtime.bundle.manifest import Manifest
 
 
 def build_engines(
@@ -57,9 +55,11 @@ def build_engines(
     copy_to: Annotated[
         Optional[Path], typer.Option(help="Also copy the plans to this folder as GRAPH.plan, for C++ and servers.")
     ] = None,
+    decoder: DecoderOption = DecoderChoice.engine,
 ) -> None:
     """Build the bundle's TensorRT engines that are not in the cache yet."""
     from ..runtime.backends.base import BackendOptions
+    from ..runtime.backends.tensorrt.backend import TensorRTBackend
     from ..runtime.backends.tensorrt.builder import TerminalProgress
     from ..runtime.backends.tensorrt.cache import EngineRequest, copy_plans, get_or_build_engines
     from ..runtime.backends.tensorrt.engine_key import BuildOptions, ProfileLimits
@@ -76,6 +76,12 @@ def build_engines(
     targets = _targets(tensorrt, compute_capability, device)
     if copy_to is not None and len(targets) > 1:
         raise RequestError(f"--copy-to: expected one --compute-capability, got {len(targets)}")
+    is_fused = decoder is DecoderChoice.fused
+    if is_fused and (copy_to is None or graph or compute_capability or tensorrt.name != "tensorrt"):
+        raise RequestError(
+            "--decoder fused: compiled for this machine's GPU and written beside all plans; it needs --copy-to and "
+            "TensorRT, without --graph and --compute-capability"
+        )
     options = BuildOptions(
         optimization_level=optimization_level,
         workspace_mib=workspace,
@@ -94,16 +100,10 @@ def build_engines(
         if copy_to is not None:
             copy_plans(built, copy_to)
     if copy_to is not None and tensorrt.name == "tensorrt" and not (graph or compute_capability):
-        copy_decoder(bundle, manifest, BackendOptions(device=device, engines=engines), copy_to)
-
-
-def copy_decoder(bundle: Path, manifest: Manifest, options: BackendOptions, plans: Path) -> None:
-    """Write the fused decoder too, where it has proved itself on this GPU."""
-    from ..runtime.backends.tensorrt.backend import TensorRTBackend
-
-    backend = TensorRTBackend(bundle, manifest, options)
-    written = backend.copy_decoder(plans)
-    print(f"decoder: {backend.decoder}" + ("" if written is None else f"\n{written}"))
+        backend = BackendOptions(device=device, engines=engines, decoder=decoder.value)
+        written = TensorRTBackend(bundle, manifest, backend).copy_decoder(copy_to)
+        if written is not None:
+            print(written)
 
 
 def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) -> list[Target]:

@@ -33,7 +33,6 @@ def _examine() -> dict[str, Any]:
     from .. import __version__
     from ..runtime.backends import BACKENDS, backend_class
     from ..runtime.backends.cuda.driver import find_driver, install_command
-    from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import default_folder
 
     parts = []
@@ -68,10 +67,6 @@ def _examine() -> dict[str, Any]:
         "driver": None if driver is None else {"cuda": _cuda_version(driver.version), "gpus": driver.gpus},
         "gpu_command": install_command(),
         "engine_cache": str(default_folder()),
-        "decoders": [
-            {"gpu": kept.gpu, "graph_sha256": kept.graph_sha256, "verdict": kept.line}
-            for kept in kept_verdicts(default_folder())
-        ],
         "notes": notes,
     }
 
@@ -104,8 +99,6 @@ def _show(findings: dict[str, Any]) -> None:
         note(f"NVIDIA driver: CUDA {driver['cuda']}, {driver['gpus']} GPU(s)")
     note(f"for a GPU: {findings['gpu_command']}")
     note(f"engine cache: {findings['engine_cache']}")
-    for verdict in findings["decoders"]:
-        note(f"decoder on {verdict['gpu']}, graph {verdict['graph_sha256'][:12]}…: {verdict['verdict']}")
     for line in findings["notes"]:
         note(line)
 

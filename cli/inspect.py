@@ -27,7 +27,6 @@ def inspect(
     """Show a bundle: voice, limits, graphs with their shapes and sizes, parity, engines; and check its files."""
     from rich.console import Console
 
-    from ..runtime.backends.cuda.fused.proof import kept_verdicts
     from ..runtime.backends.tensorrt.cache import EngineCache
     from ..runtime.backends.tensorrt.trtexec import trtexec_commands
     from ..runtime.bundle.reading import graph_path, load_manifest
@@ -58,9 +57,6 @@ def inspect(
         console.print(_parity(manifest))
     if entries:
         console.print(_engines(entries))
-    for verdict in kept_verdicts(EngineCache(engines).folder):
-        if verdict.graph_sha256 == manifest.graphs["decoder_step"].sha256:
-            console.print(f"decoder on {verdict.gpu}: {verdict.line}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _as_json(manifest: Manifest, sizes: dict[str, int], entries: list[Entry]) -> dict[str, Any]:

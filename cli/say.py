@@ -159,7 +159,7 @@ def say(
     ] = None,
     device: Annotated[Optional[int], hardware_option(min=0, help="Index of the GPU.", show_default="0")] = None,
     engines: Engines = None,
-    decoder: DecoderOption = DecoderChoice.auto,
+    decoder: DecoderOption = DecoderChoice.engine,
     compute: Annotated[ComputeChoice, hardware_option(help=COMPUTE_HELP)] = ComputeChoice.fp32,
     version: Version = False,
 ) -> None:

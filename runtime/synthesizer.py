@@ -73,7 +73,7 @@ class Synthesizer:
         device: int = 0,
         threads: int | None = None,
         engines: str | Path | None = None,
-        decoder: Decoder = "auto",
+        decoder: Decoder = "engine",
         normalizer: str | Normalizer | None = None,
         compute: Compute = "fp32",
     ) -> Synthesizer:
@@ -85,8 +85,7 @@ class Synthesizer:
             device: index of the GPU, for backends that run on one.
             threads: CPU threads; None: all usable cores.
             engines: folder of the engine cache; None: the user's own. Missing engines are built, which takes minutes.
-            decoder: runs decoder steps on a GPU: "fused" (one kernel) or "engine"; "auto" selects the fused one if it
-                has proved itself on this GPU.
+            decoder: runs decoder steps on a GPU: "engine", or "fused", one kernel that has not run on a GPU yet.
             normalizer: rewrites every text first, marks such as [pause 1s] and braces included; a function, or the name
                 of an entry point (text/normalizers.py).
             compute: precision on a CPU. "int8" decodes with the bundle's 8-bit weights, and the backend openvino then

@@ -31,9 +31,8 @@ class Published(str, Enum):
 
 
 class DecoderChoice(str, Enum):
-    auto = "auto"
-    fused = "fused"
     engine = "engine"
+    fused = "fused"
 
 
 class DecoderWeights(str, Enum):
@@ -140,7 +139,7 @@ Force = Annotated[
 DecoderOption = Annotated[
     DecoderChoice,
     hardware_option(
-        "--decoder", help="On a GPU: fused runs the decoder as one kernel; auto does where that is proved."
+        "--decoder", help="On a GPU: the TensorRT engine, or fused: one kernel, which has not run on a GPU yet."
     ),
 ]
 LEXICON_BYTES_MAX = 1 << 22

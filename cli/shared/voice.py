@@ -46,7 +46,7 @@ def load_voice(
         print_status(f"vocoder: {opened.vocoder}")
     without_effect = {
         "--device": device is not None and not opened.runs_asynchronously,
-        "--decoder": decoder is not DecoderChoice.auto and not opened.runs_asynchronously,
+        "--decoder": decoder is DecoderChoice.fused and not opened.runs_asynchronously,
         "--compute": compute is not ComputeChoice.fp32 and not opened.has_int8_decoder,
         "--threads": threads is not None and opened.runs_asynchronously,
         "--engines": engines is not None and not opened.name.startswith("tensorrt"),

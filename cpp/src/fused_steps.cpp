@@ -37,7 +37,7 @@ FusedDecoder::FusedDecoder(FusedPackage package, int device) : folder_(std::move
   const auto found = describe(name.data(), major, minor, version);
   const auto wanted = describe(package.gpu, package.capability_major, package.capability_minor, package.driver);
   if (found != wanted)
-    throw backend_error(folder_.string() + ": proved on " + wanted + ", this is " + found +
+    throw backend_error(folder_.string() + ": compiled for " + wanted + ", this is " + found +
                         "; run tacoglow build-engines --copy-to here");
   check_cuda(cudaSetDevice(device), "choose the GPU");  // makes its context, which modules need
   weights_ = device_memory(package.weights.size());

@@ -24,7 +24,7 @@ from .exiting import native_calls
 
 Array = NDArray[Any]
 Call = Callable[[], None]
-Decoder = Literal["auto", "fused", "engine"]
+Decoder = Literal["engine", "fused"]
 Compute = Literal["auto", "fp32", "int8"]
 # With many more threads than cores they only wait for each other: 64 on two cores take 100 times as long as two.
 THREADS_MAX = max(16, os.cpu_count() or 1)
@@ -129,7 +129,7 @@ class BackendOptions:
     # Precision on a CPU. int8: decoder steps with 8-bit weights, and a vocoder in bfloat16 where that is possible.
     # auto: the same, with float32 weights if the bundle has no others.
     compute: Compute = "fp32"
-    decoder: Decoder = "auto"  # what runs decoder steps on a GPU; auto: the fused kernel where it has proved itself
+    decoder: Decoder = "engine"  # what runs decoder steps on a GPU; fused: one kernel, which has not run on one yet
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= THREADS_MAX:
@@ -148,13 +148,13 @@ class Backend(ABC):
     choice: str = ""  # one line for the user: which backend was chosen and why
     has_fused_decoder: ClassVar[bool] = False
     has_int8_decoder: ClassVar[bool] = False  # true if it runs the bundle's decoder steps with 8-bit weights
-    decoder: str = ""  # one line for the user, if there is a choice: which decoder was chosen and why
+    decoder: str = ""  # one line for the user, if the decoder is not the usual one
     vocoder: str = ""  # the same of the vocoder's precision
 
     def __init__(self, bundle: Path, manifest: Manifest, options: BackendOptions) -> None:
         if options.decoder == "fused" and not self.has_fused_decoder:
             raise BackendError(
-                f"decoder 'fused': needs a TensorRT backend, got {self.name}; see tacoglow doctor, or use auto"
+                f"decoder 'fused': needs a TensorRT backend, got {self.name}; see tacoglow doctor, or use engine"
             )
         if options.compute == "int8":
             if not self.has_int8_decoder:

@@ -140,10 +140,10 @@ def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plan
 
     about = plans / "fused" / "decoder.json"
     whole = about.read_text()
-    assert decoder() == "fused, tagged exchange: selected, not proved\n"
+    assert decoder() == "fused, tagged exchange\n"
     change(gpu="NVIDIA H100")
     assert decoder() == (
-        f"engine: {plans}/fused: proved on NVIDIA H100, compute capability 9.0, driver {DRIVER}, "
+        f"engine: {plans}/fused: compiled for NVIDIA H100, compute capability 9.0, driver {DRIVER}, "
         f"this is Simulated GPU, compute capability 9.0, driver {DRIVER}; run tacoglow build-engines --copy-to here\n"
     )
     change(driver=DRIVER - 10)

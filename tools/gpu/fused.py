@@ -16,7 +16,6 @@ import numpy as np
 
 from ...runtime.backends.cuda.fused.kernel import EXCHANGES, FusedKernel, cubin_folder, gpu_limits, source
 from ...runtime.backends.cuda.fused.plan import make_plan
-from ...runtime.backends.cuda.fused.proof import kept_verdicts
 from ...runtime.backends.cuda.fused.steps import CHUNK_STEPS, FusedDecoder
 from ...runtime.backends.cuda.fused.weights import DecoderWeights, load_weights
 from ...runtime.backends.cuda.graph import CudaGraphRunner
@@ -41,9 +40,7 @@ SMALL = {"mel": 20, "prenet": 32, "encoder": 64, "attention": 128, "rnn": 128, "
 def fused(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything about one fp16 bundle, beside the fp32 bundle of the same voice. Fails where a result is wrong."""
     voice = Synthesizer.load(arguments.bundle, "tensorrt")
-    result: dict[str, Any] = {"gpu": voice.backend.device, "decoder": voice.backend.decoder}
-    report("decoder", voice.backend.decoder)
-    report("kept verdicts", [verdict.line for verdict in kept_verdicts(default_folder())])
+    result: dict[str, Any] = {"gpu": voice.backend.device}
     runner = voice.backend.open("decoder_step")
     assert isinstance(runner, CudaGraphRunner)
     stream, weights = runner.stream, load_weights(arguments.bundle, load_manifest(arguments.bundle))
@@ -57,7 +54,6 @@ def fused(arguments: argparse.Namespace) -> dict[str, Any]:
                 name = f"us_a_step_{exchange}_batch_{batch}_tokens_{tokens}"
                 new_steps = partial(decoder.steps, encode(voice, batch, tokens), noises(batch))
                 result[name] = report(name, microseconds(stream, new_steps))
-    runner.fused_steps = None
     for batch in BATCHES:
         new_steps = partial(runner.decoder_steps, encode(voice, batch, 128), noises(batch))
         result[f"us_a_step_engine_batch_{batch}"] = report(f"engine, batch {batch}", microseconds(stream, new_steps))
@@ -144,20 +140,21 @@ def microseconds(stream: CudaStream, new_steps: Callable[[], DecoderSteps]) -> f
     return round(statistics.median(found[1:]), 2)
 
 
-class TracedKernel:
+class TracedKernel(FusedKernel):
     """A kernel of one item that also records clocks, which `clocks` returns as [steps, blocks, events]."""
 
     def __init__(self, stream: CudaStream, weights: DecoderWeights) -> None:
         plan = make_plan(weights, gpu_limits(0), 1, 128)
         arch = "sm_{}{}".format(*find_gpu(0).compute_capability)
         text = plan.header + "#define TRACE 1\n" + source()
-        self._kernel, self._stream = FusedKernel(0, plan, compile_cubin(text, arch)), stream
+        super().__init__(0, plan, compile_cubin(text, arch))
+        self._stream = stream
         self._trace = stream.empty((CHUNK_STEPS, plan.blocks, len(EVENTS)), np.uint32)
         stream.zero(self._trace)
         self.workspace_bytes = plan.workspace_bytes
 
     def launch(self, stream: CudaStream, *arguments: Any) -> None:
-        self._kernel.launch(stream, *arguments[:-1], self._trace.address)
+        super().launch(stream, *arguments[:-1], self._trace.address)
 
     def clocks(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         clocks = np.empty(self._trace.shape, np.uint32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +22,6 @@ class NoiseWarning(UserWarning):
     """Noise is drawn on the host and copied: slower, same speech."""
 
 
-class Kernels(Protocol):
-    def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
-        """Enqueue a kernel by name. arguments: addresses as int, numbers as NumPy scalars."""
-
-
 class NoiseKernels:
     """The compiled kernels on one GPU."""
 
@@ -38,6 +33,7 @@ class NoiseKernels:
         self._index, self._kernels = index, {name: code.get_kernel(name) for name in ("draw_dropout", "draw_z")}
 
     def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
+        """Enqueue a kernel by name. arguments: addresses as int, numbers as NumPy scalars."""
         from cuda.core import LaunchConfig
 
         config = LaunchConfig(grid=grid, block=THREADS)
@@ -47,7 +43,7 @@ class NoiseKernels:
 class DeviceNoise:
     """Draws the noise of utterances into a GPU's memory, in the order of its stream."""
 
-    def __init__(self, stream: CudaStream, kernels: Kernels) -> None:
+    def __init__(self, stream: CudaStream, kernels: NoiseKernels) -> None:
         self._stream, self._kernels = stream, kernels
 
     def on(self, stream: CudaStream) -> DeviceNoise:

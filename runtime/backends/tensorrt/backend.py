@@ -14,10 +14,8 @@ import msgspec
 
 from ...bundle.manifest import DimRange, Manifest
 from ..base import Backend, BackendOptions, GraphRunner
-from ..cuda.fused.choice import choose_decoder
 from ..cuda.fused.package import remove_package, write_package
-from ..cuda.fused.proof import run_in_process
-from ..cuda.fused.steps import FusedDecoder
+from ..cuda.fused.steps import FusedDecoder, open_fused_decoder
 from ..cuda.graph import CudaGraphRunner
 from ..cuda.noise import open_device_noise
 from ..cuda.stream import CudaStream, find_gpu, gpu_unavailable_reason
@@ -85,7 +83,7 @@ class TensorRTBackend(Backend):
         return runner
 
     def copy_decoder(self, plans: Path) -> Path | None:
-        """Write the fused decoder beside plans, for C++; returns its folder, or None where the engine decodes."""
+        """Write the fused decoder beside plans, for C++; returns its folder, or None if the engine decodes."""
         if self._fused is None:
             remove_package(plans)
             return None
@@ -93,18 +91,12 @@ class TensorRTBackend(Backend):
 
     @cached_property
     def _fused(self) -> FusedDecoder | None:
-        """The fused decoder, if that decodes, chosen at first use."""
+        """The fused decoder, if it is selected, opened at first use. Raises BackendError if it cannot run."""
+        if self.options.decoder == "engine":
+            return None
         gpu, engines = find_gpu(self.options.device), EngineCache(self.options.engines).folder
-        fused, self.decoder = choose_decoder(
-            self.bundle,
-            self.manifest,
-            self.name,
-            gpu,
-            self._to_frames.stream,
-            self.options,
-            engines,
-            run_in_process(f"{__package__}.decoder_proof"),
-        )
+        fused = open_fused_decoder(self.bundle, self.manifest, gpu, self._to_frames.stream, engines)
+        self.decoder = f"fused, {fused.exchange} exchange"
         return fused
 
 

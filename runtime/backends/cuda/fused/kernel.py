@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ....errors import BackendError
 from ..nvrtc import CubinCache, kernel_source, launch
@@ -13,27 +11,18 @@ from ..stream import CudaStream
 from .plan import GpuLimits, Plan
 
 Exchange = Literal["tagged", "barrier"]
-EXCHANGES: tuple[Exchange, ...] = ("tagged", "barrier")  # fastest first
+EXCHANGES: tuple[Exchange, ...] = ("tagged", "barrier")  # barrier: slower by prediction, to be compared on a GPU
 SMALLEST_CAPABILITY = (8, 0)  # relaxed loads and stores of GPU scope, mma.m16n8k16, and 164 KB of shared memory
 
 
-class Kernel(Protocol):
-    def launch(self, stream: CudaStream, *arguments: Any) -> None: ...
-
-
 def cubin_folder(engines: Path) -> Path:
-    """The folder of cubins and verdicts, in the folder of the engine cache."""
+    """The folder of compiled kernels, in the folder of the engine cache."""
     return engines / "fused"
 
 
 def source() -> str:
     """The kernel's text, without the plan's header."""
     return kernel_source("fused_decoder.cu")
-
-
-@functools.cache
-def source_sha256() -> str:
-    return hashlib.sha256(source().encode()).hexdigest()
 
 
 def compile_plan(cache: CubinCache, plan: Plan, exchange: Exchange) -> bytes:

@@ -1,6 +1,6 @@
-"""Writes the fused decoder for the C++ runtime, beside its plans: compiled kernels, packed weights, what was found.
+"""Writes the fused decoder for the C++ runtime, beside its plans: compiled kernels and packed weights.
 
-fused/decoder.json names the other files by SHA-256, and the GPU and driver on which the decoder has proved itself.
+fused/decoder.json names the other files by SHA-256, and the GPU and driver that the kernels were compiled for.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     compute_capability: tuple[int, int]
     driver: int  # CUDA version, as cuDriverGetVersion reports it
     graph_sha256: str  # of decoder_step
-    decoder: str  # which one it is and what the proof has found, in one line
+    decoder: str  # which one it is, in one line
     weights: File
     kernels: list[KernelFile]
 
 
 def write_package(plans: Path, decoder: FusedDecoder, manifest: Manifest, gpu: Gpu, line: str) -> Path:
-    """Write PLANS/fused, in place of an earlier one; returns that folder. line: which decoder it is, and why.
+    """Write PLANS/fused, in place of an earlier one; returns that folder. line: which decoder it is.
 
     Raises BackendError if a kernel cannot be compiled.
     """

@@ -7,23 +7,41 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ....bundle.manifest import Manifest
 from ....decoder import Chunk, DecoderSteps, EncoderOutput
 from ....errors import BackendError
 from ....noise import Noise
 from ..nvrtc import CubinCache
-from ..stream import CudaEvent, CudaStream, DeviceArray
-from .kernel import Exchange, FusedKernel, Kernel, compile_plan, gpu_limits
+from ..stream import CudaEvent, CudaStream, DeviceArray, Gpu
+from .kernel import Exchange, FusedKernel, compile_plan, cubin_folder, gpu_limits
 from .packing import pack
 from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, Plan, make_plan, round_up
-from .weights import DecoderWeights
+from .weights import DecoderWeights, load_weights
 
 CHUNK_STEPS = 64  # a launch costs about what four steps do
 MAX_IDLE_BUFFERS = 8  # LRU
 NEVER = math.inf  # a gate logit that no step reaches
+
+
+def open_fused_decoder(bundle: Path, manifest: Manifest, gpu: Gpu, stream: CudaStream, engines: Path) -> FusedDecoder:
+    """Open a bundle's fused decoder, and compile its kernel for one item, so that compile errors appear here.
+
+    engines: folder of the engine cache, which keeps the compiled kernels. Raises BackendError if it cannot run.
+    """
+    if manifest.precision != "fp16":
+        raise BackendError(
+            f"decoder_step: the fused decoder computes in half precision, this bundle is {manifest.precision}; "
+            "export it with --precision fp16, or use --decoder engine"
+        )
+    cache = CubinCache(cubin_folder(engines), gpu.compute_capability)
+    decoder = FusedDecoder(stream, gpu.index, load_weights(bundle, manifest), cache, "tagged")
+    decoder.kernel(1, 1)
+    return decoder
 
 
 class FusedDecoder:
@@ -40,7 +58,7 @@ class FusedDecoder:
         packed = self.packed_weights()
         self.packed = stream.empty(packed.shape, packed.dtype)
         stream.upload(self.packed, packed)
-        self._kernels: dict[tuple[int, int], tuple[Kernel, int]] = {}
+        self._kernels: dict[tuple[int, int], tuple[FusedKernel, int]] = {}
         self._idle: OrderedDict[tuple[int, int], list[FusedBuffers]] = OrderedDict()
 
     def steps(self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = NEVER) -> DecoderSteps:
@@ -63,7 +81,7 @@ class FusedDecoder:
         """The plan's kernel, compiled at first use."""
         return compile_plan(self._cache, plan, self.exchange)
 
-    def kernel(self, batch: int, tokens: int) -> tuple[Kernel, int]:
+    def kernel(self, batch: int, tokens: int) -> tuple[FusedKernel, int]:
         """The kernel, compiled at first use, and the bytes of the workspace that it needs."""
         key = batch, round_up(tokens, TOKEN_BLOCK)
         if key not in self._kernels:

@@ -1,0 +1,78 @@
+"""Selecting the fused decoder, for Python and for C++, and the errors if it cannot run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tacoglow import Synthesizer
+from tacoglow.runtime.backends import open_backend
+from tacoglow.runtime.backends.base import BackendOptions
+from tacoglow.runtime.backends.tensorrt import backend
+from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
+from tacoglow.runtime.bundle.reading import load_manifest
+from tacoglow.runtime.errors import BackendError
+from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tools.gpu import fused as gpu_day
+
+from .conftest import EmulatedKernel, on_device
+from .test_steps import FOREVER, TEXT
+
+
+def test_engine_is_the_default(half_bundle: Path, cuda: SimulatedCuda) -> None:
+    device = on_device(half_bundle, BackendOptions().decoder)
+    launches = EmulatedKernel.launches
+    device.say(TEXT, options=FOREVER)
+    assert EmulatedKernel.launches == launches
+    assert device.backend.decoder == ""
+
+
+def test_fp32_bundle_is_rejected(tiny_bundle: Path, cuda: SimulatedCuda) -> None:
+    with pytest.raises(BackendError, match=r"this bundle is fp32; export it with --precision fp16"):
+        on_device(tiny_bundle, "fused")
+
+
+def test_compile_error_is_reported_at_load(
+    half_bundle: Path, cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> bytes:
+        raise BackendError("NVRTC cannot compile")
+
+    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", refuse)
+    with pytest.raises(BackendError, match="the fused decoder: NVRTC cannot compile; use --decoder engine"):
+        on_device(half_bundle, "fused")
+    for name in ("gpu_unavailable_reason", "tensorrt_unavailable_reason"):
+        monkeypatch.setattr(backend, name, lambda *arguments: None)
+    with pytest.raises(BackendError, match="NVRTC cannot compile"):
+        open_backend("auto", half_bundle, load_manifest(half_bundle), BackendOptions(decoder="fused"))
+
+
+def test_cpu_backend_rejects_fused(half_bundle: Path) -> None:
+    with pytest.raises(BackendError, match=r"decoder 'fused': needs a TensorRT backend, got onnxruntime"):
+        Synthesizer.load(half_bundle, "onnxruntime", decoder="fused")
+
+
+def test_gpu_day_compares_with_float32(cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch, half_bundle: Path) -> None:
+    monkeypatch.setattr(gpu_day, "STEPS", 48)
+    monkeypatch.setattr(gpu_day, "CHUNK_STEPS", 16)
+    assert gpu_day.fused_alone(argparse.Namespace()) == {"frames": 48}
+    voice = on_device(half_bundle)
+    runner = voice.backend.open("decoder_step")
+    found = gpu_day.compare(runner.fused_steps.__self__, voice, half_bundle)  # type: ignore[attr-defined]
+    assert max(found.values()) < 1e-2
+
+
+def test_package_for_cpp(half_bundle: Path, cuda: SimulatedCuda, tmp_path: Path) -> None:
+    opened = on_device(half_bundle).backend
+    assert isinstance(opened, TensorRTBackend)
+    assert opened.copy_decoder(tmp_path) == tmp_path / "fused"
+    about = msgspec.json.decode((tmp_path / "fused" / "decoder.json").read_bytes())
+    assert about["decoder"] == "fused, tagged exchange"
+    assert [(kernel["batch"], kernel["tokens"]) for kernel in about["kernels"]] == [(n, 128) for n in (1, 2, 4, 8)]
+    engine = on_device(half_bundle, "engine").backend
+    assert isinstance(engine, TensorRTBackend)
+    assert engine.copy_decoder(tmp_path) is None
+    assert not (tmp_path / "fused").exists()
