@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -36,7 +35,7 @@ from ..runtime.synthesizer import Synthesizer
 from .ending import measure_ending
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .int8 import write_int8_decoder
-from .parity import TOLERANCES, ParityReference, measure_parity
+from .parity import TOLERANCES, ParityReference, Progress, measure_parity
 from .text_tables import write_text_tables
 from .to_onnx import opset_for, write_onnx
 from .untrained import untrained_rows
@@ -56,9 +55,6 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= COUNT_MAX:
                 raise ExportError(f"limit max-{name}: expected 1 to {COUNT_MAX}, got {value}")
-
-
-Progress = Callable[[str], None]
 
 
 def export_onnx(
@@ -124,16 +120,11 @@ def export_onnx(
         )
         write_manifest(folder, manifest)
         synthesizer = Synthesizer.load(folder, "onnxruntime")
-        parity = measure_parity(
-            synthesizer,
-            ParityReference(tacotron2, vocoder, denoiser),
-            lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}"),
-        )
+        parity = measure_parity(synthesizer, ParityReference(tacotron2, vocoder, denoiser), progress)
         ending = measure_ending(synthesizer, voice.sentences)
         progress(_describe_ending(ending))
         decoder = msgspec.structs.replace(manifest.decoder, ending=ending)
-        manifest = msgspec.structs.replace(manifest, parity=parity, decoder=decoder)
-        write_manifest(folder, manifest)
+        manifest = write_manifest(folder, manifest, parity=parity, decoder=decoder)
         if decoder_weights == "int8":
             write_int8_decoder(folder, manifest)
         return load_manifest(folder)

@@ -33,6 +33,7 @@ PIPELINE_FRAMES = 240  # frame limit of the free-running comparison
 SENTENCES = ("Hello world, I missed you.", "Speak.")
 SIGMA = 0.6
 DENOISER_STRENGTH = 0.1
+Progress = Callable[[str], None]  # called with one line for the user
 MIN_STOP_FRAMES = 80  # shorter utterances get the stop frame tolerance of one of this length
 
 
@@ -49,6 +50,9 @@ class Tolerance:
     graph: float
     pipeline: float | None  # mel and audio
     stop: float  # largest difference of the stop frames, as a share of the utterance
+
+    def admits_stop(self, expected: int, got: int) -> bool:
+        return abs(expected - got) <= self.stop * max(expected, MIN_STOP_FRAMES)
 
 
 TOLERANCES = {
@@ -89,15 +93,13 @@ class ParityReference:
         return {"mel": mel, "z": z * sigma}
 
 
-def measure_parity(
-    synthesizer: Synthesizer, reference: ParityReference, on_graph: Callable[[str, float], None]
-) -> Parity:
-    """Compare every graph and the pipeline; on_graph is called with each graph's name and largest error.
+def measure_parity(synthesizer: Synthesizer, reference: ParityReference, progress: Progress) -> Parity:
+    """Compare every graph and the pipeline; progress is called with a line per graph.
 
     Raises ExportError, which names the tensor, if an error exceeds its tolerance.
     """
     manifest = synthesizer.manifest
-    graphs = measure_graphs(synthesizer, reference, on_graph)
+    graphs = measure_graphs(synthesizer, reference, progress)
     with torch.no_grad():
         pipeline, stops = _pipeline_parity(synthesizer, reference, example_ids(synthesizer)[0])
     parity = Parity(graphs=graphs, pipeline=pipeline, stop_frames=stops)
@@ -116,7 +118,7 @@ def example_ids(synthesizer: Synthesizer) -> list[list[int]]:
 
 @torch.no_grad()
 def measure_graphs(
-    synthesizer: Synthesizer, reference: ParityReference, on_graph: Callable[[str, float], None]
+    synthesizer: Synthesizer, reference: ParityReference, progress: Progress = lambda line: None
 ) -> dict[str, dict[str, TensorParity]]:
     """Return the errors of every graph against its module on the same inputs, by graph and output, and judge none."""
     manifest = synthesizer.manifest
@@ -128,7 +130,8 @@ def measure_graphs(
         runner = synthesizer.backend.open(name)
         got = runner.run(**{key: value.contiguous().numpy() for key, value in inputs.items()})
         report[name] = {key: compare(got[key], value.numpy(), tolerance) for key, value in expected.items()}
-        on_graph(name, max(entry.max_abs_error for entry in report[name].values()))
+        largest = max(entry.max_abs_error for entry in report[name].values())
+        progress(f"{name:13} checked against PyTorch: largest error {largest:.1e}")
     return report
 
 
@@ -224,17 +227,23 @@ def compare(got: NDArray[np.generic], expected: NDArray[np.generic], tolerance: 
     return TensorParity(max_abs_error=float(difference.max(initial=0.0)), tolerance=tolerance * scale)
 
 
+def find_mismatch(graphs: Mapping[str, Mapping[str, TensorParity]]) -> tuple[str, str, TensorParity] | None:
+    """Find the first error that exceeds its tolerance: graph, tensor and error."""
+    entries = ((name, tensor, entry) for name, tensors in graphs.items() for tensor, entry in tensors.items())
+    return next((found for found in entries if not found[2].max_abs_error <= found[2].tolerance), None)  # NaN too
+
+
 def _check_tolerances(parity: Parity, manifest: Manifest) -> None:
     """Raise ExportError if an error exceeds its tolerance, or if the stop frames differ too much."""
-    for name, tensors in {**parity.graphs, "pipeline": parity.pipeline}.items():
-        for tensor, entry in tensors.items():
-            if not entry.max_abs_error <= entry.tolerance:  # also true for NaN
-                raise ExportError(
-                    f"parity: {name}: {tensor} differs from PyTorch by {entry.max_abs_error:.3g}, tolerance "
-                    f"{entry.tolerance:.3g}, at precision {manifest.precision}; try --precision fp32"
-                )
+    mismatch = find_mismatch({**parity.graphs, "pipeline": parity.pipeline})
+    if mismatch is not None:
+        name, tensor, entry = mismatch
+        raise ExportError(
+            f"parity: {name}: {tensor} differs from PyTorch by {entry.max_abs_error:.3g}, tolerance "
+            f"{entry.tolerance:.3g}, at precision {manifest.precision}; try --precision fp32"
+        )
     expected, got = parity.stop_frames
-    if abs(expected - got) > TOLERANCES[manifest.precision].stop * max(expected, MIN_STOP_FRAMES):
+    if not TOLERANCES[manifest.precision].admits_stop(expected, got):
         raise ExportError(
             f"parity: pipeline: PyTorch stops at frame {expected}, the exported graphs at {got}, at precision "
             f"{manifest.precision}; try --precision fp32"

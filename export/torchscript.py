@@ -7,7 +7,6 @@ without this package's models and from C++ through LibTorch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -21,9 +20,8 @@ from ..runtime.bundle.manifest import GraphFile, Manifest, TorchScript
 from ..runtime.bundle.reading import file_sha256, load_manifest, write_manifest
 from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
-from .bundle import Progress
 from .graphs import Graph, build_graphs
-from .parity import ParityReference, measure_graphs, measure_parity
+from .parity import ParityReference, Progress, find_mismatch, measure_graphs, measure_parity
 from .to_onnx import TRACE_DIMS
 
 
@@ -50,9 +48,9 @@ def export_torchscript(
     _check_same_models(bundle, manifest, graphs, reference)
     with extended_bundle(bundle, msgspec.structs.replace(manifest, torchscript=None), force) as folder:
         files = {graph.name: _write_module(graph, folder, progress) for graph in graphs}
-        manifest = _write_manifest(folder, manifest, TorchScript(graphs=files))
-        parity = measure_parity(Synthesizer.load(folder, "torchscript"), reference, _reporter(progress))
-        return _write_manifest(folder, manifest, TorchScript(graphs=files, parity=parity))
+        write_manifest(folder, manifest, torchscript=TorchScript(graphs=files))
+        parity = measure_parity(Synthesizer.load(folder, "torchscript"), reference, progress)
+        return write_manifest(folder, manifest, torchscript=TorchScript(graphs=files, parity=parity))
 
 
 def _check_same_models(bundle: Path, manifest: Manifest, graphs: list[Graph], reference: ParityReference) -> None:
@@ -65,14 +63,13 @@ def _check_same_models(bundle: Path, manifest: Manifest, graphs: list[Graph], re
             raise ExportError(f"{bundle}: its vocoder is {title}, got a checkpoint of {graph.name}; {advice}")
         if (spec.inputs, spec.outputs) != (graph.inputs, graph.outputs):
             raise ExportError(f"{bundle}: its {graph.name} graph has different shapes from these checkpoints; {advice}")
-    report = measure_graphs(Synthesizer.load(bundle, "onnxruntime"), reference, lambda name, error: None)
-    for name, tensors in report.items():
-        for tensor, entry in tensors.items():
-            if not entry.max_abs_error <= entry.tolerance:
-                raise ExportError(
-                    f"{bundle}: its {name} graph gives a different {tensor} from these checkpoints (off by "
-                    f"{entry.max_abs_error:.3g}, tolerance {entry.tolerance:.3g}); {advice}"
-                )
+    mismatch = find_mismatch(measure_graphs(Synthesizer.load(bundle, "onnxruntime"), reference))
+    if mismatch is not None:
+        name, tensor, entry = mismatch
+        raise ExportError(
+            f"{bundle}: its {name} graph gives a different {tensor} from these checkpoints (off by "
+            f"{entry.max_abs_error:.3g}, tolerance {entry.tolerance:.3g}); {advice}"
+        )
 
 
 def _write_module(graph: Graph, folder: Path, progress: Progress) -> GraphFile:
@@ -84,13 +81,3 @@ def _write_module(graph: Graph, folder: Path, progress: Progress) -> GraphFile:
         torch.jit.save(torch.jit.freeze(traced), str(path))
     progress(f"{graph.name:13} written: {path.stat().st_size / 1e6:6.1f} MB")
     return GraphFile(file=path.name, sha256=file_sha256(path))
-
-
-def _write_manifest(folder: Path, manifest: Manifest, torchscript: TorchScript) -> Manifest:
-    manifest = msgspec.structs.replace(manifest, torchscript=torchscript)
-    write_manifest(folder, manifest)
-    return manifest
-
-
-def _reporter(progress: Progress) -> Callable[[str, float], None]:
-    return lambda name, error: progress(f"{name:13} checked against PyTorch: largest error {error:.1e}")

@@ -127,9 +127,11 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, with its digest, into a bundle's folder."""
+def write_manifest(folder: Path, manifest: Manifest, **changes: Any) -> Manifest:
+    """Write the manifest, with its digest, into a bundle's folder; returns it. changes: fields to replace."""
+    manifest = msgspec.structs.replace(manifest, **changes)
     (folder / MANIFEST_NAME).write_bytes(encode_manifest(manifest))
+    return manifest
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
