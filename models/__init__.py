@@ -9,16 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .checkpoint import load_hifigan, load_tacotron2, load_waveglow
-    from .config import Tacotron2Config, WaveGlowConfig
-    from .denoiser import Denoiser
-    from .download import fetch_pretrained
-    from .errors import CheckpointError, DownloadError
-    from .hifigan import HiFiGAN
-    from .hifigan_config import HiFiGANConfig
-    from .tacotron2 import Tacotron2
-    from .vocoder import Vocoder
-    from .waveglow import WaveGlow
+    from .checkpoint import load_hifigan as load_hifigan
+    from .checkpoint import load_tacotron2 as load_tacotron2
+    from .checkpoint import load_waveglow as load_waveglow
+    from .config import Tacotron2Config as Tacotron2Config
+    from .config import WaveGlowConfig as WaveGlowConfig
+    from .denoiser import Denoiser as Denoiser
+    from .download import fetch_pretrained as fetch_pretrained
+    from .errors import CheckpointError as CheckpointError
+    from .errors import DownloadError as DownloadError
+    from .hifigan import HiFiGAN as HiFiGAN
+    from .hifigan_config import HiFiGANConfig as HiFiGANConfig
+    from .tacotron2 import Tacotron2 as Tacotron2
+    from .vocoder import Vocoder as Vocoder
+    from .waveglow import WaveGlow as WaveGlow
 
 _MODULES = {
     "load_hifigan": "checkpoint",
@@ -36,23 +40,6 @@ _MODULES = {
     "Vocoder": "vocoder",
     "WaveGlow": "waveglow",
 }
-
-__all__ = [
-    "CheckpointError",
-    "Denoiser",
-    "DownloadError",
-    "HiFiGAN",
-    "HiFiGANConfig",
-    "Tacotron2",
-    "Tacotron2Config",
-    "Vocoder",
-    "WaveGlow",
-    "WaveGlowConfig",
-    "fetch_pretrained",
-    "load_hifigan",
-    "load_tacotron2",
-    "load_waveglow",
-]
 
 
 def __getattr__(name: str) -> Any:

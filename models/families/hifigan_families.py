@@ -57,7 +57,7 @@ def nvidia(state: State, adjacent_config: Mapping[str, Any]) -> Generator | None
     """
     if state.config is None or "train_setup" not in state.content:
         return None
-    settings = audio(state.content.get("train_setup"))
+    settings = audio(section(state.content, "train_setup"))
     return Generator("NVIDIA DeepLearningExamples", _same_names(state), plan(state.config), settings)
 
 

@@ -51,33 +51,30 @@ class Generator:
     convert_weights: ConvertWeights = convert_weights
 
 
-def plan(config: Mapping[str, Any], **extra: Any) -> dict[str, Any]:
+def plan(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of HiFiGANConfig that a family's configuration states.
 
     The number of the residual block's kind is not read: libraries compare it with a string or an integer, and take the
     other one for kind 2, so only the weights are sure to tell it.
     """
     found = {name: tuples(config[key]) for name, keys in PLAN.items() for key in keys if config.get(key) is not None}
-    return {"padding_mode": "zeros", **found, **extra}
+    return {"padding_mode": "zeros", **found}
 
 
 def tuples(value: Any) -> Any:
     return tuple(tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
-def audio(*configs: Any) -> dict[str, Any]:
-    """The audio settings that any of the sections states; a highest frequency of null is the Nyquist frequency."""
+def audio(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the audio settings that a section states; a highest frequency of null is the Nyquist frequency."""
     found: dict[str, Any] = {}
-    for config in configs:
-        if not isinstance(config, Mapping):
-            continue
-        for name, keys in _AUDIO_NAMES.items():
-            values = [config[key] for key in keys if config.get(key) is not None]
-            if values:
-                found[name] = values[0]
-        rate = found.get("sampling_rate")
-        if "mel_fmax" not in found and any(key in config for key in _AUDIO_NAMES["mel_fmax"]) and rate:
-            found["mel_fmax"] = rate / 2
+    for name, keys in _AUDIO_NAMES.items():
+        stated = [config[key] for key in keys if config.get(key) is not None]
+        if stated:
+            found[name] = stated[0]
+    rate = found.get("sampling_rate")
+    if "mel_fmax" not in found and any(key in config for key in _AUDIO_NAMES["mel_fmax"]) and rate:
+        found["mel_fmax"] = rate / 2
     return found
 
 

@@ -50,9 +50,3 @@ def wav_header(sampling_rate: int, wav_format: WavFormat, data_bytes: int | None
         + b"data"
         + struct.pack("<I", data_bytes)
     )
-
-
-def wav_file(samples: NDArray[np.float32], sampling_rate: int, wav_format: WavFormat) -> bytes:
-    """A complete mono wav file."""
-    data = encode(samples, wav_format)
-    return wav_header(sampling_rate, wav_format, len(data)) + data + b"\0" * (len(data) % 2)

@@ -65,7 +65,6 @@ def plan(out: Path) -> list[Step]:
         Step("export-nvidia", 240, [*module, "export", "--out", str(out), "--voice", "nvidia"], uses_torch=True),
         step("nvidia-engines", 400, "--bundle", nvidia, needs=("export-nvidia",)),
         step("times", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
-        step("memory", 120, "--bundle", nvidia, needs=("nvidia-engines",)),
         step("fused", 300, "--bundle", nvidia, needs=("nvidia-engines",)),
         step("cpp", 180, "--bundle", demo, needs=("vocoder-engines",)),
     ]

@@ -1,12 +1,10 @@
-"""Times of a bundle's TensorRT engines by the GPU's own events, and device memory over many utterances."""
+"""Times a bundle's TensorRT engines by the GPU's own events."""
 
 from __future__ import annotations
 
 import argparse
-import gc
 import statistics
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.backends.cuda.graph import CHUNK_STEPS, CudaGraphRunner
-from ...runtime.backends.cuda.stream import CudaStream, DeviceArray, device_memory
+from ...runtime.backends.cuda.stream import CudaStream, DeviceArray
 from ...runtime.noise import Noise
 from ...runtime.options import SpeechOptions
 from ...runtime.synthesizer import Synthesizer
@@ -24,7 +22,6 @@ BATCHES = (1, 4, 8)
 CHUNKS = 37  # 592 steps
 REPEATS = 5
 WAVEGLOW_FRAMES = (20, 88, 600)
-MEMORY_FRAMES = 300  # of an utterance, at most
 NEVER = SpeechOptions(gate_threshold=1.0 - 1e-12)
 WORDS = (
     "Under these circumstances, unnatural as they are, the bean will thrust forth its radicle, and the rest "
@@ -34,7 +31,7 @@ WORDS = (
 
 def times(arguments: argparse.Namespace) -> dict[str, Any]:
     """Microseconds per decoder step, captured and enqueued, and milliseconds of the other graphs and of first audio."""
-    voice = Synthesizer.load(arguments.bundle, "tensorrt", decoder="engine")
+    voice = Synthesizer.load(arguments.bundle, "tensorrt")
     step, encoder, waveglow = (_runner(voice, name) for name in ("decoder_step", "encoder", "waveglow"))
     ids = (voice.front_end.encode(" ".join(WORDS)) * 2)[:TOKENS]
     result: dict[str, Any] = {"gpu": voice.backend.device, "tokens": len(ids)}
@@ -55,23 +52,6 @@ def times(arguments: argparse.Namespace) -> dict[str, Any]:
         result[f"mel_round_trip_ms_{frames}_frames"] = _milliseconds(waveglow.stream, round_trip)
     result["first_audio_ms"] = _first_audio(voice)
     return result
-
-
-def memory(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Device memory in use after 10, 30 and 50 utterances of mixed lengths and batch sizes."""
-    voice = Synthesizer.load(arguments.bundle, "tensorrt")
-    rng, spoken, found = np.random.default_rng(0), 0, {}
-    for goal in (10, 30, 50):
-        while spoken < goal:
-            texts = [" ".join(WORDS[: rng.integers(1, len(WORDS))]) for _ in range(rng.integers(1, 5))]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                voice.say_batch(texts, options=SpeechOptions(max_frames=MEMORY_FRAMES))
-            spoken += len(texts)
-        gc.collect()
-        in_use = device_memory(0)
-        found[f"megabytes_after_{goal}"] = (in_use.total - in_use.free) / 1e6
-    return found
 
 
 def _runner(voice: Synthesizer, graph: str) -> CudaGraphRunner:

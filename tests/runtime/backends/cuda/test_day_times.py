@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tools.gpu import times
 
@@ -25,7 +24,6 @@ def day(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     monkeypatch.setattr(times, "CHUNKS", 2)
     monkeypatch.setattr(times, "BATCHES", (1, 2))
     monkeypatch.setattr(times, "WAVEGLOW_FRAMES", (20,))
-    monkeypatch.setattr(times, "MEMORY_FRAMES", load_manifest(tiny_bundle).decoder.max_frames)
     return Namespace(bundle=tiny_bundle)
 
 
@@ -43,7 +41,3 @@ def test_times_are_found(day: Namespace) -> None:
         "first_audio_ms",
     }
     assert all(isinstance(value, float) for value in found.values())
-
-
-def test_memory_is_found(day: Namespace) -> None:
-    assert set(times.memory(day)) == {"megabytes_after_10", "megabytes_after_30", "megabytes_after_50"}
