@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from ..triton_server import DEFAULT_MODEL
 from .lists.encoding import as_utf8
 from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
-from .shared.local import print_json, speak_text, stream_text
 from .shared.options import (
     COMPUTE_HELP,
     AttentionStop,
@@ -43,8 +44,9 @@ from .shared.options import (
     text_option,
     voice_option,
 )
-from .shared.outputs import FormatChoice, Outputs, plan_outputs
-from .shared.voice import load_voice
+from .shared.outputs import FormatChoice, plan_outputs
+from .shared.reports import audio_report, print_json, stream_report
+from .shared.voice import load_voice, speak_text
 
 NEED_LIST = ("--format", "--strict", "--resume")
 NEED_SERVER = ("--model", "--timeout", "--max-seconds")
@@ -165,11 +167,12 @@ def say(
 ) -> None:
     """Synthesize TEXT, or every line of a list, with a bundle or on a Triton server."""
     from ..runtime.bundle.reading import load_manifest
+    from ..runtime.errors import RequestError
     from ..runtime.noise import Noise
     from ..runtime.options import SpeechOptions
 
     given = given_options(ctx)
-    _check_given(given, has_text=text is not None)
+    _check_given(given, has_text=text is not None, is_piped=str(output) == "-")
     options = SpeechOptions(
         sigma=sigma,
         denoise=denoise,
@@ -187,7 +190,8 @@ def say(
     )
     outputs = plan_outputs(
         output,
-        is_list=input_file is not None,
+        bundle=Path(bundle) if url is None else None,
+        texts=input_file,
         stream=stream,
         audio_format=audio_format,
         wav=wav,
@@ -195,29 +199,25 @@ def say(
         plot=plot,
         times=timestamps,
     )
+    if resume and not outputs.is_folder:
+        raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
     Noise(seed)  # rejects a seed out of range before anything is loaded
     if url is not None:
-        from .shared.remote import speak_remotely
+        from ..triton_server.client import connect
+        from ..triton_server.contract import SpeechRequest
+        from .shared.remote import speak_remotely, stream_remotely
 
-        speak_remotely(
-            _text(bundle),
-            seed,
-            options,
-            outputs,
-            stream=stream,
-            url=url,
-            model=model,
-            timeout=timeout,
-            max_seconds=max_seconds,
-        )
+        client, request = connect(url, timeout, max_seconds), SpeechRequest(_text(bundle), seed, options)
+        if stream:
+            outputs.stream(*stream_remotely(client, request, model or DEFAULT_MODEL))
+        else:
+            outputs.save(speak_remotely(client, request, model or DEFAULT_MODEL))
         return
-    folder = Path(bundle)
-    load_manifest(folder)  # a wrong folder is noticed before standard input is read
-    _check_outputs(outputs, folder, input_file, as_json, resume)
+    load_manifest(Path(bundle))  # a wrong folder is noticed before standard input is read
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
     spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
     voice = load_voice(
-        folder,
+        Path(bundle),
         backend=backend,
         device=device,
         threads=threads,
@@ -230,14 +230,7 @@ def say(
         from .shared.mel_file import read_mel
 
         outputs.save(voice.vocode(read_mel(vocoder_only), seed, options))
-    elif input_file is None:
-        if stream:
-            report = stream_text(voice, spoken_text, seed, options, outputs, timestamps=timestamps is not None)
-        else:
-            report = speak_text(voice, spoken_text, seed, options, outputs, has_bar=not as_json)
-        if as_json:
-            print_json(voice, [report])
-    else:
+    elif input_file is not None:
         from .lists.speaker import ListSpeaker
 
         speaker = ListSpeaker(
@@ -258,10 +251,23 @@ def say(
             print_json(voice, reports, skipped=speaker.skipped)
         if code:
             raise typer.Exit(code)
+    else:
+        start = time.perf_counter()
+        if stream:
+            segments = voice.stream(spoken_text, seed, options=options, timestamps=timestamps is not None)
+            outputs.stream(segments, segments.sampling_rate)
+            outputs.save_times(segments.words, segments.characters, segments.sampling_rate)
+            report = stream_report(spoken_text, segments, seed, time.perf_counter() - start)
+        else:
+            audio = speak_text(voice, spoken_text, seed, options, has_bar=not as_json)
+            outputs.save(audio, voice=voice.manifest, gate_threshold=gate_threshold)
+            report = audio_report(spoken_text, audio, seed)
+        if as_json:
+            print_json(voice, [{"file": str(outputs.path), **report}])
 
 
-def _check_given(given: set[str], has_text: bool) -> None:
-    """Raises RequestError for options that contradict each other or would have no effect."""
+def _check_given(given: set[str], has_text: bool, is_piped: bool) -> None:
+    """Raise RequestError for options that contradict each other or would have no effect. is_piped: -o -"""
     from ..runtime.errors import RequestError
 
     if "--url" in given:
@@ -278,6 +284,8 @@ def _check_given(given: set[str], has_text: bool) -> None:
     for option in NEED_LIST:
         if option in given and "--input" not in given:
             raise RequestError(f"{option}: needs -i FILE; leave it out")
+    if "--json" in given and is_piped:
+        raise RequestError("--json: standard output is taken by -o -; name a file with -o, or leave out --json")
     if "--raw" in given and "--stream" not in given:
         raise RequestError("--raw: needs --stream")
     if "--plot" in given and "--stream" in given:
@@ -287,16 +295,6 @@ def _check_given(given: set[str], has_text: bool) -> None:
             raise RequestError("--vocoder-only: replaces the text; leave out TEXT")
         for option in sorted(given - WITH_MEL):
             raise RequestError(f"{option}: has no effect with --vocoder-only, which decodes nothing; leave it out")
-
-
-def _check_outputs(outputs: Outputs, bundle: Path, input_file: Path | None, as_json: bool, resume: bool) -> None:
-    from ..runtime.errors import RequestError
-
-    if as_json and str(outputs.path) == "-":
-        raise RequestError("--json: standard output is taken by -o -; name a file with -o, or leave out --json")
-    outputs.check_apart(bundle, [] if input_file is None else [input_file])
-    if resume and not outputs.is_folder:
-        raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
 
 
 def _text(text: str | None) -> str:

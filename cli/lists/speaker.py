@@ -71,9 +71,9 @@ class ListSpeaker:
                     path = self.outputs.save(
                         audio, line.name, self.synthesizer.manifest, gate_threshold=self.options.gate_threshold
                     )
-                    report = audio_report(line.text, path, audio, self.seed)
-                    records.add(line.name, self._key(line), path, {"line": line.number, **report})
-                    self.reports[line.number] = {"line": line.number, "id": line.name, **report}
+                    report = {"line": line.number, "file": str(path), **audio_report(line.text, audio, self.seed)}
+                    records.add(line.name, self._key(line), path, report)
+                    self.reports[line.number] = {"id": line.name, **report}
                     bar.add(audio.seconds)
 
     def _speak_joined(self, sink: SpeechOutput) -> None:
@@ -89,8 +89,7 @@ class ListSpeaker:
                 for i, line in enumerate(group):
                     audio = audios[i]
                     self.outputs.save_plot(audio, line.name, self.synthesizer.manifest, threshold)
-                    report = audio_report(line.text, self.outputs.path, audio, self.seed)
-                    self.reports[line.number] = {"line": line.number, "id": line.name, **report}
+                    self._report_joined(line, audio_report(line.text, audio, self.seed))
                     if self.outputs.times is not None:
                         times.add(line.text, len(audio.samples), audio.words, audio.characters)
                     yield line.text, [audio.samples]
@@ -114,12 +113,15 @@ class ListSpeaker:
                     line.split or line.text, self.seed, options=self.options, timestamps=wanted
                 )
                 yield line.text, stream
-                report = stream_report(line.text, self.outputs.path, stream, self.seed, time.perf_counter() - start)
-                self.reports[line.number] = {"line": line.number, "id": line.name, **report}
+                self._report_joined(line, stream_report(line.text, stream, self.seed, time.perf_counter() - start))
                 times.add(line.text, stream.position, stream.words, stream.characters)
 
         sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
         self.outputs.save_times(times.words, times.characters, sink.sampling_rate)
+
+    def _report_joined(self, line: Line, report: dict[str, Any]) -> None:
+        place = {"line": line.number, "id": line.name, "file": str(self.outputs.path)}
+        self.reports[line.number] = {**place, **report}
 
     def _finish(self) -> int:
         from ...runtime.errors import RequestError

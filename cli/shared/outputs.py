@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...runtime.output.growing import SpeechOutput
     from ...runtime.output.timestamps import TimedText
     from ...runtime.output.wav_writer import WavFormat
+    from ...runtime.vocoder import Samples
     from .options import Wav
 
 RAW_SUFFIXES = ("", ".pcm", ".raw")
@@ -90,12 +91,17 @@ class Outputs:
 
             late = encoder_delay(self.audio_format, sampling_rate)
             words, characters = ([one.shifted(late) for one in spoken] for spoken in (words, characters))
-            times_format = check_times_format(path.suffix, "--timestamps")
-            atomic_write(path, encode_times(words, characters, times_format).encode())
+            content = encode_times(words, characters, check_times_format(path.suffix, "--timestamps"))
+            atomic_write(path, content.encode())
+
+    def stream(self, segments: Iterable[Samples], sampling_rate: int) -> None:
+        """Write segments into one file or pipe as they come, until its reader closes it."""
+        with self.grow(sampling_rate) as sink:
+            sink.write_all(segments)
 
     @contextmanager
     def grow(self, sampling_rate: int) -> Iterator[SpeechOutput]:
-        """One file or pipe that is written while speech is made; its length is printed at the end."""
+        """Open one file or pipe that is written while speech is made; its length is printed at the end."""
         from ...runtime.output.growing import SpeechOutput
 
         start = time.perf_counter()
@@ -105,29 +111,6 @@ class Outputs:
         if output.seconds:
             name = "standard output" if str(self.path) == "-" else self.path
             print_status(f"{name}: {output.seconds:.2f} s of audio in {time.perf_counter() - start:.2f} s")
-
-    def check_apart(self, bundle: Path | None, inputs: Iterable[Path] = ()) -> None:
-        """Raises RequestError if an output would replace what is read, a file of the bundle or the list of texts, or
-        another output.
-        """
-        from ...runtime.bundle.reading import MANIFEST_NAME
-        from ...runtime.errors import RequestError
-
-        times = None if self.is_folder else self.times
-        named = {"-o": None if str(self.path) == "-" else self.path, "--plot": self.plot, "--timestamps": times}
-        for option, path in named.items():
-            if path is None:
-                continue
-            resolved, inside = _resolve(path), None if bundle is None else _resolve(bundle)
-            if inside and (inside / MANIFEST_NAME).is_file() and (resolved == inside or inside in resolved.parents):
-                raise RequestError(f"{path}: lies in the bundle {bundle}; give another place with {option}")
-            for source in inputs:
-                if source.exists() and path.exists() and path.samefile(source) and path.is_file():
-                    raise RequestError(f"{path}: is what -i reads; give another place with {option}")
-        plot = None if self.plots_are_in_folder else self.plot
-        for other, option in ((plot, "--plot"), (times, "--timestamps")):
-            if other is not None and _resolve(other) == _resolve(self.path):
-                raise RequestError(f"{other}: is the output of -o too; give another place with {option}")
 
     def _times_path(self, name: str) -> Path | None:
         """In a folder beside the audio; `times` is a suffix only then."""
@@ -146,7 +129,8 @@ def _resolve(path: Path) -> Path:
 def plan_outputs(
     output: Path | None,
     *,
-    is_list: bool = False,
+    bundle: Path | None = None,
+    texts: Path | None = None,
     stream: bool = False,
     audio_format: FormatChoice | None = None,
     wav: Wav | None = None,
@@ -154,31 +138,42 @@ def plan_outputs(
     plot: Path | None = None,
     times: str | None = None,
 ) -> Outputs:
-    """Raises RequestError, before anything is computed, for outputs that cannot be written or contradict each other."""
+    """Plan and check the outputs of a call. bundle, texts: the voice and the list that it reads, if any.
+
+    Raises RequestError, before anything is computed, for outputs that cannot be written, that contradict each other, or
+    that would replace each other, the list or a file of the bundle.
+    """
     from ...runtime.errors import RequestError
     from ...runtime.files import check_writable
     from ...runtime.output.formats import choose_format, format_of
 
+    is_list = texts is not None
     is_folder = is_list and not stream and (output is None or format_of(output) is None or output.is_dir())
     output = output or Path("speech" if is_folder else f"speech.{audio_format.value if audio_format else 'wav'}")
+    times_path = None if times is None else _times_path(times, is_folder)
     if str(output) == "-" and not stream:
         raise RequestError("-o -: standard output needs --stream")
-    if str(output) != "-":
-        check_writable(output, "-o", is_folder)
+    written = {
+        "-o": None if str(output) == "-" else output,
+        "--plot": plot,
+        "--timestamps": None if is_folder else times_path,
+    }
+    for option, path in written.items():
+        if path is not None:
+            _check_apart(option, path, bundle, texts)
+            check_writable(path, option, is_folder if option == "-o" else is_list and option == "--plot")
+    for option, path in (("--plot", None if is_list else plot), ("--timestamps", written["--timestamps"])):
+        if path is not None and _resolve(path) == _resolve(output):
+            raise RequestError(f"{path}: is the output of -o too; give another place with {option}")
     if plot is not None:
         from ...runtime.output.plot import check_plot
 
-        check_writable(plot, "--plot", is_list)
         check_plot(plot / "1.png" if is_list else plot)
-    times_path = None if times is None else _plan_times(times, is_folder)
     wanted: AudioFormat | None = None if audio_format is None else audio_format.value
-    if raw:
-        if audio_format is not None or output.suffix.lower() not in RAW_SUFFIXES:
-            what = f"--audio-format {wanted}" if wanted else str(output)
-            raise RequestError(f"--raw: writes samples without a header, which {what} promises; name the file .pcm")
-        chosen: AudioFormat = "wav"
-    else:
-        chosen = choose_format(Path() if is_folder else output, wanted, "--audio-format")
+    if raw and (wanted or output.suffix.lower() not in RAW_SUFFIXES):
+        what = f"--audio-format {wanted}" if wanted else str(output)
+        raise RequestError(f"--raw: writes samples without a header, which {what} promises; name the file .pcm")
+    chosen = "wav" if raw else choose_format(Path() if is_folder else output, wanted, "--audio-format")
     wav_format: WavFormat | None = None if wav is None else wav.value
     if wav_format is not None and chosen != "wav":
         raise RequestError(f"--wav {wav_format}: has no effect on {chosen}; leave it out, or write a .wav file")
@@ -194,18 +189,26 @@ def plan_outputs(
     )
 
 
-def _plan_times(times: str, is_folder: bool) -> Path:
-    """Raises RequestError for a file that cannot be written, or a name whose format is unknown."""
+def _check_apart(option: str, path: Path, bundle: Path | None, texts: Path | None) -> None:
+    """Raise RequestError if the output is in the bundle's folder, or is the list that is read."""
+    from ...runtime.bundle.reading import MANIFEST_NAME
     from ...runtime.errors import RequestError
-    from ...runtime.files import check_writable
+
+    if bundle is not None and (bundle / MANIFEST_NAME).is_file():
+        resolved, inside = _resolve(path), _resolve(bundle)
+        if resolved == inside or inside in resolved.parents:
+            raise RequestError(f"{path}: lies in the bundle {bundle}; give another place with {option}")
+    if texts is not None and texts.is_file() and path.is_file() and path.samefile(texts):
+        raise RequestError(f"{path}: is what -i reads; give another place with {option}")
+
+
+def _times_path(times: str, is_folder: bool) -> Path:
+    """Return the file of --timestamps; for a folder a suffix. Raises RequestError for an unknown format."""
+    from ...runtime.errors import RequestError
     from ...runtime.output.subtitles import check_times_format
 
-    if not is_folder:
-        check_times_format(Path(times).suffix, "--timestamps")
-        check_writable(Path(times), "--timestamps", is_folder=False)
-        return Path(times)
-    suffix = "." + times.removeprefix(".")
-    if "/" in times or Path(f"x{suffix}").stem != "x":
+    path = Path("." + times.removeprefix(".")) if is_folder else Path(times)
+    if is_folder and ("/" in times or Path(f"x{path}").stem != "x"):
         raise RequestError(f"--timestamps: each line gets a file beside its audio; give json, srt or vtt, not {times}")
-    check_times_format(suffix, "--timestamps")
-    return Path(suffix)
+    check_times_format(str(path) if is_folder else path.suffix, "--timestamps")
+    return path

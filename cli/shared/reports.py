@@ -1,23 +1,23 @@
-"""Entries of --json: facts about one text that was spoken."""
+"""The content of --json: facts about each text that was spoken."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...runtime.output.audio import Audio
     from ...runtime.quality import Quality
     from ...runtime.stream import SpeechStream
+    from ...runtime.synthesizer import Synthesizer
 
 UNITS = {"seconds": "seconds of computing, by stage", "rtf": "seconds of audio per second of computing"}
 
 
-def audio_report(text: str, path: Path, audio: Audio, seed: int) -> dict[str, Any]:
+def audio_report(text: str, audio: Audio, seed: int) -> dict[str, Any]:
     compute = sum(audio.timings.values())
     return {
         "text": text,
-        "file": str(path),
         "seed": seed,
         "audio_seconds": audio.seconds,
         "sampling_rate": audio.sampling_rate,
@@ -30,12 +30,11 @@ def audio_report(text: str, path: Path, audio: Audio, seed: int) -> dict[str, An
     }
 
 
-def stream_report(text: str, path: Path, stream: SpeechStream, seed: int, seconds: float) -> dict[str, Any]:
+def stream_report(text: str, stream: SpeechStream, seed: int, seconds: float) -> dict[str, Any]:
     """Describe a stream that has ended. seconds: how long it took, with what its reader made it wait."""
     audio_seconds = stream.position / stream.sampling_rate
     return {
         "text": text,
-        "file": str(path),
         "seed": seed,
         "audio_seconds": audio_seconds,
         "sampling_rate": stream.sampling_rate,
@@ -44,6 +43,11 @@ def stream_report(text: str, path: Path, stream: SpeechStream, seed: int, second
         "seconds": {"stream": round(seconds, 6)},
         "rtf": audio_seconds / seconds,
     }
+
+
+def print_json(voice: Synthesizer, reports: list[dict[str, Any]], **more: Any) -> None:
+    content = {"backend": voice.backend.name, "units": UNITS, "utterances": reports, **more}
+    print(json.dumps(content, indent=1))
 
 
 def _faults(quality: Quality) -> list[dict[str, Any]]:

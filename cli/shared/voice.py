@@ -1,4 +1,4 @@
-"""Opens a bundle's voice for a command, and says on what it runs."""
+"""Opens a bundle's voice for `tacoglow say`, and speaks a text with it under a progress bar."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import ComputeChoice, DecoderChoice, print_status
+from .progress import SpeechProgress
 
 if TYPE_CHECKING:
+    from ...runtime.options import SpeechOptions
+    from ...runtime.output.audio import Audio
     from ...runtime.synthesizer import Synthesizer
 
 
@@ -55,3 +58,15 @@ def load_voice(
         if is_given:
             print_status(f"warning: {option}: has no effect with the backend {opened.name}")
     return synthesizer
+
+
+def speak_text(voice: Synthesizer, text: str, seed: int, options: SpeechOptions, has_bar: bool) -> Audio:
+    from ...text import warn_dropped, warn_of_remarks
+
+    split = voice.split(text, options)
+    warn_dropped(split.dropped, stacklevel=2)
+    warn_of_remarks(split.remarks, stacklevel=2)
+    rate, pieces = voice.manifest.audio.sampling_rate, len(split.pieces)
+    with SpeechProgress(pieces, is_shown=has_bar and pieces > 1) as bar:
+        spoken = voice.say_each([split], [seed], options, lambda done: bar.add(len(done.samples) / rate))
+        return dict(spoken)[0]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import BinaryIO, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from ..decoder import StopReason
 from ..errors import RequestError
 from ..files import atomic_write
 from ..quality import Quality
-from .formats import AudioFormat, check_format, choose_format, open_encoder
+from .formats import AudioFormat, choose_format, encode_file
 from .timestamps import SpokenTimes, TimedText, time_utterance
 from .wav_writer import WavFormat
 
@@ -99,15 +98,9 @@ class Audio:
         """
         if wav_format not in get_args(WavFormat):
             raise RequestError(f"wav format: expected one of {', '.join(get_args(WavFormat))}, got {wav_format!r}")
-        if isinstance(file, (str, Path)):
-            atomic_write(Path(file), self._encode(choose_format(Path(file), audio_format), wav_format))
+        path = Path(file) if isinstance(file, (str, Path)) else None
+        content = encode_file(self.samples, self.sampling_rate, choose_format(path, audio_format), wav_format)
+        if path is not None:
+            atomic_write(path, content)
         else:
-            check_format(audio_format or "wav")
-            file.write(self._encode(audio_format or "wav", wav_format))
-
-    def _encode(self, audio_format: AudioFormat, wav_format: WavFormat) -> bytes:
-        content = io.BytesIO()
-        encoder = open_encoder(content, self.sampling_rate, audio_format, wav_format)
-        encoder.write(self.samples)
-        encoder.close()
-        return content.getvalue()
+            cast(BinaryIO, file).write(content)

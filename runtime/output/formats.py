@@ -52,27 +52,22 @@ def format_of(path: Path) -> AudioFormat | None:
     return SUFFIXES.get(path.suffix.lower())
 
 
-def choose_format(path: Path, wanted: AudioFormat | None = None, option: str = "audio_format") -> AudioFormat:
-    """The format to write into `path`: the wanted one, or the one of its suffix, or wav if it has no suffix.
+def choose_format(path: Path | None, wanted: AudioFormat | None = None, option: str = "audio_format") -> AudioFormat:
+    """Choose the format to write into `path`: the wanted one, or the one of its suffix, or wav if it has no suffix.
 
     Raises RequestError if the suffix promises another format or an unknown one, or if PyAV is needed but not installed.
     """
-    suffix_format = format_of(path)
-    if path.suffix and suffix_format is None:
+    suffix_format = None if path is None else format_of(path)
+    if path is not None and path.suffix and suffix_format is None:
         raise RequestError(f"{path}: unknown audio format {path.suffix!r}; use one of {', '.join(SUFFIXES)}")
     if wanted is not None and suffix_format not in (None, wanted):
         raise RequestError(f"{path}: its name says {suffix_format}, {option} says {wanted}; leave one of them out")
     chosen = wanted or suffix_format or "wav"
-    check_format(chosen)
+    if chosen not in get_args(AudioFormat):
+        raise RequestError(f"audio format: expected one of {', '.join(get_args(AudioFormat))}, got {chosen!r}")
+    if chosen != "wav":
+        _av(chosen)
     return chosen
-
-
-def check_format(audio_format: AudioFormat) -> None:
-    """Raises RequestError if the format is unknown, or if PyAV is needed for it but not installed."""
-    if audio_format not in get_args(AudioFormat):
-        raise RequestError(f"audio format: expected one of {', '.join(get_args(AudioFormat))}, got {audio_format!r}")
-    if audio_format != "wav":
-        _av(audio_format)
 
 
 class Encoder(ABC):
@@ -230,6 +225,17 @@ def open_encoder(
         rate = encoded_rate or sampling_rate
         return _resampled(WavEncoder(sink, rate, wav_format), sampling_rate, rate)
     return AvEncoder(sink, sampling_rate, audio_format, encoded_rate)
+
+
+def encode_file(
+    samples: NDArray[np.float32], sampling_rate: int, audio_format: AudioFormat, wav_format: WavFormat
+) -> bytes:
+    """Encode a complete file. sampling_rate: of the samples, in Hz."""
+    content = io.BytesIO()
+    encoder = open_encoder(content, sampling_rate, audio_format, wav_format)
+    encoder.write(samples)
+    encoder.close()
+    return content.getvalue()
 
 
 def open_raw_encoder(sink: BinaryIO, sampling_rate: int, encoded_rate: int) -> Encoder:
