@@ -39,14 +39,14 @@ def text(
 ) -> None:
     """Show what is spoken of TEXT: the pieces, their characters and token ids, pauses, and what is dropped."""
     from ..runtime.bundle.reading import load_manifest
-    from ..runtime.pieces import front_end_of, split_into_pieces
+    from ..runtime.pieces import split_into_pieces
     from ..text import FrontEnd, Lexicon, describe_dropped, find_normalizer
 
     content = read_text() if text == str(STANDARD_INPUT) else as_utf8(text)
     if normalizer is not None:
         content = find_normalizer(normalizer)(content)
     manifest = None if bundle is None else load_manifest(bundle)
-    front_end = FrontEnd() if manifest is None else front_end_of(manifest.text)
+    front_end = FrontEnd() if manifest is None else manifest.text.front_end()
     if cleaners:
         front_end = replace(front_end, cleaners=tuple(cleaners))
     words = read_lexicon(lexicon)

@@ -31,7 +31,7 @@ def measure_ending(synthesizer: Synthesizer, sentences: Sequence[str]) -> Ending
     for tried, ids in enumerate(sorted(spelled, key=len)):
         item = _decode(synthesizer, ids)
         letters = np.array(synthesizer.front_end.letters(ids))
-        if item.stop_reason == "gate" and not judge(item.alignment[: item.mel_length], item.stop_reason, letters):
+        if item.stop_reason == "gate" and not judge(item.alignment[: item.mel_length], False, letters):
             good.append((item, len(ids)))
         elif 2 * len(good) < tried:
             break

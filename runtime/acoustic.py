@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ..text.symbols import is_letter
 from .backends.base import Backend
-from .bundle.manifest import Manifest
 from .decoder import (
     AttentionWindow,
     DecodedBatch,
@@ -28,9 +27,9 @@ from .quality import Fault, judge, severity
 class AcousticModel:
     """Encodes and decodes batches of token ids, and applies the postnet."""
 
-    def __init__(self, backend: Backend, manifest: Manifest) -> None:
-        self.manifest = manifest
-        self._letters = np.array(list(map(is_letter, manifest.text.symbols)))  # by token id
+    def __init__(self, backend: Backend) -> None:
+        self.manifest = backend.manifest
+        self._letters = np.array(list(map(is_letter, self.manifest.text.symbols)))  # by token id
         self._pads_token_ids = backend.pads_token_ids
         self._encoder = backend.open("encoder")
         self._decoder_step = backend.open("decoder_step")
@@ -43,11 +42,19 @@ class AcousticModel:
         padded length, and the decoder loop would amplify that until an item's speech depends on its batch. A backend
         that pads token ids gets each item at the length of its own token bucket instead.
         """
-        tokens = token_bucket(max(len(item) for item in ids), self.manifest)
+        tokens = self.manifest.token_bucket(max(len(item) for item in ids))
         return pad_and_stack([self._encode_one(item) for item in ids], tokens)
 
+    def group_into_batches(self, lengths: Mapping[int, int]) -> list[list[int]]:
+        """Token counts by index of item -> batches of indices: one token bucket each, within the batch limit."""
+        most = self.manifest.range("B").max
+        buckets: dict[int, list[int]] = {}
+        for i, length in lengths.items():
+            buckets.setdefault(self.manifest.token_bucket(length), []).append(i)
+        return [group[start : start + most] for group in buckets.values() for start in range(0, len(group), most)]
+
     def _encode_one(self, ids: Sequence[int]) -> EncoderOutput:
-        padded = np.zeros((1, token_bucket(len(ids), self.manifest) if self._pads_token_ids else len(ids)), np.int32)
+        padded = np.zeros((1, self.manifest.token_bucket(len(ids)) if self._pads_token_ids else len(ids)), np.int32)
         padded[0, : len(ids)] = ids
         return EncoderOutput(**self._encoder.run(token_ids=padded, token_lengths=np.array([len(ids)], np.int32)))
 
@@ -102,10 +109,10 @@ class AcousticModel:
 
         Of a voice whose sentences could not be measured at export, the attention says nothing; only its end is judged.
         """
+        is_cut_off = item.stop_reason == "frame_limit"
         if self.manifest.decoder.ending is None:
-            is_cut_off = item.stop_reason == "frame_limit" or not item.mel_length
-            return (Fault("cut_off", 0, len(ids)),) if is_cut_off else ()
-        return judge(item.alignment[: item.mel_length], item.stop_reason, self._letters[list(ids)])
+            return (Fault("cut_off", 0, len(ids)),) if is_cut_off or not item.mel_length else ()
+        return judge(item.alignment[: item.mel_length], is_cut_off, self._letters[list(ids)])
 
     def severity(self, ids: Sequence[int], item: DecodedItem) -> int:
         return severity(self.faults(ids, item), len(ids))
@@ -116,25 +123,6 @@ class AcousticModel:
         outputs = self._postnet.run(mel=np.ascontiguousarray(mel[None]), mel_lengths=lengths)
         mel_postnet: NDArray[np.float32] = outputs["mel_postnet"][0]
         return mel_postnet
-
-
-def token_bucket(length: int, manifest: Manifest) -> int:
-    """The padded length at which an item of `length` tokens is decoded, alone or in a batch.
-
-    An engine's softmax sums a longer row in a different order, and the decoder loop amplifies that rounding. An item is
-    therefore always padded to its own token bucket, and shares a batch only with items of that bucket.
-    """
-    limit = manifest.range("T").max
-    return next((bucket for bucket in manifest.synthesis.token_buckets(limit) if bucket >= length), limit)
-
-
-def group_into_batches(lengths: Mapping[int, int], manifest: Manifest) -> list[list[int]]:
-    """Token count of each item, by its index -> batches of indices: one token bucket each, within the batch limit."""
-    max_batch = manifest.range("B").max
-    buckets: dict[int, list[int]] = {}
-    for i, length in lengths.items():
-        buckets.setdefault(token_bucket(length, manifest), []).append(i)
-    return [group[start : start + max_batch] for group in buckets.values() for start in range(0, len(group), max_batch)]
 
 
 def pad_and_stack(items: Sequence[EncoderOutput], tokens: int) -> EncoderOutput:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..text import FrontEnd, Lexicon, PausedText, parse_ssml, split_at_pauses, split_text
 from ..text.lines import LINE_END, PARAGRAPH_END, collapse_lines, split_lines
 from ..text.pauses import Part
-from .bundle.manifest import Text
 from .errors import RequestError
 
 SENTENCE_MARKS = ".!?…"
@@ -45,11 +44,6 @@ class Split:
     pieces: list[Piece]
     dropped: tuple[str, ...] = ()  # what the voice has no symbol for: characters, and phones as "{PHONE}", each once
     remarks: tuple[str, ...] = ()  # for people, a line each: what else is not spoken as the text asks
-
-
-def front_end_of(text: Text) -> FrontEnd:
-    """The front end of a voice with these text settings. Raises TextError."""
-    return FrontEnd(text.symbols, text.cleaners, Lexicon(text.lexicon), frozenset(text.untrained), text.final_mark)
 
 
 def split_into_pieces(

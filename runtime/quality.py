@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from ..text.words import SpokenWord
-    from .decoder import StopReason
 
 Reason = Literal["skipped", "repeated", "stuck", "cut_off", "babble"]
 
@@ -72,7 +71,7 @@ class Quality:
         return "; ".join(map(str, self.faults)) or "good"
 
 
-def judge(alignment: NDArray[np.float32], stop_reason: StopReason, audible: NDArray[np.bool_]) -> tuple[Fault, ...]:
+def judge(alignment: NDArray[np.float32], is_cut_off: bool, audible: NDArray[np.bool_]) -> tuple[Fault, ...]:
     """Find the faults of an utterance, in the order of their tokens; none: it says its text.
 
     alignment: [F, T], of the frames before the utterance's end. audible [T]: true for letters and phones, false for
@@ -87,7 +86,7 @@ def judge(alignment: NDArray[np.float32], stop_reason: StopReason, audible: NDAr
     pace = _pace(attended)
     position = _smooth(alignment.argmax(1))
     walk = np.maximum(np.searchsorted(letters, position, "right") - 1, 0)  # in letters
-    faults = [*_endless(position, walk, pace, letters, stop_reason)]
+    faults = [*_endless(position, walk, pace, letters, is_cut_off)]
     if longest_run(alignment.max(1) < FOCUS) > UNFOCUSED_PACES * pace:
         faults.append(Fault("babble", 0, len(audible)))
     else:
@@ -157,13 +156,13 @@ def _stuck(position: NDArray[np.intp], pace: float, audible: NDArray[np.bool_]) 
 
 
 def _endless(
-    position: NDArray[np.intp], walk: NDArray[np.intp], pace: float, letters: NDArray[np.intp], stop_reason: StopReason
+    position: NDArray[np.intp], walk: NDArray[np.intp], pace: float, letters: NDArray[np.intp], is_cut_off: bool
 ) -> Iterator[Fault]:
     """Frames after the last letter that are more than a voice lets sound, and an end that the frame limit made."""
     at_end = longest_run(position >= letters[-1])
-    if at_end > ENDED_PACES * pace or (stop_reason == "frame_limit" and at_end):
+    if at_end > ENDED_PACES * pace or (is_cut_off and at_end):
         yield Fault("babble", int(letters[-1]) + 1, int(letters[-1]) + 1)
-    elif stop_reason == "frame_limit":
+    elif is_cut_off:
         yield Fault("cut_off", int(letters[walk.max()]), int(letters[-1]) + 1)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..text import Lexicon, Normalizer, TextError, find_normalizer, warn_dropped, warn_of_remarks
-from .acoustic import AcousticModel, group_into_batches
+from .acoustic import AcousticModel
 from .backends import open_backend
 from .backends.base import Backend, BackendOptions, Compute, Decoder
 from .bundle.reading import MANIFEST_NAME, load_manifest
@@ -25,7 +25,7 @@ from .noise import Noise
 from .options import ResolvedOptions, SpeechOptions, StreamOptions
 from .output.audio import Audio, Utterance
 from .output.trimming import SilenceTrimmer, trim_silence
-from .pieces import Piece, Split, front_end_of, join_pieces, place_pieces, split_into_pieces
+from .pieces import Piece, Split, join_pieces, place_pieces, split_into_pieces
 from .quality import Quality, describe
 from .stream import SpeechStream, UtteranceStream
 from .stretch import stretch, stretched_frames
@@ -58,11 +58,11 @@ class Synthesizer:
         self.backend = backend
         self._normalize = normalizer
         try:
-            self.front_end = front_end_of(manifest.text)
+            self.front_end = manifest.text.front_end()
         except TextError as error:
             raise BundleError(f"{backend.bundle / MANIFEST_NAME}: {error}; export the voice again") from error
-        self.acoustic = AcousticModel(backend, manifest)
-        self.vocoder = Vocoder(backend, manifest)
+        self.acoustic = AcousticModel(backend)
+        self.vocoder = Vocoder(backend)
         self._noise_executor = ThreadPoolExecutor(1, "draw-z") if backend.runs_asynchronously else None
 
     @classmethod
@@ -161,7 +161,7 @@ class Synthesizer:
             for i in range(len(split.pieces))
         ]
         ready: list[dict[int, Utterance]] = [{} for _ in splits]  # of each text, by the index of the piece
-        for batch in group_into_batches({k: len(part.piece.ids) for k, part in enumerate(parts)}, self.manifest):
+        for batch in self.acoustic.group_into_batches({k: len(part.piece.ids) for k, part in enumerate(parts)}):
             own = [parts[k] for k in batch]
             utterances = self._speak_each([part.piece for part in own], [part.noise for part in own], options)
             for part, utterance in zip(own, utterances, strict=True):

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backends.base import Backend
-from .bundle.manifest import Manifest
 from .errors import BackendError
 from .noise import Noise, PrefetchedNoise
 from .options import ResolvedOptions
@@ -27,9 +26,9 @@ Frames = tuple[int, int]  # the first, and the one after the last
 class Vocoder:
     """Runs WaveGlow, and optionally the denoiser, over windows of a mel."""
 
-    def __init__(self, backend: Backend, manifest: Manifest, window_frames: int | None = None) -> None:
+    def __init__(self, backend: Backend, window_frames: int | None = None) -> None:
         """window_frames: most new frames of a window; None: the bundle's value."""
-        self.manifest = manifest
+        manifest = self.manifest = backend.manifest
         self._backend = backend
         self._graph = backend.open(manifest.vocoder.kind)
         self._sizes = self._graph.window_sizes or (manifest.range("F").max,)

@@ -168,6 +168,12 @@ class Backend(ABC):
         self.options = options
         self._opened: dict[str, GraphRunner] = {}
 
+    @property
+    def parallel_runs(self) -> int:
+        """Runs on the CPU that do not share cores, with the threads that each of them uses."""
+        cores = usable_cores()
+        return max(1, cores // (self.options.threads or cores))
+
     @staticmethod
     @abstractmethod
     def unavailable_reason() -> str | None:

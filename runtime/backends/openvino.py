@@ -71,11 +71,10 @@ class OpenVinoBackend(OnnxRuntimeBackend):
         spec = self.manifest.graphs[graph]
         path = graph_path(self.bundle, graph, spec)
         threads = self.threads or usable_cores()
-        streams = max(1, usable_cores() // threads)  # windows at once
         settings = {
             "INFERENCE_PRECISION_HINT": self._precision,
-            "INFERENCE_NUM_THREADS": threads * streams,
-            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": threads * self.parallel_runs,
+            "NUM_STREAMS": self.parallel_runs,  # windows at once
             "CACHE_DIR": str(user_cache_path("tacoglow", appauthor=False) / "openvino"),
         }
         try:

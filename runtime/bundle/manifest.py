@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from ...text import FrontEnd, Lexicon
 from ..errors import BundleError
 
 FORMAT_VERSION = 1
@@ -57,6 +58,10 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     tables: GraphFile  # data for the front end in other languages
     lexicon: dict[str, str] = {}  # words, and how this voice says them: respellings, or ARPAbet in braces
     untrained: tuple[str, ...] = ()  # symbols whose rows of the embedding no training has changed
+
+    def front_end(self) -> FrontEnd:
+        """Build the voice's front end. Raises TextError."""
+        return FrontEnd(self.symbols, self.cleaners, Lexicon(self.lexicon), frozenset(self.untrained), self.final_mark)
 
 
 class Ending(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -225,6 +230,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def range(self, letter: str) -> DimRange:
         return self.dimensions[letter]
+
+    def token_bucket(self, length: int) -> int:
+        """Return the padded length at which an item of `length` tokens is decoded, alone or in a batch.
+
+        An engine's softmax sums a longer row in a different order, and the decoder loop amplifies that rounding. An
+        item is therefore always padded to its own token bucket, and shares a batch only with items of that bucket.
+        """
+        limit = self.range("T").max
+        return next((bucket for bucket in self.synthesis.token_buckets(limit) if bucket >= length), limit)
 
     @property
     def denoiser_frames(self) -> int:

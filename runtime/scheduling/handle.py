@@ -7,16 +7,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import Cancelled, RequestError
 from ..output.audio import Audio, Utterance
-from ..vocoder import Samples
 
 
 @dataclass(frozen=True)
 class Progress:
     """News since the last `poll`."""
 
-    segments: list[Samples]
+    segments: list[NDArray[np.float32]]
     utterances: list[Utterance]  # whose last segment is among these or was among earlier ones
     done: bool  # no more will come
     error: Exception | None  # why the request failed, once done
@@ -33,7 +35,7 @@ class SpeechHandle:
         self.remarks = tuple(remarks)  # for people: what else is not spoken as the text asks
         self._on_cancel = on_cancel
         self._condition = threading.Condition()
-        self._segments: deque[Samples] = deque()  # not taken yet
+        self._segments: deque[NDArray[np.float32]] = deque()  # not taken yet
         self._utterances: list[Utterance] = []  # not taken yet
         self._unread = 0  # samples of these segments
         self._is_awaited = False  # as a whole: nobody may ever take the segments
@@ -57,7 +59,7 @@ class SpeechHandle:
         """Seconds of speech that nobody has taken yet; 0 if somebody waits for the whole."""
         return 0.0 if self._is_awaited else self._unread / self.sampling_rate
 
-    def segments(self) -> Iterator[Samples]:
+    def segments(self) -> Iterator[NDArray[np.float32]]:
         """Yield float32 samples as they become available; of a request for the whole, one array.
 
         Raises the error that ended the request. Abandoning the iterator does not cancel the request.
@@ -109,11 +111,13 @@ class SpeechHandle:
         if is_new:
             callback()
 
-    def put(self, segments: Sequence[Samples], utterances: Sequence[Utterance] = ()) -> None:
+    def put(self, segments: Sequence[NDArray[np.float32]], utterances: Sequence[Utterance] = ()) -> None:
         """Hand over segments, and utterances that they complete; for the scheduler."""
         self._change(segments, utterances)
 
-    def finish(self, segments: Sequence[Samples], utterances: Sequence[Utterance], audio: Audio | None) -> None:
+    def finish(
+        self, segments: Sequence[NDArray[np.float32]], utterances: Sequence[Utterance], audio: Audio | None
+    ) -> None:
         """Hand over the last segments and utterances, and the complete speech if it was kept; for the scheduler."""
         self._change(segments, utterances, audio, is_complete=True)
 
@@ -125,7 +129,7 @@ class SpeechHandle:
 
     def _change(
         self,
-        segments: Sequence[Samples],
+        segments: Sequence[NDArray[np.float32]],
         utterances: Sequence[Utterance],
         audio: Audio | None = None,
         error: Exception | None = None,

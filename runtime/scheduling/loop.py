@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ..backends.base import usable_cores
 from ..errors import Cancelled, SchedulerClosed
 from ..synthesizer import Synthesizer
 from .lanes import Lanes
@@ -42,7 +41,7 @@ class Loop:
         self._idle = True
         self._tasks: list[SpeechTask] = []
         self._shares = Shares()
-        self._lanes = Lanes(0 if on_gpu else lanes or _default_lanes(voice), self._post)
+        self._lanes = Lanes(0 if on_gpu else lanes or voice.backend.parallel_runs, self._post)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
         self._thread.start()
 

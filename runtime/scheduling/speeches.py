@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..decoder import DecodedItem, EncoderOutput
 from ..noise import Noise
 from ..options import ResolvedOptions
 from ..output.audio import Audio, Utterance
 from ..pieces import Piece, Split
 from ..synthesizer import Synthesizer, add_time
-from ..vocoder import Samples
 from .admission import Ticket
 from .handle import SpeechHandle
 from .lanes import Job
@@ -194,7 +196,7 @@ class SpeechTask(ABC):
     def _is_complete(self) -> bool:
         return self._completed == len(self.order.split.pieces)
 
-    def _put(self, segments: Sequence[Samples], utterances: Sequence[Utterance]) -> None:
+    def _put(self, segments: Sequence[NDArray[np.float32]], utterances: Sequence[Utterance]) -> None:
         """Hand segments and the utterances that they complete to the listener, and with the last one the whole."""
         if self.first_audio is None and any(len(samples) for samples in segments):
             self.first_audio = time.monotonic()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..decoder import DecodedBatch
 from ..options import SegmentFrames
@@ -16,7 +17,6 @@ from ..output.trimming import SilenceTrimmer
 from ..pieces import place_segment
 from ..stream import UtteranceWindows, Window
 from ..synthesizer import add_time, utterance_of
-from ..vocoder import Samples
 from .lanes import Job
 from .policy import UNREAD_MAX, Stage, is_far_ahead, may_cut, segment_deadline
 from .rows import Row, RowDecoder
@@ -51,12 +51,12 @@ class StreamSpeech(SpeechTask):
         self._current: CutPiece | None = None
         self._cut = self._delivered = 0  # segments
         self._seconds_in_flight = 0.0  # of the segments that the vocoder has got and he has not
-        self._ready: dict[int, tuple[Segment, Samples]] = {}  # what earlier segments hold up, by number
+        self._ready: dict[int, tuple[Segment, NDArray[np.float32]]] = {}  # what earlier segments hold up, by number
         trims, volume = self.options.trim_silence, self.options.volume
         self._trimmer = SilenceTrimmer(self.handle.sampling_rate, volume) if trims else None
-        self._segments: list[Samples] = []  # all that are delivered, with pauses, if they are kept
+        self._segments: list[NDArray[np.float32]] = []  # all that are delivered, with pauses, if they are kept
         self._position = 0  # samples of all that are made, with the silence that is left out
-        self._own_samples: list[Samples] = []  # of the piece that is being delivered, without pauses
+        self._own_samples: list[NDArray[np.float32]] = []  # of the piece that is being delivered, without pauses
         self._start = 0  # sample at which that piece begins
 
     @property
@@ -114,12 +114,12 @@ class StreamSpeech(SpeechTask):
         frames = segment.window.stop - segment.window.start
         return frames * self.order.voice.manifest.audio.hop_length / self.handle.sampling_rate
 
-    def _vocode(self, segment: Segment) -> Samples:
+    def _vocode(self, segment: Segment) -> NDArray[np.float32]:
         self.options.check_cancelled()
         with add_time(segment.piece.spoken.timings, "vocoder"):
             return segment.window.samples(self.order.voice.vocoder)
 
-    def _deliver(self, segment: Segment, samples: Samples) -> None:
+    def _deliver(self, segment: Segment, samples: NDArray[np.float32]) -> None:
         """Hand over this segment and those that it held up, in order."""
         self._ready[segment.number] = segment, samples
         while (ready := self._ready.pop(self._delivered, None)) is not None:
@@ -127,7 +127,7 @@ class StreamSpeech(SpeechTask):
             self._place(*ready)
             self._delivered += 1
 
-    def _place(self, segment: Segment, samples: Samples) -> None:
+    def _place(self, segment: Segment, samples: NDArray[np.float32]) -> None:
         """Hand over a segment with its fades and the pauses beside it."""
         pieces, rate, window, spoken = (
             self.order.split.pieces,

@@ -34,9 +34,9 @@ def straight() -> NDArray[np.float64]:
     return np.linspace(0, len(LETTERS) - 1, PACE * len(LETTERS))
 
 
-def reasons(alignment: NDArray[np.float32], stop_reason: Any = "gate") -> dict[str, str]:
+def reasons(alignment: NDArray[np.float32], is_cut_off: bool = False) -> dict[str, str]:
     """The faults' reasons, each with its words."""
-    quality = describe(judge(alignment, stop_reason, LETTERS), VOICE.words(TEXT))
+    quality = describe(judge(alignment, is_cut_off, LETTERS), VOICE.words(TEXT))
     return {fault.reason: " ".join(fault.words) for fault in quality.faults}
 
 
@@ -83,14 +83,14 @@ def test_a_rest_is_stuck() -> None:
 def test_an_early_end_is_cut_off() -> None:
     path, (first, _) = straight(), WORDS["said"]
     assert reasons(walk(path[path < first])) == {"cut_off": "said another word."}
-    assert reasons(walk(path[path < first]), "frame_limit")["cut_off"].endswith("said another word.")
+    assert reasons(walk(path[path < first]), is_cut_off=True)["cut_off"].endswith("said another word.")
     assert reasons(walk(path)[:0]) == {"cut_off": TEXT}
 
 
 def test_frames_after_the_end_are_babble() -> None:
     long = np.concatenate([straight(), np.full(40 * PACE, len(LETTERS) - 1)])
     assert reasons(walk(long)) == {"babble": ""}
-    assert reasons(walk(straight()), "frame_limit") == {"babble": ""}
+    assert reasons(walk(straight()), is_cut_off=True) == {"babble": ""}
 
 
 def test_attention_that_looks_nowhere_is_babble() -> None:
@@ -111,7 +111,7 @@ def test_quality_in_words() -> None:
 
 
 def test_text_without_letters_is_not_judged() -> None:
-    assert judge(np.ones((9, 2), np.float32), "gate", np.array([False, False])) == ()
+    assert judge(np.ones((9, 2), np.float32), False, np.array([False, False])) == ()
 
 
 def test_time_is_linear_in_the_frames() -> None:
@@ -121,7 +121,7 @@ def test_time_is_linear_in_the_frames() -> None:
         times = []
         for _ in range(5):
             start = time.perf_counter()
-            judge(alignment, "gate", letters)
+            judge(alignment, False, letters)
             times.append(time.perf_counter() - start)
         return min(times)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 import sys
@@ -16,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.acoustic import group_into_batches, token_bucket
 from tacoglow.runtime.bundle.manifest import ATTENTION_PATIENCE, DimRange, Manifest
 from tacoglow.runtime.decoder import Chunk, DecodedBatch
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
@@ -259,13 +259,14 @@ def limits(voice: Synthesizer, max_batch: int) -> Manifest:
 def test_batches_contain_each_item_once_and_one_bucket(
     voice: Synthesizer, lengths: dict[int, int], max_batch: int
 ) -> None:
-    manifest = limits(voice, max_batch)
-    batches = group_into_batches(lengths, manifest)
+    manifest, acoustic = limits(voice, max_batch), copy.copy(voice.acoustic)
+    acoustic.manifest = manifest
+    batches = acoustic.group_into_batches(lengths)
     assert sorted(i for batch in batches for i in batch) == sorted(lengths)
     for batch in batches:
         assert len(batch) <= max_batch
-        assert len({token_bucket(lengths[i], manifest) for i in batch}) == 1
-        assert all(lengths[i] <= token_bucket(lengths[i], manifest) <= 256 for i in batch)
+        assert len({manifest.token_bucket(lengths[i]) for i in batch}) == 1
+        assert all(lengths[i] <= manifest.token_bucket(lengths[i]) <= 256 for i in batch)
 
 
 @pytest.mark.parametrize("options", [{"segment_frames": 0}, {"first_segment_frames": 0}, {"context_frames": -1}])

@@ -77,8 +77,8 @@ def test_vocoder_windows_equal_one_window(
 ) -> None:
     mel = np.random.default_rng(seed).normal(-4, 2, (voice.manifest.audio.n_mel_channels, frames)).astype(np.float32)
     options = SpeechOptions(denoise=strength).resolve(voice.manifest)
-    whole = Vocoder(voice.backend, voice.manifest, frames).samples(mel, Noise(seed), options)
-    windows = Vocoder(voice.backend, voice.manifest, window).samples(mel, Noise(seed), options)
+    whole = Vocoder(voice.backend, frames).samples(mel, Noise(seed), options)
+    windows = Vocoder(voice.backend, window).samples(mel, Noise(seed), options)
     np.testing.assert_allclose(windows, whole, atol=tolerances.WINDOWS * max(1.0, np.abs(whole).max()))
 
 
