@@ -29,7 +29,7 @@ def doctor(
 
 
 def _examine() -> dict[str, Any]:
-    """The report of doctor. backends: name -> why it is not available, null if it is."""
+    """Examine this machine. backends: name -> why it is not available, null if it is."""
     from .. import __version__
     from ..runtime.backends import BACKENDS, backend_class
     from ..runtime.backends.cuda.driver import find_driver, install_command

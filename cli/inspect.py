@@ -60,7 +60,7 @@ def inspect(
 
 
 def _as_json(manifest: Manifest, sizes: dict[str, int], entries: list[Entry]) -> dict[str, Any]:
-    """The manifest, the sizes of the graphs' files in bytes, and the engines that the cache has for them."""
+    """Return the manifest, the sizes of the graphs' files in bytes, and the engines that the cache has for them."""
     import msgspec
 
     engines = [

@@ -83,7 +83,7 @@ class _Command(TyperCommand):
 
 
 def _without_flag_types(parameters: list[Any]) -> list[Any]:
-    """A flag takes no value: its row in the help should not say <bool>."""
+    """Remove <bool> from the rows of flags in the help: a flag takes no value."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
@@ -91,7 +91,7 @@ def _without_flag_types(parameters: list[Any]) -> list[Any]:
 
 
 def main() -> None:
-    """The console script `tacoglow`."""
+    """Run the console script `tacoglow`."""
     app = typer.Typer(
         cls=_Group,
         help="Deploy a trained Tacotron 2 + WaveGlow voice.",
@@ -112,12 +112,12 @@ def main() -> None:
 
 
 def export_onnx_main() -> None:
-    """The console script `export-onnx`."""
+    """Run the console script `export-onnx`."""
     _run_alone("export-onnx", "export-onnx")
 
 
 def trt_infer_main() -> None:
-    """The console script `trt-infer`."""
+    """Run the console script `trt-infer`."""
     _run_alone("say", "trt-infer")
 
 

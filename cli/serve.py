@@ -147,7 +147,7 @@ def serve(
 
 
 def _check_installed() -> None:
-    """Raises RequestError unless the packages of the extra are there."""
+    """Raise RequestError unless the packages of the extra are installed."""
     from ..runtime.errors import RequestError
 
     missing = [name for name in NEEDED if find_spec(name) is None]

@@ -85,7 +85,7 @@ class ParityReference:
         return torch.from_numpy(noise.prenet_dropout(0, steps, 2, self.config.prenet_dim))[None]
 
     def vocoder_inputs(self, mel: Tensor, noises: Sequence[Noise], sigma: float) -> dict[str, Tensor]:
-        """The mel [B, M, F], and z of one noise per item if the vocoder takes any."""
+        """Return the mel [B, M, F], and z of one noise per item if the vocoder takes any."""
         if not self.vocoder.takes_noise:
             return {"mel": mel}
         n_group, groups = self.vocoder.noise_shape(mel.shape[2])

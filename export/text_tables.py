@@ -101,7 +101,7 @@ def text_tables() -> dict[str, object]:
 
 
 def _english() -> dict[str, object]:
-    """The words of English notations. Sets are sorted, so that the file is always the same."""
+    """Collect the words of English notations. Sets are sorted, so that the file is always the same."""
     named = {name.lower(): value for name, value in vars(tables).items() if name.isupper() and name[0] != "_"}
     plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in named.items()}
     return {name: list(value.items()) if isinstance(value, dict) else value for name, value in plain.items()}

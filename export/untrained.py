@@ -17,7 +17,7 @@ INITIAL_SIZE_TOLERANCE = 0.15  # of the size of an initial row of a few hundred 
 
 
 def untrained_rows(embedding: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """bool [symbols]: true for the rows of an embedding [symbols, width] that look as no training leaves them."""
+    """Find the rows of an embedding [symbols, width] that look as no training leaves them: bool [symbols]."""
     symbols, width = embedding.shape
     bound = np.sqrt(3.0) * np.sqrt(2.0 / (symbols + width))
     size = np.sqrt(np.mean(np.square(embedding, dtype=np.float64), axis=1))

@@ -65,7 +65,7 @@ class VoiceFile:
 
 
 def demo_folder() -> Path:
-    """The folder of the demo voice's checkpoints and voice file. Raises ExportError if they are not here."""
+    """Find the demo voice's checkpoints and voice file. Raises ExportError if they are not installed."""
     if (DEMO_FOLDER / "tacotron2.pt").is_file():
         return DEMO_FOLDER
     package = find_spec(DEMO_PACKAGE)
@@ -249,7 +249,7 @@ def voice_symbols(voice: VoiceFile, tacotron2: Tacotron2) -> tuple[str, ...]:
 
 
 def final_mark(voice: VoiceFile, symbols: Sequence[str]) -> str:
-    """The voice file's final mark, otherwise a full stop if that is a symbol; "": none."""
+    """Return the voice file's final mark, otherwise a full stop if that is a symbol; "": none."""
     return (FULL_STOP if FULL_STOP in symbols else "") if voice.final_mark is None else voice.final_mark
 
 

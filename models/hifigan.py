@@ -62,7 +62,7 @@ class ResBlock2(ResBlock):
 
 
 def same_conv(channels: int, kernel: int, padding_mode: PaddingMode, dilation: int = 1) -> nn.Conv1d:
-    """A convolution that keeps channels and length."""
+    """Build a convolution that keeps channels and length."""
     padding = kernel // 2 * dilation
     return nn.Conv1d(channels, channels, kernel, dilation=dilation, padding=padding, padding_mode=padding_mode)
 

@@ -150,7 +150,7 @@ def _check_plan(config: HiFiGANConfig) -> None:
 
 
 def _numbers(value: Any) -> list[int]:
-    """All integers in a field's value; a bool or a string has none."""
+    """List all integers in a field's value; a bool or a string has none."""
     if isinstance(value, tuple):
         return [number for item in value for number in _numbers(item)]
     return [value] if isinstance(value, int) and not isinstance(value, bool) else []

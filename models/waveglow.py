@@ -59,7 +59,7 @@ class Invertible1x1Conv(nn.Module):
         self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(channels, channels))[:, :, None])
 
     def inverse(self) -> Tensor:
-        """The inverse [C, C, 1], inverted in float64: in half precision the audio drifts."""
+        """Return the inverse [C, C, 1], computed in float64: in half precision the audio drifts."""
         inverse: Tensor = torch.linalg.inv(self.weight[:, :, 0].double())[:, :, None]
         return inverse.to(self.weight.dtype)
 

@@ -50,7 +50,7 @@ def is_read_live(path: Path) -> bool:
 
 
 def read_text() -> str:
-    """All of standard input as one text. Raises RequestError."""
+    """Read all of standard input as one text. Raises RequestError."""
     from ...runtime.errors import RequestError
 
     if sys.stdin is None:
@@ -63,7 +63,7 @@ def read_text() -> str:
 
 
 def count_lines(path: Path) -> int | None:
-    """How many lines of a file are not blank; None for a source that can be read only once. Raises as `read_lines`."""
+    """Count the lines that are not blank; None for a source that can be read only once. Raises as `read_lines`."""
     if is_read_live(path):
         return None
     with _open(path) as file:
@@ -71,7 +71,7 @@ def count_lines(path: Path) -> int | None:
 
 
 def read_lines(path: Path, wanted: ListFormat | None) -> Iterator[Line]:
-    """The lines that are not blank. wanted: their format; None: the first line shows whether they have ids or paths.
+    """Yield the lines that are not blank. wanted: their format; None: told from the first line.
 
     Raises OSError, and RequestError for a file that is not a list of texts.
     """
@@ -160,7 +160,7 @@ def _is_recorded(field: str) -> bool:
 
 
 def _parse_columns(number: int, line: str) -> Line:
-    """A line of LJSpeech's, `id|text|normalised text` or `id|text`, or of a filelist, `path|text`.
+    """Parse a line of LJSpeech, `id|text|normalised text` or `id|text`, or of a filelist, `path|text`.
 
     The normalised text is spoken, if it is there. In a filelist, further paths and speakers' numbers are left out.
     """

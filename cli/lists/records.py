@@ -19,7 +19,7 @@ RECORDS_NAME = "spoken.jsonl"
 def speech_key(
     manifest: Manifest, text: str, seed: int, options: SpeechOptions, outputs: Outputs, normalizer: str | None
 ) -> str:
-    """Identifies what a file says and how: the voice, the text, the seed, the options and the format."""
+    """Identify what a file says and how: the voice, the text, the seed, the options and the format."""
     values = asdict(options) | {"normalizer": normalizer}
     del values["cancelled"]
     parts = [manifest.digest, text, seed, values, outputs.audio_format, outputs.wav_format]
@@ -38,7 +38,7 @@ class Records:
         self._separator = "" if self._is_new or self.path.read_bytes().endswith(b"\n") else "\n"
 
     def find(self, name: str, key: str, path: Path) -> dict[str, Any] | None:
-        """The record of a file that exists, is complete, and was made with the same key."""
+        """Find the record of a file that exists, is complete, and was made with the same key."""
         record = self._known.get(name)
         if record is None or record.get("key") != key or not path.is_file():
             return None
@@ -52,7 +52,7 @@ class Records:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Name -> its last record; a line that is not a record, such as a half-written last one, is left out."""
+    """Read the last record of each name; a line that is not a record, such as a half-written last one, is left out."""
     records: dict[str, dict[str, Any]] = {}
     if not path.is_file():
         return records

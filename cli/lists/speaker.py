@@ -149,7 +149,7 @@ class ListSpeaker:
                 bar.add(0.0)
 
     def _check(self, line: Line) -> Line:
-        """The line with its split, or with why it cannot be spoken. Prints the characters that will be dropped."""
+        """Split the line, or state why it cannot be spoken. Prints the characters that will be dropped."""
         try:
             split = self.synthesizer.split(line.text, self.options)
         except TextError as error:
@@ -168,7 +168,7 @@ class ListSpeaker:
         self.skipped.append({"line": line.number, "reason": problem})
 
     def _unmade(self, records: Records, bar: SpeechProgress) -> Iterator[Line]:
-        """The good lines whose files do not exist yet; the others are counted."""
+        """Yield the good lines whose files do not exist yet; the others are counted."""
         for line in self._good_lines(bar):
             path = self.outputs.audio_path(line.name)
             if self.outputs.is_complete(line.name) and records.find(line.name, self._key(line), path) is not None:
@@ -181,7 +181,7 @@ class ListSpeaker:
         return speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, self.outputs, self.normalizer)
 
     def _groups(self, lines: Iterator[Line]) -> Iterator[list[Line]]:
-        """Lines that are batched together: some batches of a file; of a live source each line as it comes."""
+        """Yield lines that are batched together: several batches of a file, single lines of a live source."""
         size = 1 if is_read_live(self.source) else BATCHES_AT_A_TIME * self.synthesizer.manifest.range("B").max
         while group := list(itertools.islice(lines, size)):
             yield group
@@ -209,7 +209,7 @@ class JoinedTimes:
         self.characters: list[TimedText] = []
 
     def add(self, text: str, samples: int, words: Iterable[TimedText], characters: Iterable[TimedText]) -> None:
-        """The next text: its samples, and times from its own beginning."""
+        """Append a text: its samples, and times from its own beginning."""
         from ...runtime.pieces import pause_after
 
         seconds = self._start / self._rate

@@ -10,7 +10,7 @@ BACKENDS = ("onnxruntime", "tensorrt", "tensorrt_rtx", "torch", "cuda")
 
 
 def explain(error: BaseException) -> str | None:
-    """One line for the user; None if the exception is a defect."""
+    """Describe an exception in one line for the user; None if the exception is a defect."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, FileNotFoundError):  # of os.getcwd

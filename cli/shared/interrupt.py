@@ -16,7 +16,7 @@ EXIT_CODE = 130  # a shell's exit code for SIGINT
 
 @contextmanager
 def at_interrupt(finish: Callable[[], str]) -> Iterator[None]:
-    """If the block is interrupted, call `finish`, which completes its output, and print the line that it returns."""
+    """Call `finish`, which completes the output, if the block is interrupted, and print the line that it returns."""
     try:
         yield
     except KeyboardInterrupt:

@@ -149,21 +149,21 @@ Engines = Annotated[
 
 
 def complete_backend(incomplete: str) -> list[str]:
-    """The backends whose names begin so, for the shell's completion."""
+    """List the backends whose names begin so, for the shell's completion."""
     from ...runtime.backends import BACKENDS
 
     return [name for name in ("auto", *BACKENDS) if name.startswith(incomplete)]
 
 
 def given_options(context: typer.Context) -> set[str]:
-    """The options that stand on the command line, by their long names."""
+    """List the options of the command line, by their long names."""
     parameters = [parameter for parameter in context.command.params if parameter.param_type_name == "option"]
     sources = {parameter.opts[-1]: context.get_parameter_source(parameter.name or "") for parameter in parameters}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def read_lexicon(path: Path | None) -> dict[str, str] | None:
-    """The entries of a lexicon file; None: no file is given. Raises TextError."""
+    """Read the entries of a lexicon file; None if no file is given. Raises TextError."""
     from ...text import TextError, parse_lexicon
 
     if path is None:
@@ -215,7 +215,7 @@ class VoiceCheckpoints:
 def find_checkpoints(
     tacotron2: Path | None, waveglow: Path | None, hifigan: Path | None, demo: bool, pretrained: Published | None
 ) -> VoiceCheckpoints:
-    """The checkpoints that the options select. Raises ExportError if they select none, or more than one pair."""
+    """Find the checkpoints that the options select. Raises ExportError if they select none, or more than one pair."""
     from ...export.voice import demo_folder
     from ...runtime.errors import ExportError
 

@@ -72,7 +72,7 @@ def upsampling_as_convolution(upsample: nn.ConvTranspose1d, n_group: int) -> tup
 
 
 def transposed_as_convolution(up: nn.ConvTranspose1d) -> tuple[Tensor, Tensor]:
-    """The transposed convolution as an ordinary one: weight [out * rate, in, taps], bias [out * rate].
+    """Convert a transposed convolution to an ordinary one: weight [out * rate, in, taps], bias [out * rate].
 
     Over L positions padded with taps - 1 on either side, it yields for each position the rate samples of each output
     channel, in order; they include the samples that the transposed convolution's padding drops.

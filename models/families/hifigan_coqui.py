@@ -34,7 +34,7 @@ def coqui(state: State, adjacent_config: Mapping[str, Any]) -> Generator | None:
 
 
 def _mel_conversion(settings: Mapping[str, Any]) -> ConvertWeights:
-    """The map from natural log to gain * log_base(magnitude), then to the normalized range.
+    """Build the map from natural log to gain * log_base(magnitude), then to the normalized range.
 
     Raises CheckpointError if that is not an affine map, or if a setting that decides it is not stated.
     """

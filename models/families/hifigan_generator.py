@@ -52,7 +52,7 @@ class Generator:
 
 
 def plan(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of HiFiGANConfig that a family's configuration states.
+    """Return the fields of HiFiGANConfig that a family's configuration states.
 
     The number of the residual block's kind is not read: libraries compare it with a string or an integer, and take the
     other one for kind 2, so only the weights are sure to tell it.
@@ -84,7 +84,7 @@ def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def affine_mel(scale: Tensor, shift: Tensor) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
-    """A conversion that adds the map scale * mel + shift, with a value for each mel band or one for all.
+    """Build a conversion that adds the map scale * mel + shift, with a value for each mel band or one for all.
 
     mel is what the acoustic model gives, in natural log.
     """

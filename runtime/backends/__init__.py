@@ -58,7 +58,7 @@ def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOp
 
 
 def _try_to_open(kind: type[Backend], bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend | str:
-    """The backend with the graphs that every request needs opened, or why it cannot be used."""
+    """Open the backend and the graphs that every request needs; return it, or why it cannot be used."""
     reason = kind.unavailable_reason()
     if reason is not None:
         return reason

@@ -31,7 +31,7 @@ THREADS_MAX = max(16, os.cpu_count() or 1)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: in a container fewer than the machine has."""
+    """Count the cores that this process may use: in a container fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -50,7 +50,9 @@ class GraphRunner(ABC):
         self.manifest = manifest
 
     def bind(self, buffers: Mapping[str, Array]) -> Call:
-        """buffers: an array for every input and output, by name; the graph reads and writes them in place.
+        """Check buffers, and return the call that runs the graph over them in place.
+
+        buffers: an array for every input and output, by name.
 
         Raises RequestError that names the tensor, what was expected and what it got.
         """
@@ -84,7 +86,7 @@ class GraphRunner(ABC):
     def decoder_steps(
         self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf
     ) -> DecoderSteps:
-        """The decoder steps of one batch, none launched yet; only for the graph decoder_step.
+        """Return the decoder steps of one batch, none launched yet; only for the graph decoder_step.
 
         gate_logit: what ends an item; steps that run on a device may use it to run no further than needed.
         """
@@ -94,7 +96,7 @@ class GraphRunner(ABC):
     def _bind(self, buffers: Mapping[str, Array]) -> Call: ...
 
     def _check(self, buffers: Mapping[str, Array], made: Collection[str] = ()) -> None:
-        """made: names of tensors that have no buffer, because the backend makes them."""
+        """Check buffers against the manifest. made: tensors without a buffer, because the backend makes them."""
         dims: dict[str, int] = {}
         outputs = {tensor.name for tensor in self.spec.outputs}
         for tensor in (*self.spec.inputs, *self.spec.outputs):
@@ -177,14 +179,14 @@ class Backend(ABC):
     @staticmethod
     @abstractmethod
     def unavailable_reason() -> str | None:
-        """Why this backend cannot run on this machine, and the command that fixes it; None if it can."""
+        """Return why this backend cannot run on this machine, and the command that fixes it; None if it can."""
 
     def synchronize(self) -> None:
         """Wait for all work that is under way, such as that of an abandoned stream."""
         return
 
     def open(self, graph: str) -> GraphRunner:
-        """The graph's runner; each graph is opened once. Raises BundleError or BackendError."""
+        """Open a graph, at the first call, and return its runner. Raises BundleError or BackendError."""
         if graph not in self._opened:
             with native_calls:
                 self._opened[graph] = self._open(graph)

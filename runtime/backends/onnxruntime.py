@@ -127,5 +127,5 @@ def first_line(error: Exception) -> str:
 
 
 def _usable_cores() -> int:
-    """Cores that this process may use, in a container fewer than the machine has; 0: ONNX Runtime decides."""
+    """Count the cores that this process may use, in a container fewer than the machine has; 0: ONNX Runtime decides."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0

@@ -58,7 +58,7 @@ class TorchScriptGraph(GraphRunner):
         self._module = module
 
     def _bind(self, buffers: Mapping[str, Array]) -> Call:
-        """Tensors share the arrays' memory; the module's results are copied into the output buffers."""
+        """Share the arrays' memory with tensors; the module's results are copied into the output buffers."""
         import torch
 
         inputs = [torch.from_numpy(buffers[tensor.name]) for tensor in self.spec.inputs]

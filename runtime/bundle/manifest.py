@@ -130,7 +130,7 @@ class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     context_frames: CountOrZero  # mel frames that the vocoder sees around a segment
 
     def token_buckets(self, limit: int) -> list[int]:
-        """The padded token counts of a voice with this token limit, which is the last of them."""
+        """Return the padded token counts of a voice with this token limit, which is the last of them."""
         buckets = [self.smallest_token_bucket]
         while buckets[-1] < limit:
             buckets.append(2 * buckets[-1])
@@ -143,7 +143,7 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     shape: tuple[int | str, ...]
 
     def resolve(self, dims: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape with every letter replaced by its value in dims. Raises BundleError if dims lacks a letter."""
+        """Replace every letter of the shape by its value in dims. Raises BundleError if dims lacks a letter."""
         return tuple(entry if isinstance(entry, int) else _evaluate(entry, dims) for entry in self.shape)
 
     @property
@@ -258,7 +258,7 @@ def has_control_characters(name: str) -> bool:
 
 
 def graph_names(vocoder_kind: str) -> tuple[str, ...]:
-    """Names of the five graphs of a voice with a vocoder of this kind."""
+    """Return the names of the five graphs of a voice with a vocoder of this kind."""
     return (*ACOUSTIC_GRAPHS, vocoder_kind, DENOISER)
 
 

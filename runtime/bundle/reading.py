@@ -61,12 +61,12 @@ def load_manifest(bundle: Path) -> Manifest:
 
 
 def list_bundle_files(manifest: Manifest) -> frozenset[str]:
-    """The names of all files of a bundle, the manifest included."""
+    """List the names of all files of a bundle, the manifest included."""
     return frozenset({MANIFEST_NAME, *_files_in(msgspec.to_builtins(manifest))})
 
 
 def find_bundle_files(folder: Path) -> frozenset[str] | None:
-    """The names of the files in `folder` that belong to a bundle; None if it does not contain one.
+    """Find the names of the files in `folder` that belong to a bundle; None if it does not contain one.
 
     Also recognizes bundles that `load_manifest` rejects, such as those of a newer format or with a changed number.
     """
@@ -98,7 +98,7 @@ def _files_in(value: Any) -> Iterator[str]:
 
 
 def _describe_other(path: Path) -> str:
-    """Why a path without a manifest in it is not a bundle, and the way out."""
+    """Explain why a path without a manifest is not a bundle, and the way out."""
     if path.is_file() and path.name == MANIFEST_NAME:
         return f"{path}: not a bundle but a file of one; give the folder: {path.parent}"
     if path.is_file() and path.suffix in CHECKPOINT_SUFFIXES:
@@ -135,7 +135,7 @@ def write_manifest(folder: Path, manifest: Manifest, **changes: Any) -> Manifest
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The manifest as JSON with its digest filled in."""
+    """Encode the manifest as JSON, with its digest filled in."""
     return with_digest(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
@@ -150,7 +150,7 @@ def with_digest(content: bytes) -> bytes:
 
 
 def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
-    """The path of the graph's file.
+    """Return the path of the graph's file.
 
     Raises BundleError if its SHA-256 is not the one in the manifest, or if it has what no voice's graph has.
     """

@@ -48,7 +48,7 @@ CODECS: dict[AudioFormat, Codec] = {
 
 
 def format_of(path: Path) -> AudioFormat | None:
-    """The format that a file name promises; None if its suffix is none of SUFFIXES."""
+    """Return the format that a file name promises; None if its suffix is none of SUFFIXES."""
     return SUFFIXES.get(path.suffix.lower())
 
 
@@ -217,7 +217,7 @@ def open_encoder(
     wav_format: WavFormat = "int16",
     encoded_rate: int | None = None,
 ) -> Encoder:
-    """An encoder that writes into `sink` from its current position. sampling_rate: of the samples, in Hz.
+    """Open an encoder that writes into `sink` from its current position. sampling_rate: of the samples, in Hz.
 
     encoded_rate: of the audio in the file, one that the format has; None: the lowest one that loses nothing.
     """
@@ -239,12 +239,12 @@ def encode_file(
 
 
 def open_raw_encoder(sink: BinaryIO, sampling_rate: int, encoded_rate: int) -> Encoder:
-    """An encoder of bare int16 samples at another rate, in Hz."""
+    """Open an encoder of bare int16 samples at another rate, in Hz."""
     return _resampled(RawEncoder(sink), sampling_rate, encoded_rate)
 
 
 def supported_rates(audio_format: AudioFormat) -> tuple[int, ...]:
-    """The rates (Hz) in which a format can be written; () for any."""
+    """List the rates (Hz) in which a format can be written; () for any."""
     if audio_format == "wav":
         return ()
     return tuple(sorted(_av(audio_format).Codec(CODECS[audio_format].encoder, "w").audio_rates or ()))
@@ -259,7 +259,7 @@ def encoder_delay(audio_format: AudioFormat, sampling_rate: int, encoded_rate: i
 
 
 def _choose_rate(rate: int, supported: Iterable[int] | None) -> int:
-    """The lowest supported rate (Hz) that loses nothing, or the highest one."""
+    """Choose the lowest supported rate (Hz) that loses nothing, or the highest one."""
     rates = sorted(supported or [rate])
     return next((candidate for candidate in rates if candidate >= rate), rates[-1])
 

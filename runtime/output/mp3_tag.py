@@ -11,7 +11,7 @@ _PADDED = 0x02  # of its third byte
 
 
 def info_frame(first_frame: bytes) -> bytes:
-    """A silent frame with an Info tag, for a mono stream of constant bit rate. first_frame: of its audio, whole.
+    """Make a silent frame with an Info tag, for a mono stream of constant bit rate. first_frame: of its audio.
 
     Of what the tag can state, it states the delay: how long a stream becomes is not known when it begins.
     """

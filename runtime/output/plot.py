@@ -24,7 +24,7 @@ ENVELOPE_BINS = 6000  # of the waveform: a peak of one sample must remain visibl
 
 
 def check_plot(path: Path) -> None:
-    """Raises RequestError if matplotlib is not installed or cannot write the path's format."""
+    """Raise RequestError if matplotlib is not installed or cannot write the path's format."""
     formats = _new_figure(1, 1).canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in formats:
         raise RequestError(f"{path}: unsupported plot format {path.suffix!r}; use .png, .svg or .pdf")
@@ -88,7 +88,7 @@ class _Part:
 
 
 def _place_pieces(audio: Audio) -> Iterator[_Part]:
-    """The utterances that have frames, one after the other, with the pauses between them."""
+    """Yield the utterances that have frames, one after the other, with the pauses between them."""
     token = 0
     for utterance in audio.utterances:
         start, stop = utterance.start, utterance.start + len(utterance.samples)
@@ -128,7 +128,7 @@ def _draw_mels(axes: Any, parts: list[_Part]) -> Any:
 
 
 def _draw_alignments(axes: Any, parts: list[_Part]) -> Any:
-    """Each piece's tokens follow those of the piece before it."""
+    """Draw each piece's tokens above those of the piece before it."""
     image: Any = None
     for part in parts:
         image = axes.imshow(

@@ -19,7 +19,7 @@ _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]»」』]*$")
 
 
 def check_times_format(suffix: str, option: str) -> TimesFormat:
-    """The format of a file's suffix, such as ".srt". Raises RequestError for another one."""
+    """Return the format of a file's suffix, such as ".srt". Raises RequestError for another one."""
     known = get_args(TimesFormat)
     for times_format in known:
         if suffix.lower() == f".{times_format}":
@@ -28,7 +28,7 @@ def check_times_format(suffix: str, option: str) -> TimesFormat:
 
 
 def encode_times(words: Sequence[TimedText], characters: Sequence[TimedText], times_format: TimesFormat) -> str:
-    """The content of a file of times; subtitles have the words only."""
+    """Encode the content of a file of times; subtitles have the words only."""
     if times_format == "json":
         content = {"words": [_entry(word) for word in words], "characters": [_entry(one) for one in characters]}
         return json.dumps(content, ensure_ascii=False, indent=1) + "\n"

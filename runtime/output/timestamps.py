@@ -25,7 +25,7 @@ class TimedText:
 
 
 def token_bounds(alignment: NDArray[np.float32]) -> NDArray[np.int64]:
-    """int64 [T + 1]: token t is spoken from frame bounds[t] to frame bounds[t + 1] of an alignment [F, T].
+    """Return int64 [T + 1]: token t is spoken from frame bounds[t] to frame bounds[t + 1] of an alignment [F, T].
 
     Of all paths that never go back, this is the one that the attention follows most closely: the path with the largest
     sum of log weights, found by dynamic programming. Tokens that it passes over take no frames.
@@ -59,7 +59,7 @@ class SpokenTimes:
 def time_utterance(
     front_end: FrontEnd, text: str, alignment: NDArray[np.float32], start: float, seconds: float
 ) -> SpokenTimes:
-    """Times of an utterance that lasts `seconds` and begins at `start`. alignment: [F, T], of all of its frames.
+    """Find the times of an utterance that lasts `seconds` from `start` on. alignment: [F, T], of all its frames.
 
     start: below 0 if silence at its beginning was left out; no time is.
     """

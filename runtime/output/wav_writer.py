@@ -21,7 +21,7 @@ def to_int16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def encode(samples: NDArray[np.float32], wav_format: WavFormat) -> bytes:
-    """The little-endian sample data of a wav file; integers clip samples outside [-1, 1]."""
+    """Encode the little-endian sample data of a wav file; integers clip samples outside [-1, 1]."""
     if wav_format == "int16":
         return to_int16(samples).astype("<i2").tobytes()
     if wav_format == "int24":
@@ -31,7 +31,7 @@ def encode(samples: NDArray[np.float32], wav_format: WavFormat) -> bytes:
 
 
 def wav_header(sampling_rate: int, wav_format: WavFormat, data_bytes: int | None) -> bytes:
-    """The header of a mono wav file. data_bytes: size of the samples, None if it is not known yet.
+    """Encode the header of a mono wav file. data_bytes: size of the samples, None if it is not known yet.
 
     Data of an odd size needs a zero byte after it.
     """

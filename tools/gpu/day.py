@@ -42,7 +42,7 @@ class Outcome:
 
 
 def plan(out: Path) -> list[Step]:
-    """The day's steps in order: what tells most comes first."""
+    """List the day's steps in order; those that tell most come first."""
     bundles = out / "bundles"
     module = ["-m", "tacoglow.tools.gpu.steps"]
     demo, nvidia = bundles / "demo-fp16", bundles / "nvidia-fp16"
@@ -102,7 +102,7 @@ def run(step: Step, python: str, out: Path, environment: dict[str, str], limit: 
 
 
 def link_package(out: Path) -> Path:
-    """A folder in which this checkout is importable as `tacoglow`, for machines where it is not installed."""
+    """Make a folder in which this checkout is importable as `tacoglow`, for machines where it is not installed."""
     folder = out / "package"
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "tacoglow"

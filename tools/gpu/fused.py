@@ -38,7 +38,7 @@ SMALL = {"mel": 20, "prenet": 32, "encoder": 64, "attention": 128, "rnn": 128, "
 
 
 def fused(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything about one fp16 bundle, beside the fp32 bundle of the same voice. Fails where a result is wrong."""
+    """Compare and time one fp16 bundle, beside the fp32 bundle of the same voice. Fails if a result is wrong."""
     voice = Synthesizer.load(arguments.bundle, "tensorrt")
     result: dict[str, Any] = {"gpu": voice.backend.device}
     runner = voice.backend.open("decoder_step")
@@ -67,7 +67,7 @@ def fused(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def fused_alone(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A small random decoder, three launches of three items, without TensorRT: what compute-sanitizer runs."""
+    """Launch a small random decoder three times, without TensorRT, for compute-sanitizer."""
     stream = CudaStream(0)
     cache = CubinCache(cubin_folder(default_folder()), find_gpu(0).compute_capability)
     made = {}
@@ -126,7 +126,7 @@ def compare(decoder: FusedDecoder, voice: Synthesizer, reference: Path) -> dict[
 
 
 def microseconds(stream: CudaStream, new_steps: Callable[[], DecoderSteps]) -> float:
-    """Of a step, by the GPU's events, with chunks launched ahead; the median of some runs after the first."""
+    """Time a step by the GPU's events, with chunks launched ahead; the median of some runs after the first."""
     found = []
     for _ in range(REPEATS + 1):
         steps = new_steps()
@@ -164,7 +164,7 @@ class TracedKernel(FusedKernel):
 
 
 def phases(stream: CudaStream, weights: DecoderWeights, encoded: EncoderOutput) -> dict[str, list[float]]:
-    """Clocks from a step's first event to each other: least, median, most over blocks; medians over steps."""
+    """Count the clocks from a step's first event to each other: least, median, most over blocks; medians over steps."""
     traced = TracedKernel(stream, weights)
     cache = CubinCache(cubin_folder(default_folder()), find_gpu(0).compute_capability)
     decoder = FusedDecoder(stream, 0, weights, cache, "tagged")
@@ -182,7 +182,7 @@ def phases(stream: CudaStream, weights: DecoderWeights, encoded: EncoderOutput) 
 
 
 def sanitize(tool: str, out: Path) -> int:
-    """The exit code of compute-sanitizer over `fused_alone`; its report is in OUT/TOOL.txt."""
+    """Run compute-sanitizer over `fused_alone`; returns its exit code. Its report is in OUT/TOOL.txt."""
     command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", sys.executable, "-m"]
     command += ["tacoglow.tools.gpu.steps", "fused-alone", "--out", str(out)]
     with (out / f"{tool}.txt").open("wb") as sink:

@@ -24,7 +24,7 @@ OPTIMIZATION_LEVEL = 1  # builds in seconds, and runs nearly as fast
 
 
 def stream(arguments: argparse.Namespace) -> Result:
-    """Copies, zeros, and a captured graph that is launched twice."""
+    """Copy, zero, and launch a captured graph twice."""
     queue = CudaStream(0)
     sent, received = queue.pinned((1000,), np.float32), queue.pinned((1000,), np.float32)
     sent[:] = np.arange(1000)
@@ -51,7 +51,7 @@ def stream(arguments: argparse.Namespace) -> Result:
 
 
 def invalid_capture(arguments: argparse.Namespace) -> Result:
-    """A capture that a forbidden call makes invalid raises CaptureError, and the stream goes on working."""
+    """Check that a forbidden call in a capture raises CaptureError, and that the stream goes on working."""
     queue = CudaStream(0)
     array = queue.empty((4,), np.float32)
 
@@ -90,7 +90,7 @@ def nvidia_engines(arguments: argparse.Namespace) -> Result:
 
 
 def _build(bundle: Path, graphs: tuple[str, ...]) -> Result:
-    """Builds the graphs' engines into the user's cache, with TensorRT's warnings and the seconds of each build."""
+    """Build the graphs' engines into the user's cache, with TensorRT's warnings and the seconds of each build."""
     import time
 
     from ...runtime.backends.tensorrt.builder import TerminalProgress
@@ -111,7 +111,7 @@ def _build(bundle: Path, graphs: tuple[str, ...]) -> Result:
 
 
 def layers(arguments: argparse.Namespace) -> Result:
-    """The engine inspector's count of layers, and of those in half precision."""
+    """Count the engine inspector's layers, and those in half precision."""
     from ...runtime.backends.tensorrt.cache import EngineCache
     from ...runtime.backends.tensorrt.versions import load_tensorrt
 
@@ -133,7 +133,7 @@ def layers(arguments: argparse.Namespace) -> Result:
 
 
 def export(arguments: argparse.Namespace) -> Result:
-    """The bundles of a voice in both precisions, made with PyTorch on this machine."""
+    """Export a voice in both precisions with PyTorch on this machine."""
     from ...benchmarks.voices import demo_models, export_bundle, random_models
     from ...export.bundle import Limits
 
@@ -146,7 +146,7 @@ def export(arguments: argparse.Namespace) -> Result:
 
 
 def cpp(arguments: argparse.Namespace) -> Result:
-    """The C++ runtime with its TensorRT backend, built here, says what Python's says, with either decoder."""
+    """Compare the C++ runtime's TensorRT backend, built here, with Python's, with either decoder."""
     from ...runtime.backends.base import Decoder
     from ...runtime.backends.tensorrt.backend import TensorRTBackend
     from ...runtime.backends.tensorrt.cache import EngineCache, copy_plans

@@ -30,7 +30,7 @@ WORDS = (
 
 
 def times(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Microseconds per decoder step, captured and enqueued, and milliseconds of the other graphs and of first audio."""
+    """Time a decoder step, captured and enqueued, in microseconds, the other graphs and first audio in milliseconds."""
     voice = Synthesizer.load(arguments.bundle, "tensorrt")
     step, encoder, waveglow = (_runner(voice, name) for name in ("decoder_step", "encoder", "waveglow"))
     ids = (voice.front_end.encode(" ".join(WORDS)) * 2)[:TOKENS]

@@ -18,7 +18,7 @@ class Driver:
 
 @functools.cache
 def find_driver() -> Driver | None:
-    """The installed driver; None if there is none or it cannot be initialized."""
+    """Find the installed driver; None if there is none or it cannot be initialized."""
     try:
         library = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
@@ -33,13 +33,13 @@ def find_driver() -> Driver | None:
 
 
 def driver_version() -> int:
-    """The driver's CUDA version; 0 if there is none."""
+    """Return the driver's CUDA version; 0 if there is none."""
     driver = find_driver()
     return 0 if driver is None else driver.version
 
 
 def install_command() -> str:
-    """The command that installs the GPU backends for this machine's driver."""
+    """Return the command that installs the GPU backends for this machine's driver."""
     driver = find_driver()
     extra = "gpu-cu12" if driver is not None and driver.version < CUDA_13 else "gpu-cu13"
     return f"pip install 'tacoglow[{extra}]'"

@@ -254,7 +254,7 @@ class ChunkBuffers:
             self._stream.upload(self._encoded[name], array)
 
     def results(self, parity: int) -> Chunk:
-        """The host's memory for a chunk's results, valid once the event of its launch has been waited for."""
+        """Return the host's memory for a chunk's results, valid once the event of its launch has been waited for."""
         return self._host[parity].chunk
 
     def launch(self, first_step: int, parity: int) -> CudaEvent:

@@ -47,7 +47,7 @@ class DeviceNoise:
         self._stream, self._kernels = stream, kernels
 
     def on(self, stream: CudaStream) -> DeviceNoise:
-        """The same on another stream."""
+        """Draw with the same kernels on a different stream."""
         return DeviceNoise(stream, self._kernels)
 
     def draw_dropout(self, slots: Slots, keys: DeviceArray, first_step: int) -> None:
@@ -66,7 +66,7 @@ class DeviceNoise:
         )
 
     def draw_z(self, z: DeviceArray, noise: Noise, first_group: int, sigma: float) -> None:
-        """z: float32 [1, group_size, groups]: what `noise.z` draws from that group on, times sigma."""
+        """Draw z, float32 [1, group_size, groups]: what `noise.z` draws from that group on, times sigma."""
         _, group_size, groups = z.shape
         seed, utterance = noise.key
         self._kernels.launch(

@@ -21,7 +21,7 @@ _INCLUDE = re.compile(r'^#include "(.+)"\n|^#pragma once\n', re.MULTILINE)
 
 @functools.cache
 def kernel_source(name: str) -> str:
-    """The text of a kernel's file with that of the headers that it includes, each once: what NVRTC compiles."""
+    """Return the text that NVRTC compiles: a kernel's file and the headers that it includes, each once."""
     seen: set[str] = set()
 
     def flat(name: str) -> str:
@@ -42,7 +42,7 @@ class CubinCache:
     capability: tuple[int, int]
 
     def get_or_compile(self, name: str, source: str) -> bytes:
-        """name: begins the file's name. Raises BackendError if NVRTC is not installed or fails."""
+        """Return the cubin of a source. name: begins the file's name. Raises BackendError if NVRTC fails."""
         arch = "sm_{}{}".format(*self.capability)
         key = hashlib.sha256("\0".join((source, arch)).encode()).hexdigest()[:16]
         path = self.folder / f"{arch}-{name}-{key}.cubin"
@@ -58,7 +58,7 @@ class CubinCache:
 
 
 def compile_cubin(source: str, arch: str) -> bytes:
-    """arch: such as sm_90. Runs without a GPU or a driver. Raises BackendError."""
+    """Compile a kernel. arch: such as sm_90. Runs without a GPU or a driver. Raises BackendError."""
     try:
         from cuda.core import Program, ProgramOptions
 

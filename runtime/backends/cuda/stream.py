@@ -33,7 +33,7 @@ class Gpu:
 
 
 def gpu_unavailable_reason() -> str | None:
-    """Why this machine's GPU cannot be used, with the fix; None if it can."""
+    """Return why this machine's GPU cannot be used, with the fix; None if it can."""
     for package, module in (("cuda-core", "cuda.core"), ("cuda-bindings", "cuda.bindings")):
         if importlib.util.find_spec("cuda") is None or importlib.util.find_spec(module) is None:
             return f"{package} is not installed ({install_command()})"
@@ -45,7 +45,7 @@ def gpu_unavailable_reason() -> str | None:
 
 
 def find_gpu(index: int) -> Gpu:
-    """The GPU of that index. Raises BackendError if it cannot be used."""
+    """Find the GPU of that index. Raises BackendError if it cannot be used."""
     device = _make_current(index)
     capability = device.compute_capability
     return Gpu(index, device.name, (capability.major, capability.minor))
@@ -58,7 +58,7 @@ class DeviceMemory:
 
 
 def device_memory(index: int) -> DeviceMemory:
-    """A GPU's memory, that of other processes included."""
+    """Measure a GPU's memory, including that of other processes."""
     from cuda.bindings import driver
 
     _make_current(index)
@@ -161,7 +161,7 @@ class CudaStream:
         return CudaEvent(self._index, self._stream.record())
 
     def record_time(self) -> CudaEvent:
-        """An event that also keeps its time, for `CudaEvent.seconds_since`."""
+        """Record an event that also keeps its time, for `CudaEvent.seconds_since`."""
         from cuda.core import EventOptions
 
         _make_current(self._index)
@@ -203,7 +203,7 @@ class CudaStream:
 
 
 def _check(results: tuple[Any, ...], error: type[Exception] = CaptureError) -> Any:
-    """The value of a driver call, which returns its status first. Raises `error` if the call failed."""
+    """Return the value of a driver call, whose first result is its status. Raises `error` if the call failed."""
     from cuda.bindings import driver
 
     status, *values = results
@@ -214,7 +214,7 @@ def _check(results: tuple[Any, ...], error: type[Exception] = CaptureError) -> A
 
 @contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
-    """A buffer that is collected during a capture frees its memory on the captured stream, which ends the capture."""
+    """Pause garbage collection: a buffer that is freed on the captured stream would end the capture."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -235,7 +235,7 @@ class CudaEvent:
         self.event.sync()
 
     def seconds_since(self, earlier: CudaEvent) -> float:
-        """The GPU's time between two events of `record_time`; waits for this one."""
+        """Return the GPU's seconds between two events of `record_time`; waits for this one."""
         self.wait()
         return float(self.event - earlier.event) / 1e3
 
@@ -250,7 +250,7 @@ class Slots:
         self.memory = stream.empty((n, self.pitch), np.uint8)
 
     def __getitem__(self, i: int) -> DeviceArray:
-        """The i-th array; -1 is the last."""
+        """Return the i-th array; -1 is the last."""
         address = self.memory.address + i % self.count * self.pitch
         return DeviceArray(address, self.shape, self.dtype, self.memory.owner)
 

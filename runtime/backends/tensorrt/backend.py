@@ -59,7 +59,7 @@ class TensorRTBackend(Backend):
         return get_or_build_engines(bundle, manifest, self._tensorrt, request, TerminalProgress())
 
     def _runtime_cache(self) -> RuntimeCache | None:
-        """For TensorRT-RTX, which compiles kernels where the engine runs."""
+        """Open the cache of TensorRT-RTX, which compiles kernels on the GPU that runs an engine; None for TensorRT."""
         if not self._tensorrt.builds_ahead_of_time:
             return None
         name = f"kernels-{self._tensorrt.version}-{self._target.capability}.cache"

@@ -74,7 +74,7 @@ class EngineCache:
         self._is_default = folder is None
 
     def find(self, accepts: Callable[[EngineKey], bool]) -> Engine | None:
-        """The newest intact engine whose key is accepted; None if there is none.
+        """Find the newest intact engine whose key is accepted; None if there is none.
 
         Raises BackendError if the user's own cache is writable by others.
         """
@@ -106,7 +106,7 @@ class EngineCache:
         return engine
 
     def entries(self) -> list[Entry]:
-        """The state of every engine in the folder, sorted by name."""
+        """List the state of every engine in the folder, sorted by name."""
         plans = {path.with_suffix(".plan") for suffix in ("plan", "json") for path in self.folder.glob(f"*.{suffix}")}
         return [self._entry(path) for path in sorted(plans)]
 
@@ -121,7 +121,7 @@ class EngineCache:
         return Entry(path, record.engine_key, "ready" if intact else "damaged", len(plan))
 
     def _plans(self) -> list[Path]:
-        """Paths of all plans, newest first."""
+        """List the paths of all plans, newest first."""
         return sorted(self.folder.glob("*.plan"), key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
 
     def _check_private(self) -> None:
@@ -190,8 +190,7 @@ class EngineRequest:
 
 
 def target_of(gpu: Gpu, tensorrt: TensorRT) -> Target:
-    """The build target for a GPU: its model, or any GPU of its compute capability if the builder works ahead of time
-    (TensorRT-RTX)."""
+    """Return the build target for a GPU: its model, or for TensorRT-RTX any GPU of its compute capability."""
     name = ANY_GPU if tensorrt.builds_ahead_of_time else gpu.name
     return Target(gpu=name, compute_capability=gpu.compute_capability)
 

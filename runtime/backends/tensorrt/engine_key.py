@@ -38,7 +38,7 @@ class ProfileLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_frames: int | None = None
 
     def apply_to(self, manifest: Manifest) -> dict[str, DimRange]:
-        """The bundle's ranges of B, T and F with these limits. Raises RequestError for a limit out of range."""
+        """Limit the bundle's ranges of B, T and F. Raises RequestError for a limit out of range."""
         ranges = {}
         for letter, name in (("B", "max_batch"), ("T", "max_tokens"), ("F", "max_frames")):
             span, limit = manifest.range(letter), getattr(self, name)
@@ -91,7 +91,7 @@ def make_engine_key(
     limits: ProfileLimits,
     options: BuildOptions,
 ) -> EngineKey:
-    """The key of one graph's engine. tensorrt: backend name and version. Raises RequestError for bad limits."""
+    """Make the key of one graph's engine. tensorrt: backend name and version. Raises RequestError for bad limits."""
     profile = profile_of(manifest, graph, limits)
     return EngineKey(
         graph=graph,
@@ -107,7 +107,7 @@ def make_engine_key(
 
 
 def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[str, DimRange]:
-    """The ranges that the runtime needs for a graph's dimension letters.
+    """Return the ranges that the runtime needs for a graph's dimension letters.
 
     Only decoder_step runs in batches. The other graphs run item by item, so that an item does not depend on its batch,
     and the vocoder's graphs run one window at a time.
@@ -127,13 +127,12 @@ def profile_of(manifest: Manifest, graph: str, limits: ProfileLimits) -> dict[st
 
 
 def token_buckets_of(manifest: Manifest, graph: str, profile: Mapping[str, DimRange]) -> list[int]:
-    """The token counts that have a profile of their own."""
+    """Return the token counts that have a profile of their own."""
     return manifest.synthesis.token_buckets(profile["T"].max) if graph == "encoder" else []
 
 
 def optimization_profiles(profile: dict[str, DimRange], token_buckets: Sequence[int]) -> list[dict[str, DimRange]]:
-    """The profiles of an engine: its whole range, batch 1 by itself if it takes larger batches too, and each of the
-    encoder's token buckets by itself.
+    """Return an engine's profiles: its range, batch 1 alone if it takes larger ones, each token bucket alone.
 
     With a batch of 1, TensorRT fuses a decoder step's matrix products into the kernels around them: 15 kernels, not 18.
     With a fixed length, the loop of the encoder's LSTMs copies nothing to the host, so that it can be captured.
@@ -173,5 +172,5 @@ def _gpu_fits(built: EngineKey, wanted: EngineKey) -> bool:
 
 
 def _parts(version: str) -> tuple[int, ...]:
-    """A version's numbers, without a suffix such as .post1."""
+    """Return a version's numbers, without a suffix such as .post1."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -38,7 +38,7 @@ class LoadedEngines:
             self._plans[graph] = cached
 
     def _activation_memory(self, nbytes: int) -> DeviceArray:
-        """A context's memory: shared, since contexts run one after the other; a larger engine gets a larger block."""
+        """Return the memory that all contexts share, since they run one after the other, enlarged if need be."""
         if self._activations.nbytes < nbytes:
             largest = max(_activation_bytes(engine) for engine in self._engines.values())
             self._activations = self.stream.empty((largest,), np.uint8)
@@ -143,7 +143,7 @@ class TensorRTContext:
 
 
 def _profile_shapes(engine: Any, spec: GraphSpec) -> list[dict[str, Corners]]:
-    """The smallest and the largest shape of every input, by profile of the engine."""
+    """Return the smallest and the largest shape of every input, by profile of the engine."""
     profiles = []
     for profile in range(engine.num_optimization_profiles):
         shapes = {tensor.name: engine.get_tensor_profile_shape(tensor.name, profile) for tensor in spec.inputs}
@@ -160,6 +160,6 @@ def _admits(profile: Mapping[str, Corners], shapes: Mapping[str, tuple[int, ...]
 
 
 def _activation_bytes(engine: Any) -> int:
-    """Bytes of activation memory that a context of the engine needs at the largest shapes of its profile."""
+    """Return the bytes of activation memory that a context of the engine needs at the largest shapes of its profile."""
     size = getattr(engine, "device_memory_size_v2", None)
     return int(engine.device_memory_size if size is None else size)

@@ -20,8 +20,11 @@ class RuntimeCache:
         self._cache: Any = None
 
     def config(self, engine: Any) -> Any:
-        """A context's settings. A kernel of a new shape is compiled before its first run, not behind it (LAZY): a
-        captured graph would keep the fallback kernels."""
+        """Return a context's settings.
+
+        A kernel of a new shape is compiled before its first run (EAGER), because a captured graph would keep the
+        fallback kernels that run meanwhile (LAZY).
+        """
         strategy = self._tensorrt.member("ExecutionContextAllocationStrategy", "USER_MANAGED")
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)

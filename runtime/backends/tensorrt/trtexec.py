@@ -12,7 +12,7 @@ CORNERS = ("min", "opt", "max")
 
 
 def trtexec_commands(bundle: Path, manifest: Manifest) -> list[str]:
-    """One shell command per graph: every profile, no TF32, the graph's own types; plans are GRAPH.plan in its folder.
+    """Return a shell command per graph: every profile, no TF32, its own types; it writes GRAPH.plan in its folder.
 
     `--stronglyTyped` needs TensorRT 10 or newer, where the graph says which layers compute in half precision.
     """
@@ -33,7 +33,7 @@ def trtexec_commands(bundle: Path, manifest: Manifest) -> list[str]:
 
 
 def _profiles(manifest: Manifest, graph: str) -> list[str]:
-    """Shapes of each profile, the widest first; --profile=N selects the one that later options describe."""
+    """Return the shapes of each profile, the widest first; --profile=N selects the one that later options describe."""
     profile = profile_of(manifest, graph, ProfileLimits())
     profiles = optimization_profiles(profile, token_buckets_of(manifest, graph, profile))
     options = []

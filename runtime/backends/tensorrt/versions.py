@@ -80,7 +80,7 @@ class TensorRT:
             config.set_preview_feature(sharing, True)
 
     def member(self, enum: str, name: str) -> Any:
-        """The member of one of the module's enums; None if this version lacks the member or the enum."""
+        """Return the member of one of the module's enums; None if this version lacks the member or the enum."""
         return getattr(getattr(self.module, enum, None), name, None)
 
     def logger(self) -> Any:
@@ -112,7 +112,7 @@ class TensorRT:
 
 
 def tensorrt_unavailable_reason(name: str) -> str | None:
-    """Why the module of that backend cannot be imported, and the command that installs it; None if it is installed."""
+    """Return why the backend's module cannot be imported, and the command that installs it; None if it can."""
     if importlib.util.find_spec(MODULES[name]) is not None:
         return None
     return f"{MODULES[name]} is not installed ({_install_command(name)})"

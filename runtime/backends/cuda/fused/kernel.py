@@ -16,17 +16,17 @@ SMALLEST_CAPABILITY = (8, 0)  # relaxed loads and stores of GPU scope, mma.m16n8
 
 
 def cubin_folder(engines: Path) -> Path:
-    """The folder of compiled kernels, in the folder of the engine cache."""
+    """Return the folder of compiled kernels, in the folder of the engine cache."""
     return engines / "fused"
 
 
 def source() -> str:
-    """The kernel's text, without the plan's header."""
+    """Return the kernel's text, without the plan's header."""
     return kernel_source("fused_decoder.cu")
 
 
 def compile_plan(cache: CubinCache, plan: Plan, exchange: Exchange) -> bytes:
-    """The plan's cubin, compiled if it is not in the cache. Raises BackendError."""
+    """Return the plan's cubin, compiled if it is not in the cache. Raises BackendError."""
     header = f"{plan.header}#define GRID_BARRIERS {int(exchange == 'barrier')}\n"
     try:
         return cache.get_or_compile(f"batch{plan.batch}-tokens{plan.tokens}-{exchange}", header + source())
@@ -35,7 +35,7 @@ def compile_plan(cache: CubinCache, plan: Plan, exchange: Exchange) -> bytes:
 
 
 def gpu_limits(index: int) -> GpuLimits:
-    """The limits of this GPU that a plan must fit into. Raises BackendError if it cannot run the kernel at all."""
+    """Return the GPU's limits, which a plan must fit into. Raises BackendError if it cannot run the kernel at all."""
     from cuda.core import Device
 
     device = Device(index)

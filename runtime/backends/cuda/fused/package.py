@@ -83,7 +83,7 @@ def remove_package(plans: Path) -> None:
 
 
 def _write_kernels(folder: Path, decoder: FusedDecoder, manifest: Manifest) -> Iterator[KernelFile]:
-    """For one, two, four and eight items, and tokens that double up to the limit."""
+    """Compile and write kernels for one, two, four and eight items, and tokens that double up to the limit."""
     most = round_up(manifest.range("T").max, TOKEN_BLOCK)
     for batch in _doubling(1, min(MAX_BATCH, manifest.range("B").max)):
         for tokens in _doubling(TOKEN_BLOCK, most):

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def pack(weights: DecoderWeights, plan: Plan) -> NDArray[np.uint8]:
-    """The packed weights, one section after the other. Raises BackendError if half precision cannot hold a weight."""
+    """Pack the weights, one section after the other. Raises BackendError if half precision cannot hold a weight."""
     w, d = plan.widths, plan.dims
     # The prenet's first layer on a projected frame, as one product of the decoder's hidden state and the context.
     prenet_1 = weights.prenet_1.astype(np.float64)
@@ -46,7 +46,7 @@ def pack(weights: DecoderWeights, plan: Plan) -> NDArray[np.uint8]:
 
 
 def _pad(array: Array, *sizes: int) -> Array:
-    """The array with zeros up to these sizes of its first axes."""
+    """Extend an array by zeros to these sizes of its first axes."""
     missing = [(0, size - n) for size, n in zip(sizes, array.shape, strict=False)]
     return np.pad(array, missing + [(0, 0)] * (array.ndim - len(sizes)))
 
@@ -67,7 +67,7 @@ def _halves(array: Array) -> Array:
 
 
 def _unit_tile_rows(matrix: Array, width: int) -> Array:
-    """An LSTM's rows [4 R, K] -> [unit tile, unit * 4 + gate, K]."""
+    """Reorder an LSTM's rows [4 R, K] -> [unit tile, unit * 4 + gate, K]."""
     gates = _pad(matrix.reshape(4, -1, matrix.shape[1]).swapaxes(0, 1), width)  # [R, gate, K]
     return gates.reshape(width // 4, 16, -1)
 

@@ -189,7 +189,7 @@ class Plan:
 
 
 def _struct_size(*members: tuple[int, int]) -> int:
-    """Bytes of a C struct of members of these (bytes, alignment)."""
+    """Compute the bytes of a C struct whose members have these (bytes, alignment)."""
     end = 0
     for size, alignment in members:
         end = round_up(end, alignment) + size
@@ -199,7 +199,7 @@ def _struct_size(*members: tuple[int, int]) -> int:
 def make_plan(
     weights: DecoderWeights, gpu: GpuLimits, batch: int, tokens: int, warps: int = WARPS, held_registers: int = 40
 ) -> Plan:
-    """The plan with as few registers of each thread for weights, up to held_registers, as let no weights be streamed.
+    """Make the plan that holds all weights on the chip in the fewest registers per thread, at most held_registers.
 
     Raises BackendError if it does not fit the GPU.
     """

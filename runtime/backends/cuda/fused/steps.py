@@ -62,7 +62,9 @@ class FusedDecoder:
         self._idle: OrderedDict[tuple[int, int], list[FusedBuffers]] = OrderedDict()
 
     def steps(self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = NEVER) -> DecoderSteps:
-        """gate_logit: above it an item's gate ends it; once all items of eight have ended, launches return at once."""
+        """Return the steps of a batch, none launched yet.
+
+        gate_logit: above it an item's gate ends it; once all items of eight have ended, launches return at once."""
         groups = []
         for first in range(0, len(noises), MAX_BATCH):
             rows = range(first, min(first + MAX_BATCH, len(noises)))
@@ -70,19 +72,19 @@ class FusedDecoder:
         return FusedSteps(groups, gate_logit)
 
     def packed_weights(self) -> NDArray[np.uint8]:
-        """As the kernel reads them; the same for every batch size and token limit."""
+        """Pack the weights as the kernel reads them; the same for every batch size and token limit."""
         return pack(self._weights, self.plan(1, TOKEN_BLOCK))
 
     def plan(self, batch: int, tokens: int) -> Plan:
-        """Raises BackendError if it does not fit this GPU."""
+        """Plan a kernel. Raises BackendError if it does not fit this GPU."""
         return make_plan(self._weights, self._limits, batch, tokens, WARPS)
 
     def cubin(self, plan: Plan) -> bytes:
-        """The plan's kernel, compiled at first use."""
+        """Return the plan's kernel, compiled at first use."""
         return compile_plan(self._cache, plan, self.exchange)
 
     def kernel(self, batch: int, tokens: int) -> tuple[FusedKernel, int]:
-        """The kernel, compiled at first use, and the bytes of the workspace that it needs."""
+        """Return the kernel, compiled at first use, and the bytes of the workspace that it needs."""
         key = batch, round_up(tokens, TOKEN_BLOCK)
         if key not in self._kernels:
             plan = self.plan(*key)

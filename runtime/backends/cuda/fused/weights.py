@@ -62,7 +62,7 @@ class DecoderWeights:
 
 
 def load_weights(bundle: Path, manifest: Manifest) -> DecoderWeights:
-    """The weights of the bundle's decoder_step. Raises BackendError if the fused decoder cannot take them."""
+    """Read the weights of the bundle's decoder_step. Raises BackendError if the fused decoder cannot take them."""
     try:
         import onnx
     except ImportError as error:
@@ -79,7 +79,7 @@ def load_weights(bundle: Path, manifest: Manifest) -> DecoderWeights:
 
 
 def read_weights(model: onnx.ModelProto, tensors: Mapping[str, TensorSpec]) -> DecoderWeights:
-    """tensors: decoder_step's inputs and outputs, by name.
+    """Find the weights in a decoder_step graph. tensors: decoder_step's inputs and outputs, by name.
 
     Raises UnknownStructure, which says what was expected and what was found.
     """
@@ -152,7 +152,7 @@ class _Reader:
                 self._constants[node.output[0]] = _MOVES[node.op_type](*operands, **self._attributes(node))
 
     def layers(self) -> Iterator[_Layer]:
-        """The layers with constant weights, in the order in which they run."""
+        """List the layers with constant weights, in the order in which they run."""
         for node in self._nodes:
             if node.op_type == "Gemm" and node.input[1] in self._constants:
                 attributes = self._attributes(node)
@@ -172,7 +172,7 @@ class _Reader:
                     yield _Layer(self._rows_of_sum(sums[0], weight), self._bias(sums[0].output[0]))
 
     def convolution(self, channels: int) -> Array:
-        """The location layer's weight [channels, 2, taps]."""
+        """Return the location layer's weight [channels, 2, taps]."""
         nodes = [node for node in self._nodes if node.op_type in ("Conv", "ConvTranspose")]
         weights = [self._constants.get(node.input[1]) for node in nodes]
         shapes = [None if weight is None else weight.shape for weight in weights]
@@ -202,7 +202,7 @@ class _Reader:
         return _matrix(weight) if from_the_end == 1 else _matrix(weight).T
 
     def _bias(self, name: str) -> Array | None:
-        """The constant that is added to this value, behind casts and changes of shape."""
+        """Find the constant that is added to this value, behind casts and changes of shape."""
         for _ in range(8):
             users = self._consumers.get(name, [])
             if len(users) != 1:
@@ -217,7 +217,7 @@ class _Reader:
 
 
 def _matrix(weight: Array) -> Array:
-    """The weight without leading axes of size one."""
+    """Return the weight without leading axes of size one."""
     if weight.ndim < 2 or weight.size != weight.shape[-1] * weight.shape[-2]:
         raise UnknownStructure(f"a weight of shape {list(weight.shape)} is not one matrix")
     return weight.reshape(weight.shape[-2:])
