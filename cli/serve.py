@@ -14,7 +14,7 @@ import typer
 from .shared.options import COMPUTE_HELP, ComputeChoice, Engines, print_status
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # of the extra `serve`
+NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # modules of the extra `serve`
 
 
 def serve(

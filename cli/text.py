@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..runtime.pieces import Piece
     from ..text import FrontEnd
 
-TOKENS_MAX = 1_000_000  # of a piece, without a bundle: no limit
+TOKENS_MAX = 1_000_000  # tokens per piece without a bundle: in effect no limit
 
 
 def text(

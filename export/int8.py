@@ -31,7 +31,7 @@ FILE = "decoder_step.int8.onnx"
 LSTM_WEIGHT = "_rnn.gates.weight"  # how names of the LSTM cells' weights end in a decoder_step graph
 # Weights per scale. With 32 ONNX Runtime gives an item the same bits in every batch; with 128 it does not.
 BLOCK = 32
-ZERO_POINT = 128  # of MatMulNBits, if a graph states none
+ZERO_POINT = 128  # default of MatMulNBits, whose zero points are then left out
 MICROSOFT = "com.microsoft"  # the domain of MatMulNBits
 # As for bfloat16, which rounds a weight by up to 1/512 of itself; this does by up to 1/254 of the largest in its block.
 TOLERANCE = TOLERANCES["bf16"]

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-DECAYED = 0.02  # of the median size of the largest rows: smaller ones have decayed
+DECAYED = 0.02  # share of the largest rows' median size, below which a row has decayed
 LARGEST_ROWS = 20
-INITIAL_SIZE_TOLERANCE = 0.15  # of the size of an initial row of a few hundred numbers: five standard deviations
+INITIAL_SIZE_TOLERANCE = 0.15  # share of an initial row's size: five standard deviations of a few hundred numbers
 
 
 def untrained_rows(embedding: NDArray[np.float32]) -> NDArray[np.bool_]:

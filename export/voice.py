@@ -44,7 +44,7 @@ SENTENCES = (
     "She opened the letter, read it twice, and put it back into her pocket without a word.",
     "Nobody knew how long the bridge would hold, so they carried everything across before it was dark.",
 )
-FILE_BYTES_MAX = 1 << 24  # of a voice file or a symbol file
+FILE_BYTES_MAX = 1 << 24  # largest voice file or symbol file
 MOST_NAMED = 10  # symbols listed in one warning
 
 

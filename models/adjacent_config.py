@@ -16,7 +16,7 @@ from .safetensors_format import read_json
 
 NEMO_CONFIG = "model_config.yaml"  # in a .nemo file, and what unpacking it leaves next to the weights
 YAML_NAMES = (NEMO_CONFIG, "hyperparams.yaml", "config.yaml", "config.yml")
-MAX_BYTES = 1 << 16  # of YAML, which takes seconds beyond; a published configuration has a few kilobytes
+MAX_BYTES = 1 << 16  # largest YAML file: larger ones take seconds; a published configuration has a few kilobytes
 TOO_LARGE = f"it is larger than {MAX_BYTES >> 10} KiB"
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from .errors import CheckpointError, shown
 
-LARGEST_SETTING = 1_000_000  # of any setting
+LARGEST_SETTING = 1_000_000  # bound of every setting
 MAX_WN_LAYERS = 20  # dilations up to 2^19
 
 

@@ -6,7 +6,7 @@ import io
 import tarfile
 
 LARGEST_READ = 8 << 20  # bytes; the table of contents of a zip file with 40,000 members
-MAX_MEMBERS = 10_000  # of a tar file; a .nemo file has under 100
+MAX_MEMBERS = 10_000  # members of a tar file; a .nemo file has under 100
 _WITHOUT_DATA = (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
 
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from .hifigan_config import EDGE_KERNEL, HiFiGANConfig, PaddingMode
 from .vocoder import Vocoder
 
-SLOPE = 0.1  # of every LeakyReLU except the last
-LAST_SLOPE = 0.01  # of the one before the last convolution: PyTorch's default, in every published generator
+SLOPE = 0.1  # slope of every LeakyReLU except the last
+LAST_SLOPE = 0.01  # slope of the LeakyReLU before the last convolution: PyTorch's default
 
 
 class ResBlock(nn.Module):

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from .errors import CheckpointError, shown
 
-EDGE_KERNEL = 7  # of the first and the last convolution, in every published generator
-LARGEST = 4096  # of every number in a plan: far beyond any generator, and too small to exhaust memory
+EDGE_KERNEL = 7  # kernel of the first and the last convolution in every published generator
+LARGEST = 4096  # bound of every number in a plan: far above any generator's, too small to exhaust memory
 PaddingMode = Literal["zeros", "reflect"]
 
 

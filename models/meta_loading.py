@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from .errors import CheckpointError
 
 MAX_LISTED = 4  # mismatches in one message
-SPARE_PARAMETERS = 1_000  # of a model, besides the file's tensors, so that missing ones can be named
+SPARE_PARAMETERS = 1_000  # parameters beyond the file's tensors, so that missing ones can be named
 
 Model = TypeVar("Model", bound=nn.Module)
 

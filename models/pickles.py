@@ -17,7 +17,7 @@ import torch
 from .errors import CheckpointError
 from .unpickler import MAX_CLASSES, MAX_NAME, MAX_READS, LimitedUnpickler, TooLargeError
 
-MAX_DIMENSIONS = 16  # of a tensor; those of the models have at most 4
+MAX_DIMENSIONS = 16  # dimensions of a tensor; those of the models have at most 4
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 # Storage classes of all torch versions, by name; they are in torch, torch.cuda and torch.storage.
 STORAGE_DTYPES = {

@@ -14,13 +14,13 @@ from typing import Any, BinaryIO, ClassVar
 
 from .errors import CheckpointError
 
-MAX_BYTES = 32 << 20  # of one pickle; tensors are stored outside
+MAX_BYTES = 32 << 20  # largest pickle; tensors are stored outside
 MAX_READS = 1_000_000  # an operation is one to three reads; a published WaveGlow has about 0.2 million
 MAX_COPIED = 1_000_000  # items that calls copy from one container to another
-MAX_ARGUMENTS = 100  # of one call
+MAX_ARGUMENTS = 100  # arguments of one call
 MAX_CLASSES = 1_000  # different names of classes and functions
 MAX_NAME = 1_000  # characters of such a name
-MAX_KEY_BITS = 60  # of an integer key: larger ones can be chosen so that all have the same hash
+MAX_KEY_BITS = 60  # largest integer key: larger ones can be chosen so that all have the same hash
 MAX_KEY_PARTS = 100  # in a tuple or frozenset that is a key, counted each time that one occurs
 MAX_COMPOUND_KEYS = 1_000  # such keys, which can be chosen so that all have the same hash
 

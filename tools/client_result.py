@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-SENTENCES = (  # that load generators have spoken
+SENTENCES = (  # texts of the load generators
     "The prisoner had nothing to deal with but wooden panels.",
     "Hello world, I missed you.",
     "It was a bright cold day in April, and the clocks were striking.",

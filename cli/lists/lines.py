@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...runtime.pieces import Split
 
 STANDARD_INPUT = Path("-")
-MAX_LINE_BYTES = 1 << 20  # of a line: a file without line ends is not a list of texts
+MAX_LINE_BYTES = 1 << 20  # longest line: a file without line ends is not a list of texts
 _RECORDED = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".npy", ".pt"}  # suffixes of audio and mels in filelists
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

@@ -113,7 +113,7 @@ class Outputs:
             print_status(f"{name}: {output.seconds:.2f} s of audio in {time.perf_counter() - start:.2f} s")
 
     def _times_path(self, name: str) -> Path | None:
-        """In a folder beside the audio; `times` is a suffix only then."""
+        """Return the file of the times; in a folder it is beside the audio, and only then `times` is a suffix."""
         beside = self.times is not None and self.is_folder
         return self.path / f"{name}{self.times}" if beside else self.times
 
@@ -150,7 +150,7 @@ def plan_outputs(
     is_list = texts is not None
     is_folder = is_list and not stream and (output is None or format_of(output) is None or output.is_dir())
     output = output or Path("speech" if is_folder else f"speech.{audio_format.value if audio_format else 'wav'}")
-    times_path = None if times is None else _times_path(times, is_folder)
+    times_path = None if times is None else _plan_times(times, is_folder)
     if str(output) == "-" and not stream:
         raise RequestError("-o -: standard output needs --stream")
     written = {
@@ -160,15 +160,15 @@ def plan_outputs(
     }
     for option, path in written.items():
         if path is not None:
-            _check_apart(option, path, bundle, texts)
             check_writable(path, option, is_folder if option == "-o" else is_list and option == "--plot")
-    for option, path in (("--plot", None if is_list else plot), ("--timestamps", written["--timestamps"])):
-        if path is not None and _resolve(path) == _resolve(output):
-            raise RequestError(f"{path}: is the output of -o too; give another place with {option}")
+            _check_apart(option, path, bundle, texts)
     if plot is not None:
         from ...runtime.output.plot import check_plot
 
         check_plot(plot / "1.png" if is_list else plot)
+    for option, path in (("--plot", None if is_list else plot), ("--timestamps", written["--timestamps"])):
+        if path is not None and _resolve(path) == _resolve(output):
+            raise RequestError(f"{path}: is the output of -o too; give another place with {option}")
     wanted: AudioFormat | None = None if audio_format is None else audio_format.value
     if raw and (wanted or output.suffix.lower() not in RAW_SUFFIXES):
         what = f"--audio-format {wanted}" if wanted else str(output)
@@ -202,7 +202,7 @@ def _check_apart(option: str, path: Path, bundle: Path | None, texts: Path | Non
         raise RequestError(f"{path}: is what -i reads; give another place with {option}")
 
 
-def _times_path(times: str, is_folder: bool) -> Path:
+def _plan_times(times: str, is_folder: bool) -> Path:
     """Return the file of --timestamps; for a folder a suffix. Raises RequestError for an unknown format."""
     from ...runtime.errors import RequestError
     from ...runtime.output.subtitles import check_times_format

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ...triton_server.client import SpeechClient
     from ...triton_server.contract import Response, SpeechRequest
 
-WARNING_CHARACTERS_MAX = 1000  # of a server's warning
+WARNING_CHARACTERS_MAX = 1000  # longest part of a server's warning that is printed
 
 
 def speak_remotely(client: SpeechClient, request: SpeechRequest, model: str) -> Audio:

@@ -21,8 +21,8 @@ _LANDMARK = re.compile(r"((?:[^.]+\.)*?)(?:decoder\.attention_rnn|convinv|conv_p
 _MODEL_NAMES = ("model", "generator", "model_g", "net_g", "net", "tacotron2", "waveglow", "hifigan", "vocoder")
 # Names of weights: an entry of another name that does not have floating-point numbers is a counter or a mask.
 _WEIGHT = re.compile(r"weight|bias|running_|original\d|mean$|scale$")
-_COUNTERS = ("num_batches_tracked", "n_averaged")  # of any type: averaging and conversion make them floating-point
-_MAX_ENTRIES = 10_000  # of a setting at the top level, all levels and repetitions counted
+_COUNTERS = ("num_batches_tracked", "n_averaged")  # integers, until averaging or conversion makes them floating-point
+_MAX_ENTRIES = 10_000  # entries of a setting at the top level; all levels and repetitions count
 _MAX_DEPTH = 50  # levels of such a setting
 _MAX_NAME = 1_000  # characters of a tensor's full name
 _MAX_TENSORS = 10_000  # and modules; a published WaveGlow has 1,216, but a pickled module may contain itself

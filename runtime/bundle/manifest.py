@@ -25,7 +25,7 @@ DENOISER = "denoiser"
 COUNT_MAX = 1 << 20
 RANK_MAX = 4  # most dimensions of a tensor
 ATTENTION_PATIENCE = 24  # frames; of a voice whose sentences could not be measured
-STRENGTH_MAX = 10.0  # of sigma and the denoiser: ten times what is still speech
+STRENGTH_MAX = 10.0  # largest sigma and denoiser strength: ten times what is still speech
 _SHAPE_ENTRY = re.compile(r"([A-Z])(?:\*(?!0+\Z)([0-9]{1,6}))?")
 
 Precision = Literal["fp32", "fp16", "bf16"]

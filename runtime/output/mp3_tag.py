@@ -5,9 +5,9 @@ from __future__ import annotations
 LAME_DELAY = 576  # samples; players add the 529 of a decoder
 _HAS_BYTES = 2  # a flag: the length in bytes follows
 _UNKNOWN_LENGTH = 0xFFFF_FFFF  # FFmpeg reads the frame as a tag only if it has a length
-_LAME_BYTES = 36  # of LAME's own fields
-_MPEG1 = 0x08  # of a header's second byte
-_PADDED = 0x02  # of its third byte
+_LAME_BYTES = 36  # size of LAME's own fields
+_MPEG1 = 0x08  # bit of a header's second byte
+_PADDED = 0x02  # bit of a header's third byte
 
 
 def info_frame(first_frame: bytes) -> bytes:

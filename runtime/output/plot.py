@@ -20,7 +20,7 @@ WIDTH = (10.0, 60.0)  # inches: a sentence, a page
 LABEL_INCHES = 0.13  # height of a label on the token axis
 ALIGNMENT_HEIGHT = (3.0, 12.0)  # inches
 MOST_SINGLE_TOKENS = 80  # a longer text is labelled by words
-ENVELOPE_BINS = 6000  # of the waveform: a peak of one sample must remain visible
+ENVELOPE_BINS = 6000  # bins of the waveform: a peak of one sample must remain visible
 
 
 def check_plot(path: Path) -> None:

@@ -27,7 +27,7 @@ from ...runtime.decoder import DecoderSteps, EncoderOutput
 from ...runtime.noise import Noise
 from ...runtime.synthesizer import Synthesizer
 
-TOOLS = ("memcheck", "racecheck", "synccheck")  # of compute-sanitizer
+TOOLS = ("memcheck", "racecheck", "synccheck")  # tools of compute-sanitizer
 BATCHES, TOKENS = (1, 4, 8), (64, 128, 256)
 STEPS = 9 * CHUNK_STEPS  # 576
 COMPARED_STEPS = 24  # before the loop amplifies rounding

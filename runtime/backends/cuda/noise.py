@@ -14,8 +14,8 @@ from ...noise import WORDS_PER_BLOCK, Noise
 from .nvrtc import CubinCache, kernel_source, launch
 from .stream import CudaStream, DeviceArray, Gpu, Slots
 
-THREADS = 256  # of a block
-Z_TOLERANCE = 1e-6  # of float32 numbers, which reach 8.6
+THREADS = 256  # threads per block
+Z_TOLERANCE = 1e-6  # error of z, whose float32 numbers reach 8.6
 
 
 class NoiseWarning(UserWarning):

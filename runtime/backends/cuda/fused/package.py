@@ -20,7 +20,7 @@ from ..stream import Gpu
 from .plan import MAX_BATCH, TOKEN_BLOCK, round_up
 from .steps import FusedDecoder
 
-FORMAT_VERSION = 1  # of the files, and of the kernel's arguments: C++ passes them
+FORMAT_VERSION = 1  # version of the files and of the kernel's arguments, which C++ passes
 FOLDER = "fused"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ....errors import BackendError
 from .weights import DecoderWeights
 
-WARPS = 16  # of a block
+WARPS = 16  # warps per block
 MAX_BATCH = 8  # columns of a tensor core's product
 TOKEN_BLOCK = 128  # a warp takes 128 energies at a time
 MAX_BOUNDED_ENERGY = 80.0  # exp(-80) and 512 exp(80) are float32 numbers far from its ends
@@ -22,7 +22,7 @@ SHARES = ("att_prenet", "att_context", "att_hidden", "dec_attention", "dec_conte
 # Whose tiles are placed first: in registers what the chain waits for, in shared memory what is read in a busy gap.
 HELD_FIRST = ("att_prenet", "dec_context", "att_context", "dec_attention", "att_hidden", "dec_hidden")
 SHARED_FIRST = ("att_prenet", "dec_context", "dec_attention", "dec_hidden", "att_hidden", "att_context")
-TILE_BYTES = 512  # of one k tile of one unit tile
+TILE_BYTES = 512  # bytes of one k tile of one unit tile
 LANES = 32
 
 
