@@ -11,7 +11,7 @@ import os
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Literal
@@ -82,9 +82,17 @@ def published_url(model: ModelName, precision: Precision = "fp32", base_url: str
 
 
 def _download(url: str, path: Path, model: str, progress: bool) -> None:
+    """Download to a temporary file, and rename it once it has been read as a checkpoint.
+
+    The temporary name is unique, so that processes that fetch the same file at the same time do not interfere.
+    """
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _download_atomically(url, path, progress)
+        digest = _receive(url, part, progress)
+        # _receive checks the length, but a proxy's login page is complete, and a chunked body states no length.
+        read_checkpoint(part)
+        part.replace(path)
     except CheckpointError as error:
         raise _error(url, f"the downloaded file is not a complete checkpoint ({error})", model) from error
     except HTTPError as error:
@@ -93,31 +101,19 @@ def _download(url: str, path: Path, model: str, progress: bool) -> None:
         raise _error(url, str(error.reason), model) from error
     except (OSError, HTTPException, ValueError) as error:  # ValueError: a malformed URL
         raise _error(url, str(error) or type(error).__name__, model) from error
+    finally:  # also after KeyboardInterrupt
+        with suppress(OSError):
+            part.unlink()
+    warnings.warn(
+        f"{path}: nothing shows that this is the file that NVIDIA published, because its SHA-256 is not known; "
+        f"it came from {url} with SHA-256 {digest}",
+        UnverifiedDownloadWarning,
+        stacklevel=3,
+    )
 
 
 def _error(url: str, what: str, model: str) -> DownloadError:
     return DownloadError(f"{url}: {what}; download it by hand and pass --{model}")
-
-
-def _download_atomically(url: str, path: Path, progress: bool) -> None:
-    """Download to a temporary file, and rename it once it has been read as a checkpoint.
-
-    The temporary name is unique, so that processes that fetch the same file at the same time do not interfere.
-    """
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
-        digest = _receive(url, part, progress)
-        # _receive checks the length, but a proxy's login page is complete, and a chunked body states no length.
-        read_checkpoint(part)
-        part.replace(path)
-        warnings.warn(
-            f"{path}: nothing shows that this is the file that NVIDIA published, because its SHA-256 is not known; "
-            f"it came from {url} with SHA-256 {digest}",
-            UnverifiedDownloadWarning,
-            stacklevel=4,
-        )
-    finally:  # also after KeyboardInterrupt
-        part.unlink(missing_ok=True)
 
 
 def _receive(url: str, part: Path, progress: bool) -> str:
@@ -141,42 +137,27 @@ def _receive(url: str, part: Path, progress: bool) -> str:
 
 
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but not from https to http, where anybody on the way could replace the file."""
+    """Follows redirects to http and https, but not from https to http, where anybody could replace the file."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        if req.type == "https" and urlsplit(newurl).scheme != "https":
+        if urlsplit(newurl).scheme not in ("https", req.type):
             raise URLError(f"the server redirects to {newurl}, which is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _open(url: str) -> HTTPResponse:
-    """Open an http or https URL. urllib's urlopen would also accept file:, ftp: and data: URLs."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if urlsplit(url).scheme not in ("http", "https"):  # urllib also opens file:, ftp: and data: URLs
         raise ValueError("only http and https URLs are supported")
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        _SecureRedirects,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
     request = urllib.request.Request(url, headers={"User-Agent": "tacoglow"})
-    response: HTTPResponse = opener.open(request, timeout=TIMEOUT)
+    response: HTTPResponse = urllib.request.build_opener(_SecureRedirects).open(request, timeout=TIMEOUT)
     return response
 
 
 @contextmanager
-def _progress_bar(show: bool, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _progress_bar(is_shown: bool, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances the bar by a number of bytes."""
-    if not show:
-        yield lambda size: None
-        return
     from rich import progress
     from rich.console import Console
 
@@ -187,6 +168,6 @@ def _progress_bar(show: bool, label: str, total: int | None) -> Iterator[Callabl
         progress.TransferSpeedColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
+    with progress.Progress(*columns, console=Console(stderr=True), disable=not is_shown) as bar:
         task = bar.add_task(label, total=total)
         yield lambda size: bar.advance(task, size)
