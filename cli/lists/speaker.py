@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from ...runtime.output.audio import Audio
     from ...runtime.output.growing import SpeechOutput
     from ...runtime.output.timestamps import TimedText
+    from ...runtime.stream import SpeechStream
     from ...runtime.synthesizer import Synthesizer
+    from ...runtime.vocoder import Samples
     from ..shared.outputs import Outputs
 
 BATCHES_AT_A_TIME = 8  # bounds memory for long lists
@@ -53,10 +55,7 @@ class ListSpeaker:
             self._speak_into_folder(resume)
             return self._finish()
         with self.outputs.grow(self.synthesizer.manifest.audio.sampling_rate) as sink:
-            if stream:
-                self._stream_joined(sink)
-            else:
-                self._speak_joined(sink)
+            self._write_joined(sink, stream)
             if not self.reports:
                 sink.discard()
         return self._finish()
@@ -76,48 +75,39 @@ class ListSpeaker:
                     self.reports[line.number] = {"id": line.name, **report}
                     bar.add(audio.seconds)
 
-    def _speak_joined(self, sink: SpeechOutput) -> None:
-        """Write all lines into one file, in their order, with pauses between them."""
+    def _write_joined(self, sink: SpeechOutput, stream: bool) -> None:
+        """Write all lines into one file, in their order, with pauses between them; stream: segment by segment."""
         from ...runtime.pieces import join_texts
 
         times = JoinedTimes(sink.sampling_rate, self.options.sentence_silence)
-        threshold = self.options.gate_threshold
+        spoken = self._streams(times) if stream else self._complete_lines(times)
+        sink.write_all(join_texts(spoken, sink.sampling_rate, self.options.sentence_silence))
+        self.outputs.save_times(times.words, times.characters, sink.sampling_rate)
 
-        def spoken() -> Iterator[tuple[str, list[Any]]]:
+    def _complete_lines(self, times: JoinedTimes) -> Iterator[tuple[str, list[Samples]]]:
+        with self._bar() as bar:
             for group in self._groups(self._good_lines(bar)):
                 audios = dict(self._say(group))
                 for i, line in enumerate(group):
                     audio = audios[i]
-                    self.outputs.save_plot(audio, line.name, self.synthesizer.manifest, threshold)
+                    self.outputs.save_plot(audio, line.name, self.synthesizer.manifest, self.options.gate_threshold)
                     self._report_joined(line, audio_report(line.text, audio, self.seed))
                     if self.outputs.times is not None:
                         times.add(line.text, len(audio.samples), audio.words, audio.characters)
                     yield line.text, [audio.samples]
                     bar.add(audio.seconds)
 
-        with self._bar() as bar:
-            sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
-        self.outputs.save_times(times.words, times.characters, sink.sampling_rate)
-
-    def _stream_joined(self, sink: SpeechOutput) -> None:
-        """Write all lines into one stream, segment by segment."""
-        from ...runtime.pieces import join_texts
-
-        times, wanted = JoinedTimes(sink.sampling_rate, self.options.sentence_silence), self.outputs.times is not None
-
-        def spoken() -> Iterator[tuple[str, Any]]:
-            for line in self._good_lines():
-                self.reports[line.number] = {"line": line.number, "text": line.text}  # until the stream has ended
-                start = time.perf_counter()
-                stream = self.synthesizer.stream(
-                    line.split or line.text, self.seed, options=self.options, timestamps=wanted
-                )
-                yield line.text, stream
-                self._report_joined(line, stream_report(line.text, stream, self.seed, time.perf_counter() - start))
-                times.add(line.text, stream.position, stream.words, stream.characters)
-
-        sink.write_all(join_texts(spoken(), sink.sampling_rate, self.options.sentence_silence))
-        self.outputs.save_times(times.words, times.characters, sink.sampling_rate)
+    def _streams(self, times: JoinedTimes) -> Iterator[tuple[str, SpeechStream]]:
+        wanted = self.outputs.times is not None
+        for line in self._good_lines():
+            self.reports[line.number] = {"line": line.number, "text": line.text}  # until the stream has ended
+            start = time.perf_counter()
+            stream = self.synthesizer.stream(
+                line.split or line.text, self.seed, options=self.options, timestamps=wanted
+            )
+            yield line.text, stream
+            self._report_joined(line, stream_report(line.text, stream, self.seed, time.perf_counter() - start))
+            times.add(line.text, stream.position, stream.words, stream.characters)
 
     def _report_joined(self, line: Line, report: dict[str, Any]) -> None:
         place = {"line": line.number, "id": line.name, "file": str(self.outputs.path)}
