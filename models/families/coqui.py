@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError, shown
 from ..weights import dimension
-from .layout import Layout
+from .hifigan_generator import audio, section
+from .layout import Layout, rename
 from .state import State
 from .tacotron2 import unwrap
 
@@ -62,15 +63,6 @@ _SAME_IF_STATED = {
     "prenet_dropout": True,
     "r": 1,  # with several frames per step, its prenet gets only the last one, NVIDIA's all of them
 }
-_AUDIO_NAMES = {
-    "sample_rate": "sampling_rate",
-    "hop_length": "hop_length",
-    "fft_size": "filter_length",
-    "win_length": "win_length",
-    "mel_fmin": "mel_fmin",
-    "mel_fmax": "mel_fmax",
-    "num_mels": "n_mel_channels",
-}
 
 
 def read(state: State, read_adjacent_config: Callable[[], Mapping[str, Any]]) -> Layout | None:
@@ -88,22 +80,17 @@ def read(state: State, read_adjacent_config: Callable[[], Mapping[str, Any]]) ->
             )
     config = state.config or read_adjacent_config()
     _check_settings(config)
-    audio = config.get("audio")
-    names = {name: _rename(name) for name in state.tensors}
+    settings = section(config, "audio")
+    bands = {} if settings.get("num_mels") is None else {"n_mel_channels": settings["num_mels"]}
+    names = {name: unwrap(rename(name, _RENAMED)) for name in state.tensors}
     return Layout(
         family="Coqui TTS",
         model="tacotron2",
         tensors={new: state.tensors[name] for name, new in names.items()},
         keys={new: state.keys[name] for name, new in names.items()},
-        audio={"audio": _audio(audio) if isinstance(audio, Mapping) else {}},
+        audio={"audio": audio(settings) | bands},
         convert_weights=convert_weights,
     )
-
-
-def _rename(name: str) -> str:
-    for pattern, new in _RENAMED:
-        name = pattern.sub(new, name)
-    return unwrap(name)
 
 
 def _check_settings(config: Mapping[str, Any]) -> None:
@@ -125,10 +112,6 @@ def _look_up(config: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
-
-
-def _audio(audio: Mapping[str, Any]) -> dict[str, Any]:
-    return {new: audio[name] for name, new in _AUDIO_NAMES.items() if audio.get(name) is not None}
 
 
 def convert_weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +13,13 @@ from ..pickles import TensorRecord
 
 ModelName = Literal["tacotron2", "waveglow", "hifigan"]
 ConvertWeights = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+
+
+def rename(name: str, patterns: Iterable[tuple[re.Pattern[str], str]]) -> str:
+    """Apply a family's replacements to a tensor's name, in order."""
+    for pattern, new in patterns:
+        name = pattern.sub(new, name)
+    return name
 
 
 def identity(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

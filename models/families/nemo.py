@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..errors import CheckpointError
 from . import tacotron2, waveglow
-from .layout import Layout
+from .layout import Layout, rename
 from .state import State
 
 # Tensors that only training uses: the mel spectrogram's and the loss's. The misspelling is NeMo's.
@@ -24,7 +24,7 @@ def read(state: State) -> Layout | None:
     """Return the layout, None if the names are not NeMo's. Raises CheckpointError for NeMo's other models."""
     if not state.has("text_embedding.", "wavenet.", "audio_to_melspec_precessor."):
         return None
-    names = {name: _rename(name) for name in state.tensors if not _TRAINING_ONLY.match(name)}
+    names = {name: rename(name, _RENAMED) for name in state.tensors if not _TRAINING_ONLY.match(name)}
     plain = replace(
         state,
         content={},
@@ -35,9 +35,3 @@ def read(state: State) -> Layout | None:
     if layout is None:
         raise CheckpointError("a NeMo model, but neither Tacotron 2 nor WaveGlow")
     return replace(layout, family="NVIDIA NeMo")
-
-
-def _rename(name: str) -> str:
-    for pattern, new in _RENAMED:
-        name = pattern.sub(new, name)
-    return name
