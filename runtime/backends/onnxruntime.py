@@ -59,17 +59,9 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = 3
         # A pattern is one block for all activations of a shape; blocks for many shapes would fragment the arena.
         options.enable_mem_pattern = False
-        try:
+        with explained_failures(str(path), "cannot load it"):
             model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except BackendError:
-            raise
-        except Exception as error:  # ONNX Runtime's exceptions have no common base class
-            if is_out_of_memory(error):
-                raise MemoryError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from error
-            raise BackendError(
-                f"{path}: ONNX Runtime cannot load it: {first_line(error)}; export the voice again"
-            ) from error
         return OnnxRuntimeGraph(graph, spec, self.manifest, session)
 
 
@@ -112,14 +104,17 @@ def check_tensors(name: str, spec: GraphSpec, session: Any) -> None:
 
 
 @contextmanager
-def explained_failures(name: str) -> Iterator[None]:
-    """Turn ONNX Runtime's errors while a graph runs into BackendError, or MemoryError."""
+def explained_failures(name: str, problem: str = "failed") -> Iterator[None]:
+    """Turn ONNX Runtime's errors into BackendError, or MemoryError. name: of the graph or its file."""
     try:
         yield
+    except BackendError:
+        raise
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
+        line = f"{name}: ONNX Runtime {problem}: {first_line(error)}"
         if is_out_of_memory(error):
-            raise MemoryError(f"{name}: ONNX Runtime failed: {first_line(error)}") from error
-        raise BackendError(f"{name}: ONNX Runtime failed: {first_line(error)}; export the voice again") from error
+            raise MemoryError(line) from error
+        raise BackendError(f"{line}; export the voice again") from error
 
 
 def first_line(error: Exception) -> str:

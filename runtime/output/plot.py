@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..bundle.manifest import Manifest
 from ..errors import RequestError
@@ -20,6 +21,7 @@ WIDTH = (10.0, 60.0)  # inches: a sentence, a page
 LABEL_INCHES = 0.13  # height of a label on the token axis
 ALIGNMENT_HEIGHT = (3.0, 12.0)  # inches
 MOST_SINGLE_TOKENS = 80  # a longer text is labelled by words
+Extent = tuple[float, float, float, float]  # left, right, bottom, top
 ENVELOPE_BINS = 6000  # bins of the waveform: a peak of one sample must remain visible
 
 
@@ -79,11 +81,11 @@ class _Part:
     first_token: int
 
     @property
-    def mel_extent(self) -> tuple[float, float, float, float]:
+    def mel_extent(self) -> Extent:
         return (self.start, self.end, 0, len(self.utterance.mel))
 
     @property
-    def token_extent(self) -> tuple[float, float, float, float]:
+    def token_extent(self) -> Extent:
         return (self.start, self.end, self.first_token, self.first_token + len(self.utterance.token_ids))
 
 
@@ -111,16 +113,8 @@ def _draw_waveform(axes: Any, audio: Audio) -> None:
 
 def _draw_mels(axes: Any, parts: list[_Part]) -> Any:
     mels = [part.utterance.mel for part in parts]
-    image = None
-    for part in parts:
-        image = axes.imshow(
-            part.utterance.mel,
-            origin="lower",
-            aspect="auto",
-            extent=part.mel_extent,
-            vmin=min(mel.min() for mel in mels),
-            vmax=max(mel.max() for mel in mels),
-        )
+    span = (min(mel.min() for mel in mels), max(mel.max() for mel in mels)) if mels else (0.0, 1.0)
+    image = _draw_images(axes, [(mel, part.mel_extent) for mel, part in zip(mels, parts, strict=True)], span)
     axes.set_ylabel("mel band")
     if parts:
         axes.set_ylim(0, len(mels[0]))
@@ -129,21 +123,21 @@ def _draw_mels(axes: Any, parts: list[_Part]) -> Any:
 
 def _draw_alignments(axes: Any, parts: list[_Part]) -> Any:
     """Draw each piece's tokens above those of the piece before it."""
-    image: Any = None
-    for part in parts:
-        image = axes.imshow(
-            part.utterance.alignment.T,
-            origin="lower",
-            aspect="auto",
-            extent=part.token_extent,
-            vmin=0.0,
-            vmax=1.0,
-        )
+    image = _draw_images(axes, [(part.utterance.alignment.T, part.token_extent) for part in parts], (0.0, 1.0))
     axes.set_ylabel("token")
     if image is not None:
         axes.set_ylim(parts[0].first_token, parts[-1].token_extent[3])
         axes.set_facecolor(image.cmap(0.0))
     return image
+
+
+def _draw_images(axes: Any, images: list[tuple[NDArray[np.float32], Extent]], span: tuple[float, float]) -> Any:
+    """Draw images on one scale of colours; returns the last one, None if there is none."""
+    drawn = [
+        axes.imshow(image, origin="lower", aspect="auto", extent=extent, vmin=span[0], vmax=span[1])
+        for image, extent in images
+    ]
+    return drawn[-1] if drawn else None
 
 
 def _draw_gates(axes: Any, parts: list[_Part], threshold: float) -> None:

@@ -11,7 +11,7 @@ from ...bundle.manifest import GraphSpec, Manifest
 from ...bundle.reading import graph_path
 from ...errors import BackendError
 from ..base import Backend, BackendOptions, GraphRunner
-from ..onnxruntime import check_tensors, explained_failures, first_line, import_onnxruntime
+from ..onnxruntime import check_tensors, explained_failures, import_onnxruntime
 from .driver import install_command
 from .graph import CudaGraphRunner
 from .stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
@@ -61,14 +61,10 @@ class OnnxRuntimeCudaBackend(Backend):
         options.log_severity_level = 3
         if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on: finds the CUDA and cuDNN of the pip packages
             onnxruntime.preload_dlls()
-        try:
+        with explained_failures(str(path), "cannot load it"):
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=[(PROVIDER, settings), "CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's exceptions have no common base class
-            raise BackendError(
-                f"{path}: ONNX Runtime cannot load it: {first_line(error)}; export the voice again"
-            ) from error
         if PROVIDER not in session.get_providers():  # ONNX Runtime continues without a provider that fails to load
             raise BackendError(
                 f"{path}: ONNX Runtime cannot load its CUDA provider; is the CUDA that it was built for installed?"
