@@ -74,8 +74,8 @@ class Quality:
 def judge(alignment: NDArray[np.float32], is_cut_off: bool, audible: NDArray[np.bool_]) -> tuple[Fault, ...]:
     """Find the faults of an utterance, in the order of their tokens; none: it says its text.
 
-    alignment: [F, T], of the frames before the utterance's end. audible [T]: true for letters and phones, false for
-    spaces and punctuation. Takes O(F * T).
+    alignment: [F, T], of the frames before the utterance's end. is_cut_off: the frame limit ended it. audible [T]: true
+    for letters and phones, false for spaces and punctuation. Takes O(F * T).
     """
     letters = np.flatnonzero(audible)
     if not len(letters):

@@ -42,7 +42,6 @@ def reasons(alignment: NDArray[np.float32], is_cut_off: bool = False) -> dict[st
 
 def test_good_speech_has_no_fault() -> None:
     assert reasons(walk(straight())) == {}
-    assert reasons(walk(straight()), "attention_end") == {}
 
 
 @given(st.lists(st.floats(0.4, 3.0), min_size=len(LETTERS), max_size=len(LETTERS)), st.floats(0.8, 4.0))
