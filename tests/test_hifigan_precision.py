@@ -1,4 +1,4 @@
-"""What each choice of float32 within a half-precision HiFi-GAN gains, with trained weights. Minutes: make slow.
+"""The gain of each float32 layer within a half-precision HiFi-GAN, with trained weights. Minutes: make slow.
 
 The choices are made on the PyTorch graph. The figures stand in docs/accuracy.md.
 """

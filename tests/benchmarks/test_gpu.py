@@ -1,4 +1,4 @@
-"""What the benchmark asks of a GPU, without PyTorch's help: conditions, memory, ceilings."""
+"""The benchmark's conditions, memory and ceilings on a simulated GPU, without PyTorch."""
 
 from __future__ import annotations
 

@@ -406,7 +406,7 @@ with at_interrupt(finish):
 
 
 def in_terminal(folder: Path, *arguments: object) -> str:
-    """What `trt-infer` writes to standard error, if that is a terminal."""
+    """Return what `trt-infer` writes to a terminal's standard error."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command(*arguments), cwd=folder, stdin=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)

@@ -47,5 +47,5 @@ def voice(tiny_bundle: Path) -> Synthesizer:
 
 @pytest.fixture(scope="session")
 def library_stream(voice: Synthesizer) -> Expected:
-    """What the library streams for a text, seed and options, joined."""
+    """Join the library's stream of a text, seed and options."""
     return lambda text, seed=0, options=None: np.concatenate(list(voice.stream(text, seed, options=options)))

@@ -1,4 +1,4 @@
-"""What is no request, and what is one of bad will, while others speak."""
+"""Malformed and hostile requests, while others speak."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rejection of bad input looks like."""
+"""The form of a rejection of bad input."""
 
 from __future__ import annotations
 

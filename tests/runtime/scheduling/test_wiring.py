@@ -1,4 +1,4 @@
-"""What asks the policy: tasks, lanes and the scheduler do what it says."""
+"""Tasks, lanes and the scheduler follow the policy."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def build(plan: Plan, grid_barriers: bool = False, source: str | None = None, op
 
 
 class EmulatedDecoder:
-    """What one utterance's launches share: packed weights, workspace, progress and state."""
+    """State that the launches of one utterance share: packed weights, workspace, progress, decoder state."""
 
     def __init__(
         self,

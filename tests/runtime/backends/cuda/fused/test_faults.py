@@ -74,7 +74,7 @@ def case() -> Case:
 
 
 def is_found(case: Case, grid_barriers: bool, source: str, missing_line: int = 0, schedules: int = SCHEDULES) -> bool:
-    """Whether three launches differ from what the right kernel makes, or fail, under one of the schedules."""
+    """True if three launches fail, or differ from those of the right kernel, under one of the schedules."""
 
     def launches(text: str | None, seed: int, line: int) -> list[Decoded]:
         plan = case.plan()
