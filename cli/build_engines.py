@@ -59,6 +59,7 @@ def build_engines(
 ) -> None:
     """Build the bundle's TensorRT engines that are not in the cache yet."""
     from ..runtime.backends.base import BackendOptions
+    from ..runtime.backends.cuda.fused.package import remove_package
     from ..runtime.backends.tensorrt.backend import TensorRTBackend
     from ..runtime.backends.tensorrt.builder import TerminalProgress
     from ..runtime.backends.tensorrt.cache import EngineRequest, copy_plans, get_or_build_engines
@@ -99,11 +100,11 @@ def build_engines(
             print(f"{engine.path}: {len(engine.plan) / 1e6:.1f} MB")
         if copy_to is not None:
             copy_plans(built, copy_to)
-    if copy_to is not None and tensorrt.name == "tensorrt" and not (graph or compute_capability):
+    if is_fused and copy_to is not None:
         backend = BackendOptions(device=device, engines=engines, decoder=decoder.value)
-        written = TensorRTBackend(bundle, manifest, backend).copy_decoder(copy_to)
-        if written is not None:
-            print(written)
+        print(TensorRTBackend(bundle, manifest, backend).copy_decoder(copy_to))
+    elif copy_to is not None and "decoder_step" in graphs:
+        remove_package(copy_to)
 
 
 def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) -> list[Target]:

@@ -160,6 +160,14 @@ def test_killed_builds_leave_a_valid_cache(rtx: TensorRT, tiny_bundle: Path, tmp
         assert not list(folder.glob(".*.partial"))
 
 
+def test_fused_decoder_needs_this_machines_gpu(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path) -> None:
+    command = [*BUILD_ENGINES, str(tiny_bundle), "--builder", rtx.name, "--compute-capability", "12.0"]
+    command += ["--copy-to", str(tmp_path), "--decoder", "fused"]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: --decoder fused: compiled for this machine's GPU")
+
+
 def test_copy_to_writes_plain_plans(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path) -> None:
     command = [*BUILD_ENGINES, str(tiny_bundle), "--builder", rtx.name, "--compute-capability", "12.0"]
     command += ["--graph", "postnet", "--graph", "encoder"]
