@@ -13,7 +13,7 @@ import pytest
 
 from tacoglow.export.text_tables import FILE_NAME, text_tables, write_text_tables
 from tacoglow.runtime.bundle.reading import file_sha256, load_manifest, with_digest
-from tacoglow.runtime.pieces import front_end_of, split_into_pieces
+from tacoglow.runtime.pieces import split_into_pieces
 from tacoglow.text import FrontEnd, TextError
 
 from .texts import generated_texts
@@ -48,7 +48,7 @@ def describe_in_python(front_end: FrontEnd, text: str, max_tokens: int) -> dict[
 
 def differences(programs: Path, bundle: Path, texts: Sequence[str], max_tokens: int) -> list[tuple[str, Any, Any]]:
     text = load_manifest(bundle).text
-    front_end = front_end_of(text)
+    front_end = text.front_end()
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -7,14 +7,14 @@ import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from tacoglow import StreamOptions, Synthesizer
 from tacoglow.runtime.backends.cuda import noise as device_noise
-from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseWarning, open_device_noise
+from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseKernels, NoiseWarning, open_device_noise
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
 from tacoglow.runtime.backends.cuda.stream import CudaStream, Slots, find_gpu
 from tacoglow.runtime.backends.tensorrt import backend
@@ -97,7 +97,7 @@ def test_dropout_is_the_hosts_to_the_bit(kernels: HostKernels, units: tuple[int,
     stream, noises = CudaStream(0), [Noise(2**64 - 1, 5), Noise(1)]
     keys, slots = stream.empty((2, 2), np.uint64), Slots(stream, 16, (2, *units), np.float32)
     stream.upload(keys, np.array([noise.key for noise in noises], np.uint64))
-    DeviceNoise(stream, kernels).draw_dropout(slots, keys, 1000)
+    DeviceNoise(stream, cast(NoiseKernels, kernels)).draw_dropout(slots, keys, 1000)
     block, drawn = slots.pinned()
     stream.download(block, slots.memory)
     stream.record().wait()
