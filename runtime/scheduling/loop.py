@@ -212,8 +212,3 @@ class Loop:
     def _notify(self) -> None:
         self._woken = True
         self._condition.notify()
-
-
-def _default_lanes(voice: Synthesizer) -> int:
-    cores = usable_cores()
-    return max(1, cores // (voice.backend.options.threads or cores))
