@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..runtime.bundle.manifest import Manifest
+from ..runtime.bundle.manifest import Manifest, has_control_characters
 from ..runtime.errors import RequestError
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.scheduling.admission import Ticket
@@ -121,6 +121,9 @@ class Voices:
         if len(self._by_id) < len(self.voices):
             ids = ", ".join(voice.id for voice in self.voices)
             raise RequestError(f"voices: two have the same id ({ids}); rename a bundle's folder, or export it again")
+        for name in self.names:  # a folder's or another server's may be anything
+            if has_control_characters(name):
+                raise RequestError(f"voice {name!r}: has control characters in its name; rename it")
         self._by_alias = {}
         for alias, voice_id in self.aliases.items():
             if voice_id.lower() not in self._by_id:

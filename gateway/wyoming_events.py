@@ -15,6 +15,7 @@ from wyoming.event import Event
 from wyoming.info import Attribution, Info, TtsProgram, TtsVoice
 
 from .. import __version__
+from ..text.errors import quote
 from .errors import invalid
 from .request import convert, decode_object
 from .state import MAX_BODY
@@ -95,7 +96,7 @@ def choose_voice(voices: Voices, wanted: Mapping[str, Any]) -> tuple[Voice, str 
     chosen = speaking[0] if speaking else voices.default
     if name is None and (language is None or speaking):
         return chosen, None
-    return chosen, f"no voice {name or language!r}; {chosen.id} speaks instead"
+    return chosen, f"no voice {quote(name or language)}; {chosen.id} speaks instead"
 
 
 def _matches(own: str, wanted: str) -> bool:

@@ -131,13 +131,15 @@ struct Fuzzer {
     if (rarely()) options.struct_size = pick(100);
     tacoglow_voice* voice = nullptr;
     const char* path = rarely() ? "/nowhere" : rarely() ? nullptr : bundle;
-    check(tacoglow_voice_open(path, &options, &voice), voice != nullptr);
+    const tacoglow_status status = tacoglow_voice_open(path, &options, &voice);
+    check(status, voice != nullptr);
     if (voice != nullptr) voices.push_back(voice);
   }
 
   void open_session() {
     tacoglow_session* session = nullptr;
-    check(tacoglow_session_open(a_voice(), &session), session != nullptr);
+    const tacoglow_status status = tacoglow_session_open(a_voice(), &session);
+    check(status, session != nullptr);
     if (session != nullptr) sessions.push_back(session);
   }
 
@@ -145,25 +147,27 @@ struct Fuzzer {
     const std::string text = a_text();
     tacoglow_voice* voice = a_voice();
     tacoglow_text* prepared = nullptr;
-    check(tacoglow_text_prepare(voice, rarely() ? nullptr : text.c_str(), &prepared), prepared != nullptr);
+    const tacoglow_status status = tacoglow_text_prepare(voice, rarely() ? nullptr : text.c_str(), &prepared);
+    check(status, prepared != nullptr);
     tacoglow_text_free(prepared);
     std::int32_t ids[8];
     std::size_t n_ids = 0;
-    const tacoglow_status status = tacoglow_text_to_ids(voice, text.c_str(), ids, pick(9), &n_ids);
-    check(status, status == TACOGLOW_OK);
+    const tacoglow_status converted = tacoglow_text_to_ids(voice, text.c_str(), ids, pick(9), &n_ids);
+    check(converted, converted == TACOGLOW_OK);
   }
 
   void speak() {
     const Request request;
     tacoglow_speech* speech = nullptr;
-    check(tacoglow_speak(a_session(), rarely() ? nullptr : &request.request, &speech), speech != nullptr);
+    const tacoglow_status status = tacoglow_speak(a_session(), rarely() ? nullptr : &request.request, &speech);
+    check(status, speech != nullptr);
     if (speech == nullptr) return;
     check_speech(speech);
     const std::string path = folder + (rarely() ? "/none/a.wav" : "/a.wav");
     const auto format = static_cast<tacoglow_wav_format>(pick(2));
-    const tacoglow_status status =
+    const tacoglow_status written =
         tacoglow_wav_write(path.c_str(), speech->samples, speech->n_samples, rarely() ? an_integer() : 16000, format);
-    check(status, status == TACOGLOW_OK);
+    check(written, written == TACOGLOW_OK);
     tacoglow_speech_free(speech);
   }
 

@@ -231,6 +231,22 @@ def test_long_waits_are_refused(gateway: RunningGateway, monkeypatch: pytest.Mon
     assert answer.headers["retry-after"] == "56"
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), RuntimeError("std::bad_alloc")]
+)
+def test_short_memory_is_not_the_clients_fault(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gateway.scheduler, "submit", fail)
+        answer = gateway.speech(input="Hi.")
+    assert (answer.status, answer.error["code"]) == (503, "out_of_memory")
+    assert gateway.speech(input="Hi.").status == 200
+
+
 def test_unknown_routes_and_methods(gateway: RunningGateway) -> None:
     assert gateway.request("/v1/audio").error["code"] == "route_not_found"
     assert gateway.request("/v1/audio/speech").error["code"] == "method_not_allowed"
@@ -286,6 +302,9 @@ def test_ids_and_aliases_are_checked(gateway: RunningGateway) -> None:
     voice = Voice.embedded("tiny", gateway.scheduler)
     with pytest.raises(RequestError, match="same id"):
         Voices([voice, Voice.embedded("Tiny", gateway.scheduler)])
+    for voices, aliases in (([Voice.embedded("a\r\nb", gateway.scheduler)], {}), ([voice], {"\x1b[2J": "tiny"})):
+        with pytest.raises(RequestError, match=r"voice '.*': has control characters in its name; rename it"):
+            Voices(voices, aliases)
     with pytest.raises(RequestError, match="--alias a=b: expected one of tiny"):
         Voices([voice], {"a": "b"})
     with pytest.raises(RequestError, match="in use; choose another --port"):
