@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -76,14 +77,19 @@ def split_into_pieces(
         piece = Piece(first.text, first.pause or 0.0, tuple(ids), paused.before, first.rate, first.volume)
         return Split([piece], dropped, remarks)
     before, pieces = paused.before, list[Piece]()
+    encode = cache(front_end.encode_or_drop)  # most parts are looked at three times
+
+    def count_tokens(part: str) -> int:
+        return len(encode(part))
+
     for line in _lines(paused, sentence_silence):
-        is_whole = is_only and front_end.count_tokens(line.text) <= max_tokens
-        parts = [line.text] if is_whole else split_text(line.text, max_tokens, front_end.count_tokens)
-        spoken = [own for own in parts if front_end.count_tokens(own)]
+        is_whole = is_only and count_tokens(line.text) <= max_tokens
+        parts = [line.text] if is_whole else split_text(line.text, max_tokens, count_tokens)
+        spoken = [own for own in parts if count_tokens(own)]
         for own in spoken:
             asked = line.pause if own is spoken[-1] else None
             pause = pause_after(own, sentence_silence) if asked is None else asked
-            pieces.append(Piece(own, pause, tuple(front_end.encode(own)), 0.0, line.rate, line.volume))
+            pieces.append(Piece(own, pause, tuple(encode(own)), 0.0, line.rate, line.volume))
         if not spoken and pieces:
             pieces[-1] = replace(pieces[-1], pause=pieces[-1].pause + (line.pause or 0.0))
         elif not spoken:

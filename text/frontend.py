@@ -69,8 +69,12 @@ class FrontEnd:
 
     def count_tokens(self, text: str) -> int:
         """Count the ids that `encode` returns; 0 if it would reject the text as silent."""
+        return len(self.encode_or_drop(text))
+
+    def encode_or_drop(self, text: str) -> list[int]:
+        """The ids that `encode` returns; none if it would reject the text as silent."""
         ids, _ = self._encode(text)
-        return len(ids) if self._audible(ids) else 0
+        return ids if self._audible(ids) else []
 
     def lookup(self, text: str) -> list[int]:
         """The ids that `encode` returns; rejects nothing."""

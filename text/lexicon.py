@@ -11,7 +11,7 @@ A file has one entry per line, "word = spoken"; empty lines, and lines that begi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .braces import brace_groups
 from .characters import compose
@@ -24,11 +24,19 @@ GROWTH_MAX = 20  # times the length of a text that its replacements may reach
 GROWTH_FREE = 10_000  # characters that it may reach in any case
 SEPARATOR = "="
 _TOKEN = re.compile(r"\w+(?:['’]\w+)*['’]?|\s+|[^\w\s]")
+_INFLECTED = "s'"  # what forms of words end with
 _PLURAL_LETTERS = 3  # least letters of a word whose plural is found too
 _SIBILANTS = frozenset("S Z SH ZH CH JH".split())
 _VOICELESS = frozenset("P T K F TH".split())
-_END = ""  # in a tree: an entry ends here; a token is never empty
-_Tree = dict[str, "_Tree"]  # the entries' tokens in lower case
+
+
+class _Tree(dict[str, "_Tree"]):
+    """Entries by their tokens."""
+
+    spoken: str | None = None  # for the entry that ends here
+
+
+_NOTHING = _Tree()
 
 
 class Lexicon:
@@ -50,14 +58,12 @@ class Lexicon:
             _check("word", word, WORD_MAX)
             _check(f"{quote(word)}", spoken, SPOKEN_MAX)
         self.entries = {word: spoken.strip() for word, spoken in entries.items()}
-        self._exact = {_key(word): spoken for word, spoken in self.entries.items()}
-        self._any_case = {_lower(_key(word)): spoken for word, spoken in self.entries.items() if not _is_capital(word)}
-        self._tree: _Tree = {}
-        for key in map(_lower, self._exact):
-            node = self._tree
-            for token in key:
-                node = node.setdefault(token, {})
-            node[_END] = {}
+        self._exact, self._any_case = _Tree(), _Tree()
+        for word, spoken in self.entries.items():
+            key = _key(word)
+            _plant(self._exact, key, spoken)
+            if not _is_capital(word):
+                _plant(self._any_case, [token.lower() for token in key], spoken)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Lexicon) and self.entries == other.entries
@@ -91,35 +97,40 @@ class Lexicon:
 
     def _replaced(self, text: str) -> Iterator[str]:
         tokens = [" " if token.isspace() else token for token in _TOKEN.findall(compose(text))]
+        plain = [token.replace("’", "'") for token in tokens]
+        folded = [token.lower() for token in plain]
         i = 0
         while i < len(tokens):
-            spoken, length = self._find(tokens, i)
+            spoken, length = self._find(plain, folded, i)
             yield tokens[i] if spoken is None else spoken
             i += length
 
-    def _find(self, tokens: list[str], i: int) -> tuple[str | None, int]:
-        """Return what is spoken for the longest entry that begins at a token, and how many tokens it has."""
-        for length in reversed(self._lengths(tokens, i)):
-            before = tuple(token.replace("’", "'") for token in tokens[i : i + length - 1])
-            for last, ending in _forms(tokens[i + length - 1]):
-                key = (*before, last)
-                spoken = self._exact.get(key) or self._any_case.get(_lower(key))
-                if spoken is not None:
-                    return _inflected(spoken, ending), length
-        return None, 1
+    def _find(self, plain: Sequence[str], folded: Sequence[str], i: int) -> tuple[str | None, int]:
+        """Return what is spoken for the longest entry that begins at a token, and how many tokens it has.
 
-    def _lengths(self, tokens: list[str], i: int) -> list[int]:
-        """The lengths of the entries that may begin at a token, in tokens and ascending, whatever their case."""
-        lengths, node = [], self._tree
-        for length in range(1, len(tokens) - i + 1):
-            token = tokens[i + length - 1]
-            if any(_END in node.get(last.lower(), {}) for last, _ in _forms(token)):
-                lengths.append(length)
-            following = node.get(token.replace("’", "'").lower())
-            if following is None:
+        Two trees are walked at the same time, so that a step costs the same, however long the entry is.
+        """
+        found: tuple[str, str, int] | None = None
+        exact, any_case = self._exact, self._any_case
+        for at in range(i, len(plain)):
+            token, lower = plain[at], folded[at]
+            longer_exact, longer_any_case = exact.get(token, _NOTHING), any_case.get(lower, _NOTHING)
+            spoken = longer_exact.spoken or longer_any_case.spoken
+            if spoken is not None:
+                found = spoken, "", at - i + 1
+            elif lower[-1] in _INFLECTED:
+                for last, ending in _forms(token):
+                    spoken = exact.get(last, _NOTHING).spoken or any_case.get(last.lower(), _NOTHING).spoken
+                    if spoken is not None:
+                        found = spoken, ending, at - i + 1
+                        break
+            exact, any_case = longer_exact, longer_any_case
+            if not (exact or any_case):
                 break
-            node = following
-        return lengths
+        if found is None:
+            return None, 1
+        spoken, ending, length = found
+        return _inflected(spoken, ending), length
 
 
 def parse_lexicon(content: str, source: str = "lexicon") -> dict[str, str]:
@@ -153,8 +164,10 @@ def _key(word: str) -> tuple[str, ...]:
     return tuple(" " if token.isspace() else token.replace("’", "'") for token in tokens)
 
 
-def _lower(key: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(token.lower() for token in key)
+def _plant(tree: _Tree, key: Iterable[str], spoken: str) -> None:
+    for token in key:
+        tree = tree.setdefault(token, _Tree())
+    tree.spoken = spoken
 
 
 def _is_capital(word: str) -> bool:
@@ -162,12 +175,10 @@ def _is_capital(word: str) -> bool:
 
 
 def _forms(token: str) -> Iterator[tuple[str, str]]:
-    """Yield the words that a token may be a form of, each with the form's ending; first the token itself."""
-    token = token.replace("’", "'")
-    yield token, ""
+    """Yield the words that a token may be a form of, beside itself, each with the form's ending."""
     if token.endswith("'"):
-        yield token[:-1], ""
         token = token[:-1]
+        yield token, ""
     lower = token.lower()
     if lower.endswith("'s"):
         yield token[:-2], "'s"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tacoglow.gateway.sentences import SentenceBuffer
 from tacoglow.text import split_text
+
+from ..text_shapes import SHAPES
 
 WORDS = [
     "a",
@@ -63,3 +68,33 @@ def test_flush_gives_the_rest_and_empties_the_buffer() -> None:
     assert buffer.flush() == []
     assert buffer.add(" \n ") == []
     assert buffer.flush() == []
+
+
+LENGTH = 2_000  # characters, and eight times as many
+RATIO = 24  # quadratic code reaches 64
+CUTS = {"at once": 1_000_000, "by characters": 1, "by seven": 7}
+
+
+def seconds(text: str, size: int) -> float:
+    """To take a text in parts of this size, and nothing for each of them."""
+    buffer = SentenceBuffer()
+    start = time.process_time()
+    for at in range(0, len(text), size):
+        buffer.add(text[at : at + size])
+        buffer.add("")
+    buffer.flush()
+    return time.process_time() - start
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_time_is_linear(shape: str, cut: str) -> None:
+    short, long = (shape * (length // len(shape)) for length in (LENGTH, 8 * LENGTH))
+    ratios = (seconds(long, CUTS[cut]) / max(seconds(short, CUTS[cut]), 1e-3) for _ in range(5))
+    assert any(ratio < RATIO for ratio in ratios)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_are_split_the_same_however_they_are_cut(shape: str) -> None:
+    text = "So {. " * (len(shape) % 2) + shape * (300 // len(shape)) + "x"
+    assert sentences(list(text)) == sentences([text]) == split_text(text, 10_000, len)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +38,15 @@ class GatewayProcess:
 
 
 @contextmanager
-def running_gateway(bundle: Path, threads: int, sampling_rate: int) -> Iterator[GatewayProcess]:
-    """Start it, wait until it is ready, and stop it with SIGTERM at the end."""
+def running_gateway(
+    bundle: Path, threads: int, sampling_rate: int, options: Sequence[str] = ("--max-wait", "600")
+) -> Iterator[GatewayProcess]:
+    """Start it, wait until it is ready, and stop it with SIGTERM at the end. options: of the command."""
     with socket.create_server((HOST, 0)) as chosen:
         port = chosen.getsockname()[1]
     command = [str(Path(sys.executable).with_name("tacoglow")), "serve", str(bundle), "--port", str(port)]
-    options = ["--threads", str(threads), "--max-wait", "600"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as process:
+    command += ["--threads", str(threads), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             while not _is_ready(port):
                 if process.poll() is not None:
