@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 
 from .shared.options import COMPUTE_HELP, ComputeChoice, Engines, print_status
 
+SWITCH_SECONDS = 0.0005  # after which a thread that splits a text lets the decoder go on, which asks thousands of times
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # modules of the extra `serve`
 
@@ -141,6 +143,7 @@ def serve(
                 print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
 
         server = build_server(Voices(loaded, aliases), options, door, on_start=tell)
+        sys.setswitchinterval(SWITCH_SECONDS)
         server.run(sockets=[listening])
     if ended:
         raise BackendError(f"no voice can speak: {'; '.join(ended)}")

@@ -30,7 +30,7 @@ async def sse_events(
     try:
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
-                yield _event({"type": "speech.audio.delta", "audio": _base64(chunk)})
+                yield await anyio.to_thread.run_sync(_audio_event, chunk)  # it may be all of an hour's speech
                 begun = True
                 if timestamps and spoken.utterances:
                     yield _event(await _timestamps_event(spoken, delay))
@@ -57,13 +57,18 @@ async def captioned_lines(
         nonlocal is_first
         utterances = spoken.take_utterances()
         words = await _timestamps(spoken.voice, utterances, encoding.delay) if wanted.timestamps else []
-        content = {"audio": _base64(chunk), "audio_format": encoding.content_type, "timestamps": words}
+        content = {"audio_format": encoding.content_type, "timestamps": words}
         content |= _warning(spoken) if is_first else {}
         is_first = False
         content |= faults_of(Quality(tuple(fault for utterance in utterances for fault in utterance.quality.faults)))
-        if wanted.analysis:
-            content["analysis"] = [analyse(spoken.voice, utterance, encoding.delay) for utterance in utterances]
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+        def write() -> bytes:
+            audio = {"audio": _base64(chunk)}
+            if wanted.analysis:
+                content["analysis"] = [analyse(spoken.voice, utterance, encoding.delay) for utterance in utterances]
+            return json.dumps(audio | content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+        return await anyio.to_thread.run_sync(write)
 
     async with aclosing(chunks):  # type: ignore[type-var]
         async for chunk in chunks if wanted.stream else _joined(chunks):
@@ -108,6 +113,10 @@ async def _timestamps(voice: Voice, utterances: Sequence[Utterance], delay: floa
 async def _timestamps_event(spoken: SpokenRequest, delay: float) -> dict[str, Any]:
     words = await _timestamps(spoken.voice, spoken.take_utterances(), delay)
     return {"type": "speech.audio.timestamps", "timestamps": words}
+
+
+def _audio_event(chunk: bytes) -> bytes:
+    return _event({"type": "speech.audio.delta", "audio": _base64(chunk)})
 
 
 def _base64(chunk: bytes) -> str:

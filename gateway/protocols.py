@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -10,6 +11,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from .connections import Connections
 
 UNREAD_MAX = 1 << 20  # bytes that a client may send while it does not read the answers
+AT_ONCE = 4096  # bytes that are looked at before others have their turn
+FRAGMENTS_MAX = 10_000  # of a message
 BAD_HANDSHAKE = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nnot a WebSocket handshake"
 )
@@ -34,7 +37,10 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
     """The protocol of WebSockets that are noted there."""
 
     class WebSocketProtocol(WebSocketsSansIOProtocol):
-        unanswered = 0  # bytes that came while the client does not read
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            self.unanswered = 0  # bytes that came while the client does not read
+            self.waiting = bytearray()  # bytes that have not been looked at
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
@@ -42,19 +48,50 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             connections.closed(self.transport)
+            self.waiting.clear()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            """Break off a client who sends on without reading, such as pings, each of which has its pong. Answer what
-            asks for a WebSocket in a wrong way, such as with a body; uvicorn leaves that unanswered."""
+            """Break off a client who sends on without reading, such as pings, each of which has its pong."""
             is_read = self.transport.get_write_buffer_size() <= self.transport.get_write_buffer_limits()[1]
             self.unanswered = 0 if is_read else self.unanswered + len(data)
             if self.unanswered > UNREAD_MAX:
                 self.transport.abort()
                 return
+            self.waiting += data
+            if len(self.waiting) == len(data):  # otherwise a later call is on its way
+                self.look()
+
+        def look(self) -> None:
+            """Take some of what has come, and the rest later: it may be thousands of frames."""
+            data = bytes(self.waiting[:AT_ONCE])
+            del self.waiting[:AT_ONCE]
             super().data_received(data)
             if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                # It asks in a wrong way, such as with a body; uvicorn leaves that unanswered.
                 self.transport.write(BAD_HANDSHAKE)
                 self.transport.close()
+            if len(self.frames) > FRAGMENTS_MAX:
+                self.transport.abort()
+            if self.transport.is_closing():
+                self.waiting.clear()
+            self.go_on()
+
+        def go_on(self) -> None:
+            """Look at the rest, unless messages wait for the application, which then calls this."""
+            if self.read_paused:
+                return
+            if self.waiting:
+                self.transport.pause_reading()
+                self.loop.call_soon(self.look)
+            elif not self.transport.is_closing():
+                self.transport.resume_reading()
+
+        async def receive(self) -> Any:
+            was_paused = self.read_paused
+            message = await super().receive()
+            if was_paused:
+                self.go_on()
+            return message
 
     return WebSocketProtocol

@@ -170,6 +170,9 @@ class SynthesizeBody(DecodingBody, kw_only=True):
         return ParsedRequest(self.text, settings.resolve(voices, None, is_ssml(self.text)), stream=False)
 
 
+BodyKind = type[SpeechBody] | type[CaptionedBody] | type[SynthesizeBody]
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a text is spoken and sent."""
@@ -201,9 +204,7 @@ class ParsedRequest:
     ignored: tuple[str, ...] = ()  # names of unknown fields
 
 
-def parse_request(
-    body: bytes, kind: type[SpeechBody | CaptionedBody | SynthesizeBody], voices: Voices, max_characters: int
-) -> ParsedRequest:
+def parse_request(body: bytes, kind: BodyKind, voices: Voices, max_characters: int) -> ParsedRequest:
     """Read a body of this kind. Raises GatewayError."""
     fields = decode_object(body)
     wanted = convert(fields, kind)

@@ -8,11 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from .errors import GatewayError, invalid
 from .sentences import SentenceBuffer
 from .speaking import SpokenRequest
 
+AT_ONCE = 4_000  # characters that are split on the event loop: a hundredth of a second
+MARKS_MAX = 256  # that wait
 IDLE_SECONDS = 60.0  # without a message and without speech, after which a session is closed
 
 Mark = TypeVar("Mark")
@@ -46,11 +49,11 @@ class SentenceQueue(Generic[Mark]):
     """
 
     def __init__(self, max_characters: int) -> None:
-        """max_characters: of text that waits to be spoken, at most, and as many marks."""
+        """max_characters: of text that waits to be spoken, at most."""
         self._max_characters = max_characters
         self._buffer = SentenceBuffer()
         self._waiting: deque[Sentence | Mark] = deque()
-        self._characters = 0  # of the sentences that wait
+        self._characters = self._sentences = 0  # that wait
         self._current: Sentence | Mark | None = None  # the one that `next` returned last, until it is called again
         self._news = asyncio.Event()
 
@@ -59,19 +62,27 @@ class SentenceQueue(Generic[Mark]):
         """True while nothing is being spoken, and nothing that could be spoken waits."""
         return self._current is None and not self._waiting
 
-    def take(self, text: str) -> None:
+    async def take(self, text: str) -> None:
         """Add a part of a text, cut anywhere. Raises GatewayError, without taking it, if too much waits."""
         self.check_room(text)
-        self._put(*map(Sentence, self._buffer.add(text)))
+        self._put(*map(Sentence, await self._run(len(text), self._buffer.add, text)))
 
-    def flush(self) -> None:
+    async def flush(self) -> None:
         """Take the text so far for complete."""
-        self._put(*map(Sentence, self._buffer.flush()))
+        self._put(*map(Sentence, await self._run(len(self._buffer), self._buffer.flush)))
+
+    async def _run(self, characters: int, function: Callable[..., list[str]], *arguments: str) -> list[str]:
+        """Call a function of the buffer, for many characters in a thread."""
+        if characters <= AT_ONCE:
+            return function(*arguments)
+        return await anyio.to_thread.run_sync(function, *arguments)
 
     def take_whole(self, text: str) -> None:
-        """Add a text that is to be spoken as one. Raises GatewayError, without taking it, if too much waits."""
+        """Add a text that is to be spoken as one, unless it is blank. Raises GatewayError, without taking it, if too
+        much waits."""
         self.check_room(text)
-        self._put(Sentence(text))
+        if text.strip():
+            self._put(Sentence(text))
 
     def check_room(self, text: str) -> None:
         """Raises GatewayError if more text would wait with this one than may."""
@@ -88,16 +99,16 @@ class SentenceQueue(Generic[Mark]):
 
         Raises GatewayError, without adding it, if too many wait.
         """
-        if len(self._waiting) >= self._max_characters:
+        if len(self._waiting) - self._sentences >= MARKS_MAX:
             raise invalid("type", "type: too many texts wait to be spoken; send this one later", "input_too_long")
         self._put(mark)
 
     def cancel(self) -> None:
         """Drop the text that waits, and stop the sentence that is being spoken; marks stay."""
-        self._buffer.flush()
+        self._buffer = SentenceBuffer()
         marks = [item for item in self._waiting if not isinstance(item, Sentence)]
         self._waiting.clear()
-        self._characters = 0
+        self._characters = self._sentences = 0
         self._put(*marks)
         if isinstance(self._current, Sentence):
             self._current.cancel()
@@ -109,7 +120,9 @@ class SentenceQueue(Generic[Mark]):
             self._news.clear()
             await self._news.wait()
         self._current = item = self._waiting.popleft()
-        self._characters -= _length(item)
+        if isinstance(item, Sentence):
+            self._characters -= len(item.text)
+            self._sentences -= 1
         return item
 
     async def receive(self, read: Callable[[], Awaitable[Message]], kind: str) -> Message:
@@ -125,7 +138,10 @@ class SentenceQueue(Generic[Mark]):
 
     def _put(self, *items: Sentence | Mark) -> None:
         self._waiting += items
-        self._characters += sum(map(_length, items))
+        for item in items:
+            if isinstance(item, Sentence):
+                self._characters += len(item.text)
+                self._sentences += 1
         if items:
             self._news.set()
 
@@ -146,7 +162,3 @@ async def until_one_ends(*functions: Callable[[], Awaitable[None]]) -> None:
             group.start_soon(run, function)
     if failures:  # raised here, because a task group would wrap it
         raise failures[0]
-
-
-def _length(item: object) -> int:
-    return len(item.text) if isinstance(item, Sentence) else 0

@@ -75,6 +75,7 @@ def build_server(
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ws_max_size=MAX_BODY,
+        ws_per_message_deflate=False,  # audio becomes no smaller, and compressing it holds the event loop
         **{"log_level": "info", **settings},
     )
     logging.getLogger("uvicorn.error").addFilter(WithoutTraceback())

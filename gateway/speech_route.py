@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from .events import captioned_lines, sse_events
-from .request import CaptionedBody, SpeechBody, SynthesizeBody, parse_request
+from .request import BodyKind, CaptionedBody, ParsedRequest, SpeechBody, SynthesizeBody, parse_request
 from .response import SpokenResponse
-from .state import accept
+from .state import Gateway, accept
 
 
 async def speech(request: Request) -> Response:
     """Speak a text in the format and in the way that the request asks for."""
-    gateway, body = await accept(request)
-    wanted = parse_request(body, SpeechBody, gateway.voices, gateway.options.max_characters)
+    gateway, wanted = await _accept(request, SpeechBody)
     if wanted.sse:
         return SpokenResponse(gateway, wanted, "text/event-stream", sse_events)
     return SpokenResponse(gateway, wanted)
@@ -22,12 +24,19 @@ async def speech(request: Request) -> Response:
 
 async def captioned(request: Request) -> Response:
     """Speech and the times of its words, as objects of JSON: one per line, or one for all of it."""
-    gateway, body = await accept(request)
-    wanted = parse_request(body, CaptionedBody, gateway.voices, gateway.options.max_characters)
+    gateway, wanted = await _accept(request, CaptionedBody)
     return SpokenResponse(gateway, wanted, "application/json", captioned_lines)
 
 
 async def synthesize(request: Request) -> Response:
     """Piper's own route: a whole wav."""
+    return SpokenResponse(*await _accept(request, SynthesizeBody))
+
+
+async def _accept(request: Request, kind: BodyKind) -> tuple[Gateway, ParsedRequest]:
+    """The server and what is asked of it."""
     gateway, body = await accept(request)
-    return SpokenResponse(gateway, parse_request(body, SynthesizeBody, gateway.voices, gateway.options.max_characters))
+    parse = partial(parse_request, body, kind, gateway.voices, gateway.options.max_characters)
+    if b'"lexicon"' in body:  # it may have thousands of entries
+        return gateway, await anyio.to_thread.run_sync(parse)
+    return gateway, parse()

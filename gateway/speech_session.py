@@ -84,13 +84,13 @@ class SpeechSession:
         while True:
             try:
                 text = await self._queue.receive(partial(receive_text, self._websocket), "message")
-                self._take(decode_object(text, "message"))
+                await self._take(decode_object(text, "message"))
             except GatewayError as error:
                 if error.code == "session_timeout":
                     raise
                 await self._send({"type": "error", **error.details})
 
-    def _take(self, fields: Mapping[str, Any]) -> None:
+    async def _take(self, fields: Mapping[str, Any]) -> None:
         """Do what a message asks for. Raises GatewayError."""
         kind = fields.get("type")
         if kind == "input.cancel":
@@ -98,11 +98,11 @@ class SpeechSession:
         elif self._is_complete:
             raise invalid("type", f"type: expected only input.cancel after input.done, got {quote(kind)}")
         elif kind == "input.text":
-            self._queue.take(convert(fields, TextBody).text)
+            await self._queue.take(convert(fields, TextBody).text)
         elif kind == "input.flush":
-            self._queue.flush()
+            await self._queue.flush()
         elif kind == "input.done":
-            self._queue.flush()
+            await self._queue.flush()
             self._queue.mark(Done())
             self._is_complete = True
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.to_thread
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..text.errors import quote
@@ -56,7 +57,7 @@ async def _receive_config(gateway: Gateway, websocket: WebSocket) -> SessionConf
         raise GatewayError(408, "request_timeout", f"session.config: none within {CONFIG_SECONDS:g} s") from error
     if fields.get("type") != "session.config":
         raise invalid("type", f"type: expected session.config in the first message, got {quote(fields.get('type'))}")
-    return parse_config(fields, gateway.voices)
+    return await anyio.to_thread.run_sync(parse_config, fields, gateway.voices)  # a lexicon may be long
 
 
 async def _refuse(websocket: WebSocket, error: GatewayError) -> int:

@@ -111,9 +111,9 @@ class WyomingSession:
             self._queue.take_whole(data.text)
             self._queue.mark(End(is_stream=False))
         elif event.type == "synthesize-chunk" and self._is_stream:
-            self._queue.take(convert(event.data, SynthesizeData).text)
+            await self._queue.take(convert(event.data, SynthesizeData).text)
         elif event.type == "synthesize-stop" and self._is_stream:
-            self._queue.flush()
+            await self._queue.flush()
             self._queue.mark(End(is_stream=True))
             self._is_stream = False
 
@@ -141,8 +141,6 @@ class WyomingSession:
 
     async def _speak(self, voice: Voice, sentence: Sentence, previous: str) -> None:
         """Speak a text, after the pause that follows the one before."""
-        if not sentence.text.strip():
-            return
         rate, gateway = voice.sampling_rate, self._gateway
         settings = Settings(voice, Encoding("pcm", rate), 0, SpeechOptions())
         pause = silence(pause_after(previous), rate) if previous else None

@@ -81,7 +81,7 @@ def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bun
     """The scheduler is played here, so that a piece is complete only when the line before it has arrived."""
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
     handle = SpeechHandle(RATE, (), lambda: None)
-    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics())
+    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics(), keep_utterances=True)
     chunks = encode_segments(spoken.segments(), Encoding("pcm", RATE), RATE)
 
     async def answer() -> list[dict[str, Any]]:

@@ -32,6 +32,10 @@ def chunked(count: int) -> Iterator[bytes]:
     yield b"0\r\n\r\n"
 
 
+UPGRADE = (
+    b"GET /v1/audio/speech/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 # name -> (what is sent, the status that answers it)
 HOSTILE = {
     "not HTTP": ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200) + b"\r\n\r\n"], 400),
@@ -142,10 +146,7 @@ def test_a_client_that_reads_no_pongs_is_cut_off(gateway: RunningGateway) -> Non
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(60)
         connection.connect(("127.0.0.1", gateway.port))
-        connection.sendall(
-            b"GET /v1/audio/speech/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
+        connection.sendall(UPGRADE)
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             connection.sendall(ping * 400_000)  # 52 MB; a megabyte is taken, beside what the system keeps
     assert gateway.speech(input="Hi.").status == 200
@@ -169,3 +170,21 @@ def test_a_client_that_reads_nothing(new_scheduler: Callable[[], Scheduler], mon
         time.sleep(2)
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             drip(connection, 10.0)
+
+
+def test_a_message_of_thousands_of_fragments(gateway: RunningGateway) -> None:
+    """One of few is a message; one of more than that, even of empty ones, ends the connection."""
+    empty, message = b"\x00\x80" + bytes(4), b'{"type": "session.config"}'
+    first, last = b"\x01\x80" + bytes(4), b"\x80" + bytes([0x80 + len(message)]) + bytes(4) + message
+    for count, is_taken in ((5_000, True), (20_000, False)):
+        with gateway.connect() as connection:
+            connection.sendall(UPGRADE)
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 101")
+            connection.sendall(first + empty * count + last)
+            with suppress(OSError):
+                connection.sendall(b"\x81\x92" + bytes(4) + b'{"type":"unknown"}')
+            received = b""
+            with suppress(ConnectionResetError):
+                while b"input.text" not in received and (part := connection.recv(1 << 16)):
+                    received += part
+            assert (b"expected input.text" in received) == is_taken

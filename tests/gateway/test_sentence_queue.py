@@ -9,7 +9,7 @@ import pytest
 
 from tacoglow.gateway import sentence_queue
 from tacoglow.gateway.errors import GatewayError
-from tacoglow.gateway.sentence_queue import Sentence, SentenceQueue, until_one_ends
+from tacoglow.gateway.sentence_queue import MARKS_MAX, Sentence, SentenceQueue, until_one_ends
 
 
 async def taken(queue: SentenceQueue[str], count: int) -> list[str]:
@@ -21,9 +21,9 @@ def test_sentences_and_marks_come_out_in_order() -> None:
     async def session() -> list[str]:
         queue = SentenceQueue[str](100)
         queue.mark("begin")
-        queue.take("One. Two")
-        queue.take(" is not comp")
-        queue.flush()
+        await queue.take("One. Two")
+        await queue.take(" is not comp")
+        await queue.flush()
         queue.mark("end")
         queue.take_whole("Whole. Not cut.")
         return await taken(queue, 5)
@@ -34,14 +34,14 @@ def test_sentences_and_marks_come_out_in_order() -> None:
 def test_cancel_drops_text_and_keeps_marks() -> None:
     async def session() -> None:
         queue = SentenceQueue[str](100)
-        queue.take("One. Two. Thr")
+        await queue.take("One. Two. Thr")
         current = await queue.next()
         queue.mark("end")
         queue.cancel()
         assert isinstance(current, Sentence)
         assert current.is_cancelled
         assert await taken(queue, 1) == ["<end>"]
-        queue.flush()
+        await queue.flush()
         queue.take_whole("x" * 100)  # nothing of what was dropped counts
 
     asyncio.run(session())
@@ -50,11 +50,13 @@ def test_cancel_drops_text_and_keeps_marks() -> None:
 def test_text_that_waits_has_a_bound() -> None:
     async def session() -> None:
         queue = SentenceQueue[str](10)
-        queue.take("One. Two.")  # eight characters, of which the second sentence is still in the buffer
-        for part in (queue.take, queue.take_whole):
-            with pytest.raises(GatewayError, match=r"^text: expected at most 10 characters that wait .*, got 11;"):
-                part("xyz")
-        queue.take("xy")
+        await queue.take("One. Two.")  # eight characters, of which the second sentence is still in the buffer
+        reason = r"^text: expected at most 10 characters that wait .*, got 11;"
+        with pytest.raises(GatewayError, match=reason):
+            await queue.take("xyz")
+        with pytest.raises(GatewayError, match=reason):
+            queue.take_whole("xyz")
+        await queue.take("xy")
         assert await taken(queue, 1) == ["One."]
         queue.take_whole("abcd")
 
@@ -62,8 +64,10 @@ def test_text_that_waits_has_a_bound() -> None:
 
 
 def test_marks_that_wait_have_a_bound() -> None:
-    queue = SentenceQueue[str](3)
-    for _ in range(3):
+    queue = SentenceQueue[str](1_000)
+    queue.take_whole("Hello.")
+    for _ in range(MARKS_MAX):
+        queue.take_whole(" ")
         queue.mark("begin")
     with pytest.raises(GatewayError, match="too many texts wait"):
         queue.mark("begin")
