@@ -186,10 +186,9 @@ struct Fuzzer {
 
   void stream() {
     const Request request;
-    tacoglow_stop_reason reason = TACOGLOW_STOP_GATE;
     const tacoglow_segment_callback callback =
         rarely() ? nullptr : static_cast<tacoglow_segment_callback>(stop_sometimes);
-    const tacoglow_status status = tacoglow_stream(a_session(), &request.request, callback, nullptr, &reason);
+    const tacoglow_status status = tacoglow_stream(a_session(), &request.request, callback, nullptr, nullptr);
     check(status, status == TACOGLOW_OK);
   }
 
