@@ -8,14 +8,23 @@ Unidecode, inflect or Unicode's character database. Layout (JSON, UTF-8):
     transliteration            [first code point, ASCII texts of it and its successors, joined by U+001F], ...
     lower                      [character, lower case] where they differ; the capital sigma's final form is a rule
     cased, case_ignorable      code points that decide that form, as [first, last, first, last, ...]
-    alphanumeric, lowercase, digits, silent, whitespace     likewise; silent: dropped without being reported
+    alphabetic, alphanumeric, lowercase, uppercase, titlecase, digits, printable, silent, whitespace     likewise;
+                               silent: dropped without being reported
+    normalization              canonical, compatible: complete decompositions as [characters, texts of them, joined by
+                               U+001F]; compositions: likewise, with the two parts of each; classes: combining classes
+                               as [class, ranges], ...
+    patterns                   regular expressions of Python's text/ by module and name: [pattern, flags]; flags: a for
+                               ASCII, i for any case
     numbers                    units, teens, tens, powers of 1000, [ending, ordinal ending], ...
     abbreviations              [abbreviation, spoken], in the order of the passes
     before_more, after_name, before_number, after_number, dates      words whose full stop may not end a sentence
     starters, after_time       words that decide about it, after them
     equivalents                [character, texts that stand for it], ...
-    english                    words of text/english/tables.py: units, currencies, months and the like
-    pauses                     by_mark: [marks, seconds], ...; within_clause, fade: seconds; closing: marks skipped
+    english                    words of text/english/tables.py: units, currencies, months and the like; signs: [pattern
+                               as above, words], ...
+    ssml                       names and limits of text/ssml.py
+    pauses                     by_mark: [marks, seconds], ...; within_clause, paragraph, fade: seconds; closing: marks
+                               skipped
 """
 
 from __future__ import annotations
@@ -29,16 +38,17 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from unicodedata import category, unidata_version
+from types import ModuleType
+from unicodedata import category, combining, decomposition, normalize, unidata_version
 
 import unidecode
 
 from ..runtime import pieces
 from ..runtime.bundle.manifest import GraphFile
 from ..runtime.bundle.reading import file_sha256
-from ..text import cleaners, sentences
+from ..text import cleaners, lexicon, sentences, ssml
 from ..text.characters import EQUIVALENTS, SILENT_CATEGORIES
-from ..text.english import tables
+from ..text.english import addresses, amounts, dates, numerals, say_as, spoken, tables
 from ..text.numbers import load_inflect
 
 FILE_NAME = "text_tables.json"
@@ -69,11 +79,17 @@ def text_tables() -> dict[str, object]:
         "lower": [[character, character.lower()] for character in _characters() if character.lower() != character],
         "cased": _ranges(lambda character: _final_sigma(character + "Σ")),
         "case_ignorable": _ranges(lambda c: _final_sigma("a" + c + "Σ") and not _final_sigma(c + "Σ")),
+        "alphabetic": _ranges(str.isalpha),
         "alphanumeric": _ranges(str.isalnum),
         "lowercase": _ranges(str.islower),
+        "uppercase": _ranges(str.isupper),
+        "titlecase": _ranges(lambda character: category(character) == "Lt"),
         "digits": _ranges(str.isdigit),
+        "printable": _ranges(str.isprintable),
         "silent": _ranges(lambda character: category(character) in SILENT_CATEGORIES),
         "whitespace": _ranges(str.isspace),
+        "normalization": _normalization(),
+        "patterns": _patterns(),
         "numbers": {
             "units": inflect.unit,
             "teens": inflect.teen,
@@ -90,10 +106,12 @@ def text_tables() -> dict[str, object]:
         "starters": sorted(sentences.STARTERS),
         "after_time": sorted(tables.AFTER_TIME),
         "equivalents": list(EQUIVALENTS.items()),
-        "english": _english(),
+        "english": _english() | {"signs": [[_pattern(sign), words] for sign, words in amounts.SIGNS]},
+        "ssml": {name: value for name, value in _public(ssml).items() if name != "say_as"},  # whose rules are code
         "pauses": {
             "by_mark": pieces.PAUSES,
             "within_clause": pieces.PAUSE_WITHIN_CLAUSE,
+            "paragraph": pieces.PARAGRAPH_PAUSE,
             "closing": pieces.CLOSING,
             "fade": pieces.FADE_SECONDS,
         },
@@ -101,10 +119,53 @@ def text_tables() -> dict[str, object]:
 
 
 def _english() -> dict[str, object]:
-    """Collect the words of English notations. Sets are sorted, so that the file is always the same."""
-    named = {name.lower(): value for name, value in vars(tables).items() if name.isupper() and name[0] != "_"}
+    """Collect the words of English notations."""
+    return _public(tables)
+
+
+def _public(module: ModuleType) -> dict[str, object]:
+    """Collect the public constants of a module, by their names in lower case, with its sets sorted."""
+    named = {name.lower(): value for name, value in vars(module).items() if name.isupper() and name[0] != "_"}
     plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in named.items()}
     return {name: list(value.items()) if isinstance(value, dict) else value for name, value in plain.items()}
+
+
+def _patterns() -> dict[str, list[str]]:
+    """The patterns that the rules consist of, as "module.name"."""
+    modules = (sentences, lexicon, ssml, addresses, amounts, dates, numerals, say_as, spoken)
+    return {
+        f"{module.__name__.rpartition('.')[2]}.{name.strip('_').lower()}": _pattern(value)
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, re.Pattern)
+    }
+
+
+def _pattern(pattern: re.Pattern[str]) -> list[str]:
+    return [pattern.pattern, "a" * bool(pattern.flags & re.ASCII) + "i" * bool(pattern.flags & re.IGNORECASE)]
+
+
+def _normalization() -> dict[str, object]:
+    characters = [character for character in _characters() if not "가" <= character <= "힣"]  # Hangul is arithmetic
+    canonical = {c: normalize("NFD", c) for c in characters if normalize("NFD", c) != c}
+    compatible = {c: normalize("NFKD", c) for c in characters if normalize("NFKD", c) != normalize("NFD", c)}
+    steps = {c: "".join(chr(int(code, 16)) for code in decomposition(c).split()) for c in canonical}
+    composed = {c: step for c, step in steps.items() if len(step) == 2 and normalize("NFC", step) == c}
+    classes = sorted({combining(c) for c in characters} - {0})
+    return {
+        "canonical": _columns(canonical),
+        "compatible": _columns(compatible),
+        "compositions": _columns(composed),
+        "classes": [[own, _ranges_of_class(own)] for own in classes],
+    }
+
+
+def _ranges_of_class(own: int) -> list[int]:
+    return _ranges(lambda character: combining(character) == own)
+
+
+def _columns(texts: dict[str, str]) -> list[str]:
+    return ["".join(texts), SEPARATOR.join(texts.values())]
 
 
 @cache

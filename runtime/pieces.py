@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..text import FrontEnd, Lexicon, PausedText, parse_ssml, split_at_pauses, split_text
+from ..text import FrontEnd, Lexicon, PausedText, parse_ssml, silent_text, split_at_pauses, split_text
 from ..text.lines import LINE_END, PARAGRAPH_END, collapse_lines, split_lines
 from ..text.pauses import Part
 from .errors import RequestError
@@ -86,14 +86,16 @@ def split_into_pieces(
         is_whole = is_only and count_tokens(line.text) <= max_tokens
         parts = [line.text] if is_whole else split_text(line.text, max_tokens, count_tokens)
         spoken = [own for own in parts if count_tokens(own)]
-        for own in spoken:
-            asked = line.pause if own is spoken[-1] else None
+        for i, own in enumerate(spoken, 1):
+            asked = line.pause if i == len(spoken) else None
             pause = pause_after(own, sentence_silence) if asked is None else asked
             pieces.append(Piece(own, pause, tuple(encode(own)), 0.0, line.rate, line.volume))
         if not spoken and pieces:
             pieces[-1] = replace(pieces[-1], pause=pieces[-1].pause + (line.pause or 0.0))
         elif not spoken:
             before += line.pause or 0.0
+    if not pieces:  # what has a symbol is punctuation in lines by itself
+        raise silent_text(paused.text, dropped)
     pieces[-1] = replace(pieces[-1], pause=pieces[-1].pause if paused.parts[-1].pause is not None else 0.0)
     return Split([replace(pieces[0], pause_before=before), *pieces[1:]], dropped, remarks)
 

@@ -12,7 +12,7 @@ from .errors import (
     warn_dropped,
     warn_of_remarks,
 )
-from .frontend import FrontEnd
+from .frontend import FrontEnd, silent_text
 from .lexicon import Lexicon, parse_lexicon
 from .normalizers import Normalizer, find_normalizer
 from .pauses import PausedText, split_at_pauses
@@ -38,6 +38,7 @@ __all__ = [
     "parse_lexicon",
     "parse_ssml",
     "sequence_to_text",
+    "silent_text",
     "split_at_pauses",
     "split_text",
     "text_to_sequence",

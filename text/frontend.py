@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +21,13 @@ class Encoded(NamedTuple):
     ids: list[int]
     dropped: tuple[str, ...]  # characters, and phones as "{PHONE}", each once and in order
     remarks: tuple[str, ...] = ()  # for people: phones that the voice was never trained on
+
+
+def silent_text(text: str, dropped: Collection[str]) -> TextError:
+    """The error for a text of which a voice can speak nothing. dropped: what it has no symbol for."""
+    lost = f"; this voice has no symbol for: {name_dropped(dropped)}" if dropped else ""
+    what = f"nothing of {quote(text)} can be spoken{lost}" if text.strip() else "the text is empty"
+    return TextError(f"text: {what}; give at least one character from the voice's symbol list")
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,7 @@ class FrontEnd:
         """
         ids, dropped = self._encode(text)
         if not self._audible(ids):
-            lost = f"; this voice has no symbol for: {name_dropped(dropped)}" if dropped else ""
-            what = f"nothing of {quote(text)} can be spoken{lost}" if text.strip() else "the text is empty"
-            raise TextError(f"text: {what}; give at least one character from the voice's symbol list")
+            raise silent_text(text, dropped)
         return Encoded(ids, tuple(dropped), self._remarks(ids))
 
     def count_tokens(self, text: str) -> int:

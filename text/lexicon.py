@@ -59,7 +59,7 @@ class Lexicon:
             _check(f"{quote(word)}", spoken, SPOKEN_MAX)
         self.entries = {word: spoken.strip() for word, spoken in entries.items()}
         self._exact, self._any_case = _Tree(), _Tree()
-        for word, spoken in self.entries.items():
+        for word, spoken in sorted(self.entries.items()):  # equal lexicons say the same, whatever their order
             key = _key(word)
             _plant(self._exact, key, spoken)
             if not _is_capital(word):

@@ -59,16 +59,23 @@ def join_silent_parts(before: float, parts: Sequence[Part]) -> PausedText:
     before: seconds of silence before them.
     """
     joined: list[Part] = []
+    added: list[list[str]] = []  # texts after that of each joined part
     for part in parts:
         if _is_spoken(part.text):
             joined.append(part)
+            added.append([])
         elif joined:
             last = joined[-1]
             pause = part.pause if last.pause is None else last.pause + (part.pause or 0.0)
-            joined[-1] = last._replace(text=last.text.rstrip() + part.text.strip(), pause=pause)
+            joined[-1] = last._replace(pause=pause)
+            added[-1].append(part.text.strip())
         else:
             before += part.pause or 0.0
-    return PausedText(before, tuple(joined))
+    return PausedText(before, tuple(map(_with_texts, joined, added)))
+
+
+def _with_texts(part: Part, added: Sequence[str]) -> Part:
+    return part._replace(text=part.text.rstrip() + "".join(added)) if added else part
 
 
 def _is_spoken(part: str) -> bool:

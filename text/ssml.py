@@ -31,7 +31,7 @@ PLAIN = frozenset("speak p s paragraph sentence sub phoneme say-as prosody w tok
 UNSPOKEN = frozenset("desc metadata meta lexicon lookup".split())  # what they contain is not for ears
 _TIME = re.compile(r"\+?([0-9]{1,6}(?:\.[0-9]{0,6})?|\.[0-9]{1,6})(ms|s)")
 _NUMBER = re.compile(r"([+-]?)([0-9]{1,6}(?:\.[0-9]{0,6})?|\.[0-9]{1,6})(%|dB)?")
-_PHONE = re.compile(r"[A-Z]{1,3}[0-2]?")
+_PHONE = re.compile(r"[A-Z]{1,3}[0-2]?", re.IGNORECASE | re.ASCII)
 _SPACE = re.compile(r"\s+")
 
 Attributes = Mapping[str, str]
@@ -217,13 +217,13 @@ class _Reader:
         return nearest
 
     def _phoneme(self, element: _Element, attributes: Attributes) -> _Element:
-        alphabet, phones = attributes.get("alphabet", "ipa"), attributes.get("ph", "").upper().split()
+        alphabet, phones = attributes.get("alphabet", "ipa"), attributes.get("ph", "").split()
         if alphabet not in ALPHABETS:
             self._remark(f"<phoneme alphabet={quote(alphabet)}> is not known, only x-arpabet; its text is spoken")
         elif not phones or not all(map(_PHONE.fullmatch, phones)):
             self._remark(f"<phoneme ph={quote(attributes.get('ph', ''))}> is not ARPAbet; its text is spoken")
         else:
-            self._say(f"{{{' '.join(phones)}}}")
+            self._say(f"{{{' '.join(phones).upper()}}}")
             return replace(element, is_silent=True)
         return element
 

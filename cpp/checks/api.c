@@ -95,16 +95,19 @@ static int check_text(const char* wav, tacoglow_voice* voice, tacoglow_session* 
   int calls = 0;
   size_t n_ids, i;
   float sum = 0;
-  REQUIRE(tacoglow_text_prepare(voice, "One \xe2\x98\x83 two. Three four, five six seven eight nine ten eleven.",
-                                &text) == TACOGLOW_OK);
+  tacoglow_request_init(&request);
+  request.text = "One \xe2\x98\x83 two. Three four, five six seven eight nine ten eleven.";
+  REQUIRE(tacoglow_text_prepare(voice, &request, &text) == TACOGLOW_OK);
   REQUIRE(text->n_pieces > 1 && text->pieces[0].pause_seconds > 0.3 && text->pieces[0].n_ids > 3);
   REQUIRE(text->n_dropped == 1 && strcmp(text->dropped[0], "\xe2\x98\x83") == 0);
   tacoglow_text_free(text);
   tacoglow_text_free(NULL);
-  REQUIRE(tacoglow_text_prepare(voice, "\xff", &text) == TACOGLOW_REQUEST && text == NULL);
+  request.text = "\xff";
+  REQUIRE(tacoglow_text_prepare(voice, &request, &text) == TACOGLOW_REQUEST && text == NULL);
   REQUIRE(strstr(tacoglow_last_error(), "text: byte 0 is not valid UTF-8") != NULL);
+  request.text = NULL;
+  REQUIRE(tacoglow_text_prepare(voice, &request, &text) == TACOGLOW_REQUEST && text == NULL);
   REQUIRE(tacoglow_text_to_ids(voice, " ", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
-  tacoglow_request_init(&request);
   request.text = "One, two. Three four five six seven eight nine ten eleven.";
   REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK && speech->n_utterances > 1);
   REQUIRE(speech->utterances[1].first_sample > speech->utterances[0].n_samples);

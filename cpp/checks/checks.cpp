@@ -3,8 +3,10 @@
 //   checks noise SEED UTTERANCE FIRST COUNT UNITS GROUP_SIZE    writes float32 dropout [COUNT, UNITS] and
 //                                                               z [GROUP_SIZE, COUNT] to standard output
 //   checks manifest BUNDLE                                      prints "ok" if the manifest is valid
-//   checks text BUNDLE MAX_TOKENS                               reads texts, separated by NUL, from standard input, and
-//                                                               prints a line of JSON for each
+//   checks text BUNDLE OPTION=VALUE ...                         reads texts, separated by NUL, from standard input, and
+//                                                               prints a line of JSON for each; text_check.hpp has the
+//                                                               options
+//   checks text_times BUNDLE OPTION=VALUE ...                   likewise, and prints the processor's seconds for each
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
@@ -24,10 +26,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <future>
-#include <iostream>
-#include <iterator>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -36,6 +35,7 @@
 #include "error.hpp"
 #include "external_data.hpp"
 #include "same_speech.hpp"
+#include "text_check.hpp"
 #include "wav.hpp"
 
 namespace {
@@ -60,24 +60,6 @@ void print_noise(char** arguments) {
   noise.z(first, count, group_size, 1.0F, z.data());
   write(dropout);
   write(z);
-}
-
-nlohmann::json describe(const tacoglow::FrontEnd& front_end, const std::string& text, std::int64_t max_tokens) {
-  try {
-    const tacoglow::PreparedText prepared = front_end.prepare(text, max_tokens);
-    nlohmann::json pieces;
-    for (const auto& piece : prepared.pieces) pieces.push_back({piece.text, piece.ids, piece.pause});
-    return {{"pieces", pieces}, {"dropped", prepared.dropped}};
-  } catch (const tacoglow::Error& error) {
-    return {{"error", error.what()}};
-  }
-}
-
-void print_texts(const std::string& bundle, const Manifest& manifest, std::int64_t max_tokens) {
-  const auto path = tacoglow::graph_path(bundle, manifest.text_tables);
-  const tacoglow::FrontEnd front_end(manifest, tacoglow::load_text_tables(path));
-  for (std::string text; std::getline(std::cin, text, '\0');)
-    std::cout << describe(front_end, text, max_tokens).dump() << '\n';
 }
 
 void print_synthesis(const Manifest& manifest) {
@@ -165,7 +147,9 @@ void run(int count, char** arguments) {
   const std::string command = count > 2 ? arguments[1] : "";
   if (run_without_bundle(command, count - 2, arguments + 2)) return;
   const Manifest manifest = tacoglow::load_manifest(count > 2 ? arguments[2] : "");
-  if (command == "text" && count == 4) return print_texts(arguments[2], manifest, std::atoll(arguments[3]));
+  const std::vector<std::string> options(arguments + 3, arguments + count);
+  if (command == "text") return tacoglow::checks::print_texts(arguments[2], manifest, options);
+  if (command == "text_times") return tacoglow::checks::print_text_times(arguments[2], manifest, options);
   if (command == "loop") {
     check_loop(manifest);
     check_batch(manifest);

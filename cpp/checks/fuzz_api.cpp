@@ -74,7 +74,7 @@ void check(tacoglow_status status, bool has_result) {
 
 // A request and what it points to.
 struct Request {
-  std::string text = a_text();
+  std::string text = a_text(), lexicon = a_text() + " = " + a_text();
   std::vector<std::int32_t> ids;
   tacoglow_request request;
 
@@ -82,6 +82,7 @@ struct Request {
     tacoglow_request_init(&request);
     for (std::size_t i = pick(60); i > 0; --i)
       ids.push_back(rarely() ? an_integer() : static_cast<std::int32_t>(pick(148)));
+    if (pick(2) == 0) text = "<speak>" + text + "</speak>";
     if (pick(3) != 0) request.text = text.c_str();
     if (request.text == nullptr || rarely()) {
       request.ids = ids.data();
@@ -95,6 +96,8 @@ struct Request {
                                 &request.first_segment_frames, &request.segment_frames, &request.context_frames})
       if (rarely()) *field = an_integer();
     if (request.retries > 3) request.retries = 3;  // valid, but slow
+    if (pick(4) == 0) request.lexicon = lexicon.c_str();
+    if (pick(4) == 0) request.ssml = 1;
     if (pick(4) == 0) request.progress = stop_sometimes;
     if (rarely()) request.struct_size = pick(300);
   }
@@ -145,9 +148,10 @@ struct Fuzzer {
 
   void prepare() {
     const std::string text = a_text();
+    const Request request;
     tacoglow_voice* voice = a_voice();
     tacoglow_text* prepared = nullptr;
-    const tacoglow_status status = tacoglow_text_prepare(voice, rarely() ? nullptr : text.c_str(), &prepared);
+    const tacoglow_status status = tacoglow_text_prepare(voice, rarely() ? nullptr : &request.request, &prepared);
     check(status, prepared != nullptr);
     tacoglow_text_free(prepared);
     std::int32_t ids[8];

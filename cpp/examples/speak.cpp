@@ -1,12 +1,14 @@
 // Synthesizes one utterance, given as text or token ids, and writes a wav file.
 //
 //   speak voice/ --text "Hello, world." -o hello.wav
+//   speak voice/ --text "<speak>Wait.<break time='1s'/> Go.</speak>" --ssml --lexicon names.txt -o wait.wav
 //   speak voice/ --ids "45 42 49 49 52" -o hello.wav
 
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <set>
@@ -23,19 +25,41 @@ constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--backend NAME] [--plans FOLDER]\n"
     "             [--compute auto|fp32|int8] [--threads N] [--sigma X] [--denoise X] [--gate-threshold X]\n"
     "             [--max-frames N] [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
-    "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "             [--lexicon FILE] [--ssml] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "--lexicon names a file with lines such as: Nguyen = win. --ssml: the text is an SSML document.\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
-const std::set<std::string> options = {
-    "--text",    "--ids",   "-o",        "--seed",           "--backend",    "--plans",           "--compute",
-    "--threads", "--sigma", "--denoise", "--gate-threshold", "--max-frames", "--retries",         "--attention-stop",
-    "--wav",     "--mel",   "--stream",  "--rate",           "--volume",     "--sentence-silence"};
+const std::set<std::string> options = {"--text",
+                                       "--ids",
+                                       "-o",
+                                       "--seed",
+                                       "--backend",
+                                       "--plans",
+                                       "--compute",
+                                       "--threads",
+                                       "--sigma",
+                                       "--denoise",
+                                       "--gate-threshold",
+                                       "--max-frames",
+                                       "--retries",
+                                       "--attention-stop",
+                                       "--wav",
+                                       "--mel",
+                                       "--stream",
+                                       "--rate",
+                                       "--volume",
+                                       "--sentence-silence",
+                                       "--lexicon"};
+const std::set<std::string> flags = {"--ssml"};  // options without a value
 
 struct CloseVoice {
   void operator()(tacoglow_voice* voice) const { tacoglow_voice_close(voice); }
 };
 struct CloseSession {
   void operator()(tacoglow_session* session) const { tacoglow_session_close(session); }
+};
+struct FreeText {
+  void operator()(tacoglow_text* text) const { tacoglow_text_free(text); }
 };
 struct FreeSpeech {
   void operator()(tacoglow_speech* speech) const { tacoglow_speech_free(speech); }
@@ -48,11 +72,14 @@ void check(tacoglow_status status) {
 class Arguments {
  public:
   Arguments(int count, char** values) {
-    if (count < 2 || count % 2 != 0) throw std::invalid_argument(usage);
-    for (int i = 2; i < count; i += 2) {
-      if (options.count(values[i]) == 0)
-        throw std::invalid_argument(std::string(values[i]) + ": unknown option; speak --help shows them all");
-      given_[values[i]] = values[i + 1];
+    if (count < 2) throw std::invalid_argument(usage);
+    for (int i = 2; i < count; ++i) {
+      const std::string name = values[i];
+      const bool is_flag = flags.count(name) != 0;
+      if (!is_flag && options.count(name) == 0)
+        throw std::invalid_argument(name + ": unknown option; speak --help shows them all");
+      if (!is_flag && i + 1 == count) throw std::invalid_argument(name + ": expected a value");
+      given_[name] = is_flag ? "" : values[++i];
     }
     if (!has("-o")) throw std::invalid_argument(usage);
   }
@@ -92,6 +119,23 @@ std::vector<std::int32_t> read_ids(const char* text) {
   return ids;
 }
 
+std::string read_file(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file) throw std::runtime_error(std::string(path) + ": cannot be read");
+  return content;
+}
+
+// Says on standard error what of a text is not spoken, or not as it asks.
+void report(const tacoglow_voice* voice, const tacoglow_request& request) {
+  tacoglow_text* prepared = nullptr;
+  check(tacoglow_text_prepare(voice, &request, &prepared));
+  const std::unique_ptr<tacoglow_text, FreeText> text(prepared);
+  for (std::size_t i = 0; i < text->n_dropped; ++i)
+    std::fprintf(stderr, "not spoken, this voice has no symbol for: %s\n", text->dropped[i]);
+  for (std::size_t i = 0; i < text->n_remarks; ++i) std::fprintf(stderr, "%s\n", text->remarks[i]);
+}
+
 int collect(const float* samples, std::size_t n_samples, void* user) {
   auto& collected = *static_cast<std::vector<float>*>(user);
   collected.insert(collected.end(), samples, samples + n_samples);
@@ -104,10 +148,13 @@ void write_mel(const char* path, const tacoglow_speech& speech, std::int32_t n_m
   file.write(reinterpret_cast<const char*>(speech.mel), static_cast<std::streamsize>(count * sizeof(float)));
 }
 
-tacoglow_request read_request(const Arguments& arguments, const std::vector<std::int32_t>& ids) {
+tacoglow_request read_request(const Arguments& arguments, const std::vector<std::int32_t>& ids,
+                              const std::string& lexicon) {
   tacoglow_request request;
   tacoglow_request_init(&request);
   request.text = arguments.text("--text");
+  request.lexicon = lexicon.c_str();
+  request.ssml = arguments.has("--ssml") ? 1 : 0;
   request.ids = arguments.has("--ids") ? ids.data() : nullptr;
   request.n_ids = ids.size();
   request.seed = arguments.integer("--seed", 0);
@@ -149,7 +196,9 @@ void speak(const char* bundle, const Arguments& arguments) {
   const std::unique_ptr<tacoglow_session, CloseSession> session(opened_session);
 
   const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
-  const tacoglow_request request = read_request(arguments, ids);
+  const std::string lexicon = arguments.has("--lexicon") ? read_file(arguments.text("--lexicon")) : "";
+  const tacoglow_request request = read_request(arguments, ids, lexicon);
+  if (request.text != nullptr) report(opened, request);
   const tacoglow_wav_format format = read_format(arguments);
   if (arguments.has("--stream")) {
     std::vector<float> samples;

@@ -111,9 +111,12 @@ typedef struct tacoglow_request {
   size_t struct_size; /* bytes */
 
   /* Input: text or ids */
-  const char* text;   /* UTF-8, for a voice that accepts text; NULL if ids are given. A text of more than max_tokens
-                         tokens is split into sentences, clauses or words, and joined with pauses. Marks such as
-                         [pause 0.5s] and [pause 500ms], of up to 10 seconds each, are silence */
+  const char* text;    /* UTF-8, for a voice that accepts text; NULL if ids are given. A text of more than max_tokens
+                          tokens is split into sentences, clauses or words, and joined with pauses. Marks such as
+                          [pause 0.5s] and [pause 500ms], of up to 10 seconds each, are silence */
+  const char* lexicon; /* words of this text, and how they are said, in UTF-8: lines such as "Nguyen = win" and
+                         "New York = {N UW1 Y AO1 R K}"; they come before the voice's own. NULL: none */
+  int32_t ssml;       /* 1: text is an SSML document, <speak>…</speak>; marks such as [pause 0.5s] mean nothing in it */
   const int32_t* ids; /* token ids; NULL if text is given */
   size_t n_ids;       /* 1 to max_tokens */
 
@@ -207,6 +210,8 @@ typedef struct tacoglow_piece {
   const int32_t* ids;   /* [n_ids] */
   size_t n_ids;         /* 1 to max_tokens */
   double pause_seconds; /* silence after it */
+  double rate;          /* times the request's, as SSML asks; 1 otherwise */
+  double volume;        /* likewise */
 } tacoglow_piece;
 typedef struct tacoglow_text {
   const tacoglow_piece* pieces; /* [n_pieces] */
@@ -214,10 +219,13 @@ typedef struct tacoglow_text {
   const char* const* dropped;   /* [n_dropped]: each character, or phone in braces, that is not spoken, in UTF-8 */
   size_t n_dropped;
   double pause_before_seconds; /* silence before the first piece */
+  const char* const* remarks;  /* [n_remarks]: a line each, for people, about what is not spoken as the text asks */
+  size_t n_remarks;
 } tacoglow_text;
 
-/* Split a text and convert it to token ids, for a voice that accepts text. On failure *prepared is NULL. */
-TACOGLOW_API tacoglow_status tacoglow_text_prepare(const tacoglow_voice* voice, const char* text,
+/* Split a request's text and convert it to token ids as tacoglow_speak does, for a voice that accepts text. Only the
+ * fields text, lexicon, ssml and sentence_silence matter. On failure *prepared is NULL. */
+TACOGLOW_API tacoglow_status tacoglow_text_prepare(const tacoglow_voice* voice, const tacoglow_request* request,
                                                    tacoglow_text** prepared);
 TACOGLOW_API void tacoglow_text_free(tacoglow_text* prepared);
 

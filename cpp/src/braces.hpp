@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstddef>
-#include <string_view>
 #include <vector>
+
+#include "unicode.hpp"
 
 namespace tacoglow {
 
@@ -14,6 +15,6 @@ struct Span {
 
 // Returns each group with its braces: from an opening brace to the first closing one that leaves at least one character
 // between them.
-std::vector<Span> brace_groups(std::u32string_view text);
+std::vector<Span> brace_groups(View text);
 
 }  // namespace tacoglow

@@ -115,18 +115,21 @@ struct OwnedSpeech : tacoglow_speech {
 struct OwnedText : tacoglow_text {
   explicit OwnedText(tacoglow::PreparedText text) : tacoglow_text{}, owned(std::move(text)) {
     for (const auto& piece : owned.pieces)
-      listed.push_back({piece.text.c_str(), piece.ids.data(), piece.ids.size(), piece.pause});
+      listed.push_back({piece.text.c_str(), piece.ids.data(), piece.ids.size(), piece.pause, piece.rate, piece.volume});
     for (const auto& name : owned.dropped) names.push_back(name.c_str());
+    for (const auto& remark : owned.remarks) lines.push_back(remark.c_str());
     pieces = listed.data();
     n_pieces = listed.size();
     dropped = names.data();
     n_dropped = names.size();
     pause_before_seconds = owned.pieces.front().pause_before;
+    remarks = lines.data();
+    n_remarks = lines.size();
   }
 
   tacoglow::PreparedText owned;
   std::vector<tacoglow_piece> listed;
-  std::vector<const char*> names;
+  std::vector<const char*> names, lines;
 };
 
 tacoglow::Request resolve(const tacoglow::Session& session, const tacoglow_request* request) {
@@ -182,14 +185,17 @@ tacoglow_status tacoglow_text_to_ids(const tacoglow_voice* voice, const char* te
   });
 }
 
-tacoglow_status tacoglow_text_prepare(const tacoglow_voice* voice, const char* text, tacoglow_text** prepared) {
+tacoglow_status tacoglow_text_prepare(const tacoglow_voice* voice, const tacoglow_request* request,
+                                      tacoglow_text** prepared) {
   if (prepared != nullptr) *prepared = nullptr;
   return to_status([&] {
     require(voice, "voice");
-    require(text, "text");
+    require(request, "request");
     require(prepared, "prepared");
+    const tacoglow_request given = with_defaults(request, tacoglow_request_init_sized);
+    require(given.text, "request.text");
     const tacoglow::Voice& opened = *voice->voice;
-    *prepared = new OwnedText(opened.front_end().prepare(text, opened.facts.max_tokens));
+    *prepared = new OwnedText(opened.front_end().prepare(given.text, tacoglow::text_options(opened, given)));
   });
 }
 

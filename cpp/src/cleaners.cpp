@@ -8,9 +8,7 @@
 namespace tacoglow {
 namespace {
 
-using Text = std::u32string;
-using View = std::u32string_view;
-
+constexpr const char* extended = "english_cleaners_extended";
 constexpr char32_t long_s = U'\u017F';  // equals "s" if case is ignored
 
 Text lowercase(View text, const TextTables& tables) { return tables.lower(text); }
@@ -92,22 +90,49 @@ Text english_cleaners(View text, const TextTables& tables) {
   return collapse_whitespace(expand_abbreviations(expand_numbers(lower, tables), tables), tables);
 }
 
-}  // namespace
+using Step = Text (*)(View text, const TextTables& tables);
 
-Cleaner find_cleaner(const std::string& name) {
-  static const std::map<std::string, Cleaner> cleaners = {
+const std::map<std::string, Step>& steps() {
+  static const std::map<std::string, Step> steps = {
       {"english_cleaners", english_cleaners},       {"transliteration_cleaners", transliteration_cleaners},
       {"basic_cleaners", basic_cleaners},           {"lowercase", lowercase},
       {"collapse_whitespace", collapse_whitespace}, {"convert_to_ascii", convert_to_ascii},
       {"expand_numbers", expand_numbers},           {"expand_abbreviations", expand_abbreviations}};
-  const auto found = cleaners.find(name);
-  return found == cleaners.end() ? nullptr : found->second;
+  return steps;
 }
 
-bool transliterates(const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return name == "english_cleaners" || name == "transliteration_cleaners" || name == "convert_to_ascii";
-  });
+}  // namespace
+
+bool is_cleaner(const std::string& name) { return name == extended || steps().count(name) != 0; }
+
+Cleaners::Cleaners(const std::vector<std::string>& names, const TextTables& tables)
+    : tables_(tables), english_(tables) {
+  for (const auto& name : names) {
+    if (name == extended) {
+      steps_.emplace_back([this](View text) { return english_cleaners(english_.expand_notations(text), tables_); });
+      transliterates_ = reads_notations_ = true;
+    } else {
+      steps_.emplace_back([this, step = steps().at(name)](View text) { return step(text, tables_); });
+      transliterates_ = transliterates_ || name == "english_cleaners" || name == "transliteration_cleaners" ||
+                        name == "convert_to_ascii";
+    }
+  }
+}
+
+Text Cleaners::clean(View text) const {
+  Text cleaned(text);
+  for (const auto& step : steps_) cleaned = step(cleaned);
+  return cleaned;
+}
+
+Text Cleaners::untransliterable(View text) const {
+  Text lost;
+  if (!transliterates_) return lost;
+  for (const char32_t character : text)
+    if (character >= 0x80 && !tables_.silent.contains(character) && tables_.transliterate(character).empty() &&
+        !(reads_notations_ && english_.has_word_for(character)))
+      lost += character;
+  return lost;
 }
 
 Text collapse_and_strip(View text, const TextTables& tables) {

@@ -2,23 +2,35 @@
 // text/cleaners.py.
 #pragma once
 
+#include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "text_tables.hpp"
+#include "english/spoken.hpp"
 
 namespace tacoglow {
 
-using Cleaner = std::u32string (*)(std::u32string_view text, const TextTables& tables);
+// True if there is a cleaner of this name.
+bool is_cleaner(const std::string& name);
 
-// Returns the cleaner of this name; nullptr if there is none.
-Cleaner find_cleaner(const std::string& name);
+// The cleaners of a voice, in the order in which they run.
+class Cleaners {
+ public:
+  Cleaners(const std::vector<std::string>& names, const TextTables& tables);
 
-// True if one of these cleaners replaces characters beyond ASCII.
-bool transliterates(const std::vector<std::string>& cleaner_names);
+  Text clean(View text) const;
+
+  // Returns the characters that these cleaners drop because they have no transliteration.
+  Text untransliterable(View text) const;
+
+ private:
+  const TextTables& tables_;
+  English english_;
+  std::vector<std::function<Text(View)>> steps_;
+  bool transliterates_ = false, reads_notations_ = false;
+};
 
 // Joins the words of a text with single spaces.
-std::u32string collapse_and_strip(std::u32string_view text, const TextTables& tables);
+Text collapse_and_strip(View text, const TextTables& tables);
 
 }  // namespace tacoglow

@@ -59,6 +59,11 @@ class JsonNode {
     return number;
   }
 
+  bool boolean() const {
+    if (!value_.is_boolean()) fail("expected true or false");
+    return value_.get<bool>();
+  }
+
   double number() const {
     if (!value_.is_number() || !std::isfinite(value_.get<double>())) fail("expected a number");
     return value_.get<double>();

@@ -173,6 +173,10 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   if (!manifest.final_mark.empty() &&
       std::find(manifest.symbols.begin(), manifest.symbols.end(), manifest.final_mark) == manifest.symbols.end())
     root["text"]["final_mark"].fail("expected one of the symbols");
+  if (root["text"].has("lexicon"))
+    for (const auto& [word, spoken] : root["text"]["lexicon"].fields()) manifest.lexicon[word] = spoken.text();
+  if (root["text"].has("untrained"))
+    for (const auto& item : root["text"]["untrained"].items()) manifest.untrained.push_back(item.text());
   manifest.text_tables = read_file(root["text"]["tables"]);
   const JsonNode decoder = root["decoder"], vocoder = root["vocoder"];
   manifest.gate_threshold = decoder["gate_threshold"].number();

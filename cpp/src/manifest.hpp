@@ -81,6 +81,8 @@ struct Manifest {
   std::int64_t filter_length = 0;   // samples of the denoiser's STFT window
   std::int64_t n_mel_channels = 0;  // mel bands
   std::vector<std::string> symbols, cleaners;
+  std::map<std::string, std::string> lexicon;  // words, and how this voice says them
+  std::vector<std::string> untrained;          // symbols whose weights no training has changed
   std::string final_mark;            // symbol that a text gets if it ends with a letter, a digit or a phone; "": none
   GraphFile text_tables;             // data of the text front end
   double gate_threshold = 0;         // probability

@@ -4,13 +4,10 @@
 #include <functional>
 #include <vector>
 
+#include "number_speller.hpp"
+
 namespace tacoglow {
 namespace {
-
-using Text = std::u32string;
-using View = std::u32string_view;
-
-constexpr std::size_t longest_number = 36;  // digits; the largest unit with a word is the decillion
 
 bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 
@@ -47,86 +44,26 @@ Text without(View text, char32_t unwanted) {
   return result;
 }
 
-// Strips leading zeros; "0" if there are only zeros.
-View significant(View digits) {
-  const std::size_t first = digits.find_first_not_of(U'0');
-  return first == View::npos ? View(U"0") : digits.substr(first);
-}
-
-Text join(const std::vector<Text>& parts, View separator) {
-  Text result;
-  for (const auto& part : parts) (result += result.empty() ? View() : separator) += part;
-  return result;
-}
-
-class Speller {
+// Numbers as english_cleaners read them: any of four digits from 1001 to 2999 is a year.
+class Reader {
  public:
-  explicit Speller(const NumberWords& words) : words_(words) {}
+  explicit Reader(const NumberWords& words) : speller_(words) {}
 
   Text number(View digits) const {
-    if (digits.size() > longest_number) return digit_by_digit(digits);
+    if (digits.size() > longest_number) return speller_.digit_by_digit(digits);
     if (digits.size() == 4 && digits > View(U"1000") && digits < View(U"3000")) return year(digits);
-    return cardinal(digits, U"");
+    return speller_.cardinal(digits, U"");
   }
 
-  Text ordinal(View digits) const {
-    if (digits.size() > longest_number) {
-      const std::size_t last = digits.size() - 1;
-      return digit_by_digit(digits.substr(0, last)) + U" " + ordinal(digits.substr(last));
-    }
-    const Text cardinal_number = cardinal(digits, U"and");
-    for (const auto& [ending, replacement] : words_.ordinals)
-      if (cardinal_number.size() >= ending.size() &&
-          cardinal_number.compare(cardinal_number.size() - ending.size(), ending.size(), ending) == 0)
-        return cardinal_number.substr(0, cardinal_number.size() - ending.size()) + replacement;
-    return cardinal_number + U"th";
-  }
+  Text ordinal(View digits) const { return speller_.ordinal(digits, U"and"); }
 
  private:
-  static std::size_t value(char32_t digit) { return digit - U'0'; }
-
-  // Two digits; "" for 00.
-  Text below_hundred(char32_t tens, char32_t units) const {
-    if (tens == U'1') return words_.teens[value(units)];
-    const Text hyphen = tens != U'0' && units != U'0' ? U"-" : U"";
-    return words_.tens[value(tens)] + hyphen + words_.units[value(units)];
-  }
-
-  // digits: without leading zeros, at most longest_number of them. and_word: between hundreds and the rest; may be "".
-  Text cardinal(View digits, const Text& and_word) const {
-    if (digits == U"0") return U"zero";
-    const Text link = and_word.empty() ? U" " : U" " + and_word + U" ";
-    const Text padded = Text((3 - digits.size() % 3) % 3, U'0') + Text(digits);
-    Text result;
-    for (std::size_t i = 0; i < padded.size(); i += 3) {
-      const Text rest = below_hundred(padded[i + 1], padded[i + 2]);
-      const std::size_t power = padded.size() / 3 - 1 - i / 3;
-      const bool has_hundreds = padded[i] != U'0';
-      if (!has_hundreds && rest.empty()) continue;
-      if (!result.empty()) result += power == 0 && !has_hundreds ? link : Text(U", ");
-      if (has_hundreds) result += words_.units[value(padded[i])] + U" hundred" + (rest.empty() ? U"" : link);
-      result += rest;
-      if (power > 0) result += U" " + words_.powers[power];
-    }
-    return result;
-  }
-
   Text year(View digits) const {
-    const View century = digits.substr(0, 2), rest = digits.substr(2);
-    if (digits.substr(0, 3) == U"200")
-      return rest == U"00" ? Text(U"two thousand") : U"two thousand " + words_.units[value(digits[3])];
-    const Text first = below_hundred(century[0], century[1]);
-    if (rest == U"00") return first + U" hundred";
-    return first + (rest[0] == U'0' ? U" oh " : U" ") + below_hundred(rest[0], rest[1]);
+    if (digits.substr(0, 3) != U"200") return speller_.in_pairs(digits);
+    return digits == U"2000" ? Text(U"two thousand") : U"two thousand " + speller_.digit_by_digit(digits.substr(3));
   }
 
-  Text digit_by_digit(View digits) const {
-    std::vector<Text> spoken;
-    for (const char32_t digit : digits) spoken.push_back(cardinal(View(&digit, 1), U""));
-    return join(spoken, U" ");
-  }
-
-  const NumberWords& words_;
+  NumberSpeller speller_;
 };
 
 // "12.05" -> "12 dollars, 5 cents"; an amount with several full stops just gets "dollars" appended.
@@ -190,19 +127,19 @@ Text spell_decimal_points(View text) {
 }  // namespace
 
 Text normalize_numbers(View text, const NumberWords& words) {
-  const Speller speller(words);
+  const Reader reader(words);
   const Text amounts = spell_decimal_points(spell_amounts(strip_grouping(text)));
   const View with_ordinals = amounts;
   const Text ordinals = replace(with_ordinals, [&](std::size_t i, Text& out) {
     const std::size_t end = starts_number(with_ordinals, i) ? digits_end(with_ordinals, i) : i;
     if (end == i || !has_ordinal_suffix(with_ordinals, end)) return i;
-    out += speller.ordinal(significant(with_ordinals.substr(i, end - i)));
+    out += reader.ordinal(significant(with_ordinals.substr(i, end - i)));
     return end + 2;
   });
   const View rest = ordinals;
   return replace(rest, [&](std::size_t i, Text& out) {
     const std::size_t end = digits_end(rest, i);
-    if (end > i) out += speller.number(significant(rest.substr(i, end - i)));
+    if (end > i) out += reader.number(significant(rest.substr(i, end - i)));
     return end;
   });
 }

@@ -1,18 +1,14 @@
 #include "pauses.hpp"
 
 #include <algorithm>
-#include <locale>
-#include <sstream>
 
+#include "decimal.hpp"
 #include "error.hpp"
 #include "unicode.hpp"
 
 namespace tacoglow {
 namespace {
 
-using View = std::u32string_view;
-
-constexpr double longest = 10.0;            // seconds of one pause
 constexpr std::size_t most_spaces = 8;      // between "[pause" or "[pause:" and the length
 constexpr std::size_t longest_length = 20;  // characters of the length
 
@@ -67,42 +63,28 @@ double parse_length(View length) {
   if (is_ms || starts_with(length.substr(i), U"s")) i += is_ms ? 2 : 1;
   while (i < length.size() && is_space(length[i])) ++i;
   if (!has_digits || i < length.size()) return -1.0;
-  std::istringstream stream(number);
-  stream.imbue(std::locale::classic());
-  double seconds = -1.0;
-  stream >> seconds;
+  const double seconds = parse_decimal(number);
   return is_ms ? seconds / 1000.0 : seconds;
 }
 
 double seconds_of(View length) {
   const double seconds = parse_length(length);
-  if (!(seconds >= 0.0 && seconds <= longest))
+  if (!(seconds >= 0.0 && seconds <= pause_max))
     throw request_error("text: '[pause " + to_utf8(length) +
                         "]': expected 0 to 10 seconds, as in [pause 0.5s] or [pause 500ms]");
   return seconds;
 }
 
-View strip(View text, const CharacterSet& spaces, bool at_start) {
-  while (!text.empty() && spaces.contains(text.back())) text.remove_suffix(1);
-  while (at_start && !text.empty() && spaces.contains(text.front())) text.remove_prefix(1);
+}  // namespace
+
+Text PausedText::text() const {
+  Text text;
+  for (std::size_t i = 0; i < parts.size(); ++i) (text += i == 0 ? U"" : U" ") += parts[i].text;
   return text;
 }
 
-}  // namespace
-
 PausedText split_at_pauses(View text, const TextTables& tables) {
-  PausedText paused;
-  const auto add = [&](View part, bool is_only) {
-    const bool is_spoken = std::any_of(part.begin(), part.end(),
-                                       [&](char32_t character) { return tables.alphanumeric.contains(character); });
-    if (is_spoken || is_only) {
-      paused.parts.push_back({std::u32string(part), 0.0});
-    } else if (!paused.parts.empty()) {  // such as the full stop in "Wait [pause 1s]."
-      std::u32string& last = paused.parts.back().text;
-      last =
-          std::u32string(strip(last, tables.whitespace, false)) + std::u32string(strip(part, tables.whitespace, true));
-    }
-  };
+  std::vector<PausedPart> parts;
   std::size_t done = 0;
   for (std::size_t open = text.find(U'['); open != View::npos; open = text.find(U'[', open)) {
     const Mark mark = find_mark(text.substr(open));
@@ -110,12 +92,30 @@ PausedText split_at_pauses(View text, const TextTables& tables) {
       ++open;
       continue;
     }
-    add(text.substr(done, open - done), false);
-    (paused.parts.empty() ? paused.before : paused.parts.back().pause) += seconds_of(mark.length);
+    parts.push_back({Text(text.substr(done, open - done)), seconds_of(mark.length)});
     done = open += mark.size;
   }
-  add(text.substr(done), done == 0);
-  return paused;
+  parts.push_back({Text(text.substr(done)), 0.0});
+  if (parts.size() == 1) return {0.0, std::move(parts)};
+  return join_silent_parts(0.0, parts, tables);
+}
+
+PausedText join_silent_parts(double before, const std::vector<PausedPart>& parts, const TextTables& tables) {
+  PausedText joined;
+  joined.before = before;
+  for (const PausedPart& part : parts) {
+    if (std::any_of(part.text.begin(), part.text.end(), [&](char32_t c) { return tables.alphanumeric.contains(c); })) {
+      joined.parts.push_back(part);
+    } else if (!joined.parts.empty()) {  // such as the full stop in "Wait [pause 1s]."
+      PausedPart& last = joined.parts.back();
+      while (!last.text.empty() && tables.whitespace.contains(last.text.back())) last.text.pop_back();
+      last.text += tables.strip(part.text);
+      last.pause = last.pause ? *last.pause + part.pause.value_or(0.0) : part.pause;
+    } else {
+      joined.before += part.pause.value_or(0.0);
+    }
+  }
+  return joined;
 }
 
 }  // namespace tacoglow

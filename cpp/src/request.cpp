@@ -1,5 +1,6 @@
 #include "request.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <string>
@@ -11,6 +12,7 @@ namespace tacoglow {
 namespace {
 
 constexpr std::int32_t retries_max = 100;
+constexpr double rate_min = 0.5, rate_max = 2.0, volume_max = 4.0;
 constexpr std::int64_t attention_patience = 24;  // of a voice whose sentences could not be measured
 
 void check_ids(const Voice& voice, const tacoglow_request& given) {
@@ -26,8 +28,7 @@ void check_ids(const Voice& voice, const tacoglow_request& given) {
 
 std::vector<Piece> resolve_pieces(const Voice& voice, const tacoglow_request& given) {
   if ((given.text == nullptr) == (given.ids == nullptr)) throw request_error("request: give either text or ids");
-  if (given.text != nullptr)
-    return voice.front_end().prepare(given.text, voice.facts.max_tokens, given.sentence_silence).pieces;
+  if (given.text != nullptr) return voice.front_end().prepare(given.text, text_options(voice, given)).pieces;
   check_ids(voice, given);
   return {{"", {given.ids, given.ids + given.n_ids}, 0.0}};
 }
@@ -85,6 +86,21 @@ std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::i
 
 }  // namespace
 
+double Request::rate_of(std::size_t piece) const {
+  return std::min(std::max(rate * pieces[piece].rate, rate_min), rate_max);
+}
+
+VocoderOptions Request::vocoding_of(std::size_t piece) const {
+  VocoderOptions own = vocoding;
+  own.volume = std::min(own.volume * pieces[piece].volume, volume_max);
+  return own;
+}
+
+TextOptions text_options(const Voice& voice, const tacoglow_request& given) {
+  return {voice.facts.max_tokens, given.sentence_silence, given.lexicon != nullptr ? given.lexicon : "",
+          given.ssml != 0};
+}
+
 Request resolve_request(const Voice& voice, const tacoglow_request& given) {
   for (const auto& [name, value] : {std::pair{"sigma", given.sigma},
                                     {"denoise", given.denoise},
@@ -95,8 +111,8 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
     check_number(name, value);
   if (given.sigma >= 0.0) check_range("sigma", given.sigma, 0.0, strength_max);
   check_range("denoise", given.denoise, 0.0, strength_max);
-  check_range("rate", given.rate, 0.5, 2.0);
-  check_range("volume", given.volume, 0.0, 4.0);
+  check_range("rate", given.rate, rate_min, rate_max);
+  check_range("volume", given.volume, 0.0, volume_max);
   if (given.sentence_silence >= 0.0)
     check_range("sentence_silence", given.sentence_silence, 0.0, 10.0, " seconds, or negative for none");
   if (given.retries < 0 || given.retries > retries_max)

@@ -23,7 +23,12 @@ struct Request {
   double rate;  // speaking rate
 
   Noise noise(std::size_t piece) const { return {seed, utterance + piece}; }
+  double rate_of(std::size_t piece) const;
+  VocoderOptions vocoding_of(std::size_t piece) const;
 };
+
+// How a request's text is read.
+TextOptions text_options(const Voice& voice, const tacoglow_request& given);
 
 // Checks a caller's request and fills in the bundle's defaults. Throws Error (request) that names the invalid field.
 Request resolve_request(const Voice& voice, const tacoglow_request& given);

@@ -11,8 +11,6 @@
 namespace tacoglow {
 namespace {
 
-using View = std::u32string_view;
-
 constexpr FindCuts finer_cuts[] = {clause_ends, word_ends, characters};  // tried in turn on spans that are too long
 
 // Splits one text. Spans may start or end with a space; pieces do not.
@@ -158,10 +156,10 @@ class Splitter {
 
 }  // namespace
 
-std::vector<std::u32string> split_text(View text, std::int64_t max_tokens, const CountTokens& count_tokens,
-                                       const TextTables& tables) {
+std::vector<Text> split_text(View text, std::int64_t max_tokens, const CountTokens& count_tokens,
+                             const TextTables& tables) {
   const Splitter splitter(text, max_tokens, count_tokens, tables);
-  std::vector<std::u32string> pieces;
+  std::vector<Text> pieces;
   for (const Span span : splitter.split()) pieces.emplace_back(splitter.piece(span));
   return pieces;
 }

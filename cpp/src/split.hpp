@@ -3,19 +3,17 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "text_tables.hpp"
 
 namespace tacoglow {
 
-using CountTokens = std::function<std::int64_t(std::u32string_view piece)>;
+using CountTokens = std::function<std::int64_t(View piece)>;
 
-// text: with its whitespace collapsed. Joined in order, the pieces give the complete text. Throws Error (request) if a
-// brace group or a single character exceeds max_tokens.
-std::vector<std::u32string> split_text(std::u32string_view text, std::int64_t max_tokens,
-                                       const CountTokens& count_tokens, const TextTables& tables);
+// text: a line that collapse_lines returned. Joined in order, the pieces give the complete text. Throws Error (request)
+// if a brace group or a single character exceeds max_tokens.
+std::vector<Text> split_text(View text, std::int64_t max_tokens, const CountTokens& count_tokens,
+                             const TextTables& tables);
 
 }  // namespace tacoglow

@@ -28,6 +28,8 @@ constexpr auto fields_of() {
   else
     return std::array{TACOGLOW_FIELD(struct_size),
                       TACOGLOW_FIELD(text),
+                      TACOGLOW_FIELD(lexicon),
+                      TACOGLOW_FIELD(ssml),
                       TACOGLOW_FIELD(ids),
                       TACOGLOW_FIELD(n_ids),
                       TACOGLOW_FIELD(seed),

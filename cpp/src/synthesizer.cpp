@@ -210,10 +210,10 @@ Utterance Session::to_utterance(const Job& job, Speech& speech) {
   Postnet postnet(*backend_, manifest, decoded, decoded.frames_decoded);
   postnet.advance(decoded.frames_decoded, true);
   speech.postnet_seconds += watch.lap();
-  VocoderOptions options = job.request.vocoding;
+  VocoderOptions options = job.request.vocoding_of(job.piece_index);
   options.context_frames = -1;  // the receptive field
   const Vocoder vocoder(*backend_, manifest, job.item.noise, options);
-  const double rate = job.request.rate;
+  const double rate = job.request.rate_of(job.piece_index);
   const std::int64_t n_stretched = stretched_frames(decoded.frames_decoded, rate);
   Mel stretched(manifest.n_mel_channels, rate != 1.0 ? n_stretched : 0);
   if (rate != 1.0) stretch(postnet.mel(), rate, n_stretched, stretched);
@@ -282,7 +282,7 @@ tacoglow_stop_reason Session::stream_piece(const Request& request, std::size_t i
       {length, request.noise(index), request.decoding.of(length, voice_->manifest.frames_per_step), {}}};
   const Decoded& decoded = items[0].decoded;
   Decoding decoding(*backend_, voice_->manifest, encode(ids), items);
-  UtteranceWindows windows(*backend_, voice_->manifest, request, items[0]);
+  UtteranceWindows windows(*backend_, voice_->manifest, request, index, items[0]);
   for (bool is_last = false; !is_last;) {
     while (decoding.running() && decoded.frames_decoded < windows.frames_wanted()) decoding.read_chunk();
     UtteranceWindows::Segment segment = windows.next();

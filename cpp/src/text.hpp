@@ -2,14 +2,17 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
-#include "cleaners.hpp"
+#include "lexicon.hpp"
 #include "manifest.hpp"
-#include "text_tables.hpp"
+#include "pauses.hpp"
+#include "sequence.hpp"
 
 namespace tacoglow {
 
@@ -17,53 +20,59 @@ namespace tacoglow {
 struct Piece {
   std::string text;  // UTF-8; "" if only ids were given
   std::vector<std::int32_t> ids;
-  double pause = 0;         // seconds of silence after it
-  double pause_before = 0;  // seconds of silence before it; only before the first one
+  double pause = 0;             // seconds of silence after it
+  double pause_before = 0;      // seconds of silence before it; only before the first one
+  double rate = 1, volume = 1;  // times the request's
 };
 
 struct PreparedText {
   std::vector<Piece> pieces;
   std::vector<std::string> dropped;  // what has no symbol, each once: characters, and "{PHONE}"
+  std::vector<std::string> remarks;  // for people: what else is not spoken as the text asks
+};
+
+// How a text is split and read.
+struct TextOptions {
+  std::int64_t max_tokens = 0;    // of a piece
+  double sentence_silence = -1;   // seconds of silence between sentences, which are then all spoken by themselves;
+                                  // negative: none
+  std::string_view lexicon = {};  // of this text, as in a lexicon's file; applied before the voice's
+  bool is_ssml = false;
 };
 
 class FrontEnd {
  public:
-  FrontEnd(const Manifest& manifest, TextTables tables);
+  FrontEnd(const Manifest& manifest, std::unique_ptr<const TextTables> tables);
 
   // Returns the same ids as Python's FrontEnd.encode for a text, in pieces as runtime/pieces.py. Throws Error (request)
-  // if the text is not UTF-8 or nothing of it can be spoken. sentence_silence: seconds of silence between sentences,
-  // which are then all spoken by themselves; negative: none.
-  PreparedText prepare(std::string_view text, std::int64_t max_tokens, double sentence_silence = -1.0) const;
+  // if the text is not UTF-8 or nothing of it can be spoken.
+  PreparedText prepare(std::string_view text, const TextOptions& options) const;
 
   // Returns the ids of a text in one piece.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
-  const Pauses& pauses() const { return tables_.pauses; }
+  const Pauses& pauses() const { return tables_->pauses; }
 
  private:
-  struct Encoded {
-    std::vector<std::int32_t> ids;
-    std::vector<std::string> dropped;
-  };
+  friend class TextPieces;
 
-  Encoded encode(std::u32string_view text) const;
-  Encoded encode_or_throw(std::u32string_view text) const;
-  std::int64_t count_tokens(std::u32string_view text) const;
+  Encoded encode(View text) const;
+  Encoded encode_or_throw(View text) const;
+  std::int64_t count_tokens(View text) const;
+  std::vector<std::string> remarks(const std::vector<std::int32_t>& ids) const;
   bool is_audible(const std::vector<std::int32_t>& ids) const;
-  double pause_after(std::u32string_view piece, double sentence_silence) const;
   void end(std::vector<std::int32_t>& ids) const;
-  void add_plain(std::u32string_view text, Encoded& encoded) const;
-  void add_braces(std::u32string_view text, Encoded& encoded) const;
-  void add_symbol(std::u32string_view symbol, std::u32string_view shown, Encoded& encoded) const;
+  [[noreturn]] void reject(View text, const std::vector<Text>& dropped) const;
 
-  TextTables tables_;
-  std::vector<Cleaner> cleaners_;
-  bool transliterates_;
-  std::unordered_map<std::u32string, std::int32_t> ids_;  // without the padding symbols "_" and "~"
-  std::vector<bool> is_space_;                            // by id
-  std::vector<bool> is_letter_;                           // by id: true for letters, digits and phones
-  std::int32_t final_mark_ = -1;                          // its id; -1: none
-  bool spells_phones_ = false;                            // braces contain ARPAbet phones, whose symbols begin with "@"
+  std::unique_ptr<const TextTables> tables_;
+  SymbolTable symbols_;
+  Cleaners cleaners_;
+  Lexicon lexicon_;
+  std::set<std::string> untrained_;              // symbols whose weights no training has changed
+  bool with_equivalents_;                        // false for the published voices, whose ids are NVIDIA's to the letter
+  std::vector<bool> is_space_;                   // by id
+  std::vector<bool> is_letter_;                  // by id: true for letters, digits and phones
+  std::int32_t final_mark_ = SymbolTable::none;  // its id
 };
 
 // Returns why this voice accepts only token ids; "" if it accepts text.

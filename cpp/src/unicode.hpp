@@ -1,4 +1,4 @@
-// Conversion between UTF-8 and code points.
+// Text as code points, and its conversion from and to UTF-8.
 #pragma once
 
 #include <string>
@@ -6,9 +6,12 @@
 
 namespace tacoglow {
 
-// Throws Error (request) that names the first byte that is not valid UTF-8.
-std::u32string from_utf8(std::string_view text);
+using Text = std::u32string;
+using View = std::u32string_view;
 
-std::string to_utf8(std::u32string_view text);
+// Throws Error (request) that names the first byte that is not valid UTF-8.
+Text from_utf8(std::string_view text);
+
+std::string to_utf8(View text);
 
 }  // namespace tacoglow

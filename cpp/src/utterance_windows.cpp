@@ -8,15 +8,15 @@
 namespace tacoglow {
 
 UtteranceWindows::UtteranceWindows(BackendInstance& backend, const Manifest& manifest, const Request& request,
-                                   const DecodedItem& item)
+                                   std::size_t piece, const DecodedItem& item)
     : decoded_(item.decoded),
-      rate_(request.rate),
+      rate_(request.rate_of(piece)),
       frame_limit_(item.options.max_frames),
       frames_per_step_(manifest.frames_per_step),
       postnet_frames_(manifest.postnet_frames),
       later_size_(request.segment_frames),
       postnet_(backend, manifest, item.decoded, frame_limit_),
-      vocoder_(backend, manifest, item.noise, request.vocoding),
+      vocoder_(backend, manifest, item.noise, request.vocoding_of(piece)),
       stretched_(manifest.n_mel_channels, rate_ == 1.0 ? 0 : stretched_frames(frame_limit_, rate_)),
       size_(request.first_segment_frames) {}
 

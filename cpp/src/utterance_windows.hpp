@@ -17,8 +17,9 @@ class UtteranceWindows {
     bool is_first, is_last;
   };
 
-  // item: grows while it is decoded. The references must outlive this object.
-  UtteranceWindows(BackendInstance& backend, const Manifest& manifest, const Request& request, const DecodedItem& item);
+  // piece: its index. item: grows while it is decoded. The references must outlive this object.
+  UtteranceWindows(BackendInstance& backend, const Manifest& manifest, const Request& request, std::size_t piece,
+                   const DecodedItem& item);
 
   // Returns the decoded frames that the next segment depends on, in whole steps; fewer if the utterance ends before.
   std::int64_t frames_wanted() const;

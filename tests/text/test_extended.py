@@ -149,6 +149,7 @@ NOTATIONS = {
         ("2026-11-25T14:30:00Z", "november twenty-fifth, twenty twenty-six, fourteen thirty u t c"),
         ("2026-11-25T14:30:00+02:00", "november twenty-fifth, twenty twenty-six, fourteen thirty u t c plus two"),
         ("2026-1-5", "january fifth, twenty twenty-six"),
+        ("at https://example.com/² now", "at example dot com slash squared now"),
         ("https://example.com/a?b=1", "example dot com slash a question mark b equals one"),
         ("3.11.7", "three point eleven point seven"),
         ("v2.0.1", "version two point zero point one"),

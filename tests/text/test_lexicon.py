@@ -121,3 +121,10 @@ def test_phones_that_the_voice_was_never_trained_on_are_told() -> None:
     remarks = FrontEnd(untrained=frozenset({"@HH", "@AH0", "("})).read("{HH AH0 S} (there)").remarks
     assert remarks == ("this voice was never trained on the phone 'AH0', phone 'HH'; write a respelling instead",)
     assert FrontEnd(untrained=frozenset({"@HH"})).read("{S} there").remarks == ()
+
+
+def test_the_order_of_entries_does_not_matter() -> None:
+    entries = {"Ab": "first", "aB": "second", "can’t": "cannot", "can't": "can not"}
+    turned = dict(reversed(entries.items()))
+    assert Lexicon(entries) == Lexicon(turned)
+    assert Lexicon(entries).apply("ab AB can't") == Lexicon(turned).apply("ab AB can't")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tacoglow.runtime.pieces import split_into_pieces
 from tacoglow.text import FrontEnd, TextError, split_text
 from tacoglow.text.lines import LineJoiner, collapse_lines
 
@@ -192,3 +193,8 @@ def test_line_joiner_does_not_depend_on_how_the_text_is_cut(text: str, data: st.
     joiner = LineJoiner()
     parts = [text[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     assert "".join(map(joiner.add, parts)) == collapse_lines(text)
+
+
+def test_lines_of_punctuation_beside_words_without_symbols() -> None:
+    with pytest.raises(TextError, match=r"nothing of 'Ց.*' can be spoken; this voice has no symbol for: 'ց'"):
+        split_into_pieces(FrontEnd(cleaners=("lowercase",)), "Ց\n\n- -", 40)

@@ -34,7 +34,7 @@ def spell_address(address: str) -> str:
 
 
 def _token(token: str) -> str:
-    if not token.isdigit():
+    if not "0" <= token[0] <= "9":  # "²" is a digit too
         return ADDRESS_SIGNS.get(token, token)
     if token[0] == "0" or len(token) > 4:
         return digit_by_digit(token)

@@ -11,7 +11,7 @@ from .numerals import NUMBER, cardinal, decimal, digit_by_digit, ordinal, parse_
 from .tables import ADDRESS_SIGNS, MONTHS, SHORT_MONTHS
 
 _NUMBER = re.compile(rf"([-−+]?)({NUMBER})")
-_ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)?", re.IGNORECASE)
+_ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)?", re.IGNORECASE | re.ASCII)
 _FIELD = re.compile(r"[0-9]+|[A-Za-z]+")
 _DURATION = re.compile(r"([0-9]{1,3})'(?:([0-9]{1,2})(?:\"|''))?")
 _SIGNS = {"-": "minus ", "−": "minus ", "+": "plus ", "": ""}

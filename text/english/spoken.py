@@ -23,7 +23,6 @@ _WORDS = re.compile(
     "|".join(rf"(?<!\w){re.escape(word)}" + ("" if word.endswith("/") else r"(?!\w)") for word in WORDS)
 )
 _PLUSES = re.compile(r"(?<=\w)\+\+")
-_AND = re.compile(r"(?<=[a-z])/(?=[a-z])", re.IGNORECASE)
 _SYMBOL = re.compile(f"[{re.escape(''.join(AFTER))}]")
 _SPACE_BEFORE_MARK = re.compile(r"(?<! ) +(?=[,.;:!?)])")
 

@@ -1,0 +1,221 @@
+#include "lexicon.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "braces.hpp"
+#include "error.hpp"
+
+namespace tacoglow {
+namespace {
+
+constexpr std::size_t entries_max = 10'000;
+constexpr std::size_t word_max = 100;        // characters of an entry's word, or words
+constexpr std::size_t spoken_max = 200;      // characters of what is spoken for it
+constexpr std::size_t growth_max = 20;       // times the length of a text that its replacements may reach
+constexpr std::size_t growth_free = 10'000;  // characters that it may reach in any case
+constexpr std::size_t plural_letters = 3;    // least letters of a word whose plural is found too
+constexpr char32_t separator = U'\x1f';      // is whitespace, which is never part of a token
+constexpr View line_ends = U"\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029";
+
+bool ends_with(View text, View ending) {
+  return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
+}
+
+bool is_one_of(View phone, View phones) {
+  return !phone.empty() && (U" " + Text(phones) + U" ").find(U" " + Text(phone) + U" ") != Text::npos;
+}
+
+Text plain_apostrophes(View token) {
+  Text plain(token);
+  std::replace(plain.begin(), plain.end(), U'\u2019', U'\'');
+  return plain;
+}
+
+void check(const std::string& name, const Text& value, std::size_t longest, const TextTables& tables) {
+  if (tables.strip(value).empty()) throw request_error("lexicon: " + name + ": expected some text");
+  if (value.size() > longest)
+    throw request_error("lexicon: " + name + ": expected at most " + std::to_string(longest) + " characters, got " +
+                        std::to_string(value.size()));
+}
+
+Text joined(const std::vector<Text>& tokens) {
+  Text key;
+  for (const Text& token : tokens) (key += token) += separator;
+  return key;
+}
+
+}  // namespace
+
+Lexicon::Lexicon(const LexiconEntries& entries, const TextTables& tables) : tables_(tables), tree_(1) {
+  if (entries.size() > entries_max)
+    throw request_error("lexicon: expected at most " + std::to_string(entries_max) + " entries, got " +
+                        std::to_string(entries.size()));
+  for (const auto& [word, spoken] : entries) {
+    const Text own = from_utf8(word), said = from_utf8(spoken);
+    check("word", own, word_max, tables);
+    check("'" + word + "'", said, spoken_max, tables);
+    add(own, tables.strip(said));
+  }
+}
+
+void Lexicon::add(View word, Text spoken) {
+  const Tokens key = key_of(word);
+  Tokens lower_key;
+  for (const Text& token : key) lower_key.push_back(lower(token));
+  const auto n_letters =
+      std::count_if(word.begin(), word.end(), [&](char32_t c) { return tables_.alphabetic.contains(c); });
+  if (!(tables_.is_upper(word) && n_letters > 1)) any_case_[joined(lower_key)] = spoken;
+  exact_[joined(key)] = std::move(spoken);
+  std::size_t node = 0;
+  for (const Text& token : lower_key) {
+    const auto [found, is_new] = tree_[node].next.try_emplace(token, tree_.size());
+    node = found->second;
+    if (is_new) tree_.emplace_back();
+  }
+  tree_[node].is_entry = true;
+}
+
+Lexicon::Tokens Lexicon::tokens_of(View text) const {
+  Tokens tokens;
+  token_.for_each(text, 0, [&](const Match& match) {
+    tokens.emplace_back(tables_.whitespace.contains(match[0][0]) ? View(U" ") : match[0]);
+    return true;
+  });
+  return tokens;
+}
+
+Lexicon::Tokens Lexicon::key_of(View word) const {
+  Tokens key = tokens_of(tables_.normalization.compose(tables_.strip(word)));
+  for (Text& token : key) token = plain_apostrophes(token);
+  return key;
+}
+
+Text Lexicon::apply(View text) const {
+  if (empty()) return Text(text);
+  Text result;
+  std::size_t done = 0;
+  for (const auto [start, stop] : brace_groups(text)) {
+    replace(text.substr(done, start - done), result);
+    result += text.substr(start, stop - start);
+    done = stop;
+  }
+  replace(text.substr(done), result);
+  if (result.size() > std::max(growth_free, growth_max * text.size()))
+    throw request_error("lexicon: makes " + std::to_string(result.size()) + " characters of a text of " +
+                        std::to_string(text.size()) + "; shorten its entries");
+  return result;
+}
+
+void Lexicon::replace(View text, Text& result) const {
+  const Tokens tokens = tokens_of(tables_.normalization.compose(text));
+  for (std::size_t i = 0; i < tokens.size();) {
+    const auto [spoken, length] = find(tokens, i);
+    result += spoken ? *spoken : tokens[i];
+    i += length;
+  }
+}
+
+// Returns what is spoken for the longest entry that begins at a token, and how many tokens it has.
+std::pair<std::optional<Text>, std::size_t> Lexicon::find(const Tokens& tokens, std::size_t first) const {
+  const auto lengths = this->lengths(tokens, first);
+  for (auto length = lengths.rbegin(); length != lengths.rend(); ++length) {
+    Text before, lower_before;
+    for (std::size_t i = first; i + 1 < first + *length; ++i) {
+      const Text token = plain_apostrophes(tokens[i]);
+      (before += token) += separator;
+      (lower_before += lower(token)) += separator;
+    }
+    for (const auto& [last, ending] : forms(tokens[first + *length - 1])) {
+      auto found = exact_.find(before + last + separator);
+      if (found == exact_.end()) {
+        found = any_case_.find(lower_before + lower(last) + separator);
+        if (found == any_case_.end()) continue;
+      }
+      return {inflected(found->second, ending), *length};
+    }
+  }
+  return {std::nullopt, 1};
+}
+
+// Returns the lengths of the entries that may begin at a token, in tokens and ascending, whatever their case.
+std::vector<std::size_t> Lexicon::lengths(const Tokens& tokens, std::size_t first) const {
+  std::vector<std::size_t> lengths;
+  std::size_t node = 0;
+  for (std::size_t i = first; i < tokens.size(); ++i) {
+    const auto& next = tree_[node].next;
+    const auto own = forms(tokens[i]);
+    if (std::any_of(own.begin(), own.end(), [&](const auto& form) {
+          const auto found = next.find(lower(form.first));
+          return found != next.end() && tree_[found->second].is_entry;
+        }))
+      lengths.push_back(i - first + 1);
+    const auto following = next.find(lower(plain_apostrophes(tokens[i])));
+    if (following == next.end()) break;
+    node = following->second;
+  }
+  return lengths;
+}
+
+// Returns the words that a token may be a form of, each with the form's ending; first the token itself.
+std::vector<std::pair<Text, Text>> Lexicon::forms(Text token) const {
+  token = plain_apostrophes(token);
+  std::vector<std::pair<Text, Text>> forms = {{token, U""}};
+  const auto add = [&](std::size_t less, const char32_t* ending) {
+    forms.emplace_back(token.substr(0, token.size() - less), ending);
+  };
+  if (token.back() == U'\'') {
+    add(1, U"");
+    token.pop_back();
+  }
+  const Text lower = this->lower(token);
+  if (ends_with(lower, U"'s")) {
+    add(2, U"'s");
+  } else if (ends_with(lower, U"s") && token.size() > plural_letters) {
+    add(1, U"s");
+    if (ends_with(lower, U"es")) add(2, U"s");
+  }
+  return forms;
+}
+
+// Returns what is spoken with the ending of a plural or possessive: in letters, or as a phone.
+Text Lexicon::inflected(const Text& spoken, const Text& ending) const {
+  if (ending.empty()) return spoken;
+  if (spoken.back() != U'}') {
+    const Text lower = this->lower(spoken);
+    const bool hisses = ends_with(lower, U"s") || ends_with(lower, U"x") || ends_with(lower, U"z") ||
+                        ends_with(lower, U"ch") || ends_with(lower, U"sh");
+    return spoken + (ending == U"s" && hisses ? U"es" : ending);
+  }
+  const Text phones = tables_.strip_right(View(spoken).substr(0, spoken.size() - 1));
+  std::size_t start = phones.size();
+  while (start > 0 && !tables_.whitespace.contains(phones[start - 1])) --start;
+  View last = View(phones).substr(start);
+  while (!last.empty() && last.front() == U'{') last.remove_prefix(1);
+  while (!last.empty() && last.back() >= U'0' && last.back() <= U'2') last.remove_suffix(1);
+  const Text added = is_one_of(last, U"S Z SH ZH CH JH") ? U"IH0 Z" : is_one_of(last, U"P T K F TH") ? U"S" : U"Z";
+  return phones + U" " + added + U"}";
+}
+
+LexiconEntries parse_lexicon(std::string_view content, const TextTables& tables) {
+  const Text text = from_utf8(content);
+  LexiconEntries entries;
+  std::size_t number = 1;
+  for (std::size_t start = 0; start < text.size(); ++number) {
+    const std::size_t end = std::min(text.find_first_of(line_ends, start), text.size());
+    const Text line = tables.strip(View(text).substr(start, end - start));
+    start = end + (View(text).substr(end, 2) == U"\r\n" ? 2 : 1);
+    if (line.empty() || line[0] == U'#') continue;
+    const std::size_t equals = line.find(U'=');
+    const Text word = tables.strip(View(line).substr(0, equals));
+    const Text spoken = equals == Text::npos ? Text() : tables.strip(View(line).substr(equals + 1));
+    const std::string place = "lexicon: line " + std::to_string(number) + ": ";
+    if (word.empty() || spoken.empty())
+      throw request_error(place + "expected 'word = spoken', got '" + to_utf8(line.substr(0, 40)) + "'");
+    if (!entries.emplace(to_utf8(word), to_utf8(spoken)).second)
+      throw request_error(place + "'" + to_utf8(word) + "' has an entry already; remove one");
+  }
+  return entries;
+}
+
+}  // namespace tacoglow
