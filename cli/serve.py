@@ -80,7 +80,7 @@ def serve(
         typer.Option(
             min=1, help="Letters and other tokens, per voice, that may wait to be spoken; half for one client."
         ),
-    ] = 400_000,
+    ] = 420_000,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime-cuda, onnxruntime, openvino, torchscript")
     ] = "auto",

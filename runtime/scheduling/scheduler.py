@@ -30,7 +30,7 @@ from .metrics import MetricsCounter, SchedulerMetrics
 from .speeches import Order, SpeechTask, WholeSpeech
 from .streams import StreamSpeech, UnheardSpeech
 
-MAX_BACKLOG = 400_000  # tokens
+MAX_BACKLOG = 420_000  # tokens: eight of the longest texts that a server takes, and some room
 
 
 @dataclass(frozen=True)

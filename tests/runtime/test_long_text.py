@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from tacoglow import StreamOptions, Synthesizer
 from tacoglow.runtime.pieces import split_into_pieces
+from tacoglow.text import FrontEnd
 
 # LJ Speech's test list: sentences of seven books, with abbreviations, numbers and quotations.
 CASES = json.loads((Path(__file__).parents[1] / "golden" / "text_english.json").read_text(encoding="utf-8"))
@@ -31,6 +33,18 @@ def test_chapter_is_split_without_losing_text(voice: Synthesizer) -> None:
     # Splits at a dash or in a long word add no space, so compare without spaces.
     assert "".join("".join(piece.text.split()) for piece in pieces) == "".join(CHAPTER.split())
     assert max(len(voice.front_end.encode(piece.text)) for piece in pieces) <= limit
+
+
+def test_each_part_is_encoded_once(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded, encode = Counter[str](), FrontEnd.encode_or_drop
+
+    def count(front_end: FrontEnd, text: str) -> list[int]:
+        encoded[text] += 1
+        return encode(front_end, text)
+
+    monkeypatch.setattr(FrontEnd, "encode_or_drop", count)
+    split_into_pieces(voice.front_end, "Oh. No. " * 50 + CHAPTER[:5_000], voice.manifest.range("T").max)
+    assert set(encoded.values()) == {1}
 
 
 def test_streamed_page_equals_unstreamed_page(voice: Synthesizer) -> None:
