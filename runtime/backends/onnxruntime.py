@@ -59,6 +59,8 @@ class OnnxRuntimeBackend(Backend):
         options.log_severity_level = 3
         # A pattern is one block for all activations of a shape; blocks for many shapes would fragment the arena.
         options.enable_mem_pattern = False
+        # Each session has threads of its own. Those that spin after a run keep the next session's from the cores.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         with explained_failures(str(path), "cannot load it"):
             model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
