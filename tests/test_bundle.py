@@ -291,7 +291,7 @@ class TestGraphs:
     def test_truncated_bf16_graph_with_a_valid_hash_is_rejected(
         self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path
     ) -> None:
-        """A graph's structure is read before onnx, which rewrites bf16 graphs for the CPU, and ONNX Runtime parse it."""
+        """A graph's structure is read before onnx rewrites it for the CPU, and before ONNX Runtime."""
         folder = tmp_path / "voice"
         export_onnx(*models, folder, precision="bf16")
         path = folder / "postnet.onnx"

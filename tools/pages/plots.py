@@ -67,7 +67,7 @@ def _stages(rows: Sequence[Report]) -> Any:
 
 def _growth(report: Report) -> Any:
     """Plot the seconds of each sweep, with the line that was fitted to them."""
-    figure, axes = _pyplot().subplots(2, 3, figsize=(13, 7.5))
+    figure, axes = _pyplot().subplots(2, 2, figsize=(11, 8))
     flat = axes.ravel()
     for axis, (name, slopes) in zip(flat, report["slopes"].items(), strict=False):
         for i, (pipeline, line) in enumerate(slopes.items()):
@@ -88,8 +88,6 @@ def _growth(report: Report) -> Any:
     for axis in flat[: len(report["slopes"]) + 1]:
         axis.legend(fontsize="small")
         axis.grid(alpha=0.3)
-    for axis in flat[len(report["slopes"]) + 1 :]:
-        axis.axis("off")
     return figure
 
 

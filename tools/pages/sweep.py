@@ -55,9 +55,8 @@ def measure(bundle: Path, ways: Sequence[Way], threads: int, runs: int, progress
         alone, _ = _load(bundle, ways, 1, progress)
         report["one_thread"] = rows_of([BASE], list(alone.values()))
     report["windows"] = {
-        key: [_time_window(pipeline, frames, runs) for frames in WINDOWS]
+        key: [_time_window(pipeline, frames, runs) for frames in _new_frames(pipeline)]
         for key, pipeline in pipelines.items()
-        if not pipeline.synthesizer.backend.open(manifest.vocoder.kind).window_sizes
     }
     report["memory_bytes"] = memory
     return report
@@ -82,6 +81,14 @@ def _fit(rows: Sequence[dict[str, Any]], key: str, name: str) -> dict[str, Any]:
     xs, seconds = [row[name] for row in own], [row["seconds"]["p50"] for row in own]
     slope, constant = np.polyfit(xs, seconds, 1)
     return {"x": xs, "seconds": seconds, "slope": float(slope), "constant": float(constant)}
+
+
+def _new_frames(pipeline: BundlePipeline) -> Sequence[int]:
+    """New frames of the windows to time: those that fill the fixed sizes, if the vocoder has such."""
+    settings = pipeline.synthesizer.manifest.vocoder
+    sizes = pipeline.synthesizer.backend.open(settings.kind).window_sizes
+    context = settings.frames_before + settings.frames_after
+    return [size - context for size in sizes if size > context] or WINDOWS
 
 
 def _time_window(pipeline: BundlePipeline, frames: int, runs: int) -> dict[str, Any]:

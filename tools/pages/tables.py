@@ -9,6 +9,7 @@ from ...benchmarks.pipelines import REFERENCE
 from ...benchmarks.tables import ratio, table, workload
 
 Report = Mapping[str, Any]
+FEWER_BITS = ("tacoglow openvino", "int8 + bf16")  # pipeline and precision
 SWEPT = {"tokens": "token", "frames": "frame", "batch": "item"}
 
 
@@ -92,16 +93,25 @@ def sweep(report: Report) -> str:
 
 
 def readme(reports: Sequence[Report]) -> str:
-    """Format one row per report, PyTorch eager beside ONNX Runtime in float32, below a line of their conditions."""
+    """Format one row per report, PyTorch beside tacoglow in float32 and with fewer bits, below their conditions."""
     body = []
     for report in reports:
-        rows = {row["pipeline"]: row for row in report["speed"]}
-        eager, ours = rows[REFERENCE], rows["tacoglow onnxruntime"]
-        seconds = [row["seconds"]["p50"] for row in (eager, ours)]
-        times = f"{seconds[0] / seconds[1]:.2f}"
-        body.append([report["voice"], *(f"{median:.2f} s" for median in seconds), times])
-    header = ["voice", "PyTorch eager", "ONNX Runtime", "times as fast"]
+        rows = {(row["pipeline"], row["precision"]): row for row in report["speed"] if "seconds" in row}
+        eager = _median(rows[REFERENCE, "fp32"])
+        peers = {
+            f"{pipeline.removeprefix('PyTorch ')}": row for (pipeline, _), row in rows.items() if "PyTorch" in pipeline
+        }
+        fastest = min(peers, key=lambda name: _median(peers[name]))
+        exact, fewer = _median(rows["tacoglow onnxruntime", "fp32"]), _median(rows[FEWER_BITS])
+        best = f"{_median(peers[fastest]):.2f} s, {fastest}"
+        times = f"{exact / fewer:.1f}"
+        body.append([report["voice"], f"{eager:.2f} s", best, f"{exact:.2f} s", f"{fewer:.2f} s", times])
+    header = ["voice", "PyTorch eager", "PyTorch's fastest", "float32", "fewer bits", "times float32"]
     return f"{_common_conditions(reports)}\n\n{table(header, body)}"
+
+
+def _median(row: Report) -> float:
+    return float(row["seconds"]["p50"])
 
 
 def pipelines(reports: Mapping[str, Report]) -> str:
@@ -111,9 +121,10 @@ def pipelines(reports: Mapping[str, Report]) -> str:
         for row in report["speed"]:
             if "vocoder" in row.get("stages", ()):
                 first = f"{1e3 * row['first_audio']['p50']:.0f} ms" if row["first_audio"] else "-"
-                median, rate = f"{row['seconds']['p50']:.2f} s", f"{row['rtf']:.2f}"
-                body.append([name, row["pipeline"], median, rate, ratio(report["speed"], row), first])
-    header = ["result", "pipeline", "median", "RTF", "times eager", "first audio"]
+                median, rate = f"{_median(row):.2f} s", f"{row['rtf']:.2f}"
+                start = [name.removesuffix(".json"), row["pipeline"], row["precision"]]
+                body.append([*start, median, rate, ratio(report["speed"], row), first])
+    header = ["result", "pipeline", "precision", "median", "RTF", "times eager", "first audio"]
     return f"{_common_conditions(list(reports.values()))}\n\n{table(header, body)}"
 
 
@@ -122,7 +133,8 @@ def _common_conditions(reports: Sequence[Report]) -> str:
     facts = set()
     for report in reports:
         conditions = report["conditions"]
-        versions = f"ONNX Runtime {conditions['versions']['onnxruntime']}, PyTorch {conditions['versions']['torch']}"
+        versions = f"ONNX Runtime {conditions['versions']['onnxruntime']}, "
+        versions += f"OpenVINO {conditions['versions'].get('openvino', '-')}, PyTorch {conditions['versions']['torch']}"
         machine = f"{conditions['threads']} threads on {conditions['cores']} cores of {conditions['cpu']}"
         for row in report["speed"]:
             speech = f"{row['audio_seconds']:.2f} s of speech, {workload(row)}"
@@ -130,4 +142,4 @@ def _common_conditions(reports: Sequence[Report]) -> str:
     if len(facts) != 1:
         raise ValueError(f"the reports have different conditions: {sorted(facts)}")
     load = max(report["conditions"]["load_average_before"] for report in reports)
-    return f"Medians in float32 for {facts.pop()}; load average before, at most {load:.1f}."
+    return f"Medians for {facts.pop()}; load average before, at most {load:.1f}."
