@@ -82,7 +82,7 @@ def judge(alignment: NDArray[np.float32], is_cut_off: bool, audible: NDArray[np.
         return ()
     if not len(alignment):
         return (Fault("cut_off", 0, len(audible)),)
-    attended = alignment[:, letters].sum(0)
+    attended = alignment[:, letters].sum(0, dtype=np.float64)  # so that every runtime finds the same
     pace = _pace(attended)
     position = _smooth(alignment.argmax(1))
     walk = np.maximum(np.searchsorted(letters, position, "right") - 1, 0)  # in letters
@@ -112,7 +112,7 @@ def describe(faults: Sequence[Fault], words: Sequence[SpokenWord]) -> Quality:
     return Quality(tuple(SpeechFault(fault.reason, own) for fault, own in named))
 
 
-def _pace(attended: NDArray[np.float32]) -> float:
+def _pace(attended: NDArray[np.float64]) -> float:
     """Frames of an ordinary letter, from the frames that attend to each; those of the last one are the end's."""
     inner = attended[:-1] if len(attended) > 1 else attended
     spoken = np.sort(inner[inner >= 1.0])
@@ -125,7 +125,7 @@ def _smooth(position: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.sort(windows, axis=1)[:, SMOOTHED_FRAMES // 2]
 
 
-def _skipped(attended: NDArray[np.float32], pace: float, letters: NDArray[np.intp]) -> Iterator[Fault]:
+def _skipped(attended: NDArray[np.float64], pace: float, letters: NDArray[np.intp]) -> Iterator[Fault]:
     """Runs of letters that hardly any frame attends to; cut off, if it is those at the end."""
     size = min(SKIPPED_TOKENS, len(letters))
     groups = np.convolve(attended, np.ones(size), "valid") < SKIPPED_SHARE * size * pace

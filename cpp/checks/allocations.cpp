@@ -107,7 +107,8 @@ int main(int argc, char** argv) {
   try {
     require(argc == 2, "usage: allocations BUNDLE");
     const Manifest manifest = with_long_speech(load_manifest(argv[1]));
-    const auto voice = std::make_shared<const Voice>(manifest, open_fake_backend(manifest, 1, 1), "fake");
+    const std::vector<bool> letters(manifest.symbols.size(), true);
+    const auto voice = std::make_shared<const Voice>(manifest, open_fake_backend(manifest, 1, 1), "fake", letters);
     check_steps(*voice);
     for (const double rate : {1.0, 0.7}) check_segments(voice, rate);
     std::printf("ok\n");

@@ -133,6 +133,7 @@ static int check_batch(tacoglow_session* session) {
     requests[i].n_ids = i < 2 ? sizeof ids / sizeof *ids : 2;
     requests[i].seed = i;
     requests[i].retries = 2;
+    requests[i].attention_window = i == 1 ? 2 : 0; /* beside a row without a window */
   }
   REQUIRE(tacoglow_speak_batch(session, (const tacoglow_request* const*)pointers, 3, together) == TACOGLOW_OK);
   for (i = 0; i < 3; ++i) {
@@ -169,6 +170,45 @@ static int check_stream_defaults(tacoglow_session* session) {
   return 0;
 }
 
+/* One frame is too few: the end is missing, whole and streamed, and the words are named. */
+static int check_faults(tacoglow_session* session) {
+  tacoglow_request request;
+  tacoglow_speech* speech;
+  int segments = 10, streamed;
+  tacoglow_request_init(&request);
+  request.text = "One two.";
+  request.max_frames = 1;
+  for (streamed = 0; streamed < 2; ++streamed) {
+    const tacoglow_fault* fault;
+    REQUIRE((streamed ? tacoglow_stream(session, &request, count_segments, &segments, &speech)
+                      : tacoglow_speak(session, &request, &speech)) == TACOGLOW_OK);
+    REQUIRE(speech->fault_reasons == TACOGLOW_FAULT_CUT_OFF && speech->stop_reason == TACOGLOW_STOP_FRAME_LIMIT);
+    REQUIRE(strcmp(speech->quality, "cut off: One two.") == 0);
+    REQUIRE(strcmp(speech->utterances[0].quality, speech->quality) == 0 && speech->utterances[0].n_faults == 1);
+    fault = speech->utterances[0].faults;
+    REQUIRE(fault->reason == TACOGLOW_FAULT_CUT_OFF && fault->first_id == 0);
+    REQUIRE(fault->n_ids == speech->utterances[0].n_ids && fault->n_words == 2);
+    REQUIRE(strcmp(fault->words[0], "One") == 0 && strcmp(fault->words[1], "two.") == 0);
+    REQUIRE(speech->n_frames == 1 && (speech->n_samples == 0) == streamed);
+    REQUIRE(speech->utterances[0].n_samples > 0 && speech->utterances[0].first_sample == 0);
+    tacoglow_speech_free(speech);
+  }
+  request.max_frames = 0;
+  request.gate_threshold = 1e-9; /* the gate fires at the first step: nothing is said */
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK);
+  REQUIRE(speech->fault_reasons == TACOGLOW_FAULT_CUT_OFF && speech->n_frames == 0);
+  tacoglow_speech_free(speech);
+  request.gate_threshold = 0;
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK);
+  REQUIRE(speech->fault_reasons == 0 && strcmp(speech->quality, "good") == 0);
+  tacoglow_speech_free(speech);
+  speech = (tacoglow_speech*)1;
+  segments = 1;
+  REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, &speech) == TACOGLOW_CANCELLED);
+  REQUIRE(speech == NULL);
+  return 0;
+}
+
 static int check_retries(tacoglow_session* session) {
   tacoglow_request request;
   tacoglow_speech* speech;
@@ -176,7 +216,8 @@ static int check_retries(tacoglow_session* session) {
   tacoglow_request_init(&request);
   request.ids = ids;
   request.n_ids = 1;
-  request.retries = -1;
+  REQUIRE(request.retries == -1);
+  request.retries = -2;
   REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_REQUEST);
   request.retries = 1;
   REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, NULL) == TACOGLOW_REQUEST && segments == 0);
@@ -203,6 +244,7 @@ int main(int argc, char** argv) {
   tacoglow_voice_close(voice);
   if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
   if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;
+  if (check_faults(session)) return 1;
   tacoglow_session_close(session);
   printf("ok\n");
   return 0;

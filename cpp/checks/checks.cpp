@@ -7,13 +7,18 @@
 //                                                               prints a line of JSON for each; text_check.hpp has the
 //                                                               options
 //   checks text_times BUNDLE OPTION=VALUE ...                   likewise, and prints the processor's seconds for each
+//   checks words BUNDLE                                         reads texts likewise, and prints the ids of each,
+//                                                               and its words with their tokens
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
 //   checks write PATH THREADS TIMES                             prints "ok" if each thread has written a wav file of
 //                                                               100,000 samples of its own value so many times
 //   checks write_nan PATH                                       writes a wav file of samples that are not all numbers
-//   checks external_data PATH                                   prints 1 if a graph refers to other files, otherwise 0
+//   checks judge FILE                                           judges alignments: int32 frames, tokens, and 1 for the
+//                                                               frame limit, a byte per token for letters, float32
+//                                                               weights; prints severity and faults, a line for each
+//   checks graph_file PATH ...                                  prints what each has that no voice's graph has, or "ok"
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
 //   checks decoder BUNDLE PLANS                                 prints which decoder runs behind that backend, and why
@@ -25,6 +30,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <future>
 #include <limits>
 #include <stdexcept>
@@ -33,7 +39,8 @@
 #include <vector>
 
 #include "error.hpp"
-#include "external_data.hpp"
+#include "graph_file.hpp"
+#include "quality.hpp"
 #include "same_speech.hpp"
 #include "text_check.hpp"
 #include "wav.hpp"
@@ -62,6 +69,28 @@ void print_noise(char** arguments) {
   write(z);
 }
 
+template <typename Number>
+std::vector<Number> read_numbers(std::istream& stream, std::size_t count) {
+  std::vector<Number> numbers(count);
+  stream.read(reinterpret_cast<char*>(numbers.data()), static_cast<std::streamsize>(count * sizeof(Number)));
+  return numbers;
+}
+
+void print_judgements(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  for (auto head = read_numbers<std::int32_t>(file, 3); file; head = read_numbers<std::int32_t>(file, 3)) {
+    const auto tokens = static_cast<std::size_t>(head[1]);
+    const auto bytes = read_numbers<char>(file, tokens);
+    const auto weights = read_numbers<float>(file, static_cast<std::size_t>(head[0]) * tokens);
+    const tacoglow::Alignment alignment = {weights.data(), head[0], head[1], 1};
+    const auto faults = tacoglow::judge(alignment, head[2] != 0, std::vector<bool>(bytes.begin(), bytes.end()));
+    std::printf("%lld", static_cast<long long>(tacoglow::severity(faults, head[1])));
+    for (const auto& [reason, first, stop] : faults)
+      std::printf(" %d:%lld:%lld", reason, static_cast<long long>(first), static_cast<long long>(stop));
+    std::printf("\n");
+  }
+}
+
 void print_synthesis(const Manifest& manifest) {
   tacoglow::checks::check_synthesis(manifest);
   const tacoglow::Synthesis& s = manifest.synthesis;
@@ -88,12 +117,21 @@ void write_nan(const std::string& path) {
   tacoglow::write_wav(path, samples, 4, 22050, TACOGLOW_WAV_INT16);
 }
 
+void print_forbidden(int count, char** paths) {
+  for (int i = 0; i < count; ++i) {
+    const char* forbidden = tacoglow::find_forbidden(paths[i]);
+    std::printf("%s\n", forbidden != nullptr ? forbidden : "ok");
+  }
+}
+
 // Runs a command without a bundle; returns false if it is another one.
 bool run_without_bundle(const std::string& command, int count, char** arguments) {
   if (command == "noise" && count == 6)
     print_noise(arguments);
-  else if (command == "external_data" && count == 1)
-    std::printf("%d\n", tacoglow::has_external_data(arguments[0]));
+  else if (command == "judge" && count == 1)
+    print_judgements(arguments[0]);
+  else if (command == "graph_file")
+    print_forbidden(count, arguments);
   else if (command == "write" && count == 3)
     write_wavs(arguments[0], std::atoi(arguments[1]), std::atoi(arguments[2])), std::printf("ok\n");
   else if (command == "write_nan" && count == 1)
@@ -114,6 +152,7 @@ void check_batch(const Manifest& manifest) {
       const std::vector<std::int32_t> ids(1 + seed * 7 % 40, static_cast<std::int32_t>(1 + seed));
       requests.push_back(request_for(session.voice(), seed, ids));
       if (seed % 3 == 0) requests.back().decoding.gate_threshold = 0.65;
+      if (seed % 4 == 0) requests.back().decoding.attention_window = 2;
       const auto without = session.speak({requests.back()}).front().stop_reason;
       requests.back().retries = 5;
       alone.push_back(session.speak({requests.back()}).front());
@@ -150,6 +189,7 @@ void run(int count, char** arguments) {
   const std::vector<std::string> options(arguments + 3, arguments + count);
   if (command == "text") return tacoglow::checks::print_texts(arguments[2], manifest, options);
   if (command == "text_times") return tacoglow::checks::print_text_times(arguments[2], manifest, options);
+  if (command == "words") return tacoglow::checks::print_words(arguments[2], manifest);
   if (command == "loop") {
     check_loop(manifest);
     check_batch(manifest);

@@ -1,5 +1,6 @@
 #include "fake_backend.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <numeric>
@@ -17,6 +18,11 @@ std::size_t row_size(const Tensor& tensor) {
 float sum_of_row(const Tensor& tensor, std::size_t row) {
   const float* begin = tensor.as<float>() + row * row_size(tensor);
   return std::accumulate(begin, begin + row_size(tensor), 0.0F);
+}
+
+float masked_in_row(const Tensor& mask, std::size_t row) {
+  const unsigned char* begin = mask.as<unsigned char>() + row * row_size(mask);
+  return static_cast<float>(std::count(begin, begin + row_size(mask), 1));
 }
 
 // Returns row[frame], or 0 outside the row.
@@ -50,13 +56,16 @@ class FakeInstance : public BackendInstance {
     const std::int64_t tokens = memory.shape()[1], width = memory.shape()[2];
     for (std::int64_t i = 0; i < tokens * width; ++i)
       memory.as<float>()[i] = static_cast<float>(in.at("token_ids").as<std::int32_t>()[i / width]) * 0.01F;
+    for (std::int64_t i = *in.at("token_lengths").as<std::int32_t>(); i < tokens; ++i)
+      out.at("memory_mask").as<unsigned char>()[i] = 1;
   }
 
   // Every output depends on its previous value, the text and the dropout; the gate fires at about one step in fifteen.
   void step(const ConstTensorRefs& in, const TensorRefs& out) const {
     for (std::int64_t b = 0; b < in.at("memory")->shape()[0]; ++b) {
       const auto row = static_cast<std::size_t>(b);
-      const float drive = 0.01F * sum_of_row(*in.at("memory"), row) + 0.1F * sum_of_row(*in.at("prenet_dropout"), row);
+      const float drive = 0.01F * sum_of_row(*in.at("memory"), row) + 0.1F * sum_of_row(*in.at("prenet_dropout"), row) +
+                          0.01F * masked_in_row(*in.at("memory_mask"), row);
       for (const auto& [source, target] : manifest_.states) {
         const std::size_t size = row_size(*in.at(source));
         const float* before = in.at(source)->as<float>() + row * size;

@@ -41,7 +41,7 @@ void run_steps(const Manifest& manifest, const std::filesystem::path& plans, con
   const GraphSpec& step = manifest.graphs.at("decoder_step");
   const Dims dims = {{'B', batch}, {'T', tokens}};
   for (int round = 0; round < 2; ++round) {  // the second reuses the memory of the first
-    DecoderInput input{{}, {}, 1e30F};
+    DecoderInput input{{}, {}, {}, 1e30F};
     for (const auto* name : {"memory", "processed_memory", "memory_mask"})
       input.encoded[name] = read_tensor(folder / name, step.tensor(name).dtype, step.tensor(name).resolve(dims));
     for (std::int64_t i = 0; i < batch; ++i) input.noises.emplace_back(static_cast<std::uint64_t>(i), 3);

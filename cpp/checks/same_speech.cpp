@@ -26,8 +26,10 @@ void require(bool holds, const std::string& what) {
 std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
                                         std::int64_t launches_in_flight) {
   auto backend = open_fake_backend(manifest, chunk_steps, launches_in_flight);
-  return std::make_shared<const Voice>(manifest, std::move(backend), "fake");
+  return std::make_shared<const Voice>(manifest, std::move(backend), "fake", all_letters(manifest));
 }
+
+std::vector<bool> all_letters(const Manifest& manifest) { return std::vector<bool>(manifest.symbols.size(), true); }
 
 tacoglow_request default_request(const std::vector<std::int32_t>& ids) {
   tacoglow_request given{};
@@ -51,10 +53,14 @@ Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<st
 
 std::vector<float> check_stream(Session& session, const Request& request, const Speech& unstreamed) {
   std::vector<float> streamed;
-  const auto reason = session.stream(request, [&](const std::vector<float>& samples) {
+  const Speech speech = session.stream(request, [&](const std::vector<float>& samples) {
     streamed.insert(streamed.end(), samples.begin(), samples.end());
   });
-  require(reason == unstreamed.stop_reason, "a stream has a different stop reason");
+  require(speech.stop_reason == unstreamed.stop_reason, "a stream has a different stop reason");
+  require(speech.mel == unstreamed.mel, "a stream has a different mel");
+  const Utterance &own = speech.utterances.front(), &other = unstreamed.utterances.front();
+  require(own.alignment == other.alignment && own.gate == other.gate, "a stream has a different alignment or gate");
+  require(own.n_samples == other.n_samples && own.faults.size() == other.faults.size(), "a stream has other faults");
   require(largest_difference(streamed, unstreamed.samples) < 1e-6F, "a stream differs from unstreamed speech");
   return streamed;
 }

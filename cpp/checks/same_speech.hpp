@@ -17,6 +17,9 @@ void require(bool holds, const std::string& what);
 std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
                                         std::int64_t launches_in_flight);
 
+// Returns the letters of a voice all of whose tokens are letters.
+std::vector<bool> all_letters(const Manifest& manifest);
+
 // Returns a request with the defaults of tacoglow_request_init; ids must outlive it.
 tacoglow_request default_request(const std::vector<std::int32_t>& ids);
 

@@ -63,8 +63,8 @@ void check_synthesis(const Manifest& manifest) {
   const Synthesis& expected = manifest.synthesis;
   Recorded recorded;
   const auto backend_name = "recording";
-  Session session(
-      std::make_shared<const Voice>(manifest, std::make_unique<RecordingBackend>(manifest, recorded), backend_name));
+  Session session(std::make_shared<const Voice>(manifest, std::make_unique<RecordingBackend>(manifest, recorded),
+                                                backend_name, all_letters(manifest)));
   const std::vector<std::int32_t> ids = {1};
   tacoglow_request given = default_request(ids);
   given.gate_threshold = 0.99;  // not reached by the fake backend, so the utterance has max_frames frames

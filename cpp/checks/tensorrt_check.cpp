@@ -13,7 +13,8 @@ namespace tacoglow::checks {
 std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   BackendOptions options;
   options.plans = plans;
-  return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt");
+  return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt",
+                                       all_letters(manifest));
 }
 
 namespace {

@@ -51,6 +51,16 @@ nlohmann::json describe(const FrontEnd& front_end, const std::string& text, cons
   }
 }
 
+nlohmann::json describe_words(const FrontEnd& front_end, const std::string& text) {
+  nlohmann::json described = {{"ids", nlohmann::json::array()}, {"words", nlohmann::json::array()}};
+  for (const auto& word : front_end.words(text)) described["words"].push_back({word.text, word.first, word.stop});
+  try {
+    described["ids"] = front_end.encode(text);
+  } catch (const Error&) {  // nothing of it can be spoken
+  }
+  return described;
+}
+
 double seconds(const FrontEnd& front_end, const std::string& text, const TextOptions& options) {
   const std::clock_t start = std::clock();
   describe(front_end, text, options);
@@ -75,6 +85,12 @@ void print_texts(const std::string& bundle, const Manifest& manifest, const std:
 
 void print_text_times(const std::string& bundle, const Manifest& manifest, const std::vector<std::string>& options) {
   for_each_text(bundle, manifest, options, [](const auto&... given) { return seconds(given...); });
+}
+
+void print_words(const std::string& bundle, const Manifest& manifest) {
+  for_each_text(bundle, manifest, {}, [](const FrontEnd& front_end, const std::string& text, const TextOptions&) {
+    return describe_words(front_end, text).dump();
+  });
 }
 
 }  // namespace tacoglow::checks

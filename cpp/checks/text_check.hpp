@@ -15,4 +15,7 @@ void print_texts(const std::string& bundle, const Manifest& manifest, const std:
 // Prints the processor's seconds for each text.
 void print_text_times(const std::string& bundle, const Manifest& manifest, const std::vector<std::string>& options);
 
+// Prints the ids and the words with their tokens.
+void print_words(const std::string& bundle, const Manifest& manifest);
+
 }  // namespace tacoglow::checks

@@ -24,8 +24,9 @@ namespace {
 constexpr const char* usage =
     "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--backend NAME] [--plans FOLDER]\n"
     "             [--compute auto|fp32|int8] [--threads N] [--sigma X] [--denoise X] [--gate-threshold X]\n"
-    "             [--max-frames N] [--retries N] [--attention-stop 1] [--rate X] [--volume X] [--sentence-silence X]\n"
-    "             [--lexicon FILE] [--ssml] [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "             [--max-frames N] [--retries N] [--attention-stop 1] [--attention-window N]\n"
+    "             [--rate X] [--volume X] [--sentence-silence X] [--lexicon FILE] [--ssml]\n"
+    "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
     "--lexicon names a file with lines such as: Nguyen = win. --ssml: the text is an SSML document.\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
@@ -43,6 +44,7 @@ const std::set<std::string> options = {"--text",
                                        "--max-frames",
                                        "--retries",
                                        "--attention-stop",
+                                       "--attention-window",
                                        "--wav",
                                        "--mel",
                                        "--stream",
@@ -162,8 +164,9 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.denoise = arguments.number("--denoise", request.denoise);
   request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
   request.max_frames = static_cast<std::int32_t>(arguments.integer("--max-frames", 0));
-  request.retries = static_cast<std::int32_t>(arguments.integer("--retries", 0));
+  if (arguments.has("--retries")) request.retries = static_cast<std::int32_t>(arguments.integer("--retries", 0));
   request.attention_stop = static_cast<std::int32_t>(arguments.integer("--attention-stop", 0));
+  request.attention_window = static_cast<std::int32_t>(arguments.integer("--attention-window", 0));
   request.rate = arguments.number("--rate", request.rate);
   request.volume = arguments.number("--volume", request.volume);
   request.sentence_silence = arguments.number("--sentence-silence", request.sentence_silence);
@@ -177,6 +180,24 @@ tacoglow_wav_format read_format(const Arguments& arguments) {
   if (name != "int16" && name != "float32")
     throw std::invalid_argument("--wav: expected int16 or float32, got '" + name + "'");
   return name == "int16" ? TACOGLOW_WAV_INT16 : TACOGLOW_WAV_FLOAT32;
+}
+
+// Says in one line per utterance that was not spoken well what is wrong with it, and what may help.
+void warn_of_faults(const tacoglow_speech& speech) {
+  for (std::size_t i = 0; i < speech.n_utterances; ++i) {
+    const tacoglow_utterance& utterance = speech.utterances[i];
+    if (utterance.n_faults == 0) continue;
+    std::string reason, way_out = "another --seed, more --retries, or shorter sentences";
+    if (utterance.n_frames == 0) {
+      reason = "; the gate fired at the first frame";
+      way_out = "another --seed or a higher --gate-threshold";
+    } else if (utterance.stop_reason == TACOGLOW_STOP_FRAME_LIMIT) {
+      reason = "; the gate has not fired within " + std::to_string(utterance.n_frames) + " frames";
+      way_out = "a . ? or ! at its end, another --seed, --retries, or a lower --gate-threshold";
+    }
+    std::fprintf(stderr, "warning: %s%s: '%s'; try %s\n", utterance.quality, reason.c_str(), utterance.text,
+                 way_out.c_str());
+  }
 }
 
 void speak(const char* bundle, const Arguments& arguments) {
@@ -200,16 +221,19 @@ void speak(const char* bundle, const Arguments& arguments) {
   const tacoglow_request request = read_request(arguments, ids, lexicon);
   if (request.text != nullptr) report(opened, request);
   const tacoglow_wav_format format = read_format(arguments);
+  tacoglow_speech* result = nullptr;
   if (arguments.has("--stream")) {
     std::vector<float> samples;
-    check(tacoglow_stream(session.get(), &request, collect, &samples, nullptr));
+    check(tacoglow_stream(session.get(), &request, collect, &samples, &result));
+    const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
     check(tacoglow_wav_write(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format));
+    warn_of_faults(*speech);
     return;
   }
-  tacoglow_speech* result = nullptr;
   check(tacoglow_speak(session.get(), &request, &result));
   const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
   check(tacoglow_wav_write(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format));
+  warn_of_faults(*speech);
   if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
               to_text(speech->stop_reason), speech->encoder_seconds, speech->decoder_seconds, speech->postnet_seconds,

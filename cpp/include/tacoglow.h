@@ -55,6 +55,15 @@ typedef enum tacoglow_stop_reason {
   TACOGLOW_STOP_ATTENTION_END = 2 /* the attention stayed on the last token: see attention_stop */
 } tacoglow_stop_reason;
 
+/* What an utterance's attention and its end show to be wrong; each is one bit. */
+typedef enum tacoglow_fault_reason {
+  TACOGLOW_FAULT_SKIPPED = 1,  /* words that were not said */
+  TACOGLOW_FAULT_REPEATED = 2, /* words that were said again */
+  TACOGLOW_FAULT_STUCK = 4,    /* a sound or a pause that does not end */
+  TACOGLOW_FAULT_CUT_OFF = 8,  /* words at the end that were not said */
+  TACOGLOW_FAULT_BABBLE = 16   /* sounds after the last word, or none that follow the text */
+} tacoglow_fault_reason;
+
 typedef struct tacoglow_voice tacoglow_voice;
 typedef struct tacoglow_session tacoglow_session;
 
@@ -126,18 +135,21 @@ typedef struct tacoglow_request {
                          text that this library splits gets utterance + i */
 
   /* Speech */
-  double rate;             /* speaking rate, 0.5 to 2: 2 is twice as fast, at the same pitch */
-  double volume;           /* factor of the samples, 0 to 4: 0.5 is 6 dB quieter */
-  double sentence_silence; /* seconds of silence between sentences, 0 to 10; every sentence is then spoken by itself.
-                              Negative: a text is split only if it exceeds max_tokens, with pauses by punctuation */
-  double sigma;            /* standard deviation of WaveGlow's noise, 0 to 10; negative: the bundle's */
-  double denoise;          /* denoiser strength, such as 0.01, at most 10; 0: off */
-  double gate_threshold;   /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
-  int32_t max_frames;      /* frame limit, rounded down to whole decoder steps; 0: the bundle's */
-  int32_t attention_stop;  /* 1: an utterance also ends when the attention stays on the last token, or when it is far
-                              longer than the voice's sentences; -1: it does not; 0: if they were measured at export */
-  int32_t retries;         /* how often an utterance that reaches the frame limit is decoded again, with new noise; 0 to
-                              100, and 0 for tacoglow_stream */
+  double rate;              /* speaking rate, 0.5 to 2: 2 is twice as fast, at the same pitch */
+  double volume;            /* factor of the samples, 0 to 4: 0.5 is 6 dB quieter */
+  double sentence_silence;  /* seconds of silence between sentences, 0 to 10; every sentence is then spoken by itself.
+                               Negative: a text is split only if it exceeds max_tokens, with pauses by punctuation */
+  double sigma;             /* standard deviation of WaveGlow's noise, 0 to 10; negative: the bundle's */
+  double denoise;           /* denoiser strength, such as 0.01, at most 10; 0: off */
+  double gate_threshold;    /* gate probability that ends an utterance, between 0 and 1; 0: the bundle's */
+  int32_t max_frames;       /* frame limit, rounded down to whole decoder steps; 0: the bundle's */
+  int32_t attention_stop;   /* 1: an utterance also ends when the attention stays on the last token, or when it is far
+                               longer than the voice's sentences; -1: it does not; 0: if they were measured at export */
+  int32_t attention_window; /* tokens ahead of the furthest one so far that the attention may see, so that it cannot
+                               jump; 0: all */
+  int32_t retries; /* how often an utterance with a fault is decoded again, with new noise, 0 to 100; the best try
+                      is kept. -1: 2, for a voice whose sentences were measured at export. tacoglow_stream takes
+                      none */
 
   /* Segments, for tacoglow_stream; their frames are counted at the speaking rate */
   int32_t first_segment_frames; /* frames of the first segment: few, so that playback starts early; 0: the bundle's */
@@ -151,6 +163,15 @@ typedef struct tacoglow_request {
   void* progress_user;                 /* passed to progress */
 } tacoglow_request;
 
+/* One fault of an utterance. */
+typedef struct tacoglow_fault {
+  tacoglow_fault_reason reason;
+  size_t first_id;          /* the tokens concerned: ids[first_id] to ids[first_id + n_ids - 1] */
+  size_t n_ids;             /* 0 for sounds after the last word */
+  const char* const* words; /* [n_words]: those concerned, as they are written, in UTF-8 */
+  size_t n_words;           /* 0 for sounds after the last word, and for an utterance of ids */
+} tacoglow_fault;
+
 /* One piece of a text, or the utterance of given ids. */
 typedef struct tacoglow_utterance {
   const char* text;   /* UTF-8; "" for ids */
@@ -161,7 +182,11 @@ typedef struct tacoglow_utterance {
   const float* alignment; /* [n_frames, n_ids]: how much a frame attends to each token */
   const float* gate;      /* [n_frames]: the probability that the utterance has ended */
   tacoglow_stop_reason stop_reason;
-  size_t first_sample; /* where its samples begin in tacoglow_speech.samples */
+  const tacoglow_fault* faults; /* [n_faults], in the order of their tokens; of a voice whose sentences could not be
+                                   measured at export, only its end is judged */
+  size_t n_faults;
+  const char* quality; /* its faults in one line, such as "skipped: brown fox; babble"; "good" without any */
+  size_t first_sample; /* where its samples begin in tacoglow_speech.samples, or in a stream */
   size_t n_samples;    /* n_frames / rate, rounded half up, times hop_length */
 } tacoglow_utterance;
 
@@ -172,6 +197,8 @@ typedef struct tacoglow_speech {
   float* mel;       /* [n_mel_channels, n_frames], after the postnet; of all pieces, one after the other */
   size_t n_frames;  /* frames of the decoder steps before the gate fired */
   tacoglow_stop_reason stop_reason; /* of the first piece that did not end at its gate, if there is one */
+  uint32_t fault_reasons;           /* bits of tacoglow_fault_reason, of all utterances; 0: the text was said */
+  const char* quality;              /* the faults of all utterances in one line; "good" without any */
   double encoder_seconds;           /* for the whole batch that it was decoded in; decoder_seconds likewise */
   double decoder_seconds;
   double postnet_seconds;               /* for this utterance alone; vocoder_seconds likewise */
@@ -192,8 +219,9 @@ TACOGLOW_API void tacoglow_open_options_init_sized(tacoglow_open_options* option
 #define tacoglow_open_options_init(options) tacoglow_open_options_init_sized((options), sizeof(tacoglow_open_options))
 
 /* Open a bundle: read and check its manifest, and load its graphs. ONNX graphs and TorchScript modules are checked
- * against the SHA-256 in the manifest; TensorRT plans, against its tensors. options may be NULL. On failure *voice is
- * NULL. TensorRT plans and TorchScript modules are code: load only those that you trust. */
+ * against the SHA-256 in the manifest; ONNX graphs and TensorRT plans, against its tensors. options may be NULL. On
+ * failure *voice is NULL. TensorRT plans and TorchScript modules are code: load only those that you trust. The first
+ * voice on ONNX Runtime sets ORT_DISABLE_TELEMETRY=1 in the process's environment, unless the variable is set. */
 TACOGLOW_API tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options,
                                                  tacoglow_voice** voice);
 TACOGLOW_API void tacoglow_voice_close(tacoglow_voice* voice);
@@ -253,10 +281,10 @@ typedef int (*tacoglow_segment_callback)(const float* samples, size_t n_samples,
 
 /* Synthesize one request in segments, each as soon as the frames that it depends on are decoded. If context_frames
  * covers the vocoder's receptive field, the segments together equal the samples of tacoglow_speak, up to rounding.
- * stop_reason may be NULL. */
+ * speech: receives everything but the samples and the times when the stream has ended; NULL if it is not wanted. On
+ * failure *speech is NULL. */
 TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
-                                             tacoglow_segment_callback callback, void* user,
-                                             tacoglow_stop_reason* stop_reason);
+                                             tacoglow_segment_callback callback, void* user, tacoglow_speech** speech);
 
 typedef enum tacoglow_wav_format { TACOGLOW_WAV_INT16 = 0, TACOGLOW_WAV_FLOAT32 = 1 } tacoglow_wav_format;
 

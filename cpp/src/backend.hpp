@@ -1,6 +1,7 @@
 // The interface of a backend: runs a graph on named host tensors, and runs the decoder step by step.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,9 +15,15 @@ namespace tacoglow {
 
 // What a batch is decoded from.
 struct DecoderInput {
-  Tensors encoded;            // memory, processed_memory and memory_mask
-  std::vector<Noise> noises;  // [B], of which the steps draw their dropout
-  float gate_logit;           // once the gates of all items have exceeded it, a device may stop
+  Tensors encoded;                              // memory, processed_memory and memory_mask
+  std::vector<Noise> noises;                    // [B], of which the steps draw their dropout
+  std::vector<std::int64_t> attention_windows;  // [B]: tokens ahead that the attention may see; 0: all
+  float gate_logit;                             // once the gates of all items have exceeded it, a device may stop
+
+  // A window moves between two steps, so that the host has to launch them one by one.
+  bool has_window() const {
+    return std::any_of(attention_windows.begin(), attention_windows.end(), [](auto ahead) { return ahead > 0; });
+  }
 };
 
 // The decoder of one batch. Its states stay in the backend's memory.

@@ -44,11 +44,13 @@ std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, con
       Manifest manifest = load_manifest(bundle);
       if (options.compute == Compute::int8) check_int8(bundle, manifest, name);
       auto backend = open(bundle, manifest, options);
+      auto tables = load_text_tables(graph_path(bundle, manifest.text_tables));
+      std::vector<bool> letters = find_letters(manifest.symbols, *tables);
       std::unique_ptr<const FrontEnd> front_end;
       if (text_unsupported_reason(manifest).empty())
-        front_end =
-            std::make_unique<const FrontEnd>(manifest, load_text_tables(graph_path(bundle, manifest.text_tables)));
-      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name, std::move(front_end));
+        front_end = std::make_unique<const FrontEnd>(manifest, std::move(tables));
+      return std::make_shared<const Voice>(std::move(manifest), std::move(backend), name, std::move(letters),
+                                           std::move(front_end));
     }
     listing += (listing.empty() ? "" : ", ") + name;
   }

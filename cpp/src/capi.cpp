@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "owned_speech.hpp"
 #include "struct_size.hpp"
 #include "synthesizer.hpp"
 #include "tacoglow.h"
@@ -89,29 +90,6 @@ void set_defaults(Struct* target, size_t size, Struct defaults) {
 }
 
 // The caller's structure together with the memory that it points to.
-struct OwnedSpeech : tacoglow_speech {
-  explicit OwnedSpeech(tacoglow::Speech speech) : tacoglow_speech{}, owned(std::move(speech)) {
-    for (const auto& u : owned.utterances)
-      listed.push_back({u.piece.text.c_str(), u.piece.ids.data(), u.piece.ids.size(), static_cast<size_t>(u.n_frames),
-                        u.mel.data(), u.alignment.data(), u.gate.data(), u.stop_reason, u.first_sample,
-                        u.samples.size()});
-    samples = owned.samples.data();
-    n_samples = owned.samples.size();
-    mel = owned.mel.data();
-    n_frames = static_cast<size_t>(owned.n_frames);
-    stop_reason = owned.stop_reason;
-    encoder_seconds = owned.encoder_seconds;
-    decoder_seconds = owned.decoder_seconds;
-    postnet_seconds = owned.postnet_seconds;
-    vocoder_seconds = owned.vocoder_seconds;
-    utterances = listed.data();
-    n_utterances = listed.size();
-  }
-
-  tacoglow::Speech owned;
-  std::vector<tacoglow_utterance> listed;
-};
-
 struct OwnedText : tacoglow_text {
   explicit OwnedText(tacoglow::PreparedText text) : tacoglow_text{}, owned(std::move(text)) {
     for (const auto& piece : owned.pieces)
@@ -218,6 +196,7 @@ void tacoglow_request_init_sized(tacoglow_request* request, size_t size) {
   defaults.context_frames = TACOGLOW_BUNDLE_CONTEXT;
   defaults.rate = defaults.volume = 1.0;
   defaults.sentence_silence = -1.0;
+  defaults.retries = -1;
   set_defaults(request, size, defaults);
 }
 
@@ -227,7 +206,7 @@ tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request
     require(session, "session");
     require(speech, "speech");
     auto speeches = session->session.speak({resolve(session->session, request)});
-    *speech = new OwnedSpeech(std::move(speeches.front()));
+    *speech = new tacoglow::OwnedSpeech(std::move(speeches.front()));
   });
 }
 
@@ -246,29 +225,30 @@ tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_r
         throw tacoglow::Error(error.status, "request " + std::to_string(i) + ": " + error.what());
       }
     }
-    std::vector<std::unique_ptr<OwnedSpeech>> owned;
+    std::vector<std::unique_ptr<tacoglow::OwnedSpeech>> owned;
     for (auto& speech : session->session.speak(batch))
-      owned.push_back(std::make_unique<OwnedSpeech>(std::move(speech)));
+      owned.push_back(std::make_unique<tacoglow::OwnedSpeech>(std::move(speech)));
     for (size_t i = 0; i < n_requests; ++i) speeches[i] = owned[i].release();
   });
 }
 
-void tacoglow_speech_free(tacoglow_speech* speech) { delete static_cast<OwnedSpeech*>(speech); }
+void tacoglow_speech_free(tacoglow_speech* speech) { delete static_cast<tacoglow::OwnedSpeech*>(speech); }
 
 tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
-                                tacoglow_segment_callback callback, void* user, tacoglow_stop_reason* stop_reason) {
+                                tacoglow_segment_callback callback, void* user, tacoglow_speech** speech) {
+  if (speech != nullptr) *speech = nullptr;
   return to_status([&] {
     require(session, "session");
     if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");
     const auto given = resolve(session->session, request);
-    if (given.retries != 0)
+    if (with_defaults(request, tacoglow_request_init_sized).retries > 0)
       throw tacoglow::request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
     const auto on_segment = [&](const std::vector<float>& samples) {
       if (callback(samples.data(), samples.size(), user) != 0)
         throw tacoglow::Error(TACOGLOW_CANCELLED, "the callback asked to stop");
     };
-    const auto reason = session->session.stream(given, on_segment);
-    if (stop_reason != nullptr) *stop_reason = reason;
+    auto owned = std::make_unique<tacoglow::OwnedSpeech>(session->session.stream(given, on_segment));
+    if (speech != nullptr) *speech = owned.release();
   });
 }
 

@@ -41,6 +41,11 @@ Decoded reserve(const DecodedItem& item, const Manifest& manifest) {
 
 }  // namespace
 
+tacoglow_stop_reason Decoded::stop_reason() const {
+  if (attention_ended) return TACOGLOW_STOP_ATTENTION_END;
+  return gate_fired ? TACOGLOW_STOP_GATE : TACOGLOW_STOP_FRAME_LIMIT;
+}
+
 DecodeOptions DecodeOptions::of(std::int64_t n_tokens, std::int64_t frames_per_step) const {
   DecodeOptions own = *this;
   if (ending.frames == 0) return own;
@@ -53,10 +58,11 @@ DecodeOptions DecodeOptions::of(std::int64_t n_tokens, std::int64_t frames_per_s
 
 Decoding::Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem>& items)
     : manifest_(manifest), items_(items), padded_tokens_(encoded.at("memory").shape()[1]) {
-  DecoderInput input{std::move(encoded), {}, -std::numeric_limits<float>::infinity()};
+  DecoderInput input{std::move(encoded), {}, {}, -std::numeric_limits<float>::infinity()};
   for (DecodedItem& item : items) {
     item.decoded = reserve(item, manifest);
     input.noises.push_back(item.noise);
+    input.attention_windows.push_back(item.options.attention_window);
     input.gate_logit = std::max(input.gate_logit, gate_logit(item.options.gate_threshold));
     step_limit_ = std::max(step_limit_, item.options.max_frames / manifest.frames_per_step);
   }

@@ -8,6 +8,7 @@
 #include "backend.hpp"
 #include "mel.hpp"
 #include "noise.hpp"
+#include "tacoglow.h"
 
 namespace tacoglow {
 
@@ -15,6 +16,7 @@ struct DecodeOptions {
   double gate_threshold;            // gate probability above which an utterance ends
   std::int64_t max_frames;          // frame limit, a multiple of frames_per_step
   std::int64_t attention_patience;  // frames with the attention on the last token that end it; 0: no number does
+  std::int64_t attention_window;    // tokens ahead of the furthest one that the attention may see; 0: all
   Ending ending;                    // limits its frames by its tokens, unless it is empty
 
   // Returns the options of an utterance of so many tokens: with its own frame limit.
@@ -32,6 +34,8 @@ struct Decoded {
   bool gate_fired = false;
   bool attention_ended = false;
   bool finished = false;  // true if no more frames will follow
+
+  tacoglow_stop_reason stop_reason() const;
 };
 
 struct DecodedItem {

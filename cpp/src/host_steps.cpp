@@ -16,6 +16,7 @@ HostSteps::HostSteps(const Bind& bind, const Manifest& manifest, DecoderInput in
   for (const auto* name : {"prenet_dropout", "gate_logit"}) fixed_[name] = zeros(name);
   for (Tensors& states : states_)
     for (const auto& [source, target] : manifest.states) states[source] = zeros(source);
+  if (input.has_window()) window_.emplace(fixed_.at("memory_mask"), std::move(input.attention_windows));
   dropout_ = fixed_.at("prenet_dropout").as<float>();
   for (const std::size_t written : {0, 1}) {
     ConstTensorRefs inputs;
@@ -38,6 +39,7 @@ void HostSteps::launch() {
   draw_dropout(noises_, step_++, 1, dropout_units_, dropout_);
   last_set_ = 1 - last_set_;
   steps_[last_set_]();
+  if (window_) window_->move(chunks_[last_set_].attention_weights);
 }
 
 }  // namespace tacoglow

@@ -3,7 +3,9 @@
 
 #include <array>
 #include <functional>
+#include <optional>
 
+#include "attention_window.hpp"
 #include "backend.hpp"
 
 namespace tacoglow {
@@ -40,13 +42,14 @@ class HostSteps : public DecoderSteps {
  private:
   std::vector<Noise> noises_;
   std::int64_t dropout_units_;
-  Tensors fixed_;                    // encoder outputs, dropout and gate logit: the same memory for every step
-  std::array<Tensors, 2> states_;    // by the name of the input
-  float* dropout_ = nullptr;         // in fixed_
-  std::array<BoundGraph, 2> steps_;  // [i] writes states_[i]
-  std::array<Chunk, 2> chunks_;      // likewise
-  std::int64_t step_ = 0;            // the next one
-  std::size_t last_set_ = 0;         // that the last step wrote
+  Tensors fixed_;                          // encoder outputs, dropout and gate logit: the same memory for every step
+  std::optional<AttentionWindow> window_;  // in fixed_
+  std::array<Tensors, 2> states_;          // by the name of the input
+  float* dropout_ = nullptr;               // in fixed_
+  std::array<BoundGraph, 2> steps_;        // [i] writes states_[i]
+  std::array<Chunk, 2> chunks_;            // likewise
+  std::int64_t step_ = 0;                  // the next one
+  std::size_t last_set_ = 0;               // that the last step wrote
 };
 
 }  // namespace tacoglow

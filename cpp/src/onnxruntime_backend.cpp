@@ -12,7 +12,7 @@
 
 #include "backend.hpp"
 #include "error.hpp"
-#include "external_data.hpp"
+#include "graph_file.hpp"
 #include "host_steps.hpp"
 #include "onnxruntime_api.hpp"
 #include "onnxruntime_tensors.hpp"

@@ -11,7 +11,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int32_t retries_max = 100;
+constexpr std::int32_t retries_max = 100, default_retries = 2;
 constexpr double rate_min = 0.5, rate_max = 2.0, volume_max = 4.0;
 constexpr std::int64_t attention_patience = 24;  // of a voice whose sentences could not be measured
 
@@ -74,6 +74,13 @@ std::int64_t resolve_patience(const Manifest& manifest, std::int32_t attention_s
   return attention_stop > 0 ? attention_patience : 0;
 }
 
+std::uint64_t resolve_retries(const Manifest& manifest, std::int32_t given) {
+  if (given < -1 || given > retries_max)
+    throw request_error("retries: expected 0 to " + std::to_string(retries_max) + ", got " + std::to_string(given));
+  if (given < 0) return manifest.ending.frames > 0 ? default_retries : 0;
+  return static_cast<std::uint64_t>(given);
+}
+
 std::int64_t resolve_segment(const std::string& name, std::int32_t given, std::int64_t bundle_frames,
                              std::int64_t window_frames) {
   if (given > window_frames)
@@ -115,15 +122,15 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
   check_range("volume", given.volume, 0.0, volume_max);
   if (given.sentence_silence >= 0.0)
     check_range("sentence_silence", given.sentence_silence, 0.0, 10.0, " seconds, or negative for none");
-  if (given.retries < 0 || given.retries > retries_max)
-    throw request_error("retries: expected 0 to " + std::to_string(retries_max) + ", got " +
-                        std::to_string(given.retries));
+  if (given.attention_window < 0)
+    throw request_error("attention_window: expected 1 token or more, or 0 for all, got " +
+                        std::to_string(given.attention_window));
   if (given.sigma >= 0.0 && !voice.manifest.takes_noise())
     throw request_error("sigma: this voice's vocoder is HiFi-GAN, which takes no noise; leave sigma negative, got " +
                         to_text(given.sigma));
   const DecodeOptions decoding = {resolve_threshold(voice.manifest, given.gate_threshold),
                                   resolve_max_frames(voice.manifest, given.max_frames),
-                                  resolve_patience(voice.manifest, given.attention_stop),
+                                  resolve_patience(voice.manifest, given.attention_stop), given.attention_window,
                                   given.attention_stop < 0 ? Ending{} : voice.manifest.ending};
   const Synthesis& defaults = voice.manifest.synthesis;
   const VocoderOptions vocoding = {
@@ -137,7 +144,7 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
           resolve_segment("first_segment_frames", given.first_segment_frames, defaults.first_segment_frames,
                           defaults.window_frames),
           resolve_segment("segment_frames", given.segment_frames, defaults.segment_frames, defaults.window_frames),
-          static_cast<std::uint64_t>(given.retries),
+          resolve_retries(voice.manifest, given.retries),
           given.progress,
           given.progress_user,
           given.rate};

@@ -17,7 +17,7 @@ struct Request {
   DecodeOptions decoding;
   VocoderOptions vocoding;
   std::int64_t first_segment_frames, segment_frames;  // of a stream
-  std::uint64_t retries;                              // decoded again with new noise, if the frame limit is reached
+  std::uint64_t retries;                              // how often an utterance with a fault is decoded again
   tacoglow_progress_callback progress;                // nullptr: none
   void* progress_user;
   double rate;  // speaking rate

@@ -42,6 +42,7 @@ constexpr auto fields_of() {
                       TACOGLOW_FIELD(gate_threshold),
                       TACOGLOW_FIELD(max_frames),
                       TACOGLOW_FIELD(attention_stop),
+                      TACOGLOW_FIELD(attention_window),
                       TACOGLOW_FIELD(retries),
                       TACOGLOW_FIELD(first_segment_frames),
                       TACOGLOW_FIELD(segment_frames),

@@ -5,6 +5,7 @@
 #include "backend.hpp"
 #include "error.hpp"
 #include "fused_steps.hpp"
+#include "host_steps.hpp"
 #include "tensorrt_steps.hpp"
 
 namespace tacoglow {
@@ -71,6 +72,7 @@ class TensorRTInstance : public BackendInstance {
     check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");
     const Shape& memory = input.encoded.at("memory").shape();
     const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
+    if (input.has_window()) return start_on_host(std::move(input), dims);
     if (const FusedDecoder* fused = backend_.fused(); fused != nullptr) {
       auto& groups = fused_[dims];
       if (groups.empty()) groups = make_groups(*fused, backend_.manifest(), dims, stream_.get());
@@ -83,6 +85,14 @@ class TensorRTInstance : public BackendInstance {
   }
 
  private:
+  std::unique_ptr<DecoderSteps> start_on_host(DecoderInput input, const Dims& dims) {
+    HostGraphRunner& runner = runners_.try_emplace("decoder_step", backend_.plan("decoder_step")).first->second;
+    const auto bind = [&](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
+      return [=, &runner] { runner.run(inputs, outputs, dims, stream_.get()); };
+    };
+    return std::make_unique<HostSteps>(bind, backend_.manifest(), std::move(input));
+  }
+
   TensorRTBackend& backend_;
   CudaStream stream_;
   std::map<std::string, HostGraphRunner> runners_;

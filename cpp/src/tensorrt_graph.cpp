@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "host_steps.hpp"
+
 namespace tacoglow {
 namespace {
 
@@ -144,24 +146,28 @@ void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_
 HostGraphRunner::HostGraphRunner(const Plan& plan) : plan_(plan), context_(plan.create_execution_context()) {}
 
 Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, cudaStream_t stream) {
+  Tensors outputs;
+  for (const auto& tensor : plan_.spec().outputs) outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
+  run(refer_to(inputs), refer_to(outputs), dims, stream);
+  return outputs;
+}
+
+void HostGraphRunner::run(const ConstTensorRefs& inputs, const TensorRefs& outputs, const Dims& dims,
+                          cudaStream_t stream) {
   set_shapes(*context_, plan_, dims, stream);
   for (const auto& tensor : plan_.spec().inputs) {
-    const Tensor& given = inputs.at(tensor.name);
+    const Tensor& given = *inputs.at(tensor.name);
     void* memory = reserve(tensor.name, given.size_bytes());
     check_cuda(cudaMemcpyAsync(memory, given.data(), given.size_bytes(), cudaMemcpyHostToDevice, stream), "copy in");
   }
-  Tensors outputs;
-  for (const auto& tensor : plan_.spec().outputs) {
-    const Tensor& output = outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
-    reserve(tensor.name, output.size_bytes());
-  }
+  for (const auto& [name, output] : outputs) reserve(name, output->size_bytes());
   enqueue(*context_, plan_, stream);
-  for (auto& [name, output] : outputs) {
+  for (const auto& [name, output] : outputs) {
     const void* memory = buffers_.at(name).memory.get();
-    check_cuda(cudaMemcpyAsync(output.data(), memory, output.size_bytes(), cudaMemcpyDeviceToHost, stream), "copy out");
+    check_cuda(cudaMemcpyAsync(output->data(), memory, output->size_bytes(), cudaMemcpyDeviceToHost, stream),
+               "copy out");
   }
   check_cuda(cudaStreamSynchronize(stream), plan_.graph().c_str());
-  return outputs;
 }
 
 void* HostGraphRunner::reserve(const std::string& tensor, std::size_t bytes) {

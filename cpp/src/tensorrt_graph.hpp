@@ -59,6 +59,8 @@ class HostGraphRunner {
   explicit HostGraphRunner(const Plan& plan);
 
   Tensors run(const Tensors& inputs, const Dims& dims, cudaStream_t stream);
+  // Writes into these tensors.
+  void run(const ConstTensorRefs& inputs, const TensorRefs& outputs, const Dims& dims, cudaStream_t stream);
 
  private:
   void* reserve(const std::string& tensor, std::size_t bytes);

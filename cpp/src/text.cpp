@@ -27,6 +27,16 @@ std::string text_unsupported_reason(const Manifest& manifest) {
   return "";
 }
 
+std::vector<bool> find_letters(const std::vector<std::string>& symbols, const TextTables& tables) {
+  std::vector<bool> letters;
+  for (const auto& symbol : symbols) {
+    const Text characters = from_utf8(symbol);
+    letters.push_back(std::any_of(characters.begin(), characters.end(),
+                                  [&](char32_t character) { return tables.alphanumeric.contains(character); }));
+  }
+  return letters;
+}
+
 FrontEnd::FrontEnd(const Manifest& manifest, std::unique_ptr<const TextTables> tables)
     : tables_(std::move(tables)),
       symbols_(manifest.symbols),
@@ -34,12 +44,9 @@ FrontEnd::FrontEnd(const Manifest& manifest, std::unique_ptr<const TextTables> t
       lexicon_(manifest.lexicon, *tables_),
       untrained_(manifest.untrained.begin(), manifest.untrained.end()),
       with_equivalents_(std::find(manifest.cleaners.begin(), manifest.cleaners.end(), "english_cleaners") ==
-                        manifest.cleaners.end()) {
-  for (const Text& symbol : symbols_.symbols()) {
-    is_space_.push_back(!symbol.empty() && tables_->strip(symbol).empty());
-    is_letter_.push_back(std::any_of(symbol.begin(), symbol.end(),
-                                     [&](char32_t character) { return tables_->alphanumeric.contains(character); }));
-  }
+                        manifest.cleaners.end()),
+      is_letter_(find_letters(manifest.symbols, *tables_)) {
+  for (const Text& symbol : symbols_.symbols()) is_space_.push_back(!symbol.empty() && tables_->strip(symbol).empty());
   if (!manifest.final_mark.empty()) final_mark_ = symbols_.id_of(from_utf8(manifest.final_mark));
 }
 
@@ -68,12 +75,25 @@ bool FrontEnd::is_audible(const std::vector<std::int32_t>& ids) const {
   return std::any_of(ids.begin(), ids.end(), [&](std::int32_t id) { return !is_space_[static_cast<std::size_t>(id)]; });
 }
 
+std::vector<SpokenWord> FrontEnd::words(std::string_view text) const {
+  const Text collapsed = collapse_and_strip(from_utf8(text), *tables_);
+  const auto encode_alone = [this](View part) { return encode_part(part).ids; };
+  return find_words(collapsed, encode_unmarked(collapsed).ids, is_letter_, encode_alone);
+}
+
 Encoded FrontEnd::encode(View text) const {
-  Text collapsed = collapse_and_strip(text, *tables_);
-  if (with_equivalents_) collapsed = tables_->normalization.compose(collapsed);
-  Encoded encoded = encode_text(lexicon_.apply(collapsed), cleaners_, symbols_, with_equivalents_, *tables_);
+  Encoded encoded = encode_unmarked(text);
   if (final_mark_ != SymbolTable::none) end(encoded.ids);
   return encoded;
+}
+
+Encoded FrontEnd::encode_unmarked(View text) const {
+  const Text collapsed = collapse_and_strip(text, *tables_);
+  return encode_part(with_equivalents_ ? tables_->normalization.compose(collapsed) : collapsed);
+}
+
+Encoded FrontEnd::encode_part(View text) const {
+  return encode_text(lexicon_.apply(text), cleaners_, symbols_, with_equivalents_, *tables_);
 }
 
 // Adds the final mark to a text that ends with a letter, whatever spaces come after it.

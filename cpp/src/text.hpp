@@ -13,6 +13,7 @@
 #include "manifest.hpp"
 #include "pauses.hpp"
 #include "sequence.hpp"
+#include "words.hpp"
 
 namespace tacoglow {
 
@@ -40,6 +41,9 @@ struct TextOptions {
   bool is_ssml = false;
 };
 
+// Returns for each symbol whether it is a letter, a digit or a phone, and not a space or punctuation.
+std::vector<bool> find_letters(const std::vector<std::string>& symbols, const TextTables& tables);
+
 class FrontEnd {
  public:
   FrontEnd(const Manifest& manifest, std::unique_ptr<const TextTables> tables);
@@ -51,12 +55,17 @@ class FrontEnd {
   // Returns the ids of a text in one piece.
   std::vector<std::int32_t> encode(std::string_view text) const;
 
+  // Returns the words of a text as they are written, in order, each with its tokens among those of `encode`.
+  std::vector<SpokenWord> words(std::string_view text) const;
+
   const Pauses& pauses() const { return tables_->pauses; }
 
  private:
   friend class TextPieces;
 
   Encoded encode(View text) const;
+  Encoded encode_unmarked(View text) const;  // without the final mark
+  Encoded encode_part(View text) const;      // the same of a part, as it is
   Encoded encode_or_throw(View text) const;
   std::int64_t count_tokens(View text) const;
   std::vector<std::string> remarks(const std::vector<std::int32_t>& ids) const;

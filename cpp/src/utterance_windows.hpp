@@ -28,6 +28,9 @@ class UtteranceWindows {
   // least one segment, which may be empty.
   Segment next();
 
+  // After the postnet; of all frames that are decoded once the last segment was returned.
+  const Mel& mel() const { return postnet_.mel(); }
+
  private:
   std::int64_t frames_seen() const { return start_ + size_ + vocoder_.lookahead_frames(); }
 

@@ -6,12 +6,13 @@
 
 namespace tacoglow {
 
-Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name,
+Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name, std::vector<bool> found,
              std::unique_ptr<const FrontEnd> prepared)
     : manifest(std::move(read)),
       backend(std::move(opened)),
       backend_name(std::move(chosen_name)),
       decoder(backend->decoder()),
+      letters(std::move(found)),
       facts{manifest.name.c_str(),
             manifest.language.c_str(),
             manifest.precision.c_str(),

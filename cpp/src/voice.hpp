@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend.hpp"
 #include "tacoglow.h"
@@ -13,8 +14,8 @@ namespace tacoglow {
 
 // A voice: manifest, text front end and loaded graphs. Thread-safe.
 struct Voice {
-  // prepared: the text front end; nullptr if the voice accepts only token ids.
-  Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name,
+  // found: find_letters of its symbols. prepared: the text front end; nullptr if the voice accepts only token ids.
+  Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_name, std::vector<bool> found,
         std::unique_ptr<const FrontEnd> prepared = nullptr);
 
   // Throws Error (request) if the voice accepts only token ids.
@@ -23,7 +24,8 @@ struct Voice {
   Manifest manifest;
   std::unique_ptr<Backend> backend;
   std::string backend_name, decoder;
-  tacoglow_facts facts;  // points into the three above
+  std::vector<bool> letters;  // by token id: true for letters, digits and phones
+  tacoglow_facts facts;       // points into the manifest and the names above
 
  private:
   std::unique_ptr<const FrontEnd> front_end_;  // nullptr: the voice accepts only token ids

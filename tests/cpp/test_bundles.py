@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from scipy.io import wavfile
 from tacoglow import Synthesizer
 from tacoglow.export.int8 import FILE, quantize_decoder
 from tacoglow.runtime.backends.base import Compute
+from tacoglow.runtime.bundle.graph_file import find_forbidden
 from tacoglow.runtime.bundle.reading import file_sha256
+from tacoglow.tests.runtime.bundle.test_graph_files import (
+    REFERENCES,
+    Change,
+    add_branch,
+    add_function,
+    add_loop,
+    change_graph,
+)
 
 from .test_core import check
 from .test_speak import TEXT, edit_manifest, require_rejected, speak, update_digest
@@ -113,31 +123,43 @@ def test_8_bit_weights_in_other_files_are_refused(programs: Path, int8_bundle: P
     require_rejected(done, f"{FILE}: refers to weights in other files", tmp_path)
 
 
-KEY = b"location"  # of every reference to another file
+@pytest.mark.parametrize("change", [add_loop, add_branch, add_function])
+def test_graphs_that_need_not_end_are_refused(programs: Path, bundle: Path, tmp_path: Path, change: Change) -> None:
+    change_graph(bundle, "postnet", change)
+    done = speak(programs, bundle, tmp_path, "--ids", "12")
+    require_rejected(
+        done, "postnet.onnx: contains graphs within the graph, such as loops, which no voice has", tmp_path
+    )
 
 
-@pytest.mark.parametrize("before", [0, 1, (1 << 20) - 12, (1 << 20) - 8, (1 << 20) - 1, 1 << 20, 3 << 20])
-def test_references_are_found_wherever_they_are(programs: Path, tmp_path: Path, before: int) -> None:
-    """Around the ends of the blocks in which a file is read; with the key's length padded, as protobuf allows."""
-    cases = {
-        b"\x08" + KEY: True,
-        b"\x88\x00" + KEY: True,
-        b"\x88" + b"\x80" * 8 + b"\x00" + KEY: True,
-        b"/" + KEY + b"_conv": False,
-        b"\x00" + KEY: False,
-        b"\x80\x00" + KEY: False,
-    }
-    for content, is_reference in cases.items():
-        path = tmp_path / "graph.onnx"
-        path.write_bytes(b"\x01" * before + content + b"\x01" * 5)
-        assert check(programs, "external_data", path) == (b"1\n" if is_reference else b"0\n"), content
-    path.write_bytes(b"")
-    assert check(programs, "external_data", path) == b"0\n"
+@pytest.mark.parametrize("change", REFERENCES.values(), ids=REFERENCES)
+def test_references_of_every_kind_are_refused(programs: Path, bundle: Path, tmp_path: Path, change: Change) -> None:
+    change_graph(bundle, "postnet", change)
+    require_rejected(speak(programs, bundle, tmp_path, "--ids", "12"), "refers to weights in other files", tmp_path)
 
 
-def test_own_graphs_have_no_references(programs: Path, int8_bundle: Path) -> None:
-    for path in int8_bundle.glob("*.onnx"):
-        assert check(programs, "external_data", path) == b"0\n"
+def test_files_are_read_as_in_python(programs: Path, int8_bundle: Path, tmp_path: Path) -> None:
+    """The voice's own graphs, and what becomes of them when bytes of their structure change."""
+    draw = random.Random(9)
+    paths = sorted(int8_bundle.glob("*.onnx"))
+    graph = onnx.load(int8_bundle / "postnet.onnx")
+    for change in (None, add_loop, *REFERENCES.values()):
+        model = onnx.ModelProto.FromString(graph.SerializeToString())
+        if change is not None:
+            change(model)
+        content = model.SerializeToString()
+        for i in range(60):
+            changed = bytearray(content[: draw.randrange(len(content))] if i % 3 == 0 else content)
+            for _ in range(i % 5):
+                place = draw.randrange(min(len(changed), 400)) if changed else 0
+                changed[place : place + 1] = bytes(
+                    [draw.choice((0, 1, 0x0A, 0x6A, 0x7F, 0x80, 0xFF, draw.randrange(256)))]
+                )
+            paths.append(tmp_path / f"{len(paths)}.onnx")
+            paths[-1].write_bytes(changed)
+    expected = [find_forbidden(path) or "ok" for path in paths]
+    assert check(programs, "graph_file", *paths).decode().splitlines() == expected
+    assert len(set(expected)) == 4  # plain, damaged, in other files, graphs within
 
 
 def test_graph_with_another_type_is_refused_when_it_is_opened(programs: Path, bundle: Path, tmp_path: Path) -> None:

@@ -162,6 +162,21 @@ def test_attention_stop_equals_python(programs: Path, tiny_bundle: Path, tmp_pat
     np.testing.assert_array_equal(got.samples, expected.samples)
 
 
+@pytest.mark.parametrize("window", [1, 3, 200])
+def test_attention_window_equals_python(programs: Path, tiny_bundle: Path, tmp_path: Path, window: int) -> None:
+    """Whole and as a stream; a window changes what the tiny voice says, because it hides the tokens behind it."""
+    options = SpeechOptions(attention_window=window, gate_threshold=0.99)
+    expected = speak_in_python(tiny_bundle, TEXT, 0, options)
+    without = speak_in_python(tiny_bundle, TEXT, 0, SpeechOptions(gate_threshold=0.99))
+    assert not np.array_equal(expected.mel, without.mel)
+    ids, flags = list(expected.token_ids), ("--attention-window", window, "--gate-threshold", 0.99)
+    got = speak_ids(programs, tiny_bundle, tmp_path, ids, 0, *flags)
+    np.testing.assert_array_equal(got.mel, expected.mel)
+    np.testing.assert_array_equal(got.samples, expected.samples)
+    streamed = speak_ids(programs, tiny_bundle, tmp_path, ids, 0, *flags, "--stream", 7)
+    np.testing.assert_allclose(streamed.samples, expected.samples, rtol=0, atol=TORCHSCRIPT)
+
+
 @pytest.mark.parametrize(
     "text",
     ["Dr. Smith paid $5.", "One, two. Three four five six seven! Eight nine ten, eleven twelve thirteen fourteen."],
@@ -297,6 +312,10 @@ def require_rejected(done: subprocess.CompletedProcess[str], message: str, folde
         (("--ids", "12", "--denoise", "10.5"), "denoise: expected a number from 0 to 10, got 10.5"),
         (("--ids", "12", "--sigma", "11"), "sigma: expected a number from 0 to 10, got 11"),
         (("--ids", "12", "--retries", "101"), "retries: expected 0 to 100, got 101"),
+        (
+            ("--ids", "12", "--attention-window", "-1"),
+            "attention_window: expected 1 token or more, or 0 for all, got -1",
+        ),
         (("--ids", "12", "--stream", "-1"), "first_segment_frames: expected 1 or more, or 0 for the bundle's, got -1"),
         (("--ids", "12", "--stream", "769"), "first_segment_frames: expected at most 768, a vocoder window, got 769"),
         (
