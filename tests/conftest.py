@@ -61,6 +61,7 @@ MAX_TOKENS = 40
 # Need more than Python, or minutes.
 FULL = (
     "cpp",
+    "gateway/test_mixes.py",
     "gateway/test_page.py",
     "gateway/test_upstream.py",
     "robustness",
