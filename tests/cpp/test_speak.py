@@ -272,7 +272,7 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (lambda bundle: (bundle / "manifest.json").write_text("{"), "manifest.json: damaged, not valid JSON"),
     (lambda bundle: (bundle / "encoder.onnx").unlink(), "encoder.onnx: file not found"),
     (truncate_graph, "waveglow.onnx: SHA-256: expected"),
-    (replace_graph_by_text, "encoder.onnx: cannot load this graph: ONNX Runtime"),
+    (replace_graph_by_text, "encoder.onnx: is damaged, or not written as ONNX models are; export the voice again"),
     (swap_graphs, "denoiser: input audio is float32 [B, S] in the manifest, absent in the graph; export"),
 ]
 
