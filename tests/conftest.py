@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,17 @@ def tiny_bundle(tiny_checkpoints: TinyCheckpoints, tmp_path_factory: pytest.Temp
     from tacoglow.tests.tiny_voice import export_voice
 
     return export_voice(tiny_checkpoints, tmp_path_factory.mktemp("tiny_bundle") / "voice")
+
+
+@pytest.fixture(scope="session")
+def int8_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Add the 8-bit decoder to the tiny voice. Tests must not change it, but may copy it."""
+    from tacoglow.export.int8 import quantize_decoder
+
+    folder = tmp_path_factory.mktemp("int8") / "voice"
+    shutil.copytree(tiny_bundle, folder)
+    quantize_decoder(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from onnx import TensorProto
 from scipy.io import wavfile
 
 from tacoglow import Synthesizer
-from tacoglow.export.int8 import FILE, quantize_decoder
+from tacoglow.export.int8 import FILE
 from tacoglow.runtime.backends.base import Compute
 from tacoglow.runtime.bundle.graph_file import find_forbidden
 from tacoglow.runtime.bundle.reading import file_sha256
@@ -31,14 +31,6 @@ from .test_core import check
 from .test_speak import TEXT, edit_manifest, require_rejected, speak, update_digest
 
 pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.SpeechWarning")
-
-
-@pytest.fixture(scope="module")
-def int8_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("int8") / "voice"
-    shutil.copytree(tiny_bundle, folder)
-    quantize_decoder(folder)
-    return folder
 
 
 @pytest.fixture

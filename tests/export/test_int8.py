@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,6 @@ from tacoglow.runtime.options import SpeechOptions
 from tacoglow.tests.conftest import MAX_TOKENS, TinyCheckpoints
 
 TEXT = "Hello world, I missed you."
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("int8") / "voice"
-    shutil.copytree(tiny_bundle, folder)
-    quantize_decoder(folder)
-    return folder
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), [(8, 64), (5, 33), (3, 1)])
@@ -82,19 +73,19 @@ def test_products_of_nvidias_size_do_not_depend_on_the_batch() -> None:
     assert np.abs(alone - exact).std() < deviation
 
 
-def test_bundle_gains_the_graph_and_its_report(bundle: Path, tiny_bundle: Path) -> None:
-    before, after = load_manifest(tiny_bundle), load_manifest(bundle)
+def test_bundle_gains_the_graph_and_its_report(int8_bundle: Path, tiny_bundle: Path) -> None:
+    before, after = load_manifest(tiny_bundle), load_manifest(int8_bundle)
     assert after.graphs == before.graphs
     assert after.int8_decoder is not None
     assert set(after.int8_decoder.parity) == {tensor.name for tensor in after.graphs["decoder_step"].outputs}
     assert all(0.0 <= entry.max_abs_error <= entry.tolerance for entry in after.int8_decoder.parity.values())
     assert list_bundle_files(after) - list_bundle_files(before) == {FILE}
-    domains = {entry.domain for entry in onnx.load(bundle / FILE).opset_import}
+    domains = {entry.domain for entry in onnx.load(int8_bundle / FILE).opset_import}
     assert MICROSOFT in domains
 
 
-def test_it_speaks_the_same_alone_and_in_a_batch(bundle: Path) -> None:
-    voice = Synthesizer.load(bundle, "onnxruntime", threads=1, compute="int8")
+def test_it_speaks_the_same_alone_and_in_a_batch(int8_bundle: Path) -> None:
+    voice = Synthesizer.load(int8_bundle, "onnxruntime", threads=1, compute="int8")
     texts = [TEXT, "Speak.", "And a third one, a little longer."]
     ids = [voice.front_end.encode(text) for text in texts]
     options = SpeechOptions().resolve(voice.manifest)
@@ -105,22 +96,24 @@ def test_it_speaks_the_same_alone_and_in_a_batch(bundle: Path) -> None:
         np.testing.assert_array_equal(item.mel, alone.mel)
 
 
-def test_weights_are_really_rounded(bundle: Path) -> None:
-    exact, rounded = (Synthesizer.load(bundle, "onnxruntime", threads=1, compute=c).say(TEXT) for c in ("fp32", "int8"))
+def test_weights_are_really_rounded(int8_bundle: Path) -> None:
+    exact, rounded = (
+        Synthesizer.load(int8_bundle, "onnxruntime", threads=1, compute=c).say(TEXT) for c in ("fp32", "int8")
+    )
     mels = [audio.utterances[0].mel for audio in (exact, rounded)]
     frames = min(mel.shape[1] for mel in mels)
     assert not np.array_equal(mels[0][:, :frames], mels[1][:, :frames])
 
 
-def test_auto_takes_what_the_bundle_has(bundle: Path, tiny_bundle: Path) -> None:
+def test_auto_takes_what_the_bundle_has(int8_bundle: Path, tiny_bundle: Path) -> None:
     def mel(folder: Path, compute: Compute) -> NDArray[np.float32]:
         return Synthesizer.load(folder, "onnxruntime", threads=1, compute=compute).say(TEXT).utterances[0].mel
 
-    np.testing.assert_array_equal(mel(bundle, "auto"), mel(bundle, "int8"))
-    np.testing.assert_array_equal(mel(tiny_bundle, "auto"), mel(bundle, "fp32"))
+    np.testing.assert_array_equal(mel(int8_bundle, "auto"), mel(int8_bundle, "int8"))
+    np.testing.assert_array_equal(mel(tiny_bundle, "auto"), mel(int8_bundle, "fp32"))
 
 
-def test_refusals(bundle: Path, tiny_bundle: Path, hifigan_bundle: Path) -> None:
+def test_refusals(tiny_bundle: Path, hifigan_bundle: Path) -> None:
     with pytest.raises(BackendError, match=r"has no 8-bit decoder; add one with: tacoglow quantize "):
         Synthesizer.load(tiny_bundle, "onnxruntime", compute="int8")
     with pytest.raises(BackendError, match=r"compute 'int8': needs backend onnxruntime or openvino, got torchscript"):
@@ -136,8 +129,8 @@ def test_half_precision_bundles_are_refused(tiny_checkpoints: TinyCheckpoints, t
     assert sorted(path.name for path in (tmp_path / "voice").iterdir()) == before
 
 
-def test_export_writes_the_same_decoder(bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
+def test_export_writes_the_same_decoder(int8_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path: Path) -> None:
     models = load_tacotron2(tiny_checkpoints.tacotron2), load_waveglow(tiny_checkpoints.waveglow)
     limits, voice = Limits(batch=4, tokens=MAX_TOKENS), read_voice_file(tiny_checkpoints.voice)
     manifest = export_onnx(*models, tmp_path / "voice", voice=voice, limits=limits, decoder_weights="int8")
-    assert manifest.int8_decoder == load_manifest(bundle).int8_decoder
+    assert manifest.int8_decoder == load_manifest(int8_bundle).int8_decoder
