@@ -336,7 +336,7 @@ class Synthesizer:
             reason, way_out = "; the gate fired at the first frame", "another --seed or a higher --gate-threshold"
         elif item.stop_reason == "frame_limit":
             reason = f"; the gate has not fired within {item.mel_length} frames"
-            way_out = "a . ? or ! at its end, another --seed, --retries, or a lower --gate-threshold"
+            way_out = "another --seed, --retries, or a lower --gate-threshold"
         else:
             reason, way_out = "", "another --seed, more --retries, or shorter sentences"
         warnings.warn(f"{quality}{reason}: {text!r}; try {way_out}", SpeechWarning, stacklevel=3)

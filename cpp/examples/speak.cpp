@@ -193,7 +193,7 @@ void warn_of_faults(const tacoglow_speech& speech) {
       way_out = "another --seed or a higher --gate-threshold";
     } else if (utterance.stop_reason == TACOGLOW_STOP_FRAME_LIMIT) {
       reason = "; the gate has not fired within " + std::to_string(utterance.n_frames) + " frames";
-      way_out = "a . ? or ! at its end, another --seed, --retries, or a lower --gate-threshold";
+      way_out = "another --seed, --retries, or a lower --gate-threshold";
     }
     std::fprintf(stderr, "warning: %s%s: '%s'; try %s\n", utterance.quality, reason.c_str(), utterance.text,
                  way_out.c_str());

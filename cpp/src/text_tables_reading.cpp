@@ -187,6 +187,7 @@ EnglishTables read_english(const JsonNode& node, const TextTables& tables) {
   english.short_weekdays = read_map(node["short_weekdays"]);
   english.kept = read_text(node["kept"]);
   english.before = read_by_character(node["before"]);
+  english.superscripts = read_by_character(node["superscripts"]);
   english.vulgar = read_by_character(node["vulgar"]);
   english.after = read_by_character(node["after"]);
   english.address_signs = read_map(node["address_signs"]);

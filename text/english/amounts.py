@@ -5,7 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .numerals import NUMBER, cardinal, decade, decimal, digit_by_digit, fraction, ordinal, parse_number, year
+from .numerals import (
+    GROUPED_BY_STOPS,
+    NUMBER,
+    cardinal,
+    decade,
+    decimal,
+    digit_by_digit,
+    fraction,
+    ordinal,
+    parse_number,
+    year,
+)
 from .tables import CENTS_SIGN, CURRENCIES, DENOMINATORS_READ, NOT_FRACTIONS, PER, SCALES, UNITS
 
 
@@ -29,7 +40,7 @@ _PHONE = re.compile(
 _CODE = re.compile(r"(?<![\w.,-])(\d{3})-(\d{2})-(\d{4})(?![\w-]|\.\d)", re.ASCII)  # a social security number
 _IP = re.compile(r"(?<![\w.,])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?!\w|\.\d)", re.ASCII)
 _DECADES = re.compile(r"(?<=\d0s)[-–](?='?\d{2,4}s\b)", re.ASCII)
-_VERSION = re.compile(r"(?<![\w.,])[vV]?[0-9]+(?:\.[0-9]+){2,}")
+_VERSION = re.compile(rf"(?<![\w.,])(?!{GROUPED_BY_STOPS}(?!\.?[0-9]))[vV]?[0-9]+(?:\.[0-9]+){{2,}}")
 _NAMED_VERSION = re.compile(
     r"\b((?:version|release|python|java|android|ios) |v(?:ersion )?)(\d{1,9})\.(\d{1,9})(?![\w.])", re.I | re.ASCII
 )
@@ -55,7 +66,7 @@ _RANGE = re.compile(
 _MINUS = re.compile(r"(?<=[0-9]) ?[-−–] ?(?=[0-9.]{1,20} ?=)")
 SIGNS = (
     (re.compile(r"(?<=[0-9]) ?\* ?(?=[0-9])"), " times "),
-    (re.compile(r"(?<=[0-9]) ?x ?(?=[0-9])"), " by "),
+    (re.compile(r"(?<=[0-9])(?: x ?|x |(?<!\b0)x)(?=[0-9])"), " by "),  # but 0x1F
     (re.compile(r"(?<=\w) ?< ?(?=[0-9])"), " is less than "),
     (re.compile(r"(?<=\w) ?> ?(?=[0-9])"), " is more than "),
     (re.compile(r"(?<=\w)\^2\b"), " squared "),

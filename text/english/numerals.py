@@ -11,7 +11,8 @@ from ..numbers import LONGEST_NUMBER, in_words, significant
 from .tables import DENOMINATORS
 
 # A number as it is written: 1,234 and 1.234,5 and 22,1 and .5. It matches from its first digit on, without fail.
-NUMBER = r"(?:[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]+|[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)"
+GROUPED_BY_STOPS = r"[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}"
+NUMBER = rf"(?:[0-9]{{1,3}}(?:\.[0-9]{{3}})+,[0-9]+|{GROUPED_BY_STOPS}|[0-9]+(?:,[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)"
 LONGEST_NAMED = 15  # digits: nobody follows the name of a longer number
 _GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}")
 
@@ -19,8 +20,10 @@ _GROUPED = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{
 def parse_number(number: str) -> tuple[str, str] | None:
     """The digits before and after the decimal mark of a written NUMBER; None: it is a list, such as 1,2,3.
 
-    A comma groups thousands if three digits follow it, and is a decimal comma otherwise.
+    A comma groups thousands if three digits follow it, and is a decimal comma otherwise. So do two full stops and more.
     """
+    if number.count(".") > 1 and "," not in number:
+        return number.replace(".", ""), ""
     if 0 < number.find(".") < number.find(",") and number.count(",") == 1:  # as in most of Europe
         whole, _, fraction = number.replace(".", "").partition(",")
         return whole, fraction
@@ -44,7 +47,7 @@ def decimal(whole: str, fraction: str, is_grouped: bool = False) -> str:
     """Read "3" and "05" as "three point zero five"; without a fraction, as a whole number."""
     if not fraction:
         return cardinal(whole, is_grouped)
-    before = f"{cardinal(significant(whole), is_grouped)} " if whole else ""
+    before = f"{cardinal(whole, is_grouped)} " if whole else ""
     return f"{before}point {digit_by_digit(fraction)}"
 
 

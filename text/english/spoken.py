@@ -11,9 +11,10 @@ from ..characters import SILENT_CATEGORIES
 from .addresses import expand_addresses
 from .amounts import expand_numbers
 from .dates import expand_dates, expand_times, kept_stop
-from .tables import ABBREVIATIONS, AFTER, BEFORE, KEPT, STARTERS, VULGAR, WORDS
+from .tables import ABBREVIATIONS, AFTER, BEFORE, KEPT, STARTERS, SUPERSCRIPTS, VULGAR, WORDS
 
 _VULGAR = re.compile(rf"([0-9] ?)?([{''.join(VULGAR)}])")
+_POWER = re.compile("(?<=[0-9])(?![²³](?![⁰¹²³⁴⁵⁶⁷⁸⁹]))[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _ABBREVIATION = re.compile(
     rf"(?<![\w.])({'|'.join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True)))})(\.)(?!\w)",
     re.IGNORECASE | re.ASCII,
@@ -49,6 +50,7 @@ def has_word_for(character: str) -> bool:
 def _transliterate(text: str) -> str:
     """ASCII and the characters in KEPT. A character without a transliteration becomes a space, an accent nothing."""
     if not text.isascii():
+        text = _POWER.sub(lambda match: "^" + "".join(SUPERSCRIPTS[sign] for sign in match[0]), text)
         text = "".join(character if character < "\x80" else _ascii(character) for character in text)
         text = _VULGAR.sub(lambda match: (f"{match[1].strip()} " if match[1] else "") + VULGAR[match[2]], text)
     return text

@@ -65,6 +65,8 @@ VULGAR = {
     "⅝": "5/8",
     "⅞": "7/8",
 }
+# Signs of an exponent, as in 10⁻³; a lone ² or ³ is said by its name.
+SUPERSCRIPTS = {"⁻": "-", "⁺": "", **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True))}
 # What is left of symbols when all notations have been read: words, or a space, so that two words are never joined.
 AFTER = {
     "&": " and ",

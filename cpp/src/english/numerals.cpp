@@ -30,10 +30,12 @@ Text without(View text, char32_t unwanted) {
 Numerals::Numerals(const TextTables& tables)
     : words_(tables.english), grouped_(tables.pattern("numerals.grouped")), speller_(tables.numbers) {}
 
-// A comma groups thousands if three digits follow it, and is a decimal comma otherwise.
+// A comma groups thousands if three digits follow it, and is a decimal comma otherwise. So do two full stops and more.
 std::optional<std::pair<Text, Text>> Numerals::parse(View number) const {
   const std::size_t point = number.find(U'.'), comma = number.find(U',');
   const auto commas = std::count(number.begin(), number.end(), U',');
+  if (commas == 0 && std::count(number.begin(), number.end(), U'.') > 1)
+    return std::pair{without(number, U'.'), Text()};
   if (point != View::npos && point > 0 && comma != View::npos && point < comma && commas == 1)  // as in most of Europe
     return std::pair{without(number.substr(0, comma), U'.'), without(number.substr(comma + 1), U'.')};
   const View whole = number.substr(0, point);
@@ -56,7 +58,7 @@ Text Numerals::cardinal(std::int64_t number) const { return cardinal(View(to_tex
 
 Text Numerals::decimal(View whole, View fraction, bool is_grouped) const {
   if (fraction.empty()) return cardinal(whole, is_grouped);
-  const Text before = whole.empty() ? Text() : cardinal(significant(whole), is_grouped) + U" ";
+  const Text before = whole.empty() ? Text() : cardinal(whole, is_grouped) + U" ";
   return before + U"point " + digit_by_digit(fraction);
 }
 

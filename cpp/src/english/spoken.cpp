@@ -30,8 +30,13 @@ bool English::has_word_for(char32_t character) const {
 // Returns a text of ASCII and the characters that the rules know. A character without a transliteration becomes a
 // space, an accent nothing.
 Text English::transliterate(View text) const {
+  const Text given = power_.replace(text, [&](const Match& match) {
+    Text exponent(U"^");
+    for (const char32_t sign : match[0]) exponent += look_up(words_.superscripts, sign);
+    return exponent;
+  });
   Text result;
-  for (const char32_t character : text) add_transliterated(character, result);
+  for (const char32_t character : given) add_transliterated(character, result);
   return vulgar_.replace(View(result), [&](const Match& match) {
     const Text whole = tables_.strip(match[1]);
     return (whole.empty() ? whole : whole + U" ") + look_up(words_.vulgar, match[2][0]);

@@ -40,6 +40,7 @@ class English {
   Addresses addresses_;
   Dates dates_;
   Amounts amounts_;
+  const Pattern& power_ = tables_.pattern("spoken.power");
   const Pattern& vulgar_ = tables_.pattern("spoken.vulgar");
   const Pattern& abbreviation_ = tables_.pattern("spoken.abbreviation");
   const Pattern& street_ = tables_.pattern("spoken.street");

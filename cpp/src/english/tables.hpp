@@ -28,7 +28,7 @@ struct EnglishTables {
   std::vector<Text> months;
   std::map<Text, Text> short_months, short_weekdays;
   Text kept;  // characters that the rules see beside ASCII
-  std::unordered_map<char32_t, Text> before, vulgar, after;
+  std::unordered_map<char32_t, Text> before, superscripts, vulgar, after;
   std::map<Text, Text> address_signs, scales, per, words;
   std::map<Text, Currency> currencies;
   std::map<Text, Unit> units;
