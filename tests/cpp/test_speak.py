@@ -373,6 +373,22 @@ def test_steered_speech_equals_python(
         np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance)
 
 
+def test_markup_and_a_lexicon_are_spoken_as_in_python(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    document = (
+        '<speak><p><s>One <break time="0.2s"/>lazy <sub alias="doctor">Dr</sub>.</s></p><prosody rate="80%" '
+        'volume="soft">Slow GIF.</prosody> <say-as interpret-as="characters">AB1</say-as></speak>'
+    )
+    lexicon = tmp_path / "lexicon.txt"
+    lexicon.write_text("GIF = jif\n")
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = voice.say(document, 3, ssml=True, lexicon={"GIF": "jif"}).samples
+    done = speak(programs, tiny_bundle, tmp_path, "--text", document, "--ssml", "--lexicon", lexicon, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(wavfile.read(tmp_path / "out.wav")[1], expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
