@@ -1,4 +1,4 @@
-"""The benchmark's conditions, memory and ceilings on a simulated GPU, without PyTorch."""
+"""The benchmark's conditions, memory and ceilings under the pretended driver, without PyTorch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import importlib.util
 import pytest
 
 from tacoglow.benchmarks import ceilings, conditions
-from tacoglow.runtime.backends.cuda.driver import Driver
-from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tests.pretend_driver.driver import install
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    SimulatedCuda().install(monkeypatch)
-    monkeypatch.setattr(conditions, "gpu_unavailable_reason", lambda: None)
-    monkeypatch.setattr(conditions, "find_driver", lambda: Driver(13010, 1))
+    install(monkeypatch)
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
 
@@ -24,7 +21,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_conditions_name_the_gpu() -> None:
     assert conditions.gpu_index(0) == 0
     described = conditions.conditions(1, 0)["gpu"]
-    assert described == {"name": "Simulated GPU", "compute_capability": "9.0", "driver": "CUDA 13.1"}
+    assert described == {"name": "Simulated GPU", "compute_capability": "9.0", "driver": "CUDA 13.0"}
     assert conditions.memory_used(0) == 1 << 30
 
 

@@ -6,7 +6,6 @@ fills a kernel of another batch size with copies.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -21,9 +20,8 @@ from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.decoder import Chunk, EncoderOutput
 from tacoglow.runtime.noise import Noise
+from tacoglow.tests.pretend_driver.driver import PretendDriver
 from tacoglow.tests.runtime.backends.cuda.fused.conftest import on_device
-from tacoglow.tests.runtime.backends.cuda.fused.emulated import build
-from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
 
 from .conftest import SEVERAL_FRAMES_PER_STEP
 from .test_core import check
@@ -35,12 +33,12 @@ LAUNCHES = 2  # of 64 steps
 
 
 @pytest.fixture
-def plans(half_bundle: Path, cuda: SimulatedCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def plans(half_bundle: Path, cuda: PretendDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_plans(half_bundle, tmp_path / "plans", monkeypatch)
 
 
 def write_plans(bundle: Path, plans: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Plans of the simulated TensorRT, and the package, in which paths of emulated kernels take the cubins' place."""
+    """Plans of the simulated TensorRT, and the package, whose cubins are paths of emulated kernels."""
     for graph in load_manifest(bundle).graphs:
         plans.mkdir(exist_ok=True)
         (plans / f"{graph}.plan").write_text(graph)
@@ -48,13 +46,6 @@ def write_plans(bundle: Path, plans: Path, monkeypatch: pytest.MonkeyPatch) -> P
     assert isinstance(backend, TensorRTBackend)
     monkeypatch.setattr(package, "driver_version", lambda: DRIVER)
     assert backend.copy_decoder(plans) == plans / "fused"
-    about = json.loads((plans / "fused" / "decoder.json").read_text())
-    for kernel in about["kernels"]:
-        plan = fused_decoder(backend).plan(kernel["batch"], kernel["tokens"])
-        path = build(plan)._name.encode() + b"\0"
-        (plans / "fused" / kernel["file"]).write_bytes(path)
-        kernel["sha256"] = hashlib.sha256(path).hexdigest()
-    (plans / "fused" / "decoder.json").write_text(json.dumps(about))
     return plans
 
 
@@ -117,7 +108,7 @@ def test_decodes_what_python_decodes(
 def test_several_frames_a_step(
     programs: Path,
     half_reduced_bundle: Path,
-    cuda: SimulatedCuda,
+    cuda: PretendDriver,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -165,7 +165,7 @@ class CudaStream:
         from cuda.core import EventOptions
 
         _make_current(self._index)
-        return CudaEvent(self._index, self._stream.record(options=EventOptions(enable_timing=True)))
+        return CudaEvent(self._index, self._stream.record(options=EventOptions(timing_enabled=True)))
 
     def capture(self, enqueue: Enqueue) -> Enqueue:
         """Capture the work of `enqueue` as one CUDA graph; returns the call that launches the graph.
@@ -194,7 +194,8 @@ class CudaStream:
             if status == driver.CUresult.CUDA_SUCCESS:
                 driver.cuGraphDestroy(graph)
 
-        def launch() -> None:
+        # The graph runs what an execution context owns; the default argument keeps the context alive, with `enqueue`.
+        def launch(_keep_alive: Enqueue = enqueue) -> None:
             _make_current(self._index)
             _check(driver.cuGraphLaunch(executable, stream), BackendError)
 

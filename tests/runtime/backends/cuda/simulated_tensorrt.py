@@ -1,4 +1,4 @@
-"""Simulates TensorRT's runtime classes on a simulated GPU; ONNX Runtime computes the results.
+"""Simulates TensorRT's runtime classes under the pretended driver; ONNX Runtime computes the results.
 
 Breaking a rule of TensorRT's headers is always an error here, even if TensorRT leaves the outcome undefined.
 """
@@ -24,8 +24,7 @@ from tacoglow.runtime.backends.tensorrt.engine_key import (
 )
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT
 from tacoglow.runtime.bundle.manifest import GraphSpec, Manifest, match_shape
-
-from .simulated_cuda import CUDAError, SimulatedCuda
+from tacoglow.tests.pretend_driver.driver import WORKS, PretendDriver, install
 
 SHARES_PROFILES = {"8.5.3": False, "8.6.0": True, "11.4.0": True}
 
@@ -33,15 +32,17 @@ SHARES_PROFILES = {"8.5.3": False, "8.6.0": True, "11.4.0": True}
 class SimulatedTensorRT:
     """TensorRT of one version. contexts, engines: numbers of contexts created and engines loaded, by graph."""
 
-    def __init__(self, cuda: SimulatedCuda, version: str = "11.4.0") -> None:
-        self.cuda, self.version = cuda, version
+    cuda: PretendDriver
+
+    def __init__(self, version: str = "11.4.0") -> None:
+        self.version = version
         self.contexts: dict[str, int] = {}
         self.engines: dict[str, int] = {}
         self.host: OnnxRuntimeBackend | None = None
         self.engine_keys: dict[str, EngineKey] = {}
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.cuda.install(monkeypatch)
+        self.cuda = install(monkeypatch)
         monkeypatch.setattr(backend, "load_tensorrt", lambda name: TensorRT(name, self.module()))
         monkeypatch.setattr(backend, "get_or_build_engines", self.get_or_build_engines)
         monkeypatch.setattr(backend, "open_device_noise", lambda *arguments: None)  # the host draws, to the same bits
@@ -130,15 +131,14 @@ class SimulatedContext:
         self._addresses: dict[str, int] = {}
         self._is_prepared = False
         self._profile = 0
-        self._shapes_version = 0
+        self._kernels = _Kernels()
         assert engine.tensorrt.host is not None
         self._host: GraphRunner = engine.tensorrt.host.open(engine.graph)
 
     def set_optimization_profile_async(self, profile: int, handle: int) -> bool:
-        self._engine.tensorrt.cuda.stream(handle)
         self._profile = profile
         self._shapes, self._is_prepared = {}, False
-        self._shapes_version += 1
+        self._kernels.shapes_version += 1
         return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
@@ -148,7 +148,7 @@ class SimulatedContext:
             return self._fail("profile 0 is in use by another execution context")
         self._shapes[name] = shape
         self._is_prepared = False
-        self._shapes_version += 1
+        self._kernels.shapes_version += 1
         return True
 
     def set_tensor_address(self, name: str, address: int) -> bool:
@@ -158,50 +158,64 @@ class SimulatedContext:
 
     def execute_async_v3(self, handle: int) -> bool:
         cuda = self._engine.tensorrt.cuda
-        stream = cuda.stream(handle)
-        cuda.check_current()
-        assert cuda.bytes_at(self.device_memory, self._engine.device_memory_size) is not None
-        if stream.captured is not None:
-            assert self._is_prepared, "the first run after new shapes must not be captured"
+        cuda.bytes_at(self.device_memory, self._engine.device_memory_size)
+        is_captured = cuda.is_capturing(handle)
+        assert self._is_prepared or not is_captured, "the first run after new shapes must not be captured"
         self._is_prepared = True
-        spec, shapes, version = self._host.spec, dict(self._shapes), self._shapes_version
+        spec, version = self._host.spec, self._kernels.shapes_version
         dims: dict[str, int] = {}
-        assert all(match_shape(tensor, shapes[tensor.name], dims) for tensor in spec.inputs)
+        assert all(match_shape(tensor, self._shapes[tensor.name], dims) for tensor in spec.inputs)
         tensors = {
             name: (self._addresses[name], tensor.resolve(dims), np.dtype(tensor.dtype))
             for name, tensor in spec.tensors.items()
         }
-        is_captured = stream.captured is not None
+        context, host, is_encoder = self._kernels, self._host, self._engine.graph == "encoder"
+        context.stream = handle
 
+        # Keeps `context` but not this object, so that a graph that outlives its execution context is found out.
         def work() -> None:
-            assert not is_captured or version == self._shapes_version, (
+            assert context.is_loaded, f"{spec.file}: the execution context of this work is destroyed"
+            assert not is_captured or version == context.shapes_version, (
                 "the shapes of a captured graph's context have changed"
             )
-            arrays = {name: self._array(*tensor) for name, tensor in tensors.items()}
-            if self._engine.graph == "encoder":
-                self._encode(arrays)
+            arrays = {name: _array(cuda, *tensor) for name, tensor in tensors.items()}
+            if is_encoder:
+                _encode(host, arrays)
             else:
-                self._host.bind(arrays)()
+                host.bind(arrays)()
 
-        try:
-            stream.enqueue(work)
-        except CUDAError as error:
-            return self._fail(str(error))
-        return True
+        status = cuda.enqueue(handle, work)
+        return status == WORKS or self._fail(f"the driver returned {status}: cannot capture")
 
-    def _encode(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-        """Run the encoder without the padding: on the host it rounds differently at a different padded length."""
-        ids, lengths = arrays["token_ids"], arrays["token_lengths"]
-        outputs = self._host.run(token_ids=np.ascontiguousarray(ids[:, : lengths.max()]), token_lengths=lengths)
-        for name, output in outputs.items():
-            arrays[name][:] = name == "memory_mask"
-            arrays[name][:, : output.shape[1]] = output
+    def __del__(self) -> None:
+        if self._kernels.stream is not None:
+            self._engine.tensorrt.cuda.drain(self._kernels.stream)
+        self._kernels.is_loaded = False
 
     def _fail(self, reason: str) -> bool:
         logger = self._engine.logger
         logger.log(logger.Severity.ERROR, reason)
         return False
 
-    def _array(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        nbytes = int(np.prod(shape)) * dtype.itemsize
-        return self._engine.tensorrt.cuda.bytes_at(address, nbytes).view(dtype).reshape(shape)
+
+class _Kernels:
+    """The part of an execution context that its work runs."""
+
+    is_loaded = True
+    shapes_version = 0
+    stream: int | None = None  # that it ran on last
+
+
+def _array(
+    cuda: PretendDriver, address: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> np.ndarray[Any, np.dtype[Any]]:
+    return cuda.bytes_at(address, int(np.prod(shape)) * dtype.itemsize).view(dtype).reshape(shape)
+
+
+def _encode(host: GraphRunner, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Run the encoder without the padding: on the host it rounds differently at a different padded length."""
+    ids, lengths = arrays["token_ids"], arrays["token_lengths"]
+    outputs = host.run(token_ids=np.ascontiguousarray(ids[:, : lengths.max()]), token_lengths=lengths)
+    for name, output in outputs.items():
+        arrays[name][:] = name == "memory_mask"
+        arrays[name][:, : output.shape[1]] = output

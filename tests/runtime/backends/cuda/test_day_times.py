@@ -1,4 +1,4 @@
-"""The day's timing steps on the simulated GPU: that they run and find every figure; the figures mean nothing here."""
+"""The day's timing steps under the pretended driver: they run and find every figure; the figures mean nothing here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tools.gpu import times
 
-from .simulated_cuda import SimulatedCuda
 from .simulated_tensorrt import SimulatedTensorRT
 from .test_loop import on_device
 
@@ -18,7 +17,7 @@ from .test_loop import on_device
 @pytest.fixture
 def day(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Namespace:
     """The arguments of a step, whose sizes are the tiny voice's."""
-    SimulatedTensorRT(SimulatedCuda()).install(monkeypatch)
+    SimulatedTensorRT().install(monkeypatch)
     monkeypatch.setattr(Synthesizer, "load", lambda bundle, *options, **others: on_device(bundle))
     monkeypatch.setattr(times, "TOKENS", 12)
     monkeypatch.setattr(times, "CHUNKS", 2)

@@ -1,4 +1,4 @@
-"""The TensorRT backend and its decoder loop on a simulated GPU, which runs work as late as possible."""
+"""The TensorRT backend and its decoder loop under the pretended driver, which runs work as late as possible."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
 
-from .simulated_cuda import SimulatedCuda
 from .simulated_tensorrt import SHARES_PROFILES, SimulatedContext, SimulatedTensorRT
 
 TEXT = "I missed you, and the rest."
@@ -39,7 +38,7 @@ FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: eve
 
 @pytest.fixture
 def tensorrt(monkeypatch: pytest.MonkeyPatch) -> SimulatedTensorRT:
-    simulated = SimulatedTensorRT(SimulatedCuda())
+    simulated = SimulatedTensorRT()
     simulated.install(monkeypatch)
     return simulated
 
@@ -92,7 +91,7 @@ def test_every_tensorrt_version(
     tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     """If the contexts of an engine cannot share its profile, each context has its own engine."""
-    tensorrt = SimulatedTensorRT(SimulatedCuda(), version)
+    tensorrt = SimulatedTensorRT(version)
     tensorrt.install(monkeypatch)
     device = on_device(tiny_bundle)
     for texts in ([TEXT], ["Go.", TEXT], [TEXT], ["A longer text, by some words."], [TEXT]):
@@ -187,7 +186,7 @@ def test_chunk_is_captured_once_per_batch_and_bucket(device: Synthesizer, tensor
         decode(batch)
     assert tensorrt.contexts["decoder_step"] == 2
     # Two chunks, and the encoder, whose shape was used six times and captured the second time.
-    assert tensorrt.cuda.captures == 3
+    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
 
 
 def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
@@ -222,7 +221,7 @@ def graphs_warned_about(recorded: pytest.WarningsRecorder) -> list[str]:
 def test_failed_capture_warns_once_per_graph(
     tensorrt: SimulatedTensorRT, device: Synthesizer, voice: Synthesizer
 ) -> None:
-    tensorrt.cuda.rejects_capture = True
+    tensorrt.cuda.reject_captures()
     with pytest.warns(
         CaptureWarning, match=r"decoder_step: cannot be captured as a CUDA graph.*cannot capture"
     ) as recorded:
@@ -244,18 +243,18 @@ def test_shapes_are_captured_at_their_second_use(device: Synthesizer, tensorrt: 
         return postnet.run(mel=mel, mel_lengths=np.array([frames], np.int32))["mel_postnet"]
 
     once = [run(frames) for frames in (3, 4, 5)]
-    assert tensorrt.cuda.captures == 0
+    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 0
     twice = [run(frames) for frames in (3, 4, 5)]
-    assert tensorrt.cuda.captures == 3
+    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
     thrice = [run(frames) for frames in (3, 4, 5)]
-    assert tensorrt.cuda.captures == 3
+    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
     for results in zip(once, twice, thrice, strict=True):
         np.testing.assert_array_equal(results[0], results[1])
         np.testing.assert_array_equal(results[0], results[2])
     for frames in range(6, 6 + MAX_CACHED_SHAPES):  # the three shapes are evicted
         run(frames)
     run(3)
-    assert tensorrt.cuda.captures == 3
+    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
 
 
 def test_denoiser_engine_is_built_at_its_first_use(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
@@ -273,7 +272,7 @@ def test_graph_that_is_not_capturable_is_enqueued(
     monkeypatch.setattr(SimulatedContext, "is_stream_capturable", lambda context, stream: False, raising=False)
     with pytest.warns(CaptureWarning, match="decoder_step: .*the engine reports that it is not capturable"):
         assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
-    assert tensorrt.cuda.captures == 0
+    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 0
 
 
 def test_the_next_segments_steps_are_launched_before_a_window_and_not_waited_for(
@@ -290,8 +289,7 @@ def test_the_next_segments_steps_are_launched_before_a_window_and_not_waited_for
 
     def note_window(runner: CudaGraphRunner, *arguments: Any) -> Any:
         audio = vocode(runner, *arguments)
-        events = [event.event for _, event in launched[0]._launched]
-        unfinished.append(any(event._position > event._stream._done for event in events))
+        unfinished.append(any(not event.event.is_done for _, event in launched[0]._launched))
         return audio
 
     monkeypatch.setattr(CudaSteps, "launch", note_launch)

@@ -1,4 +1,4 @@
-"""Dropout and z as a GPU draws them: the kernels compiled for the host, and voices on a simulated GPU that use them."""
+"""Dropout and z as a GPU draws them: the kernels compiled for the host, and voices under the pretended driver."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from tacoglow import StreamOptions, Synthesizer
-from tacoglow.runtime.backends.cuda import noise as device_noise
-from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseKernels, NoiseWarning, open_device_noise
+from tacoglow.runtime.backends.cuda import nvrtc
+from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, NoiseWarning, open_device_noise
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
 from tacoglow.runtime.backends.cuda.stream import CudaStream, Slots, find_gpu
 from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.noise import Noise, PrefetchedNoise
+from tacoglow.tests.pretend_driver.driver import PretendDriver
+from tacoglow.tests.pretend_driver.emulation import build_noise
 
-from .simulated_cuda import C_TYPES, SimulatedCuda
 from .simulated_tensorrt import SimulatedTensorRT
 from .test_loop import FOREVER, TEXT, on_device
 
@@ -28,41 +28,18 @@ MANY = 1 << 18  # groups
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def library() -> ctypes.CDLL:
     """noise.cu compiled for the host."""
-    path = tmp_path_factory.mktemp("noise") / "noise.so"
-    command = ["g++", "-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-Wno-parentheses"]
-    command += ["-shared", "-fPIC", f"-I{KERNELS}", "-o", str(path), str(Path(__file__).with_name("noise_on_host.cpp"))]
-    subprocess.run(command, check=True)
-    return ctypes.CDLL(str(path))
-
-
-class HostKernels:
-    """NoiseKernels' interface; a launch runs when the simulated stream comes to it."""
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-        self.launched: list[str] = []
-
-    def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
-        passed = [C_TYPES[type(argument)](argument) for argument in arguments]
-
-        def work() -> None:
-            self.launched.append(name)
-            getattr(self._library, f"run_{name}")(*grid, *passed)
-
-        stream._stream.enqueue(work)
+    return ctypes.CDLL(str(build_noise(kernel_source("noise.cu"))))
 
 
 @pytest.fixture
-def kernels(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> HostKernels:
-    """Those of a simulated GPU with TensorRT."""
-    SimulatedTensorRT(SimulatedCuda()).install(monkeypatch)
-    made = HostKernels(library)
+def cuda(monkeypatch: pytest.MonkeyPatch) -> PretendDriver:
+    """The pretended driver, with TensorRT; noise is drawn by the kernels."""
+    tensorrt = SimulatedTensorRT()
+    tensorrt.install(monkeypatch)
     monkeypatch.setattr(backend, "open_device_noise", open_device_noise)
-    monkeypatch.setattr(device_noise, "NoiseKernels", lambda index, cubin: made)
-    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", lambda source, arch: b"")
-    return made
+    return tensorrt.cuda
 
 
 def drawn_z(library: ctypes.CDLL, key: tuple[int, int], first: int, groups: int, size: int, sigma: float) -> np.ndarray:
@@ -93,11 +70,13 @@ def test_z_is_as_precise_as_is_said_whatever_the_functions_last_bits(library: ct
 
 
 @pytest.mark.parametrize("units", [(2, 256), (2, 100), (1, 3)])
-def test_dropout_is_the_hosts_to_the_bit(kernels: HostKernels, units: tuple[int, int]) -> None:
+def test_dropout_is_the_hosts_to_the_bit(cuda: PretendDriver, tmp_path: Path, units: tuple[int, int]) -> None:
     stream, noises = CudaStream(0), [Noise(2**64 - 1, 5), Noise(1)]
     keys, slots = stream.empty((2, 2), np.uint64), Slots(stream, 16, (2, *units), np.float32)
     stream.upload(keys, np.array([noise.key for noise in noises], np.uint64))
-    DeviceNoise(stream, cast(NoiseKernels, kernels)).draw_dropout(slots, keys, 1000)
+    drawer = open_device_noise(stream, find_gpu(0), tmp_path)
+    assert drawer is not None
+    drawer.draw_dropout(slots, keys, 1000)
     block, drawn = slots.pinned()
     stream.download(block, slots.memory)
     stream.record().wait()
@@ -106,7 +85,7 @@ def test_dropout_is_the_hosts_to_the_bit(kernels: HostKernels, units: tuple[int,
 
 
 def test_a_voice_draws_its_noise_on_the_device(
-    kernels: HostKernels, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+    cuda: PretendDriver, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PrefetchedNoise, "_draw", None)  # the host draws nothing ahead
     device = on_device(tiny_bundle)
@@ -114,7 +93,8 @@ def test_a_voice_draws_its_noise_on_the_device(
         got, expected = device.say(TEXT, 7, FOREVER), voice.say(TEXT, 7, FOREVER)
         np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
         np.testing.assert_allclose(got.samples, expected.samples, atol=1e-5)
-    assert set(kernels.launched) == {"draw_dropout", "draw_z"}
+    assert cuda.count("kernel draw_dropout") > 3
+    assert cuda.count("kernel draw_z") > 3
     texts, seeds = [TEXT, "Go.", TEXT], [1, 2, 3]
     pairs = zip(device.say_batch(texts, seeds, FOREVER), voice.say_batch(texts, seeds, FOREVER), strict=True)
     for got, expected in pairs:
@@ -127,7 +107,7 @@ def test_a_voice_draws_its_noise_on_the_device(
     assert len(streamed) == len(whole.samples)
 
 
-def test_a_mel_beyond_the_limit_is_refused(kernels: HostKernels, tiny_bundle: Path) -> None:
+def test_a_mel_beyond_the_limit_is_refused(cuda: PretendDriver, tiny_bundle: Path) -> None:
     device = on_device(tiny_bundle)
     graph, frames = device.backend.open("waveglow"), device.manifest.range("F").max + 1
     mel = np.zeros((1, device.manifest.audio.n_mel_channels, frames), np.float32)
@@ -136,16 +116,16 @@ def test_a_mel_beyond_the_limit_is_refused(kernels: HostKernels, tiny_bundle: Pa
 
 
 def test_where_the_kernels_are_wrong_the_host_draws(
-    kernels: HostKernels, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+    cuda: PretendDriver, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HostKernels, "launch", lambda *arguments: None)
+    cuda.run_kernels(False)
     with pytest.warns(NoiseWarning, match="noise is drawn on the host: z differs from the host's by nan"):
         device = on_device(tiny_bundle)
     np.testing.assert_array_equal(device.say(TEXT, 1, FOREVER).samples, voice.say(TEXT, 1, FOREVER).samples)
 
 
-def test_where_they_cannot_be_compiled_the_host_draws(kernels: HostKernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tacoglow.runtime.backends.cuda.nvrtc.compile_cubin", compile_cubin)
+def test_where_they_cannot_be_compiled_the_host_draws(cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
     with pytest.warns(NoiseWarning, match=r"NVRTC cannot compile for sm_90.*pip install 'tacoglow\[gpu-cu1[23]\]'"):
         assert open_device_noise(CudaStream(0), find_gpu(0), Path("/nonexistent")) is None
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +13,9 @@ from tacoglow.runtime.backends.cuda.fused.kernel import source as kernel_source
 from tacoglow.runtime.backends.cuda.fused.packing import pack
 from tacoglow.runtime.backends.cuda.fused.plan import Plan
 from tacoglow.runtime.backends.cuda.fused.weights import DecoderWeights
+from tacoglow.tests.pretend_driver.emulation import build_fused
 
 from .model import STATES, Array, Decoded, Encoded
-
-HERE = Path(__file__).resolve().parent
-BUILT = Path(tempfile.gettempdir()) / "tacoglow-emulation"
-FLAGS = "-std=c++17 -mavx2 -mfma -mf16c -Wall -Wextra -Werror -Wno-unknown-pragmas -shared -fPIC".split()
 
 
 class EmulationError(Exception):
@@ -34,24 +27,8 @@ def build(plan: Plan, grid_barriers: bool = False, source: str | None = None, op
 
     optimize: -O2 compiles for seconds longer, and pays for itself in long runs of large decoders.
     """
-    flags = [*FLAGS, optimize]
-    texts = {
-        "plan.h": f"{plan.header}#define GRID_BARRIERS {int(grid_barriers)}\n",
-        "fused_decoder.cu": kernel_source() if source is None else source,
-        **{name: (HERE / name).read_text() for name in ("cuda_emulation.h", "launch.cpp")},
-    }
-    digest = hashlib.sha256("\0".join([*flags, *texts.values()]).encode()).hexdigest()[:16]
-    library = BUILT / digest / "decoder.so"
-    if not library.exists():
-        BUILT.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=BUILT) as folder:
-            for name, text in texts.items():
-                (Path(folder) / name).write_text(text)
-            command = ["g++", *flags, "-include", "plan.h", "launch.cpp", "-o", "decoder.so"]
-            subprocess.run(command, cwd=folder, check=True)
-            library.parent.mkdir(exist_ok=True)
-            (Path(folder) / "decoder.so").replace(library)
-    loaded = ctypes.CDLL(str(library))
+    header = f"{plan.header}#define GRID_BARRIERS {int(grid_barriers)}\n"
+    loaded = ctypes.CDLL(str(build_fused(header + (source or kernel_source()), optimize)))
     loaded.emulate_launch.restype = ctypes.c_char_p
     return loaded
 

@@ -15,28 +15,27 @@ from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.errors import BackendError
-from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tests.pretend_driver.driver import PretendDriver
 from tacoglow.tools.gpu import fused as gpu_day
 
-from .conftest import EmulatedKernel, on_device
+from .conftest import launches, on_device
 from .test_steps import FOREVER, TEXT
 
 
-def test_engine_is_the_default(half_bundle: Path, cuda: SimulatedCuda) -> None:
+def test_engine_is_the_default(half_bundle: Path, cuda: PretendDriver) -> None:
     device = on_device(half_bundle, BackendOptions().decoder)
-    launches = EmulatedKernel.launches
     device.say(TEXT, options=FOREVER)
-    assert EmulatedKernel.launches == launches
+    assert launches(cuda) == 0
     assert device.backend.decoder == ""
 
 
-def test_fp32_bundle_is_rejected(tiny_bundle: Path, cuda: SimulatedCuda) -> None:
+def test_fp32_bundle_is_rejected(tiny_bundle: Path, cuda: PretendDriver) -> None:
     with pytest.raises(BackendError, match=r"this bundle is fp32; export it with --precision fp16"):
         on_device(tiny_bundle, "fused")
 
 
 def test_compile_error_is_reported_at_load(
-    half_bundle: Path, cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch
+    half_bundle: Path, cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> bytes:
         raise BackendError("NVRTC cannot compile")
@@ -55,7 +54,7 @@ def test_cpu_backend_rejects_fused(half_bundle: Path) -> None:
         Synthesizer.load(half_bundle, "onnxruntime", decoder="fused")
 
 
-def test_gpu_day_compares_with_float32(cuda: SimulatedCuda, monkeypatch: pytest.MonkeyPatch, half_bundle: Path) -> None:
+def test_gpu_day_compares_with_float32(cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch, half_bundle: Path) -> None:
     monkeypatch.setattr(gpu_day, "STEPS", 48)
     monkeypatch.setattr(gpu_day, "CHUNK_STEPS", 16)
     assert gpu_day.fused_alone(argparse.Namespace()) == {"frames": 48}
@@ -65,7 +64,7 @@ def test_gpu_day_compares_with_float32(cuda: SimulatedCuda, monkeypatch: pytest.
     assert max(found.values()) < 1e-2
 
 
-def test_package_for_cpp(half_bundle: Path, cuda: SimulatedCuda, tmp_path: Path) -> None:
+def test_package_for_cpp(half_bundle: Path, cuda: PretendDriver, tmp_path: Path) -> None:
     opened = on_device(half_bundle).backend
     assert isinstance(opened, TensorRTBackend)
     assert opened.copy_decoder(tmp_path) == tmp_path / "fused"

@@ -1,4 +1,4 @@
-"""The fused decoder in the product: voices on a simulated GPU whose kernel runs in the CPU emulation."""
+"""The fused decoder in the product: voices under the pretended driver, whose kernel runs in the CPU emulation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
-from tacoglow.tests.runtime.backends.cuda.simulated_cuda import SimulatedCuda
+from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, PretendDriver
 
-from .conftest import EmulatedKernel, on_device
+from .conftest import launches, on_device
 
 TEXT = "I missed you, and the rest."
 FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
@@ -43,20 +43,19 @@ def assert_close(got: Audio, expected: Audio) -> None:
 
 
 @pytest.fixture
-def device(half_bundle: Path, cuda: SimulatedCuda) -> Synthesizer:
+def device(half_bundle: Path, cuda: PretendDriver) -> Synthesizer:
     return on_device(half_bundle)
 
 
-def test_speaks_what_the_host_speaks(device: Synthesizer, half_bundle: Path) -> None:
+def test_speaks_what_the_host_speaks(device: Synthesizer, half_bundle: Path, cuda: PretendDriver) -> None:
     host = Synthesizer.load(half_bundle, "onnxruntime", threads=1)
-    launches = EmulatedKernel.launches
     for seed, options in ((0, FOREVER), (2**64 - 1, SpeechOptions(max_frames=23, gate_threshold=0.99))):
         assert_close(device.say(TEXT, seed, options), host.say(TEXT, seed, options))
-    assert EmulatedKernel.launches > launches
+    assert launches(cuda) == 3 + 2  # 40 and 23 frames
     assert device.backend.decoder == "fused, tagged exchange"
 
 
-def test_several_frames_a_step(half_reduced_bundle: Path, cuda: SimulatedCuda) -> None:
+def test_several_frames_a_step(half_reduced_bundle: Path, cuda: PretendDriver) -> None:
     device, host = on_device(half_reduced_bundle), Synthesizer.load(half_reduced_bundle, "onnxruntime", threads=1)
     assert_close(device.say(TEXT, 3, FOREVER), host.say(TEXT, 3, FOREVER))
 
@@ -125,9 +124,9 @@ def test_retries_draw_new_noise(device: Synthesizer, half_bundle: Path) -> None:
     assert_close(device.say(TEXT, 4, options), host.say(TEXT, 4, options))
 
 
-def test_a_trap_is_an_error_with_a_way_out(device: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EmulatedKernel, "fault", RuntimeError("CUDA_ERROR_ILLEGAL_INSTRUCTION: trap"))
-    with pytest.raises(BackendError, match=r"CUDA_ERROR_ILLEGAL_INSTRUCTION.*start again with --decoder engine"):
+def test_a_trap_is_an_error_with_a_way_out(device: Synthesizer, cuda: PretendDriver) -> None:
+    cuda.refuse("kernel fused_decoder", LAUNCH_FAILED)
+    with pytest.raises(BackendError, match=r"CUDA_ERROR_LAUNCH_FAILED.*start again with --decoder engine"):
         device.say(TEXT)
 
 
@@ -141,11 +140,10 @@ def test_idle_buffers_are_bounded(device: Synthesizer) -> None:
     assert sum(map(len, fused._idle.values())) == steps.MAX_IDLE_BUFFERS
 
 
-def test_the_engine_on_request(half_bundle: Path, cuda: SimulatedCuda) -> None:
-    launches = EmulatedKernel.launches
+def test_the_engine_on_request(half_bundle: Path, cuda: PretendDriver) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         device = on_device(half_bundle, "engine")
         device.say(TEXT, 0, FOREVER)
-    assert EmulatedKernel.launches == launches
+    assert launches(cuda) == 0
     assert device.backend.decoder == ""
