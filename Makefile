@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UNUSUAL := slow or engines or builds or gpu
 CPP_SOURCES = $(shell find cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test quick-tests test-all all-tests lint format slow fuzz engines builds gpu docs lock sbom clean
+.PHONY: demo test quick-tests test-all all-tests lint format slow fuzz engines builds bench-host gpu docs lock sbom clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -51,6 +51,10 @@ builds: $(VENV)/test.ready
 # Builds the documentation as a site in build/site; a broken link or a name that does not exist fails it.
 docs: $(VENV)/docs.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# Measures the host's time for decoder steps on a GPU, without one: the real cuda-core over the tests' own driver.
+bench-host: $(VENV)/test.ready
+	$(BIN)/python -m tacoglow.tests.pretend_driver.bench_host
 
 # Everything that a machine with an NVIDIA GPU can tell, in under twenty minutes: logs and figures in gpu-day/.
 gpu: $(VENV)/test.ready

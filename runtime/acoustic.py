@@ -18,6 +18,7 @@ from .decoder import (
     DecoderSteps,
     EncoderOutput,
     HostSteps,
+    RowSteps,
 )
 from .noise import Noise
 from .options import ResolvedOptions
@@ -77,6 +78,10 @@ class AcousticModel:
         """Decoder steps on the host that begin where `resumed` says: HostSteps' first_steps and states."""
         return HostSteps(self._decoder_step.bind, self.manifest, encoded, noises, window, **resumed)
 
+    def row_steps(self, max_rows: int) -> RowSteps | None:
+        """Decoder steps that rows share on a device, if there are such."""
+        return self._decoder_step.row_steps(max_rows)
+
     def decode(
         self, ids: Sequence[Sequence[int]], encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions
     ) -> list[DecodedItem]:
@@ -119,9 +124,12 @@ class AcousticModel:
 
     def postnet(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mel [M, F] -> mel with the residual added [M, F]."""
-        lengths = np.array([mel.shape[1]], np.int32)
-        outputs = self._postnet.run(mel=np.ascontiguousarray(mel[None]), mel_lengths=lengths)
-        mel_postnet: NDArray[np.float32] = outputs["mel_postnet"][0]
+        frames = mel.shape[1]
+        size = next((size for size in self._postnet.window_sizes if size >= frames), frames)
+        padded = np.zeros((1, mel.shape[0], size), np.float32)
+        padded[0, :, :frames] = mel
+        outputs = self._postnet.run(mel=padded, mel_lengths=np.array([frames], np.int32))
+        mel_postnet: NDArray[np.float32] = outputs["mel_postnet"][0, :, :frames]
         return mel_postnet
 
 

@@ -5,9 +5,8 @@
         launch the next chunks, so that a GPU always has one   # DecoderSteps.launch
             dropout = each item's own noise at this step
             mel frames, gate, attention, states = decoder_step(last mel frame, states, dropout, encoder output)
-        for each step of the oldest chunk:                     # DecodedBatch.record, of DecoderSteps.read
-            store its frames, and its gate and attention
-            end each item whose gate fires, or whose attention has stayed on the last token
+        store the oldest chunk's frames, gates, attention      # DecodedBatch.record, of DecoderSteps.read
+        end each item whose gate fires in one of its steps, or whose attention has stayed on the last token
 
 A step decodes the voice's `frames_per_step` frames with one gate and one row of the alignment. Lengths and limits count
 frames and are multiples of frames_per_step. Frames are written in place, into memory allocated before the first step.
@@ -86,7 +85,7 @@ class DecodedBatch:
         self._tokens = (~memory_mask).sum(1)
         limits = [options.frame_limit_of(int(tokens), self.frames_per_step) for tokens in self._tokens]
         self._step_limits = np.array(limits) // self.frames_per_step
-        self.step_limit = int(self._step_limits.max())
+        self.step_limit, self._least_limit = int(self._step_limits.max()), int(self._step_limits.min())
         batch, tokens = memory_mask.shape
         self.mel = np.empty((batch, max(limits), manifest.audio.n_mel_channels), np.float32)
         self._step_mels = self.mel.reshape(batch, self.step_limit, -1)  # the same memory, by step
@@ -95,9 +94,10 @@ class DecodedBatch:
         self._running = np.ones(batch, dtype=bool)
         self._gated = np.zeros(batch, dtype=bool)  # ended by the gate
         self._attended = np.zeros(batch, dtype=bool)  # ended by the attention
-        self._at_end = np.zeros(batch, np.int32)  # consecutive frames with the attention on the last token
-        self.mel_lengths = np.zeros(batch, np.int32)
-        self.frames_decoded = np.zeros(batch, np.int32)
+        # Consecutive frames with the attention on the last token.
+        self._at_end: NDArray[np.int64] = np.zeros(batch, np.int64)
+        self.mel_lengths = np.zeros(batch, np.int64)
+        self.frames_decoded = np.zeros(batch, np.int64)
 
     def record(self, chunk: Chunk) -> None:
         """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
@@ -106,23 +106,54 @@ class DecodedBatch:
         self._step_mels[:, done] = chunk.mel[:n].swapaxes(0, 1)
         self._gate_logits[:, done] = chunk.gate_logits[:n].T
         self._alignments[:, done] = chunk.attention_weights[:n].swapaxes(0, 1)
-        for gate_logits, attention_weights in zip(chunk.gate_logits[:n], chunk.attention_weights[:n], strict=True):
-            self.step += 1
-            self._end_items(gate_logits, attention_weights)
+        if n > 0:
+            self._end_items(chunk.gate_logits[:n], chunk.attention_weights[:n])
+        self.step += n
 
     def _end_items(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
-        """Count one step's frames of running items, and stop those whose gate [B] or attention [B, T] ends them."""
-        frames = self.frames_per_step
-        self.frames_decoded += frames * self._running
-        self._gated |= self._running & (gate_logits > self._options.gate_logit)
-        self._running &= ~self._gated
-        self.mel_lengths += frames * self._running
+        """Count the frames of running items in n steps, and stop those whose gate [n, B], attention [n, B, T] or limit
+        ends them. An item's first such step is its last; its gate counts first, and its frames not as speech."""
+        n = len(gate_logits)
+        is_fired, at_last = gate_logits > self._options.gate_logit, None
         if self._options.attention_patience is not None:
-            at_last = attention_weights.argmax(1) == self._tokens - 1
-            self._at_end = np.where(at_last, self._at_end + frames, 0)
-            self._attended |= self._running & (self._at_end >= self._options.attention_patience)
-            self._running &= ~self._attended
-        self._running &= self.step < self._step_limits
+            at_last = attention_weights.argmax(2) == self._tokens - 1
+        decoded = self._running * (self.frames_per_step * n)
+        if is_fired.any() or (at_last is not None and at_last.any()) or self.step + n >= self._least_limit:
+            decoded = self._find_ends(is_fired, at_last)
+        elif at_last is not None:
+            self._at_end[:] = 0
+        self.frames_decoded += decoded
+        self.mel_lengths += decoded
+
+    def _find_ends(self, is_fired: NDArray[np.bool_], at_last: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """End the items that end in these n steps; returns how many frames each has decoded in them [B]."""
+        n, frames, patience = len(is_fired), self.frames_per_step, self._options.attention_patience
+        gated_at = attended_at = _first(is_fired)
+        last = np.minimum(gated_at, self._step_limits - self.step - 1)
+        if at_last is not None and patience is not None:
+            attended_at = _first(self._count_at_end(at_last) >= patience)
+            last = np.minimum(last, attended_at)
+        ends = self._running & (last < n)
+        gated = ends & (gated_at == last)
+        decoded: NDArray[np.int64] = frames * self._running * np.minimum(last + 1, n)
+        self._gated |= gated
+        self._attended |= ends & (attended_at == last) & ~gated
+        self._running &= ~ends
+        self.mel_lengths -= frames * gated
+        return decoded
+
+    def _count_at_end(self, at_last: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Count, at each of n steps, the consecutive frames with the attention on the last token [n, B]."""
+        steps = np.arange(1, len(at_last) + 1)[:, None]
+        left = np.maximum.accumulate(np.where(at_last, 0, steps))  # the last step, counted from 1, that was elsewhere
+        counts: NDArray[np.int64] = self.frames_per_step * (steps - left) + np.where(left == 0, self._at_end, 0)
+        self._at_end = counts[-1]
+        return counts
+
+    @property
+    def gate_logit(self) -> float:
+        """The gate logit above which an item ends."""
+        return self._options.gate_logit
 
     @property
     def running(self) -> bool:
@@ -144,6 +175,12 @@ class DecodedBatch:
             stop_reason=reason,
             noise=self._noises[i],
         )
+
+
+def _first(is_true: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Find the first true of n [n, B]; one beyond any step if there is none."""
+    first: NDArray[np.int64] = np.where(is_true.any(0), is_true.argmax(0), np.iinfo(np.int64).max - 1)
+    return first
 
 
 class DecoderSession:
@@ -195,6 +232,34 @@ class DecoderSteps(ABC):
     @abstractmethod
     def read(self) -> Chunk:
         """Return the oldest chunk that is not read yet; its arrays are valid until the next launch or read."""
+
+
+class RowSteps(ABC):
+    """Runs the decoder steps of a running batch on a device; rows join and leave it between two chunks.
+
+    What a row decodes does not depend on the others. Chunks are launched ahead and read in order.
+    """
+
+    chunk_steps: ClassVar[int]  # decoder steps per chunk
+
+    @abstractmethod
+    def join(self, encoded: EncoderOutput, noise: Noise, gate_logit: float, step_limit: int) -> int:
+        """Begin a row; returns its number. encoded: a batch of one. gate_logit, step_limit: what ends it."""
+
+    @abstractmethod
+    def leave(self, row: int) -> None:
+        """End a row, whose number may be given to another."""
+
+    @abstractmethod
+    def launch(self, rows: Mapping[int, int]) -> None:
+        """Launch a chunk. rows: the first step of each row that takes part; the others' states stay."""
+
+    @abstractmethod
+    def read(self) -> Mapping[int, Chunk]:
+        """Return the oldest chunk that is not read yet, by row: batches of one, at the row's own tokens.
+
+        Its arrays are valid until the launch after the next.
+        """
 
 
 class AttentionWindow:

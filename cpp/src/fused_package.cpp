@@ -11,7 +11,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 1;               // of the files, and of the kernel's arguments
+constexpr std::int64_t format_version = 2;               // of the files, and of the kernel's arguments
 constexpr std::int64_t largest = std::int64_t{1} << 31;  // of any size in a package
 constexpr const char* remedy = "run tacoglow build-engines --copy-to again";
 

@@ -169,7 +169,7 @@ void FusedGroup::launch(std::size_t slot, std::int64_t first_step) {
   std::array<void*, 5 + n_states + n_results + 2> pointers = {decoder_.weights(), memory_.get(), processed_.get(),
                                                               lengths_.get(), keys_.get()};
   auto tokens = static_cast<int>(tokens_), steps = static_cast<int>(chunk_steps), first = static_cast<int>(first_step);
-  void* none = nullptr;  // dropout, which is drawn from the keys; and the trace
+  void* none = nullptr;  // dropout, which is drawn from the keys; the trace; and rows with steps of their own
   std::vector<void*> arguments = {&pointers[0], &pointers[1], &pointers[2], &pointers[3], &tokens,
                                   &pointers[4], &none,        &steps,       &first,       &gate_logit_};
   std::size_t n = 5;
@@ -181,7 +181,7 @@ void FusedGroup::launch(std::size_t slot, std::int64_t first_step) {
   for (const auto& result : results_) pass(result);
   pass(progress_);
   pass(workspace_);
-  arguments.push_back(&none);
+  arguments.insert(arguments.end(), {&none, &none});
   check_driver(cuda_driver().cuLaunchCooperativeKernel(
                    kernel_.function, static_cast<unsigned>(plan.blocks), 1, 1, static_cast<unsigned>(plan.threads), 1,
                    1, static_cast<unsigned>(plan.shared_bytes), stream_, arguments.data()),

@@ -37,7 +37,7 @@ def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOp
     Raises BackendError if the name is unknown or the backend is not available on this machine.
     """
     if name != "auto":
-        reason = backend_class(name).unavailable_reason()
+        reason = backend_class(name).unavailable_reason(options.device)
         if reason is not None:
             raise BackendError(f"backend {name!r}: {name} not available: {reason}")
         backend = backend_class(name)(bundle, manifest, options)
@@ -59,7 +59,7 @@ def open_backend(name: str, bundle: Path, manifest: Manifest, options: BackendOp
 
 def _try_to_open(kind: type[Backend], bundle: Path, manifest: Manifest, options: BackendOptions) -> Backend | str:
     """Open the backend and the graphs that every request needs; return it, or why it cannot be used."""
-    reason = kind.unavailable_reason()
+    reason = kind.unavailable_reason(options.device)
     if reason is not None:
         return reason
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import GraphSpec, Manifest, match_shape
-from ..decoder import DecoderSteps, EncoderOutput, HostSteps
+from ..decoder import DecoderSteps, EncoderOutput, HostSteps, RowSteps
 from ..errors import BackendError, RequestError
 from ..noise import Noise
 from .exiting import native_calls
@@ -35,13 +35,26 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def vocoder_window_sizes(manifest: Manifest, most: int, *larger: int) -> tuple[int, ...]:
+    """Return few numbers of frames for a vocoder that is prepared for each: those of a stream's windows, and larger.
+
+    most: its limit.
+    """
+    synthesis = manifest.synthesis
+    segments = synthesis.first_segment_frames, synthesis.segment_frames // 2, synthesis.segment_frames
+    contexts = synthesis.context_frames, 2 * synthesis.context_frames, 2 * synthesis.context_frames
+    sizes = (*map(sum, zip(segments, contexts, strict=True)), *larger)
+    least = max(manifest.range("F").min, manifest.vocoder.min_frames)
+    return tuple(sorted({max(least, min(size, most)) for size in sizes}))
+
+
 class GraphRunner(ABC):
     """One graph, opened by a backend. `bind` checks named buffers and returns the call that runs it over them."""
 
     # For error messages: what limits the dimensions, and how to raise the limits.
     limit_source = "this bundle"
     how_to_raise = "export the voice with other limits"
-    window_sizes: tuple[int, ...] = ()  # the only numbers of frames that a vocoder's graph runs at; (): any
+    window_sizes: tuple[int, ...] = ()  # the only numbers of frames that it runs at, ascending; (): any
     draws_noise = False  # true if the device draws the noise, so that the host need not draw it ahead
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest) -> None:
@@ -91,6 +104,10 @@ class GraphRunner(ABC):
         gate_logit: what ends an item; steps that run on a device may use it to run no further than needed.
         """
         return HostSteps(self.bind, self.manifest, encoded, noises)
+
+    def row_steps(self, max_rows: int) -> RowSteps | None:
+        """Return what decodes rows that share steps on a device, if this backend has it; only for decoder_step."""
+        return None
 
     @abstractmethod
     def _bind(self, buffers: Mapping[str, Array]) -> Call: ...
@@ -178,8 +195,11 @@ class Backend(ABC):
 
     @staticmethod
     @abstractmethod
-    def unavailable_reason() -> str | None:
-        """Return why this backend cannot run on this machine, and the command that fixes it; None if it can."""
+    def unavailable_reason(device: int = 0) -> str | None:
+        """Return why this backend cannot run on this machine, and the command that fixes it; None if it can.
+
+        device: index of the GPU, for backends that run on one.
+        """
 
     def synchronize(self) -> None:
         """Wait for all work that is under way, such as that of an abandoned stream."""

@@ -44,7 +44,7 @@ class OnnxRuntimeBackend(Backend):
         self.threads = options.threads or _usable_cores()
 
     @staticmethod
-    def unavailable_reason() -> str | None:
+    def unavailable_reason(device: int = 0) -> str | None:
         if importlib.util.find_spec("onnxruntime") is None:
             return "onnxruntime is not installed (pip install 'tacoglow[cpu]')"
         return None

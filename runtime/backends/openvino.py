@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 from ..bundle.manifest import GraphSpec, Manifest
 from ..bundle.reading import graph_path
 from ..errors import BackendError
-from .base import Array, BackendOptions, Call, GraphRunner, usable_cores
+from .base import Array, BackendOptions, Call, GraphRunner, usable_cores, vocoder_window_sizes
 from .onnxruntime import OnnxRuntimeBackend, first_line
 
 # Frames of a window beside a stream's, and new frames of the largest one, which holds the receptive field too. More
@@ -60,7 +60,7 @@ class OpenVinoBackend(OnnxRuntimeBackend):
         self.vocoder = "float32" if options.compute == "fp32" else "bfloat16" if self._has_kernels else WITHOUT_KERNELS
 
     @staticmethod
-    def unavailable_reason() -> str | None:
+    def unavailable_reason(device: int = 0) -> str | None:
         if importlib.util.find_spec("openvino") is None:
             return "openvino is not installed (pip install 'tacoglow[openvino]')"
         return OnnxRuntimeBackend.unavailable_reason()
@@ -93,12 +93,8 @@ class OpenVinoVocoder(GraphRunner):
         super().__init__(name, spec, manifest)
         self._compiled = compiled
         self._requests: SimpleQueue[Any] = SimpleQueue()  # idle ones
-        synthesis, most = manifest.synthesis, manifest.range("F").max
-        segments = synthesis.first_segment_frames, synthesis.segment_frames // 2, synthesis.segment_frames
-        contexts = synthesis.context_frames, 2 * synthesis.context_frames, 2 * synthesis.context_frames
         largest = WINDOW_FRAMES + manifest.vocoder.frames_before + manifest.vocoder.frames_after
-        sizes = (*map(sum, zip(segments, contexts, strict=True)), WINDOW_FRAMES, largest)
-        self.window_sizes = tuple(sorted({min(size, most) for size in sizes}))
+        self.window_sizes = vocoder_window_sizes(manifest, manifest.range("F").max, WINDOW_FRAMES, largest)
         for frames in self.window_sizes:
             shapes = {tensor.name: tensor.resolve({"B": 1, "F": frames}) for tensor in spec.inputs}
             self.run(**{tensor: np.zeros(shape, np.float32) for tensor, shape in shapes.items()})

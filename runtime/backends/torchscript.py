@@ -31,7 +31,7 @@ class TorchScriptBackend(Backend):
         self._files = manifest.torchscript.graphs
 
     @staticmethod
-    def unavailable_reason() -> str | None:
+    def unavailable_reason(device: int = 0) -> str | None:
         if importlib.util.find_spec("torch") is None:
             return "torch is not installed (pip install torch)"
         return None

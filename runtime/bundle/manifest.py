@@ -131,10 +131,7 @@ class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     def token_buckets(self, limit: int) -> list[int]:
         """Return the padded token counts of a voice with this token limit, which is the last of them."""
-        buckets = [self.smallest_token_bucket]
-        while buckets[-1] < limit:
-            buckets.append(2 * buckets[-1])
-        return [*buckets[:-1], limit]
+        return doubling(self.smallest_token_bucket, limit)
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -250,6 +247,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """Most frames that the vocoder's graphs receive at once: a window with its context."""
         context = self.vocoder.frames_before + self.vocoder.frames_after
         return self.synthesis.window_frames + 2 * self.denoiser_frames + context
+
+
+def doubling(first: int, limit: int) -> list[int]:
+    """Return `first` and its doubles below the limit, then the limit."""
+    sizes = [first]
+    while sizes[-1] < limit:
+        sizes.append(2 * sizes[-1])
+    return [*sizes[:-1], limit]
 
 
 def has_control_characters(name: str) -> bool:

@@ -13,7 +13,7 @@ from ..synthesizer import Synthesizer
 from .lanes import Lanes
 from .metrics import MetricsCounter
 from .policy import Candidate, Shares, Stage, choose
-from .rows import RowDecoder, SeparateRows, SharedRows, share_steps
+from .rows import new_row_decoder
 from .speeches import SpeechTask, SpokenPiece
 
 CHUNK_STEPS = 8  # decoder steps between two looks at who joins and leaves
@@ -28,8 +28,7 @@ class Loop:
     def __init__(self, voice: Synthesizer, max_rows: int, lanes: int | None, metrics: MetricsCounter) -> None:
         """lanes: vocoder windows at once on a CPU; None: usable cores / the voice's threads."""
         on_gpu = voice.backend.runs_asynchronously
-        shared = not on_gpu and share_steps(voice.acoustic, max_rows)
-        self._decoder: RowDecoder = (SharedRows if shared else SeparateRows)(voice.acoustic, max_rows)
+        self._decoder = new_row_decoder(voice.acoustic, max_rows, on_gpu)
         self._seconds_per_frame = voice.manifest.audio.hop_length / voice.manifest.audio.sampling_rate
         self._metrics = metrics
         self._process = os.getpid()
@@ -154,7 +153,7 @@ class Loop:
             for deadline, task in ranked
             for piece in task.hungry(max_rows)
         )
-        work = [candidate.work for candidate in choose(candidates, max_rows)]
+        work = [candidate.work for candidate in choose(candidates, max_rows, self._decoder.openings)]
         return [(task, piece) for task, piece in work if piece.stage is not Stage.WAITING or self._open(task)]
 
     def _open(self, task: SpeechTask) -> bool:

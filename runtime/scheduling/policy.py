@@ -97,17 +97,16 @@ def may_open(open_pieces: int, max_rows: int) -> bool:
     return open_pieces < OPEN_PIECES * max_rows
 
 
-def choose(candidates: Iterable[Candidate[W]], max_rows: int) -> list[Candidate[W]]:
-    """The pieces that decode next; at most one of them waits for its row, because opening one takes a while."""
-    is_opening = False
+def choose(candidates: Iterable[Candidate[W]], max_rows: int, openings: int = 1) -> list[Candidate[W]]:
+    """The pieces that decode next; `openings` of them may wait for their rows, because opening one takes a while."""
     chosen: list[Candidate[W]] = []
     for candidate in sorted(candidates, key=lambda candidate: candidate.deadline):
         if len(chosen) == max_rows:
             break
         if candidate.stage is Stage.WAITING:
-            if is_opening:
+            if openings == 0:
                 continue
-            is_opening = True
+            openings -= 1
         chosen.append(candidate)
     return chosen
 

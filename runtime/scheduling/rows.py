@@ -3,23 +3,24 @@
 On the CPU, rows share decoder steps. A row keeps its own step number, by which its dropout is drawn, and its own
 states, which are copied out and in whenever the set of rows changes; it therefore speaks what it would speak alone, if
 the machine's kernels round an item alike alone and in any batch. `share_steps` finds that out before the first
-request. Where they do not, and on a GPU, where a running batch is part of captured graphs, each row has a batch of its
-own, and they take turns.
+request. The fused decoder's rows share steps on the GPU, each in a place of its own. Elsewhere each row has a batch of
+its own; on a GPU all of them are launched before any is waited for.
 """
 
 from __future__ import annotations
 
 import math
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..acoustic import AcousticModel, pad_and_stack
-from ..decoder import AttentionWindow, Chunk, DecodedBatch, DecoderSession, EncoderOutput, HostSteps
+from ..decoder import AttentionWindow, Chunk, DecodedBatch, DecoderSession, EncoderOutput, HostSteps, RowSteps
 from ..noise import Noise
 from ..options import ResolvedOptions, SpeechOptions
 
@@ -43,6 +44,8 @@ class Row:
 
 
 class RowDecoder(ABC):
+    openings: ClassVar[int] = 1  # rows that are opened between two chunks at most, because an encoder takes a while
+
     def __init__(self, acoustic: AcousticModel, max_rows: int) -> None:
         self.acoustic, self.max_rows = acoustic, max_rows
 
@@ -52,8 +55,10 @@ class RowDecoder(ABC):
 
     @abstractmethod
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
-        """Decode up to n_steps more steps of running rows that may share them, fewer if one of them ends; returns how
-        many."""
+        """Decode about n_steps more steps of rows that may share them, fewer if one of them ends; returns how many.
+
+        On a GPU they may be there after the next call only, which finds the rows in their places meanwhile.
+        """
 
 
 class SharedRows(RowDecoder):
@@ -121,16 +126,80 @@ class SeparateRow(Row):
 
 
 class SeparateRows(RowDecoder):
-    """Rows with a batch each, in turn."""
+    """Rows with a batch each."""
 
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
         return SeparateRow(encoded, noise, self.acoustic.session(encoded, [noise], options))
 
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
-        for row in rows:
-            assert isinstance(row, SeparateRow)
-            row.session.advance(n_steps * self.acoustic.manifest.decoder.frames_per_step)
+        separate = [row for row in rows if isinstance(row, SeparateRow)]
+        frames = n_steps * self.acoustic.manifest.decoder.frames_per_step
+        for row in separate:
+            row.session.begin(frames)
+        for row in separate:
+            row.session.advance(frames)
         return n_steps
+
+
+class DeviceRow(Row):
+    """A row with a place in the running batch on a GPU."""
+
+    def __init__(self, encoded: EncoderOutput, noise: Noise, decoded: DecodedBatch, steps: RowSteps) -> None:
+        super().__init__(encoded, noise, decoded)
+        self.number = steps.join(encoded, noise, decoded.gate_logit, decoded.step_limit)
+        self.launched = 0  # steps
+        self.leave = weakref.finalize(self, steps.leave, self.number)  # when it has ended, or nobody wants it any more
+
+
+class DeviceRows(SeparateRows):
+    """Rows that share decoder steps on a GPU, which always has a chunk launched while the host reads the one before.
+
+    Only a row whose attention is restricted to a window is decoded by itself: the window moves between two steps.
+    """
+
+    openings = 4
+
+    def __init__(self, acoustic: AcousticModel, max_rows: int, steps: RowSteps) -> None:
+        super().__init__(acoustic, max_rows)
+        self._steps = steps
+        self._unread: list[list[DeviceRow]] = []  # rows of each chunk that is launched
+
+    def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
+        if options.attention_window is not None:
+            return super().open(encoded, noise, options)
+        decoded = DecodedBatch(self.acoustic.manifest, encoded.memory_mask, [noise], options)
+        return DeviceRow(encoded, noise, decoded, self._steps)
+
+    def advance(self, rows: Sequence[Row], n_steps: int) -> int:
+        super().advance(rows, n_steps)
+        begun = bool(self._unread)
+        running = [row for row in rows if isinstance(row, DeviceRow) and row.launched < row.decoded.step_limit]
+        running = [row for row in running if row.decoded.running]
+        if running:
+            self._steps.launch({row.number: row.launched for row in running})
+            self._unread.append(running)
+        for row in running:
+            row.launched += self._steps.chunk_steps
+        return self._read() if begun else 0
+
+    def _read(self) -> int:
+        """Record the oldest chunk that is launched."""
+        chunks = self._steps.read()
+        for row in self._unread.pop(0):
+            if row.decoded.running:
+                row.decoded.record(chunks[row.number])
+                if not row.decoded.running:
+                    row.leave()
+        return self._steps.chunk_steps
+
+
+def new_row_decoder(acoustic: AcousticModel, max_rows: int, on_gpu: bool) -> RowDecoder:
+    """Make the decoder in which rows share steps if they can. on_gpu: graphs run while the host is free."""
+    steps = acoustic.row_steps(max_rows)
+    if steps is not None:
+        return DeviceRows(acoustic, max_rows, steps)
+    shared = not on_gpu and share_steps(acoustic, max_rows)
+    return SharedRows(acoustic, max_rows) if shared else SeparateRows(acoustic, max_rows)
 
 
 def share_steps(acoustic: AcousticModel, max_rows: int) -> bool:

@@ -1,8 +1,10 @@
 """Runs graphs on a GPU: with NumPy inputs and outputs, or, for decoder_step, in chunks of steps.
 
-A graph with NumPy inputs is captured as a CUDA graph the second time that a shape is used. For decoder steps, each
-chunk is one CUDA graph, and the host reads its gates one chunk late: the next chunk is launched before a chunk is read,
-so the GPU never waits for the host. Late reading only costs some surplus steps, whose frames are dropped.
+A graph with NumPy inputs runs as a CUDA graph at the shapes that `prepare` captured when the voice was opened, because
+capturing inside a request would delay it by tens of milliseconds; at other shapes its work is enqueued. For decoder
+steps, each chunk is one CUDA graph, and the host reads its gates one chunk late: the next chunk is launched before a
+chunk is read, so the GPU never waits for the host. Late reading only costs some surplus steps, whose frames are
+dropped.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ from typing import Protocol
 import numpy as np
 
 from ...bundle.manifest import GraphSpec, Manifest, match_shape
-from ...decoder import Chunk, DecoderSteps, EncoderOutput, draw_dropout
+from ...decoder import Chunk, DecoderSteps, EncoderOutput, RowSteps, draw_dropout
 from ...noise import Noise
 from ..base import Array, Call, GraphRunner
 from .noise import DeviceNoise
-from .stream import CaptureError, CudaEvent, CudaStream, DeviceArray, Enqueue, Slots
+from .stream import Block, CaptureError, CudaEvent, CudaStream, DeviceArray, Enqueue, Slots
 
-MAX_CACHED_SHAPES = 8  # LRU, per graph
+MAX_CACHED_SHAPES = 8  # LRU, per graph, of those that are not captured
 MAX_CACHED_CHUNKS = 8  # LRU, idle chunk buffers by (batch, token bucket)
 CHUNK_STEPS = 16  # even, so that every chunk starts from the same state slots; at 50 us per step, 0.8 ms per chunk
-COPIED_OUTPUTS = ("mel_frame", "attention_weights_out")  # states that are copied to the host for every step
+RESULTS = ("mel_frame", "gate_logit", "attention_weights_out")  # outputs that are copied to the host for every step
 
 
 class CaptureWarning(UserWarning):
@@ -36,6 +38,7 @@ class CaptureWarning(UserWarning):
 
 
 Shapes = Mapping[str, tuple[int, ...]]  # of a graph's inputs and outputs
+Key = tuple[tuple[int, ...], ...]  # shapes of the inputs
 Fill = Callable[[Mapping[str, DeviceArray]], None]  # enqueues what writes the inputs
 NewSteps = Callable[[EncoderOutput, Sequence[Noise], float], DecoderSteps]  # as GraphRunner.decoder_steps
 
@@ -61,20 +64,39 @@ class _Launch:
 class CudaGraphRunner(GraphRunner):
     """One graph on a GPU, with its cached CUDA graphs and chunk buffers."""
 
-    capturable = True  # False if the graph cannot be captured as a CUDA graph
+    capturable = True  # False if the graph is never captured as a CUDA graph
 
     def __init__(self, name: str, spec: GraphSpec, manifest: Manifest, stream: CudaStream) -> None:
         super().__init__(name, spec, manifest)
         self.stream = stream
         self._context: ExecutionContext | None = None  # shared by all work that is not captured
-        # By input shapes; None after the first use, a launch from the second use on.
-        self._launches: OrderedDict[tuple[tuple[int, ...], ...], _Launch | None] = OrderedDict()
+        self._warned = False  # that a capture failed
+        self._captured: dict[Key, _Launch] = {}
+        self._enqueued: OrderedDict[Key, _Launch] = OrderedDict()
         self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
         self.fused_steps: NewSteps | None = None  # the fused decoder's, if that runs the steps
+        self.fused_rows: Callable[[int], RowSteps] | None = None  # the same, for rows that come and go
         self.noise: DeviceNoise | None = None  # what draws dropout and z on this GPU; None: the host does
 
     @abstractmethod
     def new_context(self) -> ExecutionContext: ...
+
+    def prepare(self, **inputs: Array) -> None:
+        """Capture a run at the shapes of these inputs, with which it is run first."""
+        dims: dict[str, int] = {}
+        for tensor in self.spec.inputs:
+            match_shape(tensor, inputs[tensor.name].shape, dims)
+        shapes = {name: tensor.resolve(dims) for name, tensor in self.spec.tensors.items()}
+        buffers, context = self._allocate(shapes), self.new_context()
+        for name, array in inputs.items():
+            self.stream.upload(buffers[name], array)
+        enqueue = context.bind(buffers)
+        self._captured[self._key(shapes)] = _Launch(buffers, self.capture(context, enqueue, warm_up=enqueue))
+
+    def prepare_steps(self, tokens: int) -> None:
+        """Capture the decoder steps of one item of this token bucket, unless the fused decoder runs them."""
+        if self.fused_steps is None and self.capturable:
+            self._put_back((1, tokens), ChunkBuffers(self, 1, tokens))
 
     def decoder_steps(
         self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf
@@ -90,6 +112,9 @@ class CudaGraphRunner(GraphRunner):
         weakref.finalize(steps, self._put_back, (batch, tokens), buffers)
         return steps
 
+    def row_steps(self, max_rows: int) -> RowSteps | None:
+        return None if self.fused_rows is None else self.fused_rows(max_rows)
+
     def _put_back(self, key: tuple[int, int], buffers: ChunkBuffers) -> None:
         self._idle_chunks.setdefault(key, []).append(buffers)
         self._idle_chunks.move_to_end(key)
@@ -100,7 +125,7 @@ class CudaGraphRunner(GraphRunner):
                 del self._idle_chunks[oldest]
 
     def capture(self, context: ExecutionContext, enqueue: Enqueue, warm_up: Enqueue) -> Enqueue:
-        """Capture `enqueue`, which runs the context, as one CUDA graph; if that fails, warn once and return `enqueue`.
+        """Capture `enqueue`, which runs the context, as one CUDA graph; if that fails, return it, and warn once.
 
         warm_up is called first: an engine's first run at a shape does preparations that cannot be captured.
         """
@@ -112,12 +137,14 @@ class CudaGraphRunner(GraphRunner):
                 raise CaptureError("the engine reports that it is not capturable at these shapes")
             return self.stream.capture(enqueue)
         except CaptureError as error:
-            self.capturable = False
-            warnings.warn(
-                f"{self.name}: cannot be captured as a CUDA graph: {error}; running without one (slower, same result)",
-                CaptureWarning,
-                stacklevel=2,
-            )
+            if not self._warned:
+                warnings.warn(
+                    f"{self.name}: cannot be captured as a CUDA graph: {error}; running without one "
+                    "(slower, same result)",
+                    CaptureWarning,
+                    stacklevel=2,
+                )
+            self._warned = True
             return enqueue
 
     @property
@@ -152,36 +179,33 @@ class CudaGraphRunner(GraphRunner):
 
     def _run_once(self, shapes: Shapes, fill: Fill, outputs: Mapping[str, Array]) -> None:
         """Fill the inputs, run, and wait for the outputs."""
-        launch = self._launch_for(shapes, fill)
+        launch = self._launch_for(shapes)
         fill(launch.buffers)
         launch.enqueue()
         for name, array in outputs.items():
             self.stream.download(array, launch.buffers[name])
         self.stream.record().wait()
 
-    def _launch_for(self, shapes: Shapes, fill: Fill) -> _Launch:
-        """Return the launch for these shapes: not captured the first time, captured and cached the second time."""
-        key = tuple(shapes[tensor.name] for tensor in self.spec.inputs)
-        launch = self._launches.get(key)
-        if launch is None:
-            used_before = key in self._launches
-            launch = self._new_launch(shapes, fill, used_before)
-            self._launches[key] = launch if used_before else None
-            if len(self._launches) > MAX_CACHED_SHAPES:
-                self._launches.popitem(last=False)
-        self._launches.move_to_end(key)
-        return launch
-
-    def _new_launch(self, shapes: Shapes, fill: Fill, used_before: bool) -> _Launch:
-        tensors = self.spec.tensors
-        copies = {name: self.stream.empty(shape, tensors[name].dtype) for name, shape in shapes.items()}
-        if not (used_before and self.capturable):
+    def _launch_for(self, shapes: Shapes) -> _Launch:
+        """Return the captured launch for these shapes, or one that enqueues the work in a context shared by all."""
+        key = self._key(shapes)
+        if key in self._captured:
+            return self._captured[key]
+        if key not in self._enqueued:
+            buffers = self._allocate(shapes)
             self._context = self._context or self.new_context()
-            return _Launch(copies, self._context.bind(copies))
-        context = self.new_context()
-        enqueue = context.bind(copies)
-        fill(copies)
-        return _Launch(copies, self.capture(context, enqueue, warm_up=enqueue))
+            self._enqueued[key] = _Launch(buffers, self._context.bind(buffers))
+            if len(self._enqueued) > MAX_CACHED_SHAPES:
+                self._enqueued.popitem(last=False)
+        self._enqueued.move_to_end(key)
+        return self._enqueued[key]
+
+    def _key(self, shapes: Shapes) -> Key:
+        return tuple(shapes[tensor.name] for tensor in self.spec.inputs)
+
+    def _allocate(self, shapes: Shapes) -> dict[str, DeviceArray]:
+        tensors = self.spec.tensors
+        return {name: self.stream.empty(shape, tensors[name].dtype) for name, shape in shapes.items()}
 
 
 class CudaSteps(DecoderSteps):
@@ -220,14 +244,14 @@ class ChunkBuffers:
             return Slots(stream, n, shapes[name], tensors[name].dtype)
 
         # Step i reads slot i - 1 and writes slot i; states that only feed the next step need two slots.
-        self._states = {
-            output: slots(output) if output in COPIED_OUTPUTS else slots(output, 2) for output in states.values()
-        }
-        self._dropout, self._gates = slots("prenet_dropout"), slots("gate_logit")
+        results = Block(stream, CHUNK_STEPS, [shapes[name] for name in RESULTS], np.float32)
+        copied = dict(zip(RESULTS, results.slots, strict=True))
+        self._states = {output: copied.get(output) or slots(output, 2) for output in states.values()}
+        self._dropout, self._gates = slots("prenet_dropout"), copied["gate_logit"]
         self._encoded = {
             name: stream.empty(shapes[name], tensors[name].dtype) for name in EncoderOutput.__dataclass_fields__
         }
-        self._host = [_HostBuffers(self._dropout, self._gates, self._states) for _ in range(2)]
+        self._host = [_HostBuffers(self._dropout, results) for _ in range(2)]
         self._noise, self._noises = step.noise, list[Noise]()
         self._keys = stream.empty((batch, 2), np.uint64)  # of the noises
         context = step.new_context()
@@ -266,17 +290,14 @@ class ChunkBuffers:
         else:
             self._noise.draw_dropout(self._dropout, self._keys, first_step)
         self._run()
-        for slots, block in host.copies:
-            self._stream.download(block, slots.memory)
+        host.download()
         return self._stream.record()
 
 
 class _HostBuffers:
-    """A chunk's dropout and results in pinned host memory: the blocks to copy, and views of their arrays."""
+    """A chunk's dropout and results in pinned host memory: what copies them, and views of their arrays."""
 
-    def __init__(self, dropout: Slots, gates: Slots, states: Mapping[str, Slots]) -> None:
+    def __init__(self, dropout: Slots, results: Block) -> None:
         self.dropout_block, self.dropout = dropout.pinned()
-        copied = [*(states[name] for name in COPIED_OUTPUTS), gates]
-        blocks, (mel, attention_weights, gate_logits) = zip(*(slots.pinned() for slots in copied), strict=True)
-        self.copies = list(zip(copied, blocks, strict=True))
+        self.download, (mel, gate_logits, attention_weights) = results.pinned()
         self.chunk = Chunk(mel, gate_logits[..., 0], attention_weights)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import BackendError
 from ...noise import WORDS_PER_BLOCK, Noise
-from .nvrtc import CubinCache, kernel_source, launch
+from .nvrtc import CubinCache, kernel_source
 from .stream import CudaStream, DeviceArray, Gpu, Slots
 
 THREADS = 256  # threads per block
@@ -30,14 +30,13 @@ class NoiseKernels:
 
         Device(index).set_current()
         code = ObjectCode.from_cubin(cubin)
-        self._index, self._kernels = index, {name: code.get_kernel(name) for name in ("draw_dropout", "draw_z")}
+        self._kernels = {name: code.get_kernel(name) for name in ("draw_dropout", "draw_z")}
 
     def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
         """Enqueue a kernel by name. arguments: addresses as int, numbers as NumPy scalars."""
         from cuda.core import LaunchConfig
 
-        config = LaunchConfig(grid=grid, block=THREADS)
-        launch(stream, self._index, config, self._kernels[name], *arguments)
+        stream.launch(LaunchConfig(grid=grid, block=THREADS), self._kernels[name], *arguments)
 
 
 class DeviceNoise:

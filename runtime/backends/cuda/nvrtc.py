@@ -1,4 +1,4 @@
-"""The kernels in kernels/: compiled with NVRTC, kept as cubins, and launched through cuda-core."""
+"""The kernels in kernels/: compiled with NVRTC, and kept as cubins."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import BackendError, one_line
 from ...files import replace_file
 from .driver import install_command
-from .stream import CudaStream
 
 KERNELS = Path(__file__).resolve().parent / "kernels"
 _INCLUDE = re.compile(r'^#include "(.+)"\n|^#pragma once\n', re.MULTILINE)
@@ -67,12 +65,3 @@ def compile_cubin(source: str, arch: str) -> bytes:
     except Exception as error:  # a missing library, NVRTC's errors and cuda-core's share no base class
         reason = one_line(error)[:300]
         raise BackendError(f"NVRTC cannot compile for {arch}: {reason} ({install_command()} brings NVRTC)") from error
-
-
-def launch(stream: CudaStream, index: int, config: Any, kernel: Any, *arguments: Any) -> None:
-    """Enqueue a kernel on GPU `index`. arguments: addresses as int, numbers as NumPy scalars, in the kernel's order."""
-    from cuda.core import Device, Stream
-    from cuda.core import launch as enqueue
-
-    Device(index).set_current()
-    enqueue(Stream.from_handle(stream.handle), config, kernel, *arguments)

@@ -30,8 +30,8 @@ class OnnxRuntimeCudaBackend(Backend):
         self._stream = CudaStream(options.device)
 
     @staticmethod
-    def unavailable_reason() -> str | None:
-        no_gpu = gpu_unavailable_reason()
+    def unavailable_reason(device: int = 0) -> str | None:
+        no_gpu = gpu_unavailable_reason(device)
         if no_gpu is not None:
             return no_gpu
         if importlib.util.find_spec("onnxruntime") is None:

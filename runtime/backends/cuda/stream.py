@@ -6,9 +6,11 @@ import gc
 import importlib.util
 import math
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -32,13 +34,13 @@ class Gpu:
     compute_capability: tuple[int, int]
 
 
-def gpu_unavailable_reason() -> str | None:
-    """Return why this machine's GPU cannot be used, with the fix; None if it can."""
+def gpu_unavailable_reason(index: int = 0) -> str | None:
+    """Return why the GPU of that index cannot be used, with the fix; None if it can."""
     for package, module in (("cuda-core", "cuda.core"), ("cuda-bindings", "cuda.bindings")):
         if importlib.util.find_spec("cuda") is None or importlib.util.find_spec(module) is None:
             return f"{package} is not installed ({install_command()})"
     try:
-        find_gpu(0)
+        find_gpu(index)
     except BackendError as error:
         return str(error)
     return None
@@ -105,28 +107,45 @@ class CudaStream:
     """
 
     def __init__(self, index: int) -> None:
+        from cuda.bindings import driver
         from cuda.core import LegacyPinnedMemoryResource
 
         self._index = index
         self._stream = _make_current(index).create_stream()
+        self._handle = driver.CUstream(int(self._stream.handle))
         self._pinned_memory = LegacyPinnedMemoryResource()
 
     @property
     def handle(self) -> int:
         """The cudaStream_t as a number, for TensorRT and ONNX Runtime."""
-        return int(self._stream.handle)
+        return int(self._handle)
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> DeviceArray:
         """Allocate uninitialized, aligned GPU memory."""
-        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
-        buffer = _make_current(self._index).allocate(max(1, nbytes), stream=self._stream)
+        nbytes = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
+        device = _make_current(self._index)
+        with self._explained(nbytes, "GPU memory"):
+            buffer = device.allocate(nbytes, stream=self._stream)
         return DeviceArray(int(buffer.handle), tuple(shape), np.dtype(dtype), buffer)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Allocate pinned host memory, for copies during which the host does not wait."""
+        nbytes = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
         _make_current(self._index)
-        buffer = self._pinned_memory.allocate(max(1, math.prod(shape) * np.dtype(dtype).itemsize))
-        return np.asarray(_PinnedView(buffer, shape, np.dtype(dtype)))
+        with self._explained(nbytes, "pinned host memory"):
+            buffer = self._pinned_memory.allocate(nbytes)
+        return np.asarray(_PinnedView(self, buffer, shape, np.dtype(dtype)))
+
+    @contextmanager
+    def _explained(self, nbytes: int, memory: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # cuda-core's errors have no public base class
+            reason = str(error).splitlines()[0]
+            raise BackendError(
+                f"GPU {self._index}: cannot allocate {nbytes} bytes of {memory}: {reason}; stop what else uses the "
+                "GPU, or build smaller engines: tacoglow build-engines, with --max-batch, --max-tokens, --max-frames"
+            ) from error
 
     def upload(self, target: DeviceArray, source: NDArray[Any]) -> None:
         """Enqueue a copy. A pinned source must not change before the copy is done; other sources may change at once."""
@@ -141,19 +160,25 @@ class CudaStream:
         self._copy(target.address, source.address, source.nbytes)
 
     def _copy(self, target: int, source: int, nbytes: int) -> None:
-        from cuda.core import Buffer
+        from cuda.bindings import driver
 
         _make_current(self._index)
         if nbytes:
-            copied = Buffer.from_handle(source, nbytes)
-            Buffer.from_handle(target, nbytes).copy_from(copied, stream=self._stream)
+            _check(driver.cuMemcpyAsync(target, source, nbytes, self._handle), BackendError)
 
     def zero(self, array: DeviceArray) -> None:
         """Enqueue filling an array with zeros."""
-        from cuda.core import Buffer
+        from cuda.bindings import driver
 
         _make_current(self._index)
-        Buffer.from_handle(array.address, array.nbytes).fill(0, stream=self._stream)
+        _check(driver.cuMemsetD8Async(array.address, 0, array.nbytes, self._handle), BackendError)
+
+    def launch(self, config: Any, kernel: Any, *arguments: Any) -> None:
+        """Enqueue a kernel. arguments: addresses as int, numbers as NumPy scalars, in the kernel's order."""
+        from cuda.core import launch
+
+        _make_current(self._index)
+        launch(self._stream, config, kernel, *arguments)
 
     def record(self) -> CudaEvent:
         """Record an event after all work enqueued so far."""
@@ -175,7 +200,9 @@ class CudaStream:
         from cuda.bindings import driver
 
         _make_current(self._index)
-        stream, mode = driver.CUstream(self.handle), driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        # An engine that allocates or copies outside of the stream fails: that would be missing in the graph.
+        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        stream = self._handle
         with _garbage_collection_paused():
             _check(driver.cuStreamBeginCapture(stream, mode))
             try:
@@ -242,13 +269,15 @@ class CudaEvent:
 
 
 class Slots:
-    """n aligned arrays of one shape and dtype in one block of GPU memory."""
+    """n aligned arrays of one shape and dtype, one after the other in GPU memory."""
 
-    def __init__(self, stream: CudaStream, n: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(
+        self, stream: CudaStream, n: int, shape: tuple[int, ...], dtype: DTypeLike, memory: DeviceArray | None = None
+    ) -> None:
+        """memory: of n times the pitch; None: it is allocated."""
         self._stream, self.count, self.shape, self.dtype = stream, n, shape, np.dtype(dtype)
-        # Bytes from one array to the next.
-        self.pitch = -(-math.prod(shape) * self.dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        self.memory = stream.empty((n, self.pitch), np.uint8)
+        self.pitch = _pitch(shape, dtype)  # bytes from one array to the next
+        self.memory = memory or stream.empty((n * self.pitch,), np.uint8)
 
     def __getitem__(self, i: int) -> DeviceArray:
         """Return the i-th array; -1 is the last."""
@@ -258,19 +287,55 @@ class Slots:
     def pinned(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Allocate a pinned block of the size of `memory`; returns the block, and a view of its arrays [n, *shape]."""
         block = self._stream.pinned(self.memory.shape, np.uint8)
+        return block, self.view(block)
+
+    def view(self, block: NDArray[np.uint8]) -> NDArray[Any]:
+        """View host memory of the size of `memory` as arrays [n, *shape]."""
         one = np.empty(self.shape, self.dtype)
-        arrays = np.ndarray((len(block), *self.shape), self.dtype, block, strides=(self.pitch, *one.strides))
-        return block, arrays
+        strides = self.pitch, *one.strides
+        arrays: NDArray[Any] = np.ndarray((self.count, *self.shape), self.dtype, block, strides=strides)
+        return arrays
+
+
+class Block:
+    """Slots of several shapes in one piece of GPU memory, so that one copy moves them all to the host."""
+
+    def __init__(self, stream: CudaStream, n: int, shapes: Sequence[tuple[int, ...]], dtype: DTypeLike) -> None:
+        sizes = [n * _pitch(shape, dtype) for shape in shapes]
+        self._stream, self._ends = stream, list(accumulate(sizes))
+        self._memory = stream.empty((self._ends[-1],), np.uint8)
+        self.slots = []
+        for shape, size, end in zip(shapes, sizes, self._ends, strict=True):
+            part = DeviceArray(self._memory.address + end - size, (size,), np.dtype(np.uint8), self._memory.owner)
+            self.slots.append(Slots(stream, n, shape, dtype, part))
+
+    def pinned(self) -> tuple[Enqueue, list[NDArray[Any]]]:
+        """Allocate pinned memory; returns the call that enqueues a copy to it, and views of its arrays by slots."""
+        block = self._stream.pinned(self._memory.shape, np.uint8)
+        parts = np.split(block, self._ends[:-1])
+        views = [slots.view(part) for slots, part in zip(self.slots, parts, strict=True)]
+        return partial(self._stream.download, block, self._memory), views
+
+
+def _pitch(shape: tuple[int, ...], dtype: DTypeLike) -> int:
+    return -(-math.prod(shape) * np.dtype(dtype).itemsize // ALIGNMENT) * ALIGNMENT
 
 
 class _PinnedView:
-    """Exposes a pinned buffer to NumPy; an array over this view keeps the buffer alive."""
+    """Exposes a pinned buffer to NumPy; an array over this view keeps the buffer alive.
 
-    def __init__(self, buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.buffer = buffer
+    It is freed when the stream's copies are done: unlike the GPU's memory, it is not freed in the stream's order.
+    """
+
+    def __init__(self, stream: CudaStream, buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.stream, self.buffer = stream, buffer
         self.__array_interface__ = {
             "version": 3,
             "shape": tuple(shape),
             "typestr": dtype.str,
             "data": (int(buffer.handle), False),
         }
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at the interpreter's end, or on a GPU that has failed
+            self.stream.record().wait()

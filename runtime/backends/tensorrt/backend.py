@@ -7,14 +7,16 @@ The engines of a stream run one after the other, in one block of activation memo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from ...bundle.manifest import DimRange, Manifest
-from ..base import Backend, BackendOptions, GraphRunner
+from ...bundle.manifest import DimRange, Manifest, doubling
+from ..base import Backend, BackendOptions, GraphRunner, vocoder_window_sizes
 from ..cuda.fused.package import remove_package, write_package
+from ..cuda.fused.rows import FusedRows
 from ..cuda.fused.steps import FusedDecoder, open_fused_decoder
 from ..cuda.graph import CudaGraphRunner
 from ..cuda.noise import open_device_noise
@@ -24,6 +26,8 @@ from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, tar
 from .engines import LoadedEngines, TensorRTContext
 from .runtime_cache import RuntimeCache
 from .versions import load_tensorrt, tensorrt_unavailable_reason
+
+SMALLEST_MEL = 32  # frames that the postnet runs at, and their doubles: its time is a small part of the vocoder's
 
 
 class TensorRTBackend(Backend):
@@ -49,8 +53,8 @@ class TensorRTBackend(Backend):
             self._engines_with(graph).load(graph, engine)
 
     @classmethod
-    def unavailable_reason(cls) -> str | None:
-        return gpu_unavailable_reason() or tensorrt_unavailable_reason(cls.name)
+    def unavailable_reason(cls, device: int = 0) -> str | None:
+        return gpu_unavailable_reason(device) or tensorrt_unavailable_reason(cls.name)
 
     def _get_engines(
         self, bundle: Path, manifest: Manifest, options: BackendOptions, graphs: Sequence[str]
@@ -78,8 +82,10 @@ class TensorRTBackend(Backend):
             self._engines_with(graph).load(graph, engine)
         runner = TensorRTGraph(graph, self.manifest, self._engines_with(graph))
         runner.noise = None if self._noise is None else self._noise.on(runner.stream)
-        if graph == "decoder_step":
-            runner.fused_steps = None if self._fused is None else self._fused.steps
+        if graph == "decoder_step" and self._fused is not None:
+            runner.fused_steps = self._fused.steps
+            runner.fused_rows = partial(FusedRows, self._fused, tokens=self.manifest.range("T").max)
+        runner.prepare_all()
         return runner
 
     def copy_decoder(self, plans: Path) -> Path | None:
@@ -106,11 +112,11 @@ class TensorRTRTXBackend(TensorRTBackend):
     name = "tensorrt-rtx"
 
     @classmethod
-    def unavailable_reason(cls) -> str | None:
-        reason = super().unavailable_reason()
+    def unavailable_reason(cls, device: int = 0) -> str | None:
+        reason = super().unavailable_reason(device)
         if reason is None:
             tensorrt = load_tensorrt(cls.name)
-            target = target_of(find_gpu(0), tensorrt)
+            target = target_of(find_gpu(device), tensorrt)
             if not tensorrt.builds_for(target.compute_capability):
                 reason = f"{tensorrt.name} {tensorrt.version} does not support compute capability {target.capability}"
         return reason
@@ -123,6 +129,25 @@ class TensorRTGraph(CudaGraphRunner):
     def __init__(self, name: str, manifest: Manifest, engines: LoadedEngines) -> None:
         super().__init__(name, manifest.graphs[name], manifest, engines.stream)
         self._engines = engines
+
+    def prepare_all(self) -> None:
+        """Capture what requests run, so that none of them waits for that."""
+        most = self.manifest.range("F").max
+        buckets = self.manifest.synthesis.token_buckets(self.manifest.range("T").max)
+        if self.name == "encoder":
+            for tokens in buckets:
+                self.prepare(token_ids=np.zeros((1, tokens), np.int32), token_lengths=np.array([tokens], np.int32))
+        elif self.name == "decoder_step":
+            for tokens in buckets:
+                self.prepare_steps(tokens)
+        elif self.name == "postnet":
+            self.window_sizes = tuple(doubling(SMALLEST_MEL, most))
+        elif self.name == self.manifest.vocoder.kind:
+            largest = min(most, self.manifest.vocoder_input_frames)
+            self.window_sizes = vocoder_window_sizes(self.manifest, largest, largest // 4, largest // 2, largest)
+        for frames in self.window_sizes:
+            shapes = {tensor.name: tensor.resolve({"B": 1, "F": frames}) for tensor in self.spec.inputs}
+            self.prepare(**{tensor.name: np.zeros(shapes[tensor.name], tensor.dtype) for tensor in self.spec.inputs})
 
     def new_context(self) -> TensorRTContext:
         return self._engines.new_context(self.name)

@@ -103,6 +103,9 @@ class EngineBuilder:
         absent = self.tensorrt.absent_tactic_sources()
         if absent:
             config.set_tactic_sources(config.get_tactic_sources() & ~absent)
+        user_allocation = self.tensorrt.member("BuilderFlag", "REQUIRE_USER_ALLOCATION")
+        if user_allocation is not None and engine_key.graph != "encoder":  # its loop cannot be built so
+            config.set_flag(user_allocation)  # TensorRT-RTX promises only then that an engine can be captured
         if self.tensorrt.builds_ahead_of_time:
             self._set_compute_capability(config, engine_key)
         for ranges in optimization_profiles(engine_key.profile, engine_key.token_buckets):

@@ -97,7 +97,9 @@ class TensorRT:
                     self.errors.append(message)
 
             def summary(self) -> str:
-                return "; ".join(self.errors) or "no error was logged"
+                """Take the errors, so that the next summary has later ones only."""
+                errors, self.errors = self.errors, []
+                return "; ".join(errors) or "no error was logged"
 
         return RecordingLogger()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ class FailingGpu(Backend):
     device = "a GPU"
 
     @staticmethod
-    def unavailable_reason() -> str | None:
+    def unavailable_reason(device: int = 0) -> str | None:
         return None
 
     def _open(self, graph: str) -> GraphRunner:
@@ -57,6 +58,8 @@ def test_auto_does_not_hide_a_damaged_bundle(tiny_bundle: Path, tmp_path: Path) 
 def test_auto_on_the_cpu_mentions_an_unused_gpu(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: int, gpus: int, command: str
 ) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "cuda.bindings" else find_spec(name))
     monkeypatch.setattr(driver, "find_driver", lambda: Driver(version, gpus))
     monkeypatch.setattr(backends, "find_driver", lambda: Driver(version, gpus))
     choice = open_auto(tiny_bundle).choice

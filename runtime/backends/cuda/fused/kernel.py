@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....errors import BackendError
-from ..nvrtc import CubinCache, kernel_source, launch
+from ..nvrtc import CubinCache, kernel_source
 from ..stream import CudaStream
 from .plan import GpuLimits, Plan
 
@@ -56,7 +56,6 @@ class FusedKernel:
         from cuda.bindings import driver
         from cuda.core import Device, LaunchConfig, ObjectCode
 
-        self._index = index
         device = Device(index)
         device.set_current()
         self._kernel = ObjectCode.from_cubin(cubin).get_kernel("fused_decoder")
@@ -79,4 +78,4 @@ class FusedKernel:
 
     def launch(self, stream: CudaStream, *arguments: Any) -> None:
         """Enqueue the kernel. arguments: addresses as int, numbers as NumPy scalars, in the kernel's order."""
-        launch(stream, self._index, self._config, self._kernel, *arguments)
+        stream.launch(self._config, self._kernel, *arguments)

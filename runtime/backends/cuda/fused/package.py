@@ -13,14 +13,12 @@ from pathlib import Path
 import msgspec
 
 from ....bundle.manifest import Manifest
-from ....errors import BackendError
 from ....files import replace_file
 from ..driver import driver_version
 from ..stream import Gpu
-from .plan import MAX_BATCH, TOKEN_BLOCK, round_up
 from .steps import FusedDecoder
 
-FORMAT_VERSION = 1  # version of the files and of the kernel's arguments, which C++ passes
+FORMAT_VERSION = 2  # version of the files and of the kernel's arguments, which C++ passes
 FOLDER = "fused"
 
 
@@ -83,32 +81,17 @@ def remove_package(plans: Path) -> None:
 
 
 def _write_kernels(folder: Path, decoder: FusedDecoder, manifest: Manifest) -> Iterator[KernelFile]:
-    """Compile and write kernels for one, two, four and eight items, and tokens that double up to the limit."""
-    most = round_up(manifest.range("T").max, TOKEN_BLOCK)
-    for batch in _doubling(1, min(MAX_BATCH, manifest.range("B").max)):
-        for tokens in _doubling(TOKEN_BLOCK, most):
-            try:
-                plan = decoder.plan(batch, tokens)
-            except BackendError:
-                if batch == 1:
-                    raise
-                continue  # so many items do not fit the GPU: they are decoded in smaller groups
-            yield KernelFile(
-                batch=plan.batch,
-                tokens=plan.tokens,
-                blocks=plan.blocks,
-                threads=plan.threads,
-                shared_bytes=plan.shared_bytes,
-                workspace_bytes=plan.workspace_bytes,
-                **_write(folder / f"batch{batch}-tokens{tokens}.cubin", decoder.cubin(plan)),
-            )
-
-
-def _doubling(first: int, last: int) -> list[int]:
-    sizes = [first]
-    while sizes[-1] < last:
-        sizes.append(min(2 * sizes[-1], last))
-    return sizes
+    """Compile and write the kernels that requests within the bundle's limits run."""
+    for plan in decoder.plans(manifest.range("B").max, manifest.range("T").max):
+        yield KernelFile(
+            batch=plan.batch,
+            tokens=plan.tokens,
+            blocks=plan.blocks,
+            threads=plan.threads,
+            shared_bytes=plan.shared_bytes,
+            workspace_bytes=plan.workspace_bytes,
+            **_write(folder / f"batch{plan.batch}-tokens{plan.tokens}.cubin", decoder.cubin(plan)),
+        )
 
 
 def _write(path: Path, content: bytes) -> dict[str, str]:

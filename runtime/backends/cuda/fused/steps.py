@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ....bundle.manifest import Manifest
+from ....bundle.manifest import Manifest, doubling
 from ....decoder import Chunk, DecoderSteps, EncoderOutput
 from ....errors import BackendError
 from ....noise import Noise
 from ..nvrtc import CubinCache
-from ..stream import CudaEvent, CudaStream, DeviceArray, Gpu
+from ..stream import Block, CudaEvent, CudaStream, DeviceArray, Gpu
 from .kernel import Exchange, FusedKernel, compile_plan, cubin_folder, gpu_limits
 from .packing import pack
 from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, Plan, make_plan, round_up
@@ -29,7 +29,7 @@ NEVER = math.inf  # a gate logit that no step reaches
 
 
 def open_fused_decoder(bundle: Path, manifest: Manifest, gpu: Gpu, stream: CudaStream, engines: Path) -> FusedDecoder:
-    """Open a bundle's fused decoder, and compile its kernel for one item, so that compile errors appear here.
+    """Open a bundle's fused decoder, with all kernels that its requests run: compiling one takes seconds.
 
     engines: folder of the engine cache, which keeps the compiled kernels. Raises BackendError if it cannot run.
     """
@@ -40,12 +40,12 @@ def open_fused_decoder(bundle: Path, manifest: Manifest, gpu: Gpu, stream: CudaS
         )
     cache = CubinCache(cubin_folder(engines), gpu.compute_capability)
     decoder = FusedDecoder(stream, gpu.index, load_weights(bundle, manifest), cache, "tagged")
-    decoder.kernel(1, 1)
+    decoder.compile(manifest.range("B").max, manifest.range("T").max)
     return decoder
 
 
 class FusedDecoder:
-    """A bundle's decoder_step on one GPU: packed weights, a kernel for each batch size and token limit, buffers."""
+    """A bundle's decoder_step on one GPU: packed weights, kernels for few batch sizes and token limits, buffers."""
 
     def __init__(
         self, stream: CudaStream, device: int, weights: DecoderWeights, cache: CubinCache, exchange: Exchange
@@ -58,17 +58,17 @@ class FusedDecoder:
         packed = self.packed_weights()
         self.packed = stream.empty(packed.shape, packed.dtype)
         stream.upload(self.packed, packed)
-        self._kernels: dict[tuple[int, int], tuple[FusedKernel, int]] = {}
+        self._kernels: dict[tuple[int, int], tuple[FusedKernel, int]] = {}  # by batch size and token limit
         self._idle: OrderedDict[tuple[int, int], list[FusedBuffers]] = OrderedDict()
 
     def steps(self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = NEVER) -> DecoderSteps:
         """Return the steps of a batch, none launched yet.
 
         gate_logit: above it an item's gate ends it; once all items of eight have ended, launches return at once."""
-        groups = []
-        for first in range(0, len(noises), MAX_BATCH):
-            rows = range(first, min(first + MAX_BATCH, len(noises)))
-            groups.append(self._group(encoded.rows(rows), [noises[row] for row in rows]))
+        groups, most = [], self.largest_batch(encoded.memory.shape[1])
+        for first in range(0, len(noises), most):
+            rows = range(first, min(first + most, len(noises)))
+            groups.append(self._group(encoded, noises, rows))
         return FusedSteps(groups, gate_logit)
 
     def packed_weights(self) -> NDArray[np.uint8]:
@@ -79,24 +79,56 @@ class FusedDecoder:
         """Plan a kernel. Raises BackendError if it does not fit this GPU."""
         return make_plan(self._weights, self._limits, batch, tokens, WARPS)
 
+    def plans(self, batch: int, tokens: int) -> Iterator[Plan]:
+        """Plan kernels for one, two, four and eight items, at most `batch`, and for tokens that double up to a limit.
+
+        Raises BackendError if one item does not fit this GPU.
+        """
+        for size in doubling(1, min(MAX_BATCH, batch)):
+            for limit in doubling(TOKEN_BLOCK, round_up(tokens, TOKEN_BLOCK)):
+                try:
+                    yield self.plan(size, limit)
+                except BackendError:  # so many items do not fit: they are decoded in smaller groups
+                    if size == 1:
+                        raise
+
+    def compile(self, batch: int, tokens: int) -> None:
+        """Compile the kernels for batches and tokens up to these limits. Raises BackendError."""
+        for plan in self.plans(batch, tokens):
+            self._compile(plan)
+
+    def _compile(self, plan: Plan) -> None:
+        kernel = FusedKernel(self._device, plan, self.cubin(plan))
+        self._kernels[plan.batch, plan.tokens] = kernel, plan.workspace_bytes
+
     def cubin(self, plan: Plan) -> bytes:
         """Return the plan's kernel, compiled at first use."""
         return compile_plan(self._cache, plan, self.exchange)
 
     def kernel(self, batch: int, tokens: int) -> tuple[FusedKernel, int]:
-        """Return the kernel, compiled at first use, and the bytes of the workspace that it needs."""
-        key = batch, round_up(tokens, TOKEN_BLOCK)
-        if key not in self._kernels:
-            plan = self.plan(*key)
-            kernel = FusedKernel(self._device, plan, self.cubin(plan))
-            self._kernels[key] = kernel, plan.workspace_bytes
-        return self._kernels[key]
+        """Return the kernel of that batch size for so many tokens, and the bytes of the workspace that it needs."""
+        return self._kernels[min(self.fitting(batch, tokens))]
 
-    def _group(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> FusedBuffers:
-        key = encoded.memory.shape[:2]
+    def fitting(self, batch: int, tokens: int) -> list[tuple[int, int]]:
+        """Find the kernels that can decode so many items of so many tokens; one is compiled where there is none."""
+        fitting = [key for key in self._kernels if key[0] >= batch and key[1] >= tokens]
+        if not fitting:
+            self._compile(self.plan(batch, tokens))
+            return self.fitting(batch, tokens)
+        return fitting
+
+    def largest_batch(self, tokens: int) -> int:
+        """Return how many items of so many tokens one launch decodes at most."""
+        return max(batch for batch, _ in self.fitting(1, tokens))
+
+    def _group(self, encoded: EncoderOutput, noises: Sequence[Noise], rows: Sequence[int]) -> FusedBuffers:
+        tokens = encoded.memory.shape[1]
+        key = min(self.fitting(len(rows), tokens))[0], tokens
         idle = self._idle.get(key)
         buffers = idle.pop() if idle else FusedBuffers(self, *key)
-        buffers.reset(encoded, noises)
+        # Copies of the last row take the places that are left.
+        filled = [*rows, *[rows[-1]] * (buffers.batch - len(rows))]
+        buffers.reset(encoded.rows(filled), [noises[row] for row in filled], len(rows))
         return buffers
 
     def put_back(self, buffers: FusedBuffers) -> None:
@@ -111,7 +143,7 @@ class FusedDecoder:
 
 
 class FusedSteps(DecoderSteps):
-    """Groups of at most eight items, launched one after the other: an item's bits do not depend on its group."""
+    """Groups of items, at most eight, launched one after the other: an item's bits do not depend on its group."""
 
     chunk_steps = CHUNK_STEPS
     launches_in_flight = 2
@@ -124,15 +156,15 @@ class FusedSteps(DecoderSteps):
 
     def launch(self, first_step: int) -> None:
         parity = first_step // CHUNK_STEPS % 2
-        with _explained():
+        with explained():
             events = [group.launch(first_step, self._gate_logit, parity) for group in self._groups]
         self._launched.append((parity, events[-1]))
 
     def read(self) -> Chunk:
         parity, done = self._launched.pop(0)
-        with _explained():
+        with explained():
             done.wait()
-        chunks = [group.results[parity] for group in self._groups]
+        chunks = [group.results(parity) for group in self._groups]
         if len(chunks) == 1:
             return chunks[0]
         return Chunk(*(np.concatenate([getattr(chunk, name) for chunk in chunks], axis=1) for name in vars(chunks[0])))
@@ -142,7 +174,9 @@ class FusedBuffers:
     """A group's GPU memory: encoder output, states and a chunk's results; and, twice, the results in pinned memory."""
 
     def __init__(self, decoder: FusedDecoder, batch: int, tokens: int) -> None:
+        """batch: that of a kernel."""
         self.decoder, self.batch, self.tokens = decoder, batch, tokens
+        self._wanted = batch  # items that are decoded; the others are copies
         stream, dims = decoder.stream, decoder.dims
         self._kernel, workspace_bytes = decoder.kernel(batch, tokens)
 
@@ -155,15 +189,33 @@ class FusedBuffers:
         # Hidden and cell state of both LSTMs, attention weights and their sum, context: the kernel's order.
         widths = (rnn, rnn, decoder_rnn, decoder_rnn, tokens, tokens, dims["ENCODER"])
         self._states = [floats(batch, width) for width in widths]
-        results = ((CHUNK_STEPS, batch, dims["MEL"]), (CHUNK_STEPS, batch), (CHUNK_STEPS, batch, tokens))
-        self._results = [floats(*shape) for shape in results]
-        self.results = [Chunk(*(stream.pinned(shape, np.float32) for shape in results)) for _ in range(2)]
+        shapes = ((CHUNK_STEPS, batch, dims["MEL"]), (CHUNK_STEPS, batch), (CHUNK_STEPS, batch, tokens))
+        results = Block(stream, 1, shapes, np.float32)
+        pinned = [results.pinned() for _ in range(2)]
+        self._downloads = [download for download, _ in pinned]
+        self._chunks = [[view[0] for view in views] for _, views in pinned]
         self._progress = stream.empty((1 + batch,), np.int32)
         self._workspace = stream.empty((workspace_bytes,), np.uint8)
         stream.zero(self._workspace)  # each launch leaves it ready for the next
+        # The kernel's arguments before and after the first step and the gate, in its order.
+        self._before = (
+            decoder.packed.address,
+            *(array.address for array in (self._memory, self._processed, self._lengths)),
+            np.int32(tokens),
+            self._keys.address,
+            0,  # dropout is drawn from the keys
+            np.int32(CHUNK_STEPS),
+        )
+        written = [*self._states, *(slots.memory for slots in results.slots), self._progress, self._workspace]
+        self._after = (*(array.address for array in written), 0)  # no trace; the table of rows follows
 
-    def reset(self, encoded: EncoderOutput, noises: Sequence[Noise]) -> None:
-        """Prepare a batch's first step."""
+    def results(self, parity: int) -> Chunk:
+        """Return the host's memory for a chunk's results, valid once the event of its launch has been waited for."""
+        return Chunk(*(array[:, : self._wanted] for array in self._chunks[parity]))
+
+    def reset(self, encoded: EncoderOutput, noises: Sequence[Noise], rows: int) -> None:
+        """Prepare a batch's first step. rows: how many of it are wanted."""
+        self._wanted = rows
         stream = self.decoder.stream
         uploads: list[tuple[DeviceArray, NDArray[np.generic]]] = [
             (self._memory, encoded.memory),
@@ -178,33 +230,15 @@ class FusedBuffers:
             stream.zero(state)
 
     def launch(self, first_step: int, gate_logit: float, parity: int) -> CudaEvent:
-        """Enqueue a chunk and the copies of its results to pinned memory."""
+        """Enqueue a chunk and the copy of its results to pinned memory."""
         stream = self.decoder.stream
-        self._kernel.launch(
-            stream,
-            self.decoder.packed.address,
-            self._memory.address,
-            self._processed.address,
-            self._lengths.address,
-            np.int32(self.tokens),
-            self._keys.address,
-            0,  # dropout is drawn from the keys
-            np.int32(CHUNK_STEPS),
-            np.int32(first_step),
-            np.float32(gate_logit),
-            *(state.address for state in self._states),
-            *(result.address for result in self._results),
-            self._progress.address,
-            self._workspace.address,
-            0,  # no trace
-        )
-        for target, source in zip(vars(self.results[parity]).values(), self._results, strict=True):
-            stream.download(target, source)
+        self._kernel.launch(stream, *self._before, np.int32(first_step), np.float32(gate_logit), *self._after, 0)
+        self._downloads[parity]()
         return stream.record()
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Explain a failure, and name the way out."""
     try:
         yield

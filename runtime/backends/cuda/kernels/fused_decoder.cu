@@ -104,8 +104,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
     const u64* __restrict__ noise_keys,          // [B, 2]: seed and utterance, of which the dropout is drawn
     const float* __restrict__ prenet_dropout,    // [steps, B, 2, P]: factors in place of drawn ones, or null
     int steps,                                   // to do in this launch, unless all items stop; at least 1
-    int first_step,                              // number of the first in its utterance
-    float gate_threshold,                        // an item stops where its gate logit is larger
+    int first_step,                              // number of the first in its utterance; without rows
+    float gate_threshold,                        // an item stops where its gate logit is larger; without rows
     float* attention_hidden, float* attention_cell,  // [B, RA]; these and the next five: the state, in and out
     float* decoder_hidden, float* decoder_cell,      // [B, RD]
     float* attention_weights, float* attention_weights_cum,  // [B, T]
@@ -115,11 +115,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
     float* __restrict__ alignments,   // [steps, B, T]
     int* progress,  // [1 + B]: steps done in this launch; the step at which each item's gate fired, -1 until then
     Workspace* workspace,  // all zero before the first launch
-    u32* trace) {          // [steps, BLOCKS, EVENTS] with TRACE
+    u32* trace,            // [steps + 1, BLOCKS, EVENTS] with TRACE
+    const Row* __restrict__ rows) {  // [B], or null: all items are active and have one first step and threshold
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   const int block = blockIdx.x, warp = threadIdx.x / LANES, lane = threadIdx.x % LANES, item = lane % 8;
 
-  int stopped_at = item < BATCH ? progress[1 + item] : 0;  // used by the warp that makes gates
+  const auto is_active = [&](int of) { return rows == nullptr || rows[of].first_step < rows[of].end; };
+  const auto first_step_of = [&](int of) { return rows == nullptr ? first_step : rows[of].first_step; };
+  int stopped_at = item < BATCH && is_active(item) ? progress[1 + item] : 0;  // used by the warp that makes gates
   if (__all_sync(ALL_LANES, stopped_at >= 0)) {
     if (block == 0 && threadIdx.x == 0) progress[0] = 0;
     return;
@@ -203,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
     const auto factor = [&](int layer, int unit) {
       if (unit >= PRENET) return 0.f;
       if (prenet_dropout == nullptr) {
-        return dropout_factor(&noise_keys[2 * item], first_step + next, DROPOUT_BLOCKS, layer * PRENET + unit);
+        return dropout_factor(&noise_keys[2 * item], first_step_of(item) + next, DROPOUT_BLOCKS, layer * PRENET + unit);
       }
       return prenet_dropout[((next * BATCH + item) * 2 + layer) * PRENET + unit];
     };
@@ -236,7 +239,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
     Projection::each_four([&](int i, int slot, int half, int four) {
       const float value = finish_row(shared.rows[0], slot, half) + bias[i];
       if (four < P / 4) {
-        const bool is_first = first_step + step == 0;  // of the utterance: the prenet sees zeros
+        const bool is_first = item < BATCH && first_step_of(item) + step == 0;  // of the utterance: the prenet sees zeros
         const float kept = is_first ? 0.f : fmaxf(value, 0.f) * prenet_1_dropout[i];
         if (!over && item < BATCH) publish<POSITIVE_TAG>(exchange.prenet1, four * 4 + lane / 8, item, kept, tag);
         return;
@@ -246,8 +249,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
         if (band < MEL) mel[((step - 1) * BATCH + item) * MEL + band] = value;
         if (band == MEL) {
           gate_logits[(step - 1) * BATCH + item] = value;
-          if (stopped_at < 0 && value > gate_threshold) stopped_at = first_step + step - 1;
-          progress[1 + item] = stopped_at;
+          const int done = first_step_of(item) + step;
+          const bool is_over = value > (rows == nullptr ? gate_threshold : rows[item].gate_threshold) ||
+                               (rows != nullptr && done >= rows[item].end);
+          if (stopped_at < 0 && is_over) stopped_at = done - 1;
+          if (is_active(item)) progress[1 + item] = stopped_at;
         }
       }
       if (four == P / 4 + MEL / 4) {
@@ -384,16 +390,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
   }
 
   // Epilogue: the state.
-  attention_units.save(attention_cell, attention_hidden, ATTENTION_RNN);
-  decoder_units.save(decoder_cell, decoder_hidden, DECODER_RNN);
+  if (item < BATCH && is_active(item)) {
+    attention_units.save(attention_cell, attention_hidden, ATTENTION_RNN);
+    decoder_units.save(decoder_cell, decoder_hidden, DECODER_RNN);
+  }
   for (int i = threadIdx.x; i < CONTEXT_SLOTS * BATCH * 4; i += THREADS) {
     const int of = i / 4 % BATCH, place = (block + i / (4 * BATCH) * BLOCKS) * 4 + i % 4;
-    if (place < ENCODER) attention_context[of * ENCODER + place] = shared.context[i / (4 * BATCH)][of][i % 4];
+    if (place < ENCODER && is_active(of)) attention_context[of * ENCODER + place] = shared.context[i / (4 * BATCH)][of][i % 4];
   }
   for (int i = threadIdx.x; i < TILE_SLOTS * 8; i += THREADS) {
     const TokenTile tokens8(i / 8);
     const int token = tokens8.first + i % 8;
-    if (token < tokens) {
+    if (token < tokens && is_active(tokens8.item)) {
       const float weight = token < shared.length[tokens8.item] ? shared.window[i / 8][0][WINDOW_BEFORE + i % 8] : 0.f;
       attention_weights[tokens8.item * tokens + token] = weight;
       attention_weights_cum[tokens8.item * tokens + token] = shared.window[i / 8][1][WINDOW_BEFORE + i % 8];

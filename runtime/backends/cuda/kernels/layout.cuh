@@ -100,6 +100,13 @@ struct Exchange {
   u32 arrivals;          // of blocks, at grid barriers
 };
 
+// What one item does in one launch, where items have joined the batch at different times. Steps are its own, and one that
+// is at its end is inactive: it is computed, but its state and its progress stay.
+struct Row {
+  int first_step, end;
+  float gate_threshold;
+};
+
 struct Workspace {
   Exchange sets[2];
   alignas(16) u32 launches;

@@ -23,6 +23,7 @@ from tacoglow.runtime.backends.cuda.graph import (
     CudaGraphRunner,
     CudaSteps,
 )
+from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.decoder import Chunk
@@ -52,6 +53,19 @@ def on_device(bundle: Path) -> Synthesizer:
     return Synthesizer(TensorRTBackend(bundle, load_manifest(bundle), BackendOptions()))
 
 
+def on_host(bundle: Path, device: Synthesizer) -> Synthesizer:
+    """The voice on the CPU, with its windows padded as the device's are."""
+    host = OnnxRuntimeBackend(bundle, load_manifest(bundle), BackendOptions(threads=1))
+    for graph in ("postnet", "waveglow"):
+        host.open(graph).window_sizes = device.backend.open(graph).window_sizes
+    return Synthesizer(host)
+
+
+@pytest.fixture
+def voice(tiny_bundle: Path, device: Synthesizer) -> Synthesizer:
+    return on_host(tiny_bundle, device)
+
+
 def assert_same(got: Audio, expected: Audio) -> None:
     assert got.stop_reason == expected.stop_reason
     np.testing.assert_array_equal(got.samples, expected.samples)
@@ -79,21 +93,37 @@ def test_device_equals_host(
         assert_same(got, expected)
 
 
-def test_the_encoder_of_a_token_bucket_is_captured(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
-    """Texts of any length in one bucket use the same buffers: the shared context first, then one CUDA graph."""
-    for text in ("One.", "One two.", "One two three.", "One two three four."):
-        device.acoustic.encode([device.front_end.encode(text)])
-    assert tensorrt.contexts["encoder"] == 2
+def captures(tensorrt: SimulatedTensorRT) -> int:
+    return tensorrt.cuda.count("cuGraphInstantiateWithFlags")
+
+
+def launches(tensorrt: SimulatedTensorRT) -> int:
+    return tensorrt.cuda.count("cuGraphLaunch")
+
+
+def test_nothing_is_captured_inside_a_request(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+    """Texts of any length, said and streamed: every run is a launch of a graph that was captured at opening."""
+    opened, contexts = captures(tensorrt), dict(tensorrt.contexts)
+    texts = ["One.", "One two.", "One two three.", TEXT, "A longer text, by some words."]
+    options = [FOREVER, *(SpeechOptions(gate_threshold=1.0 - 1e-12, max_frames=frames) for frames in (1, 7, 23, 38))]
+    for text, each in zip(texts, options, strict=True):
+        before = launches(tensorrt)
+        device.say(text, options=each)
+        chunks = -(-(each.max_frames or 40) // CHUNK_STEPS)
+        windows = launches(tensorrt) - before - chunks - 2  # encoder and postnet
+        assert windows >= 1
+        list(device.stream(text, 1, StreamOptions(2, 6, None), each))
+    assert captures(tensorrt) == opened
+    assert tensorrt.contexts == contexts
 
 
 @pytest.mark.parametrize("version", SHARES_PROFILES)
-def test_every_tensorrt_version(
-    tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch, version: str
-) -> None:
+def test_every_tensorrt_version(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     """If the contexts of an engine cannot share its profile, each context has its own engine."""
     tensorrt = SimulatedTensorRT(version)
     tensorrt.install(monkeypatch)
     device = on_device(tiny_bundle)
+    voice = on_host(tiny_bundle, device)
     for texts in ([TEXT], ["Go.", TEXT], [TEXT], ["A longer text, by some words."], [TEXT]):
         pairs = zip(device.say_batch(texts, options=FOREVER), voice.say_batch(texts, options=FOREVER), strict=True)
         for got, expected in pairs:
@@ -113,7 +143,8 @@ def test_voice_is_usable_in_other_threads(device: Synthesizer, voice: Synthesize
 
 
 def test_voices_with_several_frames_per_step(reduced_bundle: Path, tensorrt: SimulatedTensorRT) -> None:
-    host, device = Synthesizer.load(reduced_bundle, "onnxruntime", threads=1), on_device(reduced_bundle)
+    device = on_device(reduced_bundle)
+    host = on_host(reduced_bundle, device)
     for options in (FOREVER, SpeechOptions(gate_threshold=0.45), SpeechOptions(max_frames=7)):
         assert_same(device.say(TEXT, options=options), host.say(TEXT, options=options))
 
@@ -182,11 +213,10 @@ def test_chunk_is_captured_once_per_batch_and_bucket(device: Synthesizer, tensor
             ids, device.acoustic.encode(ids), [Noise(i) for i in range(batch)], FOREVER.resolve(device.manifest)
         )
 
+    opened = captures(tensorrt)
     for batch in (1, 2, 1, 2, 2, 1):
         decode(batch)
-    assert tensorrt.contexts["decoder_step"] == 2
-    # Two chunks, and the encoder, whose shape was used six times and captured the second time.
-    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
+    assert captures(tensorrt) == opened + 1  # of two items; that of one was captured at opening
 
 
 def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
@@ -195,7 +225,7 @@ def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
     ids = device.front_end.encode(TEXT)
     encoded = device.acoustic.encode([ids])
     in_use = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_CACHED_CHUNKS + 3)]
-    assert sum(len(idle) for idle in step._idle_chunks.values()) == 0
+    assert not step._idle_chunks[encoded.memory.shape[:2]]
     del in_use
     gc.collect()
     assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
@@ -218,43 +248,49 @@ def graphs_warned_about(recorded: pytest.WarningsRecorder) -> list[str]:
     return [str(warning.message).split(":")[0] for warning in recorded if warning.category is CaptureWarning]
 
 
-def test_failed_capture_warns_once_per_graph(
-    tensorrt: SimulatedTensorRT, device: Synthesizer, voice: Synthesizer
-) -> None:
+def test_failed_captures_warn_once_per_graph(tensorrt: SimulatedTensorRT, tiny_bundle: Path) -> None:
     tensorrt.cuda.reject_captures()
-    with pytest.warns(
-        CaptureWarning, match=r"decoder_step: cannot be captured as a CUDA graph.*cannot capture"
-    ) as recorded:
-        first = device.say(TEXT, options=FOREVER)
-    assert graphs_warned_about(recorded) == ["decoder_step"]
-    with pytest.warns(CaptureWarning) as recorded:
-        again = [device.say(TEXT, options=FOREVER) for _ in range(3)]
-    assert graphs_warned_about(recorded) == ["encoder", "postnet", "waveglow"]
-    for audio in (first, *again):
-        assert_same(audio, voice.say(TEXT, options=FOREVER))
+    with pytest.warns(CaptureWarning, match=r"decoder_step: cannot be captured as.*cannot capture") as recorded:
+        device = on_device(tiny_bundle)
+    assert graphs_warned_about(recorded) == ["encoder", "decoder_step", "postnet", "waveglow"]
+    voice = on_host(tiny_bundle, device)
+    for _ in range(3):
+        assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
 
 
-def test_shapes_are_captured_at_their_second_use(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+def test_a_shape_that_cannot_be_captured_does_not_keep_others_from_it(
+    tensorrt: SimulatedTensorRT, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False])
+    monkeypatch.setattr(
+        SimulatedContext, "is_stream_capturable", lambda context, stream: next(answers, True), raising=False
+    )
+    with pytest.warns(CaptureWarning, match="encoder: .*the engine reports that it is not capturable"):
+        device = on_device(tiny_bundle)
+    buckets = len(device.manifest.synthesis.token_buckets(device.manifest.range("T").max))
+    frames = [len(device.backend.open(graph).window_sizes) for graph in ("postnet", "waveglow")]
+    assert captures(tensorrt) == (buckets - 1) + buckets + sum(frames)
+    assert_same(device.say(TEXT, options=FOREVER), on_host(tiny_bundle, device).say(TEXT, options=FOREVER))
+
+
+def test_other_shapes_are_enqueued(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
+    """In one context for all; what is kept of them is bounded."""
     postnet = device.backend.open("postnet")
-    bands = device.manifest.audio.n_mel_channels
+    assert isinstance(postnet, CudaGraphRunner)
+    bands, opened, contexts = device.manifest.audio.n_mel_channels, captures(tensorrt), tensorrt.contexts["postnet"]
 
     def run(frames: int) -> np.ndarray:
         mel = np.random.default_rng(frames).standard_normal((1, bands, frames)).astype(np.float32)
         return postnet.run(mel=mel, mel_lengths=np.array([frames], np.int32))["mel_postnet"]
 
     once = [run(frames) for frames in (3, 4, 5)]
-    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 0
-    twice = [run(frames) for frames in (3, 4, 5)]
-    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
-    thrice = [run(frames) for frames in (3, 4, 5)]
-    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
-    for results in zip(once, twice, thrice, strict=True):
-        np.testing.assert_array_equal(results[0], results[1])
-        np.testing.assert_array_equal(results[0], results[2])
-    for frames in range(6, 6 + MAX_CACHED_SHAPES):  # the three shapes are evicted
+    for frames in range(6, 6 + MAX_CACHED_SHAPES):
         run(frames)
-    run(3)
-    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 3
+    assert len(postnet._enqueued) == MAX_CACHED_SHAPES
+    for frames, expected in zip((3, 4, 5), once, strict=True):
+        np.testing.assert_array_equal(run(frames), expected)
+    assert captures(tensorrt) == opened
+    assert tensorrt.contexts["postnet"] == contexts + 1
 
 
 def test_denoiser_engine_is_built_at_its_first_use(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
@@ -266,13 +302,14 @@ def test_denoiser_engine_is_built_at_its_first_use(device: Synthesizer, tensorrt
 
 
 def test_graph_that_is_not_capturable_is_enqueued(
-    device: Synthesizer, voice: Synthesizer, tensorrt: SimulatedTensorRT, monkeypatch: pytest.MonkeyPatch
+    tensorrt: SimulatedTensorRT, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TensorRT-RTX reports it; nothing is captured then."""
     monkeypatch.setattr(SimulatedContext, "is_stream_capturable", lambda context, stream: False, raising=False)
     with pytest.warns(CaptureWarning, match="decoder_step: .*the engine reports that it is not capturable"):
-        assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
-    assert tensorrt.cuda.count("cuGraphInstantiateWithFlags") == 0
+        device = on_device(tiny_bundle)
+    assert_same(device.say(TEXT, options=FOREVER), on_host(tiny_bundle, device).say(TEXT, options=FOREVER))
+    assert captures(tensorrt) == 0
 
 
 def test_the_next_segments_steps_are_launched_before_a_window_and_not_waited_for(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tacoglow import StreamOptions, Synthesizer
+from tacoglow import StreamOptions
 from tacoglow.runtime.backends.cuda import nvrtc
 from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, NoiseWarning, open_device_noise
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
 from tacoglow.runtime.backends.cuda.stream import CudaStream, Slots, find_gpu
 from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.noise import Noise, PrefetchedNoise
-from tacoglow.tests.pretend_driver.driver import PretendDriver
+from tacoglow.tests.pretend_driver.driver import PretendDriver, has_nvrtc
 from tacoglow.tests.pretend_driver.emulation import build_noise
 
 from .simulated_tensorrt import SimulatedTensorRT
-from .test_loop import FOREVER, TEXT, on_device
+from .test_loop import FOREVER, TEXT, on_device, on_host
 
 MANY = 1 << 18  # groups
 
@@ -85,10 +84,11 @@ def test_dropout_is_the_hosts_to_the_bit(cuda: PretendDriver, tmp_path: Path, un
 
 
 def test_a_voice_draws_its_noise_on_the_device(
-    cuda: PretendDriver, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+    cuda: PretendDriver, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PrefetchedNoise, "_draw", None)  # the host draws nothing ahead
     device = on_device(tiny_bundle)
+    voice = on_host(tiny_bundle, device)
     for _ in range(3):  # not captured, captured, launched again
         got, expected = device.say(TEXT, 7, FOREVER), voice.say(TEXT, 7, FOREVER)
         np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
@@ -116,16 +116,21 @@ def test_a_mel_beyond_the_limit_is_refused(cuda: PretendDriver, tiny_bundle: Pat
 
 
 def test_where_the_kernels_are_wrong_the_host_draws(
-    cuda: PretendDriver, tiny_bundle: Path, voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+    cuda: PretendDriver, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cuda.run_kernels(False)
     with pytest.warns(NoiseWarning, match="noise is drawn on the host: z differs from the host's by nan"):
         device = on_device(tiny_bundle)
+    voice = on_host(tiny_bundle, device)
     np.testing.assert_array_equal(device.say(TEXT, 1, FOREVER).samples, voice.say(TEXT, 1, FOREVER).samples)
 
 
 def test_where_they_cannot_be_compiled_the_host_draws(cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError("libnvrtc.so is missing")
+
     monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
+    monkeypatch.setattr("cuda.core.Program", refuse)
     with pytest.warns(NoiseWarning, match=r"NVRTC cannot compile for sm_90.*pip install 'tacoglow\[gpu-cu1[23]\]'"):
         assert open_device_noise(CudaStream(0), find_gpu(0), Path("/nonexistent")) is None
 
@@ -137,9 +142,6 @@ def test_nvcc_compiles_it_without_warnings(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None,
-    reason="cuda-bindings are not installed (pip install 'cuda-core[cu13]')",
-)
+@pytest.mark.skipif(not has_nvrtc(), reason="NVRTC is not installed (pip install 'cuda-core[cu13]')")
 def test_nvrtc_compiles_it() -> None:
     assert compile_cubin(kernel_source("noise.cu"), "sm_90").startswith(b"\x7fELF")

@@ -66,6 +66,14 @@ def test_every_graph_builds_once(
     assert not again.fractions
 
 
+def test_engines_are_built_to_be_captured(rtx: TensorRT, tiny_bundle: Path, manifest: Manifest) -> None:
+    """TensorRT-RTX promises it for engines with this flag, with which the encoder's loop cannot be built."""
+    flag, builder = rtx.module.BuilderFlag.REQUIRE_USER_ALLOCATION, EngineBuilder(rtx)
+    for graph, spec in manifest.graphs.items():
+        key = make_engine_key(manifest, graph, (rtx.name, rtx.version), ADA, ProfileLimits(), BuildOptions())
+        assert builder._config(spec, key).get_flag(flag) == (graph != "encoder")
+
+
 def test_hifigan_builds(rtx: TensorRT, hifigan_bundle: Path, tmp_path: Path, progress: RecordingProgress) -> None:
     request = EngineRequest(ADA, folder=tmp_path, graphs=("hifigan",))
     engines = get_or_build_engines(hifigan_bundle, load_manifest(hifigan_bundle), rtx, request, progress)

@@ -45,6 +45,6 @@ extern "C" const char* emulate_launch(unsigned long long seed, const unsigned ch
     fused_decoder(packed, memory, processed_memory, lengths, tokens, noise_keys, prenet_dropout, steps, first_step,
                   gate_threshold, attention_hidden, attention_cell, decoder_hidden, decoder_cell, attention_weights,
                   attention_weights_cum, attention_context, mel, gate_logits, alignments, progress,
-                  static_cast<Workspace*>(workspace), nullptr);
+                  static_cast<Workspace*>(workspace), nullptr, nullptr);
   });
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from tacoglow.runtime.backends.cuda.fused.kernel import compile_plan, source
 from tacoglow.runtime.backends.cuda.fused.plan import GpuLimits, Plan, make_plan
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, CubinCache, compile_cubin
 from tacoglow.runtime.errors import BackendError
+from tacoglow.tests.pretend_driver.driver import has_nvrtc
 
 from .model import NVIDIA, random_weights
 
@@ -28,10 +28,7 @@ MAX_SPILLED = {"sm_80": 192}  # bytes of a thread: nvcc 13.0 spills 20 and 136 t
 MAX_SPILLED_WHERE_FAST = 63
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-needs_nvrtc = pytest.mark.skipif(
-    importlib.util.find_spec("cuda.bindings") is None if importlib.util.find_spec("cuda") else True,
-    reason="cuda-bindings are not installed (pip install 'cuda-core[cu13]')",
-)
+needs_nvrtc = pytest.mark.skipif(not has_nvrtc(), reason="NVRTC is not installed (pip install 'cuda-core[cu13]')")
 
 
 def plan_for(arch: str, batch: int) -> Plan:

@@ -60,7 +60,7 @@ FAULTS = {
     "round 1 can be made before round 0 is read": earlier(PUBLICATION, "  attention_units.load("),
     "every launch has the same exchange": replaced("workspace->sets[launches & 1]", "workspace->sets[0]"),
     "the next exchange is not cleared": replaced("next_exchange[i] = 0;", "(void)next_exchange[i];"),
-    "dropout is that of the step before": replaced("first_step + next, DROPOUT", "first_step + next - 1, DROPOUT"),
+    "dropout is that of the step before": replaced("(item) + next, DROPOUT", "(item) + next - 1, DROPOUT"),
 }
 BARRIER_FAULTS = {
     "an arrival releases nothing": replaced("release_add_one(&exchange.arrivals);", "exchange.arrivals += 1;"),
