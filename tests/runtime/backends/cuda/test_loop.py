@@ -30,6 +30,7 @@ from tacoglow.runtime.decoder import Chunk
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
+from tacoglow.runtime.scheduling.rows import new_row_decoder
 
 from .simulated_tensorrt import SHARES_PROFILES, SimulatedContext, SimulatedTensorRT
 
@@ -204,6 +205,14 @@ def test_early_stop_runs_at_most_one_extra_chunk(device: Synthesizer, voice: Syn
     assert audio.stop_reason == "gate"
     assert events == ["launch 0", "launch 16", "read"]
     assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
+
+
+def test_all_rows_of_a_scheduler_are_launched_before_one_is_waited_for(device: Synthesizer, events: list[str]) -> None:
+    decoder, options = new_row_decoder(device.acoustic, 3, on_gpu=True), FOREVER.resolve(device.manifest)
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    rows = [decoder.open(encoded, Noise(seed), options) for seed in range(3)]
+    decoder.advance(rows, 8)
+    assert events == ["launch 0"] * 3 + ["read"] * 3
 
 
 def test_chunk_is_captured_once_per_batch_and_bucket(device: Synthesizer, tensorrt: SimulatedTensorRT) -> None:
