@@ -132,10 +132,13 @@ class Loop:
                 task.options.check_cancelled()
             except BaseException as error:  # the request's own function may raise anything
                 task.handle.fail(error)
+        going = []
         for task in self._tasks:
-            if task.handle.done:
+            if task.handle.done:  # asked once: it may be cancelled at any moment, and would be forgotten unreported
                 task.report(self._metrics)
-        self._tasks = [task for task in self._tasks if not task.handle.done]
+            else:
+                going.append(task)
+        self._tasks = going
 
     def _rank(self) -> Ranked:
         """The requests that are not resting; none rests at the end, when nobody may read any more."""

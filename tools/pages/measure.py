@@ -79,6 +79,7 @@ def _quality(given: argparse.Namespace, threads: int) -> Report:
             BundlePipeline(bundle, backend, threads=threads)
             for bundle in _export(given, models, Path(folder))
             for backend in available_backends(bundle)
+            if backend != "torchscript" or load_manifest(bundle).precision == "fp32"  # else minutes a sentence on a CPU
         ]
         report["voice"] = pipelines[0].synthesizer.manifest.voice.name
         report["quality"] = measure(models, pipelines, texts, recognizer, _print)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -275,6 +276,25 @@ def test_cancellation_and_deadline(scheduler: Scheduler, voice: Synthesizer) -> 
         with pytest.raises(Cancelled):
             list(handle.segments())
     assert_same(scheduler.submit("Hello world.", 2).result(SECONDS), voice.say("Hello world.", 2))
+    when_counted(scheduler)
+
+
+@pytest.mark.slow
+def test_ten_thousand_requests_cancelled_at_random_moments(scheduler: Scheduler, voice: Synthesizer) -> None:
+    """Every 100th runs to its end beside them, and is as it is alone."""
+    random, cancelled, number = Random(0), 0, 0
+    while cancelled < 10_000:
+        number += 1
+        text, seed, stream = random.choice(TEXTS), random.randrange(4), random.choice([None, StreamOptions()])
+        handle = scheduler.submit(text, seed, replace(ENDLESS, retries=0), stream=stream)
+        kept = scheduler.submit(text, seed) if number % 100 == 0 else None
+        time.sleep(random.expovariate(1 / 0.004))
+        handle.cancel()
+        assert handle.done
+        assert handle.error is None or isinstance(handle.error, Cancelled)
+        cancelled += handle.error is not None
+        if kept is not None:
+            assert_same(kept.result(SECONDS), voice.say(text, seed))
     when_counted(scheduler)
 
 

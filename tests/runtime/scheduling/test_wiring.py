@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
+
 from tacoglow import Synthesizer
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.scheduling.admission import Admission
@@ -48,6 +50,22 @@ def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None
     jobs[0].deliver(jobs[0].work())
     assert len(list(task.jobs(decoder, 0.0))) == 1
     assert list(task.hungry(1))
+
+
+def test_who_is_cancelled_while_the_ended_are_dropped_is_counted(
+    voice: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody cancels after the scheduler has looked at the request; it must not be forgotten with its ticket."""
+    with Scheduler(voice) as scheduler:
+        looks = iter([False, True])
+        monkeypatch.setattr(SpeechHandle, "done", property(lambda handle: next(looks, True)))
+        task = WholeSpeech(make_order(voice))
+        loop = scheduler._loop
+        monkeypatch.setattr(loop, "_tasks", [task])
+        reported: list[WholeSpeech] = []
+        monkeypatch.setattr(WholeSpeech, "report", lambda task, metrics: reported.append(task))
+        loop._drop_ended()
+        assert (task in reported) != (task in loop._tasks)
 
 
 def test_only_the_first_piece_that_waits_is_offered(voice: Synthesizer) -> None:
