@@ -45,6 +45,7 @@ REQUIRE_PLACE(release_session, ReleaseSession);
 REQUIRE_PLACE(release_value, ReleaseValue);
 REQUIRE_PLACE(release_type_info, ReleaseTypeInfo);
 REQUIRE_PLACE(release_session_options, ReleaseSessionOptions);
+REQUIRE_PLACE(add_session_config_entry, AddSessionConfigEntry);
 
 static_assert(tacoglow::onnxruntime::log_error == ORT_LOGGING_LEVEL_ERROR);
 static_assert(tacoglow::onnxruntime::element_float == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);

@@ -1,7 +1,7 @@
 // The part of ONNX Runtime's C interface that this runtime uses, by its place in the table of functions.
 //
-// ONNX Runtime only ever appends to that table, so that version 1 of it, all that is needed here, is a prefix of the
-// table in every release. The pip wheel contains the library without its headers; declaring these functions here lets
+// ONNX Runtime only ever appends to that table, so that version 5 of it, all that is needed here, is a prefix of the
+// table in every release since 1.5. The pip wheel contains the library without its headers; declaring these functions here lets
 // the build use the wheel, a distribution's package and the official archive alike. checks/onnxruntime_abi.cpp
 // compares the places with the official header.
 #pragma once
@@ -30,7 +30,7 @@ using Path = const char*;
 #define TACOGLOW_ORT_CALL
 #endif
 
-constexpr std::uint32_t api_version = 1;
+constexpr std::uint32_t api_version = 5;
 constexpr int log_error = 3;      // ORT_LOGGING_LEVEL_ERROR
 constexpr int element_float = 1;  // ONNX_TENSOR_ELEMENT_DATA_TYPE_*
 constexpr int element_int32 = 6;
@@ -72,6 +72,7 @@ enum class Function : std::size_t {
   release_value = 96,
   release_type_info = 98,
   release_session_options = 100,
+  add_session_config_entry = 130,
 };
 
 using Table = void* const*;

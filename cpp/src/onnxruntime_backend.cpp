@@ -132,6 +132,9 @@ class Graphs {
     ort::check<ort::Function::set_inter_op_threads>("set the number of threads", created, 1);
     // A pattern is one block for all activations of a shape; blocks for many shapes would fragment the arena.
     ort::check<ort::Function::disable_memory_pattern>("set how memory is planned", created);
+    // Each session has threads of its own. Those that spin after a run keep the next session's from the cores.
+    ort::check<ort::Function::add_session_config_entry>("stop threads from spinning", created,
+                                                        "session.force_spinning_stop", "1");
     ort::check<ort::Function::set_log_severity>("set the log's severity", created, ort::log_error);
     if (cuda) append_cuda(created, options.device);
     return settings;
