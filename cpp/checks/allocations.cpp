@@ -74,7 +74,7 @@ void check_steps(const Voice& voice) {
   Tensors encoded;
   for (const auto* name : {"memory", "processed_memory", "memory_mask"})
     encoded[name] = Tensor(step.tensor(name).dtype, step.tensor(name).resolve({{'B', 2}, {'T', 32}}));
-  Decoding decoding(*backend, manifest, std::move(encoded), items);
+  Decoding decoding(*backend, manifest, std::move(encoded), {&items[0], &items[1]});
   const std::size_t before = n_allocations;
   std::size_t chunks = 0;
   for (; decoding.running(); ++chunks) decoding.read_chunk();

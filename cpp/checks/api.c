@@ -1,5 +1,5 @@
-/* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, and a session that outlives its voice's
- * handle.
+/* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, a scheduler, and a session that outlives
+ * its voice's handle.
  *
  *   api BUNDLE WAV      a bundle that accepts text, for the first backend that is built in
  */
@@ -227,6 +227,100 @@ static int check_retries(tacoglow_session* session) {
   return 0;
 }
 
+struct submitter {
+  tacoglow_scheduler* scheduler;
+  tacoglow_status status;
+  int ends;
+};
+
+/* Submits from a callback, while its own request is what the scheduler may hold. */
+static int submit_another(const float* samples, size_t n_samples, void* user) {
+  struct submitter* self = (struct submitter*)user;
+  tacoglow_request request;
+  tacoglow_handle* handle;
+  (void)samples;
+  (void)n_samples;
+  tacoglow_request_init(&request);
+  request.ids = ids;
+  request.n_ids = 1;
+  self->status = tacoglow_submit(self->scheduler, &request, NULL, &handle);
+  return handle != NULL;
+}
+
+static void count_end(tacoglow_handle* handle, void* user) {
+  tacoglow_speech* speech;
+  if (tacoglow_handle_result(handle, &speech) == TACOGLOW_OK) ++((struct submitter*)user)->ends;
+  tacoglow_speech_free(speech);
+}
+
+static int check_scheduler(tacoglow_voice* voice, tacoglow_session* session) {
+  tacoglow_scheduler_options options;
+  tacoglow_submission submission;
+  tacoglow_request request;
+  tacoglow_scheduler* scheduler = (tacoglow_scheduler*)1;
+  tacoglow_handle* handle = (tacoglow_handle*)1;
+  tacoglow_speech *speech, *alone;
+  struct submitter submitter;
+  const float* samples;
+  size_t n_samples, total = 0;
+  REQUIRE(tacoglow_scheduler_open(NULL, NULL, &scheduler) == TACOGLOW_REQUEST && scheduler == NULL);
+  tacoglow_scheduler_options_init(&options);
+  options.max_rows = -1;
+  REQUIRE(tacoglow_scheduler_open(voice, &options, &scheduler) == TACOGLOW_REQUEST && scheduler == NULL);
+  REQUIRE(strcmp(tacoglow_last_error(), "max_rows: expected 1 or more, or 0 for the default, got -1") == 0);
+  options.max_rows = 2;
+  options.max_backlog = 1;
+  REQUIRE(tacoglow_scheduler_open(voice, &options, &scheduler) == TACOGLOW_OK);
+  tacoglow_request_init(&request);
+  REQUIRE(tacoglow_submit(scheduler, &request, NULL, &handle) == TACOGLOW_REQUEST && handle == NULL);
+  request.ids = ids;
+  request.n_ids = sizeof ids / sizeof *ids;
+  REQUIRE(tacoglow_submit(NULL, &request, NULL, &handle) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_submit(scheduler, &request, NULL, NULL) == TACOGLOW_REQUEST);
+  REQUIRE(tacoglow_submit(scheduler, &request, NULL, &handle) == TACOGLOW_OK); /* the whole, as alone */
+  REQUIRE(tacoglow_handle_result(handle, &speech) == TACOGLOW_OK);
+  REQUIRE(tacoglow_speak(session, &request, &alone) == TACOGLOW_OK && speech->n_samples == alone->n_samples);
+  REQUIRE(memcmp(speech->samples, alone->samples, alone->n_samples * sizeof(float)) == 0);
+  REQUIRE(speech->decoder_seconds > 0 && speech->vocoder_seconds > 0);
+  tacoglow_speech_free(speech);
+  tacoglow_speech_free(alone);
+  REQUIRE(tacoglow_handle_result(handle, &speech) == TACOGLOW_REQUEST && speech == NULL);
+  REQUIRE(strcmp(tacoglow_last_error(), "result: the speech has been taken before") == 0);
+  tacoglow_handle_close(handle);
+
+  tacoglow_submission_init(&submission);
+  submission.on_segment = submit_another;
+  REQUIRE(tacoglow_submit(scheduler, &request, &submission, &handle) == TACOGLOW_REQUEST); /* not a stream */
+  submission.on_segment = NULL;
+  submission.stream = 1;
+  request.retries = 1;
+  REQUIRE(tacoglow_submit(scheduler, &request, &submission, &handle) == TACOGLOW_REQUEST);
+  request.retries = -1;
+  REQUIRE(tacoglow_submit(scheduler, &request, &submission, &handle) == TACOGLOW_OK);
+  for (n_samples = 1; n_samples > 0; total += n_samples)
+    REQUIRE(tacoglow_handle_next(handle, &samples, &n_samples) == TACOGLOW_OK);
+  REQUIRE(tacoglow_handle_result(handle, &speech) == TACOGLOW_OK && speech->n_samples == 0);
+  REQUIRE(speech->utterances[0].n_samples == total && total > 0);
+  tacoglow_speech_free(speech);
+  tacoglow_handle_close(handle);
+
+  submitter.scheduler = scheduler;
+  submitter.ends = 0;
+  submission.on_segment = submit_another;
+  submission.on_end = count_end;
+  submission.user = &submitter;
+  REQUIRE(tacoglow_submit(scheduler, &request, &submission, &handle) == TACOGLOW_OK);
+  while (tacoglow_handle_next(handle, &samples, &n_samples) == TACOGLOW_OK && n_samples > 0) continue;
+  tacoglow_handle_cancel(handle);      /* too late */
+  tacoglow_scheduler_close(scheduler); /* after on_end */
+  REQUIRE(submitter.status == TACOGLOW_OVERLOADED && submitter.ends == 1);
+  tacoglow_handle_close(handle);
+  tacoglow_handle_close(NULL);
+  tacoglow_handle_cancel(NULL);
+  tacoglow_scheduler_close(NULL);
+  return 0;
+}
+
 int main(int argc, char** argv) {
   tacoglow_voice* voice;
   tacoglow_session* session;
@@ -240,7 +334,7 @@ int main(int argc, char** argv) {
   REQUIRE(tacoglow_text_to_ids(voice, "hi", NULL, 0, &n_ids) == TACOGLOW_OK && n_ids == 2);
   hop_length = tacoglow_voice_facts(voice)->hop_length;
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
-  if (check_text(argv[2], voice, session)) return 1;
+  if (check_text(argv[2], voice, session) || check_scheduler(voice, session)) return 1;
   tacoglow_voice_close(voice);
   if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
   if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;

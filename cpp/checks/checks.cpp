@@ -18,6 +18,7 @@
 //   checks judge FILE                                           judges alignments: int32 frames, tokens, and 1 for the
 //                                                               frame limit, a byte per token for letters, float32
 //                                                               weights; prints severity and faults, a line for each
+//   checks policy                                               answers questions to the scheduler's policy
 //   checks graph_file PATH ...                                  prints what each has that no voice's graph has, or "ok"
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
@@ -40,6 +41,7 @@
 
 #include "error.hpp"
 #include "graph_file.hpp"
+#include "policy_check.hpp"
 #include "quality.hpp"
 #include "same_speech.hpp"
 #include "text_check.hpp"
@@ -130,6 +132,8 @@ bool run_without_bundle(const std::string& command, int count, char** arguments)
     print_noise(arguments);
   else if (command == "judge" && count == 1)
     print_judgements(arguments[0]);
+  else if (command == "policy")
+    tacoglow::checks::answer_policy();
   else if (command == "graph_file")
     print_forbidden(count, arguments);
   else if (command == "write" && count == 3)
@@ -183,7 +187,7 @@ void check_loop(const Manifest& manifest) {
 }
 
 void run(int count, char** arguments) {
-  const std::string command = count > 2 ? arguments[1] : "";
+  const std::string command = count > 1 ? arguments[1] : "";
   if (run_without_bundle(command, count - 2, arguments + 2)) return;
   const Manifest manifest = tacoglow::load_manifest(count > 2 ? arguments[2] : "");
   const std::vector<std::string> options(arguments + 3, arguments + count);

@@ -20,9 +20,9 @@ float sum_of_row(const Tensor& tensor, std::size_t row) {
   return std::accumulate(begin, begin + row_size(tensor), 0.0F);
 }
 
-float masked_in_row(const Tensor& mask, std::size_t row) {
+float visible_in_row(const Tensor& mask, std::size_t row) {
   const unsigned char* begin = mask.as<unsigned char>() + row * row_size(mask);
-  return static_cast<float>(std::count(begin, begin + row_size(mask), 1));
+  return static_cast<float>(std::count(begin, begin + row_size(mask), 0));
 }
 
 // Returns row[frame], or 0 outside the row.
@@ -50,7 +50,14 @@ class FakeInstance : public BackendInstance {
 
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override;
 
+  std::unique_ptr<HostSteps> start_on_host(DecoderInput input) override {
+    return delays() ? nullptr : bind_steps(std::move(input));
+  }
+
  private:
+  bool delays() const { return chunk_steps_ != 1 || launches_in_flight_ != 1; }
+  std::unique_ptr<HostSteps> bind_steps(DecoderInput input);
+
   static void encode(const Tensors& in, Tensors& out) {
     Tensor& memory = out.at("memory");
     const std::int64_t tokens = memory.shape()[1], width = memory.shape()[2];
@@ -65,7 +72,7 @@ class FakeInstance : public BackendInstance {
     for (std::int64_t b = 0; b < in.at("memory")->shape()[0]; ++b) {
       const auto row = static_cast<std::size_t>(b);
       const float drive = 0.01F * sum_of_row(*in.at("memory"), row) + 0.1F * sum_of_row(*in.at("prenet_dropout"), row) +
-                          0.01F * masked_in_row(*in.at("memory_mask"), row);
+                          0.01F * visible_in_row(*in.at("memory_mask"), row);
       for (const auto& [source, target] : manifest_.states) {
         const std::size_t size = row_size(*in.at(source));
         const float* before = in.at(source)->as<float>() + row * size;
@@ -160,10 +167,14 @@ class DelayedSteps : public DecoderSteps {
 
 std::unique_ptr<DecoderSteps> FakeInstance::start(DecoderInput input) {
   const std::int64_t batch = input.encoded.at("memory").shape()[0], tokens = input.encoded.at("memory").shape()[1];
-  const auto bind = [this](const ConstTensorRefs& in, const TensorRefs& out) { return [=] { step(in, out); }; };
-  auto steps = std::make_unique<HostSteps>(bind, manifest_, std::move(input));
-  if (chunk_steps_ == 1 && launches_in_flight_ == 1) return steps;
+  std::unique_ptr<DecoderSteps> steps = bind_steps(std::move(input));
+  if (!delays()) return steps;
   return std::make_unique<DelayedSteps>(std::move(steps), manifest_, batch, tokens, chunk_steps_, launches_in_flight_);
+}
+
+std::unique_ptr<HostSteps> FakeInstance::bind_steps(DecoderInput input) {
+  const auto bind = [this](const ConstTensorRefs& in, const TensorRefs& out) { return [=] { step(in, out); }; };
+  return std::make_unique<HostSteps>(bind, manifest_, std::move(input));
 }
 
 class FakeBackend : public Backend {
@@ -174,6 +185,8 @@ class FakeBackend : public Backend {
   std::unique_ptr<BackendInstance> create_instance() override {
     return std::make_unique<FakeInstance>(manifest_, chunk_steps_, launches_in_flight_);
   }
+
+  std::int64_t parallel_windows() const override { return launches_in_flight_ > 1 ? 0 : 2; }
 
  private:
   Manifest manifest_;

@@ -61,12 +61,13 @@ std::string a_text() {
   return text;
 }
 
+void ignore_end(tacoglow_handle*, void*) {}
 int stop_sometimes(const tacoglow_progress*, void*) { return rarely() ? 1 : 0; }
 int stop_sometimes(const float*, std::size_t, void*) { return rarely() ? 1 : 0; }
 
 // A status as documented, and a message in one line if it is not success.
 void check(tacoglow_status status, bool has_result) {
-  REQUIRE(status >= TACOGLOW_OK && status <= TACOGLOW_OUT_OF_MEMORY && status != TACOGLOW_INTERNAL);
+  REQUIRE(status >= TACOGLOW_OK && status <= TACOGLOW_OVERLOADED && status != TACOGLOW_INTERNAL);
   REQUIRE((status == TACOGLOW_OK) == has_result);
   const char* message = tacoglow_last_error();
   REQUIRE(status == TACOGLOW_OK || (message[0] != '\0' && std::strchr(message, '\n') == nullptr));
@@ -113,6 +114,8 @@ struct Fuzzer {
   std::string folder;
   std::vector<tacoglow_voice*> voices;
   std::vector<tacoglow_session*> sessions;
+  std::vector<tacoglow_scheduler*> schedulers;
+  std::vector<tacoglow_handle*> handles;
 
   tacoglow_voice* a_voice() { return voices.empty() || rarely() ? nullptr : voices[pick(voices.size())]; }
   tacoglow_session* a_session() { return sessions.empty() || rarely() ? nullptr : sessions[pick(sessions.size())]; }
@@ -196,8 +199,55 @@ struct Fuzzer {
     check(status, status == TACOGLOW_OK);
   }
 
+  void open_scheduler() {
+    tacoglow_scheduler_options options;
+    tacoglow_scheduler_options_init(&options);
+    if (rarely()) options.max_rows = an_integer();
+    if (rarely()) options.lanes = static_cast<std::int32_t>(pick(3)) - 1;
+    if (rarely()) options.max_backlog = an_integer();
+    if (rarely()) options.struct_size = pick(100);
+    tacoglow_scheduler* scheduler = nullptr;
+    const tacoglow_status status = tacoglow_scheduler_open(a_voice(), &options, &scheduler);
+    check(status, scheduler != nullptr);
+    if (scheduler != nullptr) schedulers.push_back(scheduler);
+  }
+
+  void submit() {
+    Request request;
+    if (request.request.progress != nullptr) request.request.progress = nullptr;  // random numbers are for one thread
+    tacoglow_submission submission;
+    tacoglow_submission_init(&submission);
+    submission.stream = static_cast<std::int32_t>(pick(2));
+    if (pick(4) == 0) submission.client = texts[pick(std::size(texts))];
+    if (rarely()) submission.on_end = ignore_end;
+    if (rarely()) submission.struct_size = pick(100);
+    tacoglow_scheduler* scheduler = schedulers.empty() ? nullptr : schedulers[pick(schedulers.size())];
+    tacoglow_handle* handle = nullptr;
+    const tacoglow_status status =
+        tacoglow_submit(scheduler, rarely() ? nullptr : &request.request, &submission, &handle);
+    check(status, handle != nullptr);
+    if (handle != nullptr) handles.push_back(handle);
+  }
+
+  // Ends a request in one of the ways, and perhaps frees its handle.
+  void end() {
+    if (handles.empty()) return;
+    tacoglow_handle* handle = handles[pick(handles.size())];
+    const float* samples = nullptr;
+    std::size_t n_samples = 0;
+    tacoglow_speech* speech = nullptr;
+    if (pick(3) == 0) tacoglow_handle_cancel(handle);
+    if (pick(3) == 0) tacoglow_handle_next(handle, &samples, &n_samples);
+    if (pick(3) == 0) {
+      const tacoglow_status status = tacoglow_handle_result(handle, &speech);
+      check(status, speech != nullptr);
+      tacoglow_speech_free(speech);
+    }
+    if (pick(3) == 0) close_one(handles, tacoglow_handle_close);
+  }
+
   void call() {
-    switch (pick(16)) {
+    switch (pick(20)) {
       case 0:
         return voices.size() < 3 ? open_voice() : close_one(voices, tacoglow_voice_close);
       case 1:
@@ -216,6 +266,13 @@ struct Fuzzer {
       case 10:
       case 11:
         return speak();
+      case 12:
+        return schedulers.size() < 2 ? open_scheduler() : close_one(schedulers, tacoglow_scheduler_close);
+      case 13:
+      case 14:
+        return handles.size() < 8 ? submit() : end();
+      case 15:
+        return end();
       default:
         return prepare();
     }
@@ -231,11 +288,13 @@ int main(int argc, char** argv) {
   }
   random_numbers.seed(std::strtoull(argv[2], nullptr, 10));
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[1]));
-  Fuzzer fuzzer{argv[3], argv[4], {}, {}};
+  Fuzzer fuzzer{argv[3], argv[4], {}, {}, {}, {}};
   std::size_t tried = 0;
   for (; std::chrono::steady_clock::now() < end; ++tried) fuzzer.call();
   while (!fuzzer.voices.empty()) Fuzzer::close_one(fuzzer.voices, tacoglow_voice_close);  // before their sessions
   while (!fuzzer.sessions.empty()) Fuzzer::close_one(fuzzer.sessions, tacoglow_session_close);
+  while (!fuzzer.schedulers.empty()) Fuzzer::close_one(fuzzer.schedulers, tacoglow_scheduler_close);
+  while (!fuzzer.handles.empty()) Fuzzer::close_one(fuzzer.handles, tacoglow_handle_close);
   std::printf("%zu calls\n", tried);
   return EXIT_SUCCESS;
 }

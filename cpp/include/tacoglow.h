@@ -2,14 +2,13 @@
  *
  * A voice is an open bundle: its manifest and its graphs, loaded by one backend. A backend is the library that runs the
  * graphs: ONNX Runtime, TensorRT or LibTorch. A session runs one request at a time in its own buffers. Any number of
- * sessions can share a voice.
+ * sessions can share a voice. A scheduler speaks many requests at once, in threads of its own.
  *
- * Threads: any number of threads may use a voice at once, but only one thread at a time may use a session. A session
- * keeps its voice alive, so the two may be closed in either order.
- * Errors: every function that can fail returns a status. On failure, tacoglow_last_error() returns a one-line message
- * for the calling thread. No function throws, exits or prints.
- * Memory: every object that a function returns has its own function to free it. The caller's strings and arrays are
- * copied, or read only during the call.
+ * Threads: any number of threads may use a voice, a scheduler and a handle at once, but only one thread at a time may
+ * use a session. A session and a scheduler keep their voice alive, and a handle outlives its scheduler, so they may be
+ * closed in any order. Errors: every function that can fail returns a status. On failure, tacoglow_last_error() returns
+ * a one-line message for the calling thread. No function throws, exits or prints. Memory: every object that a function
+ * returns has its own function to free it. The caller's strings and arrays are copied, or read only during the call.
  * Compatibility: structures that the caller fills begin with struct_size, which their _init macro sets, so that later
  * versions can append fields; structures that a function returns may grow at their end too. The library's soname
  * contains the major and minor version before 1.0, and the major version from then on. Within one soname, nothing is
@@ -44,9 +43,10 @@ typedef enum tacoglow_status {
   TACOGLOW_BUNDLE = 1,    /* the bundle is missing, incomplete, damaged, or has an unsupported format */
   TACOGLOW_BACKEND = 2,   /* the backend is not built in, or cannot load or run a graph */
   TACOGLOW_REQUEST = 3,   /* invalid request: an argument is out of range */
-  TACOGLOW_CANCELLED = 4, /* a callback asked to stop */
+  TACOGLOW_CANCELLED = 4, /* a callback asked to stop, or a scheduler's request was cancelled */
   TACOGLOW_INTERNAL = 5,  /* a bug in this library */
-  TACOGLOW_OUT_OF_MEMORY = 6
+  TACOGLOW_OUT_OF_MEMORY = 6,
+  TACOGLOW_OVERLOADED = 7 /* too much work waits for the scheduler: try again later */
 } tacoglow_status;
 
 typedef enum tacoglow_stop_reason {
@@ -285,6 +285,68 @@ typedef int (*tacoglow_segment_callback)(const float* samples, size_t n_samples,
  * failure *speech is NULL. */
 TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_request* request,
                                              tacoglow_segment_callback callback, void* user, tacoglow_speech** speech);
+
+/* Many requests at once. Their decoder steps are run together where the backend's results do not depend on it, and
+ * otherwise in turn; each request's samples are, bit for bit, those of tacoglow_speak or tacoglow_stream. First
+ * segments of streams come first, then the listener who would run dry soonest, and clients share the voice in equal
+ * parts. A stream whose segments nobody takes rests. */
+typedef struct tacoglow_scheduler tacoglow_scheduler;
+typedef struct tacoglow_handle tacoglow_handle;
+
+typedef struct tacoglow_scheduler_options {
+  size_t struct_size;  /* bytes */
+  int32_t max_rows;    /* utterances that are decoded together; 0: the bundle's batch limit, which is also the most */
+  int32_t lanes;       /* vocoder windows at once on a CPU; 0: the cores divided by the voice's threads. One more is for
+                          urgent ones. A voice for a scheduler is best opened with threads = 1 */
+  int64_t max_backlog; /* tokens that may wait to be spoken; 0: 420,000. A client may have as many of them as are left
+                          free; an idle scheduler accepts any request */
+} tacoglow_scheduler_options;
+
+/* Called in a thread of the scheduler, once, when the request has ended: tacoglow_handle_result does not wait then. It
+ * may close the handle. It must not throw. */
+typedef void (*tacoglow_end_callback)(tacoglow_handle* handle, void* user);
+
+/* How a request is accepted. Callbacks are called one at a time, in a thread that all requests wait for: they must not
+ * block or throw. They may submit, cancel, and close handles and the scheduler. */
+typedef struct tacoglow_submission {
+  size_t struct_size;                   /* bytes */
+  const char* client;                   /* whose request it is; NULL: "" */
+  int32_t stream;                       /* 1: as tacoglow_stream; 0: as tacoglow_speak */
+  tacoglow_segment_callback on_segment; /* for a stream; NULL: segments wait for tacoglow_handle_next */
+  tacoglow_end_callback on_end;         /* NULL: none */
+  void* user;                           /* passed to the callbacks */
+} tacoglow_submission;
+
+/* Sets every field to its default. size: the structure's size in the caller's header. */
+TACOGLOW_API void tacoglow_scheduler_options_init_sized(tacoglow_scheduler_options* options, size_t size);
+#define tacoglow_scheduler_options_init(options) \
+  tacoglow_scheduler_options_init_sized((options), sizeof(tacoglow_scheduler_options))
+TACOGLOW_API void tacoglow_submission_init_sized(tacoglow_submission* submission, size_t size);
+#define tacoglow_submission_init(submission) tacoglow_submission_init_sized((submission), sizeof(tacoglow_submission))
+
+/* Start a scheduler. options may be NULL. On failure *scheduler is NULL. */
+TACOGLOW_API tacoglow_status tacoglow_scheduler_open(tacoglow_voice* voice, const tacoglow_scheduler_options* options,
+                                                     tacoglow_scheduler** scheduler);
+/* Cancel all requests, and wait until they have ended, except in a callback. No callback runs afterwards, except the
+ * one that it is called in and on_end of the requests that it cancels. */
+TACOGLOW_API void tacoglow_scheduler_close(tacoglow_scheduler* scheduler);
+
+/* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are.
+ * submission may be NULL: the whole, without callbacks. On failure *handle is NULL; close it in any other case. */
+TACOGLOW_API tacoglow_status tacoglow_submit(tacoglow_scheduler* scheduler, const tacoglow_request* request,
+                                             const tacoglow_submission* submission, tacoglow_handle** handle);
+
+/* Wait for the next segment of a stream; *n_samples is 0 if there are no more. The samples are valid until the next
+ * call for this handle, and only one thread at a time may wait for segments. Returns why the request has failed. */
+TACOGLOW_API tacoglow_status tacoglow_handle_next(tacoglow_handle* handle, const float** samples, size_t* n_samples);
+/* Wait for the complete speech, as of tacoglow_speak or tacoglow_stream; its decoder_seconds are the request's part. It
+ * can be taken once. On failure, the request's own included, *speech is NULL. */
+TACOGLOW_API tacoglow_status tacoglow_handle_result(tacoglow_handle* handle, tacoglow_speech** speech);
+/* End a request, unless it has ended; its status is then TACOGLOW_CANCELLED. */
+TACOGLOW_API void tacoglow_handle_cancel(tacoglow_handle* handle);
+/* Cancel a request, unless it has ended, and free the handle. No callback of the request runs afterwards, except one
+ * that this is called in; one that runs in a different thread is waited for. */
+TACOGLOW_API void tacoglow_handle_close(tacoglow_handle* handle);
 
 typedef enum tacoglow_wav_format { TACOGLOW_WAV_INT16 = 0, TACOGLOW_WAV_FLOAT32 = 1 } tacoglow_wav_format;
 

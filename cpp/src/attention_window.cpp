@@ -10,12 +10,12 @@ constexpr std::int64_t behind = 2;  // tokens before the furthest one that a win
 
 }  // namespace
 
-AttentionWindow::AttentionWindow(Tensor& mask, std::vector<std::int64_t> ahead)
+AttentionWindow::AttentionWindow(Tensor& mask, std::vector<std::int64_t> ahead, std::vector<std::int64_t> reached)
     : mask_(mask.as<unsigned char>()),
       tokens_(mask.shape()[1]),
       padding_(mask_, mask_ + mask.size_bytes()),
       ahead_(std::move(ahead)),
-      reached_(ahead_.size(), 0) {
+      reached_(std::move(reached)) {
   for (std::size_t row = 0; row < ahead_.size(); ++row) apply(row);
 }
 

@@ -17,12 +17,14 @@ class AttentionWindow {
  public:
   // mask: bool [B, T], true at padding; it must outlive this object, which also
   // sets it to true outside of the windows. ahead: tokens of each row's window;
-  // 0: no window.
-  AttentionWindow(Tensor& mask, std::vector<std::int64_t> ahead);
+  // 0: no window. reached: the furthest token of each row so far.
+  AttentionWindow(Tensor& mask, std::vector<std::int64_t> ahead, std::vector<std::int64_t> reached);
 
   // Moves each window to where a step's attention [B, T] rests, if that is
   // further on.
   void move(const float* attention_weights);
+
+  std::int64_t reached(std::size_t row) const { return reached_[row]; }
 
  private:
   void apply(std::size_t row);

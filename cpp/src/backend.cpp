@@ -1,6 +1,9 @@
 #include "backend.hpp"
 
+#include <utility>
+
 #include "error.hpp"
+#include "host_steps.hpp"
 
 namespace tacoglow {
 namespace {
@@ -17,6 +20,10 @@ bool match(const TensorSpec& spec, const Tensor& tensor, Dims& dims) {
 }
 
 }  // namespace
+
+std::unique_ptr<DecoderSteps> BackendInstance::start(DecoderInput input) { return start_on_host(std::move(input)); }
+
+std::unique_ptr<HostSteps> BackendInstance::start_on_host(DecoderInput) { return nullptr; }
 
 Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tensors& inputs) {
   Dims dims;

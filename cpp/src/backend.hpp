@@ -13,12 +13,20 @@
 
 namespace tacoglow {
 
+// Where the items of a batch continue that have been decoded in part, beside others. Without values: at the first step.
+struct DecodedBefore {
+  std::vector<std::int64_t> steps;    // [B]: each item's own
+  std::vector<std::int64_t> reached;  // [B]: furthest token that the attention of an item with a window has rested on
+  Tensors states;                     // [B, ...], by the name of decoder_step's input
+};
+
 // What a batch is decoded from.
 struct DecoderInput {
   Tensors encoded;                              // memory, processed_memory and memory_mask
   std::vector<Noise> noises;                    // [B], of which the steps draw their dropout
   std::vector<std::int64_t> attention_windows;  // [B]: tokens ahead that the attention may see; 0: all
   float gate_logit;                             // once the gates of all items have exceeded it, a device may stop
+  DecodedBefore before = {};                    // only for start_on_host
 
   // A window moves between two steps, so that the host has to launch them one by one.
   bool has_window() const {
@@ -47,6 +55,8 @@ class DecoderSteps {
   virtual Chunk read() = 0;
 };
 
+class HostSteps;
+
 // Per-thread resources of a backend: buffers, streams, execution contexts.
 class BackendInstance {
  public:
@@ -57,7 +67,9 @@ class BackendInstance {
   // the inputs do not match the manifest.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
   // Starts decoding a batch, with all states zero.
-  virtual std::unique_ptr<DecoderSteps> start(DecoderInput input) = 0;
+  virtual std::unique_ptr<DecoderSteps> start(DecoderInput input);
+  // Starts decoding with the states in host memory, also in the middle of utterances. nullptr if a device keeps them.
+  virtual std::unique_ptr<HostSteps> start_on_host(DecoderInput input);
 };
 
 // The loaded graphs of a bundle. Thread-safe.
@@ -65,6 +77,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::unique_ptr<BackendInstance> create_instance() = 0;
+  // Vocoder windows that are worth running at once, each in a thread of its own; 0: one after the other, beside the
+  // decoder in one thread, as on a device.
+  virtual std::int64_t parallel_windows() const { return 0; }
   // Which decoder runs and why, in one line; empty if there is no choice.
   virtual std::string decoder() const { return {}; }
 };

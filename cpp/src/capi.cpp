@@ -1,77 +1,48 @@
 // Implements tacoglow.h: handles, conversion of structures, and exceptions turned into statuses.
 
 #include <algorithm>
-#include <cstring>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "error.hpp"
+#include "capi.hpp"
 #include "owned_speech.hpp"
-#include "struct_size.hpp"
 #include "synthesizer.hpp"
 #include "tacoglow.h"
 #include "wav.hpp"
-
-struct tacoglow_voice {
-  std::shared_ptr<const tacoglow::Voice> voice;
-};
 
 struct tacoglow_session {
   tacoglow::Session session;
 };
 
+namespace tacoglow {
 namespace {
 
 thread_local std::string last_error;
 
+}  // namespace
+
 // Stores the message as one line: backends may report several.
-tacoglow_status fail(tacoglow_status status, const char* message) noexcept {
+tacoglow_status fail(const Failure& failure) noexcept {
   try {
-    last_error = message;
+    last_error = failure.message;
     while (!last_error.empty() && last_error.back() == '\n') last_error.pop_back();
     std::replace(last_error.begin(), last_error.end(), '\n', ' ');
   } catch (...) {
     last_error.clear();
   }
-  return status;
+  return failure.status;
 }
 
-// Runs `work` and returns the status of what it throws.
-template <typename Work>
-tacoglow_status to_status(const Work& work) noexcept {
-  try {
-    work();
-    return TACOGLOW_OK;
-  } catch (const tacoglow::Error& error) {
-    return fail(error.status, error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(TACOGLOW_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& error) {
-    return fail(TACOGLOW_INTERNAL, error.what());
-  } catch (...) {
-    return fail(TACOGLOW_INTERNAL, "an exception of unknown type");
-  }
-}
+}  // namespace tacoglow
 
-void require(const void* pointer, const char* name) {
-  if (pointer == nullptr) throw tacoglow::request_error(std::string(name) + ": is NULL");
-}
+namespace {
 
-// Copies the caller's structure, which may come from an older header: fields that the caller's version lacks keep their
-// defaults.
-template <typename Struct>
-Struct with_defaults(const Struct* given, void (*init)(Struct*, size_t)) {
-  Struct full;
-  init(&full, sizeof full);
-  if (given == nullptr) return full;
-  tacoglow::check_struct_size<Struct>(given->struct_size);
-  std::memcpy(&full, given, given->struct_size);
-  return full;
-}
+using tacoglow::require;
+using tacoglow::set_defaults;
+using tacoglow::to_status;
+using tacoglow::with_defaults;
 
 tacoglow::Compute read_compute(const char* name) {
   const std::string compute = name != nullptr ? name : "fp32";
@@ -79,14 +50,6 @@ tacoglow::Compute read_compute(const char* name) {
   if (compute == "int8") return tacoglow::Compute::int8;
   if (compute == "auto") return tacoglow::Compute::automatic;
   throw tacoglow::request_error("compute: expected auto, fp32 or int8, got '" + compute + "'");
-}
-
-// Sets the caller's structure, which may be shorter than this library's, to its defaults.
-template <typename Struct>
-void set_defaults(Struct* target, size_t size, Struct defaults) {
-  if (target == nullptr) return;
-  defaults.struct_size = std::min(size, sizeof defaults);
-  std::memcpy(target, &defaults, defaults.struct_size);
 }
 
 // The caller's structure together with the memory that it points to.
@@ -110,14 +73,18 @@ struct OwnedText : tacoglow_text {
   std::vector<const char*> names, lines;
 };
 
-tacoglow::Request resolve(const tacoglow::Session& session, const tacoglow_request* request) {
-  require(request, "request");
-  return tacoglow::resolve_request(session.voice(), with_defaults(request, tacoglow_request_init_sized));
-}
-
 }  // namespace
 
-const char* tacoglow_last_error(void) { return last_error.c_str(); }
+tacoglow::Request tacoglow::resolve(const Voice& voice, const tacoglow_request* request, bool is_stream) {
+  require(request, "request");
+  const tacoglow_request given = with_defaults(request, tacoglow_request_init_sized);
+  Request resolved = resolve_request(voice, given);
+  if (is_stream && given.retries > 0)
+    throw request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
+  return resolved;
+}
+
+const char* tacoglow_last_error(void) { return tacoglow::last_error.c_str(); }
 
 #define TACOGLOW_TEXT_OF(value) #value
 #define TACOGLOW_VERSION_TEXT(major, minor, patch) \
@@ -205,7 +172,7 @@ tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request
   return to_status([&] {
     require(session, "session");
     require(speech, "speech");
-    auto speeches = session->session.speak({resolve(session->session, request)});
+    auto speeches = session->session.speak({tacoglow::resolve(session->session.voice(), request, false)});
     *speech = new tacoglow::OwnedSpeech(std::move(speeches.front()));
   });
 }
@@ -220,7 +187,7 @@ tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_r
     std::vector<tacoglow::Request> batch;
     for (size_t i = 0; i < n_requests; ++i) {
       try {
-        batch.push_back(resolve(session->session, requests[i]));
+        batch.push_back(tacoglow::resolve(session->session.voice(), requests[i], false));
       } catch (const tacoglow::Error& error) {
         throw tacoglow::Error(error.status, "request " + std::to_string(i) + ": " + error.what());
       }
@@ -240,9 +207,7 @@ tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_reques
   return to_status([&] {
     require(session, "session");
     if (callback == nullptr) throw tacoglow::request_error("callback: is NULL");
-    const auto given = resolve(session->session, request);
-    if (with_defaults(request, tacoglow_request_init_sized).retries > 0)
-      throw tacoglow::request_error("retries: a stream cannot take back what has been heard; use tacoglow_speak, or 0");
+    const auto given = tacoglow::resolve(session->session.voice(), request, true);
     const auto on_segment = [&](const std::vector<float>& samples) {
       if (callback(samples.data(), samples.size(), user) != 0)
         throw tacoglow::Error(TACOGLOW_CANCELLED, "the callback asked to stop");

@@ -8,38 +8,34 @@
 namespace tacoglow {
 namespace {
 
-float gate_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
+float to_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
 
-// Appends one step to an item, unless the item has ended at an earlier step.
-void append(DecodedItem& item, const float* mel, float gate, const float* attention, const Manifest& manifest) {
-  Decoded& decoded = item.decoded;
+}  // namespace
+
+void DecodedItem::reserve(const Manifest& manifest) {
+  const auto steps = static_cast<std::size_t>(options.max_frames / manifest.frames_per_step);
+  decoded = Decoded();
+  decoded.mel = Mel(manifest.n_mel_channels, options.max_frames);
+  decoded.gate_logits.reserve(steps);
+  decoded.alignment.reserve(steps * static_cast<std::size_t>(n_tokens));
+}
+
+void DecodedItem::append(const float* mel, float gate_logit, const float* attention, const Manifest& manifest) {
   if (decoded.finished) return;
   const std::int64_t frames = manifest.frames_per_step;
   decoded.mel.append(mel, frames * manifest.n_mel_channels);
-  decoded.gate_logits.push_back(gate);
-  decoded.alignment.insert(decoded.alignment.end(), attention, attention + item.n_tokens);
+  decoded.gate_logits.push_back(gate_logit);
+  decoded.alignment.insert(decoded.alignment.end(), attention, attention + n_tokens);
   decoded.frames_decoded += frames;
-  decoded.gate_fired = gate > gate_logit(item.options.gate_threshold);
+  decoded.gate_fired = gate_logit > to_logit(options.gate_threshold);
   decoded.mel_length += decoded.gate_fired ? 0 : frames;
-  if (item.options.attention_patience > 0) {
-    const bool at_last = std::max_element(attention, attention + item.n_tokens) == attention + item.n_tokens - 1;
+  if (options.attention_patience > 0) {
+    const bool at_last = std::max_element(attention, attention + n_tokens) == attention + n_tokens - 1;
     decoded.frames_at_end = at_last ? decoded.frames_at_end + frames : 0;
-    decoded.attention_ended = !decoded.gate_fired && decoded.frames_at_end >= item.options.attention_patience;
+    decoded.attention_ended = !decoded.gate_fired && decoded.frames_at_end >= options.attention_patience;
   }
-  decoded.finished = decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == item.options.max_frames;
+  decoded.finished = decoded.gate_fired || decoded.attention_ended || decoded.frames_decoded == options.max_frames;
 }
-
-// Returns an empty result with the memory for the item's frame limit.
-Decoded reserve(const DecodedItem& item, const Manifest& manifest) {
-  Decoded decoded;
-  const auto steps = static_cast<std::size_t>(item.options.max_frames / manifest.frames_per_step);
-  decoded.mel = Mel(manifest.n_mel_channels, item.options.max_frames);
-  decoded.gate_logits.reserve(steps);
-  decoded.alignment.reserve(steps * static_cast<std::size_t>(item.n_tokens));
-  return decoded;
-}
-
-}  // namespace
 
 tacoglow_stop_reason Decoded::stop_reason() const {
   if (attention_ended) return TACOGLOW_STOP_ATTENTION_END;
@@ -56,21 +52,21 @@ DecodeOptions DecodeOptions::of(std::int64_t n_tokens, std::int64_t frames_per_s
   return own;
 }
 
-Decoding::Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem>& items)
-    : manifest_(manifest), items_(items), padded_tokens_(encoded.at("memory").shape()[1]) {
+Decoding::Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem*> items)
+    : manifest_(manifest), items_(std::move(items)), padded_tokens_(encoded.at("memory").shape()[1]) {
   DecoderInput input{std::move(encoded), {}, {}, -std::numeric_limits<float>::infinity()};
-  for (DecodedItem& item : items) {
-    item.decoded = reserve(item, manifest);
-    input.noises.push_back(item.noise);
-    input.attention_windows.push_back(item.options.attention_window);
-    input.gate_logit = std::max(input.gate_logit, gate_logit(item.options.gate_threshold));
-    step_limit_ = std::max(step_limit_, item.options.max_frames / manifest.frames_per_step);
+  for (DecodedItem* item : items_) {
+    item->reserve(manifest);
+    input.noises.push_back(item->noise);
+    input.attention_windows.push_back(item->options.attention_window);
+    input.gate_logit = std::max(input.gate_logit, to_logit(item->options.gate_threshold));
+    step_limit_ = std::max(step_limit_, item->options.max_frames / manifest.frames_per_step);
   }
   steps_ = backend.start(std::move(input));
 }
 
 bool Decoding::running() const {
-  return std::any_of(items_.begin(), items_.end(), [](const DecodedItem& item) { return !item.decoded.finished; });
+  return std::any_of(items_.begin(), items_.end(), [](const DecodedItem* item) { return !item->decoded.finished; });
 }
 
 void Decoding::read_chunk() {
@@ -83,8 +79,8 @@ void Decoding::read_chunk() {
   const auto batch = static_cast<std::int64_t>(items_.size());
   const std::int64_t step_size = manifest_.frames_per_step * manifest_.n_mel_channels;
   for (std::int64_t i = 0; i < steps_->chunk_steps() * batch; ++i)
-    append(items_[static_cast<std::size_t>(i % batch)], chunk.mel + i * step_size, chunk.gate_logits[i],
-           chunk.attention_weights + i * padded_tokens_, manifest_);
+    items_[static_cast<std::size_t>(i % batch)]->append(chunk.mel + i * step_size, chunk.gate_logits[i],
+                                                        chunk.attention_weights + i * padded_tokens_, manifest_);
 }
 
 }  // namespace tacoglow

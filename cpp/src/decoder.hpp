@@ -43,14 +43,20 @@ struct DecodedItem {
   Noise noise;
   DecodeOptions options;
   Decoded decoded;
+
+  // Empties `decoded`, with the memory for the item's frame limit.
+  void reserve(const Manifest& manifest);
+  // Appends one step, unless the item has ended at an earlier one. mel [frames_per_step, n_mel_channels]; attention: at
+  // least n_tokens weights.
+  void append(const float* mel, float gate_logit, const float* attention, const Manifest& manifest);
 };
 
-// Decodes a batch chunk by chunk, into items[i].decoded. If the gates are read late, the steps after an item's gate
+// Decodes a batch chunk by chunk, into items[i]->decoded. If the gates are read late, the steps after an item's gate
 // fired are dropped, so late reading never changes the result. May be abandoned at any time.
 class Decoding {
  public:
-  // encoded: the encoder's outputs for the items. The references must outlive this object.
-  Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem>& items);
+  // encoded: the encoder's outputs for the items, which must outlive this object, as the references must.
+  Decoding(BackendInstance& backend, const Manifest& manifest, Tensors encoded, std::vector<DecodedItem*> items);
 
   // True until every item has ended.
   bool running() const;
@@ -60,7 +66,7 @@ class Decoding {
 
  private:
   const Manifest& manifest_;
-  std::vector<DecodedItem>& items_;
+  std::vector<DecodedItem*> items_;
   std::int64_t padded_tokens_;  // T of the attention weights
   std::unique_ptr<DecoderSteps> steps_;
   std::int64_t step_limit_ = 0;                // of the item with the highest frame limit

@@ -1,6 +1,8 @@
 // The exceptions of this library. Every message is one line: name, expected, got, fix.
 #pragma once
 
+#include <exception>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +16,27 @@ class Error : public std::runtime_error {
 
   const tacoglow_status status;
 };
+
+// Why something has failed, without the exception.
+struct Failure {
+  tacoglow_status status;
+  std::string message;
+};
+
+// Returns the failure of the exception that is being handled.
+inline Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.status, error.what()};
+  } catch (const std::bad_alloc&) {
+    return {TACOGLOW_OUT_OF_MEMORY, "out of memory"};
+  } catch (const std::exception& error) {
+    return {TACOGLOW_INTERNAL, error.what()};
+  } catch (...) {
+    return {TACOGLOW_INTERNAL, "an exception of unknown type"};
+  }
+}
 
 inline Error bundle_error(const std::string& message) { return {TACOGLOW_BUNDLE, message}; }
 inline Error backend_error(const std::string& message) { return {TACOGLOW_BACKEND, message}; }

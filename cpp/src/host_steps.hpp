@@ -39,8 +39,14 @@ class HostSteps : public DecoderSteps {
   void launch() override;
   Chunk read() override { return chunks_[last_set_]; }
 
+  // Returns the states after the last launch, by the name of the input: [B, ...].
+  const Tensors& states() const { return states_[last_set_]; }
+  // Returns the furthest token that the attention of an item with a window has rested on.
+  std::int64_t reached(std::size_t item) const { return window_ ? window_->reached(item) : 0; }
+
  private:
   std::vector<Noise> noises_;
+  std::vector<std::int64_t> next_steps_;  // of each item
   std::int64_t dropout_units_;
   Tensors fixed_;                          // encoder outputs, dropout and gate logit: the same memory for every step
   std::optional<AttentionWindow> window_;  // in fixed_
@@ -48,7 +54,6 @@ class HostSteps : public DecoderSteps {
   float* dropout_ = nullptr;               // in fixed_
   std::array<BoundGraph, 2> steps_;        // [i] writes states_[i]
   std::array<Chunk, 2> chunks_;            // likewise
-  std::int64_t step_ = 0;                  // the next one
   std::size_t last_set_ = 0;               // that the last step wrote
 };
 

@@ -1,9 +1,9 @@
 // The part of ONNX Runtime's C interface that this runtime uses, by its place in the table of functions.
 //
 // ONNX Runtime only ever appends to that table, so that version 5 of it, all that is needed here, is a prefix of the
-// table in every release since 1.5. The pip wheel contains the library without its headers; declaring these functions here lets
-// the build use the wheel, a distribution's package and the official archive alike. checks/onnxruntime_abi.cpp
-// compares the places with the official header.
+// table in every release since 1.5. The pip wheel contains the library without its headers; declaring these functions
+// here lets the build use the wheel, a distribution's package and the official archive alike.
+// checks/onnxruntime_abi.cpp compares the places with the official header.
 #pragma once
 
 #include <cstddef>

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #endif
 
+#include <algorithm>
 #include <cstdlib>
 #include <future>
 #include <map>
@@ -127,8 +128,7 @@ class Graphs {
     ort::SessionOptions* created = nullptr;
     ort::check<ort::Function::create_session_options>("create options", &created);
     ort::OwnedSessionOptions settings(created);
-    const int threads = options.threads > 0 ? options.threads : usable_cores();
-    ort::check<ort::Function::set_intra_op_threads>("set the number of threads", created, threads);
+    ort::check<ort::Function::set_intra_op_threads>("set the number of threads", created, options.threads);
     ort::check<ort::Function::set_inter_op_threads>("set the number of threads", created, 1);
     // A pattern is one block for all activations of a shape; blocks for many shapes would fragment the arena.
     ort::check<ort::Function::disable_memory_pattern>("set how memory is planned", created);
@@ -187,7 +187,7 @@ class OnnxRuntimeInstance : public BackendInstance {
     return outputs;
   }
 
-  std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
+  std::unique_ptr<HostSteps> start_on_host(DecoderInput input) override {
     const auto bind = [this](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
       return graphs_.bind(manifest_.graphs.at("decoder_step"), "decoder_step", inputs, outputs);
     };
@@ -202,11 +202,16 @@ class OnnxRuntimeInstance : public BackendInstance {
 class OnnxRuntimeBackend : public Backend {
  public:
   OnnxRuntimeBackend(const std::filesystem::path& bundle, Manifest manifest, const BackendOptions& options, bool cuda)
-      : manifest_(std::move(manifest)), compute_(options.compute), graphs_(bundle, manifest_, options, cuda) {}
+      : manifest_(std::move(manifest)),
+        compute_(options.compute),
+        parallel_windows_(cuda ? 0 : std::max(usable_cores() / options.threads, 1)),
+        graphs_(bundle, manifest_, options, cuda) {}
 
   std::unique_ptr<BackendInstance> create_instance() override {
     return std::make_unique<OnnxRuntimeInstance>(graphs_, manifest_);
   }
+
+  std::int64_t parallel_windows() const override { return parallel_windows_; }
 
   std::string decoder() const override {
     if (compute_ == Compute::fp32) return {};
@@ -216,6 +221,7 @@ class OnnxRuntimeBackend : public Backend {
  private:
   Manifest manifest_;
   Compute compute_;
+  std::int64_t parallel_windows_;
   Graphs graphs_;
 };
 
@@ -224,7 +230,9 @@ std::unique_ptr<Backend> open(const std::filesystem::path& bundle, const Manifes
   if (options.threads < 0) throw request_error("threads: expected 0 or more, got " + std::to_string(options.threads));
   if (manifest.precision == "bf16" && !cuda)
     throw backend_error("onnxruntime: has no bf16 kernels on a CPU; export the voice with --precision fp32");
-  return std::make_unique<OnnxRuntimeBackend>(bundle, manifest, options, cuda);
+  BackendOptions resolved = options;
+  if (resolved.threads == 0) resolved.threads = usable_cores();
+  return std::make_unique<OnnxRuntimeBackend>(bundle, manifest, resolved, cuda);
 }
 
 }  // namespace

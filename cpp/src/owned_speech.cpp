@@ -25,10 +25,10 @@ OwnedSpeech::OwnedSpeech(Speech speech) : tacoglow_speech{}, owned_(std::move(sp
   n_frames = static_cast<size_t>(owned_.n_frames);
   stop_reason = owned_.stop_reason;
   quality = quality_.c_str();
-  encoder_seconds = owned_.encoder_seconds;
-  decoder_seconds = owned_.decoder_seconds;
-  postnet_seconds = owned_.postnet_seconds;
-  vocoder_seconds = owned_.vocoder_seconds;
+  encoder_seconds = owned_.seconds.encoder;
+  decoder_seconds = owned_.seconds.decoder;
+  postnet_seconds = owned_.seconds.postnet;
+  vocoder_seconds = owned_.seconds.vocoder;
   utterances = utterances_.data();
   n_utterances = utterances_.size();
 }

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "synthesizer.hpp"
 #include "tacoglow.h"
+#include "utterance.hpp"
 
 namespace tacoglow {
 

@@ -14,8 +14,8 @@ void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std
   for (std::size_t i = 0; fade_out && i < length; ++i) samples[n_samples - 1 - i] *= gain(i);
 }
 
-std::vector<float> silence(double seconds, std::int64_t sampling_rate) {
-  return std::vector<float>(static_cast<std::size_t>(seconds * static_cast<double>(sampling_rate)));
+std::size_t count_silence(double seconds, std::int64_t sampling_rate) {
+  return static_cast<std::size_t>(seconds * static_cast<double>(sampling_rate));
 }
 
 }  // namespace tacoglow

@@ -11,6 +11,7 @@ namespace tacoglow {
 void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
                  bool fade_out);
 
-std::vector<float> silence(double seconds, std::int64_t sampling_rate);
+// Samples of silence.
+std::size_t count_silence(double seconds, std::int64_t sampling_rate);
 
 }  // namespace tacoglow

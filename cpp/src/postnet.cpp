@@ -9,7 +9,7 @@ void Postnet::advance(std::int64_t n_frames, bool is_last) {
   if (ready <= done) return;
   const std::int64_t first = std::max<std::int64_t>(0, done - postnet_frames_), width = n_frames - first;
   Tensors inputs;
-  inputs["mel"] = decoded_.mel.window(first, n_frames);
+  inputs["mel"] = decoded_.mel.view().window(first, n_frames);
   Tensor& lengths = inputs["mel_lengths"] = Tensor(DType::int32, {1});
   *lengths.as<std::int32_t>() = static_cast<std::int32_t>(width);
   const Tensors outputs = backend_.run("postnet", inputs);

@@ -25,6 +25,12 @@ constexpr auto fields_of() {
   if constexpr (std::is_same_v<Given, tacoglow_open_options>)
     return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(backend), TACOGLOW_FIELD(plans),
                       TACOGLOW_FIELD(compute),     TACOGLOW_FIELD(threads), TACOGLOW_FIELD(device)};
+  else if constexpr (std::is_same_v<Given, tacoglow_scheduler_options>)
+    return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(max_rows), TACOGLOW_FIELD(lanes),
+                      TACOGLOW_FIELD(max_backlog)};
+  else if constexpr (std::is_same_v<Given, tacoglow_submission>)
+    return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(client), TACOGLOW_FIELD(stream),
+                      TACOGLOW_FIELD(on_segment),  TACOGLOW_FIELD(on_end), TACOGLOW_FIELD(user)};
   else
     return std::array{TACOGLOW_FIELD(struct_size),
                       TACOGLOW_FIELD(text),

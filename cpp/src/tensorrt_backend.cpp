@@ -72,7 +72,7 @@ class TensorRTInstance : public BackendInstance {
     check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");
     const Shape& memory = input.encoded.at("memory").shape();
     const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
-    if (input.has_window()) return start_on_host(std::move(input), dims);
+    if (input.has_window()) return start_with_window(std::move(input), dims);
     if (const FusedDecoder* fused = backend_.fused(); fused != nullptr) {
       auto& groups = fused_[dims];
       if (groups.empty()) groups = make_groups(*fused, backend_.manifest(), dims, stream_.get());
@@ -85,7 +85,7 @@ class TensorRTInstance : public BackendInstance {
   }
 
  private:
-  std::unique_ptr<DecoderSteps> start_on_host(DecoderInput input, const Dims& dims) {
+  std::unique_ptr<DecoderSteps> start_with_window(DecoderInput input, const Dims& dims) {
     HostGraphRunner& runner = runners_.try_emplace("decoder_step", backend_.plan("decoder_step")).first->second;
     const auto bind = [&](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
       return [=, &runner] { runner.run(inputs, outputs, dims, stream_.get()); };

@@ -62,7 +62,7 @@ class TorchScriptInstance : public BackendInstance {
     return outputs;
   }
 
-  std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
+  std::unique_ptr<HostSteps> start_on_host(DecoderInput input) override {
     const auto bind = [this](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
       return [=] { run("decoder_step", inputs, outputs); };
     };

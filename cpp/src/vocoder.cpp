@@ -7,9 +7,9 @@
 
 namespace tacoglow {
 
-std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int64_t stop) const {
+std::vector<float> Vocoder::window(const MelView& mel, std::int64_t start, std::int64_t stop) const {
   const std::int64_t hop = manifest_.hop_length, margin = denoiser_frames();
-  const std::int64_t seen = std::min(mel.n_frames(), stop + margin + context_frames(manifest_.frames_after)) -
+  const std::int64_t seen = std::min(mel.n_frames, stop + margin + context_frames(manifest_.frames_after)) -
                             std::max<std::int64_t>(0, start - margin - context_frames(manifest_.frames_before));
   if (seen > manifest_.dimensions.at('F').max && stop - start > 1) {  // a mel stretched beyond the frame limit
     const std::int64_t middle = (start + stop) / 2;
@@ -18,7 +18,7 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
     joined.insert(joined.end(), second.begin(), second.end());
     return joined;
   }
-  const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames(), stop + margin);
+  const std::int64_t first = std::max<std::int64_t>(0, start - margin), last = std::min(mel.n_frames, stop + margin);
   std::vector<float> samples = generate(mel, first, last);
   if (margin > 0) samples = run_denoiser(samples);
   if (!std::all_of(samples.begin(), samples.end(), [](float sample) { return std::isfinite(sample); }))
@@ -32,17 +32,6 @@ std::vector<float> Vocoder::window(const Mel& mel, std::int64_t start, std::int6
   return wanted;
 }
 
-std::vector<float> Vocoder::samples(const Mel& mel, const std::function<void(std::int64_t)>& before_window) const {
-  std::vector<float> samples;
-  samples.reserve(static_cast<std::size_t>(mel.n_frames() * manifest_.hop_length));
-  for (std::int64_t start = 0; start < mel.n_frames(); start += manifest_.synthesis.window_frames) {
-    before_window(start);
-    const auto piece = window(mel, start, std::min(start + manifest_.synthesis.window_frames, mel.n_frames()));
-    samples.insert(samples.end(), piece.begin(), piece.end());
-  }
-  return samples;
-}
-
 std::int64_t Vocoder::denoiser_frames() const {
   const std::int64_t hop = manifest_.hop_length;
   return options_.denoise > 0.0 ? (manifest_.filter_length + hop - 1) / hop : 0;
@@ -54,9 +43,9 @@ std::int64_t Vocoder::context_frames(std::int64_t receptive_field) const {
 
 std::int64_t Vocoder::lookahead_frames() const { return denoiser_frames() + context_frames(manifest_.frames_after); }
 
-std::vector<float> Vocoder::generate(const Mel& mel, std::int64_t start, std::int64_t stop) const {
+std::vector<float> Vocoder::generate(const MelView& mel, std::int64_t start, std::int64_t stop) const {
   const std::int64_t first = std::max<std::int64_t>(0, start - context_frames(manifest_.frames_before));
-  const std::int64_t last = std::min(mel.n_frames(), stop + context_frames(manifest_.frames_after));
+  const std::int64_t last = std::min(mel.n_frames, stop + context_frames(manifest_.frames_after));
   const std::int64_t hop = manifest_.hop_length;
   Tensors inputs;
   inputs["mel"] = mel.window(first, last, manifest_.min_frames);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "backend.hpp"
@@ -27,11 +26,7 @@ class Vocoder {
 
   // Returns the samples of frames start .. stop - 1. The mel must begin at the utterance's first frame. Throws Error
   // (backend) if the audio contains NaN or Inf.
-  std::vector<float> window(const Mel& mel, std::int64_t start, std::int64_t stop) const;
-
-  // Returns the samples of all frames, computed window by window.
-  // before_window receives the number of frames done; what it throws is passed on.
-  std::vector<float> samples(const Mel& mel, const std::function<void(std::int64_t)>& before_window) const;
+  std::vector<float> window(const MelView& mel, std::int64_t start, std::int64_t stop) const;
 
   // Frames after a window that its samples depend on: WaveGlow's context, and what the denoiser's window covers.
   std::int64_t lookahead_frames() const;
@@ -40,7 +35,7 @@ class Vocoder {
   // Frames on either side that the denoiser's STFT window covers; 0 if it is off.
   std::int64_t denoiser_frames() const;
   std::int64_t context_frames(std::int64_t receptive_field) const;
-  std::vector<float> generate(const Mel& mel, std::int64_t start, std::int64_t stop) const;
+  std::vector<float> generate(const MelView& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 
   BackendInstance& backend_;

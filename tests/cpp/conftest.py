@@ -34,13 +34,25 @@ WHEEL = Path(onnxruntime.__file__).parent / "capi"  # with ONNX Runtime's librar
 HEADERS = [
     Path(root) / "nlohmann" / "json.hpp" for root in ("/usr/include", "/usr/local/include", "/opt/homebrew/include")
 ]
-SANITIZED = ("-DTACOGLOW_SANITIZE=ON", "-DCMAKE_CXX_FLAGS=-Og")
+SANITIZED = ("-DTACOGLOW_SANITIZE=address,undefined", "-DCMAKE_CXX_FLAGS=-Og")
 TORCH = ("-DTACOGLOW_TORCH=ON", f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}")
 # Fixtures, and the options and programs of each one's build.
 PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "programs": (
         SANITIZED,
-        ("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest", "fuzz_api", "allocations"),
+        (
+            *("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest", "fuzz_api", "allocations"),
+            *("scheduler_check", "scheduler_fake"),
+        ),
+    ),
+    "thread_programs": (
+        (
+            "-DTACOGLOW_SANITIZE=thread",
+            "-DCMAKE_CXX_FLAGS=-O1",
+            "-DTACOGLOW_ONNXRUNTIME=OFF",
+            "-DTACOGLOW_EXAMPLES=OFF",
+        ),
+        ("scheduler_fake",),
     ),
     "torch_programs": ((*SANITIZED, *TORCH), ("tacoglow_speak",)),
 }
@@ -113,6 +125,12 @@ def programs(request: pytest.FixtureRequest) -> Path:
 def torch_programs(request: pytest.FixtureRequest) -> Path:
     """Folder with `speak` for ONNX Runtime and LibTorch, built likewise."""
     return request.session.stash[BUILDS]["torch_programs"].result()
+
+
+@pytest.fixture(scope="session")
+def thread_programs(request: pytest.FixtureRequest) -> Path:
+    """Folder whose subfolder `checks` has the scheduler's check on fake backends, with the thread sanitizer."""
+    return request.session.stash[BUILDS]["thread_programs"].result()
 
 
 @pytest.fixture(scope="session")

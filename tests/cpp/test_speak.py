@@ -204,15 +204,15 @@ def test_header_from_c(programs: Path, tiny_bundle: Path, tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
 
 
-def test_server_with_two_workers(programs: Path, tiny_bundle: Path) -> None:
-    """Six clients at once, and one whose text is invalid; the samples are those of a stream in Python."""
+def test_server_with_sixteen_clients(programs: Path, tiny_bundle: Path) -> None:
+    """All at once, and one whose text is invalid; the samples are those of a stream in Python."""
     expected = np.concatenate(list(Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).stream(TEXT)))
-    command = [str(programs / "server"), str(tiny_bundle), "0", "2"]
+    command = [str(programs / "server"), str(tiny_bundle), "0", "16"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline().split()[-1])
-        with ThreadPoolExecutor(7) as clients:
-            *spoken, invalid = clients.map(lambda text: ask(port, text), [TEXT] * 6 + ["☃"])
+        with ThreadPoolExecutor(17) as clients:
+            *spoken, invalid = clients.map(lambda text: ask(port, text), [TEXT] * 16 + ["☃"])
         server.terminate()
     for status, samples in spoken:
         assert status == "ok 16000"

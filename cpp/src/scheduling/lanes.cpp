@@ -1,0 +1,120 @@
+#include "lanes.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "policy.hpp"
+
+#if defined(__linux__)
+#include <unistd.h>
+#endif
+
+namespace tacoglow::scheduling {
+namespace {
+
+constexpr int niceness = 5;  // of all lanes but the first: about a third of its share of a core
+
+void lower_priority() {
+#if defined(__linux__)
+  if (nice(niceness) == -1) return;  // on Linux, of this thread alone
+#endif
+}
+
+template <typename Jobs>
+std::vector<double> deadlines_of(const Jobs& jobs) {
+  std::vector<double> deadlines;
+  for (const auto& job : jobs) deadlines.push_back(job->deadline);
+  return deadlines;
+}
+
+template <typename Jobs, typename Job>
+void remove(Jobs& jobs, const Job& job) {
+  jobs.erase(std::find(jobs.begin(), jobs.end(), job));
+}
+
+}  // namespace
+
+Lanes::Lanes(Backend& backend, std::size_t count, std::function<void(Delivery)> on_end)
+    : count_(count), on_end_(std::move(on_end)) {
+  for (std::size_t i = 0; count > 0 && i <= count; ++i) backends_.push_back(backend.create_instance());
+  try {
+    for (std::size_t i = 0; i < backends_.size(); ++i) threads_.emplace_back([this, i] { run(*backends_[i], i == 0); });
+  } catch (...) {  // the system has no more threads
+    close();
+    throw;
+  }
+}
+
+void Lanes::submit(Job job) {
+  const std::lock_guard lock(mutex_);
+  jobs_.push_back(std::make_shared<Job>(std::move(job)));
+  changed_.notify_all();
+}
+
+bool Lanes::has_room(double deadline) const {
+  const std::lock_guard lock(mutex_);
+  return is_wanted_soon(deadline, deadlines_of(jobs_), count_);
+}
+
+bool Lanes::run_next(BackendInstance& backend) {
+  const SharedJob job = count_ > 0 ? nullptr : take(false);
+  if (!job) return false;
+  on_end_(deliver(*job, backend));
+  return true;
+}
+
+void Lanes::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_closed_ = true;
+    jobs_.clear();
+    changed_.notify_all();
+  }
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Lanes::run(BackendInstance& backend, bool is_express) {
+  if (!is_express) lower_priority();
+  while (const SharedJob job = take(is_express)) {
+    Delivery delivery = deliver(*job, backend);
+    {
+      const std::lock_guard lock(mutex_);
+      remove(running_, job);
+      changed_.notify_all();
+    }
+    on_end_(std::move(delivery));
+  }
+}
+
+// Returns the next job of a lane; nullptr once closed, and, without lanes, if there is none.
+Lanes::SharedJob Lanes::take(bool is_express) {
+  std::unique_lock lock(mutex_);
+  while (!is_closed_) {
+    if (const auto i = next_job(deadlines_of(jobs_), deadlines_of(running_), count_, is_express)) {
+      const SharedJob job = jobs_[*i];
+      remove(jobs_, job);
+      if (count_ > 0) running_.push_back(job);
+      return job;
+    }
+    if (count_ == 0) return nullptr;
+    changed_.wait(lock);
+  }
+  return nullptr;
+}
+
+// Does a job, unless its request has ended. What it throws, now or when its result is delivered, ends the request.
+Delivery Lanes::deliver(const Job& job, BackendInstance& backend) {
+  const auto guard = [handle = job.handle](const auto& work) {
+    try {
+      if (!handle->has_ended()) work();
+    } catch (...) {
+      handle->fail(current_failure());
+    }
+  };
+  Delivery delivery = [] {};
+  guard([&] { delivery = job.work(backend); });
+  return [guard, delivery] { guard(delivery); };
+}
+
+}  // namespace tacoglow::scheduling

@@ -1,0 +1,61 @@
+// Threads that run the vocoder for a scheduler, the job with the earliest deadline first. A window takes a while and
+// cannot be interrupted, so that one lane is reserved for jobs that are more urgent than any that runs; on Linux, the
+// other lanes have a lower priority, so that it overtakes them.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "handle.hpp"
+
+namespace tacoglow::scheduling {
+
+using Delivery = std::function<void()>;  // called in the scheduler's thread
+
+// Work that any thread may do, for one request.
+struct Job {
+  double deadline;  // seconds, at which its result is needed
+  std::function<Delivery(BackendInstance&)> work;
+  std::shared_ptr<Handle> handle;  // what the work throws ends the request; of one that has ended, nothing is done
+};
+
+class Lanes {
+ public:
+  // Runs jobs in `count` threads and one for urgent jobs; with 0, in the thread that calls run_next. on_end receives
+  // the delivery of each job, in the lane's thread.
+  Lanes(Backend& backend, std::size_t count, std::function<void(Delivery)> on_end);
+  ~Lanes() { close(); }
+  Lanes(const Lanes&) = delete;
+  Lanes& operator=(const Lanes&) = delete;
+
+  void submit(Job job);
+  // True if a job with this deadline should be made ready now.
+  bool has_room(double deadline) const;
+  // Runs the most urgent job in this thread, if there are no lanes; returns false if there is none.
+  bool run_next(BackendInstance& backend);
+  // Stops the threads after the jobs that run; further ones are dropped.
+  void close();
+
+ private:
+  using SharedJob = std::shared_ptr<Job>;
+
+  void run(BackendInstance& backend, bool is_express);
+  SharedJob take(bool is_express);
+  static Delivery deliver(const Job& job, BackendInstance& backend);
+
+  std::size_t count_;
+  std::function<void(Delivery)> on_end_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<SharedJob> jobs_;  // in the order in which they came
+  std::vector<SharedJob> running_;
+  bool is_closed_ = false;
+  std::vector<std::unique_ptr<BackendInstance>> backends_;  // of each thread
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace tacoglow::scheduling

@@ -1,0 +1,195 @@
+#include "loop.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "error.hpp"
+
+namespace tacoglow::scheduling {
+namespace {
+
+constexpr std::int64_t chunk_steps = 8;  // decoder steps between two looks at who joins and leaves
+constexpr auto poll_interval = std::chrono::milliseconds(50);  // between looks at deadlines and at unread speech
+constexpr double first_seconds_per_token = 0.06;               // of speech; before the voice has spoken
+constexpr double learning = 0.1;                               // weight of the latest request in the voice's own value
+
+}  // namespace
+
+Loop::Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t lanes)
+    : voice_(std::move(voice)),
+      backend_(voice_->backend->create_instance()),
+      decoder_(open_row_decoder(*voice_, *backend_, max_rows)),
+      machine_{*backend_, *decoder_, max_rows, first_seconds_per_token},
+      lanes_(*voice_->backend, lanes, [this](Delivery delivery) { post(std::move(delivery)); }) {}
+
+void Loop::start() {
+  thread_ = std::thread([self = shared_from_this()] { self->run(); });
+}
+
+void Loop::add(std::shared_ptr<Task> task) {
+  const std::lock_guard lock(mutex_);
+  new_.push_back(std::move(task));
+  is_woken_ = true;
+  changed_.notify_all();
+}
+
+void Loop::wake() {
+  const std::lock_guard lock(mutex_);
+  is_woken_ = true;
+  changed_.notify_all();
+}
+
+void Loop::post(Delivery delivery) {
+  const std::lock_guard lock(mutex_);
+  deliveries_.push_back(std::move(delivery));
+  is_woken_ = true;
+  changed_.notify_all();
+}
+
+void Loop::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_closing_ = is_woken_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.get_id() == std::this_thread::get_id())
+    thread_.detach();
+  else
+    thread_.join();
+}
+
+void Loop::run() {
+  for (std::deque<Delivery> deliveries; receive(deliveries); deliveries.clear()) {
+    for (const Delivery& deliver : deliveries) deliver();
+    pass();
+  }
+  fail_all({TACOGLOW_CANCELLED, "the scheduler was closed"});
+  drop_ended();
+  lanes_.close();
+}
+
+// Takes new requests and what the lanes deliver, waiting while there is nothing to do; returns false once closed.
+bool Loop::receive(std::deque<Delivery>& deliveries) {
+  std::unique_lock lock(mutex_);
+  const auto is_woken = [this] { return is_woken_; };
+  if (is_idle_ && tasks_.empty()) changed_.wait(lock, is_woken);
+  if (is_idle_) changed_.wait_for(lock, poll_interval, is_woken);
+  is_woken_ = false;
+  tasks_.insert(tasks_.end(), new_.begin(), new_.end());
+  new_.clear();
+  deliveries.swap(deliveries_);
+  return !is_closing_;
+}
+
+// Does what there is to do.
+void Loop::pass() {
+  try {
+    drop_ended();
+    const std::vector<Ranked> ranked = rank();
+    const std::vector<Work> chosen = choose_work(ranked);
+    decode(chosen);
+    const bool dispatched = dispatch(ranked), ran = lanes_.run_next(*backend_);
+    is_idle_ = chosen.empty() && !dispatched && !ran;
+  } catch (...) {  // a failed batch, or out of memory: other failures end one request
+    fail_all(current_failure());
+    is_idle_ = false;
+  }
+}
+
+// Forgets requests that have ended, and says so to their callers.
+void Loop::drop_ended() {
+  std::vector<std::shared_ptr<Task>> going;
+  for (auto& task : std::exchange(tasks_, {})) {
+    if (!task->handle().has_ended()) {
+      going.push_back(std::move(task));
+      continue;
+    }
+    if (!task->handle().failure())
+      machine_.seconds_per_token += learning * (task->seconds_per_token() - machine_.seconds_per_token);
+    task->handle().announce_end();
+  }
+  tasks_ = std::move(going);
+}
+
+// Returns the requests that are not resting, the most urgent first.
+std::vector<Loop::Ranked> Loop::rank() {
+  std::vector<Ranked> ranked;
+  std::set<std::string> clients;
+  for (const auto& task : tasks_) {
+    if (task->is_resting()) continue;
+    ranked.push_back({0.0, task});
+    clients.insert(task->client());
+  }
+  shares_.want(clients);
+  for (Ranked& each : ranked) each.deadline = each.task->deadline(machine_) + shares_.debt(each.task->client());
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const Ranked& a, const Ranked& b) { return a.deadline < b.deadline; });
+  return ranked;
+}
+
+// Returns the pieces that decode next, all of them open.
+std::vector<Loop::Work> Loop::choose_work(const std::vector<Ranked>& ranked) {
+  std::vector<Candidate> candidates;
+  std::vector<Work> offered, chosen;
+  for (const auto& [deadline, task] : ranked)
+    for (auto& piece : task->hungry(machine_)) {
+      candidates.push_back({deadline, piece->stage});
+      offered.push_back({task, std::move(piece)});
+    }
+  for (const std::size_t i : choose(candidates, machine_.max_rows)) {
+    const auto& [task, piece] = offered[i];
+    try {
+      if (piece->stage == Stage::waiting) task->open_next(machine_);
+      chosen.push_back(offered[i]);
+    } catch (...) {
+      task->handle().fail(current_failure());
+    }
+  }
+  return chosen;
+}
+
+void Loop::decode(const std::vector<Work>& chosen) {
+  if (chosen.empty()) return;
+  Rows rows;
+  std::vector<std::int64_t> before;
+  for (const auto& [task, piece] : chosen) {
+    rows.push_back(piece->row);
+    before.push_back(piece->row->item.decoded.frames_decoded);
+  }
+  Stopwatch watch;
+  decoder_->advance(rows, chunk_steps);
+  const double seconds = watch.lap() / static_cast<double>(chosen.size());
+  const Manifest& manifest = voice_->manifest;
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    const auto samples = (rows[i]->item.decoded.frames_decoded - before[i]) * manifest.hop_length;
+    shares_.give(chosen[i].task->client(), static_cast<double>(samples) / static_cast<double>(manifest.sampling_rate));
+    chosen[i].task->advanced(*chosen[i].piece, seconds);
+  }
+}
+
+// Hands the lanes what they can do next; returns true if there was something.
+bool Loop::dispatch(const std::vector<Ranked>& ranked) {
+  bool dispatched = false;
+  for (const auto& [deadline, task] : ranked) {
+    if (!lanes_.has_room(deadline)) break;
+    const double debt = shares_.debt(task->client());
+    const auto submit = [&, task = task](Job job) {
+      lanes_.submit(std::move(job));
+      dispatched = true;
+      return lanes_.has_room(task->deadline(machine_) + debt);
+    };
+    try {
+      task->submit_jobs(machine_, debt, submit);
+    } catch (...) {
+      task->handle().fail(current_failure());
+    }
+  }
+  return dispatched;
+}
+
+void Loop::fail_all(const Failure& failure) {
+  for (const auto& task : tasks_) task->handle().fail(failure);
+}
+
+}  // namespace tacoglow::scheduling

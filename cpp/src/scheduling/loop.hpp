@@ -1,0 +1,72 @@
+// The thread that owns a voice: it decodes a few steps at a time, and hands the vocoder's windows to the lanes. The
+// same as in Python's runtime/scheduling/loop.py.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "lanes.hpp"
+#include "policy.hpp"
+#include "rows.hpp"
+#include "task.hpp"
+
+namespace tacoglow::scheduling {
+
+class Loop : public std::enable_shared_from_this<Loop> {
+ public:
+  // lanes: vocoder windows at once. Throws Error (backend).
+  Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t lanes);
+
+  // Starts the thread, which keeps this object alive until it ends.
+  void start();
+  // Begins a request, which must not be shared by then.
+  void add(std::shared_ptr<Task> task);
+  // Looks at once at who has been cancelled.
+  void wake();
+  // Cancels all requests, and returns once they have ended; in a callback, at once.
+  void close();
+
+ private:
+  struct Ranked {
+    double deadline;
+    std::shared_ptr<Task> task;
+  };
+  // A piece that decodes next.
+  struct Work {
+    std::shared_ptr<Task> task;
+    std::shared_ptr<SpokenPiece> piece;
+  };
+
+  void run();
+  void pass();
+  bool receive(std::deque<Delivery>& deliveries);
+  void drop_ended();
+  std::vector<Ranked> rank();
+  std::vector<Work> choose_work(const std::vector<Ranked>& ranked);
+  void decode(const std::vector<Work>& chosen);
+  bool dispatch(const std::vector<Ranked>& ranked);
+  void fail_all(const Failure& failure);
+  void post(Delivery delivery);
+
+  std::shared_ptr<const Voice> voice_;
+  std::unique_ptr<BackendInstance> backend_;
+  std::unique_ptr<RowDecoder> decoder_;
+  Machine machine_;
+  Shares shares_;
+  std::vector<std::shared_ptr<Task>> tasks_;
+  bool is_idle_ = true;
+  Lanes lanes_;
+
+  std::mutex mutex_;  // of the four below
+  std::condition_variable changed_;
+  std::deque<std::shared_ptr<Task>> new_;
+  std::deque<Delivery> deliveries_;
+  bool is_closing_ = false, is_woken_ = false;
+  std::thread thread_;
+};
+
+}  // namespace tacoglow::scheduling

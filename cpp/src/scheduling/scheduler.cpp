@@ -1,0 +1,47 @@
+#include "scheduler.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "error.hpp"
+
+namespace tacoglow::scheduling {
+namespace {
+
+constexpr std::int64_t default_backlog = 420'000;  // tokens: as in Python
+
+std::int64_t resolve(const char* name, std::int64_t given, std::int64_t otherwise) {
+  if (given < 0)
+    throw request_error(std::string(name) + ": expected 1 or more, or 0 for the default, got " + std::to_string(given));
+  return given == 0 ? otherwise : given;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(std::shared_ptr<const Voice> voice, const Limits& limits) : voice_(std::move(voice)) {
+  const std::int64_t batch = voice_->manifest.dimensions.at('B').max;
+  const std::int64_t rows = std::min(resolve("max_rows", limits.max_rows, batch), batch);
+  const std::int64_t recommended = voice_->backend->parallel_windows();
+  const std::int64_t lanes = resolve("lanes", limits.lanes, recommended);
+  backlog_ =
+      std::make_shared<Backlog>(static_cast<std::size_t>(resolve("max_backlog", limits.max_backlog, default_backlog)));
+  loop_ = std::make_shared<Loop>(voice_, static_cast<std::size_t>(rows),
+                                 recommended == 0 ? 0 : static_cast<std::size_t>(lanes));  // a device has one queue
+  loop_->start();
+}
+
+void Scheduler::submit(Request request, bool is_stream, const std::string& client, std::shared_ptr<Handle> handle) {
+  std::size_t tokens = 0;
+  for (const Piece& piece : request.pieces) tokens += piece.ids.size();
+  handle->set_wake([loop = std::weak_ptr(loop_)] {
+    if (const auto running = loop.lock()) running->wake();
+  });
+  auto ticket = std::make_unique<Ticket>(backlog_, client, tokens);
+  Order order = {voice_, std::move(handle), std::move(request), std::move(ticket), now()};
+  if (is_stream)
+    loop_->add(std::make_shared<StreamTask>(std::move(order)));
+  else
+    loop_->add(std::make_shared<WholeTask>(std::move(order)));
+}
+
+}  // namespace tacoglow::scheduling

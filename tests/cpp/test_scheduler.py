@@ -1,0 +1,127 @@
+"""The C++ scheduler: its policy is Python's, its speech is that of requests alone, and its ends are clean."""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tacoglow.runtime.scheduling import policy
+from tacoglow.runtime.scheduling.policy import Candidate, Shares, Stage
+from tacoglow.tests.runtime.scheduling.test_policy import CASES, Work
+
+QUESTIONS = 3000
+REQUESTS, THREADS, ROUNDS = 40, 8, 12
+
+
+def run(*command: object) -> str:
+    """Return the output of a program; a failure shows the sanitizer's report."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+Question = tuple[str, list[float]]  # a line for the program, and the numbers that Python answers
+
+
+def ask_choose(offered: list[tuple[float, Stage]], max_rows: int) -> Question:
+    candidates = [Candidate(deadline, stage, i) for i, (deadline, stage) in enumerate(offered)]
+    chosen = [float(candidate.work) for candidate in policy.choose(candidates, max_rows)]
+    parts = [f"{deadline!r} {int(stage is Stage.DECODING)}" for deadline, stage in offered]
+    return f"choose {max_rows} {' '.join(parts)}", chosen
+
+
+def ask_next_job(jobs: list[Work], running: list[Work], lanes: int, is_express: bool) -> Question:
+    job = policy.next_job(jobs, running, lanes, is_express)
+    numbers = [len(jobs), *(each.deadline for each in jobs + running)]
+    return f"next_job {lanes} {int(is_express)} {join(numbers)}", [] if job is None else [float(jobs.index(job))]
+
+
+def join(numbers: list[float]) -> str:
+    return " ".join(map(repr, numbers))
+
+
+def questions(draw: random.Random) -> Iterator[Question]:
+    """The table of Python's tests, then random questions, with few different numbers so that many are equal."""
+    for offered, max_rows, _ in CASES.values():
+        yield ask_choose(list(offered.values()), max_rows)
+
+    def few(least: int = 0) -> list[float]:
+        return [draw.randrange(8) / 4 for _ in range(draw.randrange(least, 6))]
+
+    for _ in range(QUESTIONS):
+        yield ask_choose([(each, draw.choice((Stage.WAITING, Stage.DECODING))) for each in few()], draw.randint(1, 4))
+        lanes = draw.randint(1, 3)
+        running = [Work(each) for each in few(lanes if draw.random() < 0.7 else 0)]
+        yield ask_next_job([Work(each) for each in few()], running, lanes, bool(running) and draw.random() < 0.5)
+        jobs, deadline = few(), draw.randrange(8) / 4
+        wanted = policy.is_wanted_soon(deadline, map(Work, jobs), lanes)
+        yield f"is_wanted_soon {deadline!r} {lanes} {join(jobs)}", [float(wanted)]
+        a, b, c, d = (draw.randrange(60) / 4 for _ in range(4))
+        yield f"may_accept {join([a, b, c, d])}", [float(policy.may_accept(a, b, c, d))]
+        yield f"runs_dry {join([a, b, c])}", [policy.runs_dry(a, b, c)]
+        yield f"whole_deadline {join([a, b])}", [policy.whole_deadline(a, b)]
+        dry = draw.choice((None, b))
+        before = draw.choice((0.0, c))
+        answer = policy.segment_deadline(a, dry, before)
+        yield f"segment_deadline {join([a, math.nan if dry is None else dry, before])}", [answer]
+        x, y, z = (draw.randrange(30) for _ in range(3))
+        yield f"is_far_ahead {x} {y} {z}", [float(policy.is_far_ahead(x, y, z))]
+        yield f"may_cut {x + y} {x}", [float(policy.may_cut(x + y, x))]
+        yield f"may_open {x} {y + 1}", [float(policy.may_open(x, y + 1))]
+
+
+def events_of_shares(draw: random.Random) -> Iterator[Question]:
+    shares, wanting = Shares(), ["a"]
+    shares.want(wanting)
+    yield "want a", []
+    for _ in range(QUESTIONS):
+        if not wanting or draw.random() < 0.3:
+            wanting = draw.sample("abcde", draw.randrange(6))
+            shares.want(wanting)
+            yield f"want {' '.join(wanting)}", []
+        elif draw.random() < 0.6:
+            shares.give(client := draw.choice(wanting), seconds := draw.random() * 4)
+            yield f"give {client} {seconds!r}", []
+        else:
+            yield f"debt {(client := draw.choice(wanting))}", [shares.debt(client)]
+
+
+def test_policy_equals_python(programs: Path) -> None:
+    draw = random.Random(11)
+    asked = [*questions(draw), *events_of_shares(draw)]
+    command = [str(programs / "checks" / "checks"), "policy"]
+    lines = "".join(f"{line}\n" for line, _ in asked)
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answers = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+    assert [(line, answer) for (line, _), answer in zip(asked, answers, strict=True)] == asked
+
+
+def test_speech_is_that_of_requests_alone(programs: Path, tiny_bundle: Path) -> None:
+    """Whole and streamed, of texts and ids, with windows of the attention, rates and retries; bit for bit."""
+    program = programs / "checks" / "scheduler_check"
+    assert run(program, "same", tiny_bundle, "onnxruntime", REQUESTS, THREADS) == "ok\n"
+
+
+@pytest.mark.parametrize("backend", ["fake", "fake-gpu"])
+def test_speech_on_fake_backends_is_that_of_requests_alone(programs: Path, tiny_bundle: Path, backend: str) -> None:
+    program = programs / "checks" / "scheduler_fake"
+    assert run(program, "same", tiny_bundle, backend, REQUESTS, THREADS) == "ok\n"
+
+
+def test_ends_in_any_order(programs: Path, tiny_bundle: Path) -> None:
+    assert run(programs / "checks" / "scheduler_check", "ends", tiny_bundle, "onnxruntime", ROUNDS) == "ok\n"
+
+
+@pytest.mark.builds
+@pytest.mark.parametrize("backend", ["fake", "fake-gpu"])
+def test_threads_do_not_race(thread_programs: Path, tiny_bundle: Path, backend: str) -> None:
+    """Built with the thread sanitizer, on fake backends, because ONNX Runtime is not."""
+    program = thread_programs / "checks" / "scheduler_fake"
+    assert run(program, "same", tiny_bundle, backend, REQUESTS, THREADS) == "ok\n"
+    assert run(program, "ends", tiny_bundle, backend, 60) == "ok\n"
