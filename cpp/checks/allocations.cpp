@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bundle_files.hpp"
 #include "fake_backend.hpp"
 #include "synthesizer.hpp"
 
@@ -106,7 +107,7 @@ void check_segments(const std::shared_ptr<const Voice>& voice, double rate) {
 int main(int argc, char** argv) {
   try {
     require(argc == 2, "usage: allocations BUNDLE");
-    const Manifest manifest = with_long_speech(load_manifest(argv[1]));
+    const Manifest manifest = with_long_speech(load_manifest(FolderFiles(argv[1])));
     const std::vector<bool> letters(manifest.symbols.size(), true);
     const auto voice = std::make_shared<const Voice>(manifest, open_fake_backend(manifest, 1, 1), "fake", letters);
     check_steps(*voice);

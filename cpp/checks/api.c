@@ -1,5 +1,5 @@
-/* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, a scheduler, and a session that outlives
- * its voice's handle.
+/* Tests tacoglow.h from C: invalid arguments, batches, streams, cancelling, a scheduler, loaders, and a session that
+ * outlives its voice's handle.
  *
  *   api BUNDLE WAV      a bundle that accepts text, for the first backend that is built in
  */
@@ -227,6 +227,112 @@ static int check_retries(tacoglow_session* session) {
   return 0;
 }
 
+/* Reads files of a folder, as a loader may read those of an archive. */
+struct folder {
+  const char* path;
+  int opened, closed, fails; /* fails: 1 if reading does */
+};
+
+static void* open_file(const char* name, void* user) {
+  struct folder* folder = (struct folder*)user;
+  char path[4096];
+  FILE* file;
+  if (strlen(folder->path) + strlen(name) + 2 > sizeof path) return NULL;
+  strcat(strcat(strcpy(path, folder->path), "/"), name);
+  file = fopen(path, "rb");
+  folder->opened += file != NULL;
+  return file;
+}
+
+static int64_t read_file(void* file, void* bytes, size_t n_bytes, void* user) {
+  if (((struct folder*)user)->fails) return -1;
+  return (int64_t)fread(bytes, 1, n_bytes < 1000 ? n_bytes : 1000, (FILE*)file); /* fewer than there are */
+}
+
+static void close_file(void* file, void* user) {
+  ++((struct folder*)user)->closed;
+  fclose((FILE*)file);
+}
+
+static void count_message(tacoglow_log_level level, const char* message, void* user) {
+  *(int*)user += level >= TACOGLOW_LOG_WARNING && message != NULL;
+}
+
+/* Voices that are opened through a loader and from memory speak what the one in a folder does. */
+static int check_loader(const char* bundle, tacoglow_session* session) {
+  static char memory[7][1 << 22];
+  static const char* const names[7] = {"manifest.json", "text_tables.json", "encoder.onnx", "decoder_step.onnx",
+                                       "postnet.onnx",  "waveglow.onnx",    "denoiser.onnx"};
+  struct folder folder = {NULL, 0, 0, 0};
+  tacoglow_loader loader;
+  tacoglow_file files[7];
+  tacoglow_open_options options;
+  tacoglow_request request;
+  tacoglow_speech *speech, *expected;
+  size_t i, n_files = 0;
+  int round, messages = 0;
+  folder.path = bundle;
+  for (i = 0; i < 7; ++i) {
+    FILE* file = (FILE*)open_file(names[i], &folder);
+    if (file == NULL) continue;
+    files[n_files].name = names[i];
+    files[n_files].bytes = memory[n_files];
+    files[n_files].n_bytes = fread(memory[n_files], 1, sizeof memory[0], file);
+    ++n_files;
+    close_file(file, &folder);
+  }
+  tacoglow_request_init(&request);
+  request.ids = ids;
+  request.n_ids = sizeof ids / sizeof *ids;
+  REQUIRE(tacoglow_speak(session, &request, &expected) == TACOGLOW_OK);
+  tacoglow_log_set(count_message, &messages);
+  tacoglow_loader_init(&loader);
+  loader.open = open_file;
+  loader.read = read_file;
+  loader.close = close_file;
+  loader.user = &folder;
+  for (round = 0; round < 2; ++round) {
+    tacoglow_voice* own_voice;
+    tacoglow_session* own_session;
+    tacoglow_open_options_init(&options);
+    options.loader = round == 0 ? &loader : NULL;
+    options.files = round == 0 ? NULL : files;
+    options.n_files = n_files;
+    REQUIRE(tacoglow_voice_open("archive", &options, &own_voice) == TACOGLOW_OK);
+    REQUIRE(folder.opened == folder.closed && folder.opened > (int)n_files);
+    REQUIRE(tacoglow_session_open(own_voice, &own_session) == TACOGLOW_OK);
+    REQUIRE(tacoglow_speak(own_session, &request, &speech) == TACOGLOW_OK);
+    REQUIRE(speech->n_samples == expected->n_samples);
+    REQUIRE(memcmp(speech->samples, expected->samples, speech->n_samples * sizeof(float)) == 0);
+    tacoglow_speech_free(speech);
+    tacoglow_session_close(own_session);
+    tacoglow_voice_close(own_voice);
+  }
+  tacoglow_speech_free(expected);
+  tacoglow_log_set(NULL, NULL);
+  {
+    tacoglow_voice* own_voice;
+    files[1].n_bytes -= 1;
+    REQUIRE(tacoglow_voice_open("archive", &options, &own_voice) == TACOGLOW_BUNDLE && own_voice == NULL);
+    REQUIRE(strstr(tacoglow_last_error(), "archive/text_tables.json: SHA-256: expected ") == tacoglow_last_error());
+    options.n_files = 0;
+    REQUIRE(tacoglow_voice_open("archive", &options, &own_voice) == TACOGLOW_BUNDLE);
+    REQUIRE(strstr(tacoglow_last_error(), "archive: not a bundle: cannot read manifest.json") == tacoglow_last_error());
+    options.loader = &loader;
+    REQUIRE(tacoglow_voice_open("archive", &options, &own_voice) == TACOGLOW_REQUEST);
+    REQUIRE(strstr(tacoglow_last_error(), "expected either loader or files, got both") != NULL);
+    options.files = NULL;
+    folder.fails = 1;
+    REQUIRE(tacoglow_voice_open("archive", &options, &own_voice) == TACOGLOW_BUNDLE);
+    REQUIRE(strstr(tacoglow_last_error(), "archive/manifest.json: the loader cannot read the file") != NULL);
+    REQUIRE(folder.opened == folder.closed);
+    loader.read = NULL;
+    REQUIRE(tacoglow_voice_open("archive", &options, &own_voice) == TACOGLOW_REQUEST);
+    REQUIRE(strcmp(tacoglow_last_error(), "loader: open, read or close is NULL") == 0);
+  }
+  return 0;
+}
+
 struct submitter {
   tacoglow_scheduler* scheduler;
   tacoglow_status status;
@@ -338,7 +444,7 @@ int main(int argc, char** argv) {
   tacoglow_voice_close(voice);
   if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
   if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;
-  if (check_faults(session)) return 1;
+  if (check_faults(session) || check_loader(argv[1], session)) return 1;
   tacoglow_session_close(session);
   printf("ok\n");
   return 0;

@@ -33,12 +33,14 @@
 #include <cstdlib>
 #include <fstream>
 #include <future>
+#include <iterator>
 #include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bundle_files.hpp"
 #include "error.hpp"
 #include "graph_file.hpp"
 #include "policy_check.hpp"
@@ -119,9 +121,14 @@ void write_nan(const std::string& path) {
   tacoglow::write_wav(path, samples, 4, 22050, TACOGLOW_WAV_INT16);
 }
 
+std::string read_file(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
 void print_forbidden(int count, char** paths) {
   for (int i = 0; i < count; ++i) {
-    const char* forbidden = tacoglow::find_forbidden(paths[i]);
+    const char* forbidden = tacoglow::find_forbidden(read_file(paths[i]));
     std::printf("%s\n", forbidden != nullptr ? forbidden : "ok");
   }
 }
@@ -189,7 +196,7 @@ void check_loop(const Manifest& manifest) {
 void run(int count, char** arguments) {
   const std::string command = count > 1 ? arguments[1] : "";
   if (run_without_bundle(command, count - 2, arguments + 2)) return;
-  const Manifest manifest = tacoglow::load_manifest(count > 2 ? arguments[2] : "");
+  const Manifest manifest = tacoglow::load_manifest(tacoglow::FolderFiles(count > 2 ? arguments[2] : ""));
   const std::vector<std::string> options(arguments + 3, arguments + count);
   if (command == "text") return tacoglow::checks::print_texts(arguments[2], manifest, options);
   if (command == "text_times") return tacoglow::checks::print_text_times(arguments[2], manifest, options);

@@ -14,9 +14,9 @@ using tacoglow::onnxruntime::Function;
   static_assert(offsetof(OrtApi, name) == static_cast<std::size_t>(Function::place) * sizeof(void*), #name)
 
 REQUIRE_PLACE(get_error_message, GetErrorMessage);
-REQUIRE_PLACE(create_env, CreateEnv);
+REQUIRE_PLACE(create_env_with_custom_logger, CreateEnvWithCustomLogger);
 REQUIRE_PLACE(disable_telemetry, DisableTelemetryEvents);
-REQUIRE_PLACE(create_session, CreateSession);
+REQUIRE_PLACE(create_session_from_array, CreateSessionFromArray);
 REQUIRE_PLACE(run, Run);
 REQUIRE_PLACE(create_session_options, CreateSessionOptions);
 REQUIRE_PLACE(disable_memory_pattern, DisableMemPattern);
@@ -47,6 +47,7 @@ REQUIRE_PLACE(release_type_info, ReleaseTypeInfo);
 REQUIRE_PLACE(release_session_options, ReleaseSessionOptions);
 REQUIRE_PLACE(add_session_config_entry, AddSessionConfigEntry);
 
+static_assert(tacoglow::onnxruntime::log_warning == ORT_LOGGING_LEVEL_WARNING);
 static_assert(tacoglow::onnxruntime::log_error == ORT_LOGGING_LEVEL_ERROR);
 static_assert(tacoglow::onnxruntime::element_float == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT);
 static_assert(tacoglow::onnxruntime::element_int32 == ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32);

@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "bundle_files.hpp"
 #include "error.hpp"
 #include "same_speech.hpp"
 #include "simulated/NvInferRuntime.h"
@@ -13,7 +14,7 @@ namespace tacoglow::checks {
 std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   BackendOptions options;
   options.plans = plans;
-  return std::make_shared<const Voice>(manifest, open_tensorrt("", manifest, options), "tensorrt",
+  return std::make_shared<const Voice>(manifest, open_tensorrt(FolderFiles(""), manifest, options), "tensorrt",
                                        all_letters(manifest));
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "bundle_files.hpp"
 #include "error.hpp"
 #include "text.hpp"
 
@@ -67,12 +68,17 @@ double seconds(const FrontEnd& front_end, const std::string& text, const TextOpt
   return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
 }
 
+std::unique_ptr<const TextTables> load_text_tables(const std::string& bundle, const Manifest& manifest) {
+  const FolderFiles files(bundle);
+  return parse_text_tables(read_checked(files, manifest.text_tables), files.name_of(manifest.text_tables.file));
+}
+
 template <typename Show>
 void for_each_text(const std::string& bundle, const Manifest& manifest, const std::vector<std::string>& given,
                    const Show& show) {
   Setting setting;
   read_setting(given, setting);
-  const FrontEnd front_end(manifest, load_text_tables(graph_path(bundle, manifest.text_tables)));
+  const FrontEnd front_end(manifest, load_text_tables(bundle, manifest));
   for (std::string text; std::getline(std::cin, text, '\0');)
     std::cout << show(front_end, text, setting.options) << '\n';
 }

@@ -67,6 +67,25 @@ typedef enum tacoglow_fault_reason {
 typedef struct tacoglow_voice tacoglow_voice;
 typedef struct tacoglow_session tacoglow_session;
 
+/* Reads the files of a bundle that is not in a folder, such as one in an archive. Called only during
+ * tacoglow_voice_open, for one file at a time, from any thread. The functions must not throw. */
+typedef struct tacoglow_loader {
+  size_t struct_size;                          /* bytes */
+  void* (*open)(const char* name, void* user); /* name: such as "manifest.json". NULL: there is no such file */
+  int64_t (*read)(void* file, void* bytes, size_t n_bytes, void* user); /* reads the next bytes, at most n_bytes, and
+                                                                           returns how many; 0 at the end of the file;
+                                                                           negative if it cannot be read */
+  void (*close)(void* file, void* user);
+  void* user; /* passed to the functions */
+} tacoglow_loader;
+
+/* A file in memory, which is read only during tacoglow_voice_open. */
+typedef struct tacoglow_file {
+  const char* name; /* such as "manifest.json" */
+  const void* bytes;
+  size_t n_bytes;
+} tacoglow_file;
+
 typedef struct tacoglow_open_options {
   size_t struct_size;  /* bytes */
   const char* backend; /* "onnxruntime", "onnxruntime-cuda", "tensorrt" or "torchscript"; NULL: the first that is built
@@ -78,6 +97,9 @@ typedef struct tacoglow_open_options {
   int32_t threads;     /* CPU threads; 0: all cores that the process may use (LibTorch: its own default). ONNX Runtime's
                           are shared by the sessions of a voice, LibTorch's by the process */
   int32_t device;      /* index of the GPU, for TensorRT and ONNX Runtime's CUDA provider */
+  const tacoglow_loader* loader; /* what reads the bundle's files; NULL: they are in a folder, or in `files` */
+  const tacoglow_file* files;    /* [n_files]: the bundle's files, in memory; NULL: they are not */
+  size_t n_files;
 } tacoglow_open_options;
 
 /* Properties of a voice. Strings live as long as the voice. */
@@ -214,14 +236,27 @@ TACOGLOW_API const char* tacoglow_last_error(void);
 /* Returns the version of the library, such as "0.1.0"; the macros above are the header's. */
 TACOGLOW_API const char* tacoglow_version(void);
 
+typedef enum tacoglow_log_level { TACOGLOW_LOG_WARNING = 1, TACOGLOW_LOG_ERROR = 2 } tacoglow_log_level;
+
+/* Receives messages of ONNX Runtime and TensorRT, which may have several lines. Called from any thread, several at
+ * once. It must not throw or call this library. */
+typedef void (*tacoglow_log_callback)(tacoglow_log_level level, const char* message, void* user);
+
+/* Set the callback of the whole process; NULL, as at the start: their messages are dropped, because every failure is a
+ * status too. The callback before it no longer runs afterwards. LibTorch writes to standard error by itself. */
+TACOGLOW_API void tacoglow_log_set(tacoglow_log_callback callback, void* user);
+
 /* Sets every field to its default. size: the structure's size in the caller's header. */
 TACOGLOW_API void tacoglow_open_options_init_sized(tacoglow_open_options* options, size_t size);
 #define tacoglow_open_options_init(options) tacoglow_open_options_init_sized((options), sizeof(tacoglow_open_options))
+TACOGLOW_API void tacoglow_loader_init_sized(tacoglow_loader* loader, size_t size);
+#define tacoglow_loader_init(loader) tacoglow_loader_init_sized((loader), sizeof(tacoglow_loader))
 
-/* Open a bundle: read and check its manifest, and load its graphs. ONNX graphs and TorchScript modules are checked
- * against the SHA-256 in the manifest; ONNX graphs and TensorRT plans, against its tensors. options may be NULL. On
- * failure *voice is NULL. TensorRT plans and TorchScript modules are code: load only those that you trust. The first
- * voice on ONNX Runtime sets ORT_DISABLE_TELEMETRY=1 in the process's environment, unless the variable is set. */
+/* Open a bundle: read and check its manifest, and load its graphs. bundle: its folder; with a loader or files in
+ * memory, its name in messages. TensorRT plans are always read from a folder. ONNX graphs and TorchScript modules are
+ * checked against the SHA-256 in the manifest; ONNX graphs and TensorRT plans, against its tensors. options may be
+ * NULL. On failure *voice is NULL. TensorRT plans and TorchScript modules are code: load only those that you trust. The
+ * first voice on ONNX Runtime sets ORT_DISABLE_TELEMETRY=1 in the process's environment, unless the variable is set. */
 TACOGLOW_API tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options,
                                                  tacoglow_voice** voice);
 TACOGLOW_API void tacoglow_voice_close(tacoglow_voice* voice);

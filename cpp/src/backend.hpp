@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -94,14 +95,16 @@ struct BackendOptions {
   Compute compute = Compute::fp32;
 };
 
+class BundleFiles;
+
 // Open the graphs with one backend. Throw Error (bundle, backend).
-std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_onnxruntime(const BundleFiles& files, const Manifest& manifest,
                                           const BackendOptions& options);
-std::unique_ptr<Backend> open_onnxruntime_cuda(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_onnxruntime_cuda(const BundleFiles& files, const Manifest& manifest,
                                                const BackendOptions& options);
-std::unique_ptr<Backend> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_torchscript(const BundleFiles& files, const Manifest& manifest,
                                           const BackendOptions& options);
-std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_tensorrt(const BundleFiles& files, const Manifest& manifest,
                                        const BackendOptions& options);
 
 // Returns the values of the dimension letters in a graph's inputs. Throws Error (request) if a tensor is missing, has

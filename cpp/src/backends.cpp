@@ -2,13 +2,14 @@
 
 #include <utility>
 
+#include "bundle_files.hpp"
 #include "error.hpp"
 #include "voice.hpp"
 
 namespace tacoglow {
 namespace {
 
-using Open = std::unique_ptr<Backend> (*)(const std::filesystem::path&, const Manifest&, const BackendOptions&);
+using Open = std::unique_ptr<Backend> (*)(const BundleFiles&, const Manifest&, const BackendOptions&);
 
 const std::vector<std::pair<std::string, Open>>& backends() {
   static const std::vector<std::pair<std::string, Open>> built_in = {
@@ -26,25 +27,26 @@ const std::vector<std::pair<std::string, Open>>& backends() {
   return built_in;
 }
 
-void check_int8(const std::filesystem::path& bundle, const Manifest& manifest, const std::string& backend_name) {
+void check_int8(const BundleFiles& files, const Manifest& manifest, const std::string& backend_name) {
   if (backend_name != "onnxruntime")
     throw backend_error("compute 'int8': needs backend onnxruntime, got " + backend_name);
   if (!manifest.int8_decoder)
-    throw backend_error("compute 'int8': " + bundle.string() +
-                        " has no 8-bit decoder; add one with: tacoglow quantize " + bundle.string());
+    throw backend_error("compute 'int8': " + files.name() + " has no 8-bit decoder; add one with: tacoglow quantize " +
+                        files.name());
 }
 
 }  // namespace
 
-std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
+std::shared_ptr<const Voice> open_voice(const BundleFiles& files, const std::string& backend_name,
                                         const BackendOptions& options) {
   std::string listing;
   for (const auto& [name, open] : backends()) {
     if (backend_name.empty() || backend_name == name) {
-      Manifest manifest = load_manifest(bundle);
-      if (options.compute == Compute::int8) check_int8(bundle, manifest, name);
-      auto backend = open(bundle, manifest, options);
-      auto tables = load_text_tables(graph_path(bundle, manifest.text_tables));
+      Manifest manifest = load_manifest(files);
+      if (options.compute == Compute::int8) check_int8(files, manifest, name);
+      auto backend = open(files, manifest, options);
+      auto tables =
+          parse_text_tables(read_checked(files, manifest.text_tables), files.name_of(manifest.text_tables.file));
       std::vector<bool> letters = find_letters(manifest.symbols, *tables);
       std::unique_ptr<const FrontEnd> front_end;
       if (text_unsupported_reason(manifest).empty())

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bundle_files.hpp"
 #include "capi.hpp"
 #include "owned_speech.hpp"
 #include "synthesizer.hpp"
@@ -52,6 +53,15 @@ tacoglow::Compute read_compute(const char* name) {
   throw tacoglow::request_error("compute: expected auto, fp32 or int8, got '" + compute + "'");
 }
 
+std::unique_ptr<const tacoglow::BundleFiles> find_files(const char* bundle, const tacoglow_open_options& given) {
+  if (given.loader != nullptr && given.files != nullptr)
+    throw tacoglow::request_error("loader: expected either loader or files, got both");
+  if (given.loader != nullptr)
+    return std::make_unique<tacoglow::LoadedFiles>(bundle, with_defaults(given.loader, tacoglow_loader_init_sized));
+  if (given.files != nullptr) return std::make_unique<tacoglow::MemoryFiles>(bundle, given.files, given.n_files);
+  return std::make_unique<tacoglow::FolderFiles>(bundle);
+}
+
 // The caller's structure together with the memory that it points to.
 struct OwnedText : tacoglow_text {
   explicit OwnedText(tacoglow::PreparedText text) : tacoglow_text{}, owned(std::move(text)) {
@@ -96,17 +106,19 @@ const char* tacoglow_version(void) {
 
 void tacoglow_open_options_init_sized(tacoglow_open_options* options, size_t size) { set_defaults(options, size, {}); }
 
+void tacoglow_loader_init_sized(tacoglow_loader* loader, size_t size) { set_defaults(loader, size, {}); }
+
 tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_options* options, tacoglow_voice** voice) {
   if (voice != nullptr) *voice = nullptr;
   return to_status([&] {
     require(bundle, "bundle");
     require(voice, "voice");
     const auto given = with_defaults(options, tacoglow_open_options_init_sized);
-    const std::filesystem::path folder = bundle;
-    tacoglow::BackendOptions backend{given.threads, given.device,
-                                     given.plans != nullptr ? std::filesystem::path(given.plans) : folder / "engines",
-                                     read_compute(given.compute)};
-    auto opened = tacoglow::open_voice(folder, given.backend != nullptr ? given.backend : "", backend);
+    const auto files = find_files(bundle, given);
+    const std::filesystem::path plans =
+        given.plans != nullptr ? std::filesystem::path(given.plans) : std::filesystem::path(bundle) / "engines";
+    auto opened = tacoglow::open_voice(*files, given.backend != nullptr ? given.backend : "",
+                                       {given.threads, given.device, plans, read_compute(given.compute)});
     *voice = new tacoglow_voice{std::move(opened)};
   });
 }

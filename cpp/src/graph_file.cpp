@@ -1,11 +1,7 @@
 #include "graph_file.hpp"
 
-#include <algorithm>
 #include <cstdint>
-#include <fstream>
 #include <limits>
-#include <string>
-#include <vector>
 
 #include "error.hpp"
 
@@ -47,16 +43,13 @@ constexpr Rule rules[] = {
 constexpr int varint_bytes_max = 10;
 constexpr std::uint64_t tag_max = std::numeric_limits<std::uint32_t>::max();  // protobuf drops higher bits
 constexpr int fields_max = 1'000'000;                                         // graphs have some ten thousand
-constexpr std::uint64_t buffer_bytes = std::uint64_t{1} << 16;
 
 struct Damaged {};
 
 // Follows the structure of a file, and skips its weights.
 class GraphReader {
  public:
-  explicit GraphReader(const std::filesystem::path& path) : path_(path), file_(path, std::ios::binary) {
-    size_ = std::filesystem::file_size(path);
-  }
+  explicit GraphReader(std::string_view content) : content_(content), size_(content.size()) {}
 
   const char* search() { return size_ == 0 ? damaged : search(Message::model, 0, size_); }
 
@@ -103,40 +96,31 @@ class GraphReader {
     throw Damaged();
   }
 
-  unsigned char read_byte(std::uint64_t place) {
+  unsigned char read_byte(std::uint64_t place) const {
     if (place >= size_) throw Damaged();
-    if (place < buffered_ || place >= buffered_ + buffer_.size()) {
-      buffered_ = place;
-      buffer_.resize(static_cast<std::size_t>(std::min(buffer_bytes, size_ - place)));
-      file_.seekg(static_cast<std::streamoff>(place));
-      file_.read(reinterpret_cast<char*>(buffer_.data()), static_cast<std::streamsize>(buffer_.size()));
-      if (!file_) throw bundle_error(path_.string() + ": cannot read the file");
-    }
-    return buffer_[static_cast<std::size_t>(place - buffered_)];
+    return static_cast<unsigned char>(content_[static_cast<std::size_t>(place)]);
   }
 
-  const std::filesystem::path& path_;
-  std::ifstream file_;
-  std::uint64_t size_ = 0, buffered_ = 0;  // bytes; where the buffer begins
-  std::vector<unsigned char> buffer_;
+  std::string_view content_;
+  std::uint64_t size_;  // bytes
   int fields_ = 0;
 };
 
 }  // namespace
 
-const char* find_forbidden(const std::filesystem::path& path) {
+const char* find_forbidden(std::string_view content) {
   try {
-    return GraphReader(path).search();
+    return GraphReader(content).search();
   } catch (const Damaged&) {
     return damaged;
   }
 }
 
-std::filesystem::path onnx_path(const std::filesystem::path& bundle, const GraphFile& graph) {
-  const std::filesystem::path path = graph_path(bundle, graph);
-  if (const char* forbidden = find_forbidden(path))
-    throw bundle_error(path.string() + ": " + forbidden + "; export the voice again");
-  return path;
+std::string read_onnx(const BundleFiles& files, const GraphFile& graph) {
+  std::string content = read_checked(files, graph);
+  if (const char* forbidden = find_forbidden(content))
+    throw bundle_error(files.name_of(graph.file) + ": " + forbidden + "; export the voice again");
+  return content;
 }
 
 }  // namespace tacoglow

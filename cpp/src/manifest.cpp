@@ -1,8 +1,6 @@
 #include "manifest.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "error.hpp"
 #include "json_node.hpp"
@@ -13,9 +11,7 @@ namespace tacoglow {
 namespace {
 
 constexpr std::int64_t format_version = 1, format_minor = 0;
-constexpr const char* manifest_name = "manifest.json";
 constexpr const char* vocoder_kinds[] = {"waveglow", "hifigan"};
-constexpr std::size_t manifest_bytes_max = std::size_t{1} << 24;
 // Far above the numbers of any voice, and far enough below 2^63 that products of a few of them cannot overflow.
 constexpr std::int64_t count_max = std::int64_t{1} << 20;
 constexpr std::size_t rank_max = 4;
@@ -88,16 +84,6 @@ std::string_view find_digest(std::string_view text) {
     if (close != std::string_view::npos) return text.substr(open + 1, close - open - 1);
   }
   return text.substr(text.size());
-}
-
-// Compares the digest with the SHA-256 of the file with 64 zeros in place of the digest. Throws Error (bundle), so that
-// a flipped bit cannot change a voice.
-void check_digest(std::string_view text, const std::string& source) {
-  const std::string_view digest = find_digest(text);
-  std::string blank(text);
-  blank.replace(static_cast<std::size_t>(digest.data() - text.data()), digest.size(), 64, '0');
-  if (sha256(blank) != digest)
-    throw bundle_error(source + ": was changed after it was written (digest mismatch); export the voice again");
 }
 
 void read_dimensions(const JsonNode& node, Manifest& manifest) {
@@ -197,6 +183,14 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
 
 }  // namespace
 
+void check_digest(std::string_view text, const std::string& source) {
+  const std::string_view digest = find_digest(text);
+  std::string blank(text);
+  blank.replace(static_cast<std::size_t>(digest.data() - text.data()), digest.size(), 64, '0');
+  if (sha256(blank) != digest)
+    throw bundle_error(source + ": was changed after it was written (digest mismatch); export the voice again");
+}
+
 std::string ShapeEntry::text() const {
   if (letter == 0) return std::to_string(factor);
   return factor == 1 ? std::string(1, letter) : std::string(1, letter) + "*" + std::to_string(factor);
@@ -237,33 +231,6 @@ bool is_plain_file_name(const std::string& name) {
     return is_letter(c) || is_digit(c) || (c >= 'a' && c <= 'z') || c == '_' || c == '-' || c == '.';
   };
   return !name.empty() && name[0] != '.' && name[0] != '-' && std::all_of(name.begin(), name.end(), is_plain);
-}
-
-Manifest load_manifest(const std::filesystem::path& bundle) {
-  const std::filesystem::path path = bundle / manifest_name;
-  std::ifstream file(path, std::ios::binary);
-  if (!std::filesystem::is_regular_file(path) || !file)
-    throw bundle_error(bundle.string() + ": not a bundle: cannot read " + manifest_name +
-                       "; create one with: export-onnx --demo -o " + bundle.string());
-  std::string text(manifest_bytes_max + 1, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(file.gcount()));
-  if (text.size() > manifest_bytes_max)
-    throw bundle_error(path.string() + ": larger than 16 MiB; export the voice again");
-  Manifest manifest = parse_manifest(text, path.string());
-  check_digest(text, path.string());
-  return manifest;
-}
-
-std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph) {
-  const std::filesystem::path path = bundle / graph.file;
-  if (!std::filesystem::is_regular_file(path))
-    throw bundle_error(path.string() + ": file not found; export the voice again");
-  const std::string digest = file_sha256(path);
-  if (digest != graph.sha256)
-    throw bundle_error(path.string() + ": SHA-256: expected " + graph.sha256.substr(0, 12) + "…, got " +
-                       digest.substr(0, 12) + "…: the file was changed or truncated; export the voice again");
-  return path;
 }
 
 }  // namespace tacoglow

@@ -114,15 +114,13 @@ bool is_plain_file_name(const std::string& name);
 // Parses a manifest. Throws Error (bundle) that names the field; messages begin with `source`.
 Manifest parse_manifest(std::string_view json, const std::string& source);
 
-// Reads manifest.json of a bundle and checks its digest. Throws Error (bundle).
-Manifest load_manifest(const std::filesystem::path& bundle);
+// Compares the digest in a manifest, which has one, with the SHA-256 of its text with 64 zeros in place of the digest.
+// Throws Error (bundle), so that a flipped bit cannot change a voice.
+void check_digest(std::string_view text, const std::string& source);
 
 // Throws Error (bundle) unless every graph has exactly the tensors, with the dtypes and shapes, that this runtime
 // passes to it and reads from it. Copies rely on this check: afterwards no size in the manifest can cause one out of
 // bounds.
 void check_contract(const Manifest& manifest, const std::string& source);
-
-// Returns the path of a graph's file. Throws Error (bundle) if the file's SHA-256 is not that in the manifest.
-std::filesystem::path graph_path(const std::filesystem::path& bundle, const GraphFile& graph);
 
 }  // namespace tacoglow

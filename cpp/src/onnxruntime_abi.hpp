@@ -23,15 +23,18 @@ struct TypeInfo;
 struct TensorInfo;
 
 #if defined(_WIN32)
-using Path = const wchar_t*;
 #define TACOGLOW_ORT_CALL __stdcall
 #else
-using Path = const char*;
 #define TACOGLOW_ORT_CALL
 #endif
 
+// What ONNX Runtime hands its messages to.
+using Logger = void(TACOGLOW_ORT_CALL*)(void* user, int severity, const char* category, const char* id,
+                                        const char* location, const char* message);
+
 constexpr std::uint32_t api_version = 5;
-constexpr int log_error = 3;      // ORT_LOGGING_LEVEL_ERROR
+constexpr int log_warning = 2;  // ORT_LOGGING_LEVEL_*
+constexpr int log_error = 3;
 constexpr int element_float = 1;  // ONNX_TENSOR_ELEMENT_DATA_TYPE_*
 constexpr int element_int32 = 6;
 constexpr int element_bool = 9;
@@ -41,9 +44,9 @@ constexpr int default_memory = 0;   // OrtMemTypeDefault
 // Places in the table.
 enum class Function : std::size_t {
   get_error_message = 2,
-  create_env = 3,
+  create_env_with_custom_logger = 4,
   disable_telemetry = 6,
-  create_session = 7,
+  create_session_from_array = 8,
   run = 9,
   create_session_options = 10,
   disable_memory_pattern = 17,

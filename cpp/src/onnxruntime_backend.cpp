@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <future>
+#include <iterator>
 #include <map>
 #include <thread>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "error.hpp"
 #include "graph_file.hpp"
 #include "host_steps.hpp"
+#include "log.hpp"
 #include "onnxruntime_api.hpp"
 #include "onnxruntime_tensors.hpp"
 
@@ -51,18 +53,25 @@ int usable_cores() {
   return static_cast<int>(std::thread::hardware_concurrency());
 }
 
-bool runs_int8(const Manifest& manifest, const BackendOptions& options) {
-  return options.compute != Compute::fp32 && manifest.int8_decoder;
+const GraphFile& file_of(const std::string& graph, const Manifest& manifest, const BackendOptions& options) {
+  const bool is_int8 = options.compute != Compute::fp32 && manifest.int8_decoder && graph == "decoder_step";
+  return is_int8 ? *manifest.int8_decoder : manifest.graphs.at(graph);
+}
+
+void TACOGLOW_ORT_CALL pass_on(void*, int severity, const char*, const char*, const char*, const char* message) {
+  log(severity >= ort::log_error ? TACOGLOW_LOG_ERROR : TACOGLOW_LOG_WARNING, message);
 }
 
 // The graphs of a bundle, one session each.
 class Graphs {
  public:
-  Graphs(const std::filesystem::path& bundle, const Manifest& manifest, const BackendOptions& options, bool cuda) {
+  Graphs(const BundleFiles& files, const Manifest& manifest, const BackendOptions& options, bool cuda) {
     if (ort::api() == nullptr) throw backend_error("ONNX Runtime " + ort::version() + ": its interface is too old");
     const bool is_quiet = switch_telemetry_off();
     ort::Env* env = nullptr;
-    ort::check<ort::Function::create_env>("create an environment", ort::log_error, "tacoglow", &env);
+    ort::check<ort::Function::create_env_with_custom_logger>("create an environment", static_cast<ort::Logger>(pass_on),
+                                                             static_cast<void*>(nullptr), ort::log_warning, "tacoglow",
+                                                             &env);
     env_.reset(env);
     if (is_quiet)
       ort::check<ort::Function::disable_telemetry>("switch telemetry off", static_cast<const ort::Env*>(env));
@@ -71,19 +80,24 @@ class Graphs {
                                                       &memory);
     memory_.reset(memory);
     const auto settings = session_options(options, cuda);
-    // The digests of all files are computed in parallel, and while graphs whose digest is known are loaded.
-    std::map<std::string, std::future<std::filesystem::path>> paths;
-    for (const auto& [name, graph] : manifest.graphs) {
-      const bool is_int8 = runs_int8(manifest, options) && name == "decoder_step";
-      paths[name] = std::async(std::launch::async, onnx_path, bundle, is_int8 ? *manifest.int8_decoder : graph);
-    }
-    for (const auto& [name, graph] : manifest.graphs) {
-      const std::filesystem::path path = paths.at(name).get();
+    // While a graph is loaded, the next one's file is read and its digest computed.
+    std::future<std::string> content;
+    const auto read = [&](const std::string& name) {
+      const GraphFile& file = file_of(name, manifest, options);
+      content = std::async(std::launch::async, [&] { return read_onnx(files, file); });
+    };
+    if (!manifest.graphs.empty()) read(manifest.graphs.begin()->first);
+    for (auto graph = manifest.graphs.begin(); graph != manifest.graphs.end(); ++graph) {
+      const auto& [name, spec] = *graph;
+      const std::string bytes = content.get();
+      if (const auto next = std::next(graph); next != manifest.graphs.end()) read(next->first);
       ort::Session* session = nullptr;
-      ort::check<ort::Function::create_session>(path.string() + ": cannot load this graph", env_.get(), path.c_str(),
-                                                settings.get(), &session);
+      ort::check<ort::Function::create_session_from_array>(
+          files.name_of(file_of(name, manifest, options).file) + ": cannot load this graph",
+          static_cast<const ort::Env*>(env_.get()), static_cast<const void*>(bytes.data()), bytes.size(),
+          static_cast<const ort::SessionOptions*>(settings.get()), &session);
       sessions_[name].reset(session);
-      ort::check_tensors(name, graph, session);
+      ort::check_tensors(name, spec, session);
     }
   }
 
@@ -135,7 +149,7 @@ class Graphs {
     // Each session has threads of its own. Those that spin after a run keep the next session's from the cores.
     ort::check<ort::Function::add_session_config_entry>("stop threads from spinning", created,
                                                         "session.force_spinning_stop", "1");
-    ort::check<ort::Function::set_log_severity>("set the log's severity", created, ort::log_error);
+    ort::check<ort::Function::set_log_severity>("set the log's severity", created, ort::log_warning);
     if (cuda) append_cuda(created, options.device);
     return settings;
   }
@@ -201,11 +215,11 @@ class OnnxRuntimeInstance : public BackendInstance {
 
 class OnnxRuntimeBackend : public Backend {
  public:
-  OnnxRuntimeBackend(const std::filesystem::path& bundle, Manifest manifest, const BackendOptions& options, bool cuda)
+  OnnxRuntimeBackend(const BundleFiles& files, Manifest manifest, const BackendOptions& options, bool cuda)
       : manifest_(std::move(manifest)),
         compute_(options.compute),
         parallel_windows_(cuda ? 0 : std::max(usable_cores() / options.threads, 1)),
-        graphs_(bundle, manifest_, options, cuda) {}
+        graphs_(files, manifest_, options, cuda) {}
 
   std::unique_ptr<BackendInstance> create_instance() override {
     return std::make_unique<OnnxRuntimeInstance>(graphs_, manifest_);
@@ -225,28 +239,28 @@ class OnnxRuntimeBackend : public Backend {
   Graphs graphs_;
 };
 
-std::unique_ptr<Backend> open(const std::filesystem::path& bundle, const Manifest& manifest,
-                              const BackendOptions& options, bool cuda) {
+std::unique_ptr<Backend> open(const BundleFiles& files, const Manifest& manifest, const BackendOptions& options,
+                              bool cuda) {
   if (options.threads < 0) throw request_error("threads: expected 0 or more, got " + std::to_string(options.threads));
   if (manifest.precision == "bf16" && !cuda)
     throw backend_error("onnxruntime: has no bf16 kernels on a CPU; export the voice with --precision fp32");
   BackendOptions resolved = options;
   if (resolved.threads == 0) resolved.threads = usable_cores();
-  return std::make_unique<OnnxRuntimeBackend>(bundle, manifest, resolved, cuda);
+  return std::make_unique<OnnxRuntimeBackend>(files, manifest, resolved, cuda);
 }
 
 }  // namespace
 
-std::unique_ptr<Backend> open_onnxruntime(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_onnxruntime(const BundleFiles& files, const Manifest& manifest,
                                           const BackendOptions& options) {
-  return open(bundle, manifest, options, false);
+  return open(files, manifest, options, false);
 }
 
-std::unique_ptr<Backend> open_onnxruntime_cuda(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_onnxruntime_cuda(const BundleFiles& files, const Manifest& manifest,
                                                const BackendOptions& options) {
   BackendOptions own = options;
   own.compute = Compute::fp32;  // the 8-bit weights are for CPUs
-  return open(bundle, manifest, own, true);
+  return open(files, manifest, own, true);
 }
 
 }  // namespace tacoglow

@@ -3,16 +3,11 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
-#include <vector>
-
-#include "error.hpp"
 
 namespace tacoglow {
 namespace {
 
 constexpr std::size_t block_bytes = 64;
-constexpr std::size_t read_bytes = std::size_t{1} << 20;  // bytes per read from a file; a multiple of block_bytes
 
 // FIPS 180-4, section 4.2.2: the fractional parts of the cube roots of the first 64 primes.
 constexpr std::array<std::uint32_t, 64> round_constants = {
@@ -85,23 +80,6 @@ std::string sha256(std::string_view text) {
   State state = initial;
   const std::size_t complete = add_blocks(state, bytes, text.size());
   add_tail(state, bytes + complete, text.size() - complete, text.size());
-  return hexadecimal(state);
-}
-
-std::string file_sha256(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  State state = initial;
-  std::vector<unsigned char> buffer(read_bytes);
-  std::uint64_t total = 0;
-  std::size_t size = 0, complete = 0;
-  do {
-    file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
-    size = static_cast<std::size_t>(file.gcount());
-    total += size;
-    complete = add_blocks(state, buffer.data(), size);
-  } while (size == buffer.size());
-  if (!file.eof()) throw bundle_error(path.string() + ": cannot read the file");
-  add_tail(state, buffer.data() + complete, size - complete, total);
   return hexadecimal(state);
 }
 

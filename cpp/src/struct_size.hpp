@@ -24,7 +24,11 @@ constexpr auto fields_of() {
   using Given = Struct;
   if constexpr (std::is_same_v<Given, tacoglow_open_options>)
     return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(backend), TACOGLOW_FIELD(plans),
-                      TACOGLOW_FIELD(compute),     TACOGLOW_FIELD(threads), TACOGLOW_FIELD(device)};
+                      TACOGLOW_FIELD(compute),     TACOGLOW_FIELD(threads), TACOGLOW_FIELD(device),
+                      TACOGLOW_FIELD(loader),      TACOGLOW_FIELD(files),   TACOGLOW_FIELD(n_files)};
+  else if constexpr (std::is_same_v<Given, tacoglow_loader>)
+    return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(open), TACOGLOW_FIELD(read), TACOGLOW_FIELD(close),
+                      TACOGLOW_FIELD(user)};
   else if constexpr (std::is_same_v<Given, tacoglow_scheduler_options>)
     return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(max_rows), TACOGLOW_FIELD(lanes),
                       TACOGLOW_FIELD(max_backlog)};

@@ -106,8 +106,7 @@ std::unique_ptr<BackendInstance> TensorRTBackend::create_instance() {
 
 }  // namespace
 
-std::unique_ptr<Backend> open_tensorrt(const std::filesystem::path&, const Manifest& manifest,
-                                       const BackendOptions& options) {
+std::unique_ptr<Backend> open_tensorrt(const BundleFiles&, const Manifest& manifest, const BackendOptions& options) {
   return std::make_unique<TensorRTBackend>(options.plans, manifest, options.device);
 }
 

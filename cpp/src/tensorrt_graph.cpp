@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host_steps.hpp"
+#include "log.hpp"
 
 namespace tacoglow {
 namespace {
@@ -65,7 +66,10 @@ void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const Ten
 }  // namespace
 
 void RecordingLogger::log(Severity severity, const char* message) noexcept {
-  if (severity != Severity::kERROR && severity != Severity::kINTERNAL_ERROR) return;
+  const bool is_error = severity == Severity::kERROR || severity == Severity::kINTERNAL_ERROR;
+  if (is_error || severity == Severity::kWARNING)
+    tacoglow::log(is_error ? TACOGLOW_LOG_ERROR : TACOGLOW_LOG_WARNING, message);
+  if (!is_error) return;
   try {
     last_logged_error = message;
   } catch (...) {

@@ -1,7 +1,6 @@
 // The data of the text front end, read from the bundle; export/text_tables.py writes it and describes its layout.
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <set>
@@ -77,6 +76,5 @@ struct TextTables {
 
 // Throws Error (bundle).
 std::unique_ptr<const TextTables> parse_text_tables(std::string_view json, const std::string& source);
-std::unique_ptr<const TextTables> load_text_tables(const std::filesystem::path& path);
 
 }  // namespace tacoglow

@@ -3,8 +3,6 @@
 #include "text_tables.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 #include "error.hpp"
 #include "json_node.hpp"
@@ -284,12 +282,6 @@ std::unique_ptr<const TextTables> parse_text_tables(std::string_view text, const
   tables->english = read_english(root["english"], *tables);
   tables->ssml = read_ssml(root["ssml"]);
   return tables;
-}
-
-std::unique_ptr<const TextTables> load_text_tables(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  return parse_text_tables(text, path.string());
 }
 
 }  // namespace tacoglow

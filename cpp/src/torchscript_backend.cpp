@@ -6,9 +6,11 @@
 
 #include <cstring>
 #include <map>
+#include <sstream>
 #include <utility>
 
 #include "backend.hpp"
+#include "bundle_files.hpp"
 #include "error.hpp"
 #include "host_steps.hpp"
 
@@ -111,28 +113,29 @@ class TorchScriptBackend : public Backend {
   Manifest manifest_;
 };
 
-torch::jit::Module load(const std::filesystem::path& path) {
+torch::jit::Module load(const BundleFiles& files, const GraphFile& file) {
+  std::istringstream content(read_checked(files, file));
   try {
-    torch::jit::Module module = torch::jit::load(path.string(), torch::kCPU);
+    torch::jit::Module module = torch::jit::load(content, torch::kCPU);
     module.eval();
     return module;
   } catch (const std::exception& error) {
-    throw backend_error(path.string() + ": LibTorch " TORCH_VERSION " cannot load this module: " + error.what());
+    throw backend_error(files.name_of(file.file) +
+                        ": LibTorch " TORCH_VERSION " cannot load this module: " + error.what());
   }
 }
 
 }  // namespace
 
-std::unique_ptr<Backend> open_torchscript(const std::filesystem::path& bundle, const Manifest& manifest,
+std::unique_ptr<Backend> open_torchscript(const BundleFiles& files, const Manifest& manifest,
                                           const BackendOptions& options) {
   if (manifest.torchscript.empty())
-    throw bundle_error(bundle.string() +
-                       ": contains no TorchScript modules; add them with: tacoglow export-torchscript " +
-                       bundle.string());
+    throw bundle_error(files.name() + ": contains no TorchScript modules; add them with: tacoglow export-torchscript " +
+                       files.name());
   if (options.threads < 0) throw request_error("threads: expected 0 or more, got " + std::to_string(options.threads));
   if (options.threads > 0) at::set_num_threads(options.threads);
   Modules modules;
-  for (const auto& [name, file] : manifest.torchscript) modules.emplace(name, load(graph_path(bundle, file)));
+  for (const auto& [name, file] : manifest.torchscript) modules.emplace(name, load(files, file));
   return std::make_unique<TorchScriptBackend>(std::move(modules), manifest);
 }
 

@@ -1,7 +1,6 @@
 // An open bundle.
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +31,7 @@ struct Voice {
 };
 
 // Opens a bundle with the named backend; "": the first that is built in. Throws Error (bundle, backend).
-std::shared_ptr<const Voice> open_voice(const std::filesystem::path& bundle, const std::string& backend_name,
+std::shared_ptr<const Voice> open_voice(const BundleFiles& files, const std::string& backend_name,
                                         const BackendOptions& options);
 
 }  // namespace tacoglow
