@@ -1,12 +1,15 @@
-// Synthesizes one utterance, given as text or token ids, and writes a wav file.
+// Synthesizes a text, token ids, or every line of a file, and writes wav files.
 //
-//   speak voice/ --text "Hello, world." -o hello.wav
+//   speak voice/ "Hello, world." -o hello.wav
+//   speak voice/ -i phrases.txt -o phrases/
 //   speak voice/ --text "<speak>Wait.<break time='1s'/> Go.</speak>" --ssml --lexicon names.txt -o wait.wav
 //   speak voice/ --ids "45 42 49 49 52" -o hello.wav
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -22,16 +25,19 @@
 namespace {
 
 constexpr const char* usage =
-    "usage: speak BUNDLE (--text TEXT | --ids \"ID ID ...\") -o WAV [--seed N] [--backend NAME] [--plans FOLDER]\n"
+    "usage: speak BUNDLE (TEXT | --ids \"ID ID ...\") -o WAV | speak BUNDLE -i FILE -o FOLDER\n"
+    "             [--seed N] [--backend NAME] [--plans FOLDER]\n"
     "             [--compute auto|fp32|int8] [--threads N] [--sigma X] [--denoise X] [--gate-threshold X]\n"
     "             [--max-frames N] [--retries N] [--attention-stop 1] [--attention-window N]\n"
     "             [--rate X] [--volume X] [--sentence-silence X] [--lexicon FILE] [--ssml]\n"
     "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "-i names a file with a text per line; FOLDER gets 0001.wav, 0002.wav, ... --text TEXT is the same as TEXT.\n"
     "--lexicon names a file with lines such as: Nguyen = win. --ssml: the text is an SSML document.\n"
     "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
 
 const std::set<std::string> options = {"--text",
                                        "--ids",
+                                       "-i",
                                        "-o",
                                        "--seed",
                                        "--backend",
@@ -60,6 +66,12 @@ struct CloseVoice {
 struct CloseSession {
   void operator()(tacoglow_session* session) const { tacoglow_session_close(session); }
 };
+struct CloseScheduler {
+  void operator()(tacoglow_scheduler* scheduler) const { tacoglow_scheduler_close(scheduler); }
+};
+struct CloseHandle {
+  void operator()(tacoglow_handle* handle) const { tacoglow_handle_close(handle); }
+};
 struct FreeText {
   void operator()(tacoglow_text* text) const { tacoglow_text_free(text); }
 };
@@ -75,7 +87,9 @@ class Arguments {
  public:
   Arguments(int count, char** values) {
     if (count < 2) throw std::invalid_argument(usage);
-    for (int i = 2; i < count; ++i) {
+    const bool has_text = count > 2 && values[2][0] != '-';
+    if (has_text) given_["--text"] = values[2];
+    for (int i = has_text ? 3 : 2; i < count; ++i) {
       const std::string name = values[i];
       const bool is_flag = flags.count(name) != 0;
       if (!is_flag && options.count(name) == 0)
@@ -200,7 +214,63 @@ void warn_of_faults(const tacoglow_speech& speech) {
   }
 }
 
-void speak(const char* bundle, const Arguments& arguments) {
+// A line of a file that a scheduler speaks.
+struct SpokenLine {
+  std::string text, path;
+  std::unique_ptr<tacoglow_handle, CloseHandle> handle;
+};
+
+// Writes a line's wav file; returns false, and says why, if it cannot be spoken.
+bool write_line(const SpokenLine& line, std::int32_t sampling_rate, tacoglow_wav_format format) {
+  tacoglow_speech* result = nullptr;
+  if (tacoglow_handle_result(line.handle.get(), &result) != TACOGLOW_OK) {
+    std::fprintf(stderr, "error: %s: %s\n", line.text.c_str(), tacoglow_last_error());
+    return false;
+  }
+  const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
+  check(tacoglow_wav_write(line.path.c_str(), speech->samples, speech->n_samples, sampling_rate, format));
+  warn_of_faults(*speech);
+  return true;
+}
+
+// Speaks the lines of a file that are not blank, several at once; returns false if one could not be spoken.
+bool speak_lines(tacoglow_voice* voice, const Arguments& arguments, tacoglow_request request) {
+  constexpr std::size_t at_once = 32;
+  const std::int32_t rate = tacoglow_voice_facts(voice)->sampling_rate;
+  const tacoglow_wav_format format = read_format(arguments);
+  const std::filesystem::path folder = arguments.text("-o");
+  std::filesystem::create_directories(folder);
+  tacoglow_scheduler* opened = nullptr;
+  check(tacoglow_scheduler_open(voice, nullptr, &opened));
+  const std::unique_ptr<tacoglow_scheduler, CloseScheduler> scheduler(opened);
+  std::deque<SpokenLine> lines;
+  std::istringstream texts(read_file(arguments.text("-i")));
+  bool is_complete = true;
+  const auto write_first = [&] {
+    is_complete = write_line(lines.front(), rate, format) && is_complete;
+    lines.pop_front();
+  };
+  int position = 0;
+  for (std::string text; std::getline(texts, text);) {
+    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    char name[16];
+    std::snprintf(name, sizeof name, "%04d.wav", ++position);
+    request.text = text.c_str();
+    tacoglow_handle* handle = nullptr;
+    if (tacoglow_submit(scheduler.get(), &request, nullptr, &handle) != TACOGLOW_OK) {
+      std::fprintf(stderr, "error: %s: %s\n", text.c_str(), tacoglow_last_error());
+      is_complete = false;
+      continue;
+    }
+    lines.push_back({text, (folder / name).string(), std::unique_ptr<tacoglow_handle, CloseHandle>(handle)});
+    if (lines.size() == at_once) write_first();
+  }
+  while (!lines.empty()) write_first();
+  return is_complete;
+}
+
+// Returns false if a line could not be spoken.
+bool speak(const char* bundle, const Arguments& arguments) {
   tacoglow_open_options options;
   tacoglow_open_options_init(&options);
   options.backend = arguments.text("--backend");
@@ -212,14 +282,14 @@ void speak(const char* bundle, const Arguments& arguments) {
   const std::unique_ptr<tacoglow_voice, CloseVoice> voice(opened);
   const tacoglow_facts& facts = *tacoglow_voice_facts(opened);
   if (*facts.decoder != '\0') std::fprintf(stderr, "decoder: %s\n", facts.decoder);
-  tacoglow_session* opened_session = nullptr;
-  check(tacoglow_session_open(opened, &opened_session));
-  const std::unique_ptr<tacoglow_session, CloseSession> session(opened_session);
-
   const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
   const std::string lexicon = arguments.has("--lexicon") ? read_file(arguments.text("--lexicon")) : "";
   const tacoglow_request request = read_request(arguments, ids, lexicon);
+  if (arguments.has("-i")) return speak_lines(opened, arguments, request);
   if (request.text != nullptr) report(opened, request);
+  tacoglow_session* opened_session = nullptr;
+  check(tacoglow_session_open(opened, &opened_session));
+  const std::unique_ptr<tacoglow_session, CloseSession> session(opened_session);
   const tacoglow_wav_format format = read_format(arguments);
   tacoglow_speech* result = nullptr;
   if (arguments.has("--stream")) {
@@ -228,7 +298,7 @@ void speak(const char* bundle, const Arguments& arguments) {
     const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
     check(tacoglow_wav_write(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format));
     warn_of_faults(*speech);
-    return;
+    return true;
   }
   check(tacoglow_speak(session.get(), &request, &result));
   const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
@@ -238,6 +308,7 @@ void speak(const char* bundle, const Arguments& arguments) {
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
               to_text(speech->stop_reason), speech->encoder_seconds, speech->decoder_seconds, speech->postnet_seconds,
               speech->vocoder_seconds);
+  return true;
 }
 
 }  // namespace
@@ -249,8 +320,7 @@ int main(int argc, char** argv) {
   }
   try {
     const Arguments arguments(argc, argv);
-    speak(argv[1], arguments);
-    return EXIT_SUCCESS;
+    return speak(argv[1], arguments) ? EXIT_SUCCESS : 2;
   } catch (const std::invalid_argument& error) {
     std::fprintf(stderr, "%s\n", error.what());
   } catch (const std::exception& error) {

@@ -227,6 +227,23 @@ def ask(port: int, text: str) -> tuple[str, bytes]:
             return answer.readline().decode().rstrip(), answer.read()
 
 
+def test_lines_of_a_file_equal_python(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """One file per line that is not blank; a line that cannot be spoken is named, and the others are spoken."""
+    texts = ["Hello world.", "☃", *(f"One, two, {word}." for word in ("three", "four", "five"))]
+    (tmp_path / "phrases.txt").write_text("\n\n".join(texts), encoding="utf-8")
+    flags = ("-i", tmp_path / "phrases.txt", "-o", tmp_path / "out", "--seed", 3)
+    command = [programs / "speak", tiny_bundle, *flags, "--threads", 1, "--wav", "float32"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.startswith("error: ☃: text: nothing of it can be spoken") for line in errors] == [True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"000{i}.wav" for i in (1, 3, 4, 5)]
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+    for i in (1, 3, 4, 5):
+        _, samples = wavfile.read(tmp_path / "out" / f"000{i}.wav")
+        np.testing.assert_array_equal(samples, voice.say(texts[i - 1], seed=3).samples)
+
+
 def test_programs_reject_unknown_arguments(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     done = speak(programs, tiny_bundle, tmp_path, "--ids", "12", "--sede", "3")
     assert done.returncode == 2
