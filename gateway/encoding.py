@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..runtime.errors import RequestError
 from ..runtime.output.formats import encoder_delay, open_encoder, open_raw_encoder, supported_rates
 
-FormatName = Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "ogg", "oga"]  # as requests name it
-StreamFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
-ALIASES: dict[FormatName, StreamFormat] = {"ogg": "opus", "oga": "opus"}
+StreamFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "ulaw", "alaw"]
+FormatName = Literal[StreamFormat, "ogg", "oga", "g711_ulaw", "g711_alaw"]  # as requests name it
+ALIASES: dict[FormatName, StreamFormat] = {"ogg": "opus", "oga": "opus", "g711_ulaw": "ulaw", "g711_alaw": "alaw"}
 HERTZ_MIN, HERTZ_MAX = 8_000, 48_000  # of encoded audio
 CLIENTS_RATE = 24_000  # Hz: the rate that every client assumes for pcm, and a rate of Opus
 CONTENT_TYPES: dict[str, str] = {
@@ -25,6 +25,8 @@ CONTENT_TYPES: dict[str, str] = {
     "aac": "audio/aac",
     "flac": "audio/flac",
     "wav": "audio/wav",
+    "ulaw": "audio/PCMU",
+    "alaw": "audio/PCMA",
 }
 SUFFIXES = {"opus": "ogg"}
 

@@ -33,6 +33,8 @@ class FormatChoice(str, Enum):
     opus = "opus"
     mp3 = "mp3"
     aac = "aac"
+    ulaw = "ulaw"
+    alaw = "alaw"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Audio:
     ) -> None:
         """Write a mono audio file: a path, atomically, or a binary file object that is open for writing.
 
-        audio_format: "wav", "flac", "opus", "mp3" or "aac"; None: what the path's suffix says, otherwise wav.
+        audio_format: "wav", "flac", "opus", "mp3", "aac", "ulaw" or "alaw"; None: by the path's suffix, otherwise wav.
         wav_format: of wav samples: "int16", "int24" or "float32"; all but float32 clip samples outside [-1, 1].
         Raises RequestError for an unknown format or suffix, one that needs PyAV (the extra `formats`) where that is
         not installed, or a path that cannot be written.

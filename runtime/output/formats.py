@@ -1,4 +1,4 @@
-"""Encodes speech piece by piece as wav, flac, opus (in Ogg), mp3 or aac (ADTS); all but wav need PyAV."""
+"""Encodes speech piece by piece as wav, flac, opus (in Ogg), mp3, aac (ADTS) or G.711; all but wav need PyAV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import RequestError
 from .mp3_tag import info_frame
 from .wav_writer import HEADER_BYTES, SAMPLE_BYTES, WavFormat, encode, to_int16, wav_header
 
-AudioFormat = Literal["wav", "flac", "opus", "mp3", "aac"]
+AudioFormat = Literal["wav", "flac", "opus", "mp3", "aac", "ulaw", "alaw"]
 SUFFIXES: dict[str, AudioFormat] = {
     **{f".{name}": name for name in get_args(AudioFormat)},
     ".wave": "wav",
@@ -44,6 +44,9 @@ CODECS: dict[AudioFormat, Codec] = {
     # A file gets its exact length in a Xing frame of FFmpeg's, which it cannot write into a pipe.
     "mp3": Codec("mp3", "libmp3lame", 64_000, streamed={"write_xing": "0", "id3v2_version": "0"}),
     "aac": Codec("adts", "aac", 64_000, delay=1024),
+    # G.711, as telephones speak: bare bytes, without a header.
+    "ulaw": Codec("mulaw", "pcm_mulaw", 64_000, rates=(8_000,)),
+    "alaw": Codec("alaw", "pcm_alaw", 64_000, rates=(8_000,)),
 }
 
 
@@ -247,7 +250,8 @@ def supported_rates(audio_format: AudioFormat) -> tuple[int, ...]:
     """List the rates (Hz) in which a format can be written; () for any."""
     if audio_format == "wav":
         return ()
-    return tuple(sorted(_av(audio_format).Codec(CODECS[audio_format].encoder, "w").audio_rates or ()))
+    codec = CODECS[audio_format]
+    return tuple(sorted(_av(audio_format).Codec(codec.encoder, "w").audio_rates or codec.rates))
 
 
 def encoder_delay(audio_format: AudioFormat, sampling_rate: int, encoded_rate: int | None = None) -> float:

@@ -65,6 +65,17 @@ def test_whole_length_in_every_format(client: openai.OpenAI, library_stream: Exp
         assert np.array_equal(np.rint(samples * 32768), np.frombuffer(encode(expected, "int16"), "<i2"))
 
 
+@pytest.mark.parametrize(("name", "media"), [("ulaw", "PCMU"), ("g711_alaw", "PCMA")])
+def test_g711_for_telephones(gateway: RunningGateway, library_stream: Expected, name: str, media: str) -> None:
+    answer = gateway.speech(input=TEXT, seed=5, response_format=name)
+    assert answer.headers["content-type"] == f"audio/{media}"
+    expected = len(library_stream(TEXT, 5)) * 8000 / RATE  # a byte per sample
+    assert 0 <= len(answer.body) - expected <= 64
+    refused = gateway.speech(input=TEXT, response_format=name, sample_rate=16_000)
+    assert refused.status == 400
+    assert "expected one of 8000 Hz" in refused.body.decode()
+
+
 def test_mp3_by_default(gateway: RunningGateway) -> None:
     answer = gateway.speech(input=TEXT)
     assert answer.headers["content-type"] == "audio/mpeg"

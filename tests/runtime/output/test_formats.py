@@ -26,6 +26,8 @@ MAGIC = {
     "opus": (b"OggS", b"OggS"),
     "mp3": (b"ID3", b"\xff\xf3"),
     "aac": (b"\xff\xf1",) * 2,
+    "ulaw": (b"",) * 2,  # bare samples
+    "alaw": (b"",) * 2,
 }
 
 
@@ -148,6 +150,27 @@ def test_lossy_formats_contain_the_tone(audio_format: AudioFormat, rate: int, st
     assert np.sqrt(np.mean(middle**2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
 
+def expand_g711(content: bytes, audio_format: AudioFormat) -> NDArray[np.float64]:
+    """The samples of G.711, by the segments of its standard: a sign, three bits of the segment, four within it."""
+    codes = np.frombuffer(content, np.uint8) ^ (0xFF if audio_format == "ulaw" else 0x55)
+    sign, segment, step = codes >> 7, (codes >> 4 & 7).astype(int), (codes & 15).astype(float)
+    if audio_format == "ulaw":  # 14 bits
+        return np.where(sign, -1, 1) * ((2 * step + 33) * 2.0**segment - 33) / 8192
+    linear = np.where(segment == 0, 2 * step + 1, (2 * step + 33) * 2.0 ** np.maximum(segment - 1, 0))  # 13 bits
+    return np.where(sign, 1, -1) * linear / 4096
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("audio_format", ["ulaw", "alaw"])
+def test_g711_is_the_tone_at_8_khz(audio_format: AudioFormat, streamed: bool) -> None:
+    content = encode(TONE, audio_format, streamed)
+    assert abs(len(content) - 16_000) <= 64  # two seconds, a byte per sample
+    samples = expand_g711(content, audio_format)[1000:-1000]
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    assert abs(np.argmax(spectrum) * 8000 / len(samples) - 440) < 1
+    assert np.abs(samples).max() == pytest.approx(0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_suffix_selects_the_format(tmp_path: Path, suffix: str) -> None:
     if SUFFIXES[suffix] != "wav":
@@ -163,7 +186,7 @@ def test_names_that_promise_something_else_are_refused(tmp_path: Path) -> None:
         audio.save(tmp_path / "x.mp5")
     with pytest.raises(RequestError, match=r"its name says flac, audio_format says wav"):
         audio.save(tmp_path / "x.flac", audio_format="wav")
-    with pytest.raises(RequestError, match="expected one of wav, flac, opus, mp3, aac, got 'mp5'"):
+    with pytest.raises(RequestError, match="expected one of wav, flac, opus, mp3, aac, ulaw, alaw, got 'mp5'"):
         audio.save(io.BytesIO(), audio_format="mp5")  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
     assert choose_format(Path("without_suffix")) == "wav"
