@@ -24,6 +24,7 @@ from .connections import Connections
 from .errors import GatewayError, answer_defect, answer_gateway_error, answer_http_error
 from .health import Failures, Health
 from .metrics import CONTENT_TYPE
+from .openapi import describe
 from .state import Gateway, GatewayOptions, gateway_of
 from .voices import Voices
 from .wyoming_session import serving_wyoming
@@ -105,6 +106,7 @@ def _routes() -> list[BaseRoute]:
         Route("/readyz", ready),
         Route("/healthz", alive),
         Route("/metrics", metrics),
+        Route("/openapi.json", openapi),
         Route("/dev/captioned_speech", speech_route.captioned, methods=["POST"]),
         Route("/synthesize", speech_route.synthesize, methods=["POST"]),
         *audio,
@@ -142,6 +144,10 @@ async def alive(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     gateway = gateway_of(request)
     return PlainTextResponse(gateway.metrics.render(gateway.voices.voices), media_type=CONTENT_TYPE)
+
+
+async def openapi(request: Request) -> Response:
+    return JSONResponse(describe(gateway_of(request).options))
 
 
 async def models(request: Request) -> Response:

@@ -15,7 +15,8 @@ from .state import Gateway
 
 # Clients such as Open WebUI ask these without a key.
 OPEN_PATHS = frozenset(
-    "/ /health /readyz /healthz /v1/models /v1/audio/models /v1/audio/voices /audio/voices /audio/models".split()
+    "/ /health /readyz /healthz /openapi.json "
+    "/v1/models /v1/audio/models /v1/audio/voices /audio/voices /audio/models".split()
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
