@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ..export.bundle import Limits, export_onnx
+from ..export.demo import demo_folder
 from ..export.torchscript import export_torchscript
-from ..export.voice import VoiceFile, demo_folder, final_mark, read_voice_file, voice_symbols
+from ..export.voice import VoiceFile, final_mark, read_voice_file, voice_symbols
 from ..models import (
     HiFiGAN,
     HiFiGANConfig,

@@ -49,6 +49,7 @@ EXAMPLES = {
     "quantize": ("voice/",),
     "build-engines": ("voice/",),
     "say": (
+        '--demo "Hello world." -o hello.wav',
         'voice/ "Hello world." -o hello.wav --plot hello.png',
         "voice/ -i lines.txt -o out/ --resume",
         'voice/ "Not so fast." --rate 0.75 --seed 7',

@@ -11,7 +11,7 @@ import typer
 
 from ..triton_server import DEFAULT_MODEL
 from .lists.encoding import as_utf8
-from .lists.lines import STANDARD_INPUT, ListFormat, count_lines, read_lines, read_text
+from .lists.lines import STANDARD_INPUT, ListFormat, Shard, count_lines, read_lines, read_text
 from .shared.options import (
     COMPUTE_HELP,
     AttentionStop,
@@ -19,6 +19,7 @@ from .shared.options import (
     ComputeChoice,
     DecoderChoice,
     DecoderOption,
+    Demo,
     Denoise,
     Engines,
     GateThreshold,
@@ -46,18 +47,29 @@ from .shared.options import (
 )
 from .shared.outputs import FormatChoice, plan_outputs
 from .shared.reports import audio_report, print_json, stream_report
-from .shared.voice import load_voice, speak_text
+from .shared.voice import find_bundle, load_voice, speak_text
 
-NEED_LIST = ("--format", "--strict", "--resume")
+NEED_LIST = ("--format", "--strict", "--resume", "--shard")
 NEED_SERVER = ("--model", "--timeout", "--max-seconds")
 # Given together with --url, which sends only the text, the seed and the speech's options.
 NEED_BUNDLE = (
     *("--input", *NEED_LIST, "--backend", "--device", "--engines", "--decoder", "--compute", "--threads"),
-    *("--normalizer", "--vocoder-only", "--plot", "--timestamps", "--json"),
+    *("--demo", "--normalizer", "--vocoder-only", "--plot", "--timestamps", "--json"),
 )
 # Given together with --vocoder-only, which decodes nothing.
 WITH_MEL = {
-    *("--vocoder-only", "--output", "--audio-format", "--wav", "--seed", "--sigma", "--denoise", "--rate", "--volume"),
+    *(
+        "--demo",
+        "--vocoder-only",
+        "--output",
+        "--audio-format",
+        "--wav",
+        "--seed",
+        "--sigma",
+        "--denoise",
+        "--rate",
+        "--volume",
+    ),
     *("--backend", "--device", "--engines", "--decoder", "--compute", "--threads"),
 }
 
@@ -65,9 +77,13 @@ WITH_MEL = {
 def say(
     ctx: typer.Context,
     bundle: Annotated[
-        str,
-        typer.Argument(help="Folder written by export-onnx; with --url, TEXT stands in its place."),
-    ],
+        Optional[str],
+        typer.Argument(
+            help="Folder written by export-onnx, or hf://OWNER/VOICE[@REVISION]; with --demo or --url, TEXT stands in "
+            "its place.",
+            show_default=False,
+        ),
+    ] = None,
     text: Annotated[
         Optional[str],
         typer.Argument(help="Text to synthesize; - or nothing: from standard input; or use -i."),
@@ -84,6 +100,14 @@ def say(
     resume: Annotated[
         bool, text_option("--resume", help="With -i: keep files that the same call has made already.")
     ] = False,
+    shard: Annotated[
+        Optional[str],
+        text_option(
+            metavar="K/N",
+            help="With -i: speak every N-th line from the K-th; the files are the same whatever N.",
+            show_default="all lines",
+        ),
+    ] = None,
     normalizer: NormalizerOption = None,
     lexicon: LexiconFile = None,
     ssml: Ssml = False,
@@ -91,6 +115,7 @@ def say(
         Optional[Path],
         text_option(help="Vocode this mel spectrogram (.npy or .pt, bands x frames) instead of synthesizing a text."),
     ] = None,
+    demo: Demo = False,
     url: Annotated[
         Optional[str], voice_option(help="Speak on this Triton server instead: http://HOST:8000 or grpc://HOST:8001.")
     ] = None,
@@ -172,7 +197,11 @@ def say(
     from ..runtime.options import SpeechOptions
 
     given = given_options(ctx)
-    _check_given(given, has_text=text is not None, is_piped=str(output) == "-")
+    has_bundle = True
+    if demo or url is not None:  # TEXT stands in the bundle's place
+        has_bundle = text is not None
+        bundle, text = None, text or bundle
+    _check_given(given, has_bundle, has_text=text is not None, is_piped=str(output) == "-")
     options = SpeechOptions(
         sigma=sigma,
         denoise=denoise,
@@ -188,9 +217,10 @@ def say(
         lexicon=read_lexicon(lexicon),
         ssml=ssml,
     )
+    folder = None if url is not None else find_bundle(bundle, demo)
     outputs = plan_outputs(
         output,
-        bundle=Path(bundle) if url is None else None,
+        bundle=folder,
         texts=input_file,
         stream=stream,
         audio_format=audio_format,
@@ -201,23 +231,26 @@ def say(
     )
     if resume and not outputs.is_folder:
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and not outputs.is_folder:
+        raise RequestError(f"--shard: {outputs.path} is one file for all lines; name a folder, or leave it out")
     Noise(seed)  # rejects a seed out of range before anything is loaded
-    if url is not None:
+    if folder is None:
         from ..triton_server.client import connect
         from ..triton_server.contract import SpeechRequest
         from .shared.remote import speak_remotely, stream_remotely
 
-        client, request = connect(url, timeout, max_seconds), SpeechRequest(_text(bundle), seed, options)
+        client, request = connect(str(url), timeout, max_seconds), SpeechRequest(_text(text), seed, options)
         if stream:
             outputs.stream(*stream_remotely(client, request, model or DEFAULT_MODEL))
         else:
             outputs.save(speak_remotely(client, request, model or DEFAULT_MODEL))
         return
-    load_manifest(Path(bundle))  # a wrong folder is noticed before standard input is read
+    load_manifest(folder)  # a wrong folder is noticed before standard input is read
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
     spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
     voice = load_voice(
-        Path(bundle),
+        folder,
         backend=backend,
         device=device,
         threads=threads,
@@ -233,12 +266,14 @@ def say(
     elif input_file is not None:
         from .lists.speaker import ListSpeaker
 
+        lines = read_lines(input_file, list_format)
         speaker = ListSpeaker(
             synthesizer=voice,
             outputs=outputs,
             source=input_file,
-            lines=read_lines(input_file, list_format),
-            count=count,
+            lines=lines if part is None else part.select(lines),
+            count=count if part is None or count is None else part.count(count),
+            shard=part,
             seed=seed,
             options=options,
             strict=strict,
@@ -266,12 +301,14 @@ def say(
             print_json(voice, [{"file": str(outputs.path), **report}])
 
 
-def _check_given(given: set[str], has_text: bool, is_piped: bool) -> None:
+def _check_given(given: set[str], has_bundle: bool, has_text: bool, is_piped: bool) -> None:
     """Raise RequestError for options that contradict each other or would have no effect. is_piped: -o -"""
     from ..runtime.errors import RequestError
 
+    if "--demo" in given and has_bundle:
+        raise RequestError("--demo: it is the bundle; give TEXT alone")
     if "--url" in given:
-        if has_text:
+        if has_bundle:
             raise RequestError("--url: the server has the voice; give TEXT alone, without a bundle")
         for option in NEED_BUNDLE:
             if option in given:

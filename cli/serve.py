@@ -7,12 +7,12 @@ import socket
 import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 from .shared.options import COMPUTE_HELP, ComputeChoice, Engines, print_status
+from .shared.voice import find_bundle
 
 SWITCH_SECONDS = 0.0005  # after which a thread that splits a text lets the decoder go on, which asks thousands of times
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -21,9 +21,13 @@ NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # modules of t
 
 def serve(
     bundle: Annotated[
-        Optional[list[Path]],
-        typer.Argument(help="Folders written by export-onnx; the first is the default.", show_default=False),
+        Optional[list[str]],
+        typer.Argument(
+            help="Folders written by export-onnx, or hf://OWNER/VOICE[@REVISION]; the first is the default.",
+            show_default=False,
+        ),
     ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the demo voice of the extra `demo`.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one, :: with IPv6.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8880,
     api_key: Annotated[
@@ -112,13 +116,16 @@ def serve(
         attention_window=attention_window,
     )
     aliases = parse_aliases(alias or [])
-    if not (bundle or upstream):
-        raise RequestError("serve: expected a bundle or --upstream grpc://HOST:PORT; write a bundle with export-onnx")
+    if not (bundle or demo or upstream):
+        raise RequestError(
+            "serve: expected a bundle, --demo or --upstream grpc://HOST:PORT; write a bundle with export-onnx"
+        )
+    bundles = [*(find_bundle(name, False) for name in bundle or ()), *([find_bundle(None, True)] if demo else ())]
     with ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))
         door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host), "--wyoming"))
         loaded: list[Voice] = []
-        for folder in bundle or ():
+        for folder in bundles:
             synthesizer = Synthesizer.load(folder, backend, device, threads, engines, compute=compute.value)
             if not nvidia_text:
                 synthesizer.read_notations()

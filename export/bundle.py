@@ -32,6 +32,7 @@ from ..runtime.bundle.manifest import (
 from ..runtime.bundle.reading import file_sha256, load_manifest, write_manifest
 from ..runtime.errors import ExportError
 from ..runtime.synthesizer import Synthesizer
+from .card import write_card
 from .ending import measure_ending
 from .graphs import DECODER_STATES, Graph, build_graphs
 from .int8 import write_int8_decoder
@@ -70,9 +71,10 @@ def export_onnx(
 ) -> Manifest:
     """Export two loaded models as a bundle, and return its manifest.
 
-    An existing bundle is replaced when the new one is complete; other files in its folder stay. force: also accept a
-    folder that is not a bundle, and replace files of the same names in it. progress is called with one line per graph
-    written and one per graph compared. decoder_weights: "int8": also write a decoder step with 8-bit weights.
+    An existing bundle is replaced when the new one is complete; other files in its folder stay. A model card is
+    written too, unless the folder has a README.md of someone else. force: also accept a folder that is not a bundle,
+    and replace files of the same names in it. progress is called with one line per graph written and one per graph
+    compared. decoder_weights: "int8": also write a decoder step with 8-bit weights.
     Raises ExportError if the models do not match each other, if the exported graphs differ from them, or if the bundle
     cannot be written.
     """
@@ -127,7 +129,9 @@ def export_onnx(
         manifest = write_manifest(folder, manifest, parity=parity, decoder=decoder)
         if decoder_weights == "int8":
             write_int8_decoder(folder, manifest)
-        return load_manifest(folder)
+        manifest = load_manifest(folder)
+    write_card(Path(bundle), manifest)
+    return manifest
 
 
 def _text(voice: VoiceFile, tacotron2: Tacotron2, folder: Path) -> Text:

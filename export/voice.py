@@ -10,7 +10,6 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,6 @@ from ..runtime.errors import ExportError
 from ..text import NVIDIA_SYMBOLS, FrontEnd, Lexicon, TextError
 from ..text.cleaners import find_cleaners
 
-DEMO_FOLDER = Path(__file__).parents[1] / "models" / "demo"  # in a clone of the repository
-DEMO_PACKAGE = "tacoglow_demo"  # elsewhere
 DEFAULT_AUDIO: dict[str, float] = {
     "sampling_rate": 22050,  # Hz
     "hop_length": 256,  # samples
@@ -62,19 +59,6 @@ class VoiceFile:
     sentences: tuple[str, ...] = SENTENCES  # that the voice speaks at export, to measure how it ends them
     sigma: float = DEFAULT_SIGMA
     provenance: dict[str, str] = field(default_factory=dict)
-
-
-def demo_folder() -> Path:
-    """Find the demo voice's checkpoints and voice file. Raises ExportError if they are not installed."""
-    if (DEMO_FOLDER / "tacotron2.pt").is_file():
-        return DEMO_FOLDER
-    package = find_spec(DEMO_PACKAGE)
-    if package is None or not package.submodule_search_locations:
-        raise ExportError(
-            "demo: the demo voice's checkpoints (41 MB) are a package of their own; in a clone of the repository: "
-            "pip install ./models/demo"
-        )
-    return Path(package.submodule_search_locations[0])
 
 
 def read_voice_file(path: Path) -> VoiceFile:

@@ -58,7 +58,7 @@ def test_export_leaves_the_choice_of_onnxruntime() -> None:
 
 def test_doctor_knows_every_package_of_the_extras_that_users_install() -> None:
     known = {distribution for part in PARTS for distribution in part.distributions}
-    for extra in ("cpu", "export", "plot", "formats", "serve", "client", "bench", *GPU_EXTRAS):
+    for extra in ("cpu", "export", "hub", "plot", "formats", "serve", "client", "bench", *GPU_EXTRAS):
         names = {re.split(r"[\[<>=;, ]", requirement)[0] for requirement in EXTRAS[extra]} - {"tacoglow"}
         assert names <= known, extra
     for part in PARTS:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-NOT_SHIPPED = {"tests", "docs", "examples", "tools", ".ci"}
+NOT_SHIPPED = {"tests", "docs", "examples", "tools", ".ci", "setup.py"}
 SCRIPTS = {"tacoglow", "export-onnx", "trt-infer"}
 
 
@@ -112,7 +112,7 @@ def test_metadata_has_the_version_of_the_package(site: Path) -> None:
 
 def test_the_demo_voice_is_a_package_of_its_own(site: Path, tmp_path: Path) -> None:
     assert not list(site.rglob("*.pt"))
-    script = "from tacoglow.export.voice import demo_folder; print(demo_folder())"
+    script = "from tacoglow.export.demo import demo_folder; print(demo_folder())"
     with pytest.raises(AssertionError, match=r"pip install \./models/demo"):
         run_from(site, sys.executable, "-c", script)
     source = tmp_path / "demo"
@@ -126,6 +126,6 @@ def test_the_demo_voice_is_a_package_of_its_own(site: Path, tmp_path: Path) -> N
         capture_output=True,
         text=True,
     ).stdout.strip()
-    assert Path(folder) == tmp_path / "site" / "tacoglow_demo"
+    assert Path(folder) == tmp_path / "site" / "tacoglow_demo_voice"
     for name in ("tacotron2.pt", "waveglow.pt", "voice.json"):
         assert (Path(folder) / name).stat().st_size == (ROOT / "models" / "demo" / name).stat().st_size

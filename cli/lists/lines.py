@@ -6,10 +6,11 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, cast
 
@@ -38,6 +39,30 @@ class Line:
     text: str
     problem: str | None = None  # why the line cannot be spoken
     split: Split | None = None  # the text as a voice speaks it, once it is checked
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Every N-th line of a list, from the K-th: one machine's part. Names and bytes of files do not depend on N."""
+
+    number: int  # K, from 1
+    of: int  # N
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read K/N. Raises RequestError."""
+        from ...runtime.errors import RequestError
+
+        match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise RequestError(f"--shard: expected K/N with K from 1 to N, such as 2/8, got {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def select(self, lines: Iterable[Line]) -> Iterator[Line]:
+        return islice(lines, self.number - 1, None, self.of)
+
+    def count(self, lines: int) -> int:
+        return len(range(self.number - 1, lines, self.of))
 
 
 def source_name(path: Path) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ...runtime.bundle.manifest import Manifest
     from ...runtime.options import SpeechOptions
     from ..shared.outputs import Outputs
+    from .lines import Shard
 
 RECORDS_NAME = "spoken.jsonl"
 
@@ -29,9 +30,12 @@ def speech_key(
 class Records:
     """The records of one folder. Each is written when its file is complete, so that an interrupt loses none."""
 
-    def __init__(self, folder: Path, resume: bool) -> None:
-        """resume: keep what earlier calls recorded; otherwise the record starts over with the first file."""
-        self.path = folder / RECORDS_NAME
+    def __init__(self, folder: Path, resume: bool, shard: Shard | None = None) -> None:
+        """resume: keep what earlier calls recorded; otherwise the record starts over with the first file.
+
+        shard: records of its own, because several may write into one folder at the same time.
+        """
+        self.path = folder / (RECORDS_NAME if shard is None else f"spoken.{shard.number}-of-{shard.of}.jsonl")
         self._known: dict[str, dict[str, Any]] = _read(self.path) if resume else {}
         self._is_new = not self._known
         # The last line may be half-written: a new one must not continue it.

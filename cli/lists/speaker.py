@@ -14,7 +14,7 @@ from ..shared.interrupt import at_interrupt
 from ..shared.options import print_status
 from ..shared.progress import SpeechProgress
 from ..shared.reports import audio_report, stream_report
-from .lines import Line, is_read_live, source_name
+from .lines import Line, Shard, is_read_live, source_name
 from .records import Records, speech_key
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class ListSpeaker:
     seed: int
     options: SpeechOptions
     strict: bool
+    shard: Shard | None = None  # the part of the list that `lines` is
     normalizer: str | None = None  # the name of the synthesizer's
     has_bar: bool = True  # on a terminal
     reports: dict[int, dict[str, Any]] = field(default_factory=dict)  # number of the line -> its report
@@ -62,7 +63,7 @@ class ListSpeaker:
 
     def _speak_into_folder(self, resume: bool) -> None:
         """Write one file per line as each is ready, and record it in the folder."""
-        records = Records(self.outputs.path, resume)
+        records = Records(self.outputs.path, resume, self.shard)
         with at_interrupt(self._progress_line), self._bar() as bar:
             for group in self._groups(self._unmade(records, bar)):
                 for i, audio in self._say(group):
@@ -116,7 +117,7 @@ class ListSpeaker:
     def _finish(self) -> int:
         from ...runtime.errors import RequestError
 
-        if not self.reports and not self.skipped and not self.made_before:
+        if self.shard is None and not (self.reports or self.skipped or self.made_before):
             raise RequestError(f"{source_name(self.source)}: contains no phrase; write one per line")
         if self.made_before:
             print_status(f"{self.made_before} made before, {len(self.reports)} spoken now")

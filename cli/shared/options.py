@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from ... import __version__
 from .terminal import escape_control
 
 if TYPE_CHECKING:
@@ -73,11 +72,19 @@ COMPUTE_HELP = (
 
 def _show_version(is_given: bool) -> None:
     if is_given:
-        print(f"tacoglow {__version__}")
+        from .version import describe_version
+
+        print(describe_version())
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Show the version, its commit and the backends."
+    ),
+]
+Demo = Annotated[bool, voice_option("--demo", help="Speak with the demo voice of the extra `demo`; give no bundle.")]
 Sigma = Annotated[
     Optional[float], speech_option(help="Standard deviation of WaveGlow's noise.", show_default="the voice's")
 ]
@@ -216,7 +223,7 @@ def find_checkpoints(
     tacotron2: Path | None, waveglow: Path | None, hifigan: Path | None, demo: bool, pretrained: Published | None
 ) -> VoiceCheckpoints:
     """Find the checkpoints that the options select. Raises ExportError if they select none, or more than one pair."""
-    from ...export.voice import demo_folder
+    from ...export.demo import demo_folder
     from ...runtime.errors import ExportError
 
     own = any(path is not None for path in (tacotron2, waveglow, hifigan))

@@ -34,6 +34,7 @@ PARTS = (
     Part(("onnx",), "export-onnx", _extra("export")),
     Part(("pyyaml",), "a config in YAML", _extra("export"), "yaml"),
     Part(("safetensors",), "a checkpoint in safetensors", _extra("export")),
+    Part(("huggingface-hub",), "a voice of hf://", _extra("hub"), "huggingface_hub"),
     Part(("matplotlib",), "--plot", _extra("plot")),
     Part(("av",), "flac, opus, mp3, aac", _extra("formats")),
     Part(("starlette",), "tacoglow serve", _extra("serve")),

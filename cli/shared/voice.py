@@ -14,6 +14,27 @@ if TYPE_CHECKING:
     from ...runtime.synthesizer import Synthesizer
 
 
+def find_bundle(folder: str | None, demo: bool) -> Path:
+    """Return the bundle's folder: as named, fetched from hf://OWNER/VOICE[@REVISION], or that of the demo voice.
+
+    Raises BundleError if there is none.
+    """
+    from ...export.demo import demo_bundle
+    from ...runtime.bundle.hub import fetch_bundle, is_on_hub
+    from ...runtime.errors import BundleError
+
+    if demo:
+        return demo_bundle()
+    if folder is None:
+        raise BundleError("BUNDLE: missing; name the folder that export-onnx wrote, or give --demo")
+    if not is_on_hub(folder):
+        return Path(folder)
+    fetched = fetch_bundle(folder)
+    if not folder.endswith(f"@{fetched.name}"):
+        print_status(f"{folder.partition('@')[0]}@{fetched.name} is this version")
+    return fetched
+
+
 def load_voice(
     bundle: Path,
     *,

@@ -720,7 +720,7 @@ class TestExport:
             words = [line.split()[1] for line in outcome.err.splitlines() if line.startswith(name)]
             assert [word for word in words if word in ("written:", "checked")] == ["written:", "checked"]
         assert sorted(path.name for path in (checkpoints / "voice").iterdir()) == sorted(
-            [*(f"{name}.onnx" for name in GRAPH_NAMES), "manifest.json", "text_tables.json"]
+            [*(f"{name}.onnx" for name in GRAPH_NAMES), "README.md", "manifest.json", "text_tables.json"]
         )
         assert not list(checkpoints.glob(".*"))
         assert "trt-infer voice" in outcome.last
@@ -743,7 +743,7 @@ class TestExport:
             outcome = run("export-onnx", *CONFIG, "-o", output)
             assert outcome.code == 0
             assert ("holds a bundle, which the new one will replace" in outcome.err) == (output == "voice")
-            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + (3 if output == "voice" else 2)
+            assert len(list((checkpoints / output).iterdir())) == len(GRAPH_NAMES) + (4 if output == "voice" else 3)
         assert (checkpoints / "voice/mine.txt").exists()
         assert not list(checkpoints.glob(".*"))
 

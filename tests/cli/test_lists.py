@@ -278,6 +278,40 @@ def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     assert b"made before" not in done.stderr
 
 
+def test_shards_are_the_same_bytes_as_one_call(folder: Path) -> None:
+    texts = [f"Sentence number {i}, and {'more ' * (i % 4)}of it." for i in range(7)]
+    (folder / "list.txt").write_text("\n\n".join(texts) + "\n")
+    assert infer(folder, "voice", "-i", "list.txt", "-o", "all").returncode == 0
+    expected = {path.name: path.read_bytes() for path in (folder / "all").glob("*.wav")}
+    assert len(expected) == 7
+    for n in (2, 9):
+        for k in range(1, n + 1):
+            done = infer(folder, "voice", "-i", "list.txt", "-o", f"by-{n}", "--shard", f"{k}/{n}")
+            assert done.returncode == 0, done.stderr
+        assert {path.name: path.read_bytes() for path in (folder / f"by-{n}").glob("*.wav")} == expected
+    assert sorted(path.name for path in (folder / "by-2").glob("*.jsonl")) == [
+        "spoken.1-of-2.jsonl",
+        "spoken.2-of-2.jsonl",
+    ]
+    again = infer(folder, "voice", "-i", "list.txt", "-o", "by-2", "--shard", "2/2", "--resume")
+    assert b"3 made before, 0 spoken now" in again.stderr
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2"])
+def test_a_wrong_shard_is_refused(folder: Path, shard: str) -> None:
+    (folder / "list.txt").write_text("Hello.\n")
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", f"--shard={shard}")
+    assert done.returncode == 2
+    assert b"--shard: expected K/N" in done.stderr
+
+
+def test_a_shard_is_not_one_file(folder: Path) -> None:
+    (folder / "list.txt").write_text("Hello.\n")
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", "--shard", "1/2")
+    assert done.returncode == 2
+    assert b"--shard: all.wav is one file for all lines" in done.stderr
+
+
 def test_interrupted_list_is_resumed_with_nothing_lost(folder: Path) -> None:
     count = 3_000
     (folder / "list.txt").write_text("Hello there, I missed you.\n" * count)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.bundle.reading import encode_manifest, load_manifest
+from tacoglow.runtime.bundle.reading import encode_manifest, list_bundle_files, load_manifest
 from tacoglow.runtime.errors import BundleError, ExportError
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.triton_server.configs import ServingOptions, graph_config
@@ -272,4 +272,4 @@ def test_only_the_files_of_the_bundle_are_served(tiny_bundle: Path, tmp_path: Pa
     (bundle / "notes.txt").write_text("mine")
     export_triton(bundle, tmp_path / "models")
     served = {path.name for path in (tmp_path / "models" / "tacoglow" / "1" / "voice").iterdir()}
-    assert served == {path.name for path in tiny_bundle.iterdir()}
+    assert served == list_bundle_files(load_manifest(tiny_bundle))
