@@ -2,11 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 TRITON_VENV ?= .venv-triton
+RELEASE_VENV ?= .venv-release
 BIN := $(VENV)/bin
 UNUSUAL := slow or engines or builds or gpu
 CPP_SOURCES = $(shell find cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: demo test quick-tests test-all all-tests lint format slow fuzz engines builds bench-host gpu docs lock sbom clean
+.PHONY: demo test quick-tests test-all all-tests lint format slow fuzz engines builds bench-host gpu docs lock sbom abi
+.PHONY: release-check clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -87,6 +89,16 @@ sbom: $(VENV)/test.ready
 	mkdir -p build
 	$(BIN)/cyclonedx-py requirements $(LOCK) --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
+# Builds all that a release has into dist/, installs and uses it; TAG=v0.1.0 for a release. STEPS="packages x86_64" are some.
+TAG ?=
+STEPS ?=
+release-check: $(VENV)/test.ready $(RELEASE_VENV)/ready
+	cd .tools && ../$(RELEASE_VENV)/bin/python -m tacoglow.tools.release.check --tag "$(TAG)" $(STEPS)
+
+# Records the binary interface of the C++ library in cpp/abi.txt.
+abi: $(VENV)/test.ready $(RELEASE_VENV)/ready
+	cd .tools && ../$(RELEASE_VENV)/bin/python -m tacoglow.tools.release.abi
+
 # Compiles every graph of the demo voice, and of a voice of NVIDIA's dimensions, with a real TensorRT builder.
 engines: $(VENV)/test.ready
 	$(BIN)/python -m pytest -m engines
@@ -104,6 +116,11 @@ $(VENV)/%.ready: pyproject.toml constraints.txt
 	@$(BIN)/python -c 'import pathlib, sysconfig; \
 	    pathlib.Path(sysconfig.get_path("purelib"), "tacoglow-types.pth").write_text("$(CURDIR)/.tools\n")'
 	@touch $@
+
+$(RELEASE_VENV)/ready: tools/release/requirements.txt
+	test -x $(RELEASE_VENV)/bin/python || $(PYTHON) -m venv $(RELEASE_VENV)
+	$(RELEASE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 # Installs a real tritonserver for the serving tests. Its Python backend corrupts tensors of NumPy 2.
 $(TRITON_VENV)/ready: pyproject.toml constraints.txt
@@ -126,4 +143,4 @@ $(VENV)/docs.ready: EXTRAS := docs
 
 # Removes everything that the targets above created.
 clean:
-	rm -rf $(VENV) $(TRITON_VENV) .tools build demo *.egg-info
+	rm -rf $(VENV) $(RELEASE_VENV) $(TRITON_VENV) .tools build dist demo *.egg-info

@@ -3,6 +3,7 @@ include(CMakePackageConfigHelpers)
 set(package_folder "${CMAKE_INSTALL_LIBDIR}/cmake/tacoglow")
 install(TARGETS tacoglow EXPORT tacoglow)
 install(FILES include/tacoglow.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES ../LICENSE THIRD_PARTY.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT tacoglow NAMESPACE tacoglow:: DESTINATION ${package_folder})
 configure_package_config_file(cmake/tacoglow-config.cmake.in "${CMAKE_CURRENT_BINARY_DIR}/tacoglow-config.cmake"
   INSTALL_DESTINATION ${package_folder})
@@ -21,6 +22,10 @@ elseif(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME)
   get_filename_component(onnxruntime_name "${onnxruntime_file}" NAME)
   file(REAL_PATH "${onnxruntime_file}" onnxruntime_real)
   install(FILES "${onnxruntime_real}" DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME "${onnxruntime_name}")
+  # Its licence, in the official archive as in the wheel; a distribution's package has it elsewhere.
+  get_filename_component(onnxruntime_home "${onnxruntime_real}/../.." ABSOLUTE)
+  install(FILES "${onnxruntime_home}/LICENSE" "${onnxruntime_home}/ThirdPartyNotices.txt"
+    DESTINATION ${CMAKE_INSTALL_DOCDIR}/onnxruntime OPTIONAL)
 elseif(TACOGLOW_ONNXRUNTIME)
   set_property(TARGET tacoglow APPEND PROPERTY INSTALL_RPATH "${onnxruntime_folder}")
 endif()

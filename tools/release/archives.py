@@ -1,0 +1,120 @@
+"""Archives of the C++ library: built from the source archive, unpacked, and used by a program that has nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .steps import ROOT, TEXT, Folders, StepError, megabytes, run
+
+AARCH64 = "aarch64-linux-gnu"
+EXPAT_AARCH64 = Path("/usr/lib/aarch64-linux-gnu/libexpat.so")  # libexpat1-dev:arm64
+JOBS = 2
+CONSUMER = ROOT / "tests" / "cpp" / "consumer"
+SAME_SPEECH = """
+import sys, wave, numpy, tacoglow
+bundle, text, path = sys.argv[1:]
+spoken = tacoglow.Synthesizer.load(bundle, "onnxruntime", threads=1).say(text, seed=5)
+samples = numpy.fromfile(path, "<f4")[-len(spoken.samples):]  # after the header
+assert len(samples) == len(spoken.samples), (len(samples), len(spoken.samples))
+assert numpy.abs(samples - spoken.samples).max() < {tolerance}, numpy.abs(samples - spoken.samples).max()
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    pip_platform: str  # of the wheel that has ONNX Runtime's library
+    toolchain: str = ""  # file in cpp/cmake; "": this machine's compiler
+    emulator: tuple[str, ...] = ()  # runs its programs
+    # A different processor rounds differently; with the same library the samples are the same.
+    tolerance: str = "1e-3"
+
+
+X86_64 = Target("x86_64", "manylinux_2_28_x86_64", tolerance="1e-6")
+ARM = Target("aarch64", "manylinux_2_28_aarch64", f"{AARCH64}.cmake", ("qemu-aarch64", "-L", f"/usr/{AARCH64}"))
+
+
+def build_archive(folders: Folders, target: Target) -> str:
+    """Build the library, pack it, unpack it elsewhere, and run a program that is built with the unpacked files."""
+    if target.toolchain and shutil.which(f"{AARCH64}-g++") is None:
+        return f"left out: g++-{AARCH64} is not installed"
+    library = find_onnxruntime(folders, target)
+    build = folders.work / f"cpp-{target.name}"
+    tools = [f"-DCMAKE_TOOLCHAIN_FILE={folders.source}/cpp/cmake/{target.toolchain}"] if target.toolchain else []
+    options = [f"-DOnnxRuntime_ROOT={library}", "-DTACOGLOW_EXAMPLES=OFF", "-DCMAKE_BUILD_TYPE=Release", *tools]
+    if target.toolchain and EXPAT_AARCH64.exists():
+        options += [f"-DEXPAT_LIBRARY={EXPAT_AARCH64}", "-DEXPAT_INCLUDE_DIR=/usr/include"]
+    run("cmake", "--fresh", "-S", folders.source / "cpp", "-B", build, *options)
+    run("cmake", "--build", build, "--parallel", JOBS)
+    for old in folders.dist.glob(f"tacoglow-*-{target.name}.tar.gz"):
+        old.unlink()
+    run("cpack", "--config", build / "CPackConfig.cmake", "-B", build / "packed")
+    (packed,) = (build / "packed").glob("*.tar.gz")
+    archive = Path(shutil.copy2(packed, folders.dist))
+    unpacked = folders.work / f"archive-{target.name}"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with tarfile.open(archive) as files:
+        files.extractall(unpacked, filter="data")
+    (prefix,) = unpacked.iterdir()
+    for needed in ("share/doc/tacoglow/LICENSE", "include/tacoglow.h", "lib/libonnxruntime.so.1"):
+        if not (prefix / needed).exists():
+            raise StepError(f"{archive.name}: {needed} is missing")
+    used = _use(folders, target, prefix, tools)
+    ssml = "" if "libexpat" in run("readelf", "-d", prefix / "lib" / "libtacoglow.so") else ", without SSML"
+    return f"{archive.name} {megabytes(archive):.1f} MB, needs glibc {_glibc(prefix)}{ssml}; {used}"
+
+
+def find_onnxruntime(folders: Folders, target: Target) -> Path:
+    """Download ONNX Runtime's wheel for the target, and return the folder of its library."""
+    folder = folders.work / f"onnxruntime-{target.name}"
+    if not folder.exists():
+        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps")
+        options = (
+            "--only-binary",
+            ":all:",
+            "--platform",
+            target.pip_platform,
+            "--platform",
+            "manylinux_2_27_" + target.name,
+        )
+        run(
+            *pip,
+            *options,
+            "--dest",
+            folders.work / f"wheel-{target.name}",
+            "onnxruntime",
+            "-c",
+            ROOT / "constraints.txt",
+        )
+        (wheel,) = (folders.work / f"wheel-{target.name}").glob("*.whl")
+        with zipfile.ZipFile(wheel) as files:
+            files.extractall(folder)
+    return folder / "onnxruntime" / "capi"
+
+
+def _use(folders: Folders, target: Target, prefix: Path, tools: list[str]) -> str:
+    """Build a program with find_package in the unpacked archive, and have it speak what Python speaks."""
+    consumer = folders.work / f"consumer-{target.name}"
+    places = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_FIND_ROOT_PATH={prefix}"]
+    run("cmake", "--fresh", "-S", CONSUMER, "-B", consumer, *places, *tools)
+    run("cmake", "--build", consumer)
+    if target.emulator and shutil.which(target.emulator[0]) is None:
+        return f"a program was built with it and not run: {target.emulator[0]} is not installed"
+    wav = consumer / "out.wav"
+    run(*target.emulator, consumer / "say", folders.voice, TEXT, wav)
+    python = folders.environment("readme") / "bin" / "python"
+    run(python, "-c", SAME_SPEECH.replace("{tolerance}", target.tolerance), folders.voice, TEXT, wav, cwd=consumer)
+    return "a program was built with it, and spoke what Python speaks"
+
+
+def _glibc(prefix: Path) -> str:
+    """Return the newest version of glibc that the library refers to."""
+    symbols = run("readelf", "--dyn-syms", "--wide", prefix / "lib" / "libtacoglow.so")
+    versions = [(int(major), int(minor)) for major, minor in re.findall(r"@GLIBC_(\d+)\.(\d+)", symbols)]
+    return "{}.{}".format(*max(versions))

@@ -1,0 +1,77 @@
+"""`make release-check`: builds everything that a release has into dist/, and uses it as its users would.
+
+    python -m tacoglow.tools.release.check [--tag v0.1.0] [STEP …]
+
+Steps run in the order below, each with what the ones before it left; the first failure ends the check with one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+from .archives import ARM, X86_64, build_archive
+from .gates import GateError, check_gates
+from .installs import measure_cpu, run_readme, speak_everywhere
+from .manifests import check_manifests
+from .packages import build_demo_voice, build_packages, write_checksums
+from .steps import ROOT, Folders, StepError, run
+
+TESTS = ("tests/text", "tests/models", "tests/export", "tests/runtime", "tests/cli", "tests/test_package.py")
+TEST_PYTHON = ROOT / ".venv" / "bin" / "python"
+
+
+def run_tests(folders: Folders) -> str:
+    """Run the source archive's own tests that need no C++, on the archive's code."""
+    names = folders.source / ".tools"
+    names.mkdir(exist_ok=True)
+    if not (names / "tacoglow").exists():
+        (names / "tacoglow").symlink_to("..")
+    options = ("-q", "-m", "not (slow or engines or builds or gpu or full)", "-p", "no:cacheprovider", "-n", "2")
+    printed = run(TEST_PYTHON, "-m", "pytest", *options, *TESTS, cwd=folders.source, PYTHONPATH=str(names))
+    return printed.splitlines()[-1]
+
+
+Step = Callable[[Folders], str]
+STEPS: dict[str, Step] = {
+    "manifests": check_manifests,
+    "packages": build_packages,
+    "tests": run_tests,
+    "demo": lambda folders: build_demo_voice(folders, None),
+    "readme": run_readme,
+    "demo-voice": lambda folders: build_demo_voice(folders, folders.voice),
+    "cpu": measure_cpu,
+    "pythons": speak_everywhere,
+    "x86_64": lambda folders: build_archive(folders, X86_64),
+    "aarch64": lambda folders: build_archive(folders, ARM),
+    "checksums": write_checksums,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}; default: all")
+    parser.add_argument("--tag", default="", help="tag of the release, which must be the version's; default: none")
+    arguments = parser.parse_args()
+    unknown = set(arguments.steps) - set(STEPS)
+    if unknown:
+        parser.error(f"unknown step {', '.join(sorted(unknown))}; choose from {', '.join(STEPS)}")
+    folders = Folders(ROOT / "dist", ROOT / "build" / "release")
+    folders.work.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    try:
+        print(f"gates: {check_gates(ROOT, arguments.tag)}, {arguments.tag or 'not tagged'}", flush=True)
+        for name in arguments.steps or STEPS:
+            begin = time.monotonic()
+            print(f"{name}: {STEPS[name](folders)} [{time.monotonic() - begin:.0f} s]", flush=True)
+    except (GateError, StepError) as error:
+        print(f"release-check: {error}", file=sys.stderr)
+        return 1
+    print(f"done, after {(time.monotonic() - start) / 60:.1f} minutes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
