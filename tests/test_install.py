@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -56,6 +60,39 @@ def test_the_build_warns_of_nothing(site: Path, tmp_path: Path) -> None:
     source = site.parent / "source"
     done = subprocess.run([sys.executable, "-c", script], cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tacoglow_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_s_links_lead_to_the_repository(setup: ModuleType) -> None:
+    readme, commit, place = (ROOT / "README.md").read_text(encoding="utf-8"), "0" * 40, "https://example.com/a/b"
+    page = setup.page(readme, {"repository": place, "commit": commit})
+    links = re.findall(r"\]\(([^)#\s]+)", page)
+    assert len(links) == len(re.findall(r"\]\(", readme))
+    for link in links:
+        found = re.fullmatch(rf"{place}/(blob|raw)/{commit}/(.+)", link)
+        assert found, link
+        assert (ROOT / found[2]).is_file()
+    assert f"![Waveform, mel spectrogram, alignment and gate of the sentence]({place}/raw/{commit}/docs/" in page
+
+
+def test_without_a_repository_the_page_has_no_links(setup: ModuleType) -> None:
+    page = setup.page((ROOT / "README.md").read_text(encoding="utf-8"), {"repository": "", "commit": ""})
+    assert "](" not in page
+    assert "Servers" in page
+
+
+def test_a_package_states_its_origin(site: Path) -> None:
+    """Here it is built from a copy that is not a clone."""
+    assert json.loads((site / "tacoglow" / "origin.json").read_text()) == {"commit": "", "repository": ""}
 
 
 def install(source: Path, target: Path) -> None:

@@ -27,12 +27,14 @@ def check_manifests(folders: Folders) -> str:
 
 
 def check_image(file: Path) -> None:
-    """Raise StepError unless the image's last stage runs as a numbered user, who is not root, without a shell."""
+    """Raise StepError unless the last stage runs as a numbered user other than root, without a shell, and is watched."""
     lines = [line.split() for line in file.read_text().splitlines()]
     stage = lines[max(i for i, words in enumerate(lines) if words[:1] == ["FROM"]) :]
     users = [words[1] for words in stage if words[:1] == ["USER"]]
     if not users or not users[-1].partition(":")[0].isdecimal() or users[-1].startswith("0"):
         raise StepError(f"{file.name}: USER: expected a number other than 0 in the last stage, got {users or 'none'}")
+    if not any(words[:1] == ["HEALTHCHECK"] for words in stage):
+        raise StepError(f"{file.name}: HEALTHCHECK: missing in the last stage")
     entries = [words[1] for words in stage if words[:1] == ["ENTRYPOINT"]]
     if not entries or not entries[-1].startswith("["):
         raise StepError(f"{file.name}: ENTRYPOINT: expected a list, so that signals reach the server")
@@ -63,7 +65,7 @@ def check_kubernetes(file: Path) -> list[str]:
             except kubernetes_validate.ValidationError as error:
                 raise StepError(f"{file.name}: {document['kind']}: {error.message}") from error
         for pod in _pods(document):
-            _check_pod(f"{file.name}: {document['kind']}", pod)
+            check_pod(f"{file.name}: {document['kind']}", pod)
         kinds.append(str(document["kind"]))
     return kinds
 
@@ -75,7 +77,7 @@ def _pods(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [spec["template"]["spec"]] if "template" in spec else []
 
 
-def _check_pod(where: str, pod: dict[str, Any]) -> None:
+def check_pod(where: str, pod: dict[str, Any]) -> None:
     if not pod["securityContext"].get("runAsNonRoot"):
         raise StepError(f"{where}: expected runAsNonRoot")
     for container in pod["containers"]:
