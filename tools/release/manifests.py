@@ -27,7 +27,7 @@ def check_manifests(folders: Folders) -> str:
 
 
 def check_image(file: Path) -> None:
-    """Raise StepError unless the last stage runs as a numbered user other than root, without a shell, and is watched."""
+    """Raise StepError unless the last stage runs as a numbered user other than root, without a shell, and watched."""
     lines = [line.split() for line in file.read_text().splitlines()]
     stage = lines[max(i for i, words in enumerate(lines) if words[:1] == ["FROM"]) :]
     users = [words[1] for words in stage if words[:1] == ["USER"]]
