@@ -79,11 +79,18 @@ class FakeInstance : public BackendInstance {
         float* after = out.at(target)->as<float>() + row * size;
         for (std::size_t i = 0; i < size; ++i)
           after[i] = std::sin(before[i] + drive + static_cast<float>(i)) + 0.001F * static_cast<float>(i);
+        if (target == attention_output) attend(*in.at("memory_mask"), row, after);
       }
       const Tensor& cell = *out.at(manifest_.states.begin()->second);
       const float first = cell.as<float>()[row * row_size(cell)];
       out.at("gate_logit")->as<float>()[row] = first * 40.0F - 39.0F;
     }
+  }
+
+  // Weights are not negative, and 0 for hidden tokens, so that padding has no influence.
+  static void attend(const Tensor& mask, std::size_t row, float* weights) {
+    const unsigned char* hidden = mask.as<unsigned char>() + row * row_size(mask);
+    for (std::size_t i = 0; i < row_size(mask); ++i) weights[i] = hidden[i] != 0 ? 0.0F : std::fabs(weights[i]);
   }
 
   void postnet(const Tensors& in, Tensors& out) const {
