@@ -322,7 +322,7 @@ TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const ta
                                              tacoglow_segment_callback callback, void* user, tacoglow_speech** speech);
 
 /* Many requests at once. Their decoder steps are run together where the backend's results do not depend on it, and
- * otherwise in turn; each request's samples are, bit for bit, those of tacoglow_speak or tacoglow_stream. First
+ * otherwise side by side; each request's samples are, bit for bit, those of tacoglow_speak or tacoglow_stream. First
  * segments of streams come first, then the listener who would run dry soonest, and clients share the voice in equal
  * parts. A stream whose segments nobody takes rests. */
 typedef struct tacoglow_scheduler tacoglow_scheduler;

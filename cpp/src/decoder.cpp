@@ -69,11 +69,15 @@ bool Decoding::running() const {
   return std::any_of(items_.begin(), items_.end(), [](const DecodedItem* item) { return !item->decoded.finished; });
 }
 
-void Decoding::read_chunk() {
+void Decoding::launch_ahead() {
   for (; in_flight_ < steps_->launches_in_flight() && launched_ < step_limit_; ++in_flight_) {
     steps_->launch();
     launched_ += steps_->chunk_steps();
   }
+}
+
+void Decoding::read_chunk() {
+  launch_ahead();
   const DecoderSteps::Chunk chunk = steps_->read();
   --in_flight_;
   const auto batch = static_cast<std::int64_t>(items_.size());

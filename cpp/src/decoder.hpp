@@ -61,7 +61,10 @@ class Decoding {
   // True until every item has ended.
   bool running() const;
 
-  // Reads the next chunk, with others launched ahead of it, so that a GPU never waits for the host.
+  // Launches as many chunks ahead as may be unread, so that a GPU never waits for the host.
+  void launch_ahead();
+
+  // Reads the next chunk, with others launched ahead of it.
   void read_chunk();
 
  private:

@@ -104,7 +104,8 @@ class SharedRows : public RowDecoder {
   std::int64_t padded_tokens_ = 0;
 };
 
-// Rows with a batch and a backend instance each, in turn: on a GPU a running batch is part of captured graphs.
+// Rows with a batch and a backend instance each, because on a GPU a running batch is part of captured graphs. All of them
+// are launched before any is waited for.
 class SeparateRows : public RowDecoder {
  public:
   explicit SeparateRows(const Voice& voice) : voice_(voice) {}
@@ -128,6 +129,7 @@ class SeparateRows : public RowDecoder {
   }
 
   void advance(const Rows& rows, std::int64_t n_steps) override {
+    for (const auto& row : rows) row->decoding->launch_ahead();
     for (const auto& row : rows) {
       const std::int64_t end = row->step() + n_steps;
       while (row->decoding->running() && row->step() < end) row->decoding->read_chunk();

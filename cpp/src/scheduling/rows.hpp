@@ -42,7 +42,7 @@ class RowDecoder {
 };
 
 // Returns rows that share decoder steps, if the host keeps the states and rounds an item alike alone and in any batch,
-// which a few steps of made-up items show; otherwise rows with a batch each, which take turns. backend: for the steps
+// which a few steps of made-up items show; otherwise rows with a batch each. backend: for the steps
 // of shared rows; it must outlive the result, as the voice must.
 std::unique_ptr<RowDecoder> open_row_decoder(const Voice& voice, BackendInstance& backend, std::size_t max_rows);
 
