@@ -104,8 +104,8 @@ class SharedRows : public RowDecoder {
   std::int64_t padded_tokens_ = 0;
 };
 
-// Rows with a batch and a backend instance each, because on a GPU a running batch is part of captured graphs. All of them
-// are launched before any is waited for.
+// Rows with a batch and a backend instance each, because on a GPU a running batch is part of captured graphs. All of
+// them are launched before any is waited for.
 class SeparateRows : public RowDecoder {
  public:
   explicit SeparateRows(const Voice& voice) : voice_(voice) {}
