@@ -92,11 +92,11 @@ sbom: $(VENV)/test.ready
 # Builds all that a release has into dist/, installs and uses it; TAG=v0.1.0 for a release. STEPS="packages x86_64" are some.
 TAG ?=
 STEPS ?=
-release-check: $(VENV)/test.ready $(RELEASE_VENV)/ready
+release-check: $(if $(STEPS),,$(VENV)/test.ready) $(RELEASE_VENV)/ready
 	cd .tools && ../$(RELEASE_VENV)/bin/python -m tacoglow.tools.release.check --tag "$(TAG)" $(STEPS)
 
 # Records the binary interface of the C++ library in cpp/abi.txt.
-abi: $(VENV)/test.ready $(RELEASE_VENV)/ready
+abi: $(RELEASE_VENV)/ready
 	cd .tools && ../$(RELEASE_VENV)/bin/python -m tacoglow.tools.release.abi
 
 # Compiles every graph of the demo voice, and of a voice of NVIDIA's dimensions, with a real TensorRT builder.
@@ -120,6 +120,7 @@ $(VENV)/%.ready: pyproject.toml constraints.txt
 $(RELEASE_VENV)/ready: tools/release/requirements.txt
 	test -x $(RELEASE_VENV)/bin/python || $(PYTHON) -m venv $(RELEASE_VENV)
 	$(RELEASE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	mkdir -p .tools && ln -sfn .. .tools/tacoglow
 	touch $@
 
 # Installs a real tritonserver for the serving tests. Its Python backend corrupts tensors of NumPy 2.

@@ -49,7 +49,7 @@ def build_archive(folders: Folders, target: Target) -> str:
     tools = [f"-DCMAKE_TOOLCHAIN_FILE={folders.source}/cpp/cmake/{target.toolchain}"] if target.toolchain else []
     options = [f"-DOnnxRuntime_ROOT={library}", "-DTACOGLOW_EXAMPLES=OFF", "-DCMAKE_BUILD_TYPE=Release", *tools]
     if target.toolchain and EXPAT_AARCH64.exists():
-        options += [f"-DEXPAT_LIBRARY={EXPAT_AARCH64}", "-DEXPAT_INCLUDE_DIR=/usr/include"]
+        options += [f"-DEXPAT_LIBRARY={EXPAT_AARCH64}", f"-DEXPAT_INCLUDE_DIR={expat_headers(folders.work / 'expat')}"]
     run("cmake", "--fresh", "-S", folders.source / "cpp", "-B", build, *options)
     run("cmake", "--build", build, "--parallel", JOBS)
     for old in folders.dist.glob(f"tacoglow-*-{target.name}.tar.gz"):
@@ -68,6 +68,15 @@ def build_archive(folders: Folders, target: Target) -> str:
     used = _use(folders, target, prefix, tools)
     ssml = "" if "libexpat" in run("readelf", "-d", prefix / "lib" / "libtacoglow.so") else ", without SSML"
     return f"{archive.name} {megabytes(archive):.1f} MB, needs glibc {_glibc(prefix)}{ssml}; {used}"
+
+
+def expat_headers(folder: Path) -> Path:
+    """Return a folder that has Expat's headers alone: /usr/include would hide the cross compiler's own."""
+    folder.mkdir(exist_ok=True)
+    for name in ("expat.h", "expat_external.h"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(Path("/usr/include") / name)
+    return folder
 
 
 def find_onnxruntime(folders: Folders, target: Target) -> Path:
