@@ -84,10 +84,9 @@ lock: $(VENV)/test.ready
 	    --no-emit-index-url --extra cpu --extra serve --extra client pyproject.toml -o $(LOCK)
 
 # Lists these packages as a CycloneDX software bill of materials.
-sbom: $(VENV)/test.ready
-	$(BIN)/python -m pip install --quiet cyclonedx-bom
+sbom: $(RELEASE_VENV)/ready
 	mkdir -p build
-	$(BIN)/cyclonedx-py requirements $(LOCK) --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
+	$(RELEASE_VENV)/bin/cyclonedx-py requirements $(LOCK) --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json
 
 # Builds all that a release has into dist/, installs and uses it; TAG=v0.1.0 for a release. STEPS="packages x86_64" are some.
 TAG ?=

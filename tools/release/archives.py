@@ -31,13 +31,25 @@ class Target:
     name: str
     pip_platform: str  # of the wheel that has ONNX Runtime's library
     toolchain: str = ""  # file in cpp/cmake; "": this machine's compiler
-    emulator: tuple[str, ...] = ()  # runs its programs
+    emulator: str = ""  # runs its programs
+    text: str = TEXT
     # A different processor rounds differently; with the same library the samples are the same.
     tolerance: str = "1e-3"
 
 
 X86_64 = Target("x86_64", "manylinux_2_28_x86_64", tolerance="1e-6")
-ARM = Target("aarch64", "manylinux_2_28_aarch64", f"{AARCH64}.cmake", ("qemu-aarch64", "-L", f"/usr/{AARCH64}"))
+ARM = Target("aarch64", "manylinux_2_28_aarch64", f"{AARCH64}.cmake", "qemu-aarch64", "Hi.")
+# ONNX Runtime reads /proc/cpuinfo when it is loaded, and crashes on this machine's, which qemu before 8.1 shows it.
+CPUINFO = """processor\t: 0
+BogoMIPS\t: 100.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x0
+CPU part\t: 0xd08
+CPU revision\t: 3
+
+"""
 
 
 def build_archive(folders: Folders, target: Target) -> str:
@@ -50,7 +62,7 @@ def build_archive(folders: Folders, target: Target) -> str:
     options = [f"-DOnnxRuntime_ROOT={library}", "-DTACOGLOW_EXAMPLES=OFF", "-DCMAKE_BUILD_TYPE=Release", *tools]
     if target.toolchain and EXPAT_AARCH64.exists():
         options += [f"-DEXPAT_LIBRARY={EXPAT_AARCH64}", f"-DEXPAT_INCLUDE_DIR={expat_headers(folders.work / 'expat')}"]
-    run("cmake", "--fresh", "-S", folders.source / "cpp", "-B", build, *options)
+    run("cmake", "-S", folders.source / "cpp", "-B", build, *options)
     run("cmake", "--build", build, "--parallel", JOBS)
     for old in folders.dist.glob(f"tacoglow-*-{target.name}.tar.gz"):
         old.unlink()
@@ -111,15 +123,26 @@ def _use(folders: Folders, target: Target, prefix: Path, tools: list[str]) -> st
     """Build a program with find_package in the unpacked archive, and have it speak what Python speaks."""
     consumer = folders.work / f"consumer-{target.name}"
     places = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_FIND_ROOT_PATH={prefix}"]
-    run("cmake", "--fresh", "-S", CONSUMER, "-B", consumer, *places, *tools)
+    run("cmake", "-S", CONSUMER, "-B", consumer, *places, *tools)
     run("cmake", "--build", consumer)
-    if target.emulator and shutil.which(target.emulator[0]) is None:
-        return f"a program was built with it and not run: {target.emulator[0]} is not installed"
+    if target.emulator and shutil.which(target.emulator) is None:
+        return f"a program was built with it and not run: {target.emulator} is not installed"
+    emulator = (target.emulator, "-L", make_root(folders.work / "root")) if target.emulator else ()
     wav = consumer / "out.wav"
-    run(*target.emulator, consumer / "say", folders.voice, TEXT, wav)
+    run(*emulator, consumer / "say", folders.voice, target.text, wav)
     python = folders.environment("readme") / "bin" / "python"
-    run(python, "-c", SAME_SPEECH.replace("{tolerance}", target.tolerance), folders.voice, TEXT, wav, cwd=consumer)
+    script = SAME_SPEECH.replace("{tolerance}", target.tolerance)
+    run(python, "-c", script, folders.voice, target.text, wav, cwd=consumer)
     return "a program was built with it, and spoke what Python speaks"
+
+
+def make_root(folder: Path) -> Path:
+    """Return the folder in which the emulator looks for files first: with the target's libraries and a processor."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "proc").mkdir(parents=True)
+    (folder / "lib").symlink_to(f"/usr/{AARCH64}/lib")
+    (folder / "proc" / "cpuinfo").write_text(CPUINFO)
+    return folder
 
 
 def _glibc(prefix: Path) -> str:

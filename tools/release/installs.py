@@ -93,7 +93,7 @@ def serve(python: Path, folder: Path) -> str:
         command = [str(python.parent / "tacoglow"), "serve", "--demo", "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
-        body = f'{{"input": "{TEXT}", "response_format": "wav"}}'.encode()
+        body = f'{{"input": "{TEXT}", "response_format": "wav", "stream": false}}'.encode()
         request = urllib.request.Request(f"{url}/v1/audio/speech", body, {"Content-Type": "application/json"})
         (folder / "served.wav").write_bytes(_answer(request, server))
     finally:

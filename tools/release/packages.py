@@ -53,9 +53,8 @@ def _check(*packages: Path) -> None:
 
 def write_checksums(folders: Folders) -> str:
     """Write the bill of materials, and the SHA-256 of everything that is released, as sha256sum writes them."""
-    lock = ROOT / "examples" / "serving" / "requirements.txt"
-    options = ["--pyproject", ROOT / "pyproject.toml", "--output-reproducible", "--of", "JSON"]
-    run(Path(sys.executable).parent / "cyclonedx-py", "requirements", lock, *options, "-o", folders.dist / "sbom.json")
+    run("make", "--silent", "sbom", cwd=ROOT)
+    shutil.copy2(ROOT / "build" / "sbom.json", folders.dist)
     sums = folders.dist / "SHA256SUMS"
     sums.unlink(missing_ok=True)
     files = sorted(file.name for file in folders.dist.iterdir())
