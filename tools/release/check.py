@@ -17,7 +17,7 @@ from .gates import GateError, check_gates
 from .installs import measure_cpu, run_readme, speak_everywhere
 from .manifests import check_manifests
 from .packages import build_demo_voice, build_packages, write_checksums
-from .steps import ROOT, Folders, StepError, run
+from .steps import DEMO, ROOT, Folders, StepError, run
 
 TESTS = ("tests/text", "tests/models", "tests/export", "tests/runtime", "tests/cli", "tests/test_package.py")
 TEST_PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -27,8 +27,9 @@ def run_tests(folders: Folders) -> str:
     """Run the source archive's own tests that need no C++, on the archive's code."""
     names = folders.source / ".tools"
     names.mkdir(exist_ok=True)
-    if not (names / "tacoglow").exists():
-        (names / "tacoglow").symlink_to("..")
+    for package, place in (("tacoglow", folders.source), ("tacoglow_demo_voice", DEMO)):  # as if both were installed
+        (names / package).unlink(missing_ok=True)
+        (names / package).symlink_to(place)
     options = ("-q", "-m", "not (slow or engines or builds or gpu or full)", "-p", "no:cacheprovider", "-n", "2")
     printed = run(TEST_PYTHON, "-m", "pytest", *options, *TESTS, cwd=folders.source, PYTHONPATH=str(names))
     return printed.splitlines()[-1]
