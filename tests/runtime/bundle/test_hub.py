@@ -105,6 +105,9 @@ def test_speaks_a_voice_of_the_hub(hub: Hub, tiny_bundle: Path, tmp_path: Path) 
     local = run(hub, tmp_path, "say", str(tiny_bundle), "Hello.", "-o", "local.wav")
     assert local.returncode == 0, local.stderr
     assert (tmp_path / "hub.wav").read_bytes() == (tmp_path / "local.wav").read_bytes()
+    # With its telemetry, the client would tell the versions of PyTorch and others.
+    assert hub.agents
+    assert not [agent for agent in hub.agents if "torch" in agent]
 
 
 def test_a_pinned_commit_is_fetched_once(hub: Hub, tmp_path: Path) -> None:
