@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from ... import __version__
 from ..errors import BundleError, one_line
 from .manifest import Manifest
 from .reading import MANIFEST_NAME, list_bundle_files, load_manifest
@@ -50,10 +49,7 @@ def _fetch(source: str, repository: str, revision: str | None, name: str) -> Pat
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        path = hf_hub_download(
-            repository, name, revision=revision, library_name="tacoglow", library_version=__version__
-        )
-        return Path(path)
+        return Path(hf_hub_download(repository, name, revision=revision, library_name="tacoglow"))
     except RepositoryNotFoundError as error:
         raise BundleError(f"{source}: no such repository, or it is private: set HF_TOKEN") from error
     except RevisionNotFoundError as error:
