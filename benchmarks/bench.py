@@ -97,4 +97,4 @@ def _measure_speed(
     audio = manifest.audio
     rows = speed.measure(pipelines, works, reference, preset, audio.hop_length, audio.sampling_rate, progress)
     progress("the machine's ceilings")
-    return {"speed": rows, "ceilings": measure_ceilings(rows, gpu)}
+    return {"speed": rows, "ceilings": measure_ceilings(rows, gpu, progress)}

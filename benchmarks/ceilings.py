@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.backends.cuda.stream import CudaStream
+from ..runtime.errors import one_line
 
 REPEATS = 5
 CPU_SIZE = 2048  # rows and columns of the matrices
@@ -17,15 +18,24 @@ GPU_SIZE = 8192
 COPIED_BYTES = 256 << 20  # larger than any cache
 
 
-def measure_ceilings(rows: Sequence[dict[str, Any]], gpu: int | None) -> dict[str, dict[str, float]]:
-    """Return the ceilings of each device and precision in rows, by the name that is stored in each row's "ceiling"."""
+def measure_ceilings(
+    rows: Sequence[dict[str, Any]], gpu: int | None, progress: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """Return the ceilings of each device and precision in rows, by the name that is stored in each row's "ceiling".
+
+    A ceiling that cannot be measured is reported and left empty: the rows were measured before it and are worth more.
+    """
     found: dict[str, dict[str, float]] = {}
     for row in rows:
         # A CPU computes fp16 and bf16 in float32.
         on_cpu = row["device"] == "CPU"
         name = row["ceiling"] = "CPU, fp32" if on_cpu else f"{row['device']}, {row['precision']}"
         if name not in found:
-            found[name] = cpu_ceilings() if on_cpu else gpu_ceilings(gpu or 0, row["precision"])
+            try:
+                found[name] = cpu_ceilings() if on_cpu else gpu_ceilings(gpu or 0, row["precision"])
+            except Exception as error:  # those of PyTorch, cuda-core and the driver share no base class
+                progress(f"{name}: the ceilings cannot be measured: {one_line(error)}")
+                found[name] = {}
     return found
 
 
@@ -61,15 +71,16 @@ def _time_gpu_product(gpu: int, precision: str) -> float:
     import torch
 
     from .clock import clock_for
-    from .pytorch import DTYPES
+    from .pytorch import DTYPES, products_in
 
     a = torch.randn(GPU_SIZE, GPU_SIZE, device=f"cuda:{gpu}").to(DTYPES[precision])
     clock, seconds = clock_for(f"cuda:{gpu}"), []
-    for _ in range(REPEATS):
-        clock.start()
-        torch.matmul(a, a)
-        clock.lap("product")
-        seconds.append(clock.seconds()["product"])
+    with products_in(precision):
+        for _ in range(REPEATS):
+            clock.start()
+            torch.matmul(a, a)
+            clock.lap("product")
+            seconds.append(clock.seconds()["product"])
     return min(seconds)
 
 

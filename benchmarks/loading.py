@@ -90,7 +90,7 @@ def _pytorch_loaders(models: Models, gpu: int | None, cpu_peers: bool, torch_com
         if torch_compile:
             yield "PyTorch torch.compile", partial(PyTorchPipeline, models, "torch.compile")
     if gpu is not None:
-        for precision in ("fp32", "fp16"):
+        for precision in ("fp32", "tf32", "fp16"):
             for mode in GPU_MODES:
                 load = partial(PyTorchPipeline, models, mode, f"cuda:{gpu}", precision)
                 yield f"PyTorch {mode}, {precision}, GPU", load

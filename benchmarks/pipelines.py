@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.backends.base import Compute
+from ..runtime.backends.base import Compute, Decoder
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.stream import UtteranceStream
 from ..runtime.synthesizer import Synthesizer
@@ -53,8 +53,9 @@ class BundlePipeline(Pipeline):
         device: int = 0,
         threads: int | None = None,
         compute: Compute = "fp32",
+        decoder: Decoder = "engine",
     ) -> None:
-        voice = self.synthesizer = Synthesizer.load(bundle, backend, device, threads, compute=compute)
+        voice = self.synthesizer = Synthesizer.load(bundle, backend, device, threads, compute=compute, decoder=decoder)
         self.name = f"tacoglow {backend}"
         eight_bits = ["int8"] if compute != "fp32" and voice.manifest.int8_decoder else []
         vocoder = ["bf16"] if voice.backend.vocoder == "bfloat16" else []

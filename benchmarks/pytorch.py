@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +30,13 @@ Mode = Literal["eager", "TorchScript", "torch.compile", "autocast", "dynamic qua
 GPU_MODES: tuple[Mode, ...] = ("eager", "TorchScript", "CUDA graphs")  # what is timed on a GPU
 # PyTorch's own ways to fewer bits on a CPU, and the precision of products: of all, or of LSTM cells and linear layers.
 ROUNDED: dict[Mode, str] = {"autocast": "bf16", "dynamic quantization": "int8"}
-DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {
+    "fp64": torch.float64,
+    "fp32": torch.float32,
+    "tf32": torch.float32,  # whose products a GPU rounds to 10 bits of mantissa
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
 
 
 class PyTorchPipeline(Pipeline):
@@ -59,7 +66,8 @@ class PyTorchPipeline(Pipeline):
 
     @torch.inference_mode()
     def synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._mode == "autocast"):
+        autocast = torch.autocast("cpu", torch.bfloat16, enabled=self._mode == "autocast")
+        with autocast, products_in(self.precision):
             return self._synthesize(work)
 
     def _synthesize(self, work: Workload) -> tuple[PipelineOutput, dict[str, float]]:
@@ -120,6 +128,18 @@ class PyTorchPipeline(Pipeline):
         n_group, groups = self._vocoder.noise_shape(work.frames)
         z = np.stack([noise.z(0, groups, n_group) for noise in work.noises()]) * self._models.voice.sigma
         return *inputs, torch.from_numpy(z).to(dtype)
+
+
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Allow a GPU TensorFloat-32 for "tf32" alone. PyTorch's default has it in convolutions and LSTMs, tacoglow not."""
+    convolutions, matrices = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = convolutions.allow_tf32, matrices.allow_tf32
+    convolutions.allow_tf32 = matrices.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        convolutions.allow_tf32, matrices.allow_tf32 = before
 
 
 def _with_inverses(vocoder: Vocoder) -> Vocoder:

@@ -29,3 +29,17 @@ def test_conditions_name_the_gpu() -> None:
 def test_ceilings_without_a_matrix_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "COPIED_BYTES", 1000)
     assert ceilings.gpu_ceilings(0, "fp16") == {"bytes_per_second": pytest.approx(2000 / 1e-3)}
+
+
+def test_a_ceiling_that_fails_costs_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ceilings are measured last, after minutes of timing."""
+
+    def fail(gpu: int, precision: str) -> dict[str, float]:
+        raise TypeError("unexpected keyword argument")
+
+    monkeypatch.setattr(ceilings, "gpu_ceilings", fail)
+    said: list[str] = []
+    rows = [{"device": "GPU", "precision": "fp16"}, {"device": "GPU", "precision": "fp16"}]
+    assert ceilings.measure_ceilings(rows, 0, said.append) == {"GPU, fp16": {}}
+    assert said == ["GPU, fp16: the ceilings cannot be measured: unexpected keyword argument"]
+    assert rows[1]["ceiling"] == "GPU, fp16"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tacoglow.benchmarks.loading import computes
 from tacoglow.benchmarks.pipelines import BundlePipeline, Pipeline, PipelineOutput
@@ -33,6 +34,26 @@ def test_pytorch(models: Models, expected: PipelineOutput, mode: str) -> None:
     pipeline = PyTorchPipeline(models, mode)  # type: ignore[arg-type]
     check(pipeline, expected, PUBLISHED, STAGES)
     check(pipeline, expected, PUBLISHED, STAGES)  # again: the traced functions must use new noise
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_products_are_rounded_only_if_the_row_says_so(
+    models: Models, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's default lets a GPU round convolutions' inputs: the "fp32" row would not be what tacoglow computes."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    pipeline = PyTorchPipeline(models, precision=precision)
+    seen: list[tuple[bool, bool]] = []
+
+    def generate(*inputs: torch.Tensor) -> torch.Tensor:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return models.vocoder.generate(*inputs)
+
+    monkeypatch.setattr(pipeline._vocoder, "generate", generate)
+    pipeline.synthesize(WORK)
+    assert pipeline.precision == precision
+    assert seen == [(precision == "tf32",) * 2]
+    assert torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize(("mode", "precision"), ROUNDED.items())
