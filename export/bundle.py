@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -81,46 +82,10 @@ def export_onnx(
     if precision not in TOLERANCES:
         raise ExportError(f"precision: expected one of {', '.join(TOLERANCES)}, got {precision!r}")
     voice, limits = voice or VoiceFile(), limits or Limits()
-    audio = audio_format(voice, tacotron2, vocoder)
-    try:
-        denoiser = Denoiser(vocoder, audio.filter_length)
-    except RuntimeError as error:
-        raise ExportError(
-            f"filter_length: the denoiser cannot use a window of {audio.filter_length} samples"
-        ) from error
+    denoiser = build_denoiser(tacotron2, vocoder, voice)
     graphs = build_graphs(tacotron2, vocoder, denoiser, precision)
-    frames = _frame_limit(limits, tacotron2)
     with atomic_directory(Path(bundle), force) as folder:
-        manifest = Manifest(
-            format_version=FORMAT_VERSION,
-            format_minor=FORMAT_MINOR,
-            digest="",  # encode_manifest fills it in
-            generator=f"tacoglow {__version__}",
-            voice=voice_entry(voice),
-            audio=audio,
-            text=_text(voice, tacotron2, folder),
-            decoder=DecoderSettings(
-                gate_threshold=tacotron2.config.gate_threshold,
-                frames_per_step=tacotron2.config.n_frames_per_step,
-                max_frames=frames,
-                prenet_layers=len(tacotron2.decoder.prenet.layers),
-                prenet_dim=tacotron2.config.prenet_dim,
-                postnet_frames=tacotron2.config.postnet_context_frames,
-                states=DECODER_STATES,
-            ),
-            vocoder=_vocoder_settings(vocoder, voice),
-            synthesis=_synthesis_settings(vocoder),
-            precision=precision,
-            opset=opset_for(precision),
-            dimensions={
-                "B": DimRange(min=1, typical=1, max=limits.batch),
-                "T": DimRange(min=1, typical=min(128, limits.tokens), max=limits.tokens),
-                "F": DimRange(min=1, typical=min(600, frames), max=frames),
-                "S": _sample_range(audio.hop_length, audio.filter_length, frames),
-            },
-            graphs={graph.name: _write_graph(graph, folder, precision, progress) for graph in graphs},
-        )
-        write_manifest(folder, manifest)
+        manifest = write_unchecked(tacotron2, vocoder, graphs, folder, precision, voice, limits, progress)
         synthesizer = Synthesizer.load(folder, "onnxruntime")
         parity = measure_parity(synthesizer, ParityReference(tacotron2, vocoder, denoiser), progress)
         ending = measure_ending(synthesizer, voice.sentences)
@@ -132,6 +97,64 @@ def export_onnx(
         manifest = load_manifest(folder)
     write_card(Path(bundle), manifest)
     return manifest
+
+
+def build_denoiser(tacotron2: Tacotron2, vocoder: Vocoder, voice: VoiceFile) -> Denoiser:
+    """Build the denoiser of a voice. Raises ExportError if the models do not match, or its window cannot be used."""
+    audio = audio_format(voice, tacotron2, vocoder)
+    try:
+        return Denoiser(vocoder, audio.filter_length)
+    except RuntimeError as error:
+        raise ExportError(
+            f"filter_length: the denoiser cannot use a window of {audio.filter_length} samples"
+        ) from error
+
+
+def write_unchecked(
+    tacotron2: Tacotron2,
+    vocoder: Vocoder,
+    graphs: Sequence[Graph],
+    folder: Path,
+    precision: Precision,
+    voice: VoiceFile,
+    limits: Limits,
+    progress: Progress,
+) -> Manifest:
+    """Write the graphs of a voice and a manifest without a parity report into an empty folder.
+
+    Raises ExportError if a limit or a graph is not valid.
+    """
+    audio, frames = audio_format(voice, tacotron2, vocoder), _frame_limit(limits, tacotron2)
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        format_minor=FORMAT_MINOR,
+        digest="",  # encode_manifest fills it in
+        generator=f"tacoglow {__version__}",
+        voice=voice_entry(voice),
+        audio=audio,
+        text=_text(voice, tacotron2, folder),
+        decoder=DecoderSettings(
+            gate_threshold=tacotron2.config.gate_threshold,
+            frames_per_step=tacotron2.config.n_frames_per_step,
+            max_frames=frames,
+            prenet_layers=len(tacotron2.decoder.prenet.layers),
+            prenet_dim=tacotron2.config.prenet_dim,
+            postnet_frames=tacotron2.config.postnet_context_frames,
+            states=DECODER_STATES,
+        ),
+        vocoder=_vocoder_settings(vocoder, voice),
+        synthesis=_synthesis_settings(vocoder),
+        precision=precision,
+        opset=opset_for(precision),
+        dimensions={
+            "B": DimRange(min=1, typical=1, max=limits.batch),
+            "T": DimRange(min=1, typical=min(128, limits.tokens), max=limits.tokens),
+            "F": DimRange(min=1, typical=min(600, frames), max=frames),
+            "S": _sample_range(audio.hop_length, audio.filter_length, frames),
+        },
+        graphs={graph.name: _write_graph(graph, folder, precision, progress) for graph in graphs},
+    )
+    return write_manifest(folder, manifest)
 
 
 def _text(voice: VoiceFile, tacotron2: Tacotron2, folder: Path) -> Text:

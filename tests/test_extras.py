@@ -56,6 +56,15 @@ def test_export_leaves_the_choice_of_onnxruntime() -> None:
         assert not [requirement for requirement in EXTRAS[extra] if requirement.startswith("onnxruntime>")]
 
 
+def test_make_gpu_has_tensorrt_and_no_second_onnxruntime() -> None:
+    """In an environment of the tests, TensorRT is one that cannot run on most GPUs, and ONNX Runtime the CPU's."""
+    done = subprocess.run(["make", "-n", "-B", "gpu"], cwd=ROOT, capture_output=True, text=True, check=True)
+    (extra,) = set(re.findall(r"--editable '\.\[(.+?)\]'", done.stdout))
+    (own,) = {requirement for requirement in EXTRAS[extra] if requirement.startswith("tacoglow[")}
+    assert own == "tacoglow[export,gpu-cu13]"
+    assert "tools/gpu/day.py" in done.stdout
+
+
 def test_doctor_knows_every_package_of_the_extras_that_users_install() -> None:
     known = {distribution for part in PARTS for distribution in part.distributions}
     for extra in ("cpu", "export", "hub", "plot", "formats", "serve", "client", "bench", *GPU_EXTRAS):

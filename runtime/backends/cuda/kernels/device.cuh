@@ -97,6 +97,11 @@ __device__ __forceinline__ float reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
   return value;
 }
+__device__ __forceinline__ u32 clocks() {
+  u32 now;
+  asm volatile("mov.u32 %0, %%clock;" : "=r"(now));
+  return now;
+}
 __device__ __forceinline__ void give_up() { asm volatile("trap;"); }
 
 #endif  // CUDA_EMULATION

@@ -87,11 +87,7 @@ enum Event {  // clocks that TRACE records, each by one warp of a block
 template <Event EVENT>
 __device__ __forceinline__ void record(u32* trace, int step, int warp) {
   if constexpr (TRACE != 0) {
-    if (thread_index() == warp * LANES) {
-      u32 clocks;
-      asm volatile("mov.u32 %0, %%clock;" : "=r"(clocks));
-      trace[(step * BLOCKS + blockIdx.x) * EVENTS + EVENT] = clocks;
-    }
+    if (thread_index() == warp * LANES) trace[(step * BLOCKS + blockIdx.x) * EVENTS + EVENT] = clocks();
   }
 }
 
@@ -115,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) fused_decoder(
     float* __restrict__ alignments,   // [steps, B, T]
     int* progress,  // [1 + B]: steps done in this launch; the step at which each item's gate fired, -1 until then
     Workspace* workspace,  // all zero before the first launch
-    u32* trace,            // [steps + 1, BLOCKS, EVENTS] with TRACE
+    u32* trace,            // [steps + 1, BLOCKS, EVENTS] with TRACE: the last turn, which only projects, records too
     const Row* __restrict__ rows) {  // [B], or null: all items are active and have one first step and threshold
   Shared& shared = *reinterpret_cast<Shared*>(shared_memory());
   const int block = blockIdx.x, warp = threadIdx.x / LANES, lane = threadIdx.x % LANES, item = lane % 8;

@@ -471,4 +471,8 @@ inline uint32_t to_half(float value) { return _cvtss_sh(value, _MM_FROUND_TO_NEA
 inline float from_half(uint32_t bits) { return emulation::half_to_float(bits); }
 inline float power_of_two(float x) { return std::exp2(x); }
 inline float reciprocal(float x) { return 1.f / x; }
+inline uint32_t clocks() {
+  static uint32_t now = 0;
+  return ++now;
+}
 inline void give_up() { emulation::machine().fail("a poll saw nothing for too long"); }

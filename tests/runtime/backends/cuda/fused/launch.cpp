@@ -33,6 +33,9 @@ EMULATED_KERNEL(fused_decoder, launch_emulated)
 
 extern "C" void remove_line(int line) { emulation::missing_line = line; }
 
+static unsigned* trace = nullptr;  // of a kernel compiled with TRACE
+extern "C" void trace_into(unsigned* buffer) { trace = buffer; }
+
 extern "C" const char* emulate_launch(unsigned long long seed, const unsigned char* packed, const float* memory,
                                       const float* processed_memory, const int* lengths, int tokens,
                                       const unsigned long long* noise_keys, const float* prenet_dropout, int steps,
@@ -45,6 +48,6 @@ extern "C" const char* emulate_launch(unsigned long long seed, const unsigned ch
     fused_decoder(packed, memory, processed_memory, lengths, tokens, noise_keys, prenet_dropout, steps, first_step,
                   gate_threshold, attention_hidden, attention_cell, decoder_hidden, decoder_cell, attention_weights,
                   attention_weights_cum, attention_context, mel, gate_logits, alignments, progress,
-                  static_cast<Workspace*>(workspace), nullptr, nullptr);
+                  static_cast<Workspace*>(workspace), trace, nullptr);
   });
 }

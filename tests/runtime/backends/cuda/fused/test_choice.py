@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import msgspec
@@ -16,7 +15,6 @@ from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.errors import BackendError
 from tacoglow.tests.pretend_driver.driver import PretendDriver
-from tacoglow.tools.gpu import fused as gpu_day
 
 from .conftest import launches, on_device
 from .test_steps import FOREVER, TEXT
@@ -52,16 +50,6 @@ def test_compile_error_is_reported_at_load(
 def test_cpu_backend_rejects_fused(half_bundle: Path) -> None:
     with pytest.raises(BackendError, match=r"decoder 'fused': needs a TensorRT backend, got onnxruntime"):
         Synthesizer.load(half_bundle, "onnxruntime", decoder="fused")
-
-
-def test_gpu_day_compares_with_float32(cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch, half_bundle: Path) -> None:
-    monkeypatch.setattr(gpu_day, "STEPS", 48)
-    monkeypatch.setattr(gpu_day, "CHUNK_STEPS", 16)
-    assert gpu_day.fused_alone(argparse.Namespace()) == {"frames": 48}
-    voice = on_device(half_bundle)
-    runner = voice.backend.open("decoder_step")
-    found = gpu_day.compare(runner.fused_steps.__self__, voice, half_bundle)  # type: ignore[attr-defined]
-    assert max(found.values()) < 1e-2
 
 
 def test_package_for_cpp(half_bundle: Path, cuda: PretendDriver, tmp_path: Path) -> None:
