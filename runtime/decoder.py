@@ -91,6 +91,7 @@ class DecodedBatch:
         self._step_mels = self.mel.reshape(batch, self.step_limit, -1)  # the same memory, by step
         self._gate_logits = np.empty((batch, self.step_limit), np.float32)
         self._alignments = np.empty((batch, self.step_limit, tokens), np.float32)
+        self.running = True  # any item is
         self._running = np.ones(batch, dtype=bool)
         self._gated = np.zeros(batch, dtype=bool)  # ended by the gate
         self._attended = np.zeros(batch, dtype=bool)  # ended by the attention
@@ -139,6 +140,7 @@ class DecodedBatch:
         self._gated |= gated
         self._attended |= ends & (attended_at == last) & ~gated
         self._running &= ~ends
+        self.running = bool(self._running.any())
         self.mel_lengths -= frames * gated
         return decoded
 
@@ -154,10 +156,6 @@ class DecodedBatch:
     def gate_logit(self) -> float:
         """The gate logit above which an item ends."""
         return self._options.gate_logit
-
-    @property
-    def running(self) -> bool:
-        return bool(self._running.any())
 
     @property
     def frame(self) -> int:

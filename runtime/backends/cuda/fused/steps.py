@@ -58,6 +58,7 @@ class FusedDecoder:
         packed = self.packed_weights()
         self.packed = stream.empty(packed.shape, packed.dtype)
         stream.upload(self.packed, packed)
+        self._is_complete = False  # all kernels are compiled
         self._kernels: dict[tuple[int, int], tuple[FusedKernel, int]] = {}  # by batch size and token limit
         self._idle: OrderedDict[tuple[int, int], list[FusedBuffers]] = OrderedDict()
 
@@ -93,9 +94,13 @@ class FusedDecoder:
                         raise
 
     def compile(self, batch: int, tokens: int) -> None:
-        """Compile the kernels for batches and tokens up to these limits. Raises BackendError."""
+        """Compile the kernels for batches and tokens up to these limits, and use no others. Raises BackendError.
+
+        Without this, the kernel of exactly a batch and its tokens is compiled at its first use.
+        """
         for plan in self.plans(batch, tokens):
             self._compile(plan)
+        self._is_complete = True
 
     def _compile(self, plan: Plan) -> None:
         kernel = FusedKernel(self._device, plan, self.cubin(plan))
@@ -110,15 +115,18 @@ class FusedDecoder:
         return self._kernels[min(self.fitting(batch, tokens))]
 
     def fitting(self, batch: int, tokens: int) -> list[tuple[int, int]]:
-        """Find the kernels that can decode so many items of so many tokens; one is compiled where there is none."""
-        fitting = [key for key in self._kernels if key[0] >= batch and key[1] >= tokens]
-        if not fitting:
-            self._compile(self.plan(batch, tokens))
-            return self.fitting(batch, tokens)
-        return fitting
+        """Find the batch sizes and token limits of the kernels that decode so many items of so many tokens."""
+        if self._is_complete:
+            return [key for key in self._kernels if key[0] >= batch and key[1] >= tokens]
+        key = batch, round_up(tokens, TOKEN_BLOCK)
+        if key not in self._kernels:
+            self._compile(self.plan(*key))
+        return [key]
 
     def largest_batch(self, tokens: int) -> int:
         """Return how many items of so many tokens one launch decodes at most."""
+        if not self._is_complete:
+            return MAX_BATCH
         return max(batch for batch, _ in self.fitting(1, tokens))
 
     def _group(self, encoded: EncoderOutput, noises: Sequence[Noise], rows: Sequence[int]) -> FusedBuffers:

@@ -134,8 +134,10 @@ def test_nothing_is_compiled_inside_a_request(
     assert device.backend.decoder  # opened, with its kernels
     monkeypatch.setattr(nvrtc, "compile_cubin", None)
     loaded = cuda.count("cuLibraryLoadData")
-    for batch in (1, 2, 3, 5, 8, 9):
+    for batch, groups in ((1, 1), (2, 1), (3, 1), (5, 1), (8, 1), (9, 2)):
+        before = launches(cuda)
         device.say_batch([TEXT[: 1 + i] + "a" for i in range(batch)], list(range(batch)), FOREVER)
+        assert launches(cuda) - before == 3 * groups  # 40 frames
     assert cuda.count("cuLibraryLoadData") == loaded
 
 
