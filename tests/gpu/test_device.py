@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gc
-import warnings
 
 import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.runtime.backends.cuda.graph import CaptureWarning, CudaGraphRunner
+from tacoglow.runtime.backends.cuda.graph import CudaGraphRunner
 from tacoglow.runtime.backends.cuda.stream import device_memory
 from tacoglow.runtime.bundle.manifest import TensorSpec, graph_names
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
@@ -53,7 +52,8 @@ def test_graph_equals_cpu(device: Synthesizer, cpu: Synthesizer, graph: str, bat
     if batch > 1 and graph != "decoder_step":
         pytest.skip("only decoder_step runs in batches")
     runner, reference = device.backend.open(graph), cpu.backend.open(graph)
-    frames = {"smallest": 1, "short": 61, "long": 600}[size]
+    longest = runner.window_sizes[-1] if runner.window_sizes else 600  # of the captured ones
+    frames = {"smallest": 1, "short": 61, "long": longest}[size]
     dims = {"B": batch, "T": {"smallest": 1, "short": 27, "long": 128}[size], "F": frames}
     dims["S"] = max(cpu.manifest.range("S").min, frames * cpu.manifest.audio.hop_length)
     rng = np.random.default_rng(batch * 1000 + frames)
@@ -61,7 +61,7 @@ def test_graph_equals_cpu(device: Synthesizer, cpu: Synthesizer, graph: str, bat
         tensor.name: random_input(tensor, dims, rng, len(cpu.manifest.text.symbols)) for tensor in runner.spec.inputs
     }
     expected = reference.run(**inputs)
-    for _ in range(3):  # not captured, captured, and as a CUDA graph
+    for _ in range(3):
         got = runner.run(**inputs)
         for name, array in expected.items():
             if array.dtype == bool:
@@ -98,21 +98,17 @@ def test_stream_equals_unstreamed_speech(device: Synthesizer) -> None:
     whole = device.say(LONG, 3).samples
     samples = np.concatenate(list(device.stream(LONG, 3, StreamOptions(context_frames=None))))
     assert samples.shape == whole.shape
-    assert np.abs(samples - whole).max() <= 10 * tolerance(device)
+    inner = len(whole) - device.vocoder.padded_samples  # the last window's padding differs
+    assert np.abs(samples - whole)[:inner].max() <= 10 * tolerance(device)
 
 
 def test_decoder_is_captured_on_tensorrt(device: Synthesizer) -> None:
     if not device.backend.name.startswith("tensorrt"):
         pytest.skip("only TensorRT's runs are captured")
-    with warnings.catch_warnings(record=True) as recorded:
-        warnings.simplefilter("always")
-        device.say(SHORT)
-    assert not [
-        warning for warning in recorded if warning.category is CaptureWarning and "decoder" in str(warning.message)
-    ]
+    device.say(SHORT)
     step = device.backend.open("decoder_step")
     assert isinstance(step, CudaGraphRunner)
-    assert step.capturable  # false from the first failed capture on, which warned then
+    assert not step.has_failed_capture
 
 
 def test_device_memory_is_bounded(device: Synthesizer) -> None:

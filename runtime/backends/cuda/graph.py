@@ -70,7 +70,7 @@ class CudaGraphRunner(GraphRunner):
         super().__init__(name, spec, manifest)
         self.stream = stream
         self._context: ExecutionContext | None = None  # shared by all work that is not captured
-        self._warned = False  # that a capture failed
+        self.has_failed_capture = False  # of which a warning has told
         self._captured: dict[Key, _Launch] = {}
         self._enqueued: OrderedDict[Key, _Launch] = OrderedDict()
         self._idle_chunks: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
@@ -137,14 +137,14 @@ class CudaGraphRunner(GraphRunner):
                 raise CaptureError("the engine reports that it is not capturable at these shapes")
             return self.stream.capture(enqueue)
         except CaptureError as error:
-            if not self._warned:
+            if not self.has_failed_capture:
                 warnings.warn(
                     f"{self.name}: cannot be captured as a CUDA graph: {error}; running without one "
                     "(slower, same result)",
                     CaptureWarning,
                     stacklevel=2,
                 )
-            self._warned = True
+            self.has_failed_capture = True
             return enqueue
 
     @property
