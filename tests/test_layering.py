@@ -14,6 +14,7 @@ import sys
 ABSENT = {
     "torch", "torchaudio", "onnx", "onnxscript", "tensorrt", "tensorrt_rtx", "cuda", "yaml", "safetensors",
     "matplotlib", "scipy", "av", "openvino", "starlette", "uvicorn", "wyoming", "tritonclient", "grpc",
+    "huggingface_hub",
 }
 
 class HidingFinder:
