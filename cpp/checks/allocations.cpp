@@ -1,8 +1,8 @@
 // Counts allocations while the fake backend speaks, with operators new and delete of its own:
 //
-//   allocations BUNDLE      prints "ok" if a decoder step allocates nothing,
-//   and a segment of a stream the same bytes
-//                           however much was spoken before it
+//   allocations BUNDLE      prints "ok" if a decoder step allocates nothing, alone and in a scheduler, and a segment of
+//   a
+//                           stream the same bytes however much was spoken before it
 
 #include <algorithm>
 #include <cstdio>
@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "bundle_files.hpp"
+#include "encoder.hpp"
 #include "fake_backend.hpp"
+#include "scheduling/rows.hpp"
 #include "synthesizer.hpp"
 
 namespace {
@@ -84,6 +86,23 @@ void check_steps(const Voice& voice) {
   require(after == before, std::to_string(chunks) + " steps allocated " + std::to_string(after - before) + " times");
 }
 
+// The rows of a scheduler, once they are the running batch.
+void check_rows(const Voice& voice) {
+  const auto backend = voice.backend->create_instance();
+  const auto decoder = scheduling::open_row_decoder(voice, *backend, 2);
+  const Request request = request_for(voice, 1.0);
+  const auto encoded = std::make_shared<const Tensors>(encode(*backend, voice.manifest, request.pieces.front().ids));
+  scheduling::Rows rows;
+  for (int i = 0; i < 2; ++i)
+    rows.push_back(decoder->open(DecodedItem{5, request.noise(0), request.decoding, {}}, encoded));
+  decoder->advance(rows, 1);
+  const std::size_t before = n_allocations;
+  decoder->advance(rows, 100);
+  const std::size_t after = n_allocations;
+  require(rows.front()->step() == 101, "too few steps of rows");
+  require(after == before, "100 steps of rows allocated " + std::to_string(after - before) + " times");
+}
+
 // The first segments see less context, and the last ones end. At a rate that is not 1, a segment's frames vary by one.
 void check_segments(const std::shared_ptr<const Voice>& voice, double rate) {
   Session session(voice);
@@ -111,6 +130,7 @@ int main(int argc, char** argv) {
     const std::vector<bool> letters(manifest.symbols.size(), true);
     const auto voice = std::make_shared<const Voice>(manifest, open_fake_backend(manifest, 1, 1), "fake", letters);
     check_steps(*voice);
+    check_rows(*voice);
     for (const double rate : {1.0, 0.7}) check_segments(voice, rate);
     std::printf("ok\n");
     return EXIT_SUCCESS;
