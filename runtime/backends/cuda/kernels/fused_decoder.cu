@@ -44,6 +44,9 @@
 // DROPOUT of a step is a pure function of seed, utterance and step (runtime/noise.py): each warp that finishes prenet rows
 // draws what it needs for the next step while it waits for the attention's hidden state.
 //
+// ROWS. Items that join and leave between launches have a first step, an end and a gate threshold of their own. One that
+// takes no part in a launch is computed beside the others, whose bits do not depend on it, and its state is not written.
+//
 // A STEP, as every warp goes through it; >> what the next product waits for, .. what is done while waiting:
 //     A  receive decoder hidden    >> projection rows: prenet 1 | mel, gate of the step before
 //                                  .. decoder LSTM: share of its own hidden state

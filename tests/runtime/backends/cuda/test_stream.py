@@ -105,16 +105,15 @@ def test_pinned_memory_is_freed_after_the_copies_to_it(cuda: PretendDriver) -> N
     stream.record().wait()
 
 
-def test_out_of_memory_is_one_line_with_a_way_out(cuda: PretendDriver) -> None:
+@pytest.mark.parametrize(
+    ("memory", "function"), [("GPU memory", "cuMemAllocFromPoolAsync"), ("pinned host memory", "cuMemAllocHost")]
+)
+def test_out_of_memory_is_one_line_with_a_way_out(cuda: PretendDriver, memory: str, function: str) -> None:
     stream = CudaStream(0)
-    cuda.refuse("cuMemAllocFromPoolAsync", OUT_OF_MEMORY)
-    cuda.refuse("cuMemAllocHost", OUT_OF_MEMORY)
-    with pytest.raises(
-        BackendError, match=r"GPU 0: cannot allocate 4000 bytes of GPU memory: CUDA_ERROR_OUT_OF_MEMORY"
-    ):
-        stream.empty((SIZE,), np.float32)
-    with pytest.raises(BackendError, match=r"4000 bytes of pinned host memory: .*; stop what else uses the GPU"):
-        stream.pinned((SIZE,), np.float32)
+    cuda.refuse(function, OUT_OF_MEMORY)
+    allocate = stream.empty if memory == "GPU memory" else stream.pinned
+    with pytest.raises(BackendError, match=f"GPU 0: cannot allocate 4000 bytes of {memory}: .*; stop what else uses"):
+        allocate((SIZE,), np.float32)
 
 
 def test_a_graph_runs_when_it_is_launched(cuda: PretendDriver) -> None:

@@ -15,7 +15,7 @@ from tacoglow.runtime.backends.cuda.fused import rows as fused_rows
 from tacoglow.runtime.backends.cuda.fused import steps
 from tacoglow.runtime.backends.cuda.fused.rows import FusedRows
 from tacoglow.runtime.decoder import Chunk, DecodedItem
-from tacoglow.runtime.errors import BackendError
+from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.scheduling.rows import DeviceRows, Row, new_row_decoder
 from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, PretendDriver
@@ -117,6 +117,20 @@ def test_a_place_is_free_again_when_its_row_has_ended_or_is_dropped(device: Synt
     del dropped
     again = [decoder.open(encoded, Noise(seed), options) for seed in (2, 3)]
     assert [row.number for row in again] == [0, 1]  # type: ignore[attr-defined]
+
+
+def test_cancelled_requests_leave_the_others_alone(device: Synthesizer) -> None:
+    expected = [device.say(TEXT, seed, FOREVER) for seed in range(4)]
+    with Scheduler(device) as scheduler:
+        cancelled = [scheduler.submit("I missed you. " * 9, 9, FOREVER) for _ in range(9)]
+        kept = [scheduler.submit(TEXT, seed, FOREVER) for seed in range(4)]
+        for handle in cancelled:
+            handle.cancel()
+        for handle, whole in zip(kept, expected, strict=True):
+            assert_same(handle.result(SECONDS), whole)
+    for handle in cancelled:
+        with pytest.raises(Cancelled):
+            handle.result(SECONDS)
 
 
 def test_a_chunk_is_launched_before_the_one_before_it_is_read(
