@@ -47,6 +47,11 @@ def test_choice(case: str) -> None:
     assert "".join(candidate.work for candidate in choose(offered, max_rows)) == expected
 
 
+def test_several_may_be_opened_at_a_time() -> None:
+    offered = [Candidate(float(i), WAITING, name) for i, name in enumerate("abc")] + [Candidate(9.0, DECODING, "d")]
+    assert "".join(candidate.work for candidate in choose(offered, 8, openings=2)) == "abd"
+
+
 def test_short_texts_come_before_long_ones_that_came_a_little_earlier() -> None:
     assert whole_deadline(10.0, 2.0) < whole_deadline(9.0, 20.0) < whole_deadline(30.0, 2.0)
 
