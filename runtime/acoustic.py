@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 from ..text.symbols import is_letter
 from .backends.base import Backend
 from .decoder import (
-    AttentionWindow,
     DecodedBatch,
     DecodedItem,
     DecoderSession,
     DecoderSteps,
     EncoderOutput,
-    HostSteps,
     RowSteps,
 )
+from .host_steps import AttentionWindow, HostSteps
 from .noise import Noise
 from .options import ResolvedOptions
 from .quality import Fault, judge, severity

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import GraphSpec, Manifest, match_shape
-from ..decoder import DecoderSteps, EncoderOutput, HostSteps, RowSteps
+from ..decoder import DecoderSteps, EncoderOutput, RowSteps
 from ..errors import BackendError, RequestError
+from ..host_steps import HostSteps
 from ..noise import Noise
 from .exiting import native_calls
 

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..acoustic import AcousticModel, pad_and_stack
-from ..decoder import AttentionWindow, Chunk, DecodedBatch, DecoderSession, EncoderOutput, HostSteps, RowSteps
+from ..decoder import Chunk, DecodedBatch, DecoderSession, EncoderOutput, RowSteps
+from ..host_steps import AttentionWindow, HostSteps
 from ..noise import Noise
 from ..options import ResolvedOptions, SpeechOptions
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tacoglow import Scheduler, Synthesizer
-from tacoglow.runtime.decoder import WINDOW_BEHIND, AttentionWindow
 from tacoglow.runtime.errors import RequestError
+from tacoglow.runtime.host_steps import WINDOW_BEHIND, AttentionWindow
 from tacoglow.runtime.options import SpeechOptions
 
 TEXTS = ("I missed you.", "Hello world, how are you?", "Hi.")
