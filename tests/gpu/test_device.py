@@ -32,7 +32,8 @@ def random_input(tensor: TensorSpec, dims: dict[str, int], rng: np.random.Genera
         length = dims["T"] if tensor.name == "token_lengths" else dims["F"]
         return np.maximum(1, length - np.arange(shape[0], dtype=np.int32))
     if tensor.name == "memory_mask":
-        mask: np.ndarray = np.arange(shape[1])[None, :] >= dims["T"] - np.arange(shape[0])[:, None]
+        lengths = np.maximum(1, dims["T"] - np.arange(shape[0]))  # an item without a token has no attention
+        mask: np.ndarray = np.arange(shape[1])[None, :] >= lengths[:, None]
         return mask
     if tensor.name == "prenet_dropout":
         return (2 * rng.integers(0, 2, shape)).astype(np.float32)
