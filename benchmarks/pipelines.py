@@ -89,4 +89,5 @@ class BundlePipeline(Pipeline):
         return seconds
 
     def _options(self, work: Workload) -> SpeechOptions:
-        return SpeechOptions(gate_threshold=GATE_OFF, max_frames=work.frames)
+        """Nothing but the workload's frames ends an utterance, and it is not decoded again for that."""
+        return SpeechOptions(gate_threshold=GATE_OFF, max_frames=work.frames, retries=0, attention_stop=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from tacoglow.benchmarks.loading import computes
 from tacoglow.benchmarks.pipelines import BundlePipeline, Pipeline, PipelineOutput
 from tacoglow.benchmarks.pytorch import ROUNDED, Mode, PyTorchPipeline
 from tacoglow.benchmarks.voices import Models
+from tacoglow.runtime.bundle.manifest import Ending
 from tacoglow.tests.benchmarks.conftest import WORK
 from tacoglow.tests.tolerances import FOLDED, PUBLISHED
 
@@ -81,3 +83,19 @@ def test_bundle(tiny_bundle: Path, expected: PipelineOutput) -> None:
     first = pipeline.first_audio(WORK)
     assert first is not None
     assert first > 0.0
+
+
+def test_a_measured_voice_does_the_work_once(
+    tiny_bundle: Path, expected: PipelineOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its own frame limit nor its attention ends an utterance; no gate firing is no reason to decode again."""
+    pipeline = BundlePipeline(tiny_bundle, "onnxruntime", threads=1)
+    voice = pipeline.synthesizer
+    ending = Ending(attention_patience=1, frames=3, frames_per_token=0.1)
+    decoder = msgspec.structs.replace(voice.manifest.decoder, ending=ending)
+    voice.manifest = voice.acoustic.manifest = msgspec.structs.replace(voice.manifest, decoder=decoder)
+    session, sessions = voice.acoustic.session, []
+    monkeypatch.setattr(voice.acoustic, "session", lambda *given: sessions.append(given) or session(*given))
+    output, _ = pipeline.synthesize(WORK)
+    assert len(sessions) == 1
+    np.testing.assert_allclose(output.mel, expected.mel, rtol=0.0, atol=10 * FOLDED)

@@ -135,7 +135,9 @@ class BundleVoice:
         voice, timings = self._voice, dict[str, float]()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # reaching the frame limit is part of the result
-            utterance = voice.speak_ids([voice.front_end.encode(text)], [noise], SpeechOptions(), timings)[0]
+            utterance = voice.speak_ids(
+                [voice.front_end.encode(text)], [noise], SpeechOptions(retries=0, attention_stop=False), timings
+            )[0]
         vocoded = voice.vocoder.samples(reference_mel, noise, SpeechOptions().resolve(voice.manifest))
         return Rendering(utterance.mel, utterance.samples, vocoded, sum(timings.values()))
 
