@@ -46,7 +46,12 @@ def _data_files(manifest: Manifest) -> frozenset[str]:
 def _fetch(source: str, repository: str, revision: str | None, name: str) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # it is read at import
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         return Path(hf_hub_download(repository, name, revision=revision, library_name="tacoglow"))
@@ -54,7 +59,9 @@ def _fetch(source: str, repository: str, revision: str | None, name: str) -> Pat
         raise BundleError(f"{source}: no such repository, or it is private: set HF_TOKEN") from error
     except RevisionNotFoundError as error:
         raise BundleError(f"{source}: the repository has no revision {revision!r}") from error
-    except RemoteEntryNotFoundError as error:
+    except LocalEntryNotFoundError as error:  # the hub cannot be reached; also an EntryNotFoundError
+        raise BundleError(f"{source}: {name}: {one_line(error)}") from error
+    except EntryNotFoundError as error:
         raise BundleError(f"{source}: the repository has no {name}, so it is not a complete bundle") from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # those of the client, of its HTTP library and of its transfers share no base class
         raise BundleError(f"{source}: {name}: {one_line(error)}") from error

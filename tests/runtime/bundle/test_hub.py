@@ -159,6 +159,13 @@ def test_errors_are_one_line(hub: Hub, tmp_path: Path, source: str, message: str
     assert message in line
 
 
+def test_errors_of_the_client_s_http_library_are_one_line_too(tmp_path: Path) -> None:
+    done = run(Hub("localhost:9", {}), tmp_path, "say", "hf://owner/voice", "Hello.", "-o", "out.wav")  # no http://
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "hf://owner/voice: manifest.json: " in line
+
+
 def test_a_repository_without_a_bundle(hub: Hub, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
