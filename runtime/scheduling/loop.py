@@ -175,13 +175,13 @@ class Loop:
         if not work:
             return
         rows = [piece.row for _, piece in work if piece.row is not None]
-        before = [row.decoded.frame for row in rows]
         start = time.perf_counter()
         steps = self._decoder.advance(rows, CHUNK_STEPS)
         seconds = time.perf_counter() - start
         self._metrics.decoded(len(rows), steps)
-        for (task, piece), row, frames in zip(work, rows, before, strict=True):
-            self._shares.give(task.client, (row.decoded.frame - frames) * self._seconds_per_frame)
+        for (task, piece), row in zip(work, rows, strict=True):
+            # A GPU's chunk may have been read while the row rested.
+            self._shares.give(task.client, row.take_frames() * self._seconds_per_frame)
             piece.advanced(seconds / len(rows))
 
     def _dispatch(self, ranked: Ranked) -> bool:

@@ -37,11 +37,17 @@ class Row:
         self.encoded, self.noise, self.decoded, self.window = encoded, noise, decoded, window
         self.reached = 0  # furthest token that the attention has rested on, while it is not in the running batch
         self.states: Mapping[str, NDArray[Any]] | None = None  # while it is not in the running batch; None: zeros
+        self._taken = 0  # frames
 
     @property
     def bucket(self) -> int:
         """The padded token count."""
         return int(self.encoded.memory.shape[1])
+
+    def take_frames(self) -> int:
+        """Return how many frames have been decoded since the last call."""
+        taken, self._taken = self._taken, self.decoded.frame
+        return self._taken - taken
 
 
 class RowDecoder(ABC):
@@ -172,7 +178,8 @@ class DeviceRows(SeparateRows):
         return DeviceRow(encoded, noise, decoded, self._steps)
 
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
-        super().advance(rows, n_steps)
+        separate = [row for row in rows if not isinstance(row, DeviceRow)]
+        steps = super().advance(separate, n_steps) if separate else 0
         begun = bool(self._unread)
         running = [row for row in rows if isinstance(row, DeviceRow) and row.launched < row.decoded.step_limit]
         running = [row for row in running if row.decoded.running]
@@ -181,7 +188,7 @@ class DeviceRows(SeparateRows):
             self._unread.append(running)
         for row in running:
             row.launched += self._steps.chunk_steps
-        return self._read() if begun else 0
+        return self._read() if begun else steps
 
     def _read(self) -> int:
         """Record the oldest chunk that is launched."""

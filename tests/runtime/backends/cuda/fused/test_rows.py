@@ -119,6 +119,23 @@ def test_a_place_is_free_again_when_its_row_has_ended_or_is_dropped(device: Synt
     assert [row.number for row in again] == [0, 1]  # type: ignore[attr-defined]
 
 
+def test_frames_of_a_row_that_rests_are_counted_when_it_runs_again(device: Synthesizer) -> None:
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    decoder, options = new_rows(device, 2), FOREVER.resolve(device.manifest)
+    rests, runs = (decoder.open(encoded, Noise(seed), options) for seed in range(2))
+    decoder.advance([rests], CHUNK)
+    assert rests.take_frames() == 0
+    decoder.advance([runs], CHUNK)  # reads the chunk before
+    assert (rests.take_frames(), rests.take_frames()) == (CHUNK * device.manifest.decoder.frames_per_step, 0)
+
+
+def test_steps_of_windows_of_the_attention_are_counted(device: Synthesizer) -> None:
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    options = SpeechOptions(gate_threshold=1.0 - 1e-12, attention_window=10).resolve(device.manifest)
+    decoder = new_rows(device, 2)
+    assert decoder.advance([decoder.open(encoded, Noise(0), options)], CHUNK) == CHUNK
+
+
 def test_cancelled_requests_leave_the_others_alone(device: Synthesizer) -> None:
     expected = [device.say(TEXT, seed, FOREVER) for seed in range(4)]
     with Scheduler(device) as scheduler:
