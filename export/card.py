@@ -24,11 +24,11 @@ def write_card(bundle: Path, manifest: Manifest) -> None:
 def model_card(manifest: Manifest) -> str:
     """Describe a voice in Markdown, with the front matter that the Hugging Face Hub reads."""
     voice, audio = manifest.voice, manifest.audio
-    language = voice.language.split("-")[0].lower()
+    language = voice.language.split("-")[0].lower()  # quoted below, because Norwegian's "no" is false in YAML
     tags = ["tacoglow", "onnx", "tacotron2", manifest.vocoder.kind]
     front = [
         "---",
-        *([f"language: {language}"] if language.isalpha() else []),
+        *([f'language: "{language}"'] if language.isalpha() else []),
         "library_name: tacoglow",
         "pipeline_tag: text-to-speech",
         f"tags: [{', '.join(tags)}]",

@@ -46,6 +46,10 @@ def test_the_licence_is_the_voice_s(tiny_bundle: Path) -> None:
     assert card.count("licence") == 1
 
 
+def test_every_language_is_a_text(tiny_bundle: Path) -> None:
+    assert front_matter(model_card(with_voice(tiny_bundle, language="no-NO")))["language"] == "no"
+
+
 def test_an_edited_card_is_kept(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "voice"
     shutil.copytree(tiny_bundle, bundle)
