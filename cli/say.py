@@ -104,7 +104,7 @@ def say(
         Optional[str],
         text_option(
             metavar="K/N",
-            help="With -i: speak every N-th line from the K-th; the files are the same whatever N.",
+            help="With -i: speak every N-th line from the K-th; the files' names are the same whatever N.",
             show_default="all lines",
         ),
     ] = None,

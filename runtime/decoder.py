@@ -253,7 +253,7 @@ class RowSteps(ABC):
     def read(self) -> Mapping[int, Chunk]:
         """Return the oldest chunk that is not read yet, by row: batches of one, at the row's own tokens.
 
-        Its arrays are valid until the launch after the next.
+        Its arrays are valid until the next launch.
         """
 
 

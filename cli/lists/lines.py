@@ -43,7 +43,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Shard:
-    """Every N-th line of a list, from the K-th: one machine's part. Names and bytes of files do not depend on N."""
+    """Every N-th line of a list, from the K-th: one machine's part.
+
+    The names of files do not depend on N; nor do their bytes, where a line speaks the same bits in every batch.
+    """
 
     number: int  # K, from 1
     of: int  # N

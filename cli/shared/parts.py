@@ -36,7 +36,7 @@ PARTS = (
     Part(("safetensors",), "a checkpoint in safetensors", _extra("export")),
     Part(("huggingface-hub",), "a voice of hf://", _extra("hub"), "huggingface_hub"),
     Part(("matplotlib",), "--plot", _extra("plot")),
-    Part(("av",), "flac, opus, mp3, aac", _extra("formats")),
+    Part(("av",), "flac, opus, mp3, aac, ulaw, alaw", _extra("formats")),
     Part(("starlette",), "tacoglow serve", _extra("serve")),
     Part(("uvicorn",), "tacoglow serve", _extra("serve")),
     Part(("h11",), "tacoglow serve", _extra("serve")),

@@ -102,7 +102,7 @@ class Figures:
 
 
 def milliseconds(stream: CudaStream, call: Callable[[], object], repeats: int) -> float:
-    """Time calls by the GPU's own events; the median after three, which are enqueued and then captured."""
+    """Time calls by the GPU's own events; the median after three, which warm up."""
     found = []
     for _ in range(3 + repeats):
         begin = stream.record_time()
