@@ -217,6 +217,8 @@ def say(
         lexicon=read_lexicon(lexicon),
         ssml=ssml,
     )
+    part = None if shard is None else Shard.parse(shard)
+    Noise(seed)  # rejects a seed out of range before anything is fetched or loaded
     folder = None if url is not None else find_bundle(bundle, demo)
     outputs = plan_outputs(
         output,
@@ -231,10 +233,8 @@ def say(
     )
     if resume and not outputs.is_folder:
         raise RequestError(f"--resume: {outputs.path} is one file for all lines; name a folder, or leave it out")
-    part = None if shard is None else Shard.parse(shard)
     if part is not None and not outputs.is_folder:
         raise RequestError(f"--shard: {outputs.path} is one file for all lines; name a folder, or leave it out")
-    Noise(seed)  # rejects a seed out of range before anything is loaded
     if folder is None:
         from ..triton_server.client import connect
         from ..triton_server.contract import SpeechRequest
