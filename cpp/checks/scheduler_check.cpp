@@ -184,20 +184,29 @@ struct Round {
   tacoglow_scheduler* scheduler = nullptr;
   tacoglow_handle* other = nullptr;  // closed by a callback of a different request
   std::atomic<int> segments = 0, ends = 0;
+  bool is_closed = false;         // the scheduler, by a callback
+  int late = 0;                   // segments after that
   std::promise<void> own_closed;  // by close_own
 };
 
-int stop_at_second(const float*, std::size_t, void* user) { return ++static_cast<Round*>(user)->segments == 2; }
+int stop_at_second(const float*, std::size_t, void* user) {
+  auto& round = *static_cast<Round*>(user);
+  if (round.is_closed) ++round.late;
+  return ++round.segments == 2;
+}
 
 int close_other(const float*, std::size_t, void* user) {
   auto& round = *static_cast<Round*>(user);
+  if (round.is_closed) ++round.late;
   tacoglow_handle_close(std::exchange(round.other, nullptr));
   return 0;
 }
 
 int close_scheduler(const float*, std::size_t, void* user) {
   auto& round = *static_cast<Round*>(user);
+  if (round.is_closed) ++round.late;
   tacoglow_scheduler_close(std::exchange(round.scheduler, nullptr));
+  round.is_closed = true;
   return 0;
 }
 
@@ -256,6 +265,7 @@ class Ends {
     for (tacoglow_handle* handle : {pulled, whole, stopped, closing, last}) tacoglow_handle_close(handle);
     tacoglow_handle_close(round_.other);
     if (last == nullptr) tacoglow_scheduler_close(round_.scheduler);
+    require(round_.late == 0, "a segment after the scheduler was closed");
   }
 
  private:
@@ -278,6 +288,43 @@ class Ends {
   Round round_;
 };
 
+// A request that is submitted again when it ends.
+struct Again {
+  tacoglow_scheduler* scheduler = nullptr;
+  const tacoglow_request* request = nullptr;
+  tacoglow_handle* handle = nullptr;
+  tacoglow_status status = TACOGLOW_OK;
+};
+
+void submit_again(tacoglow_handle*, void* user) {
+  auto& again = *static_cast<Again*>(user);
+  again.status = tacoglow_submit(again.scheduler, again.request, nullptr, &again.handle);
+}
+
+// A scheduler that is being closed ends what it has accepted, and refuses the rest.
+void check_submitting_at_the_end(const char* bundle, const char* backend) {
+  const Voice voice(bundle, backend);
+  Case own(*voice.facts, 0);
+  own.request.gate_threshold = 0.999;
+  Again again;
+  require(tacoglow_scheduler_open(voice.voice, nullptr, &again.scheduler) == TACOGLOW_OK, "open the scheduler");
+  again.request = &own.request;
+  tacoglow_submission submission;
+  tacoglow_submission_init(&submission);
+  submission.on_end = submit_again;
+  submission.user = &again;
+  tacoglow_handle* first = nullptr;
+  require(tacoglow_submit(again.scheduler, again.request, &submission, &first) == TACOGLOW_OK, "submit");
+  tacoglow_scheduler_close(again.scheduler);
+  require((again.handle != nullptr) == (again.status == TACOGLOW_OK), "a handle");
+  require(again.handle != nullptr || again.status == TACOGLOW_CANCELLED, "a request that is refused");
+  tacoglow_speech* speech = nullptr;
+  if (again.handle != nullptr && tacoglow_handle_result(again.handle, &speech) == TACOGLOW_OK)
+    tacoglow_speech_free(speech);
+  tacoglow_handle_close(again.handle);
+  tacoglow_handle_close(first);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -287,8 +334,10 @@ int main(int argc, char** argv) {
       check_same(argv[2], argv[3], static_cast<std::size_t>(std::atoi(argv[4])),
                  static_cast<std::size_t>(std::atoi(argv[5])));
     else if (command == "ends" && argc == 5)
-      for (int i = 0; i < std::atoi(argv[4]); ++i)
+      for (int i = 0; i < std::atoi(argv[4]); ++i) {
         Ends(argv[2], argv[3], static_cast<std::uint64_t>(i)).run(i % 4 == 1);
+        check_submitting_at_the_end(argv[2], argv[3]);
+      }
     else
       throw std::invalid_argument("usage: scheduler_check same|ends BUNDLE BACKEND ...");
     std::printf("ok\n");

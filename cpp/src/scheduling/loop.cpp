@@ -14,6 +14,8 @@ constexpr auto poll_interval = std::chrono::milliseconds(50);  // between looks 
 constexpr double first_seconds_per_token = 0.06;               // of speech; before the voice has spoken
 constexpr double learning = 0.1;                               // weight of the latest request in the voice's own value
 
+Failure closed() { return {TACOGLOW_CANCELLED, "the scheduler was closed"}; }
+
 }  // namespace
 
 Loop::Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t lanes)
@@ -29,6 +31,7 @@ void Loop::start() {
 
 void Loop::add(std::shared_ptr<Task> task) {
   const std::lock_guard lock(mutex_);
+  if (is_closing_) throw Error(TACOGLOW_CANCELLED, "the scheduler is being closed");
   new_.push_back(std::move(task));
   is_woken_ = true;
   changed_.notify_all();
@@ -53,10 +56,9 @@ void Loop::close() {
     is_closing_ = is_woken_ = true;
     changed_.notify_all();
   }
-  if (thread_.get_id() == std::this_thread::get_id())
-    thread_.detach();
-  else
-    thread_.join();
+  if (thread_.get_id() != std::this_thread::get_id()) return thread_.join();
+  fail_all(closed());  // now, because other requests' callbacks are due in this pass
+  thread_.detach();
 }
 
 void Loop::run() {
@@ -64,7 +66,7 @@ void Loop::run() {
     for (const Delivery& deliver : deliveries) deliver();
     pass();
   }
-  fail_all({TACOGLOW_CANCELLED, "the scheduler was closed"});
+  fail_all(closed());
   drop_ended();
   lanes_.close();
 }
@@ -97,19 +99,18 @@ void Loop::pass() {
   }
 }
 
-// Forgets requests that have ended, and says so to their callers.
+// Forgets requests that have ended, and says so to their callers, who may close the scheduler meanwhile: the others are
+// still where fail_all finds them.
 void Loop::drop_ended() {
-  std::vector<std::shared_ptr<Task>> going;
-  for (auto& task : std::exchange(tasks_, {})) {
-    if (!task->handle().has_ended()) {
-      going.push_back(std::move(task));
-      continue;
-    }
-    if (!task->handle().failure())
-      machine_.seconds_per_token += learning * (task->seconds_per_token() - machine_.seconds_per_token);
-    task->handle().announce_end();
+  const auto ended =
+      std::stable_partition(tasks_.begin(), tasks_.end(), [](const auto& task) { return !task->handle().has_ended(); });
+  for (auto each = ended; each != tasks_.end(); ++each) {
+    const Task& task = **each;
+    if (!task.handle().failure())
+      machine_.seconds_per_token += learning * (task.seconds_per_token() - machine_.seconds_per_token);
+    task.handle().announce_end();
   }
-  tasks_ = std::move(going);
+  tasks_.erase(ended, tasks_.end());
 }
 
 // Returns the requests that are not resting, the most urgent first.

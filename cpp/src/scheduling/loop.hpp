@@ -23,11 +23,11 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   // Starts the thread, which keeps this object alive until it ends.
   void start();
-  // Begins a request, which must not be shared by then.
+  // Begins a request, which must not be shared by then. Throws Error (cancelled) once it is being closed.
   void add(std::shared_ptr<Task> task);
   // Looks at once at who has been cancelled.
   void wake();
-  // Cancels all requests, and returns once they have ended; in a callback, at once.
+  // Cancels all requests, and returns once their ends are announced; in a callback, before that.
   void close();
 
  private:
