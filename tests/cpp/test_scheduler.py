@@ -108,7 +108,7 @@ def test_speech_is_that_of_requests_alone(programs: Path, tiny_bundle: Path) -> 
     assert run(program, "same", tiny_bundle, "onnxruntime", REQUESTS, THREADS) == "ok\n"
 
 
-@pytest.mark.parametrize("backend", ["fake", "fake-gpu"])
+@pytest.mark.parametrize("backend", ["fake", "fake-apart", "fake-gpu"])
 def test_speech_on_fake_backends_is_that_of_requests_alone(programs: Path, tiny_bundle: Path, backend: str) -> None:
     program = programs / "checks" / "scheduler_fake"
     assert run(program, "same", tiny_bundle, backend, REQUESTS, THREADS) == "ok\n"
@@ -119,7 +119,7 @@ def test_ends_in_any_order(programs: Path, tiny_bundle: Path) -> None:
 
 
 @pytest.mark.builds
-@pytest.mark.parametrize("backend", ["fake", "fake-gpu"])
+@pytest.mark.parametrize("backend", ["fake", "fake-apart", "fake-gpu"])
 def test_threads_do_not_race(thread_programs: Path, tiny_bundle: Path, backend: str) -> None:
     """Built with the thread sanitizer, on fake backends, because ONNX Runtime is not."""
     program = thread_programs / "checks" / "scheduler_fake"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -104,6 +105,33 @@ class SharedRows : public RowDecoder {
   std::int64_t padded_tokens_ = 0;
 };
 
+// Backend instances that no row has. A row may end in a lane, with the last job of a request that was cancelled.
+class IdleInstances {
+ public:
+  // Returns one that was put back, or a new one.
+  std::unique_ptr<BackendInstance> take(Backend& backend) {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) {
+      auto created = backend.create_instance();
+      idle_.reserve(++n_instances_);  // so that putting one back cannot fail
+      return created;
+    }
+    auto instance = std::move(idle_.back());
+    idle_.pop_back();
+    return instance;
+  }
+
+  void put_back(std::unique_ptr<BackendInstance> instance) {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(instance));
+  }
+
+ private:
+  std::mutex mutex_;  // of the two below
+  std::vector<std::unique_ptr<BackendInstance>> idle_;
+  std::size_t n_instances_ = 0;
+};
+
 // Rows with a batch and a backend instance each, because on a GPU a running batch is part of captured graphs. All of
 // them are launched before any is waited for.
 class SeparateRows : public RowDecoder {
@@ -114,15 +142,10 @@ class SeparateRows : public RowDecoder {
     // An instance is used again once its row is gone, because its captures are worth keeping.
     std::shared_ptr<Row> row(new Row(std::move(item), std::move(encoded)), [idle = idle_](Row* ended) {
       ended->decoding.reset();
-      idle->push_back(std::move(ended->backend));
+      if (ended->backend) idle->put_back(std::move(ended->backend));  // there is none if it could not be created
       delete ended;
     });
-    if (idle_->empty()) {
-      idle_->reserve(++n_instances_);
-      idle_->push_back(voice_.backend->create_instance());
-    }
-    row->backend = std::move(idle_->back());
-    idle_->pop_back();
+    row->backend = idle_->take(*voice_.backend);
     row->decoding = std::make_unique<Decoding>(*row->backend, voice_.manifest, *row->encoded,
                                                std::vector<DecodedItem*>{&row->item});
     return row;
@@ -138,9 +161,7 @@ class SeparateRows : public RowDecoder {
 
  private:
   const Voice& voice_;
-  std::size_t n_instances_ = 0;
-  std::shared_ptr<std::vector<std::unique_ptr<BackendInstance>>> idle_ =
-      std::make_shared<std::vector<std::unique_ptr<BackendInstance>>>();
+  std::shared_ptr<IdleInstances> idle_ = std::make_shared<IdleInstances>();
 };
 
 // A made-up item that does not end within the checked steps.
