@@ -59,15 +59,18 @@ std::optional<std::string> LoadedFiles::read(const std::string& name, std::size_
   LoadedFile file(loader_, name);
   if (!file.exists()) return std::nullopt;
   std::string content;
-  while (content.size() < most) {
-    const std::size_t done = content.size(), wanted = std::min(read_bytes, most - done);
-    content.resize(done + wanted);
+  std::size_t done = 0;
+  while (done < most) {
+    // Only once it is full, because loaders may return a few bytes at a time.
+    if (done == content.size()) content.resize(done + std::min(read_bytes, most - done));
+    const std::size_t wanted = content.size() - done;
     const std::int64_t got = file.read(content.data() + done, wanted);
     if (got < 0 || static_cast<std::uint64_t>(got) > wanted)
       throw bundle_error(name_of(name) + ": the loader cannot read the file, or has read more than it should");
-    content.resize(done + static_cast<std::size_t>(got));
     if (got == 0) break;
+    done += static_cast<std::size_t>(got);
   }
+  content.resize(done);
   return content;
 }
 
