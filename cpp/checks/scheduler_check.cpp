@@ -294,20 +294,26 @@ struct Again {
   const tacoglow_request* request = nullptr;
   tacoglow_handle* handle = nullptr;
   tacoglow_status status = TACOGLOW_OK;
+  std::promise<void> done;
 };
 
 void submit_again(tacoglow_handle*, void* user) {
   auto& again = *static_cast<Again*>(user);
   again.status = tacoglow_submit(again.scheduler, again.request, nullptr, &again.handle);
+  again.done.set_value();
 }
 
-// A scheduler that is being closed ends what it has accepted, and refuses the rest.
-void check_submitting_at_the_end(const char* bundle, const char* backend) {
+// A request that has ended has left the backlog. A scheduler that is being closed ends what it has accepted, and
+// refuses the rest.
+void check_submitting_at_the_end(const char* bundle, const char* backend, bool is_closed) {
   const Voice voice(bundle, backend);
   Case own(*voice.facts, 0);
   own.request.gate_threshold = 0.999;
   Again again;
-  require(tacoglow_scheduler_open(voice.voice, nullptr, &again.scheduler) == TACOGLOW_OK, "open the scheduler");
+  tacoglow_scheduler_options options;
+  tacoglow_scheduler_options_init(&options);
+  options.max_backlog = 1;  // one request at a time
+  require(tacoglow_scheduler_open(voice.voice, &options, &again.scheduler) == TACOGLOW_OK, "open the scheduler");
   again.request = &own.request;
   tacoglow_submission submission;
   tacoglow_submission_init(&submission);
@@ -315,6 +321,11 @@ void check_submitting_at_the_end(const char* bundle, const char* backend) {
   submission.user = &again;
   tacoglow_handle* first = nullptr;
   require(tacoglow_submit(again.scheduler, again.request, &submission, &first) == TACOGLOW_OK, "submit");
+  if (!is_closed) {
+    tacoglow_handle_cancel(first);
+    again.done.get_future().wait();
+    require(again.status == TACOGLOW_OK, "submit when a request has ended");
+  }
   tacoglow_scheduler_close(again.scheduler);
   require((again.handle != nullptr) == (again.status == TACOGLOW_OK), "a handle");
   require(again.handle != nullptr || again.status == TACOGLOW_CANCELLED, "a request that is refused");
@@ -336,7 +347,7 @@ int main(int argc, char** argv) {
     else if (command == "ends" && argc == 5)
       for (int i = 0; i < std::atoi(argv[4]); ++i) {
         Ends(argv[2], argv[3], static_cast<std::uint64_t>(i)).run(i % 4 == 1);
-        check_submitting_at_the_end(argv[2], argv[3]);
+        check_submitting_at_the_end(argv[2], argv[3], i % 2 == 0);
       }
     else
       throw std::invalid_argument("usage: scheduler_check same|ends BUNDLE BACKEND ...");

@@ -105,7 +105,8 @@ void Loop::drop_ended() {
   const auto ended =
       std::stable_partition(tasks_.begin(), tasks_.end(), [](const auto& task) { return !task->handle().has_ended(); });
   for (auto each = ended; each != tasks_.end(); ++each) {
-    const Task& task = **each;
+    Task& task = **each;
+    task.leave();
     if (!task.handle().failure())
       machine_.seconds_per_token += learning * (task.seconds_per_token() - machine_.seconds_per_token);
     task.handle().announce_end();

@@ -75,6 +75,8 @@ class Task : public std::enable_shared_from_this<Task> {
 
   // Opens the first piece that waits.
   virtual void open_next(Machine& machine);
+  // Leaves the backlog, once it has ended: its jobs keep the task for a while.
+  void leave() { order_.ticket->spoken(order_.ticket->tokens()); }
   // Takes note of decoder steps of a piece, of which its share took so many seconds.
   void advanced(SpokenPiece& piece, double seconds) const;
 
