@@ -27,7 +27,8 @@ def build(plan: Plan, grid_barriers: bool = False, source: str | None = None, op
 
     optimize: -O2 compiles for seconds longer, and pays for itself in long runs of large decoders.
     """
-    header = f"{plan.header}#define GRID_BARRIERS {int(grid_barriers)}\n"
+    # Lines are counted from the source's first, so that `remove_line` can name one.
+    header = f"{plan.header}#define GRID_BARRIERS {int(grid_barriers)}\n#line 1\n"
     loaded = ctypes.CDLL(str(build_fused(header + (source or kernel_source()), optimize)))
     loaded.emulate_launch.restype = ctypes.c_char_p
     return loaded
