@@ -203,7 +203,7 @@ struct Fuzzer {
     tacoglow_scheduler_options options;
     tacoglow_scheduler_options_init(&options);
     if (rarely()) options.max_rows = an_integer();
-    if (rarely()) options.lanes = static_cast<std::int32_t>(pick(3)) - 1;
+    if (rarely()) options.lanes = rarely() ? INT32_MAX : static_cast<std::int32_t>(pick(3)) - 1;
     if (rarely()) options.max_backlog = an_integer();
     if (rarely()) options.struct_size = pick(100);
     tacoglow_scheduler* scheduler = nullptr;

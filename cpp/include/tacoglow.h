@@ -322,7 +322,7 @@ TACOGLOW_API tacoglow_status tacoglow_stream(tacoglow_session* session, const ta
                                              tacoglow_segment_callback callback, void* user, tacoglow_speech** speech);
 
 /* Many requests at once. Their decoder steps are run together where the backend's results do not depend on it, and
- * otherwise side by side; each request's samples are, bit for bit, those of tacoglow_speak or tacoglow_stream. First
+ * otherwise side by side; each request's samples are, bit for bit, those that it has alone. First
  * segments of streams come first, then the listener who would run dry soonest, and clients share the voice in equal
  * parts. A stream whose segments nobody takes rests. */
 typedef struct tacoglow_scheduler tacoglow_scheduler;
@@ -331,8 +331,8 @@ typedef struct tacoglow_handle tacoglow_handle;
 typedef struct tacoglow_scheduler_options {
   size_t struct_size;  /* bytes */
   int32_t max_rows;    /* utterances that are decoded together; 0: the bundle's batch limit, which is also the most */
-  int32_t lanes;       /* vocoder windows at once on a CPU; 0: the cores divided by the voice's threads. One more is for
-                          urgent ones. A voice for a scheduler is best opened with threads = 1 */
+  int32_t lanes;       /* vocoder windows at once on a CPU, up to 256; 0: the cores divided by the voice's threads. One
+                          more is for urgent ones. A voice for a scheduler is best opened with threads = 1 */
   int64_t max_backlog; /* tokens that may wait to be spoken; 0: 420,000. A client may have as many of them as are left
                           free; an idle scheduler accepts any request */
 } tacoglow_scheduler_options;

@@ -62,7 +62,9 @@ def load_manifest(bundle: Path) -> Manifest:
 
 def list_bundle_files(manifest: Manifest) -> frozenset[str]:
     """List the names of all files of a bundle, the manifest included."""
-    return frozenset({MANIFEST_NAME, *_files_in(msgspec.to_builtins(manifest))})
+    entries = msgspec.to_builtins(manifest)
+    del entries["voice"]["provenance"], entries["text"]["lexicon"]  # "file" and "sha256" may be words there
+    return frozenset({MANIFEST_NAME, *_files_in(entries)})
 
 
 def find_bundle_files(folder: Path) -> frozenset[str] | None:

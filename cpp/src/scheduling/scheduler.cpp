@@ -9,6 +9,7 @@ namespace tacoglow::scheduling {
 namespace {
 
 constexpr std::int64_t default_backlog = 420'000;  // tokens: as in Python
+constexpr std::int64_t most_lanes = 256;           // each is a thread with a vocoder of its own
 
 std::int64_t resolve(const char* name, std::int64_t given, std::int64_t otherwise) {
   if (given < 0)
@@ -22,7 +23,9 @@ Scheduler::Scheduler(std::shared_ptr<const Voice> voice, const Limits& limits) :
   const std::int64_t batch = voice_->manifest.dimensions.at('B').max;
   const std::int64_t rows = std::min(resolve("max_rows", limits.max_rows, batch), batch);
   const std::int64_t recommended = voice_->backend->parallel_windows();
-  const std::int64_t lanes = resolve("lanes", limits.lanes, recommended);
+  const std::int64_t lanes = resolve("lanes", limits.lanes, std::min(recommended, most_lanes));
+  if (lanes > most_lanes)
+    throw request_error("lanes: expected at most " + std::to_string(most_lanes) + ", got " + std::to_string(lanes));
   backlog_ =
       std::make_shared<Backlog>(static_cast<std::size_t>(resolve("max_backlog", limits.max_backlog, default_backlog)));
   loop_ = std::make_shared<Loop>(voice_, static_cast<std::size_t>(rows),

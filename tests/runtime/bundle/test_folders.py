@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from filelock import FileLock
 
@@ -17,6 +18,7 @@ import tacoglow
 from tacoglow.export import ExportError
 from tacoglow.runtime.bundle import folders
 from tacoglow.runtime.bundle.folders import atomic_directory, created_directory
+from tacoglow.runtime.bundle.reading import list_bundle_files, load_manifest
 
 WRITER = """
 import sys
@@ -275,3 +277,14 @@ def test_bundle_is_there_at_every_moment(tmp_path: Path, monkeypatch: pytest.Mon
     assert any(missing) is not can_exchange
     assert (bundle / "encoder.onnx").read_text() == "new"
     assert names(tmp_path) == ["voice"]
+
+
+def test_a_lexicon_and_a_provenance_list_no_files(tiny_bundle: Path) -> None:
+    """Whatever words they have."""
+    manifest, words = load_manifest(tiny_bundle), {"file": "../elsewhere", "sha256": "0" * 64}
+    changed = msgspec.structs.replace(
+        manifest,
+        voice=msgspec.structs.replace(manifest.voice, provenance=words),
+        text=msgspec.structs.replace(manifest.text, lexicon=words),
+    )
+    assert list_bundle_files(changed) == list_bundle_files(manifest)
