@@ -152,11 +152,11 @@ def _write_text_models(
 
 
 def _engines(bundle: Path, manifest: Manifest, options: ServingOptions) -> dict[str, Engine]:
-    """The engines of all graphs for the local GPU; none for the ONNX Runtime backend.
+    """The engines of all graphs for the local GPU; none for a backend on the CPU.
 
     Raises BackendError if there is no GPU or no TensorRT.
     """
-    if options.backend == "onnxruntime":
+    if options.backend != "tensorrt":
         return {}
     gpu, tensorrt = find_gpu(options.gpus[0] if options.gpus else 0), load_tensorrt("tensorrt")
     return get_or_build_engines(bundle, manifest, tensorrt, EngineRequest(target_of(gpu, tensorrt)), TerminalProgress())

@@ -22,7 +22,7 @@ CONTAINER = {
 POD = {"securityContext": {"runAsNonRoot": True}, "containers": [CONTAINER]}
 
 
-@pytest.mark.parametrize("file", SERVING.glob("Dockerfile*"), ids=lambda file: file.name)
+@pytest.mark.parametrize("file", sorted(SERVING.glob("Dockerfile*")), ids=lambda file: file.name)
 def test_images_keep_the_rules(file: Path) -> None:
     check_image(file)
 
