@@ -124,8 +124,7 @@ class AcousticModel:
     def postnet(self, mel: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mel [M, F] -> mel with the residual added [M, F]."""
         frames = mel.shape[1]
-        size = next((size for size in self._postnet.window_sizes if size >= frames), frames)
-        padded = np.zeros((1, mel.shape[0], size), np.float32)
+        padded = np.zeros((1, mel.shape[0], self._postnet.window_size(frames)), np.float32)
         padded[0, :, :frames] = mel
         outputs = self._postnet.run(mel=padded, mel_lengths=np.array([frames], np.int32))
         mel_postnet: NDArray[np.float32] = outputs["mel_postnet"][0, :, :frames]

@@ -112,7 +112,7 @@ class Vocoder:
         first, last = max(0, start - before), min(mel.shape[1], stop + after)
         seen = mel[:, first:last]
         least = max(self.manifest.vocoder.min_frames, seen.shape[1])
-        missing = next((size for size in self._graph.window_sizes if size >= least), least) - seen.shape[1]
+        missing = self._graph.window_size(least) - seen.shape[1]
         padded = np.ascontiguousarray(np.pad(seen, ((0, 0), (0, missing)), "edge")[None])
         if group_size is None:
             audio = self._graph.run(mel=padded)["audio"]

@@ -106,6 +106,10 @@ class GraphRunner(ABC):
         """
         return HostSteps(self.bind, self.manifest, encoded, noises)
 
+    def window_size(self, frames: int) -> int:
+        """Return the number of frames at which it runs a window of so many: the next of its sizes, if it has some."""
+        return next((size for size in self.window_sizes if size >= frames), frames)
+
     def row_steps(self, max_rows: int) -> RowSteps | None:
         """Return what decodes rows that share steps on a device, if this backend has it; only for decoder_step."""
         return None

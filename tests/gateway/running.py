@@ -78,10 +78,10 @@ class RunningGateway:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
-    def wait_until_idle(self, seconds: float = 30.0) -> None:
-        """Return once no request is being spoken; fails the test after a while."""
+    def wait_until_idle(self, seconds: float = 30.0, active: int = 0) -> None:
+        """Return once no request is being spoken but so many, and none is queued; fails the test after a while."""
         deadline = time.monotonic() + seconds
-        while (state := self.scheduler.metrics()).active or state.queued:
+        while (state := self.scheduler.metrics()).active != active or state.queued:
             assert time.monotonic() < deadline, state
             time.sleep(0.01)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,10 +55,7 @@ def test_a_short_text_beside_long_ones_that_nobody_reads(
             for _ in range(3):  # first of the same client, then of one who holds nothing
                 with post(gateway.port, own, fields) as answer:
                     assert (answer.status, answer.read()) == (200, expected)
-        deadline = time.monotonic() + 60.0
-        while gateway.scheduler.metrics().active != taken:  # who wait for their listeners; the others end soon
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        gateway.wait_until_idle(active=taken)  # they wait for their listeners
     gateway.wait_until_idle()
 
 
