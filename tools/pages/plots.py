@@ -50,8 +50,9 @@ def _name(row: Report) -> str:
 
 
 def _stages(rows: Sequence[Report]) -> Any:
-    """Plot one bar per pipeline for the first workload."""
+    """Plot one bar per pipeline for the first workload; without those that take so long that no other bar is seen."""
     first = [row for row in rows if all(row[key] == rows[0][key] for key in ("batch", "tokens", "frames"))]
+    first = [row for row in first if row["seconds"]["p50"] < 10 * rows[0]["seconds"]["p50"]]
     figure, axis = _pyplot().subplots(figsize=(9, 1.2 + 0.5 * len(first)))
     left = [0.0] * len(first)
     for stage in dict.fromkeys(stage for row in first for stage in row["stages"]):
