@@ -171,7 +171,7 @@ class StreamOptions:
     """How a stream is cut into segments; docs/streaming.md has the measurements behind the bundle's defaults."""
 
     first_segment_frames: int | None = None  # frames of the first segment; None: the bundle's value
-    segment_frames: int | None = None  # frames of every later segment; None: the bundle's value
+    segment_frames: int | None = None  # frames that later segments grow to, by doubling; None: the bundle's value
     # Mel frames that the vocoder sees on either side of a segment; None: its whole receptive field.
     context_frames: int | Literal["bundle"] | None = "bundle"
 
@@ -199,8 +199,15 @@ class StreamOptions:
 
 @dataclass(frozen=True)
 class SegmentFrames:
-    """Sizes of a stream's segments, in frames."""
+    """Sizes of a stream's segments, in frames: each is twice the one before it, up to `later`.
+
+    So a segment's samples last about as long as the next one takes, and the first comes early.
+    """
 
     first: int
     later: int
     context: int | None  # frames on either side of a segment; None: the vocoder's whole receptive field
+
+    def after(self, size: int) -> int:
+        """Return the size of the segment after one of this size."""
+        return min(2 * size, self.later)

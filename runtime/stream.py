@@ -92,7 +92,7 @@ class UtteranceWindows:
         length = stretched_frames(int(self._decoded.mel_lengths[0]), self._options.rate)
         start, stop = self._start, wanted if running else min(wanted, length)
         is_last = not running and stop == length
-        self._start, self._size = stop, self._frames.later
+        self._start, self._size = stop, self._frames.after(self._size)
         mel = self._stretched[:, : self._stretched_done]
         return Window(mel, start, stop, is_last, self._noise, self._options, self._frames.context)
 

@@ -82,14 +82,14 @@ void check_synthesis(const Manifest& manifest) {
 
   recorded.windows.clear();
   windows.clear();
-  std::int64_t start = 0;
+  std::int64_t start = 0, size = expected.first_segment_frames;
   session.stream(request, [&](const std::vector<float>& samples) {
-    const std::int64_t size = start == 0 ? expected.first_segment_frames : expected.segment_frames;
     const std::int64_t stop = std::min(start + size, total);
     require(static_cast<std::int64_t>(samples.size()) == (stop - start) * manifest.hop_length,
             "a segment at frame " + std::to_string(start) + " has " + std::to_string(samples.size()) + " samples");
     windows.push_back(frames_with_context(manifest, start, stop, total, expected.context_frames));
     start = stop;
+    size = std::min(2 * size, expected.segment_frames);
   });
   require(start == total, "the segments should cover the utterance");
   require(recorded.windows == windows, "the segments' windows do not follow context_frames");

@@ -175,7 +175,7 @@ typedef struct tacoglow_request {
 
   /* Segments, for tacoglow_stream; their frames are counted at the speaking rate */
   int32_t first_segment_frames; /* frames of the first segment: few, so that playback starts early; 0: the bundle's */
-  int32_t segment_frames;       /* frames of every later segment; 0: the bundle's */
+  int32_t segment_frames;       /* frames that later segments grow to, by doubling; 0: the bundle's */
   int32_t context_frames;       /* mel frames that the vocoder sees on either side of a segment, at most its receptive
                                    field; TACOGLOW_BUNDLE_CONTEXT: the bundle's; any other negative number: the whole
                                    receptive field */

@@ -58,7 +58,7 @@ Window UtteranceWindows::next() {
   const std::int64_t length = stretched_frames(decoded_.mel_length, rate_),
                      end = cut_ == Cut::whole ? mel.n_frames : length;
   const std::int64_t start = std::exchange(start_, continues ? start_ + size_ : std::min(start_ + size_, end));
-  size_ = later_size_;
+  size_ = std::min(2 * size_, later_size_);
   const std::int64_t kept = std::max<std::int64_t>(std::min(start_, length) - start, 0);
   return {mel, start, start_, kept, !continues && start_ == end, noise_, options_};
 }

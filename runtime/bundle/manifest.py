@@ -126,7 +126,7 @@ class SynthesisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     window_frames: Count  # most new frames of a vocoder window
     smallest_token_bucket: Count  # tokens; buckets double from here to the token limit
     first_segment_frames: Count  # frames of a stream's first segment
-    segment_frames: Count  # frames of every later segment of a stream
+    segment_frames: Count  # frames that later segments of a stream grow to, by doubling
     context_frames: CountOrZero  # mel frames that the vocoder sees around a segment
 
     def token_buckets(self, limit: int) -> list[int]:

@@ -81,8 +81,11 @@ def test_segments_are_yielded_before_the_rest_is_decoded(voice: Synthesizer, mon
     stream = voice.stream(TEXT, 0, StreamOptions(2, 6, None), FOREVER)
     assert len(next(stream)) == 2 * hop
     assert len(decoded) == 2 + after + context
+    assert len(next(stream)) == 4 * hop  # segments double up to the later ones' size
+    assert len(decoded) == 2 + 4 + after + context
     assert len(next(stream)) == 6 * hop
-    assert len(decoded) == 2 + 6 + after + context
+    assert len(decoded) == 2 + 4 + 6 + after + context
+    assert len(next(stream)) == 6 * hop
 
 
 def test_stream_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:

@@ -63,12 +63,16 @@ def _streaming() -> str:
     return _with_conditions(report, tables.streaming(report["streaming"]))
 
 
+def _segments() -> str:
+    return tables.segments(load("streaming-demo.json")["segments"])
+
+
 # page -> name of a section -> function that returns its content
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"speed": _speed_summary},
     "docs/benchmarks.md": {"speed": _speed, "demo": _demo_speed, "quality": _quality},
     "docs/accuracy.md": {"sentences": _sentences},
-    "docs/streaming.md": {"streaming": _streaming},
+    "docs/streaming.md": {"streaming": _streaming, "segments": _segments},
 }
 
 
