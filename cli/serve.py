@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from contextlib import ExitStack
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
@@ -15,6 +17,7 @@ from .shared.options import COMPUTE_HELP, ComputeChoice, Engines, print_status
 from .shared.voice import find_bundle
 
 SWITCH_SECONDS = 0.0005  # after which a thread that splits a text lets the decoder go on, which asks thousands of times
+DEMO = "--demo"  # as a bundle's name, beside those of the command line
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NEEDED = ("starlette", "uvicorn", "websockets", "wyoming", "av")  # modules of the extra `serve`
 
@@ -23,7 +26,8 @@ def serve(
     bundle: Annotated[
         Optional[list[str]],
         typer.Argument(
-            help="Folders written by export-onnx, or hf://OWNER/VOICE[@REVISION]; the first is the default.",
+            help="Folders written by export-onnx, folders of such, or hf://OWNER/VOICE[@REVISION]; the first is the "
+            "default. They are read again at SIGHUP.",
             show_default=False,
         ),
     ] = None,
@@ -79,6 +83,14 @@ def serve(
             min=1, help="--attention-window of requests that do not say, such as Home Assistant's.", show_default="all"
         ),
     ] = None,
+    idle_unload: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="TIME",
+            help="Close a voice that nobody uses for so long, such as 15m; the next request opens it again.",
+            show_default="never",
+        ),
+    ] = None,
     max_backlog: Annotated[
         int,
         typer.Option(
@@ -97,11 +109,12 @@ def serve(
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serve.md has its routes."""
     _check_installed()
+    from ..gateway.bundles import Bundles
     from ..gateway.health import Failures
     from ..gateway.server import build_server, listen
     from ..gateway.state import GatewayOptions
     from ..gateway.upstream import Upstream, parse_upstreams
-    from ..gateway.voices import Voice, Voices
+    from ..gateway.voices import Voice
     from ..runtime.errors import BackendError, RequestError
     from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
     from ..runtime.synthesizer import Synthesizer
@@ -114,42 +127,51 @@ def serve(
         max_wait,
         max_input_chars,
         attention_window=attention_window,
+        idle_unload=None if idle_unload is None else parse_time(idle_unload),
     )
     aliases = parse_aliases(alias or [])
     if not (bundle or demo or upstream):
         raise RequestError(
             "serve: expected a bundle, --demo or --upstream grpc://HOST:PORT; write a bundle with export-onnx"
         )
-    bundles = [*(find_bundle(name, False) for name in bundle or ()), *([find_bundle(None, True)] if demo else ())]
+
+    def open_scheduler(folder: Path) -> Scheduler:
+        synthesizer = Synthesizer.load(folder, backend, device, threads, engines, compute=compute.value)
+        if not nvidia_text:
+            synthesizer.read_notations()
+        return Scheduler(synthesizer, SchedulerLimits(max_backlog))
+
     with ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))
         door = None if wyoming is None else stack.enter_context(listen(*parse_address(wyoming, host), "--wyoming"))
-        loaded: list[Voice] = []
-        for folder in bundles:
-            synthesizer = Synthesizer.load(folder, backend, device, threads, engines, compute=compute.value)
-            if not nvidia_text:
-                synthesizer.read_notations()
-            voice_id = synthesizer.manifest.voice.name or folder.resolve().name
-            loaded.append(Voice.embedded(voice_id, Scheduler(synthesizer, SchedulerLimits(max_backlog))))
-        for remote in map(Upstream, parse_upstreams(upstream or [])):
-            loaded.append(Voice(remote.voice_id, remote, remote.facts))
-
+        remotes = [Upstream(remote) for remote in parse_upstreams(upstream or [])]
+        bundles = Bundles(
+            [*(bundle or ()), *([DEMO] if demo else ())],
+            lambda name: find_bundle(name, name == DEMO),
+            open_scheduler,
+            [Voice(remote.voice_id, remote, remote.facts) for remote in remotes],
+            aliases,
+            closes=idle_unload is not None,
+        )
+        voices = bundles.open_all()
+        ids = voices.ids
         ended: list[str] = []
 
         def tell(failures: Failures) -> None:
-            if failures and all(isinstance(failures.get(voice.id), BackendError) for voice in loaded):
+            if failures and all(isinstance(failures.get(name), BackendError) for name in ids):
                 ended.extend(f"{voice_id}: {error}" for voice_id, error in failures.items())
                 server.should_exit = True
                 return
             url = f"http://{_address(listening)}{options.root_path}/"
-            print_status(f"{url}: {', '.join(voice.id for voice in loaded)}")
+            print_status(f"{url}: {', '.join(ids)}")
             if host not in LOOPBACK and api_key is None:
                 warning = "anybody who reaches this address may use it; set TACOGLOW_API_KEY to ask for a key"
                 print_status(f"warning: {warning}")
             if door is not None:
                 print_status(f"wyoming: tcp://{_address(door)} (without keys: anybody who reaches it may use it)")
 
-        server = build_server(Voices(loaded, aliases), options, door, on_start=tell)
+        server = build_server(voices, options, door, tell, bundles, print_status)
+        del voices  # the server's are all: one that it replaces is freed
         sys.setswitchinterval(SWITCH_SECONDS)
         server.run(sockets=[listening])
     if ended:
@@ -180,6 +202,16 @@ def parse_address(address: str, default_host: str) -> tuple[str, int]:
     if not (port.isdecimal() and int(port) <= 65535):
         raise RequestError(f"--wyoming: expected [HOST:]PORT, such as 10200, got {address!r}")
     return host.strip("[]") or default_host, int(port)
+
+
+def parse_time(text: str) -> float:
+    """Seconds of 90s, 15m or 2h. Raises RequestError."""
+    from ..runtime.errors import RequestError
+
+    match = re.fullmatch(r"(\d{1,6})([smh])", text)
+    if match is None or not int(match[1]):
+        raise RequestError(f"--idle-unload: expected a time such as 90s, 15m or 2h, got {text!r}")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def parse_aliases(aliases: list[str]) -> dict[str, str]:

@@ -20,12 +20,14 @@ from starlette.types import ASGIApp
 from ..text.errors import quote
 from . import speech_route, speech_socket
 from .boundary import Boundary
+from .bundles import Bundles
 from .connections import Connections
 from .errors import GatewayError, answer_defect, answer_gateway_error, answer_http_error
 from .health import Failures, Health
 from .metrics import CONTENT_TYPE
 from .openapi import describe
 from .state import Gateway, GatewayOptions, gateway_of
+from .upkeep import upkeep
 from .voices import Voices
 from .wyoming_session import serving_wyoming
 
@@ -35,6 +37,7 @@ HIDDEN_KEY = "<label hidden>Key"  # of the page: a field that is shown if the se
 START_SECONDS = 10.0  # connections wait this long for the voices' first words; then requests are answered with 503
 # Headers that a web page of another origin may read.
 EXPOSED_HEADERS = (
+    "etag",
     "x-request-id",
     *(f"x-tacoglow-{name}" for name in ("voice", "sample-rate", "seed", "speed", "warning", "quality", "ignored")),
 )
@@ -46,11 +49,13 @@ def build_app(
     connections: Connections,
     wyoming: socket.socket | None = None,
     on_start: Callable[[Failures], None] = lambda failures: None,
+    bundles: Bundles | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> ASGIApp:
     """The ASGI application of these voices. Their schedulers are closed when it ends.
 
     wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
-    speak, with those that do not.
+    speak, with those that do not. bundles: where they come from, to be read again at SIGHUP, of which `report` tells.
     """
     gateway = Gateway(voices, options, connections)
     health = Health(gateway)
@@ -64,12 +69,14 @@ def build_app(
         # The server takes connections once this is over; until then they wait.
         await asyncio.wait([starting], timeout=START_SECONDS)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(upkeep(gateway, health, bundles, report))
             if wyoming is not None:
                 await stack.enter_async_context(serving_wyoming(gateway, wyoming))
             yield
         starting.cancel()
-        for voice in voices.voices:
-            await asyncio.to_thread(voice.scheduler.close)
+        for voice in gateway.voices.voices:
+            if voice.scheduler is not None:
+                await asyncio.to_thread(voice.scheduler.close)
 
     cors = Middleware(
         CORSMiddleware,

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .errors import GatewayError
 from .origins import check_headers
 from .state import Gateway
+from .tracing import TRACE, read_trace
 
 # Clients such as Open WebUI ask these without a key.
 OPEN_PATHS = frozenset(
@@ -39,12 +40,15 @@ class Boundary:
         self._app, self._gateway, self._routes = app, gateway, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":  # its route asks for the key, and counts
-            scope["path"] = self._below_root(scope["path"])
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        TRACE.set(read_trace(headers))
+        if scope["type"] == "websocket":  # its route asks for the key, and counts
+            scope["path"] = self._below_root(scope["path"])
+            await self._app(scope, receive, send)
+            return
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         path = scope["path"] = self._below_root(scope["path"])

@@ -32,7 +32,7 @@ class Health:
         """Have every voice speak; returns those that do not, which `problem` then tells."""
         failures = {}
         for voice in self._gateway.voices.voices:
-            if (error := await self._check(voice)) is not None:
+            if voice.scheduler is not None and (error := await self.check(voice)) is not None:
                 failures[voice.id] = error
         self._gateway.is_starting = False
         return failures
@@ -44,17 +44,18 @@ class Health:
         for voice in self._gateway.voices.voices:
             if not _is_recent(voice):
                 async with self._lock:
-                    if not _is_recent(voice) and await self._check(voice) is not None:
+                    if not _is_recent(voice) and await self.check(voice) is not None:
                         return f"{voice.id}: does not speak"
         return None
 
-    async def _check(self, voice: Voice) -> Exception | None:
-        """Have a voice speak; returns why it does not, which is logged."""
-        started = time.monotonic()
+    async def check(self, voice: Voice) -> Exception | None:
+        """Have an open voice speak; returns why it does not, which is logged."""
+        started, scheduler = time.monotonic(), voice.scheduler
+        assert scheduler is not None
 
         def ask() -> None:
             options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=started + ANSWER_SECONDS)
-            voice.scheduler.submit(PROBE_TEXT, 0, options, StreamOptions()).result(ANSWER_SECONDS)
+            scheduler.submit(PROBE_TEXT, 0, options, StreamOptions()).result(ANSWER_SECONDS)
 
         try:
             await asyncio.to_thread(ask)
@@ -69,4 +70,7 @@ class Health:
 
 
 def _is_recent(voice: Voice) -> bool:
+    """True if it was heard lately, or is closed, so that nobody waits for it."""
+    if voice.scheduler is None:
+        return True
     return voice.last_heard is not None and time.monotonic() - voice.last_heard <= RECENT_SECONDS

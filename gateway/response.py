@@ -7,10 +7,12 @@ from contextlib import aclosing
 from typing import cast
 
 import anyio
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from .encoding import encode_segments
+from .entity_tag import entity_tag, is_known
 from .errors import GatewayError, as_gateway_error
 from .request import ParsedRequest
 from .speaking import SpokenRequest, speak
@@ -39,6 +41,9 @@ class SpokenResponse(Response):
             "x-tacoglow-seed": str(settings.seed),
             "x-tacoglow-speed": f"{settings.options.rate:g}",
         }
+        self._tag = entity_tag(wanted, media_type, gateway.options.attention_window)
+        if self._tag:
+            headers["etag"] = self._tag
         if wanted.ignored:
             headers["x-tacoglow-ignored"] = ", ".join(wanted.ignored[:32])
         if write is None:
@@ -48,6 +53,9 @@ class SpokenResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: GatewayError | None = None
+        if self._tag and is_known(self._tag, Headers(scope=scope)):
+            message = "If-None-Match: the speech is the one that the client has"
+            raise GatewayError(412, "precondition_failed", message, headers={"etag": self._tag})
         scope["tacoglow.format"] = self._wanted.settings.encoding.audio_format  # for the counters
         self._client = client_of(scope["client"])
         with self._gateway.answering(self._client):

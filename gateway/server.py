@@ -14,10 +14,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ..runtime.errors import RequestError
 from .app import build_app
+from .bundles import Bundles
 from .connections import Connections, connection_limits
 from .health import Failures
 from .protocols import http_protocol, websocket_protocol
 from .state import GRACE_SECONDS, MAX_BODY, MAX_HEADER_BYTES, GatewayOptions
+from .tracing import log_config
 from .voices import Voices
 
 UNREAD_SECONDS = 120.0  # a client that reads nothing for this long is dropped
@@ -54,16 +56,18 @@ def build_server(
     options: GatewayOptions,
     wyoming: socket.socket | None = None,
     on_start: Callable[[Failures], None] = lambda failures: None,
+    bundles: Bundles | None = None,
+    report: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> uvicorn.Server:
     """A uvicorn server that finishes what has begun when it gets SIGTERM or SIGINT.
 
     wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
-    speak, with those that do not.
+    speak, with those that do not. bundles: where they come from, to be read again at SIGHUP, of which `report` tells.
     """
     limit, at_once = connection_limits()
     connections = Connections(limit)
-    app = build_app(voices, options, connections, wyoming, on_start)
+    app = build_app(voices, options, connections, wyoming, on_start, bundles, report)
     trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")  # proxies, as uvicorn reads it
     config = uvicorn.Config(
         connections.watch(ProxyHeadersMiddleware(app, trusted)),  # type: ignore[arg-type]
@@ -76,7 +80,7 @@ def build_server(
         timeout_graceful_shutdown=GRACE_SECONDS,
         ws_max_size=MAX_BODY,
         ws_per_message_deflate=False,  # audio becomes no smaller, and compressing it holds the event loop
-        **{"log_level": "info", **settings},
+        **{"log_level": "info", "log_config": log_config(), **settings},
     )
     logging.getLogger("uvicorn.error").addFilter(WithoutTraceback())
     return uvicorn.Server(config)

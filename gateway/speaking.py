@@ -20,6 +20,7 @@ from ..runtime.scheduling.handle import SpeechHandle
 from ..text import MarkupError, TextError, describe_dropped
 from .errors import as_gateway_error, invalid
 from .metrics import Metrics
+from .playback import Playback
 from .request import Settings
 from .state import Gateway
 from .voices import Voice
@@ -41,10 +42,18 @@ class SpokenRequest:
     utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
     tokens: int = 0  # of all utterances that have been spoken to their ends
     frames: int = 0  # of these
+    is_heard: bool = False  # while it is made
+    volume: float = 1.0
     begun: float = field(default_factory=time.monotonic)
+    waited: float = 0.0  # seconds, for samples
     _faults: list[SpeechFault] = field(default_factory=list)
     _is_cut_off: bool = False
+    _is_awaited: bool = False  # since the latest samples
+    _playback: Playback = field(init=False)
     notes: tuple[str, ...] = ()  # for people: what was known to be spoken otherwise than asked when it was accepted
+
+    def __post_init__(self) -> None:
+        self._playback = Playback(self.voice.sampling_rate, self.volume, self.begun)
 
     @property
     def warning(self) -> str:
@@ -72,15 +81,16 @@ class SpokenRequest:
                 progress = self.handle.poll()
                 self._end(progress.utterances)
                 for samples in progress.segments:
-                    self._count(len(samples))
+                    self._count(samples)
                     yield samples
                 if progress.error is not None:
                     raise progress.error
                 if progress.done:
                     break
-                await news.wait()
+                await self._wait(news)
         finally:
             self.handle.cancel()  # without effect after the end
+            self.voice.last_used = time.monotonic()
         self._finish()
 
     def take_utterances(self) -> list[Utterance]:
@@ -92,11 +102,26 @@ class SpokenRequest:
         if self.handle is not None:
             self.handle.cancel()
 
-    def _count(self, samples: int) -> None:
-        if self.samples == 0 and samples:
-            self.metrics.first_audio(time.monotonic() - self.begun)
-        self.samples += samples
-        self.voice.last_heard = time.monotonic()
+    async def _wait(self, news: asyncio.Event) -> None:
+        started = time.monotonic()
+        await news.wait()
+        self.waited += time.monotonic() - started
+        self._is_awaited = True
+
+    def _count(self, samples: NDArray[np.float32]) -> None:
+        if not len(samples):
+            return
+        now = self.voice.last_heard = time.monotonic()
+        if self.samples == 0:
+            self.metrics.first_audio.note(self.voice.id, now - self.begun)
+        if self.is_heard:
+            # A listener who reads slowly, and so does not wait, has what he has not read.
+            if self._is_awaited and (stalled := self._playback.stalled(now)):
+                self.metrics.underrun(self.voice.id, stalled)
+            if (onset := self._playback.play(samples, now)) is not None:
+                self.metrics.audible_onset.note(self.voice.id, onset)
+        self._is_awaited = False
+        self.samples += len(samples)
 
     def _end(self, utterances: Sequence[Utterance]) -> None:
         """Take note of utterances that have been spoken to their ends."""
@@ -109,7 +134,10 @@ class SpokenRequest:
             self._is_cut_off |= utterance.stop_reason == "frame_limit"
 
     def _finish(self) -> None:
-        self.metrics.spoken(self.samples / self.voice.sampling_rate)
+        seconds = self.samples / self.voice.sampling_rate
+        self.metrics.spoken(self.voice.id, seconds)
+        if seconds:
+            self.metrics.real_time_factor.note(self.voice.id, self.waited / seconds)
         if self._is_cut_off:
             self.metrics.frame_limit()
         if self.quality is not None and self.quality.faults:
@@ -124,12 +152,13 @@ async def speak(
 
     Raises GatewayError, also if the first audio would come later than `max_wait` seconds from now.
     """
-    scheduler, options = settings.voice.scheduler, settings.options
+    voice, options = settings.voice, settings.options
     if options.attention_window is None:
         options = replace(options, attention_window=gateway.options.attention_window)
-    segments = StreamOptions() if settings.is_heard else settings.voice.facts.whole
+    segments = StreamOptions() if settings.is_heard else voice.facts.whole
     handle, notes = None, [settings.warning]
     try:
+        scheduler = await voice.speaker()
         ticket = scheduler.admit(len(text), client, gateway.options.max_wait)
         submit = partial(scheduler.submit, text, settings.seed, options, segments, settings.is_heard)
         handle = await _submitted(gateway, len(text), ticket, partial(submit, ticket=ticket, keep_audio=False))
@@ -139,9 +168,17 @@ async def speak(
         notes.append(str(error))
     except Exception as error:
         raise as_gateway_error(error) from error
-    spoken = SpokenRequest(settings.voice, handle, gateway.metrics, keep_utterances, notes=tuple(notes))
+    spoken = SpokenRequest(
+        voice,
+        handle,
+        gateway.metrics,
+        keep_utterances,
+        is_heard=settings.is_heard,
+        volume=options.volume,
+        notes=tuple(notes),
+    )
     if spoken.warning:
-        logger.warning("%s: %s", settings.voice.id, spoken.warning)
+        logger.warning("%s: %s", voice.id, spoken.warning)
     return spoken
 
 

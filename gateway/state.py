@@ -40,6 +40,7 @@ class GatewayOptions:
     max_wait: float = 5.0  # seconds; a request whose first audio would come later is refused
     max_characters: int = 50_000  # of a text
     max_requests: int = 256  # that are answered with speech at the same time
+    idle_unload: float | None = None  # seconds after which a voice that nobody uses is closed; None: never
     attention_window: int | None = None  # tokens, of requests that do not say; None: their attention sees all
 
     def __post_init__(self) -> None:

@@ -32,6 +32,7 @@ from ..triton_server.client import GRPC_LIMITS, infer_inputs, parse_server_url
 from ..triton_server.contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .errors import GatewayError
 from .speaking import NOTHING_SPOKEN_SECONDS
+from .tracing import TRACE
 from .voices import DEFAULT_LANGUAGE, VoiceFacts
 
 logger = logging.getLogger("tacoglow.serve")
@@ -209,7 +210,7 @@ class Upstream:
         """Yield the server's responses. Raises UnreachableError, and the local errors for the server's."""
         import grpc  # type: ignore[import-untyped]
 
-        answers = server.client.stream_infer(_one(model, request))
+        answers = server.client.stream_infer(_one(model, request), headers=TRACE.get())
         server.requests += 1
         try:
             while True:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..runtime.bundle.manifest import Manifest, has_control_characters
-from ..runtime.errors import RequestError
+from ..runtime.errors import RequestError, is_out_of_memory, one_line
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
@@ -58,6 +60,9 @@ def whole_segments(manifest: Manifest) -> StreamOptions:
     return StreamOptions(frames, frames)
 
 
+logger = logging.getLogger("tacoglow.serve")
+
+
 @dataclass(frozen=True)
 class VoiceFacts:
     """The facts that clients are told of a voice."""
@@ -67,26 +72,90 @@ class VoiceFacts:
     provenance: Mapping[str, str] = field(default_factory=dict)
     front_end: FrontEnd | None = None  # for the times of words; None: not known here
     whole: StreamOptions = field(default_factory=StreamOptions)  # how to cut speech for a client that wants it whole
+    digest: str = ""  # of the bundle; "": not known here
+
+
+def facts_of(scheduler: Scheduler) -> VoiceFacts:
+    """The facts of a voice in this process."""
+    manifest, front_end = scheduler.voice.manifest, scheduler.voice.front_end
+    return VoiceFacts(
+        manifest.audio.sampling_rate,
+        manifest.voice.language or DEFAULT_LANGUAGE,
+        manifest.voice.provenance,
+        front_end,
+        whole_segments(manifest),
+        manifest.digest,
+    )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a bundle was found."""
+
+    name: str  # as the command has it
+    within: str = ""  # the folder in that, if it has several bundles
 
 
 @dataclass
 class Voice:
-    """A voice and its only speaker."""
+    """A voice and its speaker.
+
+    Whoever speaks with it holds the speaker, so that one that is let go, because the voice is replaced or unused, ends
+    with the last of its requests.
+    """
 
     id: str
-    scheduler: Speaker
+    scheduler: Speaker | None  # None: closed until somebody needs it
     facts: VoiceFacts
+    origin: Origin | None = None  # None: other servers speak
+    open: Callable[[], Scheduler] | None = None  # a new scheduler
     last_heard: float | None = None  # time.monotonic() of its latest audio; None: it has not spoken yet
+    last_used: float = field(default_factory=time.monotonic)  # by a client
+    _opening: asyncio.Future[None] | None = None
 
     @classmethod
-    def embedded(cls, voice_id: str, scheduler: Scheduler) -> Voice:
+    def embedded(
+        cls,
+        voice_id: str,
+        scheduler: Scheduler,
+        origin: Origin | None = None,
+        open_again: Callable[[], Scheduler] | None = None,
+    ) -> Voice:
         """A bundle's voice in this process."""
-        manifest = scheduler.voice.manifest
-        language = manifest.voice.language or DEFAULT_LANGUAGE
-        provenance, front_end = manifest.voice.provenance, scheduler.voice.front_end
-        whole = whole_segments(manifest)
-        facts = VoiceFacts(manifest.audio.sampling_rate, language, provenance, front_end, whole)
-        return cls(voice_id, scheduler, facts)
+        return cls(voice_id, scheduler, facts_of(scheduler), origin, open_again)
+
+    async def speaker(self) -> Speaker:
+        """Return the speaker, which is opened if it is closed. Raises GatewayError."""
+        self.last_used = time.monotonic()
+        while self.scheduler is None:
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+            try:
+                await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                logger.error("%s: cannot be opened: %s", self.id, one_line(error))
+                message = f"{self.id}: cannot be opened; see the server's log"
+                raise GatewayError(503, "voice_unavailable", message) from error
+        return self.scheduler
+
+    def _open(self) -> None:
+        assert self.open is not None  # otherwise it is never closed
+        scheduler = self.open()
+        self.facts = facts_of(scheduler)  # the bundle may have been replaced meanwhile
+        self.scheduler = scheduler
+
+    def close(self) -> None:
+        """Let the speaker go until somebody needs it."""
+        self.scheduler = None
+
+    def is_idle(self, seconds: float) -> bool:
+        """True if it can be closed, and nobody has used it for so long."""
+        if self.scheduler is None or self.open is None or time.monotonic() - self.last_used < seconds:
+            return False
+        state = self.scheduler.metrics()
+        return not (state.active or state.queued)
 
     @property
     def language(self) -> str:
@@ -117,6 +186,8 @@ class Voices:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def __post_init__(self) -> None:
+        if not self.voices:
+            raise RequestError("voices: none is left")
         self._by_id = {voice.id.lower(): voice for voice in self.voices}
         if len(self._by_id) < len(self.voices):
             ids = ", ".join(voice.id for voice in self.voices)

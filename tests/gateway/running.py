@@ -97,6 +97,7 @@ def running(
     aliases: Mapping[str, str] | None = None,
     wait: bool = True,
     on_start: Callable[[Failures], None] = lambda failures: None,
+    open_again: Callable[[], Scheduler] | None = None,
     **options: Any,
 ) -> Iterator[RunningGateway]:
     """Serve one voice, "tiny", until the block ends; its scheduler is then closed. wait: until it is healthy."""
@@ -104,7 +105,7 @@ def running(
         if isinstance(scheduler, Upstream):
             voice = Voice("tiny", scheduler, scheduler.facts)
         else:
-            voice = Voice.embedded("tiny", scheduler)
+            voice = Voice.embedded("tiny", scheduler, open_again=open_again)
         voices = Voices([voice], aliases or {})
         server = build_server(voices, GatewayOptions(**options), wyoming, on_start, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

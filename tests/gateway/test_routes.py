@@ -23,6 +23,7 @@ from tacoglow.runtime.scheduling.scheduler import Scheduler
 from .running import POST, RunningGateway, refuse, running
 
 KEY = "secret"
+VOICE = '{voice="tiny"}'
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +170,14 @@ def test_metrics_are_prometheus_text(gateway: RunningGateway) -> None:
     assert all(re.fullmatch(r'tacoglow_\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+', line) for line in samples)
     values = dict(line.rsplit(" ", 1) for line in samples)
     assert int(values['tacoglow_requests_total{route="/v1/audio/speech",format="wav",code="200"}']) >= 1
-    assert values['tacoglow_first_audio_seconds_bucket{le="+Inf"}'] == values["tacoglow_first_audio_seconds_count"]
-    assert float(values["tacoglow_audio_seconds_total"]) > 0
+    for name in ("first_audio_seconds", "audible_onset_seconds", "real_time_factor"):
+        count = values[f"tacoglow_{name}_count{VOICE}"]
+        assert values[f'tacoglow_{name}_bucket{{voice="tiny",le="+Inf"}}'] == count
+        assert int(count) >= 1
+    for name in ("audio_seconds_total", "audible_onset_seconds_sum", "real_time_factor_sum"):
+        assert float(values[f"tacoglow_{name}{VOICE}"]) > 0
+    assert {f"tacoglow_underruns_total{VOICE}", f"tacoglow_underrun_seconds_total{VOICE}"} <= values.keys()
+    assert values[f"tacoglow_voice_open{VOICE}"] == "1"
 
 
 def test_piper_route(gateway: RunningGateway) -> None:

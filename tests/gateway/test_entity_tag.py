@@ -1,0 +1,58 @@
+"""ETag: the same for the same speech, another for any other; a client that has the speech is not sent it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .running import RunningGateway
+
+BODY: dict[str, Any] = {"input": "Hi there.", "response_format": "wav"}
+# Each has its own speech or its own bytes.
+OTHERS: dict[str, dict[str, Any]] = {
+    "input": {"input": "Hi there!"},
+    "seed": {"seed": 1},
+    "format": {"response_format": "pcm"},
+    "rate": {"sample_rate": 8_000},
+    "whole": {"stream": False},
+    "events": {"stream_format": "sse"},
+    "times": {"stream_format": "sse", "timestamps": True},
+    "speed": {"speed": 1.5},
+    "volume": {"volume": 0.5},
+    "sigma": {"sigma": 0.3},
+    "lexicon": {"lexicon": {"hi": "hay"}},
+    "other lexicon": {"lexicon": {"hi": "hoy"}},
+    "window": {"attention_window": 4},
+    "silence": {"sentence_silence": 1.0},
+    "trimmed": {"trim_silence": True},
+}
+
+
+def test_the_same_request_has_the_same_tag_and_the_same_speech(gateway: RunningGateway) -> None:
+    first, second = (gateway.speech(**BODY) for _ in range(2))
+    named = gateway.speech(**BODY, voice="Anna", seed=0, instructions="x")  # an alias, a default, and what is ignored
+    assert first.body == second.body == named.body
+    assert first.headers["etag"] == second.headers["etag"] == named.headers["etag"]
+    assert first.headers["etag"].startswith('W/"')
+
+
+def test_other_requests_have_other_tags(gateway: RunningGateway) -> None:
+    tags = [gateway.speech(**{**BODY, **change}).headers["etag"] for change in ({}, *OTHERS.values())]
+    tags.append(gateway.request("/dev/captioned_speech", BODY).headers["etag"])
+    assert len(set(tags)) == len(OTHERS) + 2
+
+
+@pytest.mark.parametrize("known", ["{}", '"a", {}', '"a",{} ,W/"b"'])
+def test_known_speech_is_not_made_again(gateway: RunningGateway, known: str) -> None:
+    tag = gateway.speech(**BODY).headers["etag"]
+    before = gateway.scheduler.metrics().requests
+    for form in (tag, tag.removeprefix("W/")):
+        answer = gateway.request("/v1/audio/speech", BODY, {"if-none-match": known.replace("{}", form)})
+        assert (answer.status, answer.error["code"], answer.headers["etag"]) == (412, "precondition_failed", tag)
+    assert gateway.scheduler.metrics().requests == before
+
+
+@pytest.mark.parametrize("known", ['"a"', "", "*", "nonsense"])
+def test_other_tags_are_not_known(gateway: RunningGateway, known: str) -> None:
+    assert gateway.request("/v1/audio/speech", BODY, {"if-none-match": known}).status == 200

@@ -1,0 +1,258 @@
+"""Voices that are replaced, added, dropped, closed and opened again while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tacoglow import Synthesizer
+from tacoglow.gateway.bundles import Bundles
+from tacoglow.gateway.connections import Connections
+from tacoglow.gateway.errors import GatewayError
+from tacoglow.gateway.health import Health
+from tacoglow.gateway.state import Gateway, GatewayOptions
+from tacoglow.gateway.upkeep import read_again
+from tacoglow.gateway.voices import Voice, Voices
+from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
+from tacoglow.runtime.errors import BackendError
+from tacoglow.runtime.output.wav_writer import encode
+from tacoglow.runtime.scheduling.scheduler import Scheduler
+
+from .running import RunningGateway, running
+from .test_command import COMMAND
+
+TEXT = "One two three."
+
+
+def add_voice(tiny_bundle: Path, folder: Path, sigma: float = 0.6) -> Path:
+    """A copy of the tiny voice, named after its folder; sigma makes it sound different."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(tiny_bundle, folder)
+    content = json.loads((folder / MANIFEST_NAME).read_bytes())
+    content["voice"]["name"] = folder.name
+    content["vocoder"]["sigma"] = sigma
+    (folder / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
+    return folder
+
+
+def spoken(folder: Path) -> NDArray[np.float32]:
+    return Synthesizer.load(folder, "onnxruntime", threads=1).say(TEXT).samples
+
+
+class Server:
+    """The voices of a folder as a server has them, without its connections."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.opened: list[str] = []
+        self.bundles = Bundles([str(folder)], Path, self.open, **settings)
+        self.gateway = Gateway(self.bundles.open_all(), GatewayOptions(), Connections(1))
+
+    def open(self, folder: Path) -> Scheduler:
+        self.opened.append(folder.name)
+        return Scheduler(Synthesizer.load(folder, "onnxruntime", threads=1))
+
+    def read_again(self) -> list[str]:
+        return asyncio.run(read_again(self.gateway, Health(self.gateway), self.bundles))
+
+    @property
+    def ids(self) -> list[str]:
+        return self.gateway.voices.ids
+
+    def scheduler(self, voice_id: str) -> Scheduler:
+        voice = self.gateway.voices.find(voice_id)
+        assert voice is not None
+        assert isinstance(voice.scheduler, Scheduler)
+        return voice.scheduler
+
+
+@pytest.fixture
+def voices(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A folder of two voices, anna and ben."""
+    for name in ("anna", "ben"):
+        add_voice(tiny_bundle, tmp_path / name)
+    return tmp_path
+
+
+def test_only_what_has_changed_is_opened(tiny_bundle: Path, voices: Path) -> None:
+    server = Server(voices)
+    assert (server.ids, server.opened) == (["anna", "ben"], ["anna", "ben"])
+    assert server.read_again() == ["voices: anna, ben"]
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+    add_voice(tiny_bundle, voices / "cleo")
+    assert server.read_again() == ["voices: anna (new), ben, cleo (new)"]
+    assert server.opened == ["anna", "ben", "anna", "cleo"]
+    shutil.rmtree(voices / "ben")
+    assert server.read_again() == ["voices: anna, cleo"]
+    assert server.gateway.voices.find("ben") is None
+
+
+def test_requests_end_with_the_voice_that_they_began_with(tiny_bundle: Path, voices: Path) -> None:
+    server = Server(voices)
+    old = spoken(voices / "anna")
+    under_way = server.scheduler("anna").submit(TEXT)
+    replaced = weakref.ref(server.scheduler("anna").voice)
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+    server.read_again()
+    new = spoken(voices / "anna")
+    assert not np.array_equal(old, new)
+    assert np.array_equal(server.scheduler("anna").submit(TEXT).result(30).samples, new)
+    assert np.array_equal(under_way.result(30).samples, old)
+    del under_way
+    deadline = time.monotonic() + 30
+    while replaced() is not None:  # it is freed with its last request
+        gc.collect()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_replacement_that_cannot_be_opened(tiny_bundle: Path, voices: Path) -> None:
+    server = Server(voices)
+    kept = server.scheduler("anna")
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+    graph = voices / "anna" / "waveglow.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    add_voice(tiny_bundle, voices / "ben", sigma=0.1)
+    problem, said = server.read_again()
+    assert problem.startswith(f"{voices / 'anna'}: ")
+    assert "waveglow.onnx" in problem
+    assert problem.endswith("; anna stays as it was")
+    assert said == "voices: anna, ben (new)"
+    assert server.scheduler("anna") is kept
+
+
+def test_a_replacement_that_cannot_speak(tiny_bundle: Path, voices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(voices)
+    kept = server.scheduler("anna")
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+
+    async def fail(*_: object) -> Exception:
+        return BackendError("the audio contains NaN")
+
+    monkeypatch.setattr(Health, "check", fail)
+    assert server.read_again() == [
+        "anna: the audio contains NaN; anna stays as it was",
+        "voices: anna, ben",
+    ]
+    assert server.scheduler("anna") is kept
+
+
+def test_a_folder_that_cannot_be_read(voices: Path) -> None:
+    server = Server(voices)
+    (voices / "ben" / MANIFEST_NAME).write_text("{")
+    problem, said = server.read_again()
+    assert problem.endswith("; anna, ben stays as it was")
+    assert said == "voices: anna, ben"
+
+
+def test_voices_that_contradict_each_other_or_none_at_all(tiny_bundle: Path, voices: Path) -> None:
+    server = Server(voices, aliases={"B": "ben"})
+    shutil.rmtree(voices / "ben")
+    assert server.read_again() == ["--alias B=ben: expected one of anna; all voices stay as they were"]
+    assert server.ids == ["anna", "ben"]
+    assert server.scheduler("ben").submit(TEXT).result(30).samples.any()
+
+
+def test_closed_voices_are_opened_once_for_all_who_wait(voices: Path) -> None:
+    server = Server(voices, closes=True)
+    (anna, ben) = server.gateway.voices.voices
+    assert (anna.scheduler, ben.scheduler) == (None, None)
+
+    async def ask() -> list[Any]:
+        left = asyncio.ensure_future(anna.speaker())
+        await asyncio.sleep(0)
+        left.cancel()  # a client who leaves does not end it for the others
+        return await asyncio.gather(*(anna.speaker() for _ in range(3)))
+
+    first, *others = asyncio.run(ask())
+    assert all(other is first for other in others)
+    assert server.opened == ["anna", "ben", "anna"]
+    assert ben.scheduler is None
+
+
+def test_a_closed_voice_that_cannot_be_opened_again(voices: Path, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(voices, closes=True)
+    voice = server.gateway.voices.default
+    moved = voices.rename(voices.with_name("moved"))
+    with pytest.raises(GatewayError, match="anna: cannot be opened; see the server's log") as raised:
+        asyncio.run(voice.speaker())
+    assert (raised.value.status, raised.value.code) == (503, "voice_unavailable")
+    assert str(voices / "anna") in caplog.text
+    moved.rename(voices)
+    assert asyncio.run(voice.speaker()) is voice.scheduler
+
+
+def test_a_voice_is_idle_once_nobody_speaks(new_scheduler: Callable[[], Scheduler]) -> None:
+    voice = Voice.embedded("tiny", new_scheduler(), open_again=new_scheduler)
+    assert voice.is_idle(0.0)
+    assert not voice.is_idle(60.0)
+    assert isinstance(voice.scheduler, Scheduler)
+    handle = voice.scheduler.submit("one two three four five six seven. " * 20)
+    assert not voice.is_idle(0.0)
+    handle.cancel()
+    assert not Voice.embedded("tiny", new_scheduler()).is_idle(0.0)  # nothing could open it again
+    with pytest.raises(Exception, match="none is left"):
+        Voices([])
+
+
+def test_unused_voices_are_closed(new_scheduler: Callable[[], Scheduler]) -> None:
+    with running(new_scheduler(), open_again=new_scheduler, idle_unload=0.3) as gateway:
+        before = gateway.speech(input=TEXT, response_format="pcm").body
+        wait_for_metric(gateway, 'tacoglow_voice_open{voice="tiny"} 0')
+        assert gateway.request("/health").status == 200  # nobody waits for it, and it stays closed
+        assert gateway.request("/v1/audio/voices").json["voices"][0]["timestamps"]
+        assert 'tacoglow_voice_open{voice="tiny"} 0' in metrics(gateway)
+        assert gateway.speech(input=TEXT, response_format="pcm").body == before
+
+
+def metrics(gateway: RunningGateway) -> str:
+    return gateway.request("/metrics").body.decode()
+
+
+def wait_for_metric(gateway: RunningGateway, line: str) -> None:
+    deadline = time.monotonic() + 30
+    while line not in metrics(gateway):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_sighup(tiny_bundle: Path, voices: Path) -> None:
+    """The command: a voice that is replaced and one that is added, and the id of a trace in its log."""
+    command = [*COMMAND, str(voices), "--port", "0", "--threads", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            lines = iter(process.stderr.readline, "")
+            url = next(re.split(": ", line)[0] for line in lines if line.startswith("http"))
+            next(line for line in lines if "startup complete" in line)
+            add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+            add_voice(tiny_bundle, voices / "cleo")
+            process.send_signal(signal.SIGHUP)
+            assert next(line for line in lines if line.startswith("voices: ")) == (
+                "voices: anna (new), ben, cleo (new)\n"
+            )
+            body = {"input": TEXT, "voice": "anna", "response_format": "pcm", "sample_rate": 16_000, "stream": False}
+            parent = f"00-{'a' * 32}-{'b' * 16}-01"
+            headers = {"content-type": "application/json", "traceparent": parent}
+            request = urllib.request.Request(f"{url}v1/audio/speech", json.dumps(body).encode(), headers)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                assert answer.read() == encode(spoken(voices / "anna"), "int16")
+            assert next(iter(process.stdout.readline, "")).endswith(f" trace={'a' * 32}\n")
+        finally:
+            process.kill()
