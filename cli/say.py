@@ -11,7 +11,7 @@ import typer
 
 from ..triton_server import DEFAULT_MODEL
 from .lists.encoding import as_utf8
-from .lists.lines import STANDARD_INPUT, ListFormat, Shard, count_lines, read_lines, read_text
+from .lists.lines import STANDARD_INPUT, ListFormat, Shard, count_lines, no_phrase, read_lines, read_text
 from .shared.options import (
     COMPUTE_HELP,
     AttentionStop,
@@ -248,6 +248,8 @@ def say(
         return
     load_manifest(folder)  # a wrong folder is noticed before standard input is read
     count = None if input_file is None else count_lines(input_file)  # a missing file is noticed now
+    if input_file is not None and count == 0:
+        raise no_phrase(input_file)
     spoken_text = _text(text) if input_file is None and vocoder_only is None else ""
     voice = load_voice(
         folder,

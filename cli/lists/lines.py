@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from .encoding import UTF8, encoding_of
 
 if TYPE_CHECKING:
+    from ...runtime.errors import RequestError
     from ...runtime.pieces import Split
 
 STANDARD_INPUT = Path("-")
@@ -70,6 +71,13 @@ class Shard:
 
 def source_name(path: Path) -> str:
     return "standard input" if path == STANDARD_INPUT else str(path)
+
+
+def no_phrase(path: Path) -> RequestError:
+    """The error of a list without a text."""
+    from ...runtime.errors import RequestError
+
+    return RequestError(f"{source_name(path)}: contains no phrase; write one per line")
 
 
 def is_read_live(path: Path) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ...runtime.bundle.reading import file_sha256
+from ...text import Lexicon
 
 if TYPE_CHECKING:
     from ...runtime.bundle.manifest import Manifest
@@ -21,8 +25,8 @@ def speech_key(
     manifest: Manifest, text: str, seed: int, options: SpeechOptions, outputs: Outputs, normalizer: str | None
 ) -> str:
     """Identify what a file says and how: the voice, the text, the seed, the options and the format."""
-    values = asdict(options) | {"normalizer": normalizer}
-    del values["cancelled"]
+    lexicon = options.lexicon.entries if isinstance(options.lexicon, Lexicon) else {}
+    values = asdict(replace(options, lexicon=None, cancelled=None)) | {"lexicon": lexicon, "normalizer": normalizer}
     parts = [manifest.digest, text, seed, values, outputs.audio_format, outputs.wav_format]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -31,40 +35,36 @@ class Records:
     """The records of one folder. Each is written when its file is complete, so that an interrupt loses none."""
 
     def __init__(self, folder: Path, resume: bool, shard: Shard | None = None) -> None:
-        """resume: keep what earlier calls recorded; otherwise the record starts over with the first file.
+        """resume: keep what earlier calls recorded, with or without shards; otherwise the record starts over with the
+        first file.
 
         shard: records of its own, because several may write into one folder at the same time.
         """
         self.path = folder / (RECORDS_NAME if shard is None else f"spoken.{shard.number}-of-{shard.of}.jsonl")
-        self._known: dict[str, dict[str, Any]] = _read(self.path) if resume else {}
-        self._is_new = not self._known
+        self._is_new = not (resume and self.path.is_file())
         # The last line may be half-written: a new one must not continue it.
         self._separator = "" if self._is_new or self.path.read_bytes().endswith(b"\n") else "\n"
+        # SHA-256 by id and key: calls with other options or shards may have written a file since it was recorded.
+        self._made = dict(entry for path in folder.glob("spoken*.jsonl") for entry in _read(path)) if resume else {}
 
-    def find(self, name: str, key: str, path: Path) -> dict[str, Any] | None:
-        """Find the record of a file that exists, is complete, and was made with the same key."""
-        record = self._known.get(name)
-        if record is None or record.get("key") != key or not path.is_file():
-            return None
-        return record if path.stat().st_size == record.get("bytes") else None
+    def is_made(self, name: str, key: str, path: Path) -> bool:
+        """True if the file is complete, and was made with this key."""
+        recorded = self._made.get((name, key))
+        return recorded is not None and path.is_file() and file_sha256(path) == recorded
 
     def add(self, name: str, key: str, path: Path, report: dict[str, object]) -> None:
-        record = {"id": name, "key": key, "bytes": path.stat().st_size, **report}
+        record = {"id": name, "key": key, "sha256": file_sha256(path), **report}
         with self.path.open("w" if self._is_new else "a", encoding="utf-8") as file:
             file.write(self._separator + json.dumps(record, ensure_ascii=False) + "\n")
         self._is_new, self._separator = False, ""
 
 
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the last record of each name; a line that is not a record, such as a half-written last one, is left out."""
-    records: dict[str, dict[str, Any]] = {}
-    if not path.is_file():
-        return records
+def _read(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield id and key with the SHA-256 of each record; a half-written line, or one without these, is skipped."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and isinstance(record.get("id"), str):
-            records[record["id"]] = record
-    return records
+        if isinstance(record, dict) and all(isinstance(record.get(name), str) for name in ("id", "key", "sha256")):
+            yield (record["id"], record["key"]), record["sha256"]

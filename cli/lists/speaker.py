@@ -14,7 +14,7 @@ from ..shared.interrupt import at_interrupt
 from ..shared.options import print_status
 from ..shared.progress import SpeechProgress
 from ..shared.reports import audio_report, stream_report
-from .lines import Line, Shard, is_read_live, source_name
+from .lines import Line, Shard, is_read_live, no_phrase, source_name
 from .records import Records, speech_key
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ class ListSpeaker:
         self.reports[line.number] = {**place, **report}
 
     def _finish(self) -> int:
-        from ...runtime.errors import RequestError
-
-        if self.shard is None and not (self.reports or self.skipped or self.made_before):
-            raise RequestError(f"{source_name(self.source)}: contains no phrase; write one per line")
+        if not (self.reports or self.skipped or self.made_before):
+            if self.shard is None:
+                raise no_phrase(self.source)
+            print_status(f"{source_name(self.source)}: no line for shard {self.shard.number} of {self.shard.of}")
         if self.made_before:
             print_status(f"{self.made_before} made before, {len(self.reports)} spoken now")
         if not self.skipped:
@@ -162,7 +162,7 @@ class ListSpeaker:
         """Yield the good lines whose files do not exist yet; the others are counted."""
         for line in self._good_lines(bar):
             path = self.outputs.audio_path(line.name)
-            if self.outputs.is_complete(line.name) and records.find(line.name, self._key(line), path) is not None:
+            if self.outputs.is_complete(line.name) and records.is_made(line.name, self._key(line), path):
                 self.made_before += 1
                 bar.add(0.0)
             else:

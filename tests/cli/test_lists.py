@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -297,6 +298,44 @@ def test_shards_are_the_same_bytes_as_one_call(folder: Path) -> None:
     assert b"3 made before, 0 spoken now" in again.stderr
 
 
+def test_records_of_shards_are_read_together(folder: Path) -> None:
+    """A file that another call has written since is made again; one that another shard has made is not."""
+    (folder / "list.txt").write_text("One.\nTwo.\n")
+    out = ("voice", "-i", "list.txt", "-o", "out")
+    assert infer(folder, *out, "--shard", "1/2").returncode == 0
+    wanted = (folder / "out/0001.wav").read_bytes()
+    assert infer(folder, *out, "--shard", "2/2").returncode == 0
+    louder = infer(folder, *out, "--volume", "0.5")  # the same length
+    assert louder.returncode == 0
+    assert len((folder / "out/0001.wav").read_bytes()) == len(wanted)
+    again = infer(folder, *out, "--shard", "1/2", "--resume")
+    assert b"made before" not in again.stderr
+    assert (folder / "out/0001.wav").read_bytes() == wanted
+    assert infer(folder, *out, "--resume").stderr.endswith(b"1 made before, 1 spoken now\n")
+    assert infer(folder, *out, "--shard", "1/1", "--resume").stderr.endswith(b"2 made before, 0 spoken now\n")
+
+
+def test_resume_with_a_lexicon(folder: Path) -> None:
+    (folder / "list.txt").write_text("One.\nTwo.\n")
+    (folder / "names.txt").write_text("one = won\n")
+    out = ("voice", "-i", "list.txt", "-o", "out", "--lexicon", "names.txt", "--resume")
+    assert infer(folder, *out).returncode == 0
+    assert infer(folder, *out).stderr.endswith(b"2 made before, 0 spoken now\n")
+    (folder / "names.txt").write_text("one = wan\n")
+    assert b"made before" not in infer(folder, *out).stderr
+
+
+def test_shards_without_a_line(folder: Path) -> None:
+    (folder / "list.txt").write_text("One.\n")
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
+    assert done.returncode == 0
+    assert done.stderr.endswith(b"list.txt: no line for shard 2 of 2\n")
+    (folder / "list.txt").write_text("\n\n")
+    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
+    assert done.returncode == 2
+    assert b"list.txt: contains no phrase" in done.stderr
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2"])
 def test_a_wrong_shard_is_refused(folder: Path, shard: str) -> None:
     (folder / "list.txt").write_text("Hello.\n")
@@ -329,10 +368,10 @@ def test_interrupted_list_is_resumed_with_nothing_lost(folder: Path) -> None:
     assert rest[-1] == "interrupted"
     assert f" of {count} lines have their files; --resume goes on after them" in " ".join(rest)
     records = records_of(folder / "out")
-    wavs = {path.stem: path.stat().st_size for path in (folder / "out").glob("*.wav")}
+    wavs = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "out").glob("*.wav")}
     assert len(wavs) >= 20
     assert len(set(wavs) ^ set(records)) <= 1  # the file whose record was about to be written
-    assert all(wavs[name] == records[name]["bytes"] for name in set(wavs) & set(records))
+    assert all(wavs[name] == records[name]["sha256"] for name in set(wavs) & set(records))
     (folder / "list.txt").write_text("Hello there, I missed you.\n" * 25)
     done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume")
     assert done.returncode == 0
