@@ -101,6 +101,10 @@ def _files_in(value: Any) -> Iterator[str]:
 
 def _describe_other(path: Path) -> str:
     """Explain why a path without a manifest is not a bundle, and the way out."""
+    if path.parts[:1] == ("hf:",):
+        name, _, revision = "/".join(path.parts[1:]).partition("@")
+        fetch = f"hf download {name}{' --revision ' * bool(revision)}{revision} --local-dir voice/"
+        return f"{path}: only trt-infer and tacoglow serve fetch from the hub; for other commands: {fetch}"
     if path.is_file() and path.name == MANIFEST_NAME:
         return f"{path}: not a bundle but a file of one; give the folder: {path.parent}"
     if path.is_file() and path.suffix in CHECKPOINT_SUFFIXES:

@@ -109,8 +109,9 @@ def _answer(request: urllib.request.Request, server: subprocess.Popen[bytes]) ->
         try:
             with urllib.request.urlopen(request, timeout=60) as response:
                 return bytes(response.read())
-        except urllib.error.HTTPError:
-            raise
+        except urllib.error.HTTPError as error:
+            reason = error.read().decode(errors="replace")
+            raise StepError(f"tacoglow serve --demo: answered {error.code}: {reason}") from error
         except urllib.error.URLError:  # it does not listen yet
             time.sleep(0.2)
     raise StepError(f"tacoglow serve --demo: no answer within {SERVER_SECONDS:g} s, exit code {server.poll()}")

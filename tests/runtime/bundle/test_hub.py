@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tacoglow.runtime.bundle.hub import fetch_bundle
+from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.errors import BundleError
 
 pytest.importorskip("huggingface_hub", reason="the extra hub is not installed")
@@ -189,3 +190,10 @@ def test_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tacoglow.runtime.bundle.hub.find_spec", lambda name: None)
     with pytest.raises(BundleError, match=r"pip install 'tacoglow\[hub\]'"):
         fetch_bundle("hf://owner/voice")
+
+
+@pytest.mark.parametrize(("source", "fetch"), [("owner/voice", "owner/voice"), ("a/b@v1", "a/b --revision v1")])
+def test_other_commands_tell_how_to_fetch(source: str, fetch: str) -> None:
+    """They take a folder; a path of the command line has one slash of two."""
+    with pytest.raises(BundleError, match=rf"hf:/{source}: only .* other commands: hf download {fetch} --local-dir"):
+        load_manifest(Path(f"hf://{source}"))
