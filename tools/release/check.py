@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from .archives import ARM, X86_64, build_archive
+from .charts import check_chart
 from .gates import GateError, check_gates
 from .installs import measure_cpu, run_readme, speak_everywhere
 from .manifests import check_manifests
@@ -38,6 +39,7 @@ def run_tests(folders: Folders) -> str:
 Step = Callable[[Folders], str]
 STEPS: dict[str, Step] = {
     "manifests": check_manifests,
+    "chart": check_chart,
     "packages": build_packages,
     "tests": run_tests,
     "demo": lambda folders: build_demo_voice(folders, None),

@@ -22,7 +22,12 @@ def check_manifests(folders: Folders) -> str:
     compose = sorted(SERVING.glob("compose*.yaml"))
     for file in compose:
         check_compose(file)
-    kinds = [kind for file in sorted(SERVING.glob("*.yaml")) if file not in compose for kind in check_kubernetes(file)]
+    kinds = [
+        kind
+        for file in sorted(SERVING.glob("*.yaml"))
+        if file not in compose
+        for kind in check_kubernetes(file.name, file.read_text())
+    ]
     return f"{len(dockerfiles)} Dockerfiles, {len(compose)} Compose file, Kubernetes: {', '.join(kinds)}"
 
 
@@ -52,20 +57,20 @@ def check_compose(file: Path) -> None:
             raise StepError(f"{file.name}: {name}: expected read_only and cap_drop: [ALL]")
 
 
-def check_kubernetes(file: Path) -> list[str]:
-    """Validate every document; return their kinds. Raises StepError."""
+def check_kubernetes(name: str, text: str) -> list[str]:
+    """Validate every document of a file; return their kinds. Raises StepError."""
     import kubernetes_validate
     import yaml
 
     kinds = []
-    for document in yaml.safe_load_all(file.read_text()):
+    for document in yaml.safe_load_all(text):
         if not str(document["apiVersion"]).startswith(FOREIGN):
             try:
                 kubernetes_validate.validate(document, KUBERNETES, strict=True)
             except kubernetes_validate.ValidationError as error:
-                raise StepError(f"{file.name}: {document['kind']}: {error.message}") from error
+                raise StepError(f"{name}: {document['kind']}: {error.message}") from error
         for pod in _pods(document):
-            check_pod(f"{file.name}: {document['kind']}", pod)
+            check_pod(f"{name}: {document['kind']}", pod)
         kinds.append(str(document["kind"]))
     return kinds
 
