@@ -42,15 +42,27 @@ class Connections:
     @contextmanager
     def busy(self, peer: Peer) -> Iterator[None]:
         """Keep a connection open meanwhile; it is then the most recently used one."""
-        self._busy[peer] = self._busy.get(peer, 0) + 1
+        self._count(peer, 1)
         try:
             yield
         finally:
-            self._busy[peer] -= 1
-            if not self._busy[peer]:
-                del self._busy[peer]
-            if peer in self._open:
-                self._open[peer] = self._open.pop(peer)
+            self._count(peer, -1)
+
+    @contextmanager
+    def waiting(self, peer: Peer) -> Iterator[None]:
+        """Take a busy connection for an idle one meanwhile, because it waits for its client."""
+        self._count(peer, -1)
+        try:
+            yield
+        finally:
+            self._count(peer, 1)
+
+    def _count(self, peer: Peer, change: int) -> None:
+        requests = self._busy.pop(peer, 0) + change
+        if requests:
+            self._busy[peer] = requests
+        if peer in self._open:
+            self._open[peer] = self._open.pop(peer)
 
     def watch(self, app: ASGIApp) -> ASGIApp:
         """The application, of which every HTTP request keeps its connection busy; a WebSocket does so by itself."""

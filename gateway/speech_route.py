@@ -13,6 +13,8 @@ from .request import BodyKind, CaptionedBody, ParsedRequest, SpeechBody, Synthes
 from .response import SpokenResponse
 from .state import Gateway, accept
 
+AT_ONCE = 4096  # bytes of a body that are read on the event loop
+
 
 async def speech(request: Request) -> Response:
     """Speak a text in the format and in the way that the request asks for."""
@@ -37,6 +39,6 @@ async def _accept(request: Request, kind: BodyKind) -> tuple[Gateway, ParsedRequ
     """The server and what is asked of it."""
     gateway, body = await accept(request)
     parse = partial(parse_request, body, kind, gateway.voices, gateway.options.max_characters)
-    if b'"lexicon"' in body:  # it may have thousands of entries
+    if len(body) > AT_ONCE:  # it may be a lexicon of thousands of entries
         return gateway, await anyio.to_thread.run_sync(parse)
     return gateway, parse()

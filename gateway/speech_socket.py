@@ -16,6 +16,7 @@ from .state import Gateway, client_of, gateway_of
 
 CONFIG_SECONDS = 10.0  # time limit for the first message
 REFUSED, FAILED, TRY_LATER = 1008, 1011, 1013  # close codes of RFC 6455
+OWN_CODES = 3000  # the first of those that programs may give a meaning
 
 
 async def speech_stream(websocket: WebSocket) -> None:
@@ -32,7 +33,7 @@ async def speech_stream(websocket: WebSocket) -> None:
         await SpeechSession(websocket, gateway, config).run()
         await websocket.close(code)
     except WebSocketDisconnect as error:
-        code = error.code
+        code = min(error.code, OWN_CODES)  # counted as one, or a client could make thousands of counters
     except Exception as error:
         code = await _refuse(websocket, as_gateway_error(error))
     finally:

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from ..runtime.errors import RequestError
 from ..runtime.scheduling.policy import may_accept
 from ..text.errors import quote
-from .connections import Connections
+from .connections import PEER, Connections
 from .errors import GatewayError, overloaded
 from .metrics import Metrics
 from .voices import Voices
@@ -99,7 +99,11 @@ def client_of(address: Sequence[Any] | None) -> str:
         parsed = ipaddress.ip_address(host)
     except ValueError:  # of a socket in the file system
         return host
-    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else host
+    if parsed.version == 4:
+        return host
+    if parsed.ipv4_mapped is not None:  # of a socket that takes both
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:
@@ -109,7 +113,9 @@ def gateway_of(connection: HTTPConnection) -> Gateway:
 
 async def accept(request: Request) -> tuple[Gateway, bytes]:
     """The server, if it takes another request, and the request's body. Raises GatewayError."""
-    gateway, body = gateway_of(request), await _read_body(request)
+    gateway = gateway_of(request)
+    with gateway.connections.waiting(request.scope[PEER]):
+        body = await _read_body(request)
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":  # other types any web page may send
         message = f"content-type: expected application/json, got {quote(content_type)}"

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,9 @@ from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
-from tacoglow.gateway import server
+from tacoglow.gateway import request, server
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
@@ -49,7 +51,7 @@ HOSTILE = {
     "bad chunk": ([POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"], 400),
     "10 MB in chunks": (list(chunked(160)), 413),
     "70 MB in chunks": (list(chunked(1100)), 413),  # more than is read
-    "deep JSON": ([POST + b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000], 400),
+    "deep JSON": ([POST + b"Content-Length: 4000\r\n\r\n" + b"[" * 4000], 400),
     "no body": ([POST + b"\r\n"], 400),
 }
 # More than the server reads: it answers and closes, and the system may drop an answer that meets unread bytes.
@@ -112,6 +114,9 @@ def test_idle_connections_make_room_for_those_that_come(
         speaking.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         half_open = stack.enter_context(gateway.connect())
         half_open.sendall(POST)
+        for _ in range(30):
+            stack.enter_context(gateway.connect()).sendall(POST + b"Content-Length: 100\r\n\r\n{")
+            assert gateway.request("/healthz").status == 200
         for port in (gateway.port, gateway.wyoming_port) * 40:
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
             if port == gateway.port:
@@ -150,6 +155,32 @@ def test_a_client_that_reads_no_pongs_is_cut_off(gateway: RunningGateway) -> Non
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             connection.sendall(ping * 400_000)  # 52 MB; a megabyte is taken, beside what the system keeps
     assert gateway.speech(input="Hi.").status == 200
+
+
+def test_close_codes_of_clients_make_few_counters(gateway: RunningGateway) -> None:
+    def codes() -> set[str]:
+        lines = gateway.request("/metrics").body.decode().splitlines()
+        stream = (line for line in lines if 'route="/v1/audio/speech/stream"' in line)
+        return {line.partition('code="')[2].partition('"')[0] for line in stream}
+
+    for code in range(3000, 3010):
+        with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
+            client.close(code)
+    while "3000" not in codes():
+        time.sleep(0.02)
+    assert all(int(code) <= 3000 for code in codes())
+
+
+@pytest.mark.parametrize("name", ["lexicon", "lexi\\u0063on"])
+def test_long_lexicons_are_read_beside_the_event_loop(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    threads: list[str] = []
+    monkeypatch.setattr(request, "Lexicon", lambda entries: threads.append(threading.current_thread().name))
+    entries = ",".join(f'"a{i}":"b"' for i in range(1000))
+    assert gateway.request("/v1/audio/speech", f'{{"input":"Hi.","{name}":{{{entries}}}}}'.encode()).status == 200
+    assert len(threads) == 1
+    assert "AnyIO" in threads[0]
 
 
 def drip(connection: socket.socket, seconds: float) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tacoglow.gateway import app, server, state
 from tacoglow.gateway.health import Failures
+from tacoglow.gateway.state import client_of
 from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.scheduling.scheduler import Scheduler
@@ -71,6 +72,19 @@ def test_ipv4_reaches_the_unspecified_address_of_ipv6() -> None:
             for address in ("127.0.0.1", "::1"):
                 with socket.create_connection((address, port), timeout=5):
                     listening.accept()[0].close()
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),  # of IPv4 too, at a socket that takes both
+        ("2001:db8::1:2:3", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_the_client_of_an_address(address: str, client: str) -> None:
+    assert client_of((address, 1)) == client
 
 
 def test_health_speaks(gateway: RunningGateway) -> None:
