@@ -103,8 +103,8 @@ class SpeechHandle:
         return progress
 
     def add_waker(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `poll` has something new, at once if it already has. It must not block or raise;
-        it is called in a thread of the scheduler, or in the one that cancels."""
+        """Call `callback` whenever `poll` has something new, at once if it already has. It must not block, and one that
+        raises ends the request; it is called in a thread of the scheduler, or in the one that cancels."""
         with self._condition:
             self._wakers.append(callback)
             is_new = bool(self._segments) or self.done
@@ -147,4 +147,7 @@ class SpeechHandle:
             wakers = list(self._wakers)
             self._condition.notify_all()
         for wake in wakers:
-            wake()
+            try:
+                wake()
+            except BaseException as raised:  # a caller's own function may raise anything
+                self.fail(raised)

@@ -111,4 +111,11 @@ class Lanes:
         except BaseException as error:  # a request's own function may raise anything
             failure = error  # the name `error` ends with this block
             return lambda: job.fail(failure)
-        return lambda: job.deliver(result)
+        return lambda: _deliver(job, result)
+
+
+def _deliver(job: Job, result: Any) -> None:
+    try:
+        job.deliver(result)
+    except BaseException as error:  # for instance without memory for the whole
+        job.fail(error)

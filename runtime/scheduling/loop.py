@@ -190,12 +190,20 @@ class Loop:
         for deadline, task in ranked:
             if not self._lanes.has_room(deadline):
                 break
-            debt = self._shares.debt(task.client)
-            for job in task.jobs(self._decoder, debt):
-                self._lanes.submit(job)
-                dispatched = True
-                if not self._lanes.has_room(task.deadline() + debt):
-                    break
+            try:
+                dispatched |= self._dispatch_jobs(task)
+            except BaseException as error:  # the post-net runs here, for instance without memory
+                task.handle.fail(error)
+        return dispatched
+
+    def _dispatch_jobs(self, task: SpeechTask) -> bool:
+        """Hand the lanes what they can do next for one request."""
+        dispatched, debt = False, self._shares.debt(task.client)
+        for job in task.jobs(self._decoder, debt):
+            self._lanes.submit(job)
+            dispatched = True
+            if not self._lanes.has_room(task.deadline() + debt):
+                break
         return dispatched
 
     def _fail_all(self, error: BaseException) -> None:

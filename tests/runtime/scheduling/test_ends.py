@@ -17,6 +17,8 @@ from tacoglow.runtime.backends.base import GraphRunner
 from tacoglow.runtime.errors import Cancelled, SchedulerClosed
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.scheduling.scheduler import Scheduler
+from tacoglow.runtime.scheduling.streams import StreamSpeech
+from tacoglow.runtime.stream import UtteranceWindows
 
 SECONDS = 60.0
 TEXT = "Hello world."
@@ -70,6 +72,37 @@ def test_a_callers_function_raises(
         failing.result(SECONDS)
     assert other.result(SECONDS).seconds > 0
     assert scheduler.submit(TEXT, 3).result(SECONDS).seconds > 0
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, ValueError])
+def test_a_waker_raises(scheduler: Scheduler, error: type[BaseException]) -> None:
+    def wake() -> None:
+        if threading.current_thread().name == "scheduler":
+            raise error("planted")
+
+    other = scheduler.submit(TEXT * 20, 2)
+    failing = scheduler.submit(TEXT * 20, 1, stream=StreamOptions())
+    failing.add_waker(wake)
+    with pytest.raises(error if issubclass(error, Exception) else Cancelled, match=r"planted|cancelled by"):
+        failing.result(SECONDS)
+    assert other.result(SECONDS).seconds > 0
+    assert scheduler.submit(TEXT, 3).result(SECONDS).seconds > 0
+
+
+@pytest.mark.parametrize(("kind", "method"), [(UtteranceWindows, "next"), (StreamSpeech, "_place")])
+def test_memory_that_is_short_in_the_schedulers_thread_is_short_for_one(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, kind: type, method: str
+) -> None:
+    """Where a window is cut from the post-net's mel, and where samples are joined."""
+
+    def full(*_: object) -> None:
+        raise MemoryError("planted")
+
+    monkeypatch.setattr(kind, method, full)
+    other = scheduler.submit(TEXT * 20, 2)
+    with pytest.raises(MemoryError, match="planted"):
+        scheduler.submit(TEXT, 1, stream=StreamOptions()).result(SECONDS)
+    assert other.result(SECONDS).seconds > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
