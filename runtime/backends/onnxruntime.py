@@ -17,6 +17,8 @@ from ..errors import BackendError, BundleError, is_out_of_memory
 from .base import Array, Backend, BackendOptions, Call, GraphRunner
 from .bfloat16 import widen_to_float32
 
+# The format that bundles are checked for. ONNX Runtime would also take its own, by a file's name or content.
+ONNX_ONLY = ("session.load_model_format", "ONNX")
 ONNX_TYPES = {"float32": "tensor(float)", "int32": "tensor(int32)", "bool": "tensor(bool)"}
 
 
@@ -61,6 +63,7 @@ class OnnxRuntimeBackend(Backend):
         options.enable_mem_pattern = False
         # Each session has threads of its own. Those that spin after a run keep the next session's from the cores.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry(*ONNX_ONLY)
         with explained_failures(str(path), "cannot load it"):
             model: str | bytes = widen_to_float32(path) if self.manifest.precision == "bf16" else str(path)
             session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

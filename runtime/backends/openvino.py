@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 
 from ..bundle.manifest import GraphSpec, Manifest
 from ..bundle.reading import graph_path
-from ..errors import BackendError
+from ..errors import BackendError, BundleError
 from .base import Array, BackendOptions, Call, GraphRunner, usable_cores, vocoder_window_sizes
 from .onnxruntime import OnnxRuntimeBackend, first_line
 
@@ -78,12 +78,27 @@ class OpenVinoBackend(OnnxRuntimeBackend):
             "CACHE_DIR": str(user_cache_path("tacoglow", appauthor=False) / "openvino"),
         }
         try:
-            compiled = self._core.compile_model(str(path), "CPU", settings)
+            # Given a path, OpenVINO would also take its own format, which bundles are not checked for.
+            frontend = import_openvino().frontend.FrontEndManager().load_by_framework("onnx")
+            compiled = self._core.compile_model(frontend.convert(frontend.load(str(path))), "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError, and on a full disk others
             raise BackendError(
                 f"{path}: OpenVINO cannot load it: {first_line(error)}; use --backend onnxruntime"
             ) from error
+        check_ports(graph, spec, compiled)
         return OpenVinoVocoder(graph, spec, self.manifest, compiled)
+
+
+def check_ports(name: str, spec: GraphSpec, compiled: Any) -> None:
+    """Compare the names and dtypes of a model's inputs and outputs with the manifest. Raises BundleError."""
+    for side, tensors, ports in (("input", spec.inputs, compiled.inputs), ("output", spec.outputs, compiled.outputs)):
+        found = {name: port.get_element_type().to_dtype().name for port in ports for name in port.get_names()}
+        for tensor in tensors:
+            if found.get(tensor.name) != tensor.dtype:
+                raise BundleError(
+                    f"{name}: {side} {tensor.name} is {tensor.dtype} in the manifest, "
+                    f"{found.get(tensor.name, 'absent')} in the graph; export the voice again"
+                )
 
 
 class OpenVinoVocoder(GraphRunner):

@@ -11,7 +11,7 @@ from ...bundle.manifest import GraphSpec, Manifest
 from ...bundle.reading import graph_path
 from ...errors import BackendError
 from ..base import Backend, BackendOptions, GraphRunner
-from ..onnxruntime import check_tensors, explained_failures, import_onnxruntime
+from ..onnxruntime import ONNX_ONLY, check_tensors, explained_failures, import_onnxruntime
 from .driver import install_command
 from .graph import CudaGraphRunner
 from .stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
@@ -59,6 +59,7 @@ class OnnxRuntimeCudaBackend(Backend):
         }
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.add_session_config_entry(*ONNX_ONLY)
         if hasattr(onnxruntime, "preload_dlls"):  # from 1.21 on: finds the CUDA and cuDNN of the pip packages
             onnxruntime.preload_dlls()
         with explained_failures(str(path), "cannot load it"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,11 @@ import pytest
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.base import Array
-from tacoglow.runtime.backends.openvino import WITHOUT_KERNELS, OpenVinoVocoder
+from tacoglow.runtime.backends.openvino import WITHOUT_KERNELS, OpenVinoVocoder, import_openvino
+from tacoglow.runtime.errors import BundleError
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.tests.runtime.bundle.test_graph_files import seal
 from tacoglow.tests.tolerances import WINDOWS
 
 pytest.importorskip("openvino")
@@ -65,6 +68,24 @@ def test_it_runs_at_few_sizes(name: str, request: pytest.FixtureRequest, monkeyp
         voice.say(text, rate=0.8, denoise=0.1)
         list(voice.stream(text))
     assert sizes <= set(graph.window_sizes)
+
+
+def varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80]) + varint(number >> 7) if number > 0x7F else bytes([number])
+
+
+def test_graph_in_another_format_is_rejected(tiny_bundle: Path, tmp_path: Path) -> None:
+    """OpenVINO's own format, whose weights are in another file; a reader of ONNX finds two unknown fields in it."""
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "voice"))
+    core = import_openvino().Core()
+    import_openvino().save_model(core.read_model(tiny_bundle / "waveglow.onnx"), tmp_path / "own.xml")
+    own = b"-->" + (tmp_path / "own.xml").read_bytes().partition(b"?>")[2]
+    (bundle / "waveglow.onnx").write_bytes(b"\n " + b"<!--".rjust(32) + b"\x7a" + varint(len(own)) + own)
+    shutil.copy(tmp_path / "own.bin", bundle / "waveglow.bin")
+    core.compile_model(bundle / "waveglow.onnx", "CPU")
+    seal(bundle, "waveglow")
+    with pytest.raises(BundleError, match="waveglow: input mel is float32 in the manifest, absent in the graph"):
+        Synthesizer.load(bundle, "openvino", threads=1, compute="fp32")
 
 
 def test_a_window_is_the_same_in_every_thread(tiny_bundle: Path) -> None:

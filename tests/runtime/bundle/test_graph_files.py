@@ -147,6 +147,36 @@ def test_graph_that_would_be_read_otherwise_is_rejected(bundle: Path, tiny_bundl
             Synthesizer.load(bundle, threads=1)
 
 
+def in_own_format(graph: Path, folder: Path) -> bytes:
+    """A graph in ONNX Runtime's own format, within which a reader of ONNX finds nothing but unknown fields.
+
+    It begins with the place of its root, which can be chosen, as all others count from there.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "graph.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    own = (folder / "graph.ort").read_bytes()
+    root = 0x01008018  # as fields: number 3 is a varint of two bytes, and number 0 has eight bytes
+    content = bytearray(root - int.from_bytes(own[:4], "little")) + own
+    content[:8] = root.to_bytes(4, "little") + own[4:8]
+    size = len(content) - 17
+    content[12:17] = bytes([0x7A, *((size >> shift & 0x7F) | 0x80 for shift in (0, 7, 14)), size >> 21])
+    return bytes(content)
+
+
+def test_graph_in_another_format_is_rejected(bundle: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """ONNX Runtime's own format, which may have loops: it would be taken for its name."""
+    (bundle / "postnet.ort").write_bytes(in_own_format(tiny_bundle / "postnet.onnx", tmp_path))
+    assert find_forbidden(bundle / "postnet.ort") is None
+    onnxruntime.InferenceSession(bundle / "postnet.ort", providers=["CPUExecutionProvider"])
+    digest = file_sha256(bundle / "postnet.ort")
+    seal(bundle, "postnet", lambda content: content["graphs"]["postnet"].update(file="postnet.ort", sha256=digest))
+    with pytest.raises(BackendError, match=r"postnet\.ort: ONNX Runtime cannot load it"):
+        Synthesizer.load(bundle, "onnxruntime", threads=1)
+
+
 def test_own_graphs_are_plain(tiny_bundle: Path, tmp_path: Path) -> None:
     for path in tiny_bundle.glob("*.onnx"):
         assert find_forbidden(path) is None
