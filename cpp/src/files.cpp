@@ -21,6 +21,7 @@
 namespace tacoglow {
 namespace {
 
+constexpr int most_links = 40;                                    // as Linux follows
 constexpr std::size_t most_bytes_at_once = std::size_t{1} << 30;  // write() of Windows has 32 bits for a size
 
 #if defined(_WIN32)
@@ -72,11 +73,28 @@ std::filesystem::path partial_path(const std::filesystem::path& path) {
   return path.parent_path() / (name + ".partial");
 }
 
-std::error_code replace_file(const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path partial = partial_path(path);
+// Returns the file that a path leads to, which need not exist yet, so that links stay.
+std::filesystem::path follow_links(std::filesystem::path path, std::error_code& error) {
+  std::error_code unknown;
+  for (int links = 0; std::filesystem::is_symlink(std::filesystem::symlink_status(path, unknown)); ++links) {
+    if (links == most_links) {
+      error = std::make_error_code(std::errc::too_many_symbolic_link_levels);
+      return path;
+    }
+    const std::filesystem::path target = std::filesystem::read_symlink(path, error);
+    if (error) return path;
+    path = path.parent_path() / target;
+  }
+  return path;
+}
+
+std::error_code replace_file(const std::filesystem::path& link, std::string_view bytes) {
+  std::error_code error, ignored;
+  const std::filesystem::path path = follow_links(link, error), partial = partial_path(path);
+  if (error) return error;
   const int file = create_new(partial);
   if (file < 0) return last_error();
-  std::error_code error = write_and_close(file, bytes), ignored;
+  error = write_and_close(file, bytes);
   if (!error) std::filesystem::rename(partial, path, error);
   if (error) std::filesystem::remove(partial, ignored);
   return error;

@@ -62,6 +62,26 @@ def test_a_link_at_a_temporary_name_is_not_followed(programs: Path, tmp_path: Pa
     assert not path.is_symlink()
 
 
+@pytest.mark.parametrize("target", ["music/new.wav", "music/old.wav", "chain"])
+def test_links_stay_and_lead_to_the_file(programs: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "old.wav").write_text("before")
+    (tmp_path / "chain").symlink_to(tmp_path / "music" / "new.wav")
+    (tmp_path / "out.wav").symlink_to(target)
+    assert write(programs, tmp_path / "out.wav") == "ok\n"
+    assert (tmp_path / "out.wav").readlink() == Path(target)
+    assert (tmp_path / "chain").is_symlink()
+    assert (tmp_path / "out.wav").resolve().parent == tmp_path / "music"
+    assert (tmp_path / "out.wav").read_bytes().startswith(b"RIFF")
+
+
+def test_a_loop_of_links_is_refused(programs: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.wav").symlink_to("other.wav")
+    (tmp_path / "other.wav").symlink_to("out.wav")
+    assert "cannot write the file: Too many levels of symbolic links" in write(programs, tmp_path / "out.wav")
+    assert names(tmp_path) == ["other.wav", "out.wav"]
+
+
 def test_new_files_have_the_permissions_of_any_file(programs: Path, tmp_path: Path) -> None:
     (tmp_path / "other").write_text("")
     write(programs, tmp_path / "out.wav")
