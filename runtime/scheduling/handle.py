@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import Cancelled, RequestError
+from ..errors import Cancelled, RequestError, SchedulerClosed
 from ..output.audio import Audio, Utterance
 
 
@@ -34,6 +35,7 @@ class SpeechHandle:
         self.dropped = tuple(dropped)  # what the voice has no symbol for, as in Audio
         self.remarks = tuple(remarks)  # for people: what else is not spoken as the text asks
         self._on_cancel = on_cancel
+        self._process = os.getpid()
         self._condition = threading.Condition()
         self._segments: deque[NDArray[np.float32]] = deque()  # not taken yet
         self._utterances: list[Utterance] = []  # not taken yet
@@ -65,6 +67,7 @@ class SpeechHandle:
         Raises the error that ended the request. Abandoning the iterator does not cancel the request.
         """
         while True:
+            self._check_process()
             with self._condition:
                 self._condition.wait_for(lambda: self._segments or self.done)
                 if not self._segments:
@@ -78,6 +81,7 @@ class SpeechHandle:
     def result(self, timeout: float | None = None) -> Audio:
         """Wait for the complete speech. Raises the error that ended the request, TimeoutError, or RequestError if the
         request was submitted with `keep_audio=False`."""
+        self._check_process()
         with self._condition:
             self._is_awaited = True
             if not self._condition.wait_for(lambda: self.done, timeout):
@@ -92,6 +96,11 @@ class SpeechHandle:
         """Abandon the request; returns at once. Does nothing once it has ended."""
         self.fail(Cancelled("the request was cancelled"))
         self._on_cancel()
+
+    def _check_process(self) -> None:
+        """Raises SchedulerClosed in a forked process, where nobody speaks."""
+        if os.getpid() != self._process:
+            raise SchedulerClosed(f"this request is spoken in process {self._process}, from which this one was forked")
 
     def poll(self) -> Progress:
         """Take what is new, without waiting."""

@@ -108,13 +108,16 @@ def test_memory_that_is_short_in_the_schedulers_thread_is_short_for_one(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, tmp_path: Path) -> None:
-    scheduler.submit(TEXT).result(SECONDS)
+    before = scheduler.submit(TEXT)
+    before.result(SECONDS)
     child = os.fork()
     if child == 0:
         try:
-            scheduler.submit(TEXT)
-        except SchedulerClosed as error:
-            (tmp_path / "reason").write_text(str(error))
+            for call in (lambda: scheduler.submit(TEXT), before.result, lambda: list(before.segments())):
+                with pytest.raises(SchedulerClosed) as caught:
+                    call()
+                with (tmp_path / "reason").open("a") as file:
+                    file.write(f"{caught.value}\n")
             scheduler.close()
         finally:
             os._exit(0)
@@ -122,7 +125,9 @@ def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, 
     while os.waitpid(child, os.WNOHANG)[0] == 0:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert f"in process {os.getpid()}, from which this one was forked; load" in (tmp_path / "reason").read_text()
+    first, *others = (tmp_path / "reason").read_text().splitlines()
+    assert f"in process {os.getpid()}, from which this one was forked; load" in first
+    assert others == [f"this request is spoken in process {os.getpid()}, from which this one was forked"] * 2
     assert scheduler.submit(TEXT).result(SECONDS).seconds > 0
 
 
