@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import __version__
 from ..runtime.backends.base import usable_cores
+from ..runtime.backends.cuda.device import device_memory, find_gpu, gpu_unavailable_reason
 from ..runtime.backends.cuda.driver import find_driver
-from ..runtime.backends.cuda.stream import device_memory, find_gpu, gpu_unavailable_reason
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "torchaudio", "tensorrt", "tensorrt-cu13")
 MODULES = ("tensorrt", "tensorrt_rtx")  # may be installed without package metadata

@@ -109,7 +109,7 @@ def build_engines(
 
 def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) -> list[Target]:
     """Return the build targets: the given compute capabilities, or the local GPU if there are none."""
-    from ..runtime.backends.cuda.stream import find_gpu
+    from ..runtime.backends.cuda.device import find_gpu
     from ..runtime.backends.tensorrt.cache import target_of
     from ..runtime.backends.tensorrt.engine_key import ANY_GPU, Target
     from ..runtime.errors import RequestError

@@ -16,6 +16,7 @@ from .decoder import (
     DecoderSession,
     DecoderSteps,
     EncoderOutput,
+    Profile,
     RowSteps,
 )
 from .host_steps import AttentionWindow, HostSteps
@@ -77,9 +78,9 @@ class AcousticModel:
         """Decoder steps on the host that begin where `resumed` says: HostSteps' first_steps and states."""
         return HostSteps(self._decoder_step.bind, self.manifest, encoded, noises, window, **resumed)
 
-    def row_steps(self, max_rows: int) -> RowSteps | None:
+    def row_steps(self, max_rows: int, profile: Profile) -> RowSteps | None:
         """Decoder steps that rows share on a device, if there are such."""
-        return self._decoder_step.row_steps(max_rows)
+        return self._decoder_step.row_steps(max_rows, profile)
 
     def decode(
         self, ids: Sequence[Sequence[int]], encoded: EncoderOutput, noises: Sequence[Noise], options: ResolvedOptions

@@ -20,6 +20,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -116,7 +117,7 @@ class DecodedBatch:
         if self._options.attention_patience is not None:
             at_last = attention_weights.argmax(2) == self._tokens - 1
         decoded = self._running * (self.frames_per_step * n)
-        if is_fired.any() or (at_last is not None and at_last.any()) or self.step + n >= self._least_limit:
+        if np.count_nonzero(is_fired) or (at_last is not None and at_last.any()) or self.step + n >= self._least_limit:
             decoded = self._find_ends(is_fired, at_last)
         elif at_last is not None:
             self._at_end[:] = 0
@@ -229,13 +230,32 @@ class DecoderSteps(ABC):
         """Return the oldest chunk that is not read yet; its arrays are valid until the next launch or read."""
 
 
+@dataclass(frozen=True)
+class Profile:
+    """How rows share decoder steps on a device."""
+
+    max_rows: int | None  # that decode together; None: the bundle's batch limit
+    engine_steps: int  # of a chunk, between two of which rows join and leave; even
+    fused_steps: int  # the same of the fused decoder, whose steps are shorter
+
+
+ProfileName = Literal["latency", "throughput"]
+PROFILES: Mapping[ProfileName, Profile] = MappingProxyType(
+    {
+        "latency": Profile(max_rows=8, engine_steps=16, fused_steps=32),
+        "throughput": Profile(max_rows=None, engine_steps=64, fused_steps=64),
+    }
+)
+
+
 class RowSteps(ABC):
     """Runs the decoder steps of a running batch on a device; rows join and leave it between two chunks.
 
     What a row decodes does not depend on the others. Chunks are launched ahead and read in order.
     """
 
-    chunk_steps: ClassVar[int]  # decoder steps per chunk
+    is_exact: ClassVar[bool] = True  # false if that must be found out, on the machine
+    chunk_steps: int  # decoder steps per chunk
 
     @abstractmethod
     def join(self, encoded: EncoderOutput, noise: Noise, gate_logit: float, step_limit: int) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..runtime.backends.cuda.stream import find_gpu
+from ..runtime.backends.cuda.device import find_gpu
 from ..runtime.backends.tensorrt.builder import TerminalProgress
 from ..runtime.backends.tensorrt.cache import Engine, EngineRequest, copy_engines, get_or_build_engines, target_of
 from ..runtime.backends.tensorrt.versions import load_tensorrt

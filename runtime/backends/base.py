@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import GraphSpec, Manifest, match_shape
-from ..decoder import DecoderSteps, EncoderOutput, RowSteps
+from ..decoder import DecoderSteps, EncoderOutput, Profile, RowSteps
 from ..errors import BackendError, RequestError
 from ..host_steps import HostSteps
 from ..noise import Noise
@@ -110,7 +110,7 @@ class GraphRunner(ABC):
         """Return the number of frames at which it runs a window of so many: the next of its sizes, if it has some."""
         return next((size for size in self.window_sizes if size >= frames), frames)
 
-    def row_steps(self, max_rows: int) -> RowSteps | None:
+    def row_steps(self, max_rows: int, profile: Profile) -> RowSteps | None:
         """Return what decodes rows that share steps on a device, if this backend has it; only for decoder_step."""
         return None
 

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from ..decoder import Profile
 from ..errors import Cancelled, SchedulerClosed
 from ..synthesizer import Synthesizer
 from .lanes import Lanes
@@ -16,7 +17,7 @@ from .policy import Candidate, Shares, Stage, choose
 from .rows import new_row_decoder
 from .speeches import SpeechTask, SpokenPiece
 
-CHUNK_STEPS = 8  # decoder steps between two looks at who joins and leaves
+CHUNK_STEPS = 8  # decoder steps on a CPU between two looks at who joins and leaves
 POLL_SECONDS = 0.05  # between looks at deadlines, at unread speech and at requests' own functions for cancelling
 
 Ranked = list[tuple[float, SpeechTask]]  # requests and their deadlines, the earliest first
@@ -25,10 +26,12 @@ Ranked = list[tuple[float, SpeechTask]]  # requests and their deadlines, the ear
 class Loop:
     """Speaks what `add` brings. Knows nothing of whoever brings it, so that a scheduler can be dropped."""
 
-    def __init__(self, voice: Synthesizer, max_rows: int, lanes: int | None, metrics: MetricsCounter) -> None:
+    def __init__(
+        self, voice: Synthesizer, max_rows: int, profile: Profile, lanes: int | None, metrics: MetricsCounter
+    ) -> None:
         """lanes: vocoder windows at once on a CPU; None: usable cores / the voice's threads."""
         on_gpu = voice.backend.runs_asynchronously
-        self._decoder = new_row_decoder(voice.acoustic, max_rows, on_gpu)
+        self._decoder = new_row_decoder(voice.acoustic, max_rows, profile)
         self._seconds_per_frame = voice.manifest.audio.hop_length / voice.manifest.audio.sampling_rate
         self._metrics = metrics
         self._process = os.getpid()

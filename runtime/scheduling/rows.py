@@ -1,10 +1,10 @@
 """Rows of a running decoder: each is decoded some steps at a time, beside whichever others are chosen.
 
 On the CPU, rows share decoder steps. A row keeps its own step number, by which its dropout is drawn, and its own
-states, which are copied out and in whenever the set of rows changes; it therefore speaks what it would speak alone, if
-the machine's kernels round an item alike alone and in any batch. `share_steps` finds that out before the first
-request. The fused decoder's rows share steps on the GPU, each in a place of its own. Elsewhere each row has a batch of
-its own; on a GPU all of them are launched before any is waited for.
+states, which are copied out and in whenever the set of rows changes; on a GPU the backend does the same there. A row
+therefore speaks what it would speak alone, if the machine's kernels round an item alike alone and in any batch:
+`share_steps` finds that out before the first request, but for the fused decoder, whose rows have no part in each other.
+If they do not, each row has a batch of its own; on a GPU all of them are launched before any is waited for.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from __future__ import annotations
 import math
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..acoustic import AcousticModel, pad_and_stack
-from ..decoder import Chunk, DecodedBatch, DecoderSession, EncoderOutput, RowSteps
+from ..bundle.manifest import doubling
+from ..decoder import Chunk, DecodedBatch, DecoderSession, EncoderOutput, Profile, RowSteps
 from ..host_steps import AttentionWindow, HostSteps
 from ..noise import Noise
 from ..options import ResolvedOptions, SpeechOptions
@@ -59,6 +61,14 @@ class RowDecoder(ABC):
     @abstractmethod
     def open(self, encoded: EncoderOutput, noise: Noise, options: ResolvedOptions) -> Row:
         """Begin a row. encoded: a batch of one, at its token bucket. options: without what ends a request."""
+
+    def checked_batches(self) -> Iterator[Sequence[int]]:
+        """Token counts of the items of batches in which it may be seen that rows change each other."""
+        longest = self.acoustic.manifest.range("T").max
+        lengths = min(5, longest), longest, min(9, longest)
+        for rows in {*CHECKED_BATCHES, self.max_rows}:
+            if rows <= self.max_rows:
+                yield [lengths[i % len(lengths)] for i in range(rows)]
 
     @abstractmethod
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
@@ -190,6 +200,13 @@ class DeviceRows(SeparateRows):
             row.launched += self._steps.chunk_steps
         return self._read() if begun else steps
 
+    def checked_batches(self) -> Iterator[Sequence[int]]:
+        """For each token bucket, all numbers of items that an engine's batch is rounded up to."""
+        manifest = self.acoustic.manifest
+        for bucket in manifest.synthesis.token_buckets(manifest.range("T").max):
+            for rows in doubling(1, self.max_rows):
+                yield [max(1, bucket - i % 3) for i in range(rows)]
+
     def _read(self) -> int:
         """Record the oldest chunk that is launched."""
         chunks = self._steps.read()
@@ -201,39 +218,42 @@ class DeviceRows(SeparateRows):
         return self._steps.chunk_steps
 
 
-def new_row_decoder(acoustic: AcousticModel, max_rows: int, on_gpu: bool) -> RowDecoder:
-    """Make the decoder in which rows share steps if they can. on_gpu: graphs run while the host is free."""
-    steps = acoustic.row_steps(max_rows)
-    if steps is not None:
-        return DeviceRows(acoustic, max_rows, steps)
-    shared = not on_gpu and share_steps(acoustic, max_rows)
-    return SharedRows(acoustic, max_rows) if shared else SeparateRows(acoustic, max_rows)
+def new_row_decoder(acoustic: AcousticModel, max_rows: int, profile: Profile) -> RowDecoder:
+    """Make the decoder in which rows share steps if they can."""
+    steps = acoustic.row_steps(max_rows, profile)
+    decoder = SharedRows(acoustic, max_rows) if steps is None else DeviceRows(acoustic, max_rows, steps)
+    if (steps is not None and steps.is_exact) or share_steps(decoder):
+        return decoder
+    return SeparateRows(acoustic, max_rows)
 
 
-def share_steps(acoustic: AcousticModel, max_rows: int) -> bool:
-    """True if rows of every length speak the same bits alone and in any batch on this machine.
+def share_steps(decoder: RowDecoder) -> bool:
+    """True if a decoder's rows of every length speak the same bits alone and in any batch on this machine.
 
-    Decodes a few steps of three made-up items, alone and in batches that mix them at the longest one's padding.
+    Decodes a few steps of made-up items, alone and in batches.
     """
-    manifest = acoustic.manifest
-    symbols, longest = len(manifest.text.symbols), manifest.range("T").max
-    made_up = [[i % symbols for i in range(length)] for length in (min(5, longest), longest, min(9, longest))]
-    items = [(acoustic.encode([ids]), Noise(i)) for i, ids in enumerate(made_up)]
-    alone = [_decode(acoustic, [item])[0] for item in items]
+    acoustic, symbols = decoder.acoustic, len(decoder.acoustic.manifest.text.symbols)
 
-    def is_same(rows: int) -> bool:
-        together = _decode(acoustic, [items[i % len(items)] for i in range(rows)])
-        return all(np.array_equal(alone[i % len(items)], mel) for i, mel in enumerate(together))
+    @cache
+    def make_up(tokens: int, seed: int) -> tuple[EncoderOutput, NDArray[np.float32]]:
+        encoded = acoustic.encode([[i % symbols for i in range(tokens)]])
+        return encoded, _decode(SeparateRows(acoustic, 1), [(encoded, Noise(seed))])[0]
 
-    return all(is_same(rows) for rows in {*CHECKED_BATCHES, max_rows} if rows <= max_rows)
+    def is_same(batch: Sequence[int]) -> bool:
+        seeds = [i % 3 for i in range(len(batch))]
+        items = [make_up(tokens, seed) for tokens, seed in zip(batch, seeds, strict=True)]
+        together = _decode(decoder, [(encoded, Noise(seed)) for (encoded, _), seed in zip(items, seeds, strict=True)])
+        return all(np.array_equal(alone, mel) for (_, alone), mel in zip(items, together, strict=True))
+
+    return all(map(is_same, decoder.checked_batches()))
 
 
-def _decode(acoustic: AcousticModel, items: Sequence[tuple[EncoderOutput, Noise]]) -> list[NDArray[np.float32]]:
-    """The mels [F, M] of the first steps of some items, decoded in one batch."""
-    manifest = acoustic.manifest
+def _decode(decoder: RowDecoder, items: Sequence[tuple[EncoderOutput, Noise]]) -> list[NDArray[np.float32]]:
+    """The mels [F, M] of the first steps of some items, decoded together."""
+    manifest = decoder.acoustic.manifest
     frames = min(CHECKED_STEPS * manifest.decoder.frames_per_step, manifest.decoder.max_frames)
     options = replace(SpeechOptions(max_frames=frames).resolve(manifest), gate_logit=math.inf)
-    decoder = SharedRows(acoustic, len(items))
     rows = [decoder.open(encoded, noise, options) for encoded, noise in items]
-    decoder.advance(rows, options.frame_limit // manifest.decoder.frames_per_step)
+    while any(row.decoded.running for row in rows):
+        decoder.advance(rows, options.frame_limit // manifest.decoder.frames_per_step)
     return [row.decoded.mel[0] for row in rows]

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+from ..decoder import PROFILES, ProfileName
 from ..errors import Overloaded, RequestError
 from ..noise import Noise
 from ..options import SpeechOptions, StreamOptions
@@ -40,10 +41,15 @@ class SchedulerLimits:
     # Tokens of all requests that may wait to be spoken. A client may have as many of them as he leaves free, half of
     # them if he is alone; further requests are refused. An idle scheduler takes any.
     max_backlog: int = MAX_BACKLOG
-    max_rows: int | None = None  # rows that decode together; None: the bundle's batch limit
+    # latency: at most 8 rows decode together, and those who come join them soon. throughput: as many rows as the
+    # bundle's batch limit, on a GPU in longer chunks, between two of which they join.
+    profile: ProfileName = "latency"
+    max_rows: int | None = None  # rows that decode together; None: the profile's, at most the bundle's batch limit
     lanes: int | None = None  # vocoder windows at once on a CPU; None: usable cores / the voice's threads
 
     def __post_init__(self) -> None:
+        if self.profile not in PROFILES:
+            raise RequestError(f"profile: expected one of {', '.join(PROFILES)}, got {self.profile!r}")
         for name, value in (("max backlog", self.max_backlog), ("max rows", self.max_rows), ("lanes", self.lanes)):
             if value is not None and value < 1:
                 raise RequestError(f"{name}: expected 1 or more, got {value}")
@@ -58,11 +64,11 @@ class Scheduler:
     def __init__(self, voice: Synthesizer, limits: SchedulerLimits | None = None) -> None:
         limits = limits or SchedulerLimits()
         self.voice, self.limits = voice, limits
-        batch = voice.manifest.range("B").max
-        max_rows = min(limits.max_rows or batch, batch)
+        batch, profile = voice.manifest.range("B").max, PROFILES[limits.profile]
+        max_rows = min(limits.max_rows or profile.max_rows or batch, batch)
         self._metrics = MetricsCounter(max_rows)
         self._admission = Admission(limits.max_backlog)
-        self._loop = Loop(voice, max_rows, limits.lanes, self._metrics)
+        self._loop = Loop(voice, max_rows, profile, limits.lanes, self._metrics)
         # Whoever drops the last handle may be one of its threads, which cannot wait for the others.
         weakref.finalize(self, self._loop.stop).atexit = False
 

@@ -22,7 +22,7 @@ from tacoglow.benchmarks.voices import demo_models
 from tacoglow.export import export_onnx
 from tacoglow.export.torchscript import export_torchscript
 from tacoglow.models import load_tacotron2, load_waveglow
-from tacoglow.tests.runtime.backends.cuda.fused.conftest import cuda, half_bundle, half_reduced_bundle  # noqa: F401 - fixtures
+from tacoglow.tests.runtime.backends.cuda.conftest import cuda, half_bundle, half_reduced_bundle  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from ..conftest import TinyCheckpoints

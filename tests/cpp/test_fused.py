@@ -21,7 +21,7 @@ from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.decoder import Chunk, EncoderOutput
 from tacoglow.runtime.noise import Noise
 from tacoglow.tests.pretend_driver.driver import PretendDriver
-from tacoglow.tests.runtime.backends.cuda.fused.conftest import on_device
+from tacoglow.tests.runtime.backends.cuda.conftest import on_device
 
 from .conftest import SEVERAL_FRAMES_PER_STEP
 from .test_core import check
@@ -50,7 +50,7 @@ def write_plans(bundle: Path, plans: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def fused_decoder(backend: Backend) -> FusedDecoder:
-    fused = backend.open("decoder_step").fused_steps.__self__  # type: ignore[attr-defined]
+    fused = backend.open("decoder_step").new_steps.__self__  # type: ignore[attr-defined]
     assert isinstance(fused, FusedDecoder)
     return fused
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
+from tacoglow.runtime.backends.cuda.device import device_memory
 from tacoglow.runtime.backends.cuda.graph import CudaGraphRunner
-from tacoglow.runtime.backends.cuda.stream import device_memory
 from tacoglow.runtime.bundle.manifest import TensorSpec, graph_names
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.tests import tolerances

@@ -24,7 +24,7 @@ from tacoglow.runtime.backends.cuda.fused.steps import FusedDecoder
 from tacoglow.runtime.backends.cuda.fused.weights import DecoderWeights
 from tacoglow.runtime.backends.cuda.nvrtc import CubinCache
 from tacoglow.runtime.backends.cuda.stream import CudaStream
-from tacoglow.runtime.decoder import Chunk, DecodedBatch, DecoderSession, EncoderOutput
+from tacoglow.runtime.decoder import PROFILES, Chunk, DecodedBatch, DecoderSession, EncoderOutput
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.scheduling.rows import DeviceRows
 from tacoglow.tests.runtime.backends.cuda.fused.model import SMALL, random_weights
@@ -129,7 +129,7 @@ def decode(decoder: FusedDecoder, batch: int) -> Callable[[], None]:
 
 def decode_rows(decoder: FusedDecoder, count: int) -> Callable[[], None]:
     acoustic: Any = SimpleNamespace(manifest=manifest())
-    rows = DeviceRows(acoustic, count, FusedRows(decoder, count, TOKENS))
+    rows = DeviceRows(acoustic, count, FusedRows(decoder, TOKENS, count, PROFILES["throughput"]))
     opened = [rows.open(encoded(decoder, 1), Noise(i), options()) for i in range(count)]
     rows.advance(opened, STEPS)
 

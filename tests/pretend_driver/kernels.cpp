@@ -68,15 +68,20 @@ void launch(const LaunchConfig& config, Handle function, void** arguments) {
     values.emplace_back(value, value + kernel->emulation->sizes[i])
         .resize(std::max<size_t>(8, kernel->emulation->sizes[i]));
   }
-  {
+  const auto count = [kernel] {
     Guard guard(lock);
     ++counts["kernel " + kernel->name];
-  }
+  };
+  const bool is_captured = stream->capture != nullptr;  // then it is launched with its graph
+  if (!is_captured) count();
   Launch what;
   std::copy(config.grid, config.grid + 3, what.grid);
   std::copy(config.block, config.block + 3, what.block);
   what.shared_bytes = config.shared_bytes;
-  stream->enqueue([=]() mutable { run_kernel(*kernel, what, values); });
+  stream->enqueue([=]() mutable {
+    if (is_captured) count();
+    run_kernel(*kernel, what, values);
+  });
 }
 
 }  // namespace

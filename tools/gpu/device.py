@@ -11,11 +11,13 @@ from importlib import metadata
 
 import numpy as np
 
+from ...runtime.backends.cuda.device import device_memory, find_gpu
 from ...runtime.backends.cuda.driver import driver_version
 from ...runtime.backends.cuda.fused.kernel import gpu_limits
 from ...runtime.backends.cuda.noise import Z_TOLERANCE, DeviceNoise, NoiseKernels
 from ...runtime.backends.cuda.nvrtc import CubinCache, kernel_source
-from ...runtime.backends.cuda.stream import CaptureError, CudaStream, Slots, device_memory, find_gpu
+from ...runtime.backends.cuda.slots import Slots
+from ...runtime.backends.cuda.stream import CaptureError, CudaStream
 from ...runtime.backends.tensorrt.cache import default_folder
 from ...runtime.backends.tensorrt.versions import load_tensorrt
 from ...runtime.noise import Noise
@@ -141,11 +143,11 @@ def noise(context: Context, figures: Figures) -> None:
     figures["compile_seconds"] = round(time.perf_counter() - begin, 3)
     drawer = DeviceNoise(queue, NoiseKernels(gpu.index, cubin))
     frames = context.sizes.frames
-    slots, keys = Slots(queue, 16, (len(KEYS), 2, 256), np.float32), queue.empty((len(KEYS), 2), np.uint64)
+    slots, items = Slots(queue, 16, (len(KEYS), 2, 256), np.float32), queue.empty((len(KEYS), 3), np.uint64)
     block, dropout = slots.pinned()
-    queue.upload(keys, np.array([one.key for one in KEYS], np.uint64))
     for first in (0, 1, 2**20):
-        drawer.draw_dropout(slots, keys, first)
+        queue.upload(items, np.array([(*one.key, first) for one in KEYS], np.uint64))
+        drawer.draw_dropout(slots, items)
         queue.download(block, slots.memory)
         queue.record().wait()
         for i, one in enumerate(KEYS):
@@ -162,5 +164,5 @@ def noise(context: Context, figures: Figures) -> None:
     figures["z_largest_error"] = max(errors)
     repeats = context.sizes.repeats
     figures["z_ms"] = milliseconds(queue, lambda: drawer.draw_z(z, KEYS[0], 0, 0.6), repeats)
-    figures["dropout_ms"] = milliseconds(queue, lambda: drawer.draw_dropout(slots, keys, 0), repeats)
+    figures["dropout_ms"] = milliseconds(queue, lambda: drawer.draw_dropout(slots, items), repeats)
     assert max(errors) <= Z_TOLERANCE, errors

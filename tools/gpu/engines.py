@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ...runtime.backends.cuda.stream import find_gpu
+from ...runtime.backends.cuda.device import find_gpu
 from ...runtime.backends.tensorrt.builder import EngineBuilder
 from ...runtime.backends.tensorrt.cache import Engine, EngineCache, target_of
 from ...runtime.backends.tensorrt.engine_key import BuildOptions, EngineKey, ProfileLimits, make_engine_key

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.backends.cuda import nvrtc
+from ...runtime.backends.cuda.device import find_gpu
 from ...runtime.backends.cuda.fused.kernel import EXCHANGES, Exchange, FusedKernel, cubin_folder, source
 from ...runtime.backends.cuda.fused.plan import Plan
 from ...runtime.backends.cuda.fused.steps import CHUNK_STEPS, FusedDecoder
 from ...runtime.backends.cuda.fused.weights import DecoderWeights
-from ...runtime.backends.cuda.stream import CudaStream, find_gpu
+from ...runtime.backends.cuda.stream import CudaStream
 from ...runtime.backends.tensorrt.cache import default_folder
 from ...runtime.decoder import DecoderSteps, EncoderOutput
 from ...runtime.noise import Noise

@@ -11,8 +11,10 @@ import numpy as np
 
 from ...errors import BackendError
 from ...noise import WORDS_PER_BLOCK, Noise
+from .device import Gpu
 from .nvrtc import CubinCache, kernel_source
-from .stream import CudaStream, DeviceArray, Gpu, Slots
+from .slots import Slots
+from .stream import CudaStream, DeviceArray
 
 THREADS = 256  # threads per block
 Z_TOLERANCE = 1e-6  # error of z, whose float32 numbers reach 8.6
@@ -30,7 +32,7 @@ class NoiseKernels:
 
         Device(index).set_current()
         code = ObjectCode.from_cubin(cubin)
-        self._kernels = {name: code.get_kernel(name) for name in ("draw_dropout", "draw_z")}
+        self._kernels = {name: code.get_kernel(name) for name in ("draw_rows_dropout", "draw_z")}
 
     def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
         """Enqueue a kernel by name. arguments: addresses as int, numbers as NumPy scalars."""
@@ -49,19 +51,21 @@ class DeviceNoise:
         """Draw with the same kernels on a different stream."""
         return DeviceNoise(stream, self._kernels)
 
-    def draw_dropout(self, slots: Slots, keys: DeviceArray, first_step: int) -> None:
-        """Dropout of a step in each slot, float32 [B, layers, width]. keys: uint64 [B, 2], seeds and utterances."""
+    def draw_dropout(self, slots: Slots, items: DeviceArray) -> None:
+        """Dropout of a step in each slot, float32 [B, layers, width].
+
+        items: uint64 [B, 3], each one's seed, utterance and first step.
+        """
         batch, *layers = slots.shape
         units = math.prod(layers)
         self._kernels.launch(
-            "draw_dropout",
+            "draw_rows_dropout",
             self._stream,
             (_blocks(units), batch, slots.count),
             slots.memory.address,
             np.uint64(slots.pitch // slots.dtype.itemsize),
-            keys.address,
+            items.address,
             np.int32(units),
-            np.int32(first_step),
         )
 
     def draw_z(self, z: DeviceArray, noise: Noise, first_group: int, sigma: float) -> None:
@@ -85,11 +89,11 @@ class DeviceNoise:
         """Compare a few numbers with the host's. Raises BackendError."""
         noise, first, stream = Noise(2**64 - 1, 3), 1000, self._stream
         z, slots = stream.empty((1, 6, 300), np.float32), Slots(stream, 2, (1, 2, 150), np.float32)
-        keys, (block, dropout) = stream.empty((1, 2), np.uint64), slots.pinned()
+        items, (block, dropout) = stream.empty((1, 3), np.uint64), slots.pinned()
         drawn = np.empty(z.shape, z.dtype)
-        stream.upload(keys, np.array([noise.key], np.uint64))
+        stream.upload(items, np.array([*noise.key, first], np.uint64))
         self.draw_z(z, noise, first, 1.0)
-        self.draw_dropout(slots, keys, first)
+        self.draw_dropout(slots, items)
         stream.download(drawn, z)
         stream.download(block, slots.memory)
         stream.record().wait()

@@ -12,9 +12,11 @@ from ...bundle.reading import graph_path
 from ...errors import BackendError
 from ..base import Backend, BackendOptions, GraphRunner
 from ..onnxruntime import ONNX_ONLY, check_tensors, explained_failures, import_onnxruntime
+from .device import find_gpu, gpu_unavailable_reason
 from .driver import install_command
 from .graph import CudaGraphRunner
-from .stream import CudaStream, DeviceArray, Enqueue, find_gpu, gpu_unavailable_reason
+from .rows import decode_with_engine
+from .stream import CudaStream, DeviceArray, Enqueue
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -70,7 +72,10 @@ class OnnxRuntimeCudaBackend(Backend):
             raise BackendError(
                 f"{path}: ONNX Runtime cannot load its CUDA provider; is the CUDA that it was built for installed?"
             )
-        return OnnxRuntimeCudaGraph(graph, spec, self.manifest, self._stream, session, self.options.device)
+        runner = OnnxRuntimeCudaGraph(graph, spec, self.manifest, self._stream, session, self.options.device)
+        if graph == "decoder_step":
+            decode_with_engine(runner)
+        return runner
 
 
 class OnnxRuntimeCudaGraph(CudaGraphRunner):

@@ -15,12 +15,14 @@ import numpy as np
 
 from ...bundle.manifest import DimRange, Manifest, doubling
 from ..base import Backend, BackendOptions, GraphRunner, vocoder_window_sizes
+from ..cuda.device import find_gpu, gpu_unavailable_reason
 from ..cuda.fused.package import remove_package, write_package
 from ..cuda.fused.rows import FusedRows
 from ..cuda.fused.steps import FusedDecoder, open_fused_decoder
 from ..cuda.graph import CudaGraphRunner
 from ..cuda.noise import open_device_noise
-from ..cuda.stream import CudaStream, find_gpu, gpu_unavailable_reason
+from ..cuda.rows import decode_with_engine
+from ..cuda.stream import CudaStream
 from .builder import TerminalProgress
 from .cache import Engine, EngineCache, EngineRequest, get_or_build_engines, target_of
 from .engines import LoadedEngines, TensorRTContext
@@ -82,11 +84,21 @@ class TensorRTBackend(Backend):
             self._engines_with(graph).load(graph, engine)
         runner = TensorRTGraph(graph, self.manifest, self._engines_with(graph))
         runner.noise = None if self._noise is None else self._noise.on(runner.stream)
-        if graph == "decoder_step" and self._fused is not None:
-            runner.fused_steps = self._fused.steps
-            runner.fused_rows = partial(FusedRows, self._fused, tokens=self.manifest.range("T").max)
-        runner.prepare_all()
+        if graph == "decoder_step":
+            self._choose_decoder(runner)
+        else:
+            runner.prepare_all()
         return runner
+
+    def _choose_decoder(self, step: TensorRTGraph) -> None:
+        """Have the fused decoder run the decoder steps, or the engine."""
+        tokens = self.manifest.range("T").max
+        if self._fused is not None:
+            step.new_steps, step.new_rows = self._fused.steps, partial(FusedRows, self._fused, tokens)
+            return
+        decoder = decode_with_engine(step)
+        for bucket in self.manifest.synthesis.token_buckets(tokens):
+            decoder.prepare(bucket)
 
     def copy_decoder(self, plans: Path) -> Path | None:
         """Write the fused decoder beside plans, for C++; returns its folder, or None if the engine decodes."""
@@ -133,13 +145,9 @@ class TensorRTGraph(CudaGraphRunner):
     def prepare_all(self) -> None:
         """Capture what requests run, so that none of them waits for that."""
         most = self.manifest.range("F").max
-        buckets = self.manifest.synthesis.token_buckets(self.manifest.range("T").max)
         if self.name == "encoder":
-            for tokens in buckets:
+            for tokens in self.manifest.synthesis.token_buckets(self.manifest.range("T").max):
                 self.prepare(token_ids=np.zeros((1, tokens), np.int32), token_lengths=np.array([tokens], np.int32))
-        elif self.name == "decoder_step":
-            for tokens in buckets:
-                self.prepare_steps(tokens)
         elif self.name == "postnet":
             self.window_sizes = tuple(doubling(SMALLEST_MEL, most))
         elif self.name == self.manifest.vocoder.kind:

@@ -27,7 +27,7 @@ from ...bundle.manifest import Manifest
 from ...bundle.reading import graph_path
 from ...errors import BackendError
 from ...files import clear_partial_files, replace_file
-from ..cuda.stream import Gpu
+from ..cuda.device import Gpu
 from .builder import EngineBuilder, TerminalProgress
 from .engine_key import ANY_GPU, BuildOptions, EngineKey, ProfileLimits, Target, is_compatible, make_engine_key
 from .versions import TensorRT

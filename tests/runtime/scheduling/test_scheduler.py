@@ -251,6 +251,8 @@ def test_requests_that_are_rejected_at_once(scheduler: Scheduler) -> None:
     assert handle.dropped == handle.result(SECONDS).dropped == ("☃", "{XX}")
     with pytest.raises(RequestError, match="max backlog: expected 1 or more, got 0"):
         SchedulerLimits(max_backlog=0)
+    with pytest.raises(RequestError, match="profile: expected one of latency, throughput, got 'speed'"):
+        SchedulerLimits(profile="speed")  # type: ignore[arg-type]
 
 
 def test_cancellation_and_deadline(scheduler: Scheduler, voice: Synthesizer) -> None:

@@ -14,8 +14,8 @@ import msgspec
 
 from ....bundle.manifest import Manifest
 from ....files import replace_file
+from ..device import Gpu
 from ..driver import driver_version
-from ..stream import Gpu
 from .steps import FusedDecoder
 
 FORMAT_VERSION = 2  # version of the files and of the kernel's arguments, which C++ passes

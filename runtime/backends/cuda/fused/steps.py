@@ -16,8 +16,10 @@ from ....bundle.manifest import Manifest, doubling
 from ....decoder import Chunk, DecoderSteps, EncoderOutput
 from ....errors import BackendError
 from ....noise import Noise
+from ..device import Gpu
 from ..nvrtc import CubinCache
-from ..stream import Block, CudaEvent, CudaStream, DeviceArray, Gpu
+from ..slots import Block
+from ..stream import CudaEvent, CudaStream, DeviceArray
 from .kernel import Exchange, FusedKernel, compile_plan, cubin_folder, gpu_limits
 from .packing import pack
 from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, Plan, make_plan, round_up
@@ -133,7 +135,7 @@ class FusedDecoder:
         tokens = encoded.memory.shape[1]
         key = min(self.fitting(len(rows), tokens))[0], tokens
         idle = self._idle.get(key)
-        buffers = idle.pop() if idle else FusedBuffers(self, *key)
+        buffers = idle.pop() if idle else FusedBuffers(self, *key, CHUNK_STEPS)
         # Copies of the last row take the places that are left.
         filled = [*rows, *[rows[-1]] * (buffers.batch - len(rows))]
         buffers.reset(encoded.rows(filled), [noises[row] for row in filled], len(rows))
@@ -181,7 +183,7 @@ class FusedSteps(DecoderSteps):
 class FusedBuffers:
     """A group's GPU memory: encoder output, states and a chunk's results; and, twice, the results in pinned memory."""
 
-    def __init__(self, decoder: FusedDecoder, batch: int, tokens: int) -> None:
+    def __init__(self, decoder: FusedDecoder, batch: int, tokens: int, chunk_steps: int) -> None:
         """batch: that of a kernel."""
         self.decoder, self.batch, self.tokens = decoder, batch, tokens
         self._wanted = batch  # items that are decoded; the others are copies
@@ -197,7 +199,7 @@ class FusedBuffers:
         # Hidden and cell state of both LSTMs, attention weights and their sum, context: the kernel's order.
         widths = (rnn, rnn, decoder_rnn, decoder_rnn, tokens, tokens, dims["ENCODER"])
         self._states = [floats(batch, width) for width in widths]
-        shapes = ((CHUNK_STEPS, batch, dims["MEL"]), (CHUNK_STEPS, batch), (CHUNK_STEPS, batch, tokens))
+        shapes = ((chunk_steps, batch, dims["MEL"]), (chunk_steps, batch), (chunk_steps, batch, tokens))
         results = Block(stream, 1, shapes, np.float32)
         pinned = [results.pinned() for _ in range(2)]
         self._downloads = [download for download, _ in pinned]
@@ -212,7 +214,7 @@ class FusedBuffers:
             np.int32(tokens),
             self._keys.address,
             0,  # dropout is drawn from the keys
-            np.int32(CHUNK_STEPS),
+            np.int32(chunk_steps),
         )
         written = [*self._states, *(slots.memory for slots in results.slots), self._progress, self._workspace]
         self._after = (*(array.address for array in written), 0)  # no trace; the table of rows follows

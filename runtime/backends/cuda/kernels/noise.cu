@@ -43,6 +43,15 @@ extern "C" __global__ void draw_dropout(float* factors, u64 pitch, const u64* ke
   factors[step * pitch + item * units + unit] = dropout_factor(&keys[2 * item], first_step + step, blocks, unit);
 }
 
+// The same for items that are at different steps. items: [batch][3], seed, utterance and first step.
+extern "C" __global__ void draw_rows_dropout(float* factors, u64 pitch, const u64* items, int units) {
+  const int unit = blockIdx.x * blockDim.x + threadIdx.x, item = blockIdx.y, step = blockIdx.z;
+  if (unit >= units) return;
+  const int blocks = (units + BLOCK_BITS - 1) / BLOCK_BITS;
+  const u64* drawn = &items[3 * item];
+  factors[step * pitch + item * units + unit] = dropout_factor(drawn, static_cast<int>(drawn[2]) + step, blocks, unit);
+}
+
 // z: [group_size][groups], sigma times standard normal numbers. Grid: groups / threads, group_size / 4.
 extern "C" __global__ void draw_z(float* z, u64 seed, u64 utterance, int first_group, int groups, int group_size,
                                   float sigma) {

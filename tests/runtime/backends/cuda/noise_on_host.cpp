@@ -56,6 +56,7 @@ const char* run_all(const pretend::Launch& launch, const std::function<void()>& 
 }  // namespace
 
 EMULATED_KERNEL(draw_dropout, run_all)
+EMULATED_KERNEL(draw_rows_dropout, run_all)
 EMULATED_KERNEL(draw_z, run_all)
 
 extern "C" void move_functions(int units) { moved = units; }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tacoglow.runtime.backends.base import BackendOptions, GraphRunner
-from tacoglow.runtime.backends.cuda.stream import ALIGNMENT
+from tacoglow.runtime.backends.cuda.slots import ALIGNMENT
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.backends.tensorrt.cache import Engine, EngineRequest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,8 @@ from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.base import BackendOptions
-from tacoglow.runtime.backends.cuda.graph import (
-    CHUNK_STEPS,
-    MAX_CACHED_CHUNKS,
-    MAX_CACHED_SHAPES,
-    CaptureWarning,
-    CudaGraphRunner,
-    CudaSteps,
-)
+from tacoglow.runtime.backends.cuda.chunks import CHUNK_STEPS, MAX_CACHED_CHUNKS, CudaSteps, EngineDecoder
+from tacoglow.runtime.backends.cuda.graph import MAX_CACHED_SHAPES, CaptureWarning, CudaGraphRunner
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
@@ -30,7 +25,7 @@ from tacoglow.runtime.decoder import Chunk
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
-from tacoglow.runtime.scheduling.rows import new_row_decoder
+from tacoglow.runtime.scheduling.rows import SeparateRows
 
 from .simulated_tensorrt import SHARES_PROFILES, SimulatedContext, SimulatedTensorRT
 
@@ -207,8 +202,8 @@ def test_early_stop_runs_at_most_one_extra_chunk(device: Synthesizer, voice: Syn
     assert_same(device.say(TEXT, options=FOREVER), voice.say(TEXT, options=FOREVER))
 
 
-def test_all_rows_of_a_scheduler_are_launched_before_one_is_waited_for(device: Synthesizer, events: list[str]) -> None:
-    decoder, options = new_row_decoder(device.acoustic, 3, on_gpu=True), FOREVER.resolve(device.manifest)
+def test_all_separate_rows_are_launched_before_one_is_waited_for(device: Synthesizer, events: list[str]) -> None:
+    decoder, options = SeparateRows(device.acoustic, 3), FOREVER.resolve(device.manifest)
     encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
     rows = [decoder.open(encoded, Noise(seed), options) for seed in range(3)]
     decoder.advance(rows, 8)
@@ -228,16 +223,22 @@ def test_chunk_is_captured_once_per_batch_and_bucket(device: Synthesizer, tensor
     assert captures(tensorrt) == opened + 1  # of two items; that of one was captured at opening
 
 
+def idle_chunks(step: CudaGraphRunner) -> Mapping[tuple[int, int], Sequence[object]]:
+    decoder = step.new_steps.__self__  # type: ignore[union-attr]
+    assert isinstance(decoder, EngineDecoder)
+    return decoder._idle
+
+
 def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
     step = device.backend.open("decoder_step")
     assert isinstance(step, CudaGraphRunner)
     ids = device.front_end.encode(TEXT)
     encoded = device.acoustic.encode([ids])
     in_use = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_CACHED_CHUNKS + 3)]
-    assert not step._idle_chunks[encoded.memory.shape[:2]]
+    assert not idle_chunks(step)[encoded.memory.shape[:2]]
     del in_use
     gc.collect()
-    assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
+    assert sum(map(len, idle_chunks(step).values())) == MAX_CACHED_CHUNKS
 
 
 def test_chunk_cache_evicts_while_the_oldest_buffers_are_in_use(device: Synthesizer) -> None:
@@ -250,7 +251,7 @@ def test_chunk_cache_evicts_while_the_oldest_buffers_are_in_use(device: Synthesi
     in_use += [step.decoder_steps(two, [Noise(0), Noise(1)]) for _ in range(MAX_CACHED_CHUNKS + 1)]
     del in_use[1:]
     gc.collect()
-    assert sum(len(idle) for idle in step._idle_chunks.values()) == MAX_CACHED_CHUNKS
+    assert sum(map(len, idle_chunks(step).values())) == MAX_CACHED_CHUNKS
 
 
 def graphs_warned_about(recorded: pytest.WarningsRecorder) -> list[str]:

@@ -12,11 +12,15 @@ import pytest
 
 from tacoglow import StreamOptions
 from tacoglow.runtime.backends.cuda import nvrtc
+from tacoglow.runtime.backends.cuda.device import find_gpu
 from tacoglow.runtime.backends.cuda.noise import Z_TOLERANCE, NoiseWarning, open_device_noise
 from tacoglow.runtime.backends.cuda.nvrtc import KERNELS, compile_cubin, kernel_source
-from tacoglow.runtime.backends.cuda.stream import CudaStream, Slots, find_gpu
+from tacoglow.runtime.backends.cuda.slots import Slots
+from tacoglow.runtime.backends.cuda.stream import CudaStream
 from tacoglow.runtime.backends.tensorrt import backend
+from tacoglow.runtime.decoder import PROFILES
 from tacoglow.runtime.noise import Noise, PrefetchedNoise
+from tacoglow.runtime.scheduling.rows import DeviceRows, new_row_decoder
 from tacoglow.tests.pretend_driver.driver import PretendDriver, has_nvrtc
 from tacoglow.tests.pretend_driver.emulation import build_noise
 
@@ -70,17 +74,18 @@ def test_z_is_as_precise_as_is_said_whatever_the_functions_last_bits(library: ct
 
 @pytest.mark.parametrize("units", [(2, 256), (2, 100), (1, 3)])
 def test_dropout_is_the_hosts_to_the_bit(cuda: PretendDriver, tmp_path: Path, units: tuple[int, int]) -> None:
-    stream, noises = CudaStream(0), [Noise(2**64 - 1, 5), Noise(1)]
-    keys, slots = stream.empty((2, 2), np.uint64), Slots(stream, 16, (2, *units), np.float32)
-    stream.upload(keys, np.array([noise.key for noise in noises], np.uint64))
+    stream, noises, first_steps = CudaStream(0), [Noise(2**64 - 1, 5), Noise(1)], [1000, 7]
+    items, slots = stream.empty((2, 3), np.uint64), Slots(stream, 16, (2, *units), np.float32)
+    drawn_for = [(*noise.key, step) for noise, step in zip(noises, first_steps, strict=True)]
+    stream.upload(items, np.array(drawn_for, np.uint64))
     drawer = open_device_noise(stream, find_gpu(0), tmp_path)
     assert drawer is not None
-    drawer.draw_dropout(slots, keys, 1000)
+    drawer.draw_dropout(slots, items)
     block, drawn = slots.pinned()
     stream.download(block, slots.memory)
     stream.record().wait()
-    for item, noise in enumerate(noises):
-        np.testing.assert_array_equal(drawn[:, item], noise.prenet_dropout(1000, 16, *units))
+    for item, (noise, first_step) in enumerate(zip(noises, first_steps, strict=True)):
+        np.testing.assert_array_equal(drawn[:, item], noise.prenet_dropout(first_step, 16, *units))
 
 
 def test_a_voice_draws_its_noise_on_the_device(
@@ -93,7 +98,7 @@ def test_a_voice_draws_its_noise_on_the_device(
         got, expected = device.say(TEXT, 7, FOREVER), voice.say(TEXT, 7, FOREVER)
         np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
         np.testing.assert_allclose(got.samples, expected.samples, atol=1e-5)
-    assert cuda.count("kernel draw_dropout") > 3
+    assert cuda.count("kernel draw_rows_dropout") > 3
     assert cuda.count("kernel draw_z") > 3
     texts, seeds = [TEXT, "Go.", TEXT], [1, 2, 3]
     pairs = zip(device.say_batch(texts, seeds, FOREVER), voice.say_batch(texts, seeds, FOREVER), strict=True)
@@ -105,6 +110,27 @@ def test_a_voice_draws_its_noise_on_the_device(
         streamed, np.concatenate(list(voice.stream(TEXT, 7, StreamOptions(2, 6, None), FOREVER))), atol=1e-5
     )
     assert len(streamed) == len(whole.samples)
+
+
+def test_rows_draw_their_noise_on_the_device_each_from_its_own_step(
+    cuda: PretendDriver, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = on_device(tiny_bundle)
+    voice = on_host(tiny_bundle, device)
+    rows = new_row_decoder(device.acoustic, 3, PROFILES["latency"])
+    assert isinstance(rows, DeviceRows)
+    encoded, options = device.acoustic.encode([device.front_end.encode(TEXT)]), FOREVER.resolve(device.manifest)
+    opened = [rows.open(encoded, Noise(7), options)]
+    rows.advance(opened, 8)
+    opened += [rows.open(encoded, Noise(seed), options) for seed in (8, 9)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Noise, "prenet_dropout", None)  # the host draws none
+        while any(row.decoded.running for row in opened):
+            rows.advance(opened, 8)
+    for seed, row in zip((7, 8, 9), opened, strict=True):
+        session = voice.acoustic.session(encoded, [Noise(seed)], options)
+        session.advance(options.frame_limit)
+        np.testing.assert_array_equal(row.decoded.item(0).mel, session.decoded.item(0).mel)
 
 
 def test_a_mel_beyond_the_limit_is_refused(cuda: PretendDriver, tiny_bundle: Path) -> None:

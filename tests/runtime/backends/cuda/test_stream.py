@@ -12,17 +12,11 @@ import numpy as np
 import pytest
 
 from tacoglow.runtime.backends.cuda import nvrtc
+from tacoglow.runtime.backends.cuda.device import device_memory, find_gpu, gpu_unavailable_reason
 from tacoglow.runtime.backends.cuda.driver import Driver, find_driver
 from tacoglow.runtime.backends.cuda.noise import NoiseKernels
-from tacoglow.runtime.backends.cuda.stream import (
-    Block,
-    CaptureError,
-    CudaStream,
-    DeviceArray,
-    device_memory,
-    find_gpu,
-    gpu_unavailable_reason,
-)
+from tacoglow.runtime.backends.cuda.slots import Block
+from tacoglow.runtime.backends.cuda.stream import CaptureError, CudaStream, DeviceArray
 from tacoglow.runtime.errors import BackendError
 from tacoglow.tests.pretend_driver.driver import OUT_OF_MEMORY, PretendDriver, folder, install
 
@@ -217,7 +211,7 @@ def test_a_name_that_cuda_core_does_not_have_fails(cuda: PretendDriver) -> None:
 
 
 def test_another_process_finds_the_driver(cuda: PretendDriver) -> None:
-    program = "from tacoglow.runtime.backends.cuda.stream import find_gpu; print(find_gpu(0).name)"
+    program = "from tacoglow.runtime.backends.cuda.device import find_gpu; print(find_gpu(0).name)"
     paths = f"{folder()}:{os.environ.get('LD_LIBRARY_PATH', '')}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=os.environ | {"LD_LIBRARY_PATH": paths}, capture_output=True, text=True)

@@ -10,7 +10,7 @@ import pytest
 
 from tacoglow.runtime import backends
 from tacoglow.runtime.backends.base import BackendOptions
-from tacoglow.runtime.backends.cuda.stream import Gpu
+from tacoglow.runtime.backends.cuda.device import Gpu
 from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTRTXBackend
 from tacoglow.runtime.backends.tensorrt.versions import TensorRT

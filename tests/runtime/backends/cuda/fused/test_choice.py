@@ -16,7 +16,7 @@ from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.errors import BackendError
 from tacoglow.tests.pretend_driver.driver import PretendDriver
 
-from .conftest import launches, on_device
+from ..conftest import launches, on_device
 from .test_steps import FOREVER, TEXT
 
 

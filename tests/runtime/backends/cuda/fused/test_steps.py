@@ -19,7 +19,7 @@ from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.audio import Audio
 from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, PretendDriver
 
-from .conftest import launches, on_device
+from ..conftest import launches, on_device
 
 TEXT = "I missed you, and the rest."
 FOREVER = SpeechOptions(gate_threshold=1.0 - 1e-12)  # the gate never fires: every utterance is 40 frames long
@@ -102,8 +102,8 @@ def test_an_ended_batch_launches_nothing_more(device: Synthesizer) -> None:
     """The kernel itself stops one step after the last gate, and what was launched ahead returns at once."""
     runner = device.backend.open("decoder_step")
     assert isinstance(runner, CudaGraphRunner)
-    assert runner.fused_steps is not None
-    fused = runner.fused_steps.__self__  # type: ignore[attr-defined]
+    assert runner.new_steps is not None
+    fused = runner.new_steps.__self__  # type: ignore[attr-defined]
     assert isinstance(fused, FusedDecoder)
     encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
     launched = fused.steps(encoded, [Noise(0)], gate_logit=-1e30)
@@ -157,7 +157,7 @@ def test_idle_buffers_are_bounded(device: Synthesizer) -> None:
     runner = device.backend.open("decoder_step")
     encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
     held = [runner.decoder_steps(encoded, [Noise(0)]) for _ in range(steps.MAX_IDLE_BUFFERS + 3)]
-    fused = runner.fused_steps.__self__  # type: ignore[attr-defined]
+    fused = runner.new_steps.__self__  # type: ignore[attr-defined]
     assert sum(map(len, fused._idle.values())) == 0
     del held
     assert sum(map(len, fused._idle.values())) == steps.MAX_IDLE_BUFFERS

@@ -1,4 +1,4 @@
-"""A TensorRT backend under the pretended driver, whose fused decoder runs in the CPU emulation."""
+"""A TensorRT backend under the pretended driver; the fused decoder runs in its emulation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def half_reduced_bundle(
 
 def export_half(tacotron2: Path, files: TinyCheckpoints, factory: pytest.TempPathFactory) -> Path:
     bundle = factory.mktemp("half") / "voice"
-    voice, limits = read_voice_file(files.voice), Limits(batch=12, tokens=MAX_TOKENS)
+    voice, limits = read_voice_file(files.voice), Limits(batch=16, tokens=MAX_TOKENS)
     export_onnx(load_tacotron2(tacotron2), load_waveglow(files.waveglow), bundle, "fp16", voice, limits)
     return bundle
 

@@ -1,45 +1,70 @@
-"""Rows that share the fused decoder's steps: each is what it is alone, whoever joins, rests or leaves beside it."""
+"""Rows that share decoder steps on a GPU: each is what it is alone, whoever joins, rests or leaves beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tacoglow import Scheduler, SpeechOptions, StreamOptions, Synthesizer
-from tacoglow.runtime.backends.cuda.fused import rows as fused_rows
+from tacoglow import Scheduler, SchedulerLimits, SpeechOptions, StreamOptions, Synthesizer
+from tacoglow.runtime.backends.base import Decoder
+from tacoglow.runtime.backends.cuda import chunks
+from tacoglow.runtime.backends.cuda.chunks import ChunkBuffers, CudaSteps
 from tacoglow.runtime.backends.cuda.fused import steps
-from tacoglow.runtime.backends.cuda.fused.rows import FusedRows
-from tacoglow.runtime.decoder import Chunk, DecodedItem
+from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeGraph
+from tacoglow.runtime.decoder import Chunk, DecodedItem, Profile, ProfileName
 from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
-from tacoglow.runtime.scheduling.rows import DeviceRows, Row, new_row_decoder
+from tacoglow.runtime.scheduling import scheduler
+from tacoglow.runtime.scheduling.rows import DeviceRows, Row, SeparateRows, new_row_decoder
 from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, PretendDriver
 
 from .conftest import launches, on_device
-from .test_steps import FOREVER, TEXT, assert_close_samples, assert_same
+from .fused.test_steps import FOREVER, TEXT, assert_close_samples, assert_same
 
 CHUNK = 4  # steps: utterances of 40 frames have ten chunks
+PROFILE = Profile(max_rows=None, engine_steps=CHUNK, fused_steps=CHUNK)
 SECONDS = 120.0
 
 pytestmark = pytest.mark.filterwarnings("ignore::tacoglow.runtime.synthesizer.SpeechWarning")
 
 
+@pytest.fixture(params=["engine", pytest.param("fused", marks=pytest.mark.full)])
+def decoder(request: pytest.FixtureRequest) -> Decoder:
+    return cast(Decoder, request.param)
+
+
 @pytest.fixture
-def device(half_bundle: Path, cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch) -> Synthesizer:
-    for module in (steps, fused_rows):
+def device(half_bundle: Path, cuda: PretendDriver, decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Synthesizer:
+    for module, kind in ((steps, steps.FusedSteps), (chunks, CudaSteps)):
         monkeypatch.setattr(module, "CHUNK_STEPS", CHUNK)
-    monkeypatch.setattr(steps.FusedSteps, "chunk_steps", CHUNK)
-    monkeypatch.setattr(FusedRows, "chunk_steps", CHUNK)
-    return on_device(half_bundle)
+        monkeypatch.setattr(kind, "chunk_steps", CHUNK)
+    monkeypatch.setattr(scheduler, "PROFILES", {"latency": PROFILE})
+    return on_device(half_bundle, decoder)
+
+
+@pytest.fixture
+def launched(cuda: PretendDriver, decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Counts the launches of chunks."""
+    count, launch = 0, ChunkBuffers.launch
+
+    def note_launch(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        return launch(*arguments)
+
+    monkeypatch.setattr(ChunkBuffers, "launch", note_launch)
+    return lambda: count if decoder == "engine" else launches(cuda)
 
 
 def new_rows(device: Synthesizer, max_rows: int) -> DeviceRows:
-    rows = new_row_decoder(device.acoustic, max_rows, on_gpu=True)
+    rows = new_row_decoder(device.acoustic, max_rows, PROFILE)
     assert isinstance(rows, DeviceRows)
     return rows
 
@@ -51,36 +76,94 @@ def assert_same_item(got: DecodedItem, expected: DecodedItem) -> None:
     np.testing.assert_array_equal(got.gate_logits, expected.gate_logits)
 
 
-def test_sixteen_requests_share_launches_and_speak_what_they_speak_alone(
-    device: Synthesizer, cuda: PretendDriver
+def test_sixteen_requests_need_a_sixth_of_the_launches(
+    device: Synthesizer, launched: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """They come while the scheduler opens the first one's row; a few of the others join it at every chunk."""
     texts = [TEXT[: 27 - i] for i in range(16)]
-    options = [FOREVER, SpeechOptions(max_frames=29, gate_threshold=1.0 - 1e-12), SpeechOptions(gate_threshold=0.5)]
-    options = [options[i % 3] for i in range(16)]
-    before = launches(cuda)
-    alone = [device.say(text, seed, each) for seed, (text, each) in enumerate(zip(texts, options, strict=True))]
-    launched_alone, before = launches(cuda) - before, launches(cuda)
-    with Scheduler(device) as scheduler:
-        handles = [
-            scheduler.submit(text, seed, each) for seed, (text, each) in enumerate(zip(texts, options, strict=True))
-        ]
+    alone = [device.say(text, seed, FOREVER) for seed, text in enumerate(texts)]
+    launched_alone, submitted, open_row = launched(), threading.Event(), DeviceRows.open
+
+    def open_late(rows: DeviceRows, *arguments: Any) -> Row:
+        assert submitted.wait(SECONDS)
+        return open_row(rows, *arguments)
+
+    with Scheduler(device) as running:
+        monkeypatch.setattr(DeviceRows, "open", open_late)
+        before = launched()
+        handles = [running.submit(text, seed, FOREVER) for seed, text in enumerate(texts)]
+        submitted.set()
         together = [handle.result(SECONDS) for handle in handles]
     for got, expected in zip(together, alone, strict=True):
         assert_same(got, expected)
-    assert launches(cuda) - before <= launched_alone / 2
+    assert launched_alone == 16 * 40 / CHUNK
+    assert launched() - before <= launched_alone / 6
 
 
-def test_rows_that_run_together_need_a_sixth_of_the_launches(device: Synthesizer, cuda: PretendDriver) -> None:
-    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
-    options = FOREVER.resolve(device.manifest)
-    decoder = new_rows(device, 16)
-    rows = [decoder.open(encoded, Noise(seed), options) for seed in range(16)]
-    before = launches(cuda)
-    while any(row.decoded.running for row in rows):
-        decoder.advance(rows, CHUNK)
-    chunks = 40 // CHUNK
-    assert launches(cuda) - before == 2 * chunks  # two groups of eight
-    assert 2 * chunks <= 16 * chunks / 6
+def test_requests_that_end_by_gate_and_limit_speak_what_they_speak_alone(device: Synthesizer) -> None:
+    texts = [TEXT[: 27 - i] for i in range(16)]
+    options = [FOREVER, SpeechOptions(max_frames=29, gate_threshold=1.0 - 1e-12), SpeechOptions(gate_threshold=0.5)]
+    options = [options[i % 3] for i in range(16)]
+    alone = [device.say(text, seed, each) for seed, (text, each) in enumerate(zip(texts, options, strict=True))]
+    with Scheduler(device) as running:
+        handles = [
+            running.submit(text, seed, each) for seed, (text, each) in enumerate(zip(texts, options, strict=True))
+        ]
+        for handle, expected in zip(handles, alone, strict=True):
+            assert_same(handle.result(SECONDS), expected)
+
+
+@pytest.mark.parametrize("profile", ["latency", "throughput"])
+def test_profiles_choose_rows_and_chunks(
+    half_bundle: Path, cuda: PretendDriver, decoder: Decoder, profile: ProfileName
+) -> None:
+    """The table in docs/tensorrt.md; the bundle's batch limit is 16."""
+    expected = {
+        ("latency", "engine"): (8, 16),
+        ("latency", "fused"): (8, 32),
+        ("throughput", "engine"): (16, 64),
+        ("throughput", "fused"): (16, 64),
+    }
+    with Scheduler(on_device(half_bundle, decoder), SchedulerLimits(profile=profile)) as running:
+        rows = running._loop._decoder
+        assert isinstance(rows, DeviceRows)
+        assert (rows.max_rows, rows._steps.chunk_steps) == expected[profile, decoder]
+
+
+def test_nothing_is_captured_inside_a_schedulers_request(device: Synthesizer, cuda: PretendDriver) -> None:
+    with Scheduler(device) as running:
+        captured = cuda.count("cuGraphInstantiateWithFlags")
+        handles = [running.submit(TEXT[: 27 - i], i, FOREVER) for i in range(9)]
+        for handle in handles:
+            handle.result(SECONDS)
+        assert cuda.count("cuGraphInstantiateWithFlags") == captured
+
+
+@pytest.mark.parametrize("decoder", ["engine"])
+def test_rows_decode_by_themselves_on_an_engine_that_rounds_a_batch_differently(
+    device: Synthesizer, launched: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind = OnnxRuntimeGraph.bind
+
+    def bind_to_round(graph: OnnxRuntimeGraph, arrays: Mapping[str, np.ndarray]) -> Callable[[], None]:
+        run = bind(graph, arrays)
+
+        def run_and_round() -> None:
+            run()
+            if len(arrays["mel_frame"]) == 4:
+                arrays["mel_frame"][:] = np.nextafter(arrays["mel_frame"], np.float32(np.inf))
+
+        return run_and_round if "mel_frame" in arrays else run
+
+    monkeypatch.setattr(OnnxRuntimeGraph, "bind", bind_to_round)
+    alone = [device.say(TEXT, seed, FOREVER) for seed in range(4)]
+    rows = new_row_decoder(device.acoustic, 4, PROFILE)
+    assert type(rows) is SeparateRows
+    assert type(new_row_decoder(device.acoustic, 2, PROFILE)) is DeviceRows
+    with Scheduler(device) as running:
+        handles = [running.submit(TEXT, seed, FOREVER) for seed in range(4)]
+        for handle, expected in zip(handles, alone, strict=True):
+            assert_same(handle.result(SECONDS), expected)
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -99,7 +182,7 @@ def test_who_runs_beside_a_row_changes_no_bit(device: Synthesizer, data: st.Data
             rows.append(decoder.open(*waiting.pop(0)))
             running.append(rows[-1])
         chosen = [row for row in running if data.draw(st.booleans())] or running
-        decoder.advance(chosen, CHUNK)
+        decoder.advance(chosen[:3], CHUNK)
         running = [row for row in running if row.decoded.running]
     for row, (encoded, noise, options) in zip(rows, tasks, strict=True):
         session = device.acoustic.session(encoded, [noise], options)
@@ -151,23 +234,23 @@ def test_cancelled_requests_leave_the_others_alone(device: Synthesizer) -> None:
 
 
 def test_a_chunk_is_launched_before_the_one_before_it_is_read(
-    device: Synthesizer, cuda: PretendDriver, monkeypatch: pytest.MonkeyPatch
+    device: Synthesizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    launch, read = FusedRows.launch, FusedRows.read
-
-    def note_launch(steps: FusedRows, rows: Mapping[int, int]) -> None:
-        events.append("launch")
-        launch(steps, rows)
-
-    def note_read(steps: FusedRows) -> Mapping[int, Chunk]:
-        events.append("read")
-        return read(steps)
-
-    monkeypatch.setattr(FusedRows, "launch", note_launch)
-    monkeypatch.setattr(FusedRows, "read", note_read)
     encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
     decoder, options = new_rows(device, 1), SpeechOptions(max_frames=3 * CHUNK, gate_threshold=1.0 - 1e-12)
+    launch, read = decoder._steps.launch, decoder._steps.read
+
+    def note_launch(rows: Mapping[int, int]) -> None:
+        events.append("launch")
+        launch(rows)
+
+    def note_read() -> Mapping[int, Chunk]:
+        events.append("read")
+        return read()
+
+    monkeypatch.setattr(decoder._steps, "launch", note_launch)
+    monkeypatch.setattr(decoder._steps, "read", note_read)
     row = decoder.open(encoded, Noise(0), options.resolve(device.manifest))
     while row.decoded.running:
         decoder.advance([row], CHUNK)
@@ -186,6 +269,7 @@ def test_streams_and_windows_of_the_attention_beside_others(device: Synthesizer)
     assert_close_samples(device, samples, whole.samples)
 
 
+@pytest.mark.parametrize("decoder", [pytest.param("fused", marks=pytest.mark.full)])
 def test_a_trap_ends_requests_with_a_way_out(device: Synthesizer, cuda: PretendDriver) -> None:
     cuda.refuse("kernel fused_decoder", LAUNCH_FAILED)
     with Scheduler(device) as scheduler:
