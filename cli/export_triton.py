@@ -9,7 +9,16 @@ from typing import Annotated, Optional
 import typer
 
 from ..triton_server import DEFAULT_MODEL
-from .shared.options import COMPUTE_HELP, ComputeChoice, Force, print_status
+from .shared.options import (
+    COMPUTE_HELP,
+    ComputeChoice,
+    DecoderChoice,
+    DecoderOption,
+    Force,
+    ProfileChoice,
+    ProfileOption,
+    print_status,
+)
 
 
 class BackendChoice(str, Enum):
@@ -36,6 +45,8 @@ def export_triton(
         Optional[int], typer.Option(min=1, help="CPU threads per instance.", show_default="all usable cores")
     ] = None,
     compute: Annotated[ComputeChoice, typer.Option(help=COMPUTE_HELP)] = ComputeChoice.fp32,
+    decoder: DecoderOption = DecoderChoice.engine,
+    profile: ProfileOption = ProfileChoice.latency,
     max_batch: Annotated[
         Optional[int], typer.Option(min=1, help="Most texts per batch.", show_default="the bundle's limit")
     ] = None,
@@ -72,6 +83,8 @@ def export_triton(
         max_frames or 0,
         max_seconds,
         compute.value,
+        decoder.value,
+        profile.value,
     )
     models = export(bundle, output, name, model_version, options, force)
     print_status(f"{output}: {', '.join(models)}, version {model_version}")

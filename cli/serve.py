@@ -13,7 +13,16 @@ from typing import Annotated, Optional
 
 import typer
 
-from .shared.options import COMPUTE_HELP, ComputeChoice, Engines, print_status
+from .shared.options import (
+    COMPUTE_HELP,
+    ComputeChoice,
+    DecoderChoice,
+    DecoderOption,
+    Engines,
+    ProfileChoice,
+    ProfileOption,
+    print_status,
+)
 from .shared.voice import find_bundle
 
 SWITCH_SECONDS = 0.0005  # after which a thread that splits a text lets the decoder go on, which asks thousands of times
@@ -106,6 +115,8 @@ def serve(
         Optional[int], typer.Option(min=1, help="CPU threads per voice.", show_default="all usable cores")
     ] = None,
     compute: Annotated[ComputeChoice, typer.Option(help=COMPUTE_HELP)] = ComputeChoice.fp32,
+    decoder: DecoderOption = DecoderChoice.engine,
+    profile: ProfileOption = ProfileChoice.latency,
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serve.md has its routes."""
     _check_installed()
@@ -136,10 +147,12 @@ def serve(
         )
 
     def open_scheduler(folder: Path) -> Scheduler:
-        synthesizer = Synthesizer.load(folder, backend, device, threads, engines, compute=compute.value)
+        synthesizer = Synthesizer.load(
+            folder, backend, device, threads, engines, decoder=decoder.value, compute=compute.value
+        )
         if not nvidia_text:
             synthesizer.read_notations()
-        return Scheduler(synthesizer, SchedulerLimits(max_backlog))
+        return Scheduler(synthesizer, SchedulerLimits(max_backlog, profile.value))
 
     with ExitStack() as stack:
         listening = stack.enter_context(listen(host, port))

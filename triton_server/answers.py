@@ -55,7 +55,8 @@ class TextModel(ABC):
         self._served = served
         slots = served.streams if self.stream else SLOTS * served.voice.manifest.range("B").max
         self._slots = threading.Semaphore(slots)
-        self._scheduler = Scheduler(served.voice, SchedulerLimits(sys.maxsize))  # the slots are the limit
+        limits = SchedulerLimits(max_backlog=sys.maxsize, profile=served.profile)  # the slots are the limit
+        self._scheduler = Scheduler(served.voice, limits)
         self._news: SimpleQueue[Answer | None] = SimpleQueue()  # answers that have something to send; None: closed
         self._thread = threading.Thread(target=self._send, name="answers", daemon=True)
         self._thread.start()

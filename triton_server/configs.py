@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from ..runtime.backends.base import Compute
+from ..runtime.backends.base import Compute, Decoder
 from ..runtime.bundle.manifest import GraphSpec, Manifest, TensorSpec
+from ..runtime.decoder import ProfileName
 from ..runtime.errors import ExportError
 from .contract import INPUTS, OUTPUTS, REQUIRED, RequestLimits
 from .pbtxt import Word
@@ -37,6 +38,8 @@ class ServingOptions:
     max_frames: int = RequestLimits.max_frames  # frame limit of an utterance; 0: the bundle's
     max_seconds: float = RequestLimits.max_seconds  # of computing for one request, which is then abandoned
     compute: Compute = "fp32"  # precision on a CPU, as in Synthesizer.load
+    decoder: Decoder = "engine"  # on a GPU, likewise
+    profile: ProfileName = "latency"  # how requests share decoder steps, as in SchedulerLimits
 
     def __post_init__(self) -> None:
         for name in ("instances", "max_queue", "streams", "max_characters"):
@@ -51,6 +54,8 @@ class ServingOptions:
             raise ExportError(f"gpus: need --backend tensorrt; {self.backend} runs on the CPU")
         if self.compute != "fp32" and self.backend == "tensorrt":
             raise ExportError(f"compute {self.compute!r}: needs --backend onnxruntime or openvino, got tensorrt")
+        if self.decoder == "fused" and self.backend != "tensorrt":
+            raise ExportError(f"decoder 'fused': needs --backend tensorrt, got {self.backend}")
 
     def batch_limit(self, manifest: Manifest) -> int:
         """max_batch, or the bundle's limit if None. Raises ExportError unless it is 1 to that limit."""
@@ -98,8 +103,9 @@ def text_config(name: str, manifest: Manifest, options: ServingOptions, is_strea
 
 def _parameters(manifest: Manifest, options: ServingOptions) -> dict[str, object]:
     """Parameters that the model reads, and then facts of the voice for clients."""
-    names = ("backend", "compute", "threads", "streams", *(limit.name for limit in fields(RequestLimits)))
-    return {name: getattr(options, name) for name in names} | {
+    names = "backend", "compute", "decoder", "profile", "threads", "streams"
+    limits = (limit.name for limit in fields(RequestLimits))
+    return {name: getattr(options, name) for name in (*names, *limits)} | {
         "voice": manifest.voice.name,
         "language": manifest.voice.language,
         "sampling_rate": manifest.audio.sampling_rate,

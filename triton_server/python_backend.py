@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..runtime.decoder import ProfileName
 from ..runtime.errors import Cancelled, DeadlineExceeded, one_line
 from ..runtime.synthesizer import Synthesizer
 from .contract import RequestLimits, Tensors
@@ -29,6 +30,7 @@ class ServedVoice:
     voice: Synthesizer
     limits: RequestLimits
     streams: int  # concurrent streams of an instance
+    profile: ProfileName = "latency"  # of its scheduler
 
     @classmethod
     def load(cls, arguments: Mapping[str, str]) -> ServedVoice:
@@ -43,14 +45,15 @@ class ServedVoice:
             device=int(arguments["model_instance_device_id"]),
             threads=int(settings["threads"]) or None,
             engines=engines if engines.is_dir() else None,
+            decoder=settings.get("decoder", "engine"),  # repositories of older versions lack this, and some below
             compute=settings["compute"],
         )
         limits = {
             limit.name: type(getattr(RequestLimits, limit.name))(settings[limit.name])
             for limit in fields(RequestLimits)
-            if limit.name in settings  # repositories of older versions lack some
+            if limit.name in settings
         }
-        return cls(voice, RequestLimits(**limits), int(settings["streams"]))
+        return cls(voice, RequestLimits(**limits), int(settings["streams"]), settings.get("profile", "latency"))
 
 
 def exit_with_parent() -> None:

@@ -34,6 +34,11 @@ class DecoderChoice(str, Enum):
     fused = "fused"
 
 
+class ProfileChoice(str, Enum):
+    latency = "latency"
+    throughput = "throughput"
+
+
 class DecoderWeights(str, Enum):
     fp32 = "fp32"
     int8 = "int8"
@@ -147,6 +152,14 @@ DecoderOption = Annotated[
     DecoderChoice,
     hardware_option(
         "--decoder", help="On a GPU: the TensorRT engine, or fused: one kernel, which has not run on a GPU yet."
+    ),
+]
+ProfileOption = Annotated[
+    ProfileChoice,
+    hardware_option(
+        "--profile",
+        help="Requests that decode together. latency: at most 8, which others join soon; throughput: as many as the "
+        "bundle's batch limit, on a GPU in longer chunks.",
     ),
 ]
 LEXICON_BYTES_MAX = 1 << 22

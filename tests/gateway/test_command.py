@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -21,9 +22,13 @@ from onnx import numpy_helper
 from wyoming.client import AsyncTcpClient
 from wyoming.info import Describe
 
-from tacoglow.cli.serve import parse_address
+from tacoglow import Synthesizer
+from tacoglow.cli.serve import parse_address, serve
+from tacoglow.cli.shared.options import DecoderChoice, ProfileChoice
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, file_sha256, with_digest
 from tacoglow.runtime.errors import RequestError
+from tacoglow.runtime.scheduling import scheduler
+from tacoglow.runtime.scheduling.scheduler import SchedulerLimits
 
 COMMAND = [str(Path(sys.executable).with_name("tacoglow")), "serve"]
 
@@ -104,6 +109,26 @@ def speech(url: str, voice: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def test_decoder_and_profile_are_passed_on(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class OpenedError(Exception):
+        """What the scheduler would get."""
+
+    def refuse(voice: dict[str, object], limits: SchedulerLimits) -> None:
+        raise OpenedError(voice["decoder"], limits.profile, limits.max_backlog)
+
+    class Loaded(dict[str, object]):
+        manifest = SimpleNamespace(voice=SimpleNamespace(name="tiny"))
+
+        def read_notations(self) -> None:
+            pass
+
+    monkeypatch.setattr(Synthesizer, "load", lambda *arguments, **options: Loaded(options))
+    monkeypatch.setattr(scheduler, "Scheduler", refuse)
+    with pytest.raises(OpenedError) as opened:
+        serve([str(tiny_bundle)], port=0, max_backlog=7, decoder=DecoderChoice.fused, profile=ProfileChoice.throughput)
+    assert opened.value.args == ("fused", "throughput", 7)
 
 
 def test_a_port_in_use_is_said_before_a_voice_is_loaded(tmp_path: Path) -> None:

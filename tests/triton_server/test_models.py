@@ -21,6 +21,7 @@ import tacoglow
 from tacoglow import Synthesizer
 from tacoglow.runtime.errors import Cancelled, DeadlineExceeded, RequestError
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.scheduling.scheduler import SchedulerLimits
 from tacoglow.triton_server import answers, python_backend, text_models
 from tacoglow.triton_server.answers import TextModel
 from tacoglow.triton_server.contract import RequestLimits, Response, SpeechRequest, read_request
@@ -216,6 +217,32 @@ def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path)
     assert served.limits == RequestLimits(max_characters=7, max_seconds=9.0)
     assert (served.streams, served.voice.backend.threads) == (2, 1)  # type: ignore[attr-defined]
     assert served.voice.backend.options.compute == "auto"
+    assert (served.voice.backend.options.decoder, served.profile) == ("engine", "latency")
+
+
+def test_served_voice_passes_decoder_and_profile_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A voice that a GPU would speak, whose rows share decoder steps as its configuration says."""
+    loaded: list[Any] = []
+
+    def load(*arguments: Any, **options: Any) -> None:
+        loaded.append(options)
+
+    monkeypatch.setattr(Synthesizer, "load", load)
+    parameters = {"backend": "tensorrt", "compute": "fp32", "threads": "0", "streams": "2"}
+    parameters |= {"decoder": "fused", "profile": "throughput"}
+    config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
+    arguments = {
+        "model_config": json.dumps(config),
+        "model_repository": str(tmp_path),
+        "model_version": "1",
+        "model_instance_device_id": "1",
+    }
+    model, limits = StreamingModel(), list[SchedulerLimits]()
+    monkeypatch.setattr(answers, "Scheduler", lambda voice, given: limits.append(given))
+    model.start(ServedVoice.load(arguments))
+    model._news.put(None)
+    assert (loaded[0]["decoder"], loaded[0]["device"]) == ("fused", 1)
+    assert [given.profile for given in limits] == ["throughput"]
 
 
 def test_frame_limit_of_the_server_applies(voice: Synthesizer) -> None:

@@ -141,6 +141,7 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
         max_characters=11,
         max_retries=1,
         compute="auto",
+        profile="throughput",
     )
     export_triton(tiny_bundle, tmp_path, "anna", options=options)
     whole, stream = config_of(tmp_path, "anna"), config_of(tmp_path, "anna_stream")
@@ -154,6 +155,8 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
         assert given == {
             "backend": "onnxruntime",
             "compute": "auto",
+            "decoder": "engine",
+            "profile": "throughput",
             "threads": "2",
             "streams": "5",
             "max_characters": "11",
@@ -164,6 +167,12 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
             "language": "en-US",
             "sampling_rate": "16000",
         }
+
+
+def test_the_fused_decoder_needs_tensorrt() -> None:
+    assert ServingOptions("tensorrt", decoder="fused").decoder == "fused"
+    with pytest.raises(ExportError, match="decoder 'fused': needs --backend tensorrt, got onnxruntime"):
+        ServingOptions(decoder="fused")
 
 
 def test_openvino_runs_the_text_models_on_the_cpu(tiny_bundle: Path, tmp_path: Path) -> None:
