@@ -95,8 +95,7 @@ class DecodedBatch:
         self._attended = np.zeros(batch, dtype=bool)  # ended by the attention
         # Consecutive frames with the attention on the last token.
         self._at_end: NDArray[np.int64] = np.zeros(batch, np.int64)
-        self.mel_lengths = np.zeros(batch, np.int64)
-        self.frames_decoded = np.zeros(batch, np.int64)
+        self._ends = np.zeros(batch, np.int64)  # frames of those that have ended
 
     def record(self, chunk: Chunk) -> None:
         """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
@@ -110,37 +109,34 @@ class DecodedBatch:
         self.step += n
 
     def _end_items(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
-        """Count the frames of running items in n steps, and stop those whose gate [n, B], attention [n, B, T] or limit
-        ends them. An item's first such step is its last; its gate counts first, and its frames not as speech."""
-        n = len(gate_logits)
+        """Stop the running items that end in n steps: by gate [n, B], attention [n, B, T] or limit.
+
+        An item's first such step is its last; its gate counts first, and its frames not as speech.
+        """
         is_fired, at_last = gate_logits > self._options.gate_logit, None
         if self._options.attention_patience is not None:
             at_last = attention_weights.argmax(2) == self._tokens - 1
-        decoded = self._running * (self.frames_per_step * n)
-        if np.count_nonzero(is_fired) or (at_last is not None and at_last.any()) or self.step + n >= self._least_limit:
-            decoded = self._find_ends(is_fired, at_last)
+        is_attended = at_last is not None and np.count_nonzero(at_last)
+        if np.count_nonzero(is_fired) or is_attended or self.step + len(is_fired) >= self._least_limit:
+            self._find_ends(is_fired, at_last)
         elif at_last is not None:
             self._at_end[:] = 0
-        self.frames_decoded += decoded
-        self.mel_lengths += decoded
 
-    def _find_ends(self, is_fired: NDArray[np.bool_], at_last: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        """End the items that end in these n steps; returns how many frames each has decoded in them [B]."""
-        n, frames, patience = len(is_fired), self.frames_per_step, self._options.attention_patience
+    def _find_ends(self, is_fired: NDArray[np.bool_], at_last: NDArray[np.bool_] | None) -> None:
+        """End the items that end in these n steps [n, B]."""
+        patience = self._options.attention_patience
         gated_at = attended_at = _first(is_fired)
         last = np.minimum(gated_at, self._step_limits - self.step - 1)
         if at_last is not None and patience is not None:
             attended_at = _first(self._count_at_end(at_last) >= patience)
             last = np.minimum(last, attended_at)
-        ends = self._running & (last < n)
+        ends = self._running & (last < len(is_fired))
         gated = ends & (gated_at == last)
-        decoded: NDArray[np.int64] = frames * self._running * np.minimum(last + 1, n)
+        self._ends[ends] = self.frames_per_step * (self.step + last[ends] + 1)
         self._gated |= gated
         self._attended |= ends & (attended_at == last) & ~gated
         self._running &= ~ends
         self.running = bool(self._running.any())
-        self.mel_lengths -= frames * gated
-        return decoded
 
     def _count_at_end(self, at_last: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Count, at each of n steps, the consecutive frames with the attention on the last token [n, B]."""
@@ -149,6 +145,17 @@ class DecodedBatch:
         counts: NDArray[np.int64] = self.frames_per_step * (steps - left) + np.where(left == 0, self._at_end, 0)
         self._at_end = counts[-1]
         return counts
+
+    @property
+    def frames_decoded(self) -> NDArray[np.int64]:
+        """Frames of each item, up to its end."""
+        return np.where(self._running, self.frame, self._ends)
+
+    @property
+    def mel_lengths(self) -> NDArray[np.int64]:
+        """Frames of each item before its gate fired."""
+        lengths: NDArray[np.int64] = self.frames_decoded - self.frames_per_step * self._gated
+        return lengths
 
     @property
     def gate_logit(self) -> float:
