@@ -9,7 +9,7 @@ UNUSUAL := slow or engines or builds or gpu
 CPP_SOURCES = $(shell find cpp -name '*.[ch]' -o -name '*.[ch]pp')
 
 .PHONY: demo test quick-tests test-all all-tests lint format slow fuzz engines builds bench-host gpu docs lock sbom abi
-.PHONY: gpu-day release-check clean
+.PHONY: gpu-day release-check images-check clean
 
 # Exports the demo voice and synthesizes demo/hello.wav with it.
 demo: $(VENV)/demo.ready
@@ -98,6 +98,10 @@ TAG ?=
 STEPS ?=
 release-check: $(if $(STEPS),,$(VENV)/test.ready) $(RELEASE_VENV)/ready
 	cd .tools && ../$(RELEASE_VENV)/bin/python -m tacoglow.tools.release.check --tag "$(TAG)" $(STEPS)
+
+# Executes the RUN lines of the Dockerfiles in root folders of Debian, and serves demo/voice there. Needs root and debootstrap.
+images-check: demo $(RELEASE_VENV)/ready
+	cd .tools && ../$(RELEASE_VENV)/bin/python -m tacoglow.tools.release.images ../demo/voice
 
 # Records the binary interface of the C++ library in cpp/abi.txt.
 abi: $(RELEASE_VENV)/ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -88,22 +89,21 @@ def serve(python: Path, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("w") as log:
         command = [str(python.parent / "tacoglow"), "serve", "--demo", "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
-        body = f'{{"input": "{TEXT}", "response_format": "wav", "stream": false}}'.encode()
-        request = urllib.request.Request(f"{url}/v1/audio/speech", body, {"Content-Type": "application/json"})
-        (folder / "served.wav").write_bytes(_answer(request, server))
+        (folder / "served.wav").write_bytes(ask(port, server))
     finally:
         server.terminate()
         server.wait(timeout=60)
     return f"served {_seconds(folder / 'served.wav'):.2f} s"
 
 
-def _answer(request: urllib.request.Request, server: subprocess.Popen[bytes]) -> bytes:
-    """Return the answer of a server that is starting. Raises StepError if it ends, or not in time."""
+def ask(port: int, server: subprocess.Popen[bytes]) -> bytes:
+    """Return the speech of a server that is starting, as wav. Raises StepError if it ends, or not in time."""
+    url, body = f"http://127.0.0.1:{port}/v1/audio/speech", {"input": TEXT, "response_format": "wav", "stream": False}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     end = time.monotonic() + SERVER_SECONDS
     while time.monotonic() < end and server.poll() is None:
         try:
@@ -111,10 +111,10 @@ def _answer(request: urllib.request.Request, server: subprocess.Popen[bytes]) ->
                 return bytes(response.read())
         except urllib.error.HTTPError as error:
             reason = error.read().decode(errors="replace")
-            raise StepError(f"tacoglow serve --demo: answered {error.code}: {reason}") from error
+            raise StepError(f"tacoglow serve: answered {error.code}: {reason}") from error
         except urllib.error.URLError:  # it does not listen yet
             time.sleep(0.2)
-    raise StepError(f"tacoglow serve --demo: no answer within {SERVER_SECONDS:g} s, exit code {server.poll()}")
+    raise StepError(f"tacoglow serve: no answer within {SERVER_SECONDS:g} s, exit code {server.poll()}")
 
 
 def find_python(version: str) -> str | None:
