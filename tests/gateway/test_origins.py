@@ -174,8 +174,12 @@ def test_numbers_that_no_float_holds(gateway: RunningGateway) -> None:
         assert (answer.status, answer.error["param"]) == (400, name)
 
 
-def test_no_traceback_for_what_clients_do(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+def test_no_traceback_for_what_clients_do(
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("uvicorn.error")
+    monkeypatch.setattr(log, "handlers", [caplog.handler])  # not propagated
+    with caplog.at_level(logging.INFO), caplog.at_level(logging.INFO, "uvicorn.error"):
         for _ in range(3):
             with gateway.connect() as upload:  # is broken off
                 upload.sendall(POST + b"Content-Length: 1000\r\n\r\n{")
@@ -184,6 +188,8 @@ def test_no_traceback_for_what_clients_do(gateway: RunningGateway, caplog: pytes
                 client.send(b"\xff\xfe", text=True)
                 with pytest.raises(ConnectionClosed):
                     client.recv(10)
+        gateway.wait_until_idle()
+    assert caplog.records
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
 

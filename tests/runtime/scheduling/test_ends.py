@@ -67,7 +67,7 @@ def test_a_callers_function_raises(
         return False
 
     failing = scheduler.submit("One two three. " * 50, 1, SpeechOptions(cancelled=cancelled), stream)
-    other = scheduler.submit(TEXT, 2)
+    other = scheduler.submit(TEXT * 50, 2)
     with pytest.raises(error if issubclass(error, Exception) else Cancelled, match=r"planted|cancelled by"):
         failing.result(SECONDS)
     assert other.result(SECONDS).seconds > 0
