@@ -83,6 +83,42 @@ static int check_speech(tacoglow_session* session, int32_t hop_length) {
   return 0;
 }
 
+/* Words are told whole, streamed and by a scheduler; of ids there are only tokens. */
+static int check_times(tacoglow_voice* voice, tacoglow_session* session) {
+  tacoglow_request request;
+  tacoglow_scheduler* scheduler;
+  tacoglow_handle* handle;
+  tacoglow_speech* speech;
+  int way, segments = 10;
+  tacoglow_request_init(&request);
+  request.text = "[pause 0.1s] One two.";
+  request.retries = 0;
+  request.trim_silence = 1;
+  REQUIRE(tacoglow_scheduler_open(voice, NULL, &scheduler) == TACOGLOW_OK);
+  for (way = 0; way < 3; ++way) {
+    const tacoglow_utterance* own;
+    if (way == 0) REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK);
+    if (way == 1) REQUIRE(tacoglow_stream(session, &request, count_segments, &segments, &speech) == TACOGLOW_OK);
+    if (way == 2) REQUIRE(tacoglow_submit(scheduler, &request, NULL, &handle) == TACOGLOW_OK);
+    if (way == 2) REQUIRE(tacoglow_handle_result(handle, &speech) == TACOGLOW_OK);
+    if (way == 2) tacoglow_handle_close(handle);
+    own = speech->utterances;
+    REQUIRE(own->first_sample < 400 && own->n_words == 2 && own->n_ids == 8); /* 20 ms at 16,000 Hz are kept */
+    REQUIRE(strcmp(own->words[0].text, "One") == 0 && strcmp(own->words[1].text, "two.") == 0);
+    REQUIRE(own->words[0].start_seconds >= 0 && own->words[1].end_seconds >= own->words[0].end_seconds);
+    REQUIRE(strcmp(own->tokens[2].text, "e") == 0 && own->tokens[2].end_seconds >= own->tokens[2].start_seconds);
+    tacoglow_speech_free(speech);
+  }
+  tacoglow_scheduler_close(scheduler);
+  request.text = NULL;
+  request.ids = ids;
+  request.n_ids = 1;
+  REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK);
+  REQUIRE(speech->utterances[0].n_words == 0 && strcmp(speech->utterances[0].tokens[0].text, "h") == 0);
+  tacoglow_speech_free(speech);
+  return 0;
+}
+
 static int stop_at_third(const tacoglow_progress* progress, void* user) {
   (void)progress;
   return ++*(int*)user == 3;
@@ -110,7 +146,7 @@ static int check_text(const char* wav, tacoglow_voice* voice, tacoglow_session* 
   REQUIRE(tacoglow_text_to_ids(voice, " ", NULL, 0, &n_ids) == TACOGLOW_REQUEST);
   request.text = "One, two. Three four five six seven eight nine ten eleven.";
   REQUIRE(tacoglow_speak(session, &request, &speech) == TACOGLOW_OK && speech->n_utterances > 1);
-  REQUIRE(speech->utterances[1].first_sample > speech->utterances[0].n_samples);
+  REQUIRE(speech->utterances[1].first_sample > (int64_t)speech->utterances[0].n_samples);
   for (i = 0; i < speech->utterances[1].n_ids; ++i) sum += speech->utterances[1].alignment[i];
   REQUIRE(sum > 0.999F && sum < 1.001F && speech->utterances[1].gate[0] > 0 && speech->utterances[1].gate[0] < 1);
   REQUIRE(tacoglow_wav_write(wav, speech->samples, speech->n_samples, 22050, TACOGLOW_WAV_INT16) == TACOGLOW_OK);
@@ -440,7 +476,7 @@ int main(int argc, char** argv) {
   REQUIRE(tacoglow_text_to_ids(voice, "hi", NULL, 0, &n_ids) == TACOGLOW_OK && n_ids == 2);
   hop_length = tacoglow_voice_facts(voice)->hop_length;
   REQUIRE(tacoglow_session_open(voice, &session) == TACOGLOW_OK);
-  if (check_text(argv[2], voice, session) || check_scheduler(voice, session)) return 1;
+  if (check_text(argv[2], voice, session) || check_scheduler(voice, session) || check_times(voice, session)) return 1;
   tacoglow_voice_close(voice);
   if (check_invalid_arguments(argv[1], session) || check_speech(session, hop_length)) return 1;
   if (check_stream_defaults(session) || check_batch(session) || check_retries(session)) return 1;

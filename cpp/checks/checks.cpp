@@ -18,6 +18,10 @@
 //   checks judge FILE                                           judges alignments: int32 frames, tokens, and 1 for the
 //                                                               frame limit, a byte per token for letters, float32
 //                                                               weights; prints severity and faults, a line for each
+//   checks bounds FILE                                          prints where the tokens of these alignments begin
+//   checks trim RATE VOLUME SEED                                reads float32 samples from standard input, cuts them
+//                                                               anywhere, and writes int64, how many are left out at
+//                                                               the beginning, and what is left of them
 //   checks policy                                               answers questions to the scheduler's policy
 //   checks graph_file PATH ...                                  prints what each has that no voice's graph has, or "ok"
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
@@ -29,12 +33,14 @@
 //
 // An Error of the runtime is printed as "rejected with STATUS: MESSAGE".
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <future>
 #include <iterator>
 #include <limits>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -47,6 +53,8 @@
 #include "quality.hpp"
 #include "same_speech.hpp"
 #include "text_check.hpp"
+#include "timestamps.hpp"
+#include "trimming.hpp"
 #include "wav.hpp"
 
 namespace {
@@ -80,19 +88,46 @@ std::vector<Number> read_numbers(std::istream& stream, std::size_t count) {
   return numbers;
 }
 
-void print_judgements(const std::string& path) {
+// Calls `use` with each alignment of a file, 1 for the frame limit, and the letters.
+template <typename Use>
+void read_alignments(const std::string& path, const Use& use) {
   std::ifstream file(path, std::ios::binary);
   for (auto head = read_numbers<std::int32_t>(file, 3); file; head = read_numbers<std::int32_t>(file, 3)) {
     const auto tokens = static_cast<std::size_t>(head[1]);
     const auto bytes = read_numbers<char>(file, tokens);
     const auto weights = read_numbers<float>(file, static_cast<std::size_t>(head[0]) * tokens);
-    const tacoglow::Alignment alignment = {weights.data(), head[0], head[1], 1};
-    const auto faults = tacoglow::judge(alignment, head[2] != 0, std::vector<bool>(bytes.begin(), bytes.end()));
-    std::printf("%lld", static_cast<long long>(tacoglow::severity(faults, head[1])));
-    for (const auto& [reason, first, stop] : faults)
-      std::printf(" %d:%lld:%lld", reason, static_cast<long long>(first), static_cast<long long>(stop));
+    use(tacoglow::Alignment{weights.data(), head[0], head[1], 1}, head[2] != 0,
+        std::vector<bool>(bytes.begin(), bytes.end()));
     std::printf("\n");
   }
+}
+
+void print_judgement(const tacoglow::Alignment& alignment, bool is_cut_off, const std::vector<bool>& letters) {
+  const auto faults = tacoglow::judge(alignment, is_cut_off, letters);
+  std::printf("%lld", static_cast<long long>(tacoglow::severity(faults, alignment.n_tokens)));
+  for (const auto& [reason, first, stop] : faults)
+    std::printf(" %d:%lld:%lld", reason, static_cast<long long>(first), static_cast<long long>(stop));
+}
+
+void print_bounds(const tacoglow::Alignment& alignment, bool, const std::vector<bool>&) {
+  for (const auto frame : tacoglow::token_bounds(alignment.weights, alignment.n_frames, alignment.n_tokens))
+    std::printf("%lld ", static_cast<long long>(frame));
+}
+
+void trim(std::int64_t rate, double volume, std::uint64_t seed) {
+  std::vector<float> samples(1 << 20), trimmed;
+  samples.resize(std::fread(samples.data(), sizeof(float), samples.size(), stdin));
+  tacoglow::SilenceTrimmer trimmer(rate, volume);
+  std::mt19937_64 random(seed);
+  for (auto from = samples.begin(); from != samples.end();) {
+    const auto to = from + std::min<std::ptrdiff_t>(samples.end() - from, static_cast<std::ptrdiff_t>(random() % 999));
+    const auto part = trimmer.push({from, to}, to == samples.end());
+    trimmed.insert(trimmed.end(), part.begin(), part.end());
+    from = to;
+  }
+  const std::int64_t lead = trimmer.lead();
+  require(std::fwrite(&lead, sizeof lead, 1, stdout) == 1, "stdout");
+  if (!trimmed.empty()) write(trimmed);
 }
 
 void print_synthesis(const Manifest& manifest) {
@@ -138,7 +173,11 @@ bool run_without_bundle(const std::string& command, int count, char** arguments)
   if (command == "noise" && count == 6)
     print_noise(arguments);
   else if (command == "judge" && count == 1)
-    print_judgements(arguments[0]);
+    read_alignments(arguments[0], print_judgement);
+  else if (command == "bounds" && count == 1)
+    read_alignments(arguments[0], print_bounds);
+  else if (command == "trim" && count == 3)
+    trim(std::atoll(arguments[0]), std::atof(arguments[1]), std::strtoull(arguments[2], nullptr, 10));
   else if (command == "policy")
     tacoglow::checks::answer_policy();
   else if (command == "graph_file")

@@ -99,6 +99,7 @@ struct Request {
     if (request.retries > 3) request.retries = 3;  // valid, but slow
     if (pick(4) == 0) request.lexicon = lexicon.c_str();
     if (pick(4) == 0) request.ssml = 1;
+    if (pick(4) == 0) request.trim_silence = 1;
     if (pick(4) == 0) request.progress = stop_sometimes;
     if (rarely()) request.struct_size = pick(300);
   }

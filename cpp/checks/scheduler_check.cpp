@@ -34,13 +34,14 @@ void require(bool holds, const std::string& what) {
 // What a request speaks.
 struct Spoken {
   std::vector<float> samples, mel, alignment;
+  std::vector<double> times;         // of words and tokens
   std::vector<std::size_t> lengths;  // samples, of each segment
   int stop_reason = -1;
-  std::size_t first_sample = 0;
+  std::int64_t first_sample = 0;
 
   bool operator==(const Spoken& other) const {
     return samples == other.samples && mel == other.mel && alignment == other.alignment && lengths == other.lengths &&
-           stop_reason == other.stop_reason && first_sample == other.first_sample;
+           stop_reason == other.stop_reason && times == other.times && first_sample == other.first_sample;
   }
 
   void add(const float* segment, std::size_t n) {
@@ -55,6 +56,8 @@ struct Spoken {
       const tacoglow_utterance& own = speech->utterances[i];
       alignment.insert(alignment.end(), own.alignment, own.alignment + own.n_frames * own.n_ids);
       first_sample = own.first_sample;
+      for (std::size_t k = 0; k < own.n_words; ++k) times.push_back(own.words[k].end_seconds);
+      for (std::size_t k = 0; k < own.n_ids; ++k) times.push_back(own.tokens[k].end_seconds);
     }
     stop_reason = speech->stop_reason;
     tacoglow_speech_free(speech);
@@ -104,6 +107,7 @@ struct Case {
     if (i % 4 == 2) request.attention_window = 2;
     if (i % 7 == 3) request.rate = 0.7;
     if (i % 5 == 2) request.max_frames = 9;
+    if (i % 4 == 1) request.trim_silence = 1;
     if (!is_stream) request.retries = static_cast<std::int32_t>(i % 3);
     request.first_segment_frames = 3;
     request.segment_frames = 5;

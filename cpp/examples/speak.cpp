@@ -11,6 +11,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -29,11 +30,13 @@ constexpr const char* usage =
     "             [--seed N] [--backend NAME] [--plans FOLDER]\n"
     "             [--compute auto|fp32|int8] [--threads N] [--sigma X] [--denoise X] [--gate-threshold X]\n"
     "             [--max-frames N] [--retries N] [--attention-stop 1] [--attention-window N]\n"
-    "             [--rate X] [--volume X] [--sentence-silence X] [--lexicon FILE] [--ssml]\n"
-    "             [--wav int16|float32] [--mel FILE] [--stream FRAMES]\n"
+    "             [--rate X] [--volume X] [--sentence-silence X] [--trim-silence] [--lexicon FILE] [--ssml]\n"
+    "             [--wav int16|float32] [--mel FILE] [--timestamps FILE] [--stream FRAMES]\n"
     "-i names a file with a text per line; FOLDER gets 0001.wav, 0002.wav, ... --text TEXT is the same as TEXT.\n"
     "--lexicon names a file with lines such as: Nguyen = win. --ssml: the text is an SSML document.\n"
-    "--mel writes float32 [mel bands, frames]. --stream synthesizes in segments of FRAMES (0: the bundle's).\n";
+    "--mel writes float32 [mel bands, frames]. --timestamps writes a line for each word: its first and last second\n"
+    "and the word, separated by tabs, which Audacity imports as labels. --stream synthesizes in segments of FRAMES (0: "
+    "the bundle's).\n";
 
 const std::set<std::string> options = {"--text",
                                        "--ids",
@@ -53,12 +56,13 @@ const std::set<std::string> options = {"--text",
                                        "--attention-window",
                                        "--wav",
                                        "--mel",
+                                       "--timestamps",
                                        "--stream",
                                        "--rate",
                                        "--volume",
                                        "--sentence-silence",
                                        "--lexicon"};
-const std::set<std::string> flags = {"--ssml"};  // options without a value
+const std::set<std::string> flags = {"--ssml", "--trim-silence"};  // options without a value
 
 struct CloseVoice {
   void operator()(tacoglow_voice* voice) const { tacoglow_voice_close(voice); }
@@ -164,6 +168,18 @@ void write_mel(const char* path, const tacoglow_speech& speech, std::int32_t n_m
   file.write(reinterpret_cast<const char*>(speech.mel), static_cast<std::streamsize>(count * sizeof(float)));
 }
 
+void write_times(const char* path, const tacoglow_speech& speech) {
+  std::ofstream file(path, std::ios::binary);
+  file << std::fixed << std::setprecision(6);
+  for (std::size_t i = 0; i < speech.n_utterances; ++i) {
+    const tacoglow_utterance& utterance = speech.utterances[i];
+    for (std::size_t k = 0; k < utterance.n_words; ++k) {
+      const tacoglow_timed_text& word = utterance.words[k];
+      file << word.start_seconds << '\t' << word.end_seconds << '\t' << word.text << '\n';
+    }
+  }
+}
+
 tacoglow_request read_request(const Arguments& arguments, const std::vector<std::int32_t>& ids,
                               const std::string& lexicon) {
   tacoglow_request request;
@@ -183,6 +199,7 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.attention_window = static_cast<std::int32_t>(arguments.integer("--attention-window", 0));
   request.rate = arguments.number("--rate", request.rate);
   request.volume = arguments.number("--volume", request.volume);
+  request.trim_silence = arguments.has("--trim-silence") ? 1 : 0;
   request.sentence_silence = arguments.number("--sentence-silence", request.sentence_silence);
   request.first_segment_frames = request.segment_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
   request.context_frames = -1;  // the receptive field: a stream then equals unstreamed speech
@@ -298,6 +315,7 @@ bool speak(const char* bundle, const Arguments& arguments) {
     const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
     check(tacoglow_wav_write(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format));
     warn_of_faults(*speech);
+    if (arguments.has("--timestamps")) write_times(arguments.text("--timestamps"), *speech);
     return true;
   }
   check(tacoglow_speak(session.get(), &request, &result));
@@ -305,6 +323,7 @@ bool speak(const char* bundle, const Arguments& arguments) {
   check(tacoglow_wav_write(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format));
   warn_of_faults(*speech);
   if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
+  if (arguments.has("--timestamps")) write_times(arguments.text("--timestamps"), *speech);
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
               to_text(speech->stop_reason), speech->encoder_seconds, speech->decoder_seconds, speech->postnet_seconds,
               speech->vocoder_seconds);

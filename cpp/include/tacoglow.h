@@ -5,14 +5,14 @@
  * sessions can share a voice. A scheduler speaks many requests at once, in threads of its own.
  *
  * Threads: any number of threads may use a voice, a scheduler and a handle at once, but only one thread at a time may
- * use a session. A session and a scheduler keep their voice alive, and a handle outlives its scheduler, so they may be
- * closed in any order. Errors: every function that can fail returns a status. On failure, tacoglow_last_error() returns
- * a one-line message for the calling thread. No function throws, exits or prints. Memory: every object that a function
- * returns has its own function to free it. The caller's strings and arrays are copied, or read only during the call.
- * Compatibility: structures that the caller fills begin with struct_size, which their _init macro sets, so that later
- * versions can append fields; structures that a function returns may grow at their end too. The library's soname
- * contains the major and minor version before 1.0, and the major version from then on. Within one soname, nothing is
- * removed or changed: a program runs with every later library of the same soname.
+ * use a session. A session, a scheduler and a handle keep their voice alive, and a handle outlives its scheduler, so
+ * they may be closed in any order. Errors: every function that can fail returns a status. On failure,
+ * tacoglow_last_error() returns a one-line message for the calling thread. No function throws, exits or prints. Memory:
+ * every object that a function returns has its own function to free it. The caller's strings and arrays are copied, or
+ * read only during the call. Compatibility: structures that the caller fills begin with struct_size, which their _init
+ * macro sets, so that later versions can append fields; structures that a function returns may grow at their end too.
+ * The library's soname contains the major and minor version before 1.0, and the major version from then on. Within one
+ * soname, nothing is removed or changed: a program runs with every later library of the same soname.
  */
 #ifndef TACOGLOW_H
 #define TACOGLOW_H
@@ -159,6 +159,7 @@ typedef struct tacoglow_request {
   /* Speech */
   double rate;              /* speaking rate, 0.5 to 2: 2 is twice as fast, at the same pitch */
   double volume;            /* factor of the samples, 0 to 4: 0.5 is 6 dB quieter */
+  int32_t trim_silence;     /* 1: the silence at both ends of the speech is left out, but for 20 ms */
   double sentence_silence;  /* seconds of silence between sentences, 0 to 10; every sentence is then spoken by itself.
                                Negative: a text is split only if it exceeds max_tokens, with pauses by punctuation */
   double sigma;             /* standard deviation of WaveGlow's noise, 0 to 10; negative: the bundle's */
@@ -194,6 +195,13 @@ typedef struct tacoglow_fault {
   size_t n_words;           /* 0 for sounds after the last word, and for an utterance of ids */
 } tacoglow_fault;
 
+/* A word, or a character or phone, and when it is spoken. */
+typedef struct tacoglow_timed_text {
+  const char* text;     /* UTF-8 */
+  double start_seconds; /* in tacoglow_speech.samples, or in a stream */
+  double end_seconds;
+} tacoglow_timed_text;
+
 /* One piece of a text, or the utterance of given ids. */
 typedef struct tacoglow_utterance {
   const char* text;   /* UTF-8; "" for ids */
@@ -207,9 +215,13 @@ typedef struct tacoglow_utterance {
   const tacoglow_fault* faults; /* [n_faults], in the order of their tokens; of a voice whose sentences could not be
                                    measured at export, only its end is judged */
   size_t n_faults;
-  const char* quality; /* its faults in one line, such as "skipped: brown fox; babble"; "good" without any */
-  size_t first_sample; /* where its samples begin in tacoglow_speech.samples, or in a stream */
-  size_t n_samples;    /* n_frames / rate, rounded half up, times hop_length */
+  const char* quality;  /* its faults in one line, such as "skipped: brown fox; babble"; "good" without any */
+  int64_t first_sample; /* where its samples begin in tacoglow_speech.samples, or in a stream; below 0 if trim_silence
+                           has left out that many of them */
+  size_t n_samples;     /* n_frames / rate, rounded half up, times hop_length; with those that trim_silence left out */
+  const tacoglow_timed_text* words; /* [n_words], each word of the text once, in order, as it is written; none of ids */
+  size_t n_words;
+  const tacoglow_timed_text* tokens; /* [n_ids]: the character or phone of each token */
 } tacoglow_utterance;
 
 /* The result of one request. */

@@ -184,8 +184,9 @@ tacoglow_status tacoglow_speak(tacoglow_session* session, const tacoglow_request
   return to_status([&] {
     require(session, "session");
     require(speech, "speech");
-    auto speeches = session->session.speak({tacoglow::resolve(session->session.voice(), request, false)});
-    *speech = new tacoglow::OwnedSpeech(std::move(speeches.front()));
+    const tacoglow::Voice& voice = session->session.voice();
+    auto speeches = session->session.speak({tacoglow::resolve(voice, request, false)});
+    *speech = new tacoglow::OwnedSpeech(voice, std::move(speeches.front()));
   });
 }
 
@@ -196,17 +197,18 @@ tacoglow_status tacoglow_speak_batch(tacoglow_session* session, const tacoglow_r
     require(session, "session");
     require(requests, "requests");
     require(speeches, "speeches");
+    const tacoglow::Voice& voice = session->session.voice();
     std::vector<tacoglow::Request> batch;
     for (size_t i = 0; i < n_requests; ++i) {
       try {
-        batch.push_back(tacoglow::resolve(session->session.voice(), requests[i], false));
+        batch.push_back(tacoglow::resolve(voice, requests[i], false));
       } catch (const tacoglow::Error& error) {
         throw tacoglow::Error(error.status, "request " + std::to_string(i) + ": " + error.what());
       }
     }
     std::vector<std::unique_ptr<tacoglow::OwnedSpeech>> owned;
     for (auto& speech : session->session.speak(batch))
-      owned.push_back(std::make_unique<tacoglow::OwnedSpeech>(std::move(speech)));
+      owned.push_back(std::make_unique<tacoglow::OwnedSpeech>(voice, std::move(speech)));
     for (size_t i = 0; i < n_requests; ++i) speeches[i] = owned[i].release();
   });
 }
@@ -224,8 +226,8 @@ tacoglow_status tacoglow_stream(tacoglow_session* session, const tacoglow_reques
       if (callback(samples.data(), samples.size(), user) != 0)
         throw tacoglow::Error(TACOGLOW_CANCELLED, "the callback asked to stop");
     };
-    auto owned = std::make_unique<tacoglow::OwnedSpeech>(session->session.stream(given, on_segment));
-    if (speech != nullptr) *speech = owned.release();
+    auto spoken = session->session.stream(given, on_segment);
+    if (speech != nullptr) *speech = new tacoglow::OwnedSpeech(session->session.voice(), std::move(spoken));
   });
 }
 

@@ -18,6 +18,7 @@ struct tacoglow_scheduler {
 };
 
 struct tacoglow_handle {
+  std::shared_ptr<const tacoglow::Voice> voice;
   std::shared_ptr<Handle> handle;
   std::vector<float> segment;  // the one that tacoglow_handle_next has returned last
 };
@@ -71,10 +72,10 @@ tacoglow_status tacoglow_submit(tacoglow_scheduler* scheduler, const tacoglow_re
     const bool is_stream = given.stream != 0;
     if (given.on_segment != nullptr && !is_stream)
       throw tacoglow::request_error("on_segment: is for a stream; set stream to 1, or take tacoglow_handle_result");
-    const tacoglow::Voice& voice = scheduler->scheduler.voice();
-    tacoglow::Request resolved = tacoglow::resolve(voice, request, is_stream);
     auto owned = std::make_unique<tacoglow_handle>();
-    owned->handle = std::make_shared<Handle>(to_callbacks(given, owned.get()), voice.manifest.sampling_rate);
+    owned->voice = scheduler->scheduler.voice();
+    tacoglow::Request resolved = tacoglow::resolve(*owned->voice, request, is_stream);
+    owned->handle = std::make_shared<Handle>(to_callbacks(given, owned.get()), owned->voice->manifest.sampling_rate);
     *handle = owned.get();  // before a callback may want it
     try {
       scheduler->scheduler.submit(std::move(resolved), is_stream, given.client != nullptr ? given.client : "",
@@ -105,7 +106,7 @@ tacoglow_status tacoglow_handle_result(tacoglow_handle* handle, tacoglow_speech*
   return to_status([&] {
     require(handle, "handle");
     require(speech, "speech");
-    *speech = new tacoglow::OwnedSpeech(handle->handle->result());
+    *speech = new tacoglow::OwnedSpeech(*handle->voice, handle->handle->result());
   });
 }
 

@@ -4,19 +4,22 @@
 
 namespace tacoglow {
 
-OwnedSpeech::OwnedSpeech(Speech speech) : tacoglow_speech{}, owned_(std::move(speech)) {
+OwnedSpeech::OwnedSpeech(const Voice& voice, Speech speech) : tacoglow_speech{}, owned_(std::move(speech)) {
   std::vector<SpeechFault> all;
   for (const Utterance& u : owned_.utterances) {
-    listed_.push_back(list_faults(u));
+    list_faults(u, listed_.emplace_back());
+    list_times(voice, u, listed_.back());
     all.insert(all.end(), u.faults.begin(), u.faults.end());
   }
   for (const SpeechFault& fault : all) fault_reasons |= fault.reason;
   for (std::size_t i = 0; i < listed_.size(); ++i) {
     const Utterance& u = owned_.utterances[i];
+    const Listed& listed = listed_[i];
     utterances_.push_back({u.piece.text.c_str(), u.piece.ids.data(), u.piece.ids.size(),
                            static_cast<size_t>(u.n_frames), u.mel.data(), u.alignment.data(), u.gate.data(),
-                           u.stop_reason, listed_[i].faults.data(), listed_[i].faults.size(),
-                           listed_[i].quality.c_str(), u.first_sample, u.n_samples});
+                           u.stop_reason, listed.faults.data(), listed.faults.size(), listed.quality.c_str(),
+                           u.first_sample, u.n_samples, listed.timed_words.data(), listed.timed_words.size(),
+                           listed.timed_tokens.data()});
   }
   quality_ = to_text(all);
   samples = owned_.samples.data();
@@ -33,8 +36,7 @@ OwnedSpeech::OwnedSpeech(Speech speech) : tacoglow_speech{}, owned_(std::move(sp
   n_utterances = utterances_.size();
 }
 
-OwnedSpeech::Listed OwnedSpeech::list_faults(const Utterance& utterance) {
-  Listed listed;
+void OwnedSpeech::list_faults(const Utterance& utterance, Listed& listed) {
   for (const SpeechFault& fault : utterance.faults) {
     listed.words.emplace_back();
     for (const auto& word : fault.words) listed.words.back().push_back(word.c_str());
@@ -46,7 +48,15 @@ OwnedSpeech::Listed OwnedSpeech::list_faults(const Utterance& utterance) {
                              listed.words[i].size()});
   }
   listed.quality = to_text(utterance.faults);
-  return listed;
+}
+
+void OwnedSpeech::list_times(const Voice& voice, const Utterance& utterance, Listed& listed) {
+  listed.times = time_utterance(voice, utterance);
+  const auto list = [](const std::vector<TimedText>& timed, std::vector<tacoglow_timed_text>& target) {
+    for (const TimedText& each : timed) target.push_back({each.text.c_str(), each.start, each.end});
+  };
+  list(listed.times.words, listed.timed_words);
+  list(listed.times.tokens, listed.timed_tokens);
 }
 
 }  // namespace tacoglow

@@ -1,16 +1,18 @@
 // The speech that a caller receives, together with the memory that it points to.
 #pragma once
 
+#include <deque>
 #include <string>
 #include <vector>
 
 #include "tacoglow.h"
+#include "timestamps.hpp"
 #include "utterance.hpp"
 
 namespace tacoglow {
 
 struct OwnedSpeech : tacoglow_speech {
-  explicit OwnedSpeech(Speech speech);
+  OwnedSpeech(const Voice& voice, Speech speech);
   OwnedSpeech(const OwnedSpeech&) = delete;  // the caller's structure points into this one
   OwnedSpeech& operator=(const OwnedSpeech&) = delete;
 
@@ -20,12 +22,15 @@ struct OwnedSpeech : tacoglow_speech {
     std::vector<std::vector<const char*>> words;  // of each fault
     std::vector<tacoglow_fault> faults;
     std::string quality;
+    SpokenTimes times;
+    std::vector<tacoglow_timed_text> timed_words, timed_tokens;
   };
 
-  static Listed list_faults(const Utterance& utterance);
+  static void list_faults(const Utterance& utterance, Listed& listed);
+  static void list_times(const Voice& voice, const Utterance& utterance, Listed& listed);
 
   Speech owned_;
-  std::vector<Listed> listed_;  // of each utterance
+  std::deque<Listed> listed_;  // of each utterance
   std::vector<tacoglow_utterance> utterances_;
   std::string quality_;
 };

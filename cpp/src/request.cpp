@@ -147,7 +147,8 @@ Request resolve_request(const Voice& voice, const tacoglow_request& given) {
           resolve_retries(voice.manifest, given.retries),
           given.progress,
           given.progress_user,
-          given.rate};
+          given.rate,
+          given.trim_silence != 0};
 }
 
 }  // namespace tacoglow

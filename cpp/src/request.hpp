@@ -20,7 +20,8 @@ struct Request {
   std::uint64_t retries;                              // how often an utterance with a fault is decoded again
   tacoglow_progress_callback progress;                // nullptr: none
   void* progress_user;
-  double rate;  // speaking rate
+  double rate;        // speaking rate
+  bool trim_silence;  // leave out the silence at both ends
 
   Noise noise(std::size_t piece) const { return {seed, utterance + piece}; }
   double rate_of(std::size_t piece) const;

@@ -150,6 +150,11 @@ std::int32_t SymbolTable::id_of(const Text& symbol) const {
   return found == ids_.end() ? none : found->second;
 }
 
+Text SymbolTable::name_of(std::int32_t id) const {
+  const Text& symbol = symbols_.at(static_cast<std::size_t>(id));
+  return spells_phones_ && symbol.size() > 1 && symbol[0] == U'@' ? symbol.substr(1) : symbol;
+}
+
 Encoded encode_text(View text, const Cleaners& cleaners, const SymbolTable& symbols, bool with_equivalents,
                     const TextTables& tables) {
   return Encoder(cleaners, symbols, with_equivalents, tables).encode(text);

@@ -40,6 +40,9 @@ class SymbolTable {
   // Returns the symbol that a token in braces means: a phone, or any symbol if the list has no phones.
   Text braced(const Text& token) const { return spells_phones_ ? U"@" + token : token; }
 
+  // Returns a symbol without the mark of a phone.
+  Text name_of(std::int32_t id) const;
+
   const std::vector<Text>& symbols() const { return symbols_; }
 
  private:

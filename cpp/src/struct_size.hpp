@@ -46,6 +46,7 @@ constexpr auto fields_of() {
                       TACOGLOW_FIELD(utterance),
                       TACOGLOW_FIELD(rate),
                       TACOGLOW_FIELD(volume),
+                      TACOGLOW_FIELD(trim_silence),
                       TACOGLOW_FIELD(sentence_silence),
                       TACOGLOW_FIELD(sigma),
                       TACOGLOW_FIELD(denoise),

@@ -4,7 +4,6 @@
 
 #include "encoder.hpp"
 #include "error.hpp"
-#include "pieces.hpp"
 #include "utterance_windows.hpp"
 
 namespace tacoglow {
@@ -50,29 +49,23 @@ std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
       if (std::exchange(counted, job.request_index) != job.request_index) speech.seconds += shared;
     }
   }
-  for (std::size_t i = 0; i < requests.size(); ++i) join(*voice_, requests[i].pieces, speeches[i]);
+  for (std::size_t i = 0; i < requests.size(); ++i) join(*voice_, requests[i], speeches[i]);
   return speeches;
 }
 
 Speech Session::stream(const Request& request, const OnSegment& on_segment) {
   Speech speech;
-  std::size_t sent = 0;  // samples
-  const auto send = [&](const std::vector<float>& samples) {
-    if (!samples.empty()) on_segment(samples);
-    sent += samples.size();
-  };
+  StreamSamples samples(*voice_, request);
   for (std::size_t i = 0; i < request.pieces.size(); ++i) {
-    const std::int64_t rate = voice_->manifest.sampling_rate;
-    const std::size_t first = sent + count_silence(request.pieces[i].pause_before, rate);
-    speech.utterances.push_back(stream_piece(request, i, send));
-    speech.utterances.back().first_sample = first;
-    speech.utterances.back().n_samples = sent - count_silence(request.pieces[i].pause, rate) - first;
+    speech.utterances.push_back(stream_piece(request, i, samples, on_segment));
+    samples.locate(speech.utterances.back());
   }
   sum_up(*voice_, speech);
   return speech;
 }
 
-Utterance Session::stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment) {
+Utterance Session::stream_piece(const Request& request, std::size_t index, StreamSamples& samples,
+                                const OnSegment& on_segment) {
   const Manifest& manifest = voice_->manifest;
   const std::vector<std::int32_t>& ids = request.pieces[index].ids;
   const auto length = static_cast<std::int64_t>(ids.size());
@@ -83,8 +76,7 @@ Utterance Session::stream_piece(const Request& request, std::size_t index, const
     while (decoding.running() && item.decoded.frames_decoded < windows.frames_wanted()) decoding.read_chunk();
     const Window window = windows.next();
     is_last = window.is_last;
-    place_segment(*voice_, request.pieces, index, window.is_first(), is_last, window.samples(*backend_, manifest),
-                  on_segment);
+    samples.add(index, window.is_first(), is_last, window.samples(*backend_, manifest), on_segment);
   }
   return describe(*voice_, request.pieces[index], item, windows.mel());
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "attempts.hpp"
+#include "stream_samples.hpp"
 #include "utterance.hpp"
 
 namespace tacoglow {
@@ -48,7 +49,8 @@ class Session {
   std::vector<Jobs> group_into_batches(const std::vector<Request>& requests) const;
   std::vector<DecodedItem> decode_once(const Jobs& batch, const Rows& rows);
   void decode_all(Jobs& batch);
-  Utterance stream_piece(const Request& request, std::size_t index, const OnSegment& on_segment);
+  Utterance stream_piece(const Request& request, std::size_t index, StreamSamples& samples,
+                         const OnSegment& on_segment);
 
   std::shared_ptr<const Voice> voice_;
   std::unique_ptr<BackendInstance> backend_;

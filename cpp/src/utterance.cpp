@@ -4,6 +4,7 @@
 
 #include "pieces.hpp"
 #include "stretch.hpp"
+#include "trimming.hpp"
 #include "utterance_windows.hpp"
 
 namespace tacoglow {
@@ -102,15 +103,22 @@ void place_segment(const Voice& voice, const std::vector<Piece>& pieces, std::si
   if (is_last) put(std::vector<float>(count_silence(piece.pause, rate)));
 }
 
-void join(const Voice& voice, const std::vector<Piece>& pieces, Speech& speech) {
+void join(const Voice& voice, const Request& request, Speech& speech) {
+  const std::vector<Piece>& pieces = request.pieces;
   std::vector<float>& joined = speech.samples;
   const auto append = [&](const std::vector<float>& samples) {
     joined.insert(joined.end(), samples.begin(), samples.end());
   };
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     Utterance& utterance = speech.utterances[i];
-    utterance.first_sample = joined.size() + count_silence(pieces[i].pause_before, voice.manifest.sampling_rate);
+    utterance.first_sample =
+        static_cast<std::int64_t>(joined.size() + count_silence(pieces[i].pause_before, voice.manifest.sampling_rate));
     place_segment(voice, pieces, i, true, true, utterance.samples, append);
+  }
+  if (request.trim_silence) {
+    SilenceTrimmer trimmer(voice.manifest.sampling_rate, request.vocoding.volume);
+    joined = trimmer.push(joined, true);
+    for (Utterance& utterance : speech.utterances) utterance.first_sample -= trimmer.lead();
   }
   sum_up(voice, speech);
 }

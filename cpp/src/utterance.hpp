@@ -44,7 +44,7 @@ struct Utterance {
   std::vector<float> alignment;  // [n_frames, n_tokens]
   tacoglow_stop_reason stop_reason = TACOGLOW_STOP_GATE;
   std::vector<SpeechFault> faults;
-  std::size_t first_sample = 0;  // in Speech::samples, or in the stream
+  std::int64_t first_sample = 0;  // in Speech::samples, or in the stream; below 0 if silence was left out before it
 };
 
 struct Speech {
@@ -73,8 +73,8 @@ bool report_progress(const Request& request, std::size_t piece, std::int64_t fra
 void place_segment(const Voice& voice, const std::vector<Piece>& pieces, std::size_t index, bool is_first, bool is_last,
                    std::vector<float> samples, const std::function<void(std::vector<float>)>& put);
 
-// Joins the utterances of a request with pauses. Those of a stream have no samples.
-void join(const Voice& voice, const std::vector<Piece>& pieces, Speech& speech);
+// Joins the utterances of a request with pauses.
+void join(const Voice& voice, const Request& request, Speech& speech);
 
 // Fills in what a request's utterances have in common, except the samples.
 void sum_up(const Voice& voice, Speech& speech);

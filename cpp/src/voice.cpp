@@ -34,4 +34,8 @@ const FrontEnd& Voice::front_end() const {
   return *front_end_;
 }
 
+std::string Voice::name_of(std::int32_t id) const {
+  return front_end_ ? front_end_->name_of(id) : manifest.symbols.at(static_cast<std::size_t>(id));
+}
+
 }  // namespace tacoglow

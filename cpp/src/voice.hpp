@@ -20,6 +20,9 @@ struct Voice {
   // Throws Error (request) if the voice accepts only token ids.
   const FrontEnd& front_end() const;
 
+  // Returns a token as people read it: a character, or a phone without its mark.
+  std::string name_of(std::int32_t id) const;
+
   Manifest manifest;
   std::unique_ptr<Backend> backend;
   std::string backend_name, decoder;

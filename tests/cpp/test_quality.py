@@ -66,11 +66,15 @@ def cases(count: int) -> list[Case]:
     return made
 
 
-def judged_in_cpp(programs: Path, folder: Path, given: Sequence[Case]) -> list[str]:
-    with (folder / "cases").open("wb") as file:
+def write_cases(path: Path, given: Sequence[Case]) -> None:
+    with path.open("wb") as file:
         for alignment, is_cut_off, letters in given:
             file.write(np.array([*alignment.shape, is_cut_off], np.int32).tobytes())
             file.write(letters.astype(np.uint8).tobytes() + np.ascontiguousarray(alignment).tobytes())
+
+
+def judged_in_cpp(programs: Path, folder: Path, given: Sequence[Case]) -> list[str]:
+    write_cases(folder / "cases", given)
     return check(programs, "judge", folder / "cases").decode().splitlines()
 
 

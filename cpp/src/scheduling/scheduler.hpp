@@ -25,7 +25,7 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  const Voice& voice() const { return *voice_; }
+  const std::shared_ptr<const Voice>& voice() const { return voice_; }
 
   // Accepts a request; may be called from any thread, and does not wait for its speech. client: whose request it is;
   // clients share the voice in equal parts. Throws Error (overloaded) if too much work waits, and Error (cancelled) in

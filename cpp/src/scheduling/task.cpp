@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "encoder.hpp"
-#include "pieces.hpp"
 
 namespace tacoglow::scheduling {
 
@@ -178,21 +177,13 @@ void StreamTask::deliver(std::shared_ptr<const Segment> segment, std::vector<flo
 // Hands over a segment with its fades and the pauses beside it.
 void StreamTask::place(const Segment& segment, std::vector<float> samples) {
   const SpokenPiece& spoken = *segment.piece->spoken;
-  const Piece& piece = pieces()[spoken.index];
   const Window& window = segment.window;
-  if (window.is_first()) first_ = n_placed_ + count_silence(piece.pause_before, manifest().sampling_rate);
-  const std::size_t before = n_placed_;
-  place_segment(*order_.voice, pieces(), spoken.index, window.is_first(), window.is_last, std::move(samples),
-                [&](std::vector<float> placed) {
-                  n_placed_ += placed.size();
-                  handle().put(std::move(placed));
-                });
-  hear(n_placed_ - before);
+  hear(samples_.add(spoken.index, window.is_first(), window.is_last, std::move(samples),
+                    [this](std::vector<float> heard) { handle().put(std::move(heard)); }));
   report(spoken, window.stop);
   if (!window.is_last) return;
-  Utterance utterance = describe(*order_.voice, piece, spoken.row->item, segment.piece->windows.mel());
-  utterance.first_sample = first_;
-  utterance.n_samples = n_placed_ - count_silence(piece.pause, manifest().sampling_rate) - first_;
+  Utterance utterance = describe(*order_.voice, pieces()[spoken.index], spoken.row->item, segment.piece->windows.mel());
+  samples_.locate(utterance);
   complete(segment.piece->spoken, std::move(utterance));
 }
 

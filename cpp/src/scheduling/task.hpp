@@ -14,6 +14,7 @@
 #include "lanes.hpp"
 #include "policy.hpp"
 #include "rows.hpp"
+#include "stream_samples.hpp"
 #include "utterance_windows.hpp"
 
 namespace tacoglow::scheduling {
@@ -116,13 +117,13 @@ class WholeTask : public Task {
   void submit_jobs(Machine& machine, double debt, const Submit& submit) override;
 
  private:
-  void join_utterances(Speech& speech) override { join(*order_.voice, pieces(), speech); }
+  void join_utterances(Speech& speech) override { join(*order_.voice, order_.request, speech); }
 };
 
 // A request whose listener hears the first segment while the rest is being made. Pieces are spoken in turn.
 class StreamTask : public Task {
  public:
-  using Task::Task;
+  explicit StreamTask(Order order) : Task(std::move(order)), samples_(*order_.voice, order_.request) {}
 
   bool is_resting() const override { return handle().unread_seconds() > unread_max; }
   double deadline(const Machine& machine) const override;
@@ -152,9 +153,8 @@ class StreamTask : public Task {
   std::size_t cut_ = 0, delivered_ = 0;  // segments
   double seconds_in_flight_ = 0.0;       // of the segments that the vocoder has got and the listener has not
   std::map<std::size_t, std::pair<std::shared_ptr<const Segment>, std::vector<float>>>
-      ready_;                 // held up by earlier ones
-  std::size_t n_placed_ = 0;  // samples handed over
-  std::size_t first_ = 0;     // sample at which the piece that is being placed begins
+      ready_;  // held up by earlier ones
+  StreamSamples samples_;
 };
 
 }  // namespace tacoglow::scheduling
