@@ -23,18 +23,27 @@ struct Failure {
   std::string message;
 };
 
+// Returns a failure. Without memory for the message, it has one that is short enough to need none.
+inline Failure make_failure(tacoglow_status status, const char* message) noexcept {
+  try {
+    return {status, message};
+  } catch (const std::bad_alloc&) {
+    return {status, "out of memory"};
+  }
+}
+
 // Returns the failure of the exception that is being handled.
-inline Failure current_failure() {
+inline Failure current_failure() noexcept {
   try {
     throw;
   } catch (const Error& error) {
-    return {error.status, error.what()};
+    return make_failure(error.status, error.what());
   } catch (const std::bad_alloc&) {
-    return {TACOGLOW_OUT_OF_MEMORY, "out of memory"};
+    return make_failure(TACOGLOW_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception& error) {
-    return {TACOGLOW_INTERNAL, error.what()};
+    return make_failure(TACOGLOW_INTERNAL, error.what());
   } catch (...) {
-    return {TACOGLOW_INTERNAL, "an exception of unknown type"};
+    return make_failure(TACOGLOW_INTERNAL, "an exception of unknown type");
   }
 }
 

@@ -42,7 +42,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         SANITIZED,
         (
             *("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest", "fuzz_api", "allocations"),
-            *("scheduler_check", "scheduler_fake"),
+            *("scheduler_check", "scheduler_fake", "out_of_memory"),
         ),
     ),
     "thread_programs": (

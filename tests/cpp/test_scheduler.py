@@ -118,6 +118,12 @@ def test_ends_in_any_order(programs: Path, tiny_bundle: Path) -> None:
     assert run(programs / "checks" / "scheduler_check", "ends", tiny_bundle, "onnxruntime", ROUNDS) == "ok\n"
 
 
+@pytest.mark.parametrize("backend", ["fake", "fake-apart", "fake-gpu"])
+def test_running_out_of_memory_ends_requests_alone(programs: Path, tiny_bundle: Path, backend: str) -> None:
+    """Single allocations fail, and many in a row, at points all over the life of a scheduler."""
+    assert run(programs / "checks" / "out_of_memory", tiny_bundle, backend, 60) == "ok\n"
+
+
 @pytest.mark.builds
 @pytest.mark.parametrize("backend", ["fake", "fake-apart", "fake-gpu"])
 def test_threads_do_not_race(thread_programs: Path, tiny_bundle: Path, backend: str) -> None:

@@ -29,17 +29,17 @@ Speech Handle::result() {
   return speech;
 }
 
-void Handle::cancel() {
-  fail({TACOGLOW_CANCELLED, "the request was cancelled"});
-  std::function<void()> wake;
+void Handle::cancel() noexcept {
+  fail(make_failure(TACOGLOW_CANCELLED, "the request was cancelled"));
+  std::shared_ptr<const std::function<void()>> wake;
   {
     const std::lock_guard lock(mutex_);
     wake = wake_;
   }
-  if (wake) wake();
+  if (wake) (*wake)();
 }
 
-void Handle::abandon() {
+void Handle::abandon() noexcept {
   cancel();
   std::unique_lock lock(mutex_);
   is_abandoned_ = true;
@@ -47,8 +47,9 @@ void Handle::abandon() {
 }
 
 void Handle::set_wake(std::function<void()> wake) {
+  auto shared = std::make_shared<const std::function<void()>>(std::move(wake));
   const std::lock_guard lock(mutex_);
-  wake_ = std::move(wake);
+  wake_ = std::move(shared);
 }
 
 bool Handle::has_ended() const {
@@ -62,11 +63,10 @@ double Handle::unread_seconds() const {
 }
 
 void Handle::call_back(const std::function<bool()>& callback) {
-  if (!has_ended() && !call(callback)) fail({TACOGLOW_CANCELLED, "the callback asked to stop"});
+  if (!has_ended() && !call(callback)) fail(make_failure(TACOGLOW_CANCELLED, "the callback asked to stop"));
 }
 
 void Handle::put(std::vector<float> samples) {
-  if (samples.empty()) return;
   if (callbacks_.on_segment) return call_back([&] { return callbacks_.on_segment(samples); });
   const std::lock_guard lock(mutex_);
   if (failure_) return;
@@ -83,10 +83,10 @@ void Handle::finish(Speech speech) {
   changed_.notify_all();
 }
 
-void Handle::fail(const Failure& failure) {
+void Handle::fail(const Failure& failure) noexcept {
   const std::lock_guard lock(mutex_);
   if (is_complete_ || failure_) return;
-  failure_ = failure;
+  failure_ = make_failure(failure.status, failure.message.c_str());
   segments_.clear();
   unread_ = 0;
   changed_.notify_all();
@@ -103,9 +103,9 @@ void Handle::announce_end() {
   });
 }
 
-std::optional<Failure> Handle::failure() const {
+bool Handle::has_failed() const {
   const std::lock_guard lock(mutex_);
-  return failure_;
+  return failure_.has_value();
 }
 
 bool Handle::call(const std::function<bool()>& callback) {

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -35,9 +36,9 @@ class Handle {
   // it was handed over before.
   Speech result();
   // Ends the request, unless it has ended.
-  void cancel();
+  void cancel() noexcept;
   // The same; afterwards no callback runs, unless this is called in one, which then is the last.
-  void abandon();
+  void abandon() noexcept;
 
   // For the scheduler.
 
@@ -48,14 +49,13 @@ class Handle {
   double unread_seconds() const;
   // Calls back, unless the request has ended or the caller has abandoned it; the answer false cancels the request.
   void call_back(const std::function<bool()>& callback);
-  // Hands over a segment.
+  // Hands over a segment, which is not empty.
   void put(std::vector<float> samples);
   void finish(Speech speech);
-  void fail(const Failure& failure);
+  void fail(const Failure& failure) noexcept;
   // Calls on_end, the first time.
   void announce_end();
-  // Returns why the request has failed, if it has.
-  std::optional<Failure> failure() const;
+  bool has_failed() const;
 
  private:
   // Calls, unless the caller has abandoned the request; returns the answer.
@@ -66,7 +66,7 @@ class Handle {
   double sampling_rate_;
   mutable std::mutex mutex_;  // of all below
   std::condition_variable changed_;
-  std::function<void()> wake_;
+  std::shared_ptr<const std::function<void()>> wake_;
   std::deque<std::vector<float>> segments_;  // not taken yet
   std::size_t unread_ = 0;                   // samples of these
   std::optional<Speech> speech_;

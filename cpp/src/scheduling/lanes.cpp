@@ -21,10 +21,9 @@ void lower_priority() {
 }
 
 template <typename Jobs>
-std::vector<double> deadlines_of(const Jobs& jobs) {
-  std::vector<double> deadlines;
+void list_deadlines(const Jobs& jobs, std::vector<double>& deadlines) {
+  deadlines.clear();
   for (const auto& job : jobs) deadlines.push_back(job->deadline);
-  return deadlines;
 }
 
 template <typename Jobs, typename Job>
@@ -34,8 +33,10 @@ void remove(Jobs& jobs, const Job& job) {
 
 }  // namespace
 
-Lanes::Lanes(Backend& backend, std::size_t count, std::function<void(Delivery)> on_end)
+Lanes::Lanes(Backend& backend, std::size_t count, std::function<void(Deliveries)> on_end)
     : count_(count), on_end_(std::move(on_end)) {
+  running_.reserve(count + 1);
+  running_deadlines_.reserve(count + 1);
   for (std::size_t i = 0; count > 0 && i <= count; ++i) backends_.push_back(backend.create_instance());
   try {
     for (std::size_t i = 0; i < backends_.size(); ++i) threads_.emplace_back([this, i] { run(*backends_[i], i == 0); });
@@ -46,20 +47,25 @@ Lanes::Lanes(Backend& backend, std::size_t count, std::function<void(Delivery)> 
 }
 
 void Lanes::submit(Job job) {
+  auto queued = std::make_shared<Queued>(std::move(job));
   const std::lock_guard lock(mutex_);
-  jobs_.push_back(std::make_shared<Job>(std::move(job)));
+  deadlines_.reserve(jobs_.size() + 1);
+  jobs_.push_back(std::move(queued));
   changed_.notify_all();
 }
 
 bool Lanes::has_room(double deadline) const {
+  std::vector<double> deadlines;
   const std::lock_guard lock(mutex_);
-  return is_wanted_soon(deadline, deadlines_of(jobs_), count_);
+  list_deadlines(jobs_, deadlines);
+  return is_wanted_soon(deadline, deadlines, count_);
 }
 
 bool Lanes::run_next(BackendInstance& backend) {
   const SharedJob job = count_ > 0 ? nullptr : take(false);
   if (!job) return false;
-  on_end_(deliver(*job, backend));
+  work(*job, backend);
+  on_end_(std::move(job->delivery));
   return true;
 }
 
@@ -77,13 +83,13 @@ void Lanes::close() {
 void Lanes::run(BackendInstance& backend, bool is_express) {
   if (!is_express) lower_priority();
   while (const SharedJob job = take(is_express)) {
-    Delivery delivery = deliver(*job, backend);
+    work(*job, backend);
     {
       const std::lock_guard lock(mutex_);
       remove(running_, job);
       changed_.notify_all();
     }
-    on_end_(std::move(delivery));
+    on_end_(std::move(job->delivery));
   }
 }
 
@@ -91,7 +97,9 @@ void Lanes::run(BackendInstance& backend, bool is_express) {
 Lanes::SharedJob Lanes::take(bool is_express) {
   std::unique_lock lock(mutex_);
   while (!is_closed_) {
-    if (const auto i = next_job(deadlines_of(jobs_), deadlines_of(running_), count_, is_express)) {
+    list_deadlines(jobs_, deadlines_);
+    list_deadlines(running_, running_deadlines_);
+    if (const auto i = next_job(deadlines_, running_deadlines_, count_, is_express)) {
       const SharedJob job = jobs_[*i];
       remove(jobs_, job);
       if (count_ > 0) running_.push_back(job);
@@ -103,18 +111,15 @@ Lanes::SharedJob Lanes::take(bool is_express) {
   return nullptr;
 }
 
-// Does a job, unless its request has ended. What it throws, now or when its result is delivered, ends the request.
-Delivery Lanes::deliver(const Job& job, BackendInstance& backend) {
-  const auto guard = [handle = job.handle](const auto& work) {
-    try {
-      if (!handle->has_ended()) work();
-    } catch (...) {
-      handle->fail(current_failure());
-    }
-  };
-  Delivery delivery = [] {};
-  guard([&] { delivery = job.work(backend); });
-  return [guard, delivery] { guard(delivery); };
+// Does a job, unless its request has ended.
+void Lanes::work(Queued& job, BackendInstance& backend) noexcept {
+  Delivery& delivery = job.delivery.front();
+  delivery.handle = job.handle;
+  try {
+    if (!job.handle->has_ended()) delivery.hand_over = job.work(backend);
+  } catch (...) {
+    job.handle->fail(current_failure());
+  }
 }
 
 }  // namespace tacoglow::scheduling

@@ -5,29 +5,38 @@
 
 #include <condition_variable>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "handle.hpp"
 
 namespace tacoglow::scheduling {
 
-using Delivery = std::function<void()>;  // called in the scheduler's thread
+using HandOver = std::function<void()>;  // called in the scheduler's thread
 
 // Work that any thread may do, for one request.
 struct Job {
   double deadline;  // seconds, at which its result is needed
-  std::function<Delivery(BackendInstance&)> work;
+  std::function<HandOver(BackendInstance&)> work;
   std::shared_ptr<Handle> handle;  // what the work throws ends the request; of one that has ended, nothing is done
 };
+
+// What a job has made. What handing it over throws ends the request.
+struct Delivery {
+  HandOver hand_over;  // empty: the work has failed
+  std::shared_ptr<Handle> handle;
+};
+using Deliveries = std::list<Delivery>;  // they go from list to list, which needs no memory
 
 class Lanes {
  public:
   // Runs jobs in `count` threads and one for urgent jobs; with 0, in the thread that calls run_next. on_end receives
-  // the delivery of each job, in the lane's thread.
-  Lanes(Backend& backend, std::size_t count, std::function<void(Delivery)> on_end);
+  // the delivery of each job, in the lane's thread. It must not throw.
+  Lanes(Backend& backend, std::size_t count, std::function<void(Deliveries)> on_end);
   ~Lanes() { close(); }
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
@@ -41,18 +50,24 @@ class Lanes {
   void close();
 
  private:
-  using SharedJob = std::shared_ptr<Job>;
+  // A job, with the memory for its end: running out of it in a lane ends a request, not the process.
+  struct Queued : Job {
+    explicit Queued(Job job) : Job(std::move(job)), delivery(1) {}
+    Deliveries delivery;
+  };
+  using SharedJob = std::shared_ptr<Queued>;
 
   void run(BackendInstance& backend, bool is_express);
   SharedJob take(bool is_express);
-  static Delivery deliver(const Job& job, BackendInstance& backend);
+  static void work(Queued& job, BackendInstance& backend) noexcept;
 
   std::size_t count_;
-  std::function<void(Delivery)> on_end_;
+  std::function<void(Deliveries)> on_end_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<SharedJob> jobs_;  // in the order in which they came
   std::vector<SharedJob> running_;
+  std::vector<double> deadlines_, running_deadlines_;  // of these; memory for take()
   bool is_closed_ = false;
   std::vector<std::unique_ptr<BackendInstance>> backends_;  // of each thread
   std::vector<std::thread> threads_;

@@ -14,7 +14,7 @@ constexpr auto poll_interval = std::chrono::milliseconds(50);  // between looks 
 constexpr double first_seconds_per_token = 0.06;               // of speech; before the voice has spoken
 constexpr double learning = 0.1;                               // weight of the latest request in the voice's own value
 
-Failure closed() { return {TACOGLOW_CANCELLED, "the scheduler was closed"}; }
+Failure closed() { return make_failure(TACOGLOW_CANCELLED, "the scheduler was closed"); }
 
 }  // namespace
 
@@ -23,7 +23,7 @@ Loop::Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t
       backend_(voice_->backend->create_instance()),
       decoder_(open_row_decoder(*voice_, *backend_, max_rows)),
       machine_{*backend_, *decoder_, max_rows, first_seconds_per_token},
-      lanes_(*voice_->backend, lanes, [this](Delivery delivery) { post(std::move(delivery)); }) {}
+      lanes_(*voice_->backend, lanes, [this](Deliveries delivery) { post(std::move(delivery)); }) {}
 
 void Loop::start() {
   thread_ = std::thread([self = shared_from_this()] { self->run(); });
@@ -43,9 +43,9 @@ void Loop::wake() {
   changed_.notify_all();
 }
 
-void Loop::post(Delivery delivery) {
+void Loop::post(Deliveries delivery) {
   const std::lock_guard lock(mutex_);
-  deliveries_.push_back(std::move(delivery));
+  deliveries_.splice(deliveries_.end(), delivery);
   is_woken_ = true;
   changed_.notify_all();
 }
@@ -61,9 +61,10 @@ void Loop::close() {
   thread_.detach();
 }
 
+// Running out of memory ends requests, not this thread: outside of `try`, nothing here needs any.
 void Loop::run() {
-  for (std::deque<Delivery> deliveries; receive(deliveries); deliveries.clear()) {
-    for (const Delivery& deliver : deliveries) deliver();
+  for (Deliveries deliveries; receive(deliveries); deliveries.clear()) {
+    for (const Delivery& delivery : deliveries) hand_over(delivery);
     pass();
   }
   fail_all(closed());
@@ -72,16 +73,23 @@ void Loop::run() {
 }
 
 // Takes new requests and what the lanes deliver, waiting while there is nothing to do; returns false once closed.
-bool Loop::receive(std::deque<Delivery>& deliveries) {
+bool Loop::receive(Deliveries& deliveries) {
   std::unique_lock lock(mutex_);
   const auto is_woken = [this] { return is_woken_; };
   if (is_idle_ && tasks_.empty()) changed_.wait(lock, is_woken);
   if (is_idle_) changed_.wait_for(lock, poll_interval, is_woken);
   is_woken_ = false;
-  tasks_.insert(tasks_.end(), new_.begin(), new_.end());
-  new_.clear();
+  tasks_.splice(tasks_.end(), new_);
   deliveries.swap(deliveries_);
   return !is_closing_;
+}
+
+void Loop::hand_over(const Delivery& delivery) noexcept {
+  try {
+    if (delivery.hand_over && !delivery.handle->has_ended()) delivery.hand_over();
+  } catch (...) {
+    delivery.handle->fail(current_failure());
+  }
 }
 
 // Does what there is to do.
@@ -102,16 +110,18 @@ void Loop::pass() {
 // Forgets requests that have ended, and says so to their callers, who may close the scheduler meanwhile: the others are
 // still where fail_all finds them.
 void Loop::drop_ended() {
-  const auto ended =
-      std::stable_partition(tasks_.begin(), tasks_.end(), [](const auto& task) { return !task->handle().has_ended(); });
-  for (auto each = ended; each != tasks_.end(); ++each) {
+  for (auto each = tasks_.begin(); each != tasks_.end();) {
     Task& task = **each;
+    if (!task.handle().has_ended()) {
+      ++each;
+      continue;
+    }
     task.leave();
-    if (!task.handle().failure())
+    if (!task.handle().has_failed())
       machine_.seconds_per_token += learning * (task.seconds_per_token() - machine_.seconds_per_token);
     task.handle().announce_end();
+    each = tasks_.erase(each);
   }
-  tasks_.erase(ended, tasks_.end());
 }
 
 // Returns the requests that are not resting, the most urgent first.

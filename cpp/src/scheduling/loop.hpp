@@ -3,7 +3,7 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -31,6 +31,8 @@ class Loop : public std::enable_shared_from_this<Loop> {
   void close();
 
  private:
+  using Tasks = std::list<std::shared_ptr<Task>>;  // from the one list to the other they go without memory
+
   struct Ranked {
     double deadline;
     std::shared_ptr<Task> task;
@@ -43,28 +45,29 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   void run();
   void pass();
-  bool receive(std::deque<Delivery>& deliveries);
+  bool receive(Deliveries& deliveries);
+  static void hand_over(const Delivery& delivery) noexcept;
   void drop_ended();
   std::vector<Ranked> rank();
   std::vector<Work> choose_work(const std::vector<Ranked>& ranked);
   void decode(const std::vector<Work>& chosen);
   bool dispatch(const std::vector<Ranked>& ranked);
   void fail_all(const Failure& failure);
-  void post(Delivery delivery);
+  void post(Deliveries delivery);
 
   std::shared_ptr<const Voice> voice_;
   std::unique_ptr<BackendInstance> backend_;
   std::unique_ptr<RowDecoder> decoder_;
   Machine machine_;
   Shares shares_;
-  std::vector<std::shared_ptr<Task>> tasks_;
+  Tasks tasks_;
   bool is_idle_ = true;
   Lanes lanes_;
 
   std::mutex mutex_;  // of the four below
   std::condition_variable changed_;
-  std::deque<std::shared_ptr<Task>> new_;
-  std::deque<Delivery> deliveries_;
+  Tasks new_;
+  Deliveries deliveries_;
   bool is_closing_ = false, is_woken_ = false;
   std::thread thread_;
 };

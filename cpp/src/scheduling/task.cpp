@@ -101,7 +101,7 @@ void WholeTask::submit_jobs(Machine& machine, double debt, const Submit& submit)
     piece->stage = Stage::vocoding;
     piece->row = nullptr;
     const auto self = std::static_pointer_cast<WholeTask>(shared_from_this());
-    const auto work = [self, piece = piece](BackendInstance& backend) -> Delivery {
+    const auto work = [self, piece = piece](BackendInstance& backend) -> HandOver {
       auto utterance = std::make_shared<Utterance>(finish(
           backend, *self->order_.voice, self->order_.request, piece->index, piece->attempts.best(), [](std::int64_t) {},
           piece->seconds));
@@ -149,7 +149,7 @@ void StreamTask::submit_jobs(Machine& machine, double debt, const Submit& submit
       current_ = nullptr;
     }
     const auto self = std::static_pointer_cast<StreamTask>(shared_from_this());
-    const auto work = [self, segment](BackendInstance& backend) -> Delivery {
+    const auto work = [self, segment](BackendInstance& backend) -> HandOver {
       auto samples = std::make_shared<std::vector<float>>(segment->window.samples(backend, self->manifest()));
       return [self, segment, samples] { self->deliver(segment, std::move(*samples)); };
     };
