@@ -99,11 +99,14 @@ class Lexicon:
         tokens = [" " if token.isspace() else token for token in _TOKEN.findall(compose(text))]
         plain = [token.replace("’", "'") for token in tokens]
         folded = [token.lower() for token in plain]
-        i = 0
+        i, last, was_replaced = 0, " ", False
         while i < len(tokens):
-            spoken, length = self._find(plain, folded, i)
-            yield tokens[i] if spoken is None else spoken
-            i += length
+            found, length = self._find(plain, folded, i)
+            spoken, is_replaced = found or tokens[i], found is not None
+            if (is_replaced or was_replaced) and _is_spoken(last[-1]) and _is_spoken(spoken[0]):
+                yield " "  # words beside a sign that has an entry, as in "R&D"
+            yield spoken
+            i, last, was_replaced = i + length, spoken, is_replaced
 
     def _find(self, plain: Sequence[str], folded: Sequence[str], i: int) -> tuple[str | None, int]:
         """Return what is spoken for the longest entry that begins at a token, and how many tokens it has.
@@ -170,6 +173,10 @@ def _plant(tree: _Tree, key: Iterable[str], spoken: str) -> None:
     tree.spoken = spoken
 
 
+def _is_spoken(character: str) -> bool:
+    return character.isalnum() or character in "{}"
+
+
 def _is_capital(word: str) -> bool:
     return word.isupper() and sum(map(str.isalpha, word)) > 1
 
@@ -186,6 +193,8 @@ def _forms(token: str) -> Iterator[tuple[str, str]]:
         yield token[:-1], "s"
         if lower.endswith("es"):
             yield token[:-2], "s"
+        if lower.endswith("ies"):
+            yield f"{token[:-3]}y", "s"
 
 
 def _inflected(spoken: str, ending: str) -> str:
@@ -193,6 +202,8 @@ def _inflected(spoken: str, ending: str) -> str:
     if not ending:
         return spoken
     if not spoken.endswith("}"):
+        if ending == "s" and spoken[-2:-1] in (" ", ""):  # letters: "A P I's"
+            ending = "'s"
         return spoken + ("es" if ending == "s" and spoken.lower().endswith(("s", "x", "z", "ch", "sh")) else ending)
     phones = spoken[:-1].split()
     last = phones[-1].lstrip("{").rstrip("012") if phones else ""

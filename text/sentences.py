@@ -39,7 +39,9 @@ AFTER_NAME = frozenset(
     "co jr sr esq ltd inc corp bros llc plc etc al a.m p.m dept univ assn ave blvd rd ln sq hwy pkwy bldg".split()
 )
 # Abbreviations before a number: "No. 5" continues the sentence, "No. I won't." does not.
-BEFORE_NUMBER = frozenset("no nos vol fig figs p pp ch sec art eq tab ref apt ext tel rm est op ver ca max".split()) | {
+BEFORE_NUMBER = frozenset(
+    "no nos vol fig figs p pp ch sec art eq tab ref apt ext tel rm est op ver ca c max min rs".split()
+) | {
     *SHORT_MONTHS,
     *SHORT_WEEKDAYS,
 }
@@ -131,11 +133,17 @@ def _continues(
     if following.islower():
         is_short = word.isalpha() and len(word) <= _LONGEST_ABBREVIATION
         return is_initial or is_dotted or lower in _KNOWN or (is_short and not is_lower)
+    if following in "([" and (lower in _KNOWN or lower in AFTER_NUMBER or is_initial or is_dotted):
+        inner = text[match.end() + 2 : min(match.end() + 3, stop)]
+        if inner.islower() or inner.isdigit():
+            return True  # "Inc. (formerly", "et al. (2020)"
+        if not inner and not is_complete:
+            return None
     if word.isdigit():
         return False
     if lower in AFTER_NUMBER and _follows_number(text, match.start() - len(word)):
         return following.isdigit()
-    if lower in BEFORE_NUMBER and (following.isdigit() or lower not in DATES):
+    if lower in BEFORE_NUMBER and not is_initial and (following.isdigit() or lower not in DATES):
         return following.isdigit()
     if not (lower in _KNOWN or is_initial or is_dotted):
         return False

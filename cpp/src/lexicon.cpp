@@ -107,11 +107,20 @@ Text Lexicon::apply(View text) const {
   return result;
 }
 
+bool Lexicon::is_spoken(char32_t character) const {
+  return tables_.alphanumeric.contains(character) || character == U'{' || character == U'}';
+}
+
 void Lexicon::replace(View text, Text& result) const {
   const Tokens tokens = tokens_of(tables_.normalization.compose(text));
+  bool was_replaced = false;
   for (std::size_t i = 0; i < tokens.size();) {
-    const auto [spoken, length] = find(tokens, i);
-    result += spoken ? *spoken : tokens[i];
+    const auto [found, length] = find(tokens, i);
+    const Text& spoken = found ? *found : tokens[i];
+    // Words beside a sign that has an entry, as in "R&D".
+    if (i > 0 && (found || was_replaced) && is_spoken(result.back()) && is_spoken(spoken[0])) result += U' ';
+    result += spoken;
+    was_replaced = found.has_value();
     i += length;
   }
 }
@@ -174,6 +183,10 @@ std::vector<std::pair<Text, Text>> Lexicon::forms(Text token) const {
   } else if (ends_with(lower, U"s") && token.size() > plural_letters) {
     add(1, U"s");
     if (ends_with(lower, U"es")) add(2, U"s");
+    if (ends_with(lower, U"ies")) {
+      add(3, U"s");
+      forms.back().first += U'y';
+    }
   }
   return forms;
 }
@@ -183,6 +196,8 @@ Text Lexicon::inflected(const Text& spoken, const Text& ending) const {
   if (ending.empty()) return spoken;
   if (spoken.back() != U'}') {
     const Text lower = this->lower(spoken);
+    const bool is_letter = spoken.size() == 1 || spoken[spoken.size() - 2] == U' ';
+    if (ending == U"s" && is_letter) return spoken + U"'s";  // "A P I's"
     const bool hisses = ends_with(lower, U"s") || ends_with(lower, U"x") || ends_with(lower, U"z") ||
                         ends_with(lower, U"ch") || ends_with(lower, U"sh");
     return spoken + (ending == U"s" && hisses ? U"es" : ending);

@@ -38,6 +38,7 @@ class Lexicon {
   Text lower(View text) const { return tables_.lower(text); }
   Tokens key_of(View word) const;
   void add(View word, Text spoken);
+  bool is_spoken(char32_t character) const;
   void replace(View text, Text& result) const;
   std::pair<std::optional<Text>, std::size_t> find(const Tokens& tokens, std::size_t first) const;
   std::vector<std::size_t> lengths(const Tokens& tokens, std::size_t first) const;

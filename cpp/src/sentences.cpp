@@ -67,10 +67,16 @@ class Sentences {
       const bool is_short = word.size() <= longest_abbreviation && all_in(word, tables_.alphabetic);
       return is_initial(word) || is_dotted || is_known(lower) || (is_short && !is_lower);
     }
+    if ((following == U'(' || following == U'[') && match.end() + 2 < span_.size() &&
+        (is_known(lower) || words_.after_number.count(lower) != 0 || is_initial(word) || is_dotted)) {
+      const char32_t inner = text_[match.end() + 2];  // "Inc. (formerly", "et al. (2020)"
+      if (tables_.lowercase.contains(inner) || tables_.digits.contains(inner)) return true;
+    }
     if (is_number) return false;
     const bool before_digit = tables_.digits.contains(following);
     if (words_.after_number.count(lower) != 0 && follows_number(match.start() - word.size())) return before_digit;
-    if (words_.before_number.count(lower) != 0 && (before_digit || words_.dates.count(lower) == 0)) return before_digit;
+    if (words_.before_number.count(lower) != 0 && !is_initial(word) && (before_digit || words_.dates.count(lower) == 0))
+      return before_digit;
     if (!is_known(lower) && !is_initial(word) && !is_dotted) return false;
     if (words_.before_more.count(lower) != 0 && words_.after_name.count(lower) == 0 && lower != U"st") return true;
     return continues_before(match.end() + 1, lower);

@@ -102,6 +102,11 @@ def test_equivalents_of_characters_without_symbol(text: str, spoken: str) -> Non
     assert GERMAN.encode(normalize("NFD", text)) == expected
 
 
+def test_capitals_have_equivalents_too() -> None:
+    front_end = FrontEnd(("_", "'", *"?, abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"), ())
+    assert "".join(front_end.symbols[i] for i in front_end.encode("Ærø, Østen, Łódź؟")) == "Aero, Osten, Lodz?"
+
+
 def test_final_mark_is_a_symbol() -> None:
     with pytest.raises(TextError, match="final mark: '。' is not among the voice's symbols"):
         FrontEnd(final_mark="。")

@@ -23,6 +23,10 @@ LEXICON = Lexicon(
         "C++": "see plus plus",
         "naïve": "nigh eve",
         "dr.": "drive",
+        "API": "A P I",
+        "city": "sitty",
+        "%": "Prozent",
+        "§": "{S}",
     }
 )
 
@@ -45,6 +49,10 @@ LEXICON = Lexicon(
         ("I know C++.", "I know see plus plus."),
         ("nai\u0308ve", "nigh eve"),
         ("Elm Dr. 5", "Elm drive 5"),
+        ("two APIs", "two A P I's"),
+        ("cities", "sittys"),
+        ("50% of 5 %x", "50 Prozent of 5 Prozent x"),
+        ("a§b, }", "a {S} b, }"),
     ],
 )
 def test_words_are_replaced(text: str, spoken: str) -> None:

@@ -20,6 +20,8 @@ SENTENCES = [
     ["It was 3.5 or $1.50.", "Next."],
     ["No. 5 is alive.", "No.", "I am."],
     ["At 5 p.m. we met Smith & Co. in town.", "At 6 p.m.", "They left."],
+    ["J. P. Morgan met Samuel P. Huntington, see p. 5.", "Min. 2 people.", "Rs. 500 (c. 1900) too."],
+    ["Acme Inc. (formerly Beta) and Smith et al. [5] grew 5 ft. (1.5 m).", "It left at 5 p.m.", "(It was tired.)"],
     ["Say {HH. AW1? S} now.", "Bye {B. AY1}."],
     ["Unclosed {brace.", "Here."],
 ]

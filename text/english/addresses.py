@@ -9,8 +9,10 @@ from .tables import ADDRESS_SIGNS, DOMAINS, FILE_ENDINGS
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w+-][\w.+-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}", re.ASCII)
 _WEB = re.compile(r"(?<![\w.])(?:(?:https?|ftp)://|(?=www\.))([^\s<>\"{}]*)", re.ASCII | re.IGNORECASE)
+_ENDINGS = (*DOMAINS, *FILE_ENDINGS)
 _NAME = re.compile(
-    rf"(?<![\w.@/-])(?:[\w-]{{1,63}}\.){{1,8}}(?:{'|'.join(DOMAINS + FILE_ENDINGS)})(?![\w-]|\.\w)(?:/[^\s<>\"{{}}]*)?",
+    rf"(?<![\w.@/-])(?:[\w-]{{1,63}}\.){{1,8}}(?:{'|'.join(_ENDINGS)}|{'|'.join(_ENDINGS).upper()}|[a-z]{{2}}(?=/))"
+    r"(?![\w-]|\.\w)(?:/[^\s<>\"{}]*)?",
     re.ASCII,
 )
 _TOKEN = re.compile(r"[A-Za-z]+|[0-9]+|[^A-Za-z0-9]")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from .numerals import (
     GROUPED_BY_STOPS,
     NUMBER,
+    apart,
     cardinal,
     decade,
     decimal,
@@ -27,8 +28,11 @@ def _any(words: Iterable[str]) -> str:
 _ONLY_NEAR = "WVLlghm"  # units of one letter, which another word or number after them shows to be something else
 _LONGER_UNIT = _any(unit for unit in UNITS if unit not in _ONLY_NEAR)
 _UNIT = rf"(?:(?:{_LONGER_UNIT})(?![\w²³^])|[{_ONLY_NEAR}](?![\w'²³^]|\.(?!\s*\Z)| [A-Z0-9]))"
-_CURRENCY = _any(CURRENCIES)
-_SHORT_SCALE = _any(scale for scale in SCALES if len(scale) < 3)
+_CURRENCY = "|".join(  # "A$" is not the end of "CA$"
+    ("(?<![A-Za-z])" if sign[0].isalpha() else "") + re.escape(sign)
+    for sign in sorted(CURRENCIES, key=lambda sign: (-len(sign), sign))
+)
+_SCALE = _any(SCALES)
 # "(?<!...)" before a number: it begins here. Trying a long number again at each of its digits would be quadratic.
 _BEGINS = r"(?<![0-9])(?<![0-9][.,])"
 
@@ -37,38 +41,58 @@ _PHONE = re.compile(
     r"(\d{3})(?(5)\.|-)(\d{4})(?:-(\d{1,5}))?(?![\w-]|\.\d)",
     re.ASCII,
 )
+# Other numbers that are dialled: +44 20 7946 0958, 0800 123456, 555 123 4567.
+_DIALLED = re.compile(
+    r"(?<![\w.,-])(?<!\d )(?:(\+)\d{1,3}[ -]\d{1,4}(?:[ -]\d{2,8}){1,4}|0\d{2,4}(?: \d{3,8}){1,3}|\d{3} \d{3} \d{4})"
+    r"(?![\w-]|[.,]\d)",
+    re.ASCII,
+)
+# Thousands grouped by apostrophes, or by spaces if more than one group, zeros or a currency show that they are.
+_GROUPS = re.compile(
+    r"(?<![\w.,])(?<!\d )[1-9](?:\d{0,2}(?:'\d{3})+|\d?(?: \d{3}){2,}|\d{0,2}(?: \d{3})* 000|"
+    rf"\d{{0,2}} \d{{3}}(?=,\d\d?(?!\d)| ?(?:{_CURRENCY})))(?![\d']| \d)(,\d\d?(?!\d))?",
+    re.ASCII,
+)
 _CODE = re.compile(r"(?<![\w.,-])(\d{3})-(\d{2})-(\d{4})(?![\w-]|\.\d)", re.ASCII)  # a social security number
 _IP = re.compile(r"(?<![\w.,])(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?!\w|\.\d)", re.ASCII)
 _DECADES = re.compile(r"(?<=\d0s)[-–](?='?\d{2,4}s\b)", re.ASCII)
 _VERSION = re.compile(rf"(?<![\w.,])(?!{GROUPED_BY_STOPS}(?!\.?[0-9]))[vV]?[0-9]+(?:\.[0-9]+){{2,}}")
 _NAMED_VERSION = re.compile(
-    r"\b((?:version|release|python|java|android|ios) |v(?:ersion )?)(\d{1,9})\.(\d{1,9})(?![\w.])", re.I | re.ASCII
+    r"\b(?:v|((?:version|release|python|java|android|ios) ))(\d{1,9})\.(\d{1,9})(?!\w|\.\d)", re.I | re.ASCII
 )
 _FEET = re.compile(
     r"(?<![\w.,])(\d{1,2})(?:' ?| ?ft\.? )(\d{1,2})(?:(?:\"|'')(?!\w)| ?in(?:ches)?(?!\w)(?:\.(?= [a-z0-9]))?)",
     re.ASCII,
+)
+_DURATION = re.compile(
+    r"(?<![\w.,])(?:(\d{1,3}) ?h ?(?=\d{1,2} ?m))?(\d{1,2}) ?m(?:in)?(?: ?(\d{1,2}) ?s(?:ec)?)?(?!\w)", re.ASCII
 )
 _NUMBERED = re.compile(r"(?:\b[Nn]os?\. ?|#)(?=\d)", re.ASCII)
 _PAGES = re.compile(r"\b(pp?)\. ?(?=\d)", re.ASCII)
 _ORDINAL = re.compile(rf"{_BEGINS}([0-9]+(?:,[0-9]{{3}})*)(?:st|nd|rd|th)(?![\w])", re.IGNORECASE | re.ASCII)
 _DECADE = re.compile(r"(?<![\w.,$£€'])'?(\d\d\d0|[2-9]0)'?s\b", re.ASCII)
 _FRACTION = re.compile(
-    rf"(?<![\w.,/:])(?:(\d{{1,4}})[ -])?(\d{{1,4}}) ?/ ?(\d{{1,4}})(?:th|rd|nd|TH|RD)?(?![\w/]|[.,]\d)"
-    rf"(?:[ -]?(?P<unit>{_UNIT}))?",
+    rf"(?P<sign>(?<![\w)\].,%°/:])[-−])?(?<![\w.,/:])(?:(\d{{1,4}})[ -])?(\d{{1,4}}) ?/ ?(\d{{1,4}})"
+    rf"(?:(?:th|rd|nd|TH|RD)s?(?!\w))?(?![\d/]|[.,]\d)(?:[ -]?(?P<unit>{_UNIT})|(?!\w))",
     re.ASCII,
 )
 _RANGE = re.compile(
     rf"(?<![\w.,/:–-])(?P<sign>[$£€]?)(?P<low>{NUMBER})"
-    rf"(?P<half> ?(?:{_UNIT}|(?:{_SHORT_SCALE})(?= ?[-–] ?[$£€])))?(?P<dash> ?– ?|-)"
+    rf"(?P<half> ?(?:{_UNIT}|(?:{_SCALE})(?= ?[-–] ?(?:[$£€]|[0-9.,]{{1,12}} ?(?:{_SCALE})\b))))?(?P<dash> ?– ?|-)"
     rf"(?=(?P<second>[$£€]?)(?P<high>{NUMBER})(?![\d/:–-]))",
     re.ASCII,
 )
 _MINUS = re.compile(r"(?<=[0-9]) ?[-−–] ?(?=[0-9.]{1,20} ?=)")
 SIGNS = (
-    (re.compile(r"(?<=[0-9]) ?\* ?(?=[0-9])"), " times "),
+    (re.compile(r"(?<=[0-9)]) ?\* ?(?=[0-9(])"), " times "),
     (re.compile(r"(?<=[0-9])(?: x ?|x |(?<!\b0)x)(?=[0-9])"), " by "),  # but 0x1F
-    (re.compile(r"(?<=\w) ?< ?(?=[0-9])"), " is less than "),
-    (re.compile(r"(?<=\w) ?> ?(?=[0-9])"), " is more than "),
+    (re.compile(r" ?>= ?(?=[0-9.$£€-])"), " at least "),
+    (re.compile(r" ?<= ?(?=[0-9.$£€-])"), " at most "),
+    (re.compile(r"(?<=\w) ?!= ?(?=\w)"), " is not equal to "),
+    (re.compile(r"(?<=\w)(?: < |<)(?=[0-9])"), " is less than "),
+    (re.compile(r"(?<=\w)(?: > |>)(?=[0-9])"), " is more than "),
+    (re.compile(r"(?<![\w<])<(?=[0-9.$£€])"), "less than "),
+    (re.compile(r"(?<![\w>=-])>(?=[0-9.$£€])"), "more than "),
     (re.compile(r"(?<=\w)\^2\b"), " squared "),
     (re.compile(r"(?<=\w)\^3\b"), " cubed "),
     (re.compile("~(?=[0-9.$£€])"), " about "),
@@ -78,10 +102,10 @@ SIGNS = (
     (re.compile(r"(?<=[0-9]) in\.(?= (?:long|wide|high|tall|deep|thick|by|of)\b)"), " inches"),
 )
 _QUANTITY = re.compile(
-    rf"(?P<sign>(?<![\w)\].,%°])[-−+±])?(?:(?P<before>{_CURRENCY}) ?(?P<minus>-(?=[0-9.]))?(?=[0-9.]))?"
+    rf"(?P<sign>(?<![\w)\].,%°])[-−+±])?(?:(?P<before>{_CURRENCY})(?:(?<=Rs)\.)? ?(?P<minus>-(?=[0-9.]))?(?=[0-9.]))?"
     rf"{_BEGINS}(?P<number>{NUMBER})"
     rf"(?: ?(?P<scale>(?i:{_any(s for s in SCALES if len(s) > 2)})|{_any(s for s in SCALES if len(s) < 3 and s != 'm')}"
-    rf"|(?(before)m|(?!)))(?![\w²³^]|/(?!(?:hour|minute|second|day|week|month|year|yr|mo|wk|night|person)\b)))?"
+    rf"|(?(before)m|(?!)))(?![\w²³^Ω]|/(?!(?:hour|minute|second|day|week|month|year|yr|mo|wk|night|person)\b)))?"
     rf"(?:(?P<gap>[ -]?)(?P<unit>(?:{_CURRENCY}|¢)(?!\w)|{_UNIT})(?:\.(?= [a-z]))?)?"
     rf"(?:/(?P<per>{_any(PER)})(?![\w/]))?",
     re.ASCII,
@@ -92,16 +116,21 @@ _SPELLED_SCALES = frozenset(("thousand", "million", "billion", "trillion"))
 def expand_numbers(text: str) -> str:
     """Write every number of a text in words, with what belongs to it."""
     text = _PHONE.sub(_phone, text)
+    text = _DIALLED.sub(_dialled, text)
+    text = _GROUPS.sub(lambda match: re.sub("[ ']", "." if match[1] else ",", match[0]), text)
     text = _CODE.sub(lambda match: ", ".join(map(digit_by_digit, match.groups())), text)
     text = _IP.sub(_ip, text)
-    text = _NAMED_VERSION.sub(lambda match: f"{match[1]}{cardinal(match[2])} point {cardinal(match[3])}", text)
+    text = _NAMED_VERSION.sub(
+        lambda match: f"{match[1] or 'version '}{cardinal(match[2])} point {cardinal(match[3])}", text
+    )
     text = _VERSION.sub(_version, text)
     text = _FEET.sub(r"\1 ft \2 inches", text)
+    text = _DURATION.sub(_duration, text)
     text = _PAGES.sub(lambda match: "page " if match[1] == "p" else "pages ", _NUMBERED.sub(" number ", text))
     text = _DECADES.sub(" to ", text)
     text = _DECADE.sub(lambda match: decade(match[1]), text)
     text = _FRACTION.sub(_fraction, text)
-    text = _ORDINAL.sub(lambda match: _apart(match, ordinal(match[1].replace(",", ""))), text)
+    text = _ORDINAL.sub(lambda match: apart(match, ordinal(match[1].replace(",", ""))), text)
     text = _MINUS.sub(" minus ", text)
     text = _RANGE.sub(_range, text)
     for pattern, spoken in SIGNS:
@@ -109,17 +138,14 @@ def expand_numbers(text: str) -> str:
     return _QUANTITY.sub(_quantity, text)
 
 
-def _apart(match: re.Match[str], spoken: str) -> str:
-    """Keep words apart from the letters beside what they replace, as in "B2B"."""
-    before = match.string[match.start() - 1 : match.start()].isalnum()
-    after = match.string[match.end() : match.end() + 1].isalnum()
-    return " " * before + spoken + " " * after
-
-
 def _phone(match: re.Match[str]) -> str:
     plus, *parts = match.groups()
     spoken = [digit_by_digit(part) for part in parts if part and part != "."]
     return ("plus " if plus else "") + ", ".join(spoken)
+
+
+def _dialled(match: re.Match[str]) -> str:
+    return ("plus " if match[1] else "") + ", ".join(map(digit_by_digit, re.findall("[0-9]+", match[0])))
 
 
 def _ip(match: re.Match[str]) -> str:
@@ -133,18 +159,28 @@ def _version(match: re.Match[str]) -> str:
     return prefix + " point ".join(map(cardinal, match[0].lstrip("vV").split(".")))
 
 
+def _duration(match: re.Match[str]) -> str:
+    """Name the units of "1h 30m"; "30m" alone is a length."""
+    if not (match[1] or match[3]):
+        return match[0]
+    return " ".join(
+        f"{value} {unit}" for value, unit in zip(match.groups(), ("hr", "min", "sec"), strict=True) if value
+    )
+
+
 def _fraction(match: re.Match[str]) -> str:
-    whole, top, bottom, unit = match.groups()
+    sign, whole, top, bottom, unit = match.groups()
+    minus = "minus " if sign else ""
     if (int(top), int(bottom)) in NOT_FRACTIONS:
-        return _apart(match, NOT_FRACTIONS[int(top), int(bottom)])
-    if int(bottom) not in DENOMINATORS_READ or "0" in (top[0], bottom[0]):
-        return f"{'' if whole is None else cardinal(whole) + ' '}{cardinal(top)} slash {cardinal(bottom)}" + (
+        return apart(match, NOT_FRACTIONS[int(top), int(bottom)])
+    if int(bottom) not in DENOMINATORS_READ or "0" in (top[0], bottom[0]) or len(top) == LENGTH_OF_YEAR:
+        return f"{minus}{'' if whole is None else cardinal(whole) + ' '}{year(top)} slash {year(bottom)}" + (
             f" {UNITS[unit][1]}" if unit else ""
         )
     spoken = fraction(top, bottom)
     if whole is not None:
         spoken = f"{cardinal(whole)} and {'a' + spoken[3:] if top == '1' else spoken}"
-    return spoken + (f" {UNITS[unit][whole is not None]}" if unit else "")
+    return minus + spoken + (f" {UNITS[unit][whole is not None]}" if unit else "")
 
 
 def _range(match: re.Match[str]) -> str:
@@ -163,6 +199,8 @@ def _range(match: re.Match[str]) -> str:
 
 
 LONGEST_IN_RANGE = 9  # digits
+LENGTH_OF_YEAR = 4
+LENGTH_BEFORE_K = 3  # digits of a number whose K can only be a thousand
 
 
 def _quantity(match: re.Match[str]) -> str:
@@ -201,15 +239,14 @@ def _quantity(match: re.Match[str]) -> str:
 
 def _is_scale(match: re.Match[str], scale: str) -> bool:
     """True if a letter after a number without a currency is its scale: "10k", "1.5M users", but not "4K" or "3M"."""
+    number = match["number"]
     before = match.string[match.start() - 1 : match.start()]
     attached = match.start("scale") == match.end("number") and not before.isalpha()
     if scale in ("k", "bn", "mn"):
         return attached
-    return (
-        attached
-        and scale in "MB"
-        and ("." in match["number"] or match.string[match.end("scale") :][:2].strip().islower())
-    )
+    if scale == "K":  # "400K", "2.5K", but not "10K run", "24K gold" or "i7-9700K"
+        return attached and ("." in number or len(number) == LENGTH_BEFORE_K)
+    return attached and scale in "MB" and ("." in number or match.string[match.end("scale") :][:2].strip().islower())
 
 
 def _plain(match: re.Match[str], whole: str, part: str) -> str:
@@ -226,7 +263,7 @@ def _with_sign(match: re.Match[str], spoken: str) -> str:
     sign = {"-": "minus ", "−": "minus ", "+": "plus ", "±": "plus or minus "}.get(
         match["sign"] or match["minus"] or "", ""
     )
-    return _apart(match, sign + spoken)
+    return apart(match, sign + spoken)
 
 
 def _money(whole: str, part: str, names: tuple[str, str, str, str]) -> str:
@@ -242,6 +279,6 @@ def _money(whole: str, part: str, names: tuple[str, str, str, str]) -> str:
     hundredths = f"{cardinal(str(minor))} {cent if minor == 1 else cents}"
     if whole == "0":
         return hundredths
-    if one == "dollar":
+    if one.endswith("dollar"):
         return f"{major}, {hundredths}"
     return f"{major} {cardinal(str(minor))}" if minor >= 10 else f"{major} {hundredths}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 
-from .numerals import cardinal, ordinal, year
+from .numerals import apart, cardinal, ordinal, year
 from .tables import AFTER_TIME, MONTHS, SHORT_MONTHS, SHORT_WEEKDAYS, TIME_ZONES
 
 _FLAGS = re.ASCII | re.IGNORECASE
 _ISO = re.compile(
     r"(?<![\w.,/:-])(\d{4})([-/])(\d{1,2})\2(\d{1,2})"
-    r"(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,]\d{1,9})?)?(?: ?(Z|[+-]\d{2}:?\d{2})(?!\w))?)?(?![\d:/-])",
+    r"(?:[T ](\d{2}|(?<=T)\d):(\d{2})(?! ?[apAP]\.?[mM]|\d)(?::(\d{2})(?:[.,]\d{1,9})?)?"
+    r"(?: ?(Z|UTC|GMT|[+-]\d{2}:?\d{2})(?!\w))?)?(?![\d:/-])",
     re.ASCII,
 )
+_ISO_MONTH = re.compile(r"(?<![\w.,/:-])((?:19|20)(\d\d))-(0[1-9]|1[0-2])(?![\w:/-]|[.,]\d)", re.ASCII)
 _SLASHED = re.compile(
     r"(?<![\w/.,-])(\d{1,2})(?:/(?=\d\d?/)|-(?=\d\d?-\d{4}))(\d{1,2})[/-](\d{4}|\d{2})(?![\w/-])", re.ASCII
 )
@@ -24,24 +26,29 @@ _MONTH = (
     r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b"
 )
 _NO_MORE = r"(?![\w:/%°]|[.,]\d)"  # a number ends here
-_MONTH_DAY = re.compile(rf"\b({_MONTH})\.? (\d{{1,2}})(?:st|nd|rd|th)?{_NO_MORE}(?:(,?) (\d{{4}}){_NO_MORE})?", _FLAGS)
+_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_MONTH_DAY = re.compile(
+    rf"\b({_MONTH})\.? {_DAY}(?: ?[-–] ?{_DAY}(?![\d-]))?{_NO_MORE}(?:(,?) (\d{{4}}){_NO_MORE})?", _FLAGS
+)
 _DAY_MONTH = re.compile(
-    rf"(?<![\w.,:/$£€-])(?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH})(?:(\.)(?!\w))?"
-    rf"(?:,? (\d{{4}}){_NO_MORE})?",
+    rf"(?<![\w.,:/$£€-])(?:the )?{_DAY}(?:(?: of)? |-)({_MONTH})(?:(\.)(?!\w))?(?:(?:,? |-)(\d{{4}}){_NO_MORE})?",
     _FLAGS,
 )
 _MONTH_YEAR = re.compile(rf"\b({_MONTH})\.?,? (\d{{4}}){_NO_MORE}", _FLAGS)
 _SHORT_MONTH = re.compile(r"\b(Jan|Feb|Apr|Aug|Sept|Oct|Nov|Dec)(\.)", re.ASCII)
+_SHORT_DAY = r"Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun"
 _SHORT_WEEKDAY = re.compile(
-    rf"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)(?:\.(?= [a-z])|(?:\.(,)?|(,))(?= (?:(?i:{_MONTH})|\d{{1,2}}(?!\d)))"
-    r"|(?<!the Sun)(?=\.(?:\s*\Z|\s+[A-Z])))",
+    rf"\b({_SHORT_DAY})(?:\.(?= [a-z])|(?:\.(,)?|(,))(?= (?:(?i:{_MONTH})|\d{{1,2}}(?!\d)))"
+    rf"|(?= (?:(?i:{_MONTH})\.? \d|\d{{1,2}}(?:st|nd|rd|th)? (?i:{_MONTH})))|(?<!the Sun)(?=\.(?:\s*\Z|\s+[A-Z])))",
     re.ASCII,
 )
+_WEEKDAYS = re.compile(rf"\b({_SHORT_DAY})\.? ?[-–] ?({_SHORT_DAY})\b", re.ASCII)
 
 _HALF = r" ?([ap])(?:m(?!\w)|\. ?m(?!\w)(\.)?)"
-_ZONE = rf"(?: \(?((?-i:{'|'.join(sorted(map(str.upper, TIME_ZONES)))}))\)?(?!\w))?"
+_ZONE = rf"(?: ?\(?((?-i:{'|'.join(sorted(map(str.upper, TIME_ZONES)))}))\)?(?!\w))?"
 _TIME = re.compile(
-    rf"(?<![\d:.,])([01]?\d|2[0-3]|24(?=:00)):([0-5]\d)(?::([0-5]\d)(?:[.,]\d{{1,9}})?)?(?![\d:])(?:{_HALF})?{_ZONE}",
+    rf"(?<![\d:.,])([01]?\d|2[0-3]|24(?=:00)):([0-5]\d)(?::([0-5]\d)(?:[.,]\d{{1,9}})?)?(?![\d:])"
+    rf"(?: ?(?:h|hrs)(?!\w)|{_HALF})?{_ZONE}",
     _FLAGS,
 )
 _HOUR = re.compile(rf"(?<![\d:.,/$£€])(1[0-2]|0?[1-9])(?:\.([0-5]\d))?{_HALF}{_ZONE}", _FLAGS)
@@ -56,8 +63,10 @@ _ENDS_SENTENCE = re.compile(r"[\"')\]]*(?:\s*\Z|\s*\n|\s+[\"'(]*([A-Z](?:[a-z]+|
 def expand_dates(text: str) -> str:
     """Write dates in words, in the order of the United States: "november twenty-fifth, twenty twenty-six"."""
     text = _ISO.sub(_iso, text)
+    text = _ISO_MONTH.sub(_iso_month, text)
     text = _SLASHED.sub(_slashed, text)
     text = _DOTTED.sub(lambda match: _date(match[3], match[2], match[1]) or match[0], text)
+    text = _WEEKDAYS.sub(lambda match: " to ".join(SHORT_WEEKDAYS[day.lower()] for day in match.groups()), text)
     text = _SHORT_WEEKDAY.sub(lambda match: SHORT_WEEKDAYS[match[1].lower()] + (match[2] or match[3] or ""), text)
     text = _DAY_MONTH.sub(_day_month, text)
     text = _MONTH_DAY.sub(_month_day, text)
@@ -103,10 +112,10 @@ def _iso(match: re.Match[str]) -> str:
     if not date or (match[5] and (int(match[5]) > 23 or int(match[6]) > 59)):
         return match[0]
     if not match[5]:
-        return date
+        return apart(match, date)
     zone = match[8]
-    if zone == "Z":
-        spoken = " u t c"
+    if zone and zone.isalpha():
+        spoken = " g m t" if zone == "GMT" else " u t c"
     elif zone:
         sign, hours, minutes = zone[0], int(zone[1:3]), int(zone[-2:])
         spoken = f" u t c {'plus' if sign == '+' else 'minus'} {cardinal(str(hours))}"
@@ -114,7 +123,12 @@ def _iso(match: re.Match[str]) -> str:
     else:
         spoken = ""
     seconds = f" and {cardinal(str(int(match[7])))} seconds" if match[7] and int(match[7]) else ""
-    return f"{date}, {_clock(int(match[5]), int(match[6]), half='')}{seconds}{spoken}"
+    return apart(match, f"{date}, {_clock(int(match[5]), int(match[6]), half='')}{seconds}{spoken}")
+
+
+def _iso_month(match: re.Match[str]) -> str:
+    """Read "2024-05" as a month, but "2009-10" as years."""
+    return match[0] if match[2] < match[3] and match[3][0] == "1" else f"{MONTHS[int(match[3]) - 1]} {year(match[1])}"
 
 
 def _slashed(match: re.Match[str]) -> str:
@@ -125,10 +139,11 @@ def _slashed(match: re.Match[str]) -> str:
 
 
 def _month_day(match: re.Match[str]) -> str:
-    month, day, comma, year_digits = match.groups()
-    if not 1 <= int(day) <= 31:
+    month, day, last, comma, year_digits = match.groups()
+    if not 1 <= int(day) <= int(last or 31) <= 31:
         return match[0]
-    return f"{_month(month)} {ordinal(day)}" + (f"{comma} {year(year_digits)}" if year_digits else "")
+    days = f"{ordinal(day)} to {ordinal(last)}" if last else ordinal(day)
+    return f"{_month(month)} {days}" + (f"{comma} {year(year_digits)}" if year_digits else "")
 
 
 def _day_month(match: re.Match[str]) -> str:
@@ -142,11 +157,11 @@ def _day_month(match: re.Match[str]) -> str:
 def _time(match: re.Match[str]) -> str:
     hour, minute, second, half, _, zone = match.groups()
     if second is not None and half is None and zone is None:
-        return _duration(hour, minute, second)
+        return apart(match, _duration(hour, minute, second))
     spoken = _clock(int(hour), int(minute), half)
     if second and int(second):
         spoken += f" and {cardinal(str(int(second)))} seconds"
-    return f"{spoken}{_suffix(match, half, zone)}"
+    return apart(match, f"{spoken}{_suffix(match, half, zone)}")
 
 
 def _hour(match: re.Match[str]) -> str:

@@ -85,3 +85,10 @@ def fraction(numerator: str, denominator: str) -> str:
     top, bottom = int(numerator), int(denominator)
     one, many = DENOMINATORS.get(bottom) or (ordinal(denominator), ordinal(denominator) + "s")
     return f"{cardinal(str(top))} {one if top == 1 else many}"
+
+
+def apart(match: re.Match[str], spoken: str) -> str:
+    """Keep words apart from the letters beside what they replace, as in "B2B"."""
+    before = match.string[match.start() - 1 : match.start()].isalnum()
+    after = match.string[match.end() : match.end() + 1].isalnum()
+    return " " * before + spoken + " " * after

@@ -14,7 +14,10 @@ _NUMBER = re.compile(rf"([-−+]?)({NUMBER})")
 _ORDINAL = re.compile(r"([0-9]+)(?:st|nd|rd|th)?", re.IGNORECASE | re.ASCII)
 _FIELD = re.compile(r"[0-9]+|[A-Za-z]+")
 _DURATION = re.compile(r"([0-9]{1,3})'(?:([0-9]{1,2})(?:\"|''))?")
+_GROUPING_SPACE = re.compile(r"(?<=[0-9])[ '](?=[0-9]{3}(?![0-9]))")
+LENGTH_WITHOUT_SIGNS = 8  # of a date, as 20240115
 _SIGNS = {"-": "minus ", "−": "minus ", "+": "plus ", "": ""}
+_BESIDE_DAYS = frozenset("st nd rd th of the".split())
 _ORDERS = {"mdy": "mdy", "dmy": "dmy", "ymd": "ymd", "ydm": "ydm", "md": "md", "dm": "dm", "my": "my", "ym": "ym"}
 _SINGLE = {"m": "m", "d": "d", "y": "y"}
 
@@ -32,14 +35,15 @@ def characters(text: str, _: str) -> str | None:
 
 
 def digits(text: str, _: str) -> str | None:
-    """Each digit by itself, with a comma between groups: "555-12" is "five five five, one two"."""
-    groups = re.findall("[0-9]+", text)
+    """Each digit by itself, with a comma between groups: "555-12" is "five five five, one two"; and words."""
+    groups = _FIELD.findall(text)
     plus = "plus " if text.startswith("+") else ""
-    return plus + ", ".join(map(digit_by_digit, groups)) if groups else None
+    spoken = [digit_by_digit(group) if group[0].isdigit() else group for group in groups]
+    return plus + ", ".join(spoken) if spoken != groups else None
 
 
 def number(text: str, _: str) -> str | None:
-    match = _NUMBER.fullmatch(text)
+    match = _NUMBER.fullmatch(_GROUPING_SPACE.sub(",", text))
     parsed = parse_number(match[2]) if match else None
     if match is None or parsed is None:
         return None
@@ -52,6 +56,11 @@ def ordinal_number(text: str, _: str) -> str | None:
     return ordinal(match[1]) if match else None
 
 
+def mixed_fraction(text: str, form: str) -> str | None:
+    """A fraction, also with a whole number before it: "1+1/2"."""
+    return notation(text.replace("+", " "), form)
+
+
 def notation(text: str, _: str) -> str | None:
     """Fractions, units, currencies: what the cleaners read by themselves."""
     return expand_numbers(text).strip() or None
@@ -59,11 +68,15 @@ def notation(text: str, _: str) -> str | None:
 
 def date(text: str, form: str) -> str | None:
     """A date whose fields are in the order of `form`, such as "dmy"; without it month, day, year, or year first."""
-    fields = _FIELD.findall(text)
+    fields = [field for field in _FIELD.findall(text) if field.lower() not in _BESIDE_DAYS]
+    if len(fields) == 1 and len(fields[0]) == LENGTH_WITHOUT_SIGNS and fields[0].isdigit():
+        fields = [fields[0][:4], fields[0][4:6], fields[0][6:]]
     named = [field for field in fields if field[:3].lower() in SHORT_MONTHS]
-    order = form.strip().lower().replace("yyyy", "y").replace("mm", "m").replace("dd", "d")
+    order = "".join(filter(str.isalpha, form.lower()))
+    order = order.replace("yyyy", "y").replace("mm", "m").replace("dd", "d")
     if order not in _ORDERS and order not in _SINGLE:
-        order = "ymd" if fields and len(fields[0]) == 4 else "dmy" if named and fields[0] != named[0] else "mdy"
+        is_day_first = bool(named and fields[0] != named[0]) or bool(fields and _is_day(fields[0]))
+        order = "ymd" if fields and len(fields[0]) == 4 else "dmy" if is_day_first else "mdy"
         if len(fields) < len(order):
             order = order.replace("y", "")
     if len(fields) != len(order):
@@ -92,6 +105,10 @@ def time(text: str, _: str) -> str | None:
     return None if spoken == text else spoken
 
 
+def _is_day(field: str) -> bool:
+    return field.isdigit() and len(field) == 2 and field > "12"
+
+
 def _month(field: str) -> str | None:
     if field.isdigit():
         return MONTHS[int(field) - 1] if len(field) <= 2 and 1 <= int(field) <= 12 else None
@@ -113,7 +130,7 @@ SAY_AS: dict[str, Callable[[str, str], str | None]] = {
     "cardinal": number,
     "number": number,
     "ordinal": ordinal_number,
-    "fraction": notation,
+    "fraction": mixed_fraction,
     "unit": notation,
     "currency": notation,
     "date": date,

@@ -21,7 +21,7 @@ STARTERS = (
 ).split()
 
 # Kept as they are by the transliteration before the rules, which then see ASCII and these alone.
-KEPT = "°£€¥₹₩₽₺₴₿¢±×÷²³µμΩ½¼¾⅓⅔⅛⅜⅝⅞–−"
+KEPT = "°£€¥₹₩₽₺₴₪₱฿₫₦₿¢±×÷²³µμΩ½¼¾⅓⅔⅛⅜⅝⅞–−"
 # Replaced before the transliteration, which has no word for them, or another one.
 BEFORE = {
     "℃": "°C",
@@ -33,6 +33,7 @@ BEFORE = {
     "℠": "",
     "©": " copyright ",
     "§": " section ",
+    "‰": " per mille ",
     "≥": " at least ",
     "≤": " at most ",
     "≈": " about ",
@@ -83,6 +84,11 @@ AFTER = {
     "₽": " rubles ",
     "₺": " liras ",
     "₴": " hryvnias ",
+    "₪": " shekels ",
+    "₱": " pesos ",
+    "฿": " baht ",
+    "₫": " dong ",
+    "₦": " naira ",
     "₿": " bitcoins ",
     "¢": " cents ",
     "±": " plus or minus ",
@@ -120,10 +126,12 @@ ADDRESS_SIGNS = {
     "*": "star",
 }
 # Ends of a name that is an address without "www." or "https://".
-DOMAINS = "com org net edu gov io ai dev app info biz co uk de fr nl eu ca au jp ch se fi dk pl tv".split()
+DOMAINS = (
+    "com org net edu gov io ai dev app info biz co uk de fr nl eu ca au jp ch se fi dk pl tv xyz shop online".split()
+)
 FILE_ENDINGS = (
     "txt pdf csv json xml html htm jpg jpeg png gif svg mp3 mp4 wav flac zip tar gz exe py cpp js md yaml yml toml ini "
-    "docx xlsx pptx"
+    "docx xlsx pptx doc xls sh css sql log cfg onnx bin mov avi mkv webp"
 ).split()
 
 # Symbol or code -> (name of one, of several, of a hundredth, of several hundredths); "": it has no hundredths.
@@ -137,10 +145,22 @@ CURRENCIES = {
     "₽": ("ruble", "rubles", "kopeck", "kopecks"),
     "₺": ("lira", "liras", "kurus", "kurus"),
     "₴": ("hryvnia", "hryvnias", "kopiyka", "kopiykas"),
+    "₪": ("shekel", "shekels", "agora", "agorot"),
+    "₱": ("peso", "pesos", "centavo", "centavos"),
+    "฿": ("baht", "baht", "", ""),
+    "₫": ("dong", "dong", "", ""),
+    "₦": ("naira", "naira", "kobo", "kobo"),
     "₿": ("bitcoin", "bitcoins", "", ""),
     "US$": ("u s dollar", "u s dollars", "cent", "cents"),
     "C$": ("canadian dollar", "canadian dollars", "cent", "cents"),
+    "CA$": ("canadian dollar", "canadian dollars", "cent", "cents"),
     "A$": ("australian dollar", "australian dollars", "cent", "cents"),
+    "AU$": ("australian dollar", "australian dollars", "cent", "cents"),
+    "NZ$": ("new zealand dollar", "new zealand dollars", "cent", "cents"),
+    "HK$": ("hong kong dollar", "hong kong dollars", "cent", "cents"),
+    "R$": ("real", "reais", "centavo", "centavos"),
+    "Rs": ("rupee", "rupees", "paisa", "paise"),
+    "zl": ("zloty", "zlotys", "grosz", "groszy"),
     "USD": ("u s dollar", "u s dollars", "cent", "cents"),
     "EUR": ("euro", "euros", "cent", "cents"),
     "GBP": ("pound", "pounds", "penny", "pence"),
@@ -150,6 +170,14 @@ CURRENCIES = {
     "CHF": ("swiss franc", "swiss francs", "centime", "centimes"),
     "CAD": ("canadian dollar", "canadian dollars", "cent", "cents"),
     "AUD": ("australian dollar", "australian dollars", "cent", "cents"),
+    "NZD": ("new zealand dollar", "new zealand dollars", "cent", "cents"),
+    "HKD": ("hong kong dollar", "hong kong dollars", "cent", "cents"),
+    "PLN": ("zloty", "zlotys", "grosz", "groszy"),
+    "SEK": ("swedish krona", "swedish kronor", "", ""),
+    "NOK": ("norwegian krone", "norwegian kroner", "", ""),
+    "DKK": ("danish krone", "danish kroner", "", ""),
+    "MXN": ("mexican peso", "mexican pesos", "centavo", "centavos"),
+    "KRW": ("won", "won", "", ""),
 }
 CENTS_SIGN = ("cent", "cents")
 SCALES = {
@@ -203,6 +231,9 @@ _UNITS = {
     "ounce": ("ounces", "oz"),
     "liter": ("liters", "l L"),
     "milliliter": ("milliliters", "ml mL"),
+    "gallon": ("gallons", "gal"),
+    "tablespoon": ("tablespoons", "tbsp"),
+    "teaspoon": ("teaspoons", "tsp"),
     "hour": ("hours", "h hr hrs"),
     "minute": ("minutes", "min mins"),
     "second": ("seconds", "sec secs"),
@@ -216,6 +247,7 @@ _UNITS = {
     "megahertz": ("megahertz", "MHz mhz Mhz"),
     "gigahertz": ("gigahertz", "GHz ghz Ghz"),
     "watt": ("watts", "W"),
+    "milliwatt": ("milliwatts", "mW"),
     "kilowatt": ("kilowatts", "kW kw KW"),
     "megawatt": ("megawatts", "MW"),
     "gigawatt": ("gigawatts", "GW"),
@@ -223,9 +255,13 @@ _UNITS = {
     "kilowatt hour": ("kilowatt hours", "kWh kwh KWh KWH"),
     "volt": ("volts", "V"),
     "kilovolt": ("kilovolts", "kV"),
+    "millivolt": ("millivolts", "mV"),
     "milliampere": ("milliamperes", "mA"),
     "milliampere hour": ("milliampere hours", "mAh"),
     "ohm": ("ohms", "Ω"),
+    "kiloohm": ("kiloohms", "kΩ"),
+    "megaohm": ("megaohms", "MΩ"),
+    "microfarad": ("microfarads", "µF μF uF"),
     "kilobyte": ("kilobytes", "kB KB kb"),
     "megabyte": ("megabytes", "MB mb"),
     "gigabyte": ("gigabytes", "GB gb"),
@@ -261,6 +297,8 @@ PER = {spelling: one for spelling, (one, _) in UNITS.items() if spelling.isalpha
     "m3": "cubic meter",
     "m²": "square meter",
     "m2": "square meter",
+    "cm³": "cubic centimeter",
+    "cm3": "cubic centimeter",
 }
 
 # Denominators that are read as parts of a whole: (one, several).
@@ -271,6 +309,7 @@ NOT_FRACTIONS = {
     (24, 7): "twenty-four seven",
     (50, 50): "fifty fifty",
     (20, 20): "twenty twenty",
+    (10, 10): "ten out of ten",
 }
 
 # Abbreviations besides those of english_cleaners -> (spoken, may end a sentence, which then keeps its full stop).
@@ -302,4 +341,12 @@ ABBREVIATIONS = {
     "blvd": ("boulevard", True),
     "rd": ("road", True),
 }
-WORDS = {"w/o": "without", "w/": "with ", "C#": "C sharp", "c/o": "care of"}
+WORDS = {
+    "w/o": "without",
+    "w/": "with ",
+    "C#": "C sharp",
+    "c/o": "care of",
+    "401k": "four oh one k",
+    "401K": "four oh one k",
+    "401(k)": "four oh one k",
+}

@@ -10,9 +10,21 @@ namespace tacoglow {
 namespace {
 
 constexpr std::size_t longest_in_range = 9;  // digits
+constexpr std::size_t length_of_year = 4;
+constexpr std::size_t length_before_k = 3;  // digits of a number whose K can only be a thousand
 
 double to_double(View whole, View part) {
   return parse_decimal(to_utf8(whole.empty() ? View(U"0") : whole) + "." + to_utf8(part.empty() ? View(U"0") : part));
+}
+
+// Names the units of "1h 30m"; "30m" alone is a length.
+Text duration(const Match& match) {
+  if (!match.has(1) && !match.has(3)) return Text(match[0]);
+  constexpr View units[] = {U" hr", U" min", U" sec"};
+  std::vector<Text> parts;
+  for (std::size_t group = 1; group <= 3; ++group)
+    if (match.has(group)) parts.push_back(Text(match[group]).append(units[group - 1]));
+  return join(parts, U" ");
 }
 
 bool is_spelled(View scale) {
@@ -25,24 +37,34 @@ bool has_leading_zero(View digits) { return digits.size() > 1 && digits[0] == U'
 
 Text Amounts::expand(View given) const {
   Text text = phone_.replace(given, [&](const Match& match) { return phone(match); });
+  text = dialled_.replace(View(text), [&](const Match& match) { return dialled(match); });
+  text = groups_.replace(View(text), [](const Match& match) {
+    Text grouped(match[0]);
+    for (char32_t& c : grouped)
+      if (c == U' ' || c == U'\'') c = match.has(1) ? U'.' : U',';
+    return grouped;
+  });
   text = code_.replace(View(text), [&](const Match& match) {
     return numerals_.digit_by_digit(match[1]) + U", " + numerals_.digit_by_digit(match[2]) + U", " +
            numerals_.digit_by_digit(match[3]);
   });
   text = ip_.replace(View(text), [&](const Match& match) { return ip(match); });
   text = named_version_.replace(View(text), [&](const Match& match) {
-    return Text(match[1]) + numerals_.cardinal(match[2]) + U" point " + numerals_.cardinal(match[3]);
+    return Text(match.has(1) ? match[1] : View(U"version ")) + numerals_.cardinal(match[2]) + U" point " +
+           numerals_.cardinal(match[3]);
   });
   text = version_.replace(View(text), [&](const Match& match) { return version(match[0]); });
   text = feet_.replace(View(text),
                        [](const Match& match) { return Text(match[1]) + U" ft " + Text(match[2]) + U" inches"; });
   text = numbered_.replace(View(text), [](const Match&) { return View(U" number "); });
+  text = duration_.replace(View(text), [](const Match& match) { return duration(match); });
   text = pages_.replace(View(text), [](const Match& match) { return match[1] == U"p" ? U"page " : U"pages "; });
   text = decades_.replace(View(text), [](const Match&) { return View(U" to "); });
   text = decade_.replace(View(text), [&](const Match& match) { return numerals_.decade(match[1]); });
   text = fraction_.replace(View(text), [&](const Match& match) { return fraction(match); });
-  text = ordinal_.replace(View(text),
-                          [&](const Match& match) { return apart(match, numerals_.ordinal(without(match[1], U','))); });
+  text = ordinal_.replace(View(text), [&](const Match& match) {
+    return numerals_.apart(match, numerals_.ordinal(without(match[1], U',')));
+  });
   text = minus_.replace(View(text), [](const Match&) { return View(U" minus "); });
   text = range_.replace(View(text), [&](const Match& match) { return range(match); });
   for (const auto& [sign, spoken] : words_.signs)
@@ -50,19 +72,22 @@ Text Amounts::expand(View given) const {
   return quantity_.replace(View(text), [&](const Match& match) { return quantity(match); });
 }
 
-// Keeps words apart from the letters beside what they replace, as in "B2B".
-Text Amounts::apart(const Match& match, View spoken) const {
-  const View text = match.text();
-  const bool before = match.start() > 0 && tables_.alphanumeric.contains(text[match.start() - 1]);
-  const bool after = match.end() < text.size() && tables_.alphanumeric.contains(text[match.end()]);
-  return Text(before ? U" " : U"").append(spoken) + (after ? U" " : U"");
-}
-
 Text Amounts::phone(const Match& match) const {
   std::vector<Text> spoken;
   for (std::size_t group = 2; group <= 8; ++group)
     if (!match[group].empty() && match[group] != U".") spoken.push_back(numerals_.digit_by_digit(match[group]));
   return (match[1].empty() ? U"" : U"plus ") + join(spoken, U", ");
+}
+
+Text Amounts::dialled(const Match& match) const {
+  const View number = match[0];
+  std::vector<Text> spoken;
+  for (std::size_t start = match.has(1) ? 1 : 0; start < number.size();) {
+    const std::size_t end = std::min(number.find_first_of(U" -", start), number.size());
+    spoken.push_back(numerals_.digit_by_digit(number.substr(start, end - start)));
+    start = end + 1;
+  }
+  return (match.has(1) ? U"plus " : U"") + join(spoken, U", ");
 }
 
 Text Amounts::ip(const Match& match) const {
@@ -89,21 +114,23 @@ Text Amounts::version(View number) const {
 }
 
 Text Amounts::fraction(const Match& match) const {
-  const View whole = match[1], top = match[2], bottom = match[3], unit = match["unit"];
+  const View whole = match[2], top = match[3], bottom = match[4], unit = match["unit"];
+  const Text minus = match["sign"].empty() ? U"" : U"minus ";
   const std::int64_t top_number = to_number(top), bottom_number = to_number(bottom);
   const auto other = words_.not_fractions.find({top_number, bottom_number});
-  if (other != words_.not_fractions.end()) return apart(match, other->second);
+  if (other != words_.not_fractions.end()) return numerals_.apart(match, other->second);
   const auto in_unit = [&](bool is_many) {
     if (unit.empty()) return Text();
     const auto& names = look_up(words_.units, Text(unit));
     return U" " + (is_many ? names.many : names.one);
   };
-  if (words_.denominators_read.count(bottom_number) == 0 || top[0] == U'0' || bottom[0] == U'0')
-    return (match.has(1) ? numerals_.cardinal(whole) + U" " : Text()) + numerals_.cardinal(top) + U" slash " +
-           numerals_.cardinal(bottom) + in_unit(true);
+  if (words_.denominators_read.count(bottom_number) == 0 || top[0] == U'0' || bottom[0] == U'0' ||
+      top.size() == length_of_year)
+    return minus + (match.has(2) ? numerals_.cardinal(whole) + U" " : Text()) + numerals_.year(top) + U" slash " +
+           numerals_.year(bottom) + in_unit(true);
   Text spoken = numerals_.fraction(top, bottom);
-  if (match.has(1)) spoken = numerals_.cardinal(whole) + U" and " + (top == U"1" ? U"a" + spoken.substr(3) : spoken);
-  return spoken + in_unit(match.has(1));
+  if (match.has(2)) spoken = numerals_.cardinal(whole) + U" and " + (top == U"1" ? U"a" + spoken.substr(3) : spoken);
+  return minus + spoken + in_unit(match.has(2));
 }
 
 // Reads "5-10" as "5 to 10" if it can be a range; a score or a code keeps its hyphen.
@@ -170,14 +197,16 @@ Text Amounts::quantity(const Match& match) const {
 
 // True if a letter after a number without a currency is its scale: "10k", "1.5M users", but not "4K" or "3M".
 bool Amounts::is_scale(const Match& match, View scale) const {
-  const View text = match.text();
+  const View text = match.text(), number = match["number"];
   const bool after_letter = match.start() > 0 && tables_.alphabetic.contains(text[match.start() - 1]);
   const std::size_t end = match.end(match.number_of("scale"));
   const bool attached = match.start(match.number_of("scale")) == match.end(match.number_of("number")) && !after_letter;
   if (scale == U"k" || scale == U"bn" || scale == U"mn") return attached;
+  if (scale == U"K")  // "400K", "2.5K", but not "10K run", "24K gold" or "i7-9700K"
+    return attached && (number.find(U'.') != View::npos || number.size() == length_before_k);
   if (!attached || View(U"MB").find(scale) == View::npos) return false;
   const Text following = tables_.strip(text.substr(end, 2));
-  return match["number"].find(U'.') != View::npos || tables_.is_lower(following);
+  return number.find(U'.') != View::npos || tables_.is_lower(following);
 }
 
 Text Amounts::plain(const Match& match, View whole, View part) const {
@@ -193,7 +222,7 @@ Text Amounts::with_sign(const Match& match, View spoken) const {
                : sign == U"+"                    ? U"plus "
                : sign == U"\u00B1"               ? U"plus or minus "
                                                  : U"";
-  return apart(match, words += spoken);
+  return numerals_.apart(match, words += spoken);
 }
 
 // Reads "3" and "20" as "three pounds twenty", dollars as "three dollars, twenty cents".
@@ -207,7 +236,7 @@ Text Amounts::money(View whole, View part, const EnglishTables::Currency& names)
   if (minor == 0) return major;
   const Text hundredths = numerals_.cardinal(minor) + U" " + (minor == 1 ? names.cent : names.cents);
   if (whole == U"0") return hundredths;
-  if (names.one == U"dollar") return major + U", " + hundredths;
+  if (names.one.find(U"dollar") != Text::npos) return major + U", " + hundredths;
   return major + U" " + (minor >= 10 ? numerals_.cardinal(minor) : hundredths);
 }
 

@@ -14,8 +14,8 @@ class Amounts {
   Text expand(View text) const;
 
  private:
-  Text apart(const Match& match, View spoken) const;
   Text phone(const Match& match) const;
+  Text dialled(const Match& match) const;
   Text ip(const Match& match) const;
   Text version(View number) const;
   Text fraction(const Match& match) const;
@@ -30,12 +30,15 @@ class Amounts {
   const EnglishTables& words_;
   const Numerals& numerals_;
   const Pattern& phone_ = tables_.pattern("amounts.phone");
+  const Pattern& dialled_ = tables_.pattern("amounts.dialled");
+  const Pattern& groups_ = tables_.pattern("amounts.groups");
   const Pattern& code_ = tables_.pattern("amounts.code");
   const Pattern& ip_ = tables_.pattern("amounts.ip");
   const Pattern& decades_ = tables_.pattern("amounts.decades");
   const Pattern& version_ = tables_.pattern("amounts.version");
   const Pattern& named_version_ = tables_.pattern("amounts.named_version");
   const Pattern& feet_ = tables_.pattern("amounts.feet");
+  const Pattern& duration_ = tables_.pattern("amounts.duration");
   const Pattern& numbered_ = tables_.pattern("amounts.numbered");
   const Pattern& pages_ = tables_.pattern("amounts.pages");
   const Pattern& ordinal_ = tables_.pattern("amounts.ordinal");

@@ -13,6 +13,7 @@ Text lower_ascii(View text) {
 
 Text Dates::expand_dates(View given) const {
   Text text = iso_.replace(given, [&](const Match& match) { return iso(match); });
+  text = iso_month_.replace(View(text), [&](const Match& match) { return iso_month(match); });
   text = slashed_.replace(View(text), [&](const Match& match) {
     // Month first, as in the United States, unless it can only be the day.
     const bool is_day_first = to_number(match[1]) > 12;
@@ -22,6 +23,10 @@ Text Dates::expand_dates(View given) const {
   text = dotted_.replace(View(text), [&](const Match& match) {
     const Text spoken = date(match[3], match[2], match[1]);
     return spoken.empty() ? Text(match[0]) : spoken;
+  });
+  text = weekdays_.replace(View(text), [&](const Match& match) {
+    return look_up(words_.short_weekdays, lower_ascii(match[1])) + U" to " +
+           look_up(words_.short_weekdays, lower_ascii(match[2]));
   });
   text = short_weekday_.replace(View(text), [&](const Match& match) {
     return look_up(words_.short_weekdays, lower_ascii(match[1])) += match[2].empty() ? match[3] : match[2];
@@ -68,25 +73,33 @@ Text Dates::and_seconds(View seconds) const {
 Text Dates::iso(const Match& match) const {
   const Text day = date(match[1], match[3], match[4]);
   if (day.empty() || (match.has(5) && (to_number(match[5]) > 23 || to_number(match[6]) > 59))) return Text(match[0]);
-  if (!match.has(5)) return day;
+  if (!match.has(5)) return numerals_.apart(match, day);
   const View zone = match[8];
   Text spoken;
-  if (zone == U"Z") {
-    spoken = U" u t c";
+  if (zone == U"Z" || zone == U"UTC" || zone == U"GMT") {
+    spoken = zone == U"GMT" ? U" g m t" : U" u t c";
   } else if (!zone.empty()) {
     const std::int64_t minutes = to_number(zone.substr(zone.size() - 2));
     spoken = U" u t c " + Text(zone[0] == U'+' ? U"plus" : U"minus") + U" " +
              numerals_.cardinal(to_number(zone.substr(1, 2)));
     if (minutes != 0) spoken += U" " + numerals_.cardinal(minutes);
   }
-  return day + U", " + clock(to_number(match[5]), to_number(match[6]), false) + and_seconds(match[7]) + spoken;
+  return numerals_.apart(
+      match, day + U", " + clock(to_number(match[5]), to_number(match[6]), false) + and_seconds(match[7]) + spoken);
+}
+
+// Reads "2024-05" as a month, but "2009-10" as years.
+Text Dates::iso_month(const Match& match) const {
+  if (match[2] < match[3] && match[3][0] == U'1') return Text(match[0]);
+  return words_.months[static_cast<std::size_t>(to_number(match[3]) - 1)] + U" " + numerals_.year(match[1]);
 }
 
 Text Dates::month_day(const Match& match) const {
-  const std::int64_t day = to_number(match[2]);
-  if (day < 1 || day > 31) return Text(match[0]);
+  const std::int64_t day = to_number(match[2]), last = match.has(3) ? to_number(match[3]) : 31;
+  if (day < 1 || day > last || last > 31) return Text(match[0]);
   Text spoken = month(match[1]) + U" " + numerals_.ordinal(match[2]);
-  if (match.has(4)) (spoken += match[3]) += U" " + numerals_.year(match[4]);
+  if (match.has(3)) spoken += U" to " + numerals_.ordinal(match[3]);
+  if (match.has(5)) (spoken += match[4]) += U" " + numerals_.year(match[5]);
   return spoken;
 }
 
@@ -104,9 +117,11 @@ Text Dates::time(const Match& match) const {
     const auto count = [&](std::int64_t number, const Text& name) {
       return numerals_.cardinal(number) + U" " + name + (number == 1 ? U"" : U"s");
     };
-    return count(hour, U"hour") + U" " + count(minute, U"minute") + U" and " + count(second, U"second");
+    return numerals_.apart(
+        match, count(hour, U"hour") + U" " + count(minute, U"minute") + U" and " + count(second, U"second"));
   }
-  return clock(hour, minute, match.has(4)) + and_seconds(match[3]) + suffix(match, half, zone, 5);
+  return numerals_.apart(match,
+                         clock(hour, minute, match.has(4)) + and_seconds(match[3]) + suffix(match, half, zone, 5));
 }
 
 Text Dates::hour(const Match& match) const {

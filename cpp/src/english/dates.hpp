@@ -26,6 +26,7 @@ class Dates {
   Text month(View name) const;
   Text date(View year_digits, View month, View day) const;
   Text iso(const Match& match) const;
+  Text iso_month(const Match& match) const;
   Text month_day(const Match& match) const;
   Text day_month(const Match& match) const;
   Text time(const Match& match) const;
@@ -38,8 +39,10 @@ class Dates {
   const EnglishTables& words_;
   const Numerals& numerals_;
   const Pattern& iso_ = tables_.pattern("dates.iso");
+  const Pattern& iso_month_ = tables_.pattern("dates.iso_month");
   const Pattern& slashed_ = tables_.pattern("dates.slashed");
   const Pattern& dotted_ = tables_.pattern("dates.dotted");
+  const Pattern& weekdays_ = tables_.pattern("dates.weekdays");
   const Pattern& short_weekday_ = tables_.pattern("dates.short_weekday");
   const Pattern& day_month_ = tables_.pattern("dates.day_month");
   const Pattern& month_day_ = tables_.pattern("dates.month_day");

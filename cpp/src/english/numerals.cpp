@@ -28,7 +28,7 @@ Text without(View text, char32_t unwanted) {
 }
 
 Numerals::Numerals(const TextTables& tables)
-    : words_(tables.english), grouped_(tables.pattern("numerals.grouped")), speller_(tables.numbers) {}
+    : tables_(tables), words_(tables.english), grouped_(tables.pattern("numerals.grouped")), speller_(tables.numbers) {}
 
 // A comma groups thousands if three digits follow it, and is a decimal comma otherwise. So do two full stops and more.
 std::optional<std::pair<Text, Text>> Numerals::parse(View number) const {
@@ -84,6 +84,13 @@ Text Numerals::fraction(View numerator, View denominator) const {
                                         ? known->second
                                         : EnglishTables::Unit{ordinal(denominator), ordinal(denominator) + U"s"};
   return cardinal(top) + U" " + (top == 1 ? named.one : named.many);
+}
+
+Text Numerals::apart(const Match& match, View spoken) const {
+  const View text = match.text();
+  const bool before = match.start() > 0 && tables_.alphanumeric.contains(text[match.start() - 1]);
+  const bool after = match.end() < text.size() && tables_.alphanumeric.contains(text[match.end()]);
+  return Text(before ? U" " : U"").append(spoken) + (after ? U" " : U"");
 }
 
 }  // namespace tacoglow

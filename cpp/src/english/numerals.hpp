@@ -27,7 +27,11 @@ class Numerals {
   Text decade(View digits) const;  // of four digits, or of two
   Text fraction(View numerator, View denominator) const;
 
+  // Keeps words apart from the letters beside what they replace, as in "B2B".
+  Text apart(const Match& match, View spoken) const;
+
  private:
+  const TextTables& tables_;
   const EnglishTables& words_;
   const Pattern& grouped_;
   NumberSpeller speller_;

@@ -6,9 +6,13 @@
 namespace tacoglow {
 namespace {
 
+constexpr std::size_t length_without_signs = 8;  // of a date, as 20240115
+
 bool is_digit(char32_t c) { return c >= U'0' && c <= U'9'; }
 
 bool is_number(View field) { return !field.empty() && is_digit(field[0]); }
+
+bool is_day(View field) { return is_number(field) && field.size() == 2 && field > U"12"; }
 
 void replace_all(Text& text, View from, View to) {
   for (std::size_t at = text.find(from); at != Text::npos; at = text.find(from, at + to.size()))
@@ -26,7 +30,7 @@ SayAs::Rule SayAs::find(const std::string& kind) {
                                                     {"cardinal", &SayAs::number},
                                                     {"number", &SayAs::number},
                                                     {"ordinal", &SayAs::ordinal},
-                                                    {"fraction", &SayAs::notation},
+                                                    {"fraction", &SayAs::mixed_fraction},
                                                     {"unit", &SayAs::notation},
                                                     {"currency", &SayAs::notation},
                                                     {"date", &SayAs::date},
@@ -50,21 +54,22 @@ std::optional<Text> SayAs::characters(View text, View) const {
   return spoken;
 }
 
-// Each digit by itself, with a comma between groups: "555-12" is "five five five, one two".
+// Each digit by itself, with a comma between groups: "555-12" is "five five five, one two"; and words.
 std::optional<Text> SayAs::digits(View text, View) const {
   std::vector<Text> groups;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    std::size_t stop = i;
-    while (stop < text.size() && is_digit(text[stop])) ++stop;
-    if (stop > i) groups.push_back(english_.numerals().digit_by_digit(text.substr(i, stop - i)));
-    i = stop;
-  }
-  if (groups.empty()) return std::nullopt;
+  bool has_digits = false;
+  field_.for_each(text, 0, [&](const Match& match) {
+    has_digits = has_digits || is_number(match[0]);
+    groups.push_back(is_number(match[0]) ? english_.numerals().digit_by_digit(match[0]) : Text(match[0]));
+    return true;
+  });
+  if (!has_digits) return std::nullopt;
   return (text.substr(0, 1) == U"+" ? U"plus " : U"") + join(groups, U", ");
 }
 
 std::optional<Text> SayAs::number(View text, View) const {
-  const auto match = number_.full_match(text);
+  const Text grouped = grouping_space_.replace(text, [](const Match&) { return View(U","); });
+  const auto match = number_.full_match(grouped);
   const auto parsed = match ? english_.numerals().parse((*match)[2]) : std::nullopt;
   if (!parsed) return std::nullopt;
   const View sign = (*match)[1];
@@ -79,6 +84,13 @@ std::optional<Text> SayAs::ordinal(View text, View) const {
   return english_.numerals().ordinal((*match)[1]);
 }
 
+// A fraction, also with a whole number before it: "1+1/2".
+std::optional<Text> SayAs::mixed_fraction(View text, View form) const {
+  Text fields(text);
+  std::replace(fields.begin(), fields.end(), U'+', U' ');
+  return notation(fields, form);
+}
+
 // Fractions, units, currencies: what the cleaners read by themselves.
 std::optional<Text> SayAs::notation(View text, View) const {
   const Text spoken = tables_.strip(english_.amounts().expand(text));
@@ -89,7 +101,9 @@ std::optional<Text> SayAs::notation(View text, View) const {
 // Returns the order of a date's fields; without a format month, day, year, or year first.
 std::string SayAs::order_of(const std::vector<Text>& fields, View form) const {
   static const std::set<Text> known = {U"mdy", U"dmy", U"ymd", U"ydm", U"md", U"dm", U"my", U"ym", U"m", U"d", U"y"};
-  Text order = tables_.lower(tables_.strip(form));
+  Text order;
+  for (const char32_t c : tables_.lower(form))
+    if (tables_.alphabetic.contains(c)) order += c;
   replace_all(order, U"yyyy", U"y");
   replace_all(order, U"mm", U"m");
   replace_all(order, U"dd", U"d");
@@ -100,7 +114,7 @@ std::string SayAs::order_of(const std::vector<Text>& fields, View form) const {
   std::string own = "mdy";
   if (!fields.empty() && fields[0].size() == 4)
     own = "ymd";
-  else if (named != fields.end() && fields[0] != *named)
+  else if (named != fields.end() ? fields[0] != *named : !fields.empty() && is_day(fields[0]))
     own = "dmy";
   if (fields.size() < own.size()) own.erase(own.find('y'), 1);
   return own;
@@ -108,10 +122,13 @@ std::string SayAs::order_of(const std::vector<Text>& fields, View form) const {
 
 std::optional<Text> SayAs::date(View text, View form) const {
   std::vector<Text> fields;
+  static const std::set<Text> beside_days = {U"st", U"nd", U"rd", U"th", U"of", U"the"};
   field_.for_each(text, 0, [&](const Match& match) {
-    fields.emplace_back(match[0]);
+    if (beside_days.count(lower_ascii(match[0])) == 0) fields.emplace_back(match[0]);
     return true;
   });
+  if (fields.size() == 1 && fields[0].size() == length_without_signs && is_number(fields[0]))
+    fields = {fields[0].substr(0, 4), fields[0].substr(4, 2), fields[0].substr(6)};
   const std::string order = order_of(fields, form);
   if (fields.size() != order.size()) return std::nullopt;
   Text month_name, day, year;

@@ -24,6 +24,7 @@ class SayAs {
   std::optional<Text> digits(View text, View form) const;
   std::optional<Text> number(View text, View form) const;
   std::optional<Text> ordinal(View text, View form) const;
+  std::optional<Text> mixed_fraction(View text, View form) const;
   std::optional<Text> notation(View text, View form) const;
   std::optional<Text> date(View text, View form) const;
   std::optional<Text> time(View text, View form) const;
@@ -35,6 +36,7 @@ class SayAs {
   const Pattern& number_ = tables_.pattern("say_as.number");
   const Pattern& ordinal_ = tables_.pattern("say_as.ordinal");
   const Pattern& field_ = tables_.pattern("say_as.field");
+  const Pattern& grouping_space_ = tables_.pattern("say_as.grouping_space");
   const Pattern& duration_ = tables_.pattern("say_as.duration");
 };
 
