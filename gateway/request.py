@@ -30,6 +30,7 @@ from .voices import Voice, Voices
 
 ACCEPTED = {"instructions"}  # fields of OpenAI's that have no effect here
 SPEED_MIN, SPEED_MAX = 0.25, 4.0  # OpenAI's; what lies outside of a voice's speaking rates gets the nearest of them
+LEXICON_MAX = 50_000  # characters of a request's words: each may take half a kilobyte of memory
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # of a field that can be named in a header
 _PATH = re.compile(r" - at `\$\.(\w+)")  # where msgspec's errors say which field is wrong
 _MISSING = re.compile(r"Object missing required field `(\w+)`$")
@@ -76,6 +77,11 @@ class SettingsBody(DecodingBody, kw_only=True):
             Noise(self.seed)
         except RequestError as error:
             raise invalid("seed", str(error)) from error
+        if (size := sum(map(len, self.lexicon))) > LEXICON_MAX:
+            way_out = "leave out those that the text does not have"
+            raise invalid(
+                "lexicon", f"lexicon: expected words of {LEXICON_MAX} characters at most, got {size}; {way_out}"
+            )
         try:
             lexicon = Lexicon(self.lexicon) if self.lexicon else None
         except TextError as error:

@@ -40,5 +40,6 @@ async def _accept(request: Request, kind: BodyKind) -> tuple[Gateway, ParsedRequ
     gateway, body = await accept(request)
     parse = partial(parse_request, body, kind, gateway.voices, gateway.options.max_characters)
     if len(body) > AT_ONCE:  # it may be a lexicon of thousands of entries
-        return gateway, await anyio.to_thread.run_sync(parse)
+        async with gateway.splitting:
+            return gateway, await anyio.to_thread.run_sync(parse)
     return gateway, parse()

@@ -172,15 +172,32 @@ def test_close_codes_of_clients_make_few_counters(gateway: RunningGateway) -> No
 
 
 @pytest.mark.parametrize("name", ["lexicon", "lexi\\u0063on"])
-def test_long_lexicons_are_read_beside_the_event_loop(
+def test_long_lexicons_are_read_one_at_a_time_beside_the_event_loop(
     gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    threads: list[str] = []
-    monkeypatch.setattr(request, "Lexicon", lambda entries: threads.append(threading.current_thread().name))
+    reading: list[None] = []
+    seen: list[tuple[int, str]] = []
+
+    def read(entries: object) -> None:
+        reading.append(None)
+        seen.append((len(reading), threading.current_thread().name))
+        time.sleep(0.05)
+        reading.pop()
+
+    monkeypatch.setattr(request, "Lexicon", read)
     entries = ",".join(f'"a{i}":"b"' for i in range(1000))
-    assert gateway.request("/v1/audio/speech", f'{{"input":"Hi.","{name}":{{{entries}}}}}'.encode()).status == 200
-    assert len(threads) == 1
-    assert "AnyIO" in threads[0]
+    body = f'{{"input":"Hi.","{name}":{{{entries}}}}}'.encode()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: gateway.request("/v1/audio/speech", body), range(4)))
+    assert [answer.status for answer in answers] == [200] * 4
+    assert [count for count, _ in seen] == [1] * 4
+    assert all("AnyIO" in thread for _, thread in seen)
+
+
+def test_a_lexicon_that_would_take_much_memory(gateway: RunningGateway) -> None:
+    answer = gateway.speech(input="Hi.", lexicon={f"{i:04d}" + "!" * 90: "b" for i in range(9000)})
+    assert (answer.status, answer.error["param"]) == (400, "lexicon")
+    assert "expected words of 50000 characters at most, got 846000" in answer.error["message"]
 
 
 def drip(connection: socket.socket, seconds: float) -> None:
