@@ -99,13 +99,16 @@ class DecodedBatch:
 
     def record(self, chunk: Chunk) -> None:
         """Store a chunk's steps; steps after the frame limit or an item's end do not count."""
-        n = min(len(chunk.gate_logits), self.step_limit - self.step)
+        n = len(chunk.gate_logits)
+        if n > self.step_limit - self.step:
+            n = self.step_limit - self.step
+            chunk = Chunk(*(array[:n] for array in vars(chunk).values()))
         done = slice(self.step, self.step + n)
-        self._step_mels[:, done] = chunk.mel[:n].swapaxes(0, 1)
-        self._gate_logits[:, done] = chunk.gate_logits[:n].T
-        self._alignments[:, done] = chunk.attention_weights[:n].swapaxes(0, 1)
+        self._step_mels[:, done] = chunk.mel.swapaxes(0, 1)
+        self._gate_logits[:, done] = chunk.gate_logits.T
+        self._alignments[:, done] = chunk.attention_weights.swapaxes(0, 1)
         if n > 0:
-            self._end_items(chunk.gate_logits[:n], chunk.attention_weights[:n])
+            self._end_items(chunk.gate_logits, chunk.attention_weights)
         self.step += n
 
     def _end_items(self, gate_logits: NDArray[np.float32], attention_weights: NDArray[np.float32]) -> None:
