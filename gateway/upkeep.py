@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +20,7 @@ from .state import Gateway
 from .voices import Voice, Voices
 
 LOOKS = 10  # at unused voices, in the time after which one is closed
+END_SECONDS = 1.0  # in which the threads of a voice that nobody uses have ended
 
 
 @asynccontextmanager
@@ -69,11 +73,28 @@ async def _read_at_hangup(gateway: Gateway, health: Health, bundles: Bundles, re
         async for _ in hangups:
             for line in await read_again(gateway, health, bundles):
                 report(line)
+            await _return_memory_soon()
 
 
 async def _close_unused(gateway: Gateway, seconds: float) -> None:
+    await _return_memory_soon()  # that of voices that were opened and closed at the start
     while True:
         await anyio.sleep(seconds / LOOKS)
-        for voice in gateway.voices.voices:
-            if voice.is_idle(seconds):
-                voice.close()
+        unused = [voice for voice in gateway.voices.voices if voice.is_idle(seconds)]
+        for voice in unused:
+            voice.close()
+        if unused:
+            await _return_memory_soon()
+
+
+async def _return_memory_soon() -> None:
+    await anyio.sleep(END_SECONDS)
+    await asyncio.to_thread(return_memory)
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system. glibc keeps that of a voice, which is in pieces, for the next one."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

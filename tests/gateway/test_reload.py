@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 import weakref
@@ -26,7 +28,7 @@ from tacoglow.gateway.connections import Connections
 from tacoglow.gateway.errors import GatewayError
 from tacoglow.gateway.health import Health
 from tacoglow.gateway.state import Gateway, GatewayOptions
-from tacoglow.gateway.upkeep import read_again
+from tacoglow.gateway.upkeep import read_again, return_memory
 from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
 from tacoglow.runtime.errors import BackendError
@@ -221,6 +223,20 @@ def test_unused_voices_are_closed(new_scheduler: Callable[[], Scheduler]) -> Non
         assert gateway.request("/v1/audio/voices").json["voices"][0]["timestamps"]
         assert 'tacoglow_voice_open{voice="tiny"} 0' in metrics(gateway)
         assert gateway.speech(input=TEXT, response_format="pcm").body == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_freed_memory_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    blocks = [bytes(100_000) for _ in range(1_000)]  # each is small enough to be kept by the allocator
+    full = resident()
+    kept = blocks[-1]  # holds the top of the heap
+    blocks.clear()
+    return_memory()
+    assert resident() < full - 50_000_000
+    assert len(kept) == 100_000
 
 
 def metrics(gateway: RunningGateway) -> str:
