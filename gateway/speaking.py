@@ -17,7 +17,7 @@ from ..runtime.output.audio import Utterance
 from ..runtime.quality import Quality, SpeechFault
 from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
-from ..text import MarkupError, TextError, describe_dropped
+from ..text import Lexicon, MarkupError, TextError, describe_dropped
 from .errors import as_gateway_error, invalid
 from .metrics import Metrics
 from .playback import Playback
@@ -155,6 +155,8 @@ async def speak(
     voice, options = settings.voice, settings.options
     if options.attention_window is None:
         options = replace(options, attention_window=gateway.options.attention_window)
+    if isinstance(options.lexicon, Lexicon):  # a copy ends with the splitting, and the memory it takes for that
+        options = replace(options, lexicon=Lexicon(options.lexicon.entries))
     segments = StreamOptions() if settings.is_heard else voice.facts.whole
     handle, notes = None, [settings.warning]
     try:

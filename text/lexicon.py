@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from .braces import brace_groups
 from .characters import compose
@@ -58,12 +59,17 @@ class Lexicon:
             _check("word", word, WORD_MAX)
             _check(f"{quote(word)}", spoken, SPOKEN_MAX)
         self.entries = {word: spoken.strip() for word, spoken in entries.items()}
-        self._exact, self._any_case = _Tree(), _Tree()
+
+    @cached_property
+    def _trees(self) -> tuple[_Tree, _Tree]:
+        """The entries as they are spelled, and in any case; made when a text comes, as they may take much memory."""
+        exact, any_case = _Tree(), _Tree()
         for word, spoken in sorted(self.entries.items()):  # equal lexicons say the same, whatever their order
             key = _key(word)
-            _plant(self._exact, key, spoken)
+            _plant(exact, key, spoken)
             if not _is_capital(word):
-                _plant(self._any_case, [token.lower() for token in key], spoken)
+                _plant(any_case, [token.lower() for token in key], spoken)
+        return exact, any_case
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Lexicon) and self.entries == other.entries
@@ -114,7 +120,7 @@ class Lexicon:
         Two trees are walked at the same time, so that a step costs the same, however long the entry is.
         """
         found: tuple[str, str, int] | None = None
-        exact, any_case = self._exact, self._any_case
+        exact, any_case = self._trees
         for at in range(i, len(plain)):
             token, lower = plain[at], folded[at]
             longer_exact, longer_any_case = exact.get(token, _NOTHING), any_case.get(lower, _NOTHING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
@@ -198,6 +199,21 @@ def test_a_lexicon_that_would_take_much_memory(gateway: RunningGateway) -> None:
     answer = gateway.speech(input="Hi.", lexicon={f"{i:04d}" + "!" * 90: "b" for i in range(9000)})
     assert (answer.status, answer.error["param"]) == (400, "lexicon")
     assert "expected words of 50000 characters at most, got 846000" in answer.error["message"]
+
+
+def test_a_session_keeps_nothing_of_its_lexicon_but_the_entries(gateway: RunningGateway) -> None:
+    def trees() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "_Tree" for each in gc.get_objects())
+
+    assert gateway.speech(input="Hi.").status == 200  # makes the voice's own
+    before = trees()
+    with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
+        client.send(json.dumps({"type": "session.config", "lexicon": {f"a{i}!!!": "b" for i in range(500)}}))
+        client.send(json.dumps({"type": "input.text", "text": "Hi. Ho. "}))
+        while "audio.done" not in str(client.recv(30)):
+            pass
+        assert trees() - before < 100
 
 
 def drip(connection: socket.socket, seconds: float) -> None:
