@@ -139,6 +139,23 @@ def test_nothing_is_captured_inside_a_schedulers_request(device: Synthesizer, cu
         assert cuda.count("cuGraphInstantiateWithFlags") == captured
 
 
+@pytest.mark.filterwarnings("ignore::tacoglow.runtime.backends.cuda.graph.CaptureWarning")
+def test_where_nothing_can_be_captured_chunks_are_enqueued(device: Synthesizer, cuda: PretendDriver) -> None:
+    options = FOREVER.resolve(device.manifest)
+    encoded, cases = device.acoustic.encode([device.front_end.encode(TEXT)]), (Noise(0), Noise(1))
+    cuda.reject_captures()
+    captured = cuda.count("cuGraphInstantiateWithFlags")
+    decoder = new_rows(device, 2)
+    rows = [decoder.open(encoded, noise, options) for noise in cases]
+    while any(row.decoded.running for row in rows):
+        decoder.advance(rows, CHUNK)
+    assert cuda.count("cuGraphInstantiateWithFlags") == captured
+    for row, noise in zip(rows, cases, strict=True):
+        session = device.acoustic.session(encoded, [noise], options)
+        session.advance(options.frame_limit)
+        assert_same_item(row.decoded.item(0), session.decoded.item(0))
+
+
 @pytest.mark.parametrize("decoder", ["engine"])
 def test_rows_decode_by_themselves_on_an_engine_that_rounds_a_batch_differently(
     device: Synthesizer, launched: Callable[[], int], monkeypatch: pytest.MonkeyPatch
