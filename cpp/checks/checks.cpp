@@ -24,6 +24,8 @@
 //                                                               the beginning, and what is left of them
 //   checks policy                                               answers questions to the scheduler's policy
 //   checks graph_file PATH ...                                  prints what each has that no voice's graph has, or "ok"
+// The following need the folder of tests/pretend_driver's libcuda.so.1 in LD_LIBRARY_PATH:
+//
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
 //   checks decoder BUNDLE PLANS                                 prints which decoder runs behind that backend, and why

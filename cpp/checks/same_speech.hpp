@@ -33,10 +33,11 @@ std::vector<float> check_stream(Session& session, const Request& request, const 
 // Checks that a stream equals unstreamed speech if the denoiser, which sees frames on either side, is on.
 void check_denoised_stream(const Manifest& manifest);
 
-// Opens a voice with the TensorRT backend on the simulated GPU.
-std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
+// Opens a voice with the TensorRT backend on a simulated TensorRT (simulated/) of this version.
+std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans,
+                                                std::int32_t version = 110100);
 
-// Checks the TensorRT backend on a simulated GPU (simulated/), with plans in this folder.
+// Checks the TensorRT backend, with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
 
 // Prints which decoder the TensorRT backend has taken, and why.

@@ -1,4 +1,5 @@
-// Checks that the TensorRT backend on the simulated GPU gives the same samples as the fake backend.
+// Checks that the TensorRT backend on the pretended driver and a simulated TensorRT gives the same samples as the fake
+// backend.
 
 #include <fstream>
 #include <thread>
@@ -11,7 +12,10 @@
 
 namespace tacoglow::checks {
 
-std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
+std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans,
+                                                std::int32_t version) {
+  simulated::call_driver<void>("pretend_reset", true);
+  simulated::tensorrt() = {version, &manifest, 0, {}};
   BackendOptions options;
   options.plans = plans;
   return std::make_shared<const Voice>(manifest, open_tensorrt(FolderFiles(""), manifest, options), "tensorrt",
@@ -19,6 +23,10 @@ std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const 
 }
 
 namespace {
+
+std::int64_t count_calls(const char* function) {
+  return simulated::call_driver<std::int64_t>("pretend_count", function);
+}
 
 std::vector<Request> requests_for(const Voice& voice) {
   std::vector<Request> requests;
@@ -42,8 +50,7 @@ void speak(Session& session, const std::vector<Request>& requests, const std::ve
 }
 
 void check_version(const Manifest& manifest, const std::filesystem::path& plans, std::int32_t version) {
-  simulated::tensorrt() = {version, &manifest, 0, {}};
-  const auto voice = open_with_tensorrt(manifest, plans);
+  const auto voice = open_with_tensorrt(manifest, plans, version);
   Session plain(fake_voice(manifest, 1, 1));
   const auto requests = requests_for(*voice);
   const auto expected = plain.speak(requests);
@@ -69,14 +76,15 @@ void check_version(const Manifest& manifest, const std::filesystem::path& plans,
   const int loaded = simulated::tensorrt().n_engines;
   require(version >= 8600 ? loaded == graphs : loaded > 2 * graphs,
           std::to_string(loaded) + " engines were loaded by TensorRT " + std::to_string(version));
-  require(simulated::tensorrt().n_graph_launches > 0, "decoder steps should be launched as CUDA graphs");
+  require(count_calls("cuGraphLaunch") > 0, "decoder steps should be launched as CUDA graphs");
 }
 
 // Steps that cannot be captured are enqueued one by one, with the same samples.
-void check_failed_capture(const Manifest& manifest, const std::filesystem::path& plans, const char* call) {
-  simulated::tensorrt() = {110100, &manifest, 0, {}};
-  simulated::tensorrt().capture_fails_at = call;
+void check_failed_capture(const Manifest& manifest, const std::filesystem::path& plans, const std::string& at) {
   const auto voice = open_with_tensorrt(manifest, plans);
+  simulated::tensorrt().refuses_captures = at == "TensorRT";
+  if (at == "driver") simulated::call_driver<void>("pretend_reject_captures", true);
+  if (at == "instantiation") simulated::call_driver<void>("pretend_refuse", "cuGraphInstantiateWithFlags", 1);
   Session session(voice), plain(fake_voice(manifest, 1, 1));
   const auto requests = requests_for(*voice);
   const auto expected = plain.speak(requests), got = session.speak(requests);
@@ -84,7 +92,7 @@ void check_failed_capture(const Manifest& manifest, const std::filesystem::path&
     require_same(got[i], expected[i], "TensorRT without CUDA graphs");
     check_stream(session, requests[i], expected[i]);
   }
-  require(simulated::tensorrt().n_graph_launches == 0, std::string("no CUDA graph should be left: ") + call);
+  require(count_calls("cuGraphLaunch") == 0, "no CUDA graph should be left if captures fail in: " + at);
 }
 
 void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
@@ -105,7 +113,7 @@ void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path
 
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);
-  for (const char* call : {"enqueue", "end", "instantiate"}) check_failed_capture(manifest, plans, call);
+  for (const char* at : {"TensorRT", "driver", "instantiation"}) check_failed_capture(manifest, plans, at);
   check_unloadable_plan(manifest, plans);
 }
 

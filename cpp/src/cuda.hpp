@@ -1,22 +1,45 @@
-// RAII wrappers and error checks for the part of the CUDA runtime that the TensorRT backend uses.
+// RAII wrappers for the part of CUDA's driver API that the TensorRT backend uses.
 #pragma once
-
-#include <cuda_runtime_api.h>
 
 #include <cstddef>
 #include <string>
 #include <utility>
 
+#include "cuda_driver.hpp"
 #include "error.hpp"
 
 namespace tacoglow {
 
-inline void check_cuda(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) throw backend_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(status));
-}
+// A GPU, whose primary context all libraries of the process share. It is never released: TensorRT keeps its own handles
+// to it.
+class Gpu {
+ public:
+  // Makes the GPU current. Throws Error (backend) if there is none of that index.
+  explicit Gpu(int index) {
+    check_cuda(cuda_driver().cuDeviceGet(&device_, index), "find GPU " + std::to_string(index));
+    check_cuda(cuda_driver().cuDevicePrimaryCtxRetain(&context_, device_), "use GPU " + std::to_string(index));
+    make_current();
+  }
 
-// Owns a handle and releases it with `release`.
-template <typename Handle, cudaError_t (*release)(Handle)>
+  // Makes this thread use the GPU: nearly everything here, and TensorRT, needs one.
+  void make_current() const { check_cuda(cuda_driver().cuCtxSetCurrent(context_), "choose the GPU"); }
+  // The same before objects of the GPU are destroyed, which must not throw.
+  void make_current_to_release() const noexcept { cuda_driver().cuCtxSetCurrent(context_); }
+
+  int device() const { return device_; }
+  int attribute(int name) const {
+    int value = 0;
+    check_cuda(cuda_driver().cuDeviceGetAttribute(&value, name, device_), "ask for a property of the GPU");
+    return value;
+  }
+
+ private:
+  int device_ = 0;
+  CudaContextHandle context_ = nullptr;
+};
+
+// Owns a handle and releases it with that function of the driver, for which its GPU must be current.
+template <typename Handle, int (*CudaDriver::*release)(Handle)>
 class CudaOwned {
  public:
   CudaOwned() = default;
@@ -27,7 +50,7 @@ class CudaOwned {
     return *this;
   }
   ~CudaOwned() {
-    if (handle_ != Handle{}) release(handle_);
+    if (handle_ != Handle{}) (cuda_driver().*release)(handle_);
   }
 
   Handle get() const { return handle_; }
@@ -36,34 +59,73 @@ class CudaOwned {
   Handle handle_{};
 };
 
-using CudaStream = CudaOwned<cudaStream_t, cudaStreamDestroy>;
-using CudaEvent = CudaOwned<cudaEvent_t, cudaEventDestroy>;
-using CudaGraph = CudaOwned<cudaGraphExec_t, cudaGraphExecDestroy>;
-using DeviceMemory = CudaOwned<void*, cudaFree>;
-using PinnedMemory = CudaOwned<void*, cudaFreeHost>;
+using CudaStream = CudaOwned<CudaStreamHandle, &CudaDriver::cuStreamDestroy>;
+using CudaEvent = CudaOwned<CudaEventHandle, &CudaDriver::cuEventDestroy>;
+using CudaGraph = CudaOwned<CudaGraphExecHandle, &CudaDriver::cuGraphExecDestroy>;
+using CudaModule = CudaOwned<CudaModuleHandle, &CudaDriver::cuModuleUnload>;
+using DeviceMemory = CudaOwned<CudaAddress, &CudaDriver::cuMemFree>;
+using PinnedMemory = CudaOwned<void*, &CudaDriver::cuMemFreeHost>;
+
+inline CudaAddress address_of(const void* memory) { return reinterpret_cast<CudaAddress>(memory); }
+inline CudaAddress address_of(const PinnedMemory& memory) { return address_of(memory.get()); }
 
 inline CudaStream make_stream() {
-  cudaStream_t stream{};
-  check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "create a stream");
+  CudaStreamHandle stream{};
+  check_cuda(cuda_driver().cuStreamCreate(&stream, CudaDriver::non_blocking_stream), "create a stream");
   return CudaStream(stream);
 }
 
 inline CudaEvent make_event() {
-  cudaEvent_t event{};
-  check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "create an event");
+  CudaEventHandle event{};
+  check_cuda(cuda_driver().cuEventCreate(&event, CudaDriver::event_without_time), "create an event");
   return CudaEvent(event);
 }
 
 inline DeviceMemory device_memory(std::size_t bytes) {
-  void* memory = nullptr;
-  check_cuda(cudaMalloc(&memory, bytes == 0 ? 1 : bytes), "allocate device memory");
+  CudaAddress memory{};
+  check_cuda(cuda_driver().cuMemAlloc(&memory, bytes == 0 ? 1 : bytes),
+             "allocate " + std::to_string(bytes) + " bytes of GPU memory");
   return DeviceMemory(memory);
 }
 
 inline PinnedMemory pinned_memory(std::size_t bytes) {
   void* memory = nullptr;
-  check_cuda(cudaMallocHost(&memory, bytes == 0 ? 1 : bytes), "allocate pinned memory");
+  check_cuda(cuda_driver().cuMemAllocHost(&memory, bytes == 0 ? 1 : bytes),
+             "allocate " + std::to_string(bytes) + " bytes of pinned memory");
   return PinnedMemory(memory);
+}
+
+// Enqueues a copy. Pageable memory is read before the call returns, pinned memory when the stream comes to it.
+inline void copy(CudaAddress target, CudaAddress source, std::size_t bytes, CudaStreamHandle stream, const char* what) {
+  check_cuda(cuda_driver().cuMemcpyAsync(target, source, bytes, stream), what);
+}
+
+inline void clear(CudaAddress target, std::size_t bytes, CudaStreamHandle stream, const char* what) {
+  check_cuda(cuda_driver().cuMemsetD8Async(target, 0, bytes, stream), what);
+}
+
+inline void wait_for(CudaStreamHandle stream, const std::string& what) {
+  check_cuda(cuda_driver().cuStreamSynchronize(stream), what);
+}
+
+// Captures what `enqueue` enqueues on the stream as one CUDA graph. Returns an empty one if that cannot be captured:
+// the caller then enqueues it each time, which is slower and gives the same result.
+template <typename Enqueue>
+CudaGraph capture(CudaStreamHandle stream, const Enqueue& enqueue) {
+  const CudaDriver& driver = cuda_driver();
+  check_cuda(driver.cuStreamBeginCapture(stream, CudaDriver::capture_in_this_thread), "begin a capture");
+  bool is_enqueued = true;
+  try {
+    enqueue();
+  } catch (const Error&) {
+    is_enqueued = false;
+  }
+  CudaGraphHandle graph{};
+  CudaGraphExecHandle executable{};
+  if (driver.cuStreamEndCapture(stream, &graph) != 0) return {};  // there is no graph to destroy then
+  if (!is_enqueued || driver.cuGraphInstantiateWithFlags(&executable, graph, 0) != 0) executable = nullptr;
+  driver.cuGraphDestroy(graph);
+  return CudaGraph(executable);
 }
 
 }  // namespace tacoglow

@@ -17,63 +17,53 @@ std::size_t row_width(const Manifest& manifest, const std::string& tensor, const
 
 }  // namespace
 
-FusedDecoder::FusedDecoder(FusedPackage package, int device) : folder_(std::move(package.folder)) {
+FusedDecoder::FusedDecoder(FusedPackage package, const Gpu& gpu) : folder_(std::move(package.folder)) {
   const CudaDriver& driver = cuda_driver();
-  int version = 0, handle = 0, major = 0, minor = 0, multiprocessors = 0;
+  int version = 0;
   std::array<char, 256> name{};
-  check_driver(driver.cuDriverGetVersion(&version), "ask for the driver's version");
-  check_driver(driver.cuDeviceGet(&handle, device), "find the GPU");
-  check_driver(driver.cuDeviceGetName(name.data(), static_cast<int>(name.size()), handle), "ask for the GPU's name");
-  const auto ask = [&](int attribute, int& value) {
-    check_driver(driver.cuDeviceGetAttribute(&value, attribute, handle), "ask for a property of the GPU");
-  };
-  ask(CudaDriver::capability_major, major);
-  ask(CudaDriver::capability_minor, minor);
-  ask(CudaDriver::multiprocessor_count, multiprocessors);
-  const auto describe = [](const std::string& gpu, std::int64_t cc_major, std::int64_t cc_minor, std::int64_t cuda) {
-    return gpu + ", compute capability " + std::to_string(cc_major) + "." + std::to_string(cc_minor) + ", driver " +
+  check_cuda(driver.cuDriverGetVersion(&version), "ask for the driver's version");
+  check_cuda(driver.cuDeviceGetName(name.data(), static_cast<int>(name.size()), gpu.device()),
+             "ask for the GPU's name");
+  const auto describe = [](const std::string& model, std::int64_t major, std::int64_t minor, std::int64_t cuda) {
+    return model + ", compute capability " + std::to_string(major) + "." + std::to_string(minor) + ", driver " +
            std::to_string(cuda);
   };
-  const auto found = describe(name.data(), major, minor, version);
+  const auto found = describe(name.data(), gpu.attribute(CudaDriver::capability_major),
+                              gpu.attribute(CudaDriver::capability_minor), version);
   const auto wanted = describe(package.gpu, package.capability_major, package.capability_minor, package.driver);
   if (found != wanted)
     throw backend_error(folder_.string() + ": compiled for " + wanted + ", this is " + found +
                         "; run tacoglow build-engines --copy-to here");
-  check_cuda(cudaSetDevice(device), "choose the GPU");  // makes its context, which modules need
   weights_ = device_memory(package.weights.size());
   const CudaStream stream = make_stream();
-  check_cuda(cudaMemcpyAsync(weights_.get(), package.weights.data(), package.weights.size(), cudaMemcpyHostToDevice,
-                             stream.get()),
-             "copy the fused decoder's weights");
-  check_cuda(cudaStreamSynchronize(stream.get()), "copy the fused decoder's weights");
-  for (FusedKernel& plan : package.kernels) load(std::move(plan), device, multiprocessors);
+  copy(weights_.get(), address_of(package.weights.data()), package.weights.size(), stream.get(),
+       "copy the fused decoder's weights");
+  wait_for(stream.get(), "copy the fused decoder's weights");
+  const int multiprocessors = gpu.attribute(CudaDriver::multiprocessor_count);
+  for (FusedKernel& plan : package.kernels) load(std::move(plan), multiprocessors);
 }
 
 // All blocks of a kernel must be resident together: they wait for each other.
-void FusedDecoder::load(FusedKernel plan, int device, int multiprocessors) {
+void FusedDecoder::load(FusedKernel plan, int multiprocessors) {
   const CudaDriver& driver = cuda_driver();
-  CudaDriver::Module module{};
-  CudaDriver::Function function{};
-  check_driver(driver.cuModuleLoadData(&module, plan.cubin.data()), "load the fused decoder");
-  const auto unload = [device](CudaDriver::Module loaded) {
-    cudaSetDevice(device);
-    cuda_driver().cuModuleUnload(loaded);
-  };
-  std::shared_ptr<CUmod_st> owned(module, unload);
-  check_driver(driver.cuModuleGetFunction(&function, module, "fused_decoder"), "find the fused decoder");
+  CudaModuleHandle loaded{};
+  CudaFunctionHandle function{};
+  check_cuda(driver.cuModuleLoadData(&loaded, plan.cubin.data()), "load the fused decoder");
+  CudaModule module(loaded);
+  check_cuda(driver.cuModuleGetFunction(&function, loaded, "fused_decoder"), "find the fused decoder");
   const int shared_bytes = static_cast<int>(plan.shared_bytes);
   int each = 0;
   if (driver.cuFuncSetAttribute(function, CudaDriver::max_dynamic_shared_bytes, shared_bytes) == 0)
-    check_driver(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&each, function, static_cast<int>(plan.threads),
-                                                                    static_cast<std::size_t>(shared_bytes)),
-                 "ask how many blocks are resident");
+    check_cuda(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(&each, function, static_cast<int>(plan.threads),
+                                                                  static_cast<std::size_t>(shared_bytes)),
+               "ask how many blocks are resident");
   const std::int64_t resident = std::int64_t{each} * multiprocessors;
   if (resident < plan.blocks)
     throw backend_error(folder_.string() + ": the fused decoder needs " + std::to_string(plan.blocks) + " blocks of " +
                         std::to_string(plan.threads) + " threads and " + std::to_string(plan.shared_bytes) +
                         " bytes of shared memory at once; " + std::to_string(resident) + " fit on this GPU");
   plan.cubin.clear();
-  kernels_.push_back({std::move(plan), std::move(owned), function});
+  kernels_.push_back({std::move(plan), std::move(module), function});
 }
 
 const FusedDecoder::Kernel& FusedDecoder::kernel(std::int64_t items, std::int64_t tokens) const {
@@ -86,7 +76,7 @@ const FusedDecoder::Kernel& FusedDecoder::kernel(std::int64_t items, std::int64_
   return *chosen;  // a package has kernels for all tokens
 }
 
-FusedGroup::FusedGroup(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, cudaStream_t stream)
+FusedGroup::FusedGroup(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream)
     : decoder_(decoder),
       kernel_(decoder.kernel(dims.at('B'), dims.at('T'))),
       stream_(stream),
@@ -113,7 +103,7 @@ FusedGroup::FusedGroup(const FusedDecoder& decoder, const Manifest& manifest, co
   for (Slot& slot : slots_) slot.done = make_event();
   const auto workspace_bytes = static_cast<std::size_t>(kernel_.plan.workspace_bytes);
   workspace_ = device_memory(workspace_bytes);  // each launch leaves it ready for the next
-  check_cuda(cudaMemsetAsync(workspace_.get(), 0, workspace_bytes, stream_), "clear the workspace");
+  clear(workspace_.get(), workspace_bytes, stream_, "clear the workspace");
 }
 
 std::size_t FusedGroup::result_bytes(Result result) const {
@@ -126,8 +116,7 @@ const float* FusedGroup::results(std::size_t slot, Result result) const {
 
 template <typename T>
 void FusedGroup::upload(const DeviceMemory& target, const std::vector<T>& source) {
-  check_cuda(cudaMemcpyAsync(target.get(), source.data(), source.size() * sizeof(T), cudaMemcpyHostToDevice, stream_),
-             "begin an utterance");
+  copy(target.get(), address_of(source.data()), source.size() * sizeof(T), stream_, "begin an utterance");
 }
 
 // Rows of a tensor [B, ...] for the kernel's: those of items first, first + 1, … of the batch.
@@ -159,17 +148,16 @@ void FusedGroup::reset(const DecoderInput& input, std::size_t first) {
   upload(lengths_, lengths);
   upload(keys_, keys);
   upload(progress_, none);
-  for (std::size_t i = 0; i < n_states; ++i)
-    check_cuda(cudaMemsetAsync(states_[i].get(), 0, state_bytes_[i], stream_), "clear a state");
-  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the copies read variables of this function
+  for (std::size_t i = 0; i < n_states; ++i) clear(states_[i].get(), state_bytes_[i], stream_, "clear a state");
+  wait_for(stream_, "begin an utterance");  // the copies read variables of this function
 }
 
 void FusedGroup::launch(std::size_t slot, std::int64_t first_step) {
   const FusedKernel& plan = kernel_.plan;
-  std::array<void*, 5 + n_states + n_results + 2> pointers = {decoder_.weights(), memory_.get(), processed_.get(),
-                                                              lengths_.get(), keys_.get()};
+  std::array<CudaAddress, 5 + n_states + n_results + 2> pointers = {decoder_.weights(), memory_.get(), processed_.get(),
+                                                                    lengths_.get(), keys_.get()};
   auto tokens = static_cast<int>(tokens_), steps = static_cast<int>(chunk_steps), first = static_cast<int>(first_step);
-  void* none = nullptr;  // dropout, which is drawn from the keys; the trace; and rows with steps of their own
+  CudaAddress none = 0;  // dropout, which is drawn from the keys; the trace; and rows with steps of their own
   std::vector<void*> arguments = {&pointers[0], &pointers[1], &pointers[2], &pointers[3], &tokens,
                                   &pointers[4], &none,        &steps,       &first,       &gate_logit_};
   std::size_t n = 5;
@@ -182,21 +170,20 @@ void FusedGroup::launch(std::size_t slot, std::int64_t first_step) {
   pass(progress_);
   pass(workspace_);
   arguments.insert(arguments.end(), {&none, &none});
-  check_driver(cuda_driver().cuLaunchCooperativeKernel(
-                   kernel_.function, static_cast<unsigned>(plan.blocks), 1, 1, static_cast<unsigned>(plan.threads), 1,
-                   1, static_cast<unsigned>(plan.shared_bytes), stream_, arguments.data()),
-               "launch the fused decoder");
+  check_cuda(cuda_driver().cuLaunchCooperativeKernel(
+                 kernel_.function, static_cast<unsigned>(plan.blocks), 1, 1, static_cast<unsigned>(plan.threads), 1, 1,
+                 static_cast<unsigned>(plan.shared_bytes), stream_, arguments.data()),
+             "launch the fused decoder");
   Slot& own = slots_[slot];
   for (const Result result : {mel, gate_logits, attention_weights})
-    check_cuda(cudaMemcpyAsync(own.results[result].get(), results_[result].get(), result_bytes(result),
-                               cudaMemcpyDeviceToHost, stream_),
-               "copy a chunk of steps");
-  check_cuda(cudaEventRecord(own.done.get(), stream_), "record an event");
+    copy(address_of(own.results[result]), results_[result].get(), result_bytes(result), stream_,
+         "copy a chunk of steps");
+  check_cuda(cuda_driver().cuEventRecord(own.done.get(), stream_), "record an event");
 }
 
 void FusedGroup::wait(std::size_t slot) {
   try {
-    check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "fused decoder steps");
+    check_cuda(cuda_driver().cuEventSynchronize(slots_[slot].done.get()), "fused decoder steps");
   } catch (const Error& error) {
     throw backend_error(std::string("decoder_step: ") + error.what() +
                         "; this process cannot use the GPU any more; delete " + decoder_.folder().string() +
@@ -204,7 +191,8 @@ void FusedGroup::wait(std::size_t slot) {
   }
 }
 
-FusedGroups make_groups(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, cudaStream_t stream) {
+FusedGroups make_groups(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims,
+                        CudaStreamHandle stream) {
   FusedGroups groups;
   for (std::int64_t left = dims.at('B'); left > 0; left -= groups.back().items())
     groups.emplace_back(decoder, manifest, Dims{{'B', left}, {'T', dims.at('T')}}, stream);

@@ -10,7 +10,6 @@
 
 #include "backend.hpp"
 #include "cuda.hpp"
-#include "cuda_driver.hpp"
 #include "fused_package.hpp"
 
 namespace tacoglow {
@@ -20,20 +19,20 @@ class FusedDecoder {
  public:
   struct Kernel {
     FusedKernel plan;
-    std::shared_ptr<CUmod_st> module;
-    CudaDriver::Function function;
+    CudaModule module;
+    CudaFunctionHandle function;
   };
 
   // Throws Error (backend) if this is not the GPU and driver on which the package was found right, or cannot run it.
-  FusedDecoder(FusedPackage package, int device);
+  FusedDecoder(FusedPackage package, const Gpu& gpu);
 
   // The smallest kernel for these items and tokens, or that for the most items, if there are more.
   const Kernel& kernel(std::int64_t items, std::int64_t tokens) const;
-  void* weights() const { return weights_.get(); }
+  CudaAddress weights() const { return weights_.get(); }
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
-  void load(FusedKernel plan, int device, int multiprocessors);
+  void load(FusedKernel plan, int multiprocessors);
 
   std::filesystem::path folder_;
   std::vector<Kernel> kernels_;
@@ -47,7 +46,7 @@ class FusedGroup {
   static constexpr std::int64_t chunk_steps = 64;  // a launch costs about what four steps do
   static constexpr std::size_t n_slots = 2;        // chunks in flight
 
-  FusedGroup(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
+  FusedGroup(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream);
 
   // Prepares for the first step of items first, first + 1, … of a batch.
   void reset(const DecoderInput& input, std::size_t first);
@@ -79,7 +78,7 @@ class FusedGroup {
 
   const FusedDecoder& decoder_;
   const FusedDecoder::Kernel& kernel_;
-  cudaStream_t stream_;
+  CudaStreamHandle stream_;
   std::int64_t items_, tokens_;
   float gate_logit_ = 0;
   DeviceMemory memory_, processed_, lengths_, keys_, progress_, workspace_;
@@ -92,7 +91,8 @@ class FusedGroup {
 
 // All items of batches of one size and token bucket, in groups. Reused by later utterances.
 using FusedGroups = std::vector<FusedGroup>;
-FusedGroups make_groups(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
+FusedGroups make_groups(const FusedDecoder& decoder, const Manifest& manifest, const Dims& dims,
+                        CudaStreamHandle stream);
 
 class FusedSteps : public DecoderSteps {
  public:

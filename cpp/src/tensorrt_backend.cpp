@@ -14,8 +14,7 @@ namespace {
 class TensorRTBackend : public Backend {
  public:
   TensorRTBackend(const std::filesystem::path& plans, Manifest manifest, int device)
-      : manifest_(std::move(manifest)), device_(device) {
-    check_cuda(cudaSetDevice(device), "choose the GPU");
+      : manifest_(std::move(manifest)), gpu_(device) {
     runtime_.reset(nvinfer1::createInferRuntime(logger_));
     if (!runtime_) throw backend_error("cannot create a TensorRT runtime: " + RecordingLogger::last_error());
     for (const auto& [name, spec] : manifest_.graphs)
@@ -23,27 +22,29 @@ class TensorRTBackend : public Backend {
     if (std::filesystem::exists(plans / "fused")) open_fused(plans / "fused");
   }
 
+  ~TensorRTBackend() override { gpu_.make_current_to_release(); }
+
   std::unique_ptr<BackendInstance> create_instance() override;
   std::string decoder() const override { return decoder_; }
 
   const FusedDecoder* fused() const { return fused_.get(); }  // nullptr: the engine decodes
   const Manifest& manifest() const { return manifest_; }
   const Plan& plan(const std::string& graph) const { return plans_.at(graph); }
-  int device() const { return device_; }
+  const Gpu& gpu() const { return gpu_; }
 
  private:
   void open_fused(const std::filesystem::path& folder) {
     try {
       FusedPackage package = load_fused_package(folder, manifest_);
       decoder_ = package.decoder;
-      fused_ = std::make_unique<const FusedDecoder>(std::move(package), device_);
+      fused_ = std::make_unique<const FusedDecoder>(std::move(package), gpu_);
     } catch (const Error& error) {
       decoder_ = std::string("engine: ") + error.what();
     }
   }
 
   Manifest manifest_;
-  int device_;
+  Gpu gpu_;
   RecordingLogger logger_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::map<std::string, Plan> plans_;
@@ -54,22 +55,27 @@ class TensorRTBackend : public Backend {
 class TensorRTInstance : public BackendInstance {
  public:
   explicit TensorRTInstance(TensorRTBackend& backend) : backend_(backend) {
-    check_cuda(cudaSetDevice(backend.device()), "choose the GPU");
+    backend.gpu().make_current();
     stream_ = make_stream();
     for (const auto& [name, spec] : backend.manifest().graphs)
       if (name != "decoder_step") runners_.try_emplace(name, backend.plan(name));
+  }
+
+  ~TensorRTInstance() override {
+    backend_.gpu().make_current_to_release();
+    cuda_driver().cuStreamSynchronize(stream_.get());  // an abandoned utterance may still be running
   }
 
   bool pads_token_ids() const override { return true; }
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, backend_.manifest(), inputs);
-    check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");  // the session may have moved to a different thread
+    backend_.gpu().make_current();  // the session may have moved to a different thread
     return runners_.at(graph).run(inputs, dims, stream_.get());
   }
 
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
-    check_cuda(cudaSetDevice(backend_.device()), "choose the GPU");
+    backend_.gpu().make_current();
     const Shape& memory = input.encoded.at("memory").shape();
     const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
     if (input.has_window()) return start_with_window(std::move(input), dims);

@@ -129,7 +129,7 @@ ExecutionContext Plan::create_execution_context() const {
   return {owner, owner->context.get()};
 }
 
-void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, cudaStream_t stream) {
+void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, CudaStreamHandle stream) {
   const std::int32_t profile = best_profile(context.getEngine(), plan.spec(), dims);
   if (profile != context.getOptimizationProfile() && !context.setOptimizationProfileAsync(profile, stream))
     throw backend_error(plan.graph() + ": TensorRT cannot use profile " + std::to_string(profile) + ": " +
@@ -137,19 +137,19 @@ void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Di
   for (const auto& tensor : plan.spec().inputs) set_shape(context, plan, tensor, dims);
 }
 
-void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address) {
-  if (!context.setTensorAddress(tensor.c_str(), address))
+void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, CudaAddress address) {
+  if (!context.setTensorAddress(tensor.c_str(), reinterpret_cast<void*>(address)))
     throw backend_error(tensor + ": TensorRT rejects its address: " + RecordingLogger::last_error());
 }
 
-void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream) {
+void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, CudaStreamHandle stream) {
   if (!context.enqueueV3(stream))
     throw backend_error(plan.graph() + ": TensorRT cannot run this graph: " + RecordingLogger::last_error());
 }
 
 HostGraphRunner::HostGraphRunner(const Plan& plan) : plan_(plan), context_(plan.create_execution_context()) {}
 
-Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, cudaStream_t stream) {
+Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, CudaStreamHandle stream) {
   Tensors outputs;
   for (const auto& tensor : plan_.spec().outputs) outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
   run(refer_to(inputs), refer_to(outputs), dims, stream);
@@ -157,24 +157,20 @@ Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, cudaStream
 }
 
 void HostGraphRunner::run(const ConstTensorRefs& inputs, const TensorRefs& outputs, const Dims& dims,
-                          cudaStream_t stream) {
+                          CudaStreamHandle stream) {
   set_shapes(*context_, plan_, dims, stream);
   for (const auto& tensor : plan_.spec().inputs) {
     const Tensor& given = *inputs.at(tensor.name);
-    void* memory = reserve(tensor.name, given.size_bytes());
-    check_cuda(cudaMemcpyAsync(memory, given.data(), given.size_bytes(), cudaMemcpyHostToDevice, stream), "copy in");
+    copy(reserve(tensor.name, given.size_bytes()), address_of(given.data()), given.size_bytes(), stream, "copy in");
   }
   for (const auto& [name, output] : outputs) reserve(name, output->size_bytes());
   enqueue(*context_, plan_, stream);
-  for (const auto& [name, output] : outputs) {
-    const void* memory = buffers_.at(name).memory.get();
-    check_cuda(cudaMemcpyAsync(output->data(), memory, output->size_bytes(), cudaMemcpyDeviceToHost, stream),
-               "copy out");
-  }
-  check_cuda(cudaStreamSynchronize(stream), plan_.graph().c_str());
+  for (const auto& [name, output] : outputs)
+    copy(address_of(output->data()), buffers_.at(name).memory.get(), output->size_bytes(), stream, "copy out");
+  wait_for(stream, plan_.graph());
 }
 
-void* HostGraphRunner::reserve(const std::string& tensor, std::size_t bytes) {
+CudaAddress HostGraphRunner::reserve(const std::string& tensor, std::size_t bytes) {
   Buffer& buffer = buffers_[tensor];
   if (buffer.bytes < bytes) {
     buffer.memory = device_memory(bytes);

@@ -49,21 +49,21 @@ class Plan {
 // Throw Error (backend, request) if TensorRT rejects the call.
 // Selects the plan's last profile that admits the shapes, and sets them: later profiles are for fewer shapes, and
 // faster.
-void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, cudaStream_t stream);
-void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, void* address);
-void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, cudaStream_t stream);
+void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, CudaStreamHandle stream);
+void set_address(nvinfer1::IExecutionContext& context, const std::string& tensor, CudaAddress address);
+void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, CudaStreamHandle stream);
 
 // Runs a plan on host tensors, which are copied to and from the GPU. Used by one thread at a time.
 class HostGraphRunner {
  public:
   explicit HostGraphRunner(const Plan& plan);
 
-  Tensors run(const Tensors& inputs, const Dims& dims, cudaStream_t stream);
+  Tensors run(const Tensors& inputs, const Dims& dims, CudaStreamHandle stream);
   // Writes into these tensors.
-  void run(const ConstTensorRefs& inputs, const TensorRefs& outputs, const Dims& dims, cudaStream_t stream);
+  void run(const ConstTensorRefs& inputs, const TensorRefs& outputs, const Dims& dims, CudaStreamHandle stream);
 
  private:
-  void* reserve(const std::string& tensor, std::size_t bytes);
+  CudaAddress reserve(const std::string& tensor, std::size_t bytes);
 
   struct Buffer {
     DeviceMemory memory;

@@ -7,11 +7,9 @@ constexpr std::size_t alignment = 256;  // bytes; TensorRT's kernels may assume 
 
 std::size_t align(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-void* offset(const DeviceMemory& memory, std::size_t bytes) { return static_cast<char*>(memory.get()) + bytes; }
-
 }  // namespace
 
-CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream)
+CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream)
     : plan_(plan),
       manifest_(manifest),
       stream_(stream),
@@ -25,8 +23,9 @@ CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const D
   for (auto& [name, memory] : encoded_) set_address(*context_, name, memory.get());
   // The first run of a shape may allocate memory, which is not allowed during a capture.
   enqueue_step(0, 0);
-  check_cuda(cudaStreamSynchronize(stream_), "first decoder step");
-  for (std::size_t slot = 0; slot < n_slots; ++slot) capture(slot);
+  wait_for(stream_, "first decoder step");
+  for (std::size_t slot = 0; slot < n_slots; ++slot)
+    slots_[slot].graph = capture(stream_, [&] { enqueue_chunk(slot); });
 }
 
 void CapturedSteps::allocate(const Dims& dims) {
@@ -60,16 +59,14 @@ void CapturedSteps::allocate(const Dims& dims) {
 }
 
 void CapturedSteps::reset(const Tensors& encoded) {
-  check_cuda(cudaStreamSynchronize(stream_), "an earlier utterance");  // an abandoned one may still be running
+  wait_for(stream_, "an earlier utterance");  // an abandoned one may still be running
   for (auto& [name, memory] : encoded_) {
     const Tensor& tensor = encoded.at(name);
-    check_cuda(cudaMemcpyAsync(memory.get(), tensor.data(), tensor.size_bytes(), cudaMemcpyHostToDevice, stream_),
-               "copy the encoder's output");
+    copy(memory.get(), address_of(tensor.data()), tensor.size_bytes(), stream_, "copy the encoder's output");
   }
-  for (auto& [name, memory] : states_[0])
-    check_cuda(cudaMemsetAsync(memory.get(), 0, state_bytes_.at(name), stream_), "clear a state");
-  check_cuda(cudaMemsetAsync(mel_before(0, 0), 0, mel_bytes_, stream_), "clear a state");
-  check_cuda(cudaStreamSynchronize(stream_), "begin an utterance");  // the caller may free `encoded` now
+  for (auto& [name, memory] : states_[0]) clear(memory.get(), state_bytes_.at(name), stream_, "clear a state");
+  clear(mel_before(0, 0), mel_bytes_, stream_, "clear a state");
+  wait_for(stream_, "begin an utterance");  // the caller may free `encoded` now
 }
 
 void TensorRTSteps::launch() {
@@ -81,22 +78,22 @@ void TensorRTSteps::launch() {
 
 void CapturedSteps::launch(std::size_t slot) {
   if (const auto graph = slots_[slot].graph.get(); graph != nullptr)
-    check_cuda(cudaGraphLaunch(graph, stream_), "launch decoder steps");
+    check_cuda(cuda_driver().cuGraphLaunch(graph, stream_), "launch decoder steps");
   else
     enqueue_chunk(slot);
-  check_cuda(cudaEventRecord(slots_[slot].done.get(), stream_), "record an event");
+  check_cuda(cuda_driver().cuEventRecord(slots_[slot].done.get(), stream_), "record an event");
 }
 
 DecoderSteps::Chunk CapturedSteps::read(std::size_t slot) {
-  check_cuda(cudaEventSynchronize(slots_[slot].done.get()), "decoder steps");
+  check_cuda(cuda_driver().cuEventSynchronize(slots_[slot].done.get()), "decoder steps");
   return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get()),
           static_cast<float*>(slots_[slot].host_attention.get())};
 }
 
 // Returns the address of the previous step's frames. For the first step of a chunk, these are in the other slot.
-void* CapturedSteps::mel_before(std::size_t slot, std::int64_t step) const {
+CudaAddress CapturedSteps::mel_before(std::size_t slot, std::int64_t step) const {
   const Slot& source = slots_[step > 0 ? slot : (slot + n_slots - 1) % n_slots];
-  return offset(source.mel, static_cast<std::size_t>(step > 0 ? step - 1 : chunk_steps - 1) * align(mel_bytes_));
+  return source.mel.get() + static_cast<std::size_t>(step > 0 ? step - 1 : chunk_steps - 1) * align(mel_bytes_);
 }
 
 void CapturedSteps::enqueue_step(std::size_t slot, std::int64_t step) {
@@ -109,48 +106,32 @@ void CapturedSteps::enqueue_step(std::size_t slot, std::int64_t step) {
     set_address(*context_, target, written.at(source).get());
   }
   set_address(*context_, mel_state_, mel_before(slot, step));
-  set_address(*context_, "mel_frame", offset(own.mel, index * align(mel_bytes_)));
-  set_address(*context_, "gate_logit", offset(own.gate, index * align(gate_bytes_)));
-  set_address(*context_, "prenet_dropout", offset(own.dropout, index * align(dropout_bytes_)));
+  set_address(*context_, "mel_frame", own.mel.get() + index * align(mel_bytes_));
+  set_address(*context_, "gate_logit", own.gate.get() + index * align(gate_bytes_));
+  set_address(*context_, "prenet_dropout", own.dropout.get() + index * align(dropout_bytes_));
   enqueue(*context_, plan_, stream_);
-  check_cuda(cudaMemcpy2DAsync(offset(own.attention, index * align(attention_bytes_)), attention_bytes_,
-                               written.at(attention_state_).get(), attention_bytes_, attention_bytes_, 1,
-                               cudaMemcpyDeviceToDevice, stream_),
-             "keep a step's attention");
+  copy(own.attention.get() + index * align(attention_bytes_), written.at(attention_state_).get(), attention_bytes_,
+       stream_, "keep a step's attention");
 }
 
 void CapturedSteps::enqueue_chunk(std::size_t slot) {
   const Slot& own = slots_[slot];
-  constexpr auto n = static_cast<std::size_t>(chunk_steps);
-  const auto copy = [&](void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
-                        cudaMemcpyKind kind) {
-    check_cuda(cudaMemcpy2DAsync(to, to_pitch, from, from_pitch, width, n, kind, stream_), "copy a chunk of steps");
+  const auto copy_rows = [&](CudaAddress target, std::size_t target_pitch, CudaAddress source, std::size_t source_pitch,
+                             std::size_t width) {
+    CudaCopy2D rows;
+    rows.target = target, rows.target_pitch = target_pitch;
+    rows.source = source, rows.source_pitch = source_pitch;
+    rows.width = width, rows.height = static_cast<std::size_t>(chunk_steps);
+    check_cuda(cuda_driver().cuMemcpy2DAsync(&rows, stream_), "copy a chunk of steps");
   };
-  copy(own.dropout.get(), align(dropout_bytes_), own.host_dropout.get(), dropout_bytes_, dropout_bytes_,
-       cudaMemcpyHostToDevice);
+  const auto read = [&](const PinnedMemory& target, const DeviceMemory& source, std::size_t bytes) {
+    copy_rows(address_of(target), bytes, source.get(), align(bytes), bytes);
+  };
+  copy_rows(own.dropout.get(), align(dropout_bytes_), address_of(own.host_dropout), dropout_bytes_, dropout_bytes_);
   for (std::int64_t step = 0; step < chunk_steps; ++step) enqueue_step(slot, step);
-  copy(own.host_mel.get(), mel_bytes_, own.mel.get(), align(mel_bytes_), mel_bytes_, cudaMemcpyDeviceToHost);
-  copy(own.host_gate.get(), gate_bytes_, own.gate.get(), align(gate_bytes_), gate_bytes_, cudaMemcpyDeviceToHost);
-  copy(own.host_attention.get(), attention_bytes_, own.attention.get(), align(attention_bytes_), attention_bytes_,
-       cudaMemcpyDeviceToHost);
-}
-
-// On failure the slot keeps no graph, so that `launch` enqueues the steps: slower, same result.
-void CapturedSteps::capture(std::size_t slot) {
-  check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "begin a capture");
-  bool enqueued = true;
-  try {
-    enqueue_chunk(slot);
-  } catch (const Error&) {
-    enqueued = false;
-  }
-  cudaGraph_t graph{};
-  cudaGraphExec_t executable{};
-  if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess && enqueued &&
-      cudaGraphInstantiateWithFlags(&executable, graph, 0) == cudaSuccess)
-    slots_[slot].graph = CudaGraph(executable);
-  if (graph != nullptr) cudaGraphDestroy(graph);
-  cudaGetLastError();  // a failed capture's error must not be taken for that of later work
+  read(own.host_mel, own.mel, mel_bytes_);
+  read(own.host_gate, own.gate, gate_bytes_);
+  read(own.host_attention, own.attention, attention_bytes_);
 }
 
 }  // namespace tacoglow

@@ -19,7 +19,7 @@ class CapturedSteps {
   static constexpr std::int64_t chunk_steps = 16;  // even, so that every chunk starts from the same state buffers
   static constexpr std::size_t n_slots = 2;        // chunks in flight
 
-  CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, cudaStream_t stream);
+  CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream);
 
   // Prepares for the first step of a batch: zeroes the states and uploads the encoder outputs.
   void reset(const Tensors& encoded);
@@ -40,12 +40,11 @@ class CapturedSteps {
   void allocate(const Dims& dims);
   void enqueue_step(std::size_t slot, std::int64_t step);
   void enqueue_chunk(std::size_t slot);
-  void capture(std::size_t slot);
-  void* mel_before(std::size_t slot, std::int64_t step) const;
+  CudaAddress mel_before(std::size_t slot, std::int64_t step) const;
 
   const Plan& plan_;
   const Manifest& manifest_;
-  cudaStream_t stream_;
+  CudaStreamHandle stream_;
   ExecutionContext context_;
   std::string mel_state_;                        // input that mel_frame feeds; it is read from the slots
   std::map<std::string, DeviceMemory> encoded_;  // memory, processed_memory, memory_mask

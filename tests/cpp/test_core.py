@@ -16,6 +16,7 @@ from tacoglow.runtime.bundle.manifest import graph_names
 from tacoglow.runtime.bundle.reading import load_manifest, with_digest
 from tacoglow.runtime.noise import Noise
 from tacoglow.tests.bad_manifests import wrongly_accepted
+from tacoglow.tests.pretend_driver import driver as pretend_driver
 
 from .conftest import SEVERAL_FRAMES_PER_STEP
 
@@ -31,12 +32,17 @@ SYNTHESIS_OTHERS = {
 }
 
 
-def check(programs: Path, *arguments: object) -> bytes:
-    """Return the output of `checks`; a failure shows the sanitizer's report."""
+def check(programs: Path, *arguments: object, **variables: str) -> bytes:
+    """Return the output of `checks`; a failure shows the sanitizer's report. variables: of its environment."""
     command = [str(programs / "checks" / "checks"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False, env=os.environ | variables)
     assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
     return done.stdout
+
+
+def check_on_gpu(programs: Path, *arguments: object) -> bytes:
+    """The same, under the pretended driver."""
+    return check(programs, *arguments, LD_LIBRARY_PATH=str(pretend_driver.folder()))
 
 
 @pytest.mark.parametrize(("seed", "utterance", "first"), [(0, 0, 0), (7, 3, 1000), (2**64 - 1, 2**40, 2**33)])
@@ -71,10 +77,10 @@ def check_tensorrt(programs: Path, bundle: Path, plans: Path) -> None:
     """Simulate TensorRT 8.5, 8.6 and 11: batches and streams in three threads equal those of the fake backend."""
     for graph in GRAPH_NAMES:
         (plans / f"{graph}.plan").write_text(graph)
-    assert check(programs, "tensorrt", bundle, plans) == b"ok\n"
+    assert check_on_gpu(programs, "tensorrt", bundle, plans) == b"ok\n"
 
 
-def test_tensorrt_on_a_simulated_gpu(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_tensorrt_on_the_pretended_driver(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     check_tensorrt(programs, tiny_bundle, tmp_path)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from tacoglow.runtime.backends.base import Backend
-from tacoglow.runtime.backends.cuda.fused import package
 from tacoglow.runtime.backends.cuda.fused.steps import FusedDecoder
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
@@ -24,27 +23,26 @@ from tacoglow.tests.pretend_driver.driver import PretendDriver
 from tacoglow.tests.runtime.backends.cuda.conftest import on_device
 
 from .conftest import SEVERAL_FRAMES_PER_STEP
-from .test_core import check
+from .test_core import check_on_gpu
 
-DRIVER = 12080  # of the simulated driver
+DRIVER = 13000  # CUDA version of the pretended driver
 LENGTHS = (40, 7, 23)  # of three items, in tokens
 TOKENS = 64
 LAUNCHES = 2  # of 64 steps
 
 
 @pytest.fixture
-def plans(half_bundle: Path, cuda: PretendDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return write_plans(half_bundle, tmp_path / "plans", monkeypatch)
+def plans(half_bundle: Path, cuda: PretendDriver, tmp_path: Path) -> Path:
+    return write_plans(half_bundle, tmp_path / "plans")
 
 
-def write_plans(bundle: Path, plans: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write_plans(bundle: Path, plans: Path) -> Path:
     """Plans of the simulated TensorRT, and the package, whose cubins are paths of emulated kernels."""
     for graph in load_manifest(bundle).graphs:
         plans.mkdir(exist_ok=True)
         (plans / f"{graph}.plan").write_text(graph)
     backend = on_device(bundle).backend
     assert isinstance(backend, TensorRTBackend)
-    monkeypatch.setattr(package, "driver_version", lambda: DRIVER)
     assert backend.copy_decoder(plans) == plans / "fused"
     return plans
 
@@ -69,7 +67,7 @@ def decode_in_cpp(programs: Path, bundle: Path, plans: Path, encoded: EncoderOut
     for name, array in vars(encoded).items():
         (folder / name).write_bytes(array.tobytes())
     batch = len(encoded.memory)
-    assert check(programs, "steps", bundle, plans, folder, batch, TOKENS, LAUNCHES) == b"ok\n"
+    assert check_on_gpu(programs, "steps", bundle, plans, folder, batch, TOKENS, LAUNCHES) == b"ok\n"
     shapes = {"mel": (-1, batch, int(np.prod(mel_shape(bundle)))), "gate_logits": (-1, batch)}
     shapes["attention_weights"] = (-1, batch, TOKENS)
     return Chunk(*(np.fromfile(folder / name, np.float32).reshape(shape) for name, shape in shapes.items()))
@@ -110,21 +108,20 @@ def test_several_frames_a_step(
     half_reduced_bundle: Path,
     cuda: PretendDriver,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plans = write_plans(half_reduced_bundle, tmp_path / "plans", monkeypatch)
+    plans = write_plans(half_reduced_bundle, tmp_path / "plans")
     encoded = encoded_items(half_reduced_bundle, LENGTHS[:1])
     got = decode_in_cpp(programs, half_reduced_bundle, plans, encoded, tmp_path / "steps")
     np.testing.assert_array_equal(got.mel, decode_in_python(half_reduced_bundle, encoded).mel.reshape(got.mel.shape))
 
 
 def test_speaks_the_same_in_batches_streams_and_alone(programs: Path, half_bundle: Path, plans: Path) -> None:
-    assert check(programs, "fused", half_bundle, plans) == b"ok\n"
+    assert check_on_gpu(programs, "fused", half_bundle, plans) == b"ok\n"
 
 
 def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plans: Path) -> None:
     def decoder() -> str:
-        return check(programs, "decoder", half_bundle, plans).decode()
+        return check_on_gpu(programs, "decoder", half_bundle, plans).decode()
 
     def change(**fields: object) -> None:
         about.write_text(json.dumps(json.loads(whole) | fields))
@@ -138,15 +135,15 @@ def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plan
         f"this is Simulated GPU, compute capability 9.0, driver {DRIVER}; run tacoglow build-engines --copy-to here\n"
     )
     change(driver=DRIVER - 10)
-    assert "driver 12070, this is Simulated" in decoder()
+    assert "driver 12990, this is Simulated" in decoder()
     change(graph_sha256="0" * 64)
     assert "made for another voice's decoder_step; run tacoglow build-engines --copy-to again" in decoder()
     change(format_version=3)
     assert "format_version: expected a whole number from 2 to 2; run tacoglow build-engines" in decoder()
     change(kernels=[kernel | {"file": "../x"} for kernel in json.loads(whole)["kernels"]])
     assert "$.kernels[0].file: expected a plain file name; run tacoglow build-engines" in decoder()
-    change(kernels=[kernel | {"blocks": 4} for kernel in json.loads(whole)["kernels"]])
-    assert "needs 4 blocks of 64 threads" in decoder()
+    change(kernels=[kernel | {"blocks": 133} for kernel in json.loads(whole)["kernels"]])
+    assert "needs 133 blocks of 64 threads" in decoder()
     about.write_text(whole)
     with (plans / "fused" / "weights.bin").open("r+b") as weights:
         weights.write(b"x")

@@ -1,4 +1,4 @@
-"""Compiles the TensorRT backend against the headers of every TensorRT version that is available.
+"""Compiles the TensorRT backend against the headers of every TensorRT version that is available, and of CUDA.
 
 TENSORRT_INCLUDE lists folders with NvInfer.h, one per version; CUDA_INCLUDE lists folders with CUDA's headers.
 """
@@ -21,7 +21,16 @@ CUDA = [folder for folder in os.environ.get("CUDA_INCLUDE", "").split(os.pathsep
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("headers", VERSIONS, ids=str)
 def test_compiles_without_warnings(headers: Path, source: Path) -> None:
-    system = [argument for folder in (headers, *CUDA) for argument in ("-isystem", str(folder))]
+    compile_against([str(headers), *CUDA], source)
+
+
+@pytest.mark.skipif(not CUDA, reason="CUDA_INCLUDE does not list any headers")
+def test_driver_functions_are_those_of_cuda() -> None:
+    compile_against(CUDA, SOURCE / "checks" / "cuda_abi.cpp")
+
+
+def compile_against(headers: list[str], source: Path) -> None:
+    system = [argument for folder in headers for argument in ("-isystem", folder)]
     own = [f"-I{SOURCE / 'src'}", f"-I{SOURCE / 'include'}"]
     command = ["c++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", *own, *system, str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -106,9 +106,10 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int version, u
   Dl_info self;
   dladdr(reinterpret_cast<void*>(&cuGetProcAddress_v2), &self);
   void* library = dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-  std::string wanted = symbol;
-  if ((wanted == "cuStreamGetCtx" && version >= 12050) || wanted == "cuGetProcAddress") wanted += "_v2";
-  *function = dlsym(library, wanted.c_str());
+  const std::string wanted = symbol;
+  const bool is_earlier = wanted == "cuStreamGetCtx" && version < 12050;
+  *function = is_earlier ? nullptr : dlsym(library, (wanted + "_v2").c_str());
+  if (*function == nullptr) *function = dlsym(library, symbol);
   if (found != nullptr) *found = *function == nullptr ? 1 : 0;
   return *function == nullptr ? NOT_FOUND : SUCCESS;
 }

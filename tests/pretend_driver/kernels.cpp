@@ -34,6 +34,8 @@ void run_kernel(const Kernel& kernel, const Launch& launch, std::vector<std::vec
   if (failure != nullptr) fault.set(LAUNCH_FAILED, kernel.name + ": " + failure);
 }
 
+constexpr int COOPERATIVE = 2;  // a launch attribute: all blocks are resident together
+
 struct LaunchAttribute {  // CUlaunchAttribute
   int id;
   char padding[4];
@@ -55,7 +57,6 @@ void launch(const LaunchConfig& config, Handle function, void** arguments) {
   const unsigned blocks = config.grid[0] * config.grid[1] * config.grid[2];
   require(threads > 0 && threads <= 1024 && blocks > 0, INVALID_VALUE);
   require(static_cast<int>(config.shared_bytes) <= kernel->shared_bytes, INVALID_VALUE);
-  constexpr int COOPERATIVE = 2;
   for (unsigned i = 0; i < config.attribute_count; ++i) {
     const LaunchAttribute& attribute = config.attributes[i];
     const bool together = attribute.id == COOPERATIVE && attribute.cooperative;
@@ -96,6 +97,9 @@ CUresult cuLibraryLoadData(Handle* library, const char* path, ...) {
     libraries.add(library, std::make_shared<Library>(Library{code, {}}));
   });
 }
+CUresult cuModuleLoadData(Handle* module, const char* path) {
+  return call(__func__, [&] { need_context(), require(cuLibraryLoadData(module, path) == SUCCESS, INVALID_VALUE); });
+}
 CUresult cuLibraryUnload(Handle library) {
   return release(__func__, [&] { *libraries.remove(library)->loaded = false; });
 }
@@ -111,6 +115,10 @@ CUresult cuLibraryGetKernel(Handle* kernel, Handle handle, const char* name) {
     kernels.add(kernel, made);
   });
 }
+CUresult cuModuleUnload(Handle module) { return cuLibraryUnload(module); }
+CUresult cuModuleGetFunction(Handle* function, Handle module, const char* name) {
+  return cuLibraryGetKernel(function, module, name);
+}
 CUresult cuKernelGetFunction(Handle* function, Handle kernel) {
   return call(__func__, [&] { *function = kernel; });
 }
@@ -120,6 +128,9 @@ CUresult cuKernelSetAttribute(int attribute, int value, Handle kernel, int) {
     require(attribute == MAX_DYNAMIC_SHARED_SIZE_BYTES && value <= device_attribute(SHARED_BYTES_OPTIN), INVALID_VALUE);
     kernels.get(kernel)->shared_bytes = value;
   });
+}
+CUresult cuFuncSetAttribute(Handle function, int attribute, int value) {
+  return cuKernelSetAttribute(attribute, value, function, 0);
 }
 CUresult cuFuncGetAttribute(int* value, int attribute, Handle) {
   return call(__func__, [&] {
@@ -141,5 +152,24 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, Handl
 }
 CUresult cuLaunchKernelEx(const LaunchConfig* config, Handle kernel, void** arguments, void**) {
   return call(__func__, [&] { launch(*config, kernel, arguments); });
+}
+CUresult cuLaunchKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                        unsigned block_y, unsigned block_z, unsigned shared_bytes, Handle stream, void** arguments,
+                        void**) {
+  return call(__func__, [&] {
+    const LaunchConfig config = {
+        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, nullptr, 0};
+    launch(config, function, arguments);
+  });
+}
+CUresult cuLaunchCooperativeKernel(Handle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                                   unsigned block_y, unsigned block_z, unsigned shared_bytes, Handle stream,
+                                   void** arguments) {
+  return call(__func__, [&] {
+    const LaunchAttribute together = {COOPERATIVE, {}, 1, {}};
+    const LaunchConfig config = {
+        {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared_bytes, stream, &together, 1};
+    launch(config, function, arguments);
+  });
 }
 }

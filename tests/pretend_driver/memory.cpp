@@ -32,6 +32,20 @@ void copy(Stream& stream, void* target, const void* source, size_t bytes) {
   });
 }
 
+struct Copy2D {  // CUDA_MEMCPY2D
+  size_t source_x, source_y;
+  int source_type;
+  const void* source_host;
+  Pointer source;
+  Handle source_array;
+  size_t source_pitch, target_x, target_y;
+  int target_type;
+  void* target_host;
+  Pointer target;
+  Handle target_array;
+  size_t target_pitch, width, height;
+};
+
 void* allocate_in_order(Stream& stream, size_t bytes) {
   if (stream.capture != nullptr) stream.invalidate();  // legal, but then the graph owns the memory
   return memory.allocate(bytes, true);
@@ -54,33 +68,57 @@ CUresult cuMemFreeAsync(Pointer address, Handle handle) {
     stream->enqueue([=] { memory.free(reinterpret_cast<void*>(address)); });
   });
 }
-CUresult cuMemAlloc(Pointer* address, size_t bytes) {
+CUresult cuMemAlloc_v2(Pointer* address, size_t bytes) {
   return call(__func__, [&] {
     need_context();
     may_synchronize();
     *address = reinterpret_cast<Pointer>(memory.allocate(bytes, true));
   });
 }
-CUresult cuMemFree(Pointer address) {
+CUresult cuMemFree_v2(Pointer address) {
   return release(__func__, [&] {
+    need_context();
     may_synchronize();
     memory.free(reinterpret_cast<void*>(address));
   });
 }
-CUresult cuMemAllocHost(void** address, size_t bytes) {
+CUresult cuMemAllocHost_v2(void** address, size_t bytes) {
   return call(__func__, [&] {
     need_context();
     may_synchronize();
     *address = memory.allocate(bytes, false);
   });
 }
-CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) { return cuMemAllocHost(address, bytes); }
+CUresult cuMemHostAlloc(void** address, size_t bytes, unsigned) { return cuMemAllocHost_v2(address, bytes); }
 CUresult cuMemFreeHost(void* address) {
   return release(__func__, [&] { memory.free(address); });
 }
 CUresult cuMemcpyAsync(Pointer target, Pointer source, size_t bytes, Handle stream) {
   return call(__func__, [&] {
     copy(*stream_here(stream), reinterpret_cast<void*>(target), reinterpret_cast<const void*>(source), bytes);
+  });
+}
+CUresult cuMemcpy2DAsync_v2(const Copy2D* rows, Handle stream) {
+  return call(__func__, [&] {
+    const Copy2D c = *rows;
+    constexpr int UNIFIED = 4;
+    require(c.source_type == UNIFIED && c.target_type == UNIFIED, INVALID_VALUE);
+    require(c.width <= c.source_pitch && c.width <= c.target_pitch && c.height > 0, INVALID_VALUE);
+    const auto at = [](Pointer start, size_t x, size_t y, size_t pitch) {
+      return reinterpret_cast<char*>(start + y * pitch + x);
+    };
+    const char* source = at(c.source, c.source_x, c.source_y, c.source_pitch);
+    char* target = at(c.target, c.target_x, c.target_y, c.target_pitch);
+    const auto check = [=](int status) {  // pageable memory is copied otherwise
+      require(memory.holds(source, (c.height - 1) * c.source_pitch + c.width), status);
+      require(memory.holds(target, (c.height - 1) * c.target_pitch + c.width), status);
+    };
+    check(INVALID_VALUE);
+    stream_here(stream)->enqueue([=] {
+      check(ILLEGAL_ADDRESS);
+      for (size_t y = 0; y < c.height; ++y)
+        std::memcpy(target + y * c.target_pitch, source + y * c.source_pitch, c.width);
+    });
   });
 }
 CUresult cuMemsetD8Async(Pointer target, unsigned char value, size_t bytes, Handle stream) {

@@ -10,7 +10,7 @@ CUresult cuStreamCreateWithPriority(Handle* stream, unsigned flags, int) {
   return call(__func__, [&] { need_context(), streams.add(stream, std::make_shared<Stream>(flags)); });
 }
 CUresult cuStreamCreate(Handle* stream, unsigned flags) { return cuStreamCreateWithPriority(stream, flags, 0); }
-CUresult cuStreamDestroy(Handle stream) {
+CUresult cuStreamDestroy_v2(Handle stream) {
   return release(__func__, [&] {
     const auto gone = streams.remove(stream);
     gone->run_up_to(gone->end());
@@ -73,7 +73,7 @@ CUresult cuEventQuery(Handle handle) {
     require(event->stream == nullptr || event->stream->done() >= event->position, NOT_READY);
   });
 }
-CUresult cuEventDestroy(Handle event) {
+CUresult cuEventDestroy_v2(Handle event) {
   return release(__func__, [&] { events.remove(event); });
 }
 CUresult cuEventElapsedTime(float* milliseconds, Handle first, Handle last) {
@@ -87,7 +87,7 @@ CUresult cuEventElapsedTime(float* milliseconds, Handle first, Handle last) {
 
 // Captures and graphs
 
-CUresult cuStreamBeginCapture(Handle handle, int mode) {
+CUresult cuStreamBeginCapture_v2(Handle handle, int mode) {
   return call(__func__, [&] {
     const auto stream = stream_here(handle);
     require(stream->capture == nullptr && stream->flags != 0, CAPTURE_UNSUPPORTED);

@@ -1,8 +1,6 @@
-// Declares the part of TensorRT's runtime API that the backend uses, for the simulation in simulated.cpp. Contains no
+// Declares the part of TensorRT's runtime API that the backend uses, for the simulation in tensorrt.cpp. Contains no
 // NVIDIA code. tests/cpp/test_tensorrt.py compiles the backend against the real headers if they are available.
 #pragma once
-
-#include <cuda_runtime_api.h>
 
 #include <cstdint>
 #include <map>
@@ -13,6 +11,8 @@
 #include <vector>
 
 #include "backend.hpp"
+
+using cudaStream_t = struct CUstream_st*;
 
 extern "C" std::int32_t getInferLibVersion() noexcept;
 
@@ -39,6 +39,7 @@ class ICudaEngine;
 class IExecutionContext {
  public:
   IExecutionContext(const ICudaEngine& engine, bool has_profile);
+  ~IExecutionContext();
   const ICudaEngine& getEngine() const noexcept { return engine_; }
   std::int32_t getOptimizationProfile() const noexcept { return profile_; }
   bool setOptimizationProfileAsync(std::int32_t profile, cudaStream_t stream) noexcept;
@@ -47,18 +48,20 @@ class IExecutionContext {
   bool enqueueV3(cudaStream_t stream) noexcept;
 
  private:
-  struct Host {  // computes the graph
-    std::unique_ptr<tacoglow::Backend> backend;
+  // What its work needs, so that work which outlives the execution context is found out.
+  struct Host {
+    std::unique_ptr<tacoglow::Backend> backend;  // computes the graph
     std::unique_ptr<tacoglow::BackendInstance> instance;
+    int n_shapes_set = 0;  // captured work checks that it has not changed since
+    bool is_alive = true;
   };
 
   const ICudaEngine& engine_;
   bool has_profile_, is_prepared_ = false;
   std::int32_t profile_ = 0;
-  std::shared_ptr<int> n_shapes_set_ = std::make_shared<int>(0);  // captured work checks that it has not changed since
   std::map<std::string, std::vector<std::int64_t>> shapes_;
   std::map<std::string, void*> addresses_;
-  std::shared_ptr<Host> host_;
+  std::shared_ptr<Host> host_ = std::make_shared<Host>();
 };
 
 class ICudaEngine {
@@ -99,9 +102,17 @@ struct TensorRT {
   const tacoglow::Manifest* manifest = nullptr;
   int n_engines = 0;
   std::set<std::pair<std::string, std::int32_t>> profiles;  // graph and profile of all runs so far
-  int n_graph_launches = 0;
-  const char* capture_fails_at = "";  // "enqueue", "end" or "instantiate"
+  bool refuses_captures = false;
 };
 TensorRT& tensorrt();
+
+// Looks up a function of the pretended driver, in tests/pretend_driver, by name.
+void* find_in_driver(const char* name);
+
+// Calls a function of the pretended driver. Its arguments must have exactly the parameters' types.
+template <typename Result, typename... Arguments>
+Result call_driver(const char* name, Arguments... arguments) {
+  return reinterpret_cast<Result (*)(Arguments...)>(find_in_driver(name))(arguments...);
+}
 
 }  // namespace simulated
