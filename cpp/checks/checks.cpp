@@ -12,6 +12,9 @@
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
+//   checks windows                                              reads lines with the numbers of plan_windows, and
+//   prints
+//                                                               the ends of the windows that it cuts
 //   checks write PATH THREADS TIMES                             prints "ok" if each thread has written a wav file of
 //                                                               100,000 samples of its own value so many times
 //   checks write_nan PATH                                       writes a wav file of samples that are not all numbers
@@ -40,9 +43,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <future>
+#include <iostream>
 #include <iterator>
 #include <limits>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -57,6 +62,7 @@
 #include "text_check.hpp"
 #include "timestamps.hpp"
 #include "trimming.hpp"
+#include "vocoder.hpp"
 #include "wav.hpp"
 
 namespace {
@@ -163,6 +169,18 @@ std::string read_file(const char* path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
+void print_windows() {
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream numbers(line);
+    std::int64_t start = 0, stop = 0, frames = 0, before = 0, after = 0;
+    numbers >> start >> stop >> frames >> before >> after;
+    const std::vector<std::int64_t> sizes{std::istream_iterator<std::int64_t>(numbers), {}};
+    for (const auto& window : tacoglow::plan_windows(start, stop, frames, before, after, sizes))
+      std::printf("%lld ", static_cast<long long>(window.second));
+    std::printf("\n");
+  }
+}
+
 void print_forbidden(int count, char** paths) {
   for (int i = 0; i < count; ++i) {
     const char* forbidden = tacoglow::find_forbidden(read_file(paths[i]));
@@ -182,6 +200,8 @@ bool run_without_bundle(const std::string& command, int count, char** arguments)
     trim(std::atoll(arguments[0]), std::atof(arguments[1]), std::strtoull(arguments[2], nullptr, 10));
   else if (command == "policy")
     tacoglow::checks::answer_policy();
+  else if (command == "windows")
+    print_windows();
   else if (command == "graph_file")
     print_forbidden(count, arguments);
   else if (command == "write" && count == 3)

@@ -32,8 +32,16 @@ float at(const float* row, std::int64_t frames, std::int64_t frame) {
 
 class FakeInstance : public BackendInstance {
  public:
-  FakeInstance(const Manifest& manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight)
-      : manifest_(manifest), chunk_steps_(chunk_steps), launches_in_flight_(launches_in_flight) {}
+  FakeInstance(const Manifest& manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight,
+               const std::vector<std::int64_t>& vocoder_sizes)
+      : manifest_(manifest),
+        chunk_steps_(chunk_steps),
+        launches_in_flight_(launches_in_flight),
+        vocoder_sizes_(vocoder_sizes) {}
+
+  const std::vector<std::int64_t>& window_sizes(const std::string& graph) const override {
+    return graph == "waveglow" ? vocoder_sizes_ : BackendInstance::window_sizes(graph);
+  }
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, manifest_, inputs);
@@ -96,10 +104,11 @@ class FakeInstance : public BackendInstance {
   void postnet(const Tensors& in, Tensors& out) const {
     const Tensor& mel = in.at("mel");
     const std::int64_t frames = mel.shape()[2], context_frames = manifest_.postnet_frames;
+    const std::int64_t length = *in.at("mel_lengths").as<std::int32_t>();  // the rest is padding
     for (std::int64_t i = 0; i < mel.shape()[1] * frames; ++i) {
       const float* row = mel.as<float>() + i / frames * frames;
-      out.at("mel_postnet").as<float>()[i] = row[i % frames] + 0.1F * at(row, frames, i % frames - context_frames) +
-                                             0.2F * at(row, frames, i % frames + context_frames);
+      out.at("mel_postnet").as<float>()[i] = row[i % frames] + 0.1F * at(row, length, i % frames - context_frames) +
+                                             0.2F * at(row, length, i % frames + context_frames);
     }
   }
 
@@ -124,6 +133,7 @@ class FakeInstance : public BackendInstance {
 
   const Manifest& manifest_;
   std::int64_t chunk_steps_, launches_in_flight_;
+  const std::vector<std::int64_t>& vocoder_sizes_;
 };
 
 // Steps that run ahead of what is read, as on a GPU.
@@ -186,11 +196,15 @@ std::unique_ptr<HostSteps> FakeInstance::bind_steps(DecoderInput input) {
 
 class FakeBackend : public Backend {
  public:
-  FakeBackend(Manifest manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight)
-      : manifest_(std::move(manifest)), chunk_steps_(chunk_steps), launches_in_flight_(launches_in_flight) {}
+  FakeBackend(Manifest manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight,
+              std::vector<std::int64_t> vocoder_sizes)
+      : manifest_(std::move(manifest)),
+        chunk_steps_(chunk_steps),
+        launches_in_flight_(launches_in_flight),
+        vocoder_sizes_(std::move(vocoder_sizes)) {}
 
   std::unique_ptr<BackendInstance> create_instance() override {
-    return std::make_unique<FakeInstance>(manifest_, chunk_steps_, launches_in_flight_);
+    return std::make_unique<FakeInstance>(manifest_, chunk_steps_, launches_in_flight_, vocoder_sizes_);
   }
 
   std::int64_t parallel_windows() const override { return launches_in_flight_ > 1 ? 0 : 2; }
@@ -198,13 +212,14 @@ class FakeBackend : public Backend {
  private:
   Manifest manifest_;
   std::int64_t chunk_steps_, launches_in_flight_;
+  std::vector<std::int64_t> vocoder_sizes_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> open_fake_backend(const Manifest& manifest, std::int64_t chunk_steps,
-                                           std::int64_t launches_in_flight) {
-  return std::make_unique<FakeBackend>(manifest, chunk_steps, launches_in_flight);
+                                           std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes) {
+  return std::make_unique<FakeBackend>(manifest, chunk_steps, launches_in_flight, std::move(vocoder_sizes));
 }
 
 }  // namespace tacoglow

@@ -7,7 +7,9 @@
 namespace tacoglow {
 
 // chunk_steps and launches_in_flight are those of its DecoderSteps, so that it can behave like a GPU that is read late.
+// vocoder_sizes: the only numbers of frames at which its vocoder runs; empty: any.
 std::unique_ptr<Backend> open_fake_backend(const Manifest& manifest, std::int64_t chunk_steps,
-                                           std::int64_t launches_in_flight);
+                                           std::int64_t launches_in_flight,
+                                           std::vector<std::int64_t> vocoder_sizes = {});
 
 }  // namespace tacoglow

@@ -15,7 +15,7 @@ void require(bool holds, const std::string& what);
 
 // Returns a voice that runs on the fake backend (fake_backend.hpp).
 std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
-                                        std::int64_t launches_in_flight);
+                                        std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes = {});
 
 // Returns the letters of a voice all of whose tokens are letters.
 std::vector<bool> all_letters(const Manifest& manifest);
@@ -27,8 +27,10 @@ tacoglow_request default_request(const std::vector<std::int32_t>& ids);
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);
 
 void require_same(const Speech& got, const Speech& expected, const std::string& what);
-// Checks that a stream equals unstreamed speech, up to rounding. Returns its samples.
-std::vector<float> check_stream(Session& session, const Request& request, const Speech& unstreamed);
+// Checks that a stream equals unstreamed speech, up to rounding. Returns its samples. unequal: of the last samples,
+// which depend on how the vocoder's last window is padded.
+std::vector<float> check_stream(Session& session, const Request& request, const Speech& unstreamed,
+                                std::size_t unequal = 0);
 
 // Checks that a stream equals unstreamed speech if the denoiser, which sees frames on either side, is on.
 void check_denoised_stream(const Manifest& manifest);

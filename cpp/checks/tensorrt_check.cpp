@@ -15,7 +15,9 @@ namespace tacoglow::checks {
 std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans,
                                                 std::int32_t version) {
   simulated::call_driver<void>("pretend_reset", true);
-  simulated::tensorrt() = {version, &manifest, 0, {}};
+  simulated::tensorrt() = {};
+  simulated::tensorrt().version = version;
+  simulated::tensorrt().manifest = &manifest;
   BackendOptions options;
   options.plans = plans;
   return std::make_shared<const Voice>(manifest, open_tensorrt(FolderFiles(""), manifest, options), "tensorrt",
@@ -37,6 +39,15 @@ std::vector<Request> requests_for(const Voice& voice) {
   return requests;
 }
 
+// A voice on the fake backend with the windows that TensorRT's vocoder has.
+std::shared_ptr<const Voice> plain_voice(const Manifest& manifest, const Voice& tensorrt) {
+  return fake_voice(manifest, 1, 1, tensorrt.backend->create_instance()->window_sizes(manifest.vocoder));
+}
+
+std::size_t padded_samples(const Manifest& manifest) {
+  return static_cast<std::size_t>(manifest.frames_after * manifest.hop_length);
+}
+
 // Runs batches, single requests and streams in several token buckets, twice.
 void speak(Session& session, const std::vector<Request>& requests, const std::vector<Speech>& expected) {
   for (int round = 0; round < 2; ++round) {
@@ -44,14 +55,14 @@ void speak(Session& session, const std::vector<Request>& requests, const std::ve
     for (std::size_t i = 0; i < requests.size(); ++i) {
       require_same(together[i], expected[i], "TensorRT, in a batch,");
       require_same(session.speak({requests[i]}).front(), expected[i], "TensorRT");
-      check_stream(session, requests[i], expected[i]);
+      check_stream(session, requests[i], expected[i], padded_samples(session.voice().manifest));
     }
   }
 }
 
 void check_version(const Manifest& manifest, const std::filesystem::path& plans, std::int32_t version) {
   const auto voice = open_with_tensorrt(manifest, plans, version);
-  Session plain(fake_voice(manifest, 1, 1));
+  Session plain(plain_voice(manifest, *voice));
   const auto requests = requests_for(*voice);
   const auto expected = plain.speak(requests);
   std::vector<std::exception_ptr> failures(3);
@@ -85,14 +96,40 @@ void check_failed_capture(const Manifest& manifest, const std::filesystem::path&
   simulated::tensorrt().refuses_captures = at == "TensorRT";
   if (at == "driver") simulated::call_driver<void>("pretend_reject_captures", true);
   if (at == "instantiation") simulated::call_driver<void>("pretend_refuse", "cuGraphInstantiateWithFlags", 1);
-  Session session(voice), plain(fake_voice(manifest, 1, 1));
+  Session session(voice), plain(plain_voice(manifest, *voice));
   const auto requests = requests_for(*voice);
   const auto expected = plain.speak(requests), got = session.speak(requests);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     require_same(got[i], expected[i], "TensorRT without CUDA graphs");
-    check_stream(session, requests[i], expected[i]);
+    check_stream(session, requests[i], expected[i], padded_samples(manifest));
   }
   require(count_calls("cuGraphLaunch") == 0, "no CUDA graph should be left if captures fail in: " + at);
+}
+
+// A session that has decoded an utterance of this length before launches CUDA graphs only, and allocates nothing.
+void check_prepared(const Manifest& manifest, const std::filesystem::path& plans) {
+  const auto voice = open_with_tensorrt(manifest, plans);
+  Session session(voice);
+  const Request request = requests_for(*voice)[2];
+  session.speak({request});
+  const auto count = [] {
+    std::vector<std::int64_t> counts = {simulated::tensorrt().n_enqueued};
+    for (const auto* call : {"cuGraphInstantiateWithFlags", "cuMemAlloc_v2", "cuMemAllocHost_v2", "cuEventCreate",
+                             "cuStreamCreate", "cuStreamBeginCapture_v2"})
+      counts.push_back(count_calls(call));
+    return counts;
+  };
+  const auto before = count();
+  Request other = request;
+  other.seed += 1;
+  session.speak({other});
+  session.stream(request, [](const std::vector<float>&) {});
+  require(count() == before, "a later utterance should only launch CUDA graphs, and allocate nothing");
+  Session second(voice);
+  const std::int64_t captured = count_calls("cuGraphInstantiateWithFlags");
+  second.speak({request});
+  require(count_calls("cuGraphInstantiateWithFlags") == captured + 2,
+          "a session's first utterance should only capture two chunks of decoder steps");
 }
 
 void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
@@ -114,6 +151,7 @@ void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);
   for (const char* at : {"TensorRT", "driver", "instantiation"}) check_failed_capture(manifest, plans, at);
+  check_prepared(manifest, plans);
   check_unloadable_plan(manifest, plans);
 }
 

@@ -21,9 +21,32 @@ bool match(const TensorSpec& spec, const Tensor& tensor, Dims& dims) {
 
 }  // namespace
 
+const std::vector<std::int64_t>& BackendInstance::window_sizes(const std::string&) const {
+  static const std::vector<std::int64_t> any;
+  return any;
+}
+
+Tensor BackendInstance::vocode(const Manifest& manifest, Tensor mel, const Noise& noise, std::int64_t first_group,
+                               float sigma) {
+  const std::int64_t frames = mel.shape()[2];
+  Tensors inputs;
+  inputs["mel"] = std::move(mel);
+  if (manifest.takes_noise()) {
+    const std::int64_t groups = frames * manifest.groups_per_frame();
+    Tensor& z = inputs["z"] = Tensor(DType::float32, {1, manifest.group_size, groups});
+    noise.z(first_group, groups, manifest.group_size, sigma, z.as<float>());
+  }
+  return std::move(run(manifest.vocoder, inputs).at("audio"));
+}
+
 std::unique_ptr<DecoderSteps> BackendInstance::start(DecoderInput input) { return start_on_host(std::move(input)); }
 
 std::unique_ptr<HostSteps> BackendInstance::start_on_host(DecoderInput) { return nullptr; }
+
+std::int64_t window_size(const std::vector<std::int64_t>& sizes, std::int64_t frames) {
+  const auto found = std::lower_bound(sizes.begin(), sizes.end(), frames);
+  return found == sizes.end() ? frames : *found;
+}
 
 Dims check_inputs(const std::string& graph, const Manifest& manifest, const Tensors& inputs) {
   Dims dims;

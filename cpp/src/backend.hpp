@@ -64,9 +64,16 @@ class BackendInstance {
   virtual ~BackendInstance() = default;
   // True if the encoder runs at few fixed lengths: token ids are then padded to the token bucket.
   virtual bool pads_token_ids() const { return false; }
+  // The only numbers of mel frames at which a graph runs, ascending, so that a mel is padded; empty: it runs at any.
+  virtual const std::vector<std::int64_t>& window_sizes(const std::string& graph) const;
+  // Makes what utterances run ready, so that none of them waits for that.
+  virtual void prepare() {}
   // Runs a graph: inputs by name -> outputs by name, in the manifest's dtypes and shapes. Throws Error (request) if
   // the inputs do not match the manifest.
   virtual Tensors run(const std::string& graph, const Tensors& inputs) = 0;
+  // Runs the vocoder on a mel [1, M, F] with, if it takes noise, z from that group on. Returns the audio, [1, samples].
+  virtual Tensor vocode(const Manifest& manifest, Tensor mel, const Noise& noise, std::int64_t first_group,
+                        float sigma);
   // Starts decoding a batch, with all states zero.
   virtual std::unique_ptr<DecoderSteps> start(DecoderInput input);
   // Starts decoding with the states in host memory, also in the middle of utterances. nullptr if a device keeps them.
@@ -106,6 +113,9 @@ std::unique_ptr<Backend> open_torchscript(const BundleFiles& files, const Manife
                                           const BackendOptions& options);
 std::unique_ptr<Backend> open_tensorrt(const BundleFiles& files, const Manifest& manifest,
                                        const BackendOptions& options);
+
+// Returns the smallest of these sizes for so many frames; their number itself if there is none.
+std::int64_t window_size(const std::vector<std::int64_t>& sizes, std::int64_t frames);
 
 // Returns the values of the dimension letters in a graph's inputs. Throws Error (request) if a tensor is missing, has
 // the wrong dtype or shape, or a size is outside the bundle's range.

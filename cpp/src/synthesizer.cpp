@@ -23,7 +23,9 @@ void name_request(std::size_t index, std::size_t n_requests, const Work& work) {
 }  // namespace
 
 Session::Session(std::shared_ptr<const Voice> voice)
-    : voice_(std::move(voice)), backend_(voice_->backend->create_instance()) {}
+    : voice_(std::move(voice)), backend_(voice_->backend->create_instance()) {
+  backend_->prepare();
+}
 
 std::vector<Speech> Session::speak(const std::vector<Request>& requests) {
   std::vector<Speech> speeches(requests.size());

@@ -1,8 +1,10 @@
 // Runs plans of TensorRT 8.5 to 11 on one GPU. Threads share the plans; each instance has its own execution contexts.
 
+#include <algorithm>
 #include <utility>
 
 #include "backend.hpp"
+#include "encoder.hpp"
 #include "error.hpp"
 #include "fused_steps.hpp"
 #include "host_steps.hpp"
@@ -10,6 +12,35 @@
 
 namespace tacoglow {
 namespace {
+
+constexpr std::int64_t smallest_mel = 32;  // frames that the postnet runs at, and their doubles
+
+std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t limit) {
+  std::vector<std::int64_t> sizes;
+  for (; first < limit; first *= 2) sizes.push_back(first);
+  sizes.push_back(limit);
+  return sizes;
+}
+
+// Returns few numbers of frames for the vocoder: those of a stream's windows, and larger. The same as in Python.
+std::vector<std::int64_t> vocoder_sizes(const Manifest& manifest) {
+  const Synthesis& synthesis = manifest.synthesis;
+  const std::int64_t context = synthesis.context_frames, hop = manifest.hop_length;
+  const std::int64_t denoiser_frames = (manifest.filter_length + hop - 1) / hop;
+  const DimRange frames = manifest.dimensions.at('F');
+  const std::int64_t most = std::min(
+      frames.max, synthesis.window_frames + 2 * denoiser_frames + manifest.frames_before + manifest.frames_after);
+  std::vector<std::int64_t> sizes = {synthesis.first_segment_frames + context,
+                                     synthesis.segment_frames / 2 + 2 * context,
+                                     synthesis.segment_frames + 2 * context,
+                                     most / 4,
+                                     most / 2,
+                                     most};
+  for (std::int64_t& size : sizes) size = std::max({std::min(size, most), frames.min, manifest.min_frames});
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  return sizes;
+}
 
 class TensorRTBackend : public Backend {
  public:
@@ -19,6 +50,14 @@ class TensorRTBackend : public Backend {
     if (!runtime_) throw backend_error("cannot create a TensorRT runtime: " + RecordingLogger::last_error());
     for (const auto& [name, spec] : manifest_.graphs)
       plans_.try_emplace(name, *runtime_, plans / (name + ".plan"), name, spec);
+    window_sizes_["postnet"] = doubling(smallest_mel, manifest_.dimensions.at('F').max);
+    window_sizes_[manifest_.vocoder] = vocoder_sizes(manifest_);
+    for (auto& [graph, sizes] : window_sizes_) {  // plans may have been built for fewer frames
+      const auto is_rejected = [&, &plan = plans_.at(graph)](std::int64_t frames) {
+        return plan.best_profile({{'B', 1}, {'F', frames}}) < 0;
+      };
+      sizes.erase(std::remove_if(sizes.begin(), sizes.end(), is_rejected), sizes.end());
+    }
     if (std::filesystem::exists(plans / "fused")) open_fused(plans / "fused");
   }
 
@@ -30,6 +69,7 @@ class TensorRTBackend : public Backend {
   const FusedDecoder* fused() const { return fused_.get(); }  // nullptr: the engine decodes
   const Manifest& manifest() const { return manifest_; }
   const Plan& plan(const std::string& graph) const { return plans_.at(graph); }
+  const std::map<std::string, std::vector<std::int64_t>>& window_sizes() const { return window_sizes_; }
   const Gpu& gpu() const { return gpu_; }
 
  private:
@@ -48,6 +88,7 @@ class TensorRTBackend : public Backend {
   RecordingLogger logger_;
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::map<std::string, Plan> plans_;
+  std::map<std::string, std::vector<std::int64_t>> window_sizes_;  // by graph
   std::unique_ptr<const FusedDecoder> fused_;
   std::string decoder_ = "engine: there is no fused decoder beside the plans";
 };
@@ -57,8 +98,6 @@ class TensorRTInstance : public BackendInstance {
   explicit TensorRTInstance(TensorRTBackend& backend) : backend_(backend) {
     backend.gpu().make_current();
     stream_ = make_stream();
-    for (const auto& [name, spec] : backend.manifest().graphs)
-      if (name != "decoder_step") runners_.try_emplace(name, backend.plan(name));
   }
 
   ~TensorRTInstance() override {
@@ -68,10 +107,28 @@ class TensorRTInstance : public BackendInstance {
 
   bool pads_token_ids() const override { return true; }
 
+  const std::vector<std::int64_t>& window_sizes(const std::string& graph) const override {
+    const auto found = backend_.window_sizes().find(graph);
+    return found == backend_.window_sizes().end() ? BackendInstance::window_sizes(graph) : found->second;
+  }
+
+  void prepare() override {
+    backend_.gpu().make_current();
+    const Manifest& manifest = backend_.manifest();
+    const std::int64_t most = manifest.dimensions.at('T').max;
+    for (std::int64_t tokens = 0, bucket = 0; tokens < most; tokens = bucket) {
+      bucket = token_bucket(tokens + 1, manifest);
+      const Dims dims = {{'B', 1}, {'T', bucket}};
+      if (backend_.plan("encoder").best_profile(dims) >= 0) runner("encoder").prepare(dims);
+    }
+    for (const auto& [graph, sizes] : backend_.window_sizes())
+      for (const std::int64_t frames : sizes) runner(graph).prepare({{'B', 1}, {'F', frames}});
+  }
+
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, backend_.manifest(), inputs);
     backend_.gpu().make_current();  // the session may have moved to a different thread
-    return runners_.at(graph).run(inputs, dims, stream_.get());
+    return runner(graph).run(inputs, dims);
   }
 
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
@@ -86,21 +143,34 @@ class TensorRTInstance : public BackendInstance {
     }
     auto& steps = captured_[dims];
     if (!steps)
-      steps = std::make_unique<CapturedSteps>(backend_.plan("decoder_step"), backend_.manifest(), dims, stream_.get());
+      steps = std::make_unique<CapturedSteps>(backend_.plan("decoder_step"), backend_.manifest(), dims, stream_.get(),
+                                              step_activations());
     return std::make_unique<TensorRTSteps>(*steps, backend_.manifest(), std::move(input));
   }
 
  private:
+  // A graph's runner, made at first use: rows of a scheduler only decode.
+  HostGraphRunner& runner(const std::string& graph) {
+    return runners_.try_emplace(graph, backend_.plan(graph)).first->second;
+  }
+
+  const DeviceMemory& step_activations() {
+    if (step_activations_.get() == 0)
+      step_activations_ = device_memory(backend_.plan("decoder_step").activation_bytes());
+    return step_activations_;
+  }
+
   std::unique_ptr<DecoderSteps> start_with_window(DecoderInput input, const Dims& dims) {
-    HostGraphRunner& runner = runners_.try_emplace("decoder_step", backend_.plan("decoder_step")).first->second;
+    HostGraphRunner& own = runner("decoder_step");
     const auto bind = [&](const ConstTensorRefs& inputs, const TensorRefs& outputs) {
-      return [=, &runner] { runner.run(inputs, outputs, dims, stream_.get()); };
+      return [=, &own] { own.run(inputs, outputs, dims); };
     };
     return std::make_unique<HostSteps>(bind, backend_.manifest(), std::move(input));
   }
 
   TensorRTBackend& backend_;
-  CudaStream stream_;
+  CudaStream stream_;              // of decoder steps
+  DeviceMemory step_activations_;  // of all execution contexts of decoder_step on it
   std::map<std::string, HostGraphRunner> runners_;
   std::map<Dims, std::unique_ptr<CapturedSteps>> captured_;  // by batch size and token bucket
   std::map<Dims, FusedGroups> fused_;                        // likewise, if the fused decoder runs

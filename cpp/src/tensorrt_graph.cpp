@@ -1,6 +1,7 @@
 #include "tensorrt_graph.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <mutex>
@@ -32,24 +33,31 @@ std::vector<char> read(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-bool admits(const nvinfer1::ICudaEngine& engine, std::int32_t profile, const TensorSpec& tensor, const Dims& dims) {
-  const Shape shape = tensor.resolve(dims);
-  const auto corner = [&](nvinfer1::OptProfileSelector which) {
-    return engine.getProfileShape(tensor.name.c_str(), profile, which);
-  };
-  const auto least = corner(nvinfer1::OptProfileSelector::kMIN), most = corner(nvinfer1::OptProfileSelector::kMAX);
-  if (least.nbDims != static_cast<std::int32_t>(shape.size())) return false;
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    if (shape[i] < least.d[i] || shape[i] > most.d[i]) return false;
-  return true;
+Shape shape_of(const nvinfer1::Dims& dims) { return {dims.d, dims.d + dims.nbDims}; }
+
+// Since TensorRT 10, whose older functions are deprecated.
+std::size_t activation_bytes_of(const nvinfer1::ICudaEngine& engine) {
+#if NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR > 0)
+  return static_cast<std::size_t>(engine.getDeviceMemorySizeV2());
+#else
+  return engine.getDeviceMemorySize();
+#endif
 }
 
-std::int32_t best_profile(const nvinfer1::ICudaEngine& engine, const GraphSpec& spec, const Dims& dims) {
-  for (std::int32_t profile = engine.getNbOptimizationProfiles() - 1; profile > 0; --profile)
-    if (std::all_of(spec.inputs.begin(), spec.inputs.end(),
-                    [&](const TensorSpec& tensor) { return admits(engine, profile, tensor, dims); }))
-      return profile;
-  return 0;
+nvinfer1::IExecutionContext* create_context(nvinfer1::ICudaEngine& engine) {
+#if NV_TENSORRT_MAJOR >= 10
+  return engine.createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
+#else
+  return engine.createExecutionContextWithoutDeviceMemory();
+#endif
+}
+
+void set_activations(nvinfer1::IExecutionContext& context, CudaAddress memory, [[maybe_unused]] std::size_t bytes) {
+#if NV_TENSORRT_MAJOR > 10 || (NV_TENSORRT_MAJOR == 10 && NV_TENSORRT_MINOR > 0)
+  context.setDeviceMemoryV2(reinterpret_cast<void*>(memory), static_cast<std::int64_t>(bytes));
+#else
+  context.setDeviceMemory(reinterpret_cast<void*>(memory));
+#endif
 }
 
 void set_shape(nvinfer1::IExecutionContext& context, const Plan& plan, const TensorSpec& tensor, const Dims& dims) {
@@ -83,6 +91,8 @@ Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const
            const GraphSpec& spec)
     : runtime_(runtime), path_(path), graph_(graph), spec_(spec), content_(read(path)), engine_(deserialize()) {
   check_tensors(*engine_);
+  read_profiles(*engine_);
+  activation_bytes_ = activation_bytes_of(*engine_);
   if (contexts_share_a_profile())
     content_ = {};
   else
@@ -116,21 +126,49 @@ void Plan::check_tensors(const nvinfer1::ICudaEngine& engine) const {
                        std::to_string(engine.getNbIOTensors()) + rebuild);
 }
 
-ExecutionContext Plan::create_execution_context() const {
+void Plan::read_profiles(const nvinfer1::ICudaEngine& engine) {
+  profiles_.resize(static_cast<std::size_t>(engine.getNbOptimizationProfiles()));
+  for (std::size_t i = 0; i < profiles_.size(); ++i)
+    for (const auto& tensor : spec_.inputs) {
+      const auto corner = [&](nvinfer1::OptProfileSelector which) {
+        return shape_of(engine.getProfileShape(tensor.name.c_str(), static_cast<std::int32_t>(i), which));
+      };
+      profiles_[i][tensor.name] = {corner(nvinfer1::OptProfileSelector::kMIN),
+                                   corner(nvinfer1::OptProfileSelector::kMAX)};
+    }
+}
+
+std::int32_t Plan::best_profile(const Dims& dims) const {
+  const auto admits = [&](const std::map<std::string, Corners>& profile) {
+    return std::all_of(spec_.inputs.begin(), spec_.inputs.end(), [&](const TensorSpec& tensor) {
+      const Shape shape = tensor.resolve(dims);
+      const auto& [least, most] = profile.at(tensor.name);
+      if (least.size() != shape.size() || most.size() != shape.size()) return false;
+      for (std::size_t i = 0; i < shape.size(); ++i)
+        if (shape[i] < least[i] || shape[i] > most[i]) return false;
+      return true;
+    });
+  };
+  const auto found = std::find_if(profiles_.rbegin(), profiles_.rend(), admits);
+  return static_cast<std::int32_t>(profiles_.rend() - found) - 1;
+}
+
+ExecutionContext Plan::create_execution_context(const DeviceMemory& activations) const {
   struct Owner {
     std::shared_ptr<nvinfer1::ICudaEngine> engine;
     std::unique_ptr<nvinfer1::IExecutionContext> context;  // destroyed before its engine
   };
   const auto owner = std::make_shared<Owner>();
   owner->engine = engine_ ? engine_ : deserialize();
-  owner->context.reset(owner->engine->createExecutionContext());
+  owner->context.reset(create_context(*owner->engine));
   if (!owner->context)
     throw backend_error(graph_ + ": TensorRT cannot create an execution context: " + RecordingLogger::last_error());
+  set_activations(*owner->context, activations.get(), activation_bytes_);
   return {owner, owner->context.get()};
 }
 
 void set_shapes(nvinfer1::IExecutionContext& context, const Plan& plan, const Dims& dims, CudaStreamHandle stream) {
-  const std::int32_t profile = best_profile(context.getEngine(), plan.spec(), dims);
+  const std::int32_t profile = std::max(plan.best_profile(dims), 0);  // which rejects the shapes, if none admits them
   if (profile != context.getOptimizationProfile() && !context.setOptimizationProfileAsync(profile, stream))
     throw backend_error(plan.graph() + ": TensorRT cannot use profile " + std::to_string(profile) + ": " +
                         RecordingLogger::last_error());
@@ -147,37 +185,83 @@ void enqueue(nvinfer1::IExecutionContext& context, const Plan& plan, CudaStreamH
     throw backend_error(plan.graph() + ": TensorRT cannot run this graph: " + RecordingLogger::last_error());
 }
 
-HostGraphRunner::HostGraphRunner(const Plan& plan) : plan_(plan), context_(plan.create_execution_context()) {}
+void BoundPlan::bind(const Dims& dims, CudaStreamHandle stream) {
+  if (dims == dims_) return;
+  dims_.clear();
+  set_shapes(*context_, plan_, dims, stream);
+  for (const auto* side : {&plan_.spec().inputs, &plan_.spec().outputs})
+    for (const TensorSpec& tensor : *side) {
+      Buffer& buffer = buffers_[tensor.name];
+      buffer.bytes = element_count(tensor.resolve(dims)) * element_bytes(tensor.dtype);
+      if (buffer.device.get() == 0 || buffer.capacity < buffer.bytes) {
+        buffer.device = device_memory(buffer.bytes);
+        buffer.host = pinned_memory(buffer.bytes);
+        buffer.capacity = buffer.bytes;
+      }
+      set_address(*context_, tensor.name, buffer.device.get());
+    }
+  dims_ = dims;
+}
 
-Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims, CudaStreamHandle stream) {
+void BoundPlan::capture_run(CudaStreamHandle stream) {
+  run(stream);
+  wait_for(stream, plan_.graph());
+  graph_ = capture(stream, [&] { enqueue(*context_, plan_, stream); });
+}
+
+void BoundPlan::copy_in(const std::string& tensor, const Tensor& from, CudaStreamHandle stream) {
+  const Buffer& buffer = buffers_.at(tensor);
+  std::memcpy(buffer.host.get(), from.data(), buffer.bytes);
+  copy(buffer.device.get(), address_of(buffer.host), buffer.bytes, stream, "copy in");
+}
+
+void BoundPlan::run(CudaStreamHandle stream) {
+  if (graph_.get() == nullptr) return enqueue(*context_, plan_, stream);
+  check_cuda(cuda_driver().cuGraphLaunch(graph_.get(), stream), plan_.graph());
+}
+
+void BoundPlan::copy_out(const std::string& tensor, CudaStreamHandle stream) {
+  const Buffer& buffer = buffers_.at(tensor);
+  copy(address_of(buffer.host), buffer.device.get(), buffer.bytes, stream, "copy out");
+}
+
+void BoundPlan::collect(const std::string& tensor, Tensor& into) const {
+  std::memcpy(into.data(), buffers_.at(tensor).host.get(), into.size_bytes());
+}
+
+void HostGraphRunner::prepare(const Dims& dims) {
+  const auto [found, is_new] = prepared_.try_emplace(dims, plan_, activations_);
+  if (!is_new) return;
+  BoundPlan& bound = found->second;
+  bound.bind(dims, stream_.get());
+  for (const TensorSpec& input : plan_.spec().inputs) {
+    Tensor zeros(input.dtype, input.resolve(dims));
+    if (input.dtype == DType::int32 && zeros.shape().size() == 1)
+      std::fill_n(zeros.as<std::int32_t>(), zeros.shape()[0], 1);  // a length
+    bound.copy_in(input.name, zeros, stream_.get());
+  }
+  bound.capture_run(stream_.get());
+}
+
+Tensors HostGraphRunner::run(const Tensors& inputs, const Dims& dims) {
   Tensors outputs;
   for (const auto& tensor : plan_.spec().outputs) outputs[tensor.name] = Tensor(tensor.dtype, tensor.resolve(dims));
-  run(refer_to(inputs), refer_to(outputs), dims, stream);
+  run(refer_to(inputs), refer_to(outputs), dims);
   return outputs;
 }
 
 void HostGraphRunner::run(const ConstTensorRefs& inputs, const TensorRefs& outputs, const Dims& dims,
-                          CudaStreamHandle stream) {
-  set_shapes(*context_, plan_, dims, stream);
-  for (const auto& tensor : plan_.spec().inputs) {
-    const Tensor& given = *inputs.at(tensor.name);
-    copy(reserve(tensor.name, given.size_bytes()), address_of(given.data()), given.size_bytes(), stream, "copy in");
-  }
-  for (const auto& [name, output] : outputs) reserve(name, output->size_bytes());
-  enqueue(*context_, plan_, stream);
-  for (const auto& [name, output] : outputs)
-    copy(address_of(output->data()), buffers_.at(name).memory.get(), output->size_bytes(), stream, "copy out");
-  wait_for(stream, plan_.graph());
-}
-
-CudaAddress HostGraphRunner::reserve(const std::string& tensor, std::size_t bytes) {
-  Buffer& buffer = buffers_[tensor];
-  if (buffer.bytes < bytes) {
-    buffer.memory = device_memory(bytes);
-    buffer.bytes = bytes;
-  }
-  set_address(*context_, tensor, buffer.memory.get());
-  return buffer.memory.get();
+                          const Draw& draw) {
+  const auto found = prepared_.find(dims);
+  if (found == prepared_.end() && !any_) any_.emplace(plan_, activations_);
+  BoundPlan& bound = found == prepared_.end() ? *any_ : found->second;
+  bound.bind(dims, stream_.get());
+  for (const auto& [name, input] : inputs) bound.copy_in(name, *input, stream_.get());
+  if (draw) draw(bound, stream_.get());
+  bound.run(stream_.get());
+  for (const auto& [name, output] : outputs) bound.copy_out(name, stream_.get());
+  wait_for(stream_.get(), plan_.graph());
+  for (const auto& [name, output] : outputs) bound.collect(name, *output);
 }
 
 }  // namespace tacoglow

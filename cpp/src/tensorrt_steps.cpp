@@ -9,11 +9,12 @@ std::size_t align(std::size_t bytes) { return (bytes + alignment - 1) / alignmen
 
 }  // namespace
 
-CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream)
+CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream,
+                             const DeviceMemory& activations)
     : plan_(plan),
       manifest_(manifest),
       stream_(stream),
-      context_(plan.create_execution_context()),
+      context_(plan.create_execution_context(activations)),
       dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
       mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
       gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)),

@@ -19,7 +19,9 @@ class CapturedSteps {
   static constexpr std::int64_t chunk_steps = 16;  // even, so that every chunk starts from the same state buffers
   static constexpr std::size_t n_slots = 2;        // chunks in flight
 
-  CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream);
+  // activations: of execution contexts on this stream.
+  CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream,
+                const DeviceMemory& activations);
 
   // Prepares for the first step of a batch: zeroes the states and uploads the encoder outputs.
   void reset(const Tensors& encoded);

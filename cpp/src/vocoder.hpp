@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "backend.hpp"
@@ -17,6 +18,15 @@ struct VocoderOptions {
   std::int64_t context_frames;  // mel frames on either side, at most the vocoder's receptive field; negative: all of it
   double volume = 1.0;          // factor of the samples
 };
+
+// Frames first .. last - 1.
+using Frames = std::pair<std::int64_t, std::int64_t>;
+
+// Cuts frames start .. stop - 1 of a mel into windows, so that the graph runs over the fewest frames in all. frames: of
+// the whole mel. before, after: frames that a window sees on either side, unless the mel ends there. sizes: of the
+// windows that the graph runs, ascending. A window that no size holds has one frame.
+std::vector<Frames> plan_windows(std::int64_t start, std::int64_t stop, std::int64_t frames, std::int64_t before,
+                                 std::int64_t after, const std::vector<std::int64_t>& sizes);
 
 class Vocoder {
  public:
@@ -35,6 +45,8 @@ class Vocoder {
   // Frames on either side that the denoiser's STFT window covers; 0 if it is off.
   std::int64_t denoiser_frames() const;
   std::int64_t context_frames(std::int64_t receptive_field) const;
+  // The samples of a window that the graph runs at once, with its context.
+  std::vector<float> run_window(const MelView& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> generate(const MelView& mel, std::int64_t start, std::int64_t stop) const;
   std::vector<float> run_denoiser(const std::vector<float>& samples) const;
 

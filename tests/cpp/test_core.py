@@ -15,6 +15,7 @@ import pytest
 from tacoglow.runtime.bundle.manifest import graph_names
 from tacoglow.runtime.bundle.reading import load_manifest, with_digest
 from tacoglow.runtime.noise import Noise
+from tacoglow.runtime.vocoder import plan_windows
 from tacoglow.tests.bad_manifests import wrongly_accepted
 from tacoglow.tests.pretend_driver import driver as pretend_driver
 
@@ -32,10 +33,12 @@ SYNTHESIS_OTHERS = {
 }
 
 
-def check(programs: Path, *arguments: object, **variables: str) -> bytes:
+def check(programs: Path, *arguments: object, stdin: bytes = b"", **variables: str) -> bytes:
     """Return the output of `checks`; a failure shows the sanitizer's report. variables: of its environment."""
     command = [str(programs / "checks" / "checks"), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=False, env=os.environ | variables)
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, timeout=120, check=False, env=os.environ | variables
+    )
     assert done.returncode == 0, (done.stdout + done.stderr).decode(errors="replace")
     return done.stdout
 
@@ -56,6 +59,22 @@ def test_noise_equals_python(
     dropout, z = noise.prenet_dropout(first, count, 1, units), noise.z(first, count, group_size)
     np.testing.assert_array_equal(values[: count * units], dropout.ravel())
     np.testing.assert_allclose(values[count * units :], z.ravel(), rtol=3e-7)  # cos may differ in its last bit
+
+
+def test_windows_are_those_of_python(programs: Path) -> None:
+    rng, cases = np.random.default_rng(3), []
+    for _ in range(300):
+        frames = int(rng.integers(1, 400))
+        start = int(rng.integers(0, frames))
+        stop = int(rng.integers(start + 1, frames + 1))
+        before, after = map(int, rng.integers(0, 40, 2))
+        sizes = sorted({int(size) for size in rng.integers(1, 200, rng.integers(1, 6))})
+        cases.append((start, stop, frames, before, after, sizes))
+    lines = [" ".join(map(str, (*numbers, *sizes))) for *numbers, sizes in cases]
+    got = check(programs, "windows", stdin="\n".join(lines).encode()).decode().splitlines()
+    expected = [[end for _, end in plan_windows(*case)] for case in cases]
+    assert [list(map(int, line.split())) for line in got] == expected
+    assert any(len(ends) > 3 for ends in expected)
 
 
 def test_late_reading_and_streaming_do_not_change_speech(programs: Path, tiny_bundle: Path) -> None:

@@ -12,6 +12,9 @@
 
 #include "backend.hpp"
 
+#define NV_TENSORRT_MAJOR 11
+#define NV_TENSORRT_MINOR 1
+
 using cudaStream_t = struct CUstream_st*;
 
 extern "C" std::int32_t getInferLibVersion() noexcept;
@@ -20,6 +23,7 @@ namespace nvinfer1 {
 
 enum class DataType : std::int32_t { kFLOAT = 0, kINT32 = 3, kBOOL = 4 };
 enum class OptProfileSelector : std::int32_t { kMIN = 0, kOPT = 1, kMAX = 2 };
+enum class ExecutionContextAllocationStrategy : std::int32_t { kSTATIC = 0, kON_PROFILE_CHANGE = 1, kUSER_MANAGED = 2 };
 enum class TensorIOMode : std::int32_t { kNONE = 0, kINPUT = 1, kOUTPUT = 2 };
 
 struct Dims {
@@ -44,6 +48,7 @@ class IExecutionContext {
   std::int32_t getOptimizationProfile() const noexcept { return profile_; }
   bool setOptimizationProfileAsync(std::int32_t profile, cudaStream_t stream) noexcept;
   bool setInputShape(const char* tensor, const Dims& dims) noexcept;
+  void setDeviceMemoryV2(void* memory, std::int64_t bytes) noexcept;
   bool setTensorAddress(const char* tensor, void* address) noexcept;
   bool enqueueV3(cudaStream_t stream) noexcept;
 
@@ -57,6 +62,7 @@ class IExecutionContext {
   };
 
   const ICudaEngine& engine_;
+  void* activations_ = nullptr;
   bool has_profile_, is_prepared_ = false;
   std::int32_t profile_ = 0;
   std::map<std::string, std::vector<std::int64_t>> shapes_;
@@ -72,7 +78,8 @@ class ICudaEngine {
   std::int32_t getNbIOTensors() const noexcept;
   std::int32_t getNbOptimizationProfiles() const noexcept;
   Dims getProfileShape(const char* tensor, std::int32_t profile, OptProfileSelector select) const noexcept;
-  IExecutionContext* createExecutionContext() noexcept;
+  std::int64_t getDeviceMemorySizeV2() const noexcept { return 1 << 12; }
+  IExecutionContext* createExecutionContext(ExecutionContextAllocationStrategy strategy) noexcept;
 
   ILogger& log;
   const std::string graph;
@@ -101,6 +108,7 @@ struct TensorRT {
   std::int32_t version = 0;
   const tacoglow::Manifest* manifest = nullptr;
   int n_engines = 0;
+  int n_enqueued = 0;                                       // runs that were not captured
   std::set<std::pair<std::string, std::int32_t>> profiles;  // graph and profile of all runs so far
   bool refuses_captures = false;
 };

@@ -129,7 +129,8 @@ Dims ICudaEngine::getProfileShape(const char* tensor, std::int32_t profile, OptP
   return dims;
 }
 
-IExecutionContext* ICudaEngine::createExecutionContext() noexcept {
+IExecutionContext* ICudaEngine::createExecutionContext(ExecutionContextAllocationStrategy strategy) noexcept {
+  require(strategy == ExecutionContextAllocationStrategy::kUSER_MANAGED, graph + ": another kind of activation memory");
   const std::lock_guard lock(mutex);
   const bool shares_profiles = simulated::tensorrt().version >= 8600;
   const bool has_profile = shares_profiles || !has_profile_in_use_;
@@ -170,6 +171,11 @@ bool IExecutionContext::setInputShape(const char* tensor, const Dims& dims) noex
   return true;
 }
 
+void IExecutionContext::setDeviceMemoryV2(void* memory, std::int64_t bytes) noexcept {
+  require(bytes >= engine_.getDeviceMemorySizeV2(), engine_.graph + ": too little activation memory");
+  activations_ = memory;
+}
+
 bool IExecutionContext::setTensorAddress(const char* tensor, void* address) noexcept {
   require(reinterpret_cast<std::uintptr_t>(address) % alignment == 0,
           std::string(tensor) + ": its address is not aligned");
@@ -189,9 +195,12 @@ bool IExecutionContext::enqueueV3(cudaStream_t stream) noexcept {
   require(!is_captured || is_prepared_,
           "the first run after a shape change is deferred work, which must not be captured");
   is_prepared_ = true;
+  if (!is_captured) ++simulated::tensorrt().n_enqueued;
   simulated::tensorrt().profiles.emplace(engine_.graph, profile_);
   const auto work = [graph = engine_.graph, shapes = shapes_, addresses = addresses_, host = host_, is_captured,
-                     n_shapes_set = host_->n_shapes_set] {
+                     n_shapes_set = host_->n_shapes_set, activations = activations_,
+                     activation_bytes = static_cast<std::size_t>(engine_.getDeviceMemorySizeV2())] {
+    require_on_gpu(is_allocated(activations, activation_bytes), graph + ": its activation memory is not allocated");
     require_on_gpu(host->is_alive, graph + ": the execution context of this work is destroyed");
     require_on_gpu(!is_captured || n_shapes_set == host->n_shapes_set,
                    graph + ": the shapes of a captured graph's execution context have changed");

@@ -23,7 +23,9 @@ Loop::Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t
       backend_(voice_->backend->create_instance()),
       decoder_(open_row_decoder(*voice_, *backend_, max_rows)),
       machine_{*backend_, *decoder_, max_rows, first_seconds_per_token},
-      lanes_(*voice_->backend, lanes, [this](Deliveries delivery) { post(std::move(delivery)); }) {}
+      lanes_(*voice_->backend, lanes, [this](Deliveries delivery) { post(std::move(delivery)); }) {
+  backend_->prepare();
+}
 
 void Loop::start() {
   thread_ = std::thread([self = shared_from_this()] { self->run(); });
