@@ -59,10 +59,11 @@ def build_engines(
 ) -> None:
     """Build the bundle's TensorRT engines that are not in the cache yet."""
     from ..runtime.backends.base import BackendOptions
-    from ..runtime.backends.cuda.fused.package import remove_package
+    from ..runtime.backends.cuda.device import find_gpu
+    from ..runtime.backends.cuda.package import remove_package, write_package
     from ..runtime.backends.tensorrt.backend import TensorRTBackend
     from ..runtime.backends.tensorrt.builder import TerminalProgress
-    from ..runtime.backends.tensorrt.cache import EngineRequest, copy_plans, get_or_build_engines
+    from ..runtime.backends.tensorrt.cache import EngineCache, EngineRequest, copy_plans, get_or_build_engines
     from ..runtime.backends.tensorrt.engine_key import BuildOptions, ProfileLimits
     from ..runtime.backends.tensorrt.versions import load_tensorrt
     from ..runtime.bundle.reading import load_manifest
@@ -100,11 +101,17 @@ def build_engines(
             print(f"{engine.path}: {len(engine.plan) / 1e6:.1f} MB")
         if copy_to is not None:
             copy_plans(built, copy_to)
-    if is_fused and copy_to is not None:
+    if copy_to is None or "decoder_step" not in graphs:
+        return
+    remove_package(copy_to)
+    folder = None
+    if is_fused:
         backend = BackendOptions(device=device, engines=engines, decoder=decoder.value)
-        print(TensorRTBackend(bundle, manifest, backend).copy_decoder(copy_to))
-    elif copy_to is not None and "decoder_step" in graphs:
-        remove_package(copy_to)
+        folder = TensorRTBackend(bundle, manifest, backend).copy_kernels(copy_to)
+    elif tensorrt.name == "tensorrt":
+        folder = write_package(copy_to, find_gpu(device), EngineCache(engines).folder, manifest)
+    if folder is not None:
+        print(folder)
 
 
 def _targets(tensorrt: TensorRT, capabilities: list[str] | None, device: int) -> list[Target]:

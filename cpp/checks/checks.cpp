@@ -31,6 +31,9 @@
 //
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
+//   checks device_noise BUNDLE PLANS                            prints "ok" if noise that the GPU draws, with the
+//   kernels
+//                                                               beside the plans, gives the same speech
 //   checks decoder BUNDLE PLANS                                 prints which decoder runs behind that backend, and why
 //   checks steps BUNDLE PLANS FOLDER BATCH TOKENS LAUNCHES      decodes FOLDER with it
 //   checks fused BUNDLE PLANS                                   prints "ok" if the fused decoder speaks the same in
@@ -273,6 +276,7 @@ void run(int count, char** arguments) {
     tacoglow::checks::run_steps(manifest, arguments[3], arguments[4], std::atoll(arguments[5]),
                                 std::atoll(arguments[6]), std::atoll(arguments[7]));
   if (command == "fused" && count == 4) tacoglow::checks::check_fused(manifest, arguments[3]);
+  if (command == "device_noise" && count == 4) tacoglow::checks::check_device_noise(manifest, arguments[3]);
   if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);
   std::printf("ok\n");
 }

@@ -67,6 +67,7 @@ SAME_FUNCTION(cuModuleUnload, ::cuModuleUnload);
 SAME_FUNCTION(cuModuleGetFunction, ::cuModuleGetFunction);
 SAME_FUNCTION(cuFuncSetAttribute, ::cuFuncSetAttribute);
 SAME_FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor, ::cuOccupancyMaxActiveBlocksPerMultiprocessor);
+SAME_FUNCTION(cuLaunchKernel, ::cuLaunchKernel);
 SAME_FUNCTION(cuLaunchCooperativeKernel, ::cuLaunchCooperativeKernel);
 
 #define SAME_FIELD(ours, theirs)                                                 \

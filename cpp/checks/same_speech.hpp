@@ -26,7 +26,8 @@ tacoglow_request default_request(const std::vector<std::int32_t>& ids);
 // Returns a request; odd seeds have a limit of 9 frames.
 Request request_for(const Voice& voice, std::uint64_t seed, const std::vector<std::int32_t>& ids);
 
-void require_same(const Speech& got, const Speech& expected, const std::string& what);
+// tolerance: of the samples.
+void require_same(const Speech& got, const Speech& expected, const std::string& what, float tolerance = 0);
 // Checks that a stream equals unstreamed speech, up to rounding. Returns its samples. unequal: of the last samples,
 // which depend on how the vocoder's last window is padded.
 std::vector<float> check_stream(Session& session, const Request& request, const Speech& unstreamed,
@@ -41,6 +42,9 @@ std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const 
 
 // Checks the TensorRT backend, with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
+
+// Checks that noise which is drawn on the GPU gives the same speech, and that the kernels beside the plans draw it.
+void check_device_noise(const Manifest& manifest, const std::filesystem::path& plans);
 
 // Prints which decoder the TensorRT backend has taken, and why.
 void print_decoder(const Manifest& manifest, const std::filesystem::path& plans);

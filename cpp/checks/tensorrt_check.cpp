@@ -36,6 +36,9 @@ std::vector<Request> requests_for(const Voice& voice) {
     const std::vector<std::int32_t> ids(1 + seed * 17 % 40, static_cast<std::int32_t>(1 + seed));
     requests.push_back(request_for(voice, seed, ids));
   }
+  requests[4].decoding.gate_threshold = 0.99;  // never exceeded, so that it has several chunks of steps
+  for (const std::size_t i : {3, 4}) requests[i].vocoding.denoise = 0.1;  // at sizes that are not prepared
+  requests[1].decoding.attention_window = 2;
   return requests;
 }
 
@@ -45,7 +48,7 @@ std::shared_ptr<const Voice> plain_voice(const Manifest& manifest, const Voice& 
 }
 
 std::size_t padded_samples(const Manifest& manifest) {
-  return static_cast<std::size_t>(manifest.frames_after * manifest.hop_length);
+  return static_cast<std::size_t>(manifest.frames_after * manifest.hop_length + manifest.filter_length);
 }
 
 // Runs batches, single requests and streams in several token buckets, twice.
@@ -114,8 +117,8 @@ void check_prepared(const Manifest& manifest, const std::filesystem::path& plans
   session.speak({request});
   const auto count = [] {
     std::vector<std::int64_t> counts = {simulated::tensorrt().n_enqueued};
-    for (const auto* call : {"cuGraphInstantiateWithFlags", "cuMemAlloc_v2", "cuMemAllocHost_v2", "cuEventCreate",
-                             "cuStreamCreate", "cuStreamBeginCapture_v2"})
+    for (const auto* call : {"cuGraphInstantiateWithFlags", "cuMemAlloc", "cuMemAllocHost", "cuEventCreate",
+                             "cuStreamCreate", "cuStreamBeginCapture"})
       counts.push_back(count_calls(call));
     return counts;
   };
@@ -147,6 +150,22 @@ void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path
 }
 
 }  // namespace
+
+void check_device_noise(const Manifest& manifest, const std::filesystem::path& plans) {
+  constexpr float tolerance = 1e-6F;  // z is drawn in float32, within 1e-6, and is a tenth of a sample
+  const auto voice = open_with_tensorrt(manifest, plans);
+  Session session(voice), plain(plain_voice(manifest, *voice));
+  const auto requests = requests_for(*voice);
+  const auto expected = plain.speak(requests), together = session.speak(requests);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    require_same(together[i], expected[i], "noise drawn on the GPU, in a batch,", tolerance);
+    require_same(session.speak({requests[i]}).front(), expected[i], "noise drawn on the GPU", tolerance);
+    check_stream(session, requests[i], expected[i], padded_samples(manifest));
+  }
+  for (const auto* kernel : {"kernel draw_dropout", "kernel draw_z"})
+    require(count_calls(kernel) > 0, std::string("should run on the GPU: ") + kernel);
+  check_prepared(manifest, plans);
+}
 
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans) {
   for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);

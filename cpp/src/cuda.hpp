@@ -95,6 +95,18 @@ inline PinnedMemory pinned_memory(std::size_t bytes) {
   return PinnedMemory(memory);
 }
 
+inline CudaModule load_module(const std::string& cubin, const char* what) {
+  CudaModuleHandle module{};
+  check_cuda(cuda_driver().cuModuleLoadData(&module, cubin.data()), what);
+  return CudaModule(module);
+}
+
+inline CudaFunctionHandle find_kernel(const CudaModule& module, const char* name) {
+  CudaFunctionHandle function{};
+  check_cuda(cuda_driver().cuModuleGetFunction(&function, module.get(), name), std::string("find the kernel ") + name);
+  return function;
+}
+
 // Enqueues a copy. Pageable memory is read before the call returns, pinned memory when the stream comes to it.
 inline void copy(CudaAddress target, CudaAddress source, std::size_t bytes, CudaStreamHandle stream, const char* what) {
   check_cuda(cuda_driver().cuMemcpyAsync(target, source, bytes, stream), what);

@@ -69,6 +69,7 @@ CudaDriver load() {
   look_up(driver.cuModuleGetFunction, "cuModuleGetFunction");
   look_up(driver.cuFuncSetAttribute, "cuFuncSetAttribute");
   look_up(driver.cuOccupancyMaxActiveBlocksPerMultiprocessor, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
+  look_up(driver.cuLaunchKernel, "cuLaunchKernel");
   look_up(driver.cuLaunchCooperativeKernel, "cuLaunchCooperativeKernel");
   return driver;
 }

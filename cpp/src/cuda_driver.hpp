@@ -88,6 +88,9 @@ struct CudaDriver {
   int (*cuFuncSetAttribute)(CudaFunctionHandle function, int attribute, int value);
   int (*cuOccupancyMaxActiveBlocksPerMultiprocessor)(int* blocks, CudaFunctionHandle function, int threads,
                                                      std::size_t shared_bytes);
+  int (*cuLaunchKernel)(CudaFunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                        CudaStreamHandle stream, void** arguments, void** extra);
   int (*cuLaunchCooperativeKernel)(CudaFunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
                                    unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
                                    CudaStreamHandle stream, void** arguments);

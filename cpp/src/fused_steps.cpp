@@ -17,23 +17,8 @@ std::size_t row_width(const Manifest& manifest, const std::string& tensor, const
 
 }  // namespace
 
-FusedDecoder::FusedDecoder(FusedPackage package, const Gpu& gpu) : folder_(std::move(package.folder)) {
-  const CudaDriver& driver = cuda_driver();
-  int version = 0;
-  std::array<char, 256> name{};
-  check_cuda(driver.cuDriverGetVersion(&version), "ask for the driver's version");
-  check_cuda(driver.cuDeviceGetName(name.data(), static_cast<int>(name.size()), gpu.device()),
-             "ask for the GPU's name");
-  const auto describe = [](const std::string& model, std::int64_t major, std::int64_t minor, std::int64_t cuda) {
-    return model + ", compute capability " + std::to_string(major) + "." + std::to_string(minor) + ", driver " +
-           std::to_string(cuda);
-  };
-  const auto found = describe(name.data(), gpu.attribute(CudaDriver::capability_major),
-                              gpu.attribute(CudaDriver::capability_minor), version);
-  const auto wanted = describe(package.gpu, package.capability_major, package.capability_minor, package.driver);
-  if (found != wanted)
-    throw backend_error(folder_.string() + ": compiled for " + wanted + ", this is " + found +
-                        "; run tacoglow build-engines --copy-to here");
+FusedDecoder::FusedDecoder(FusedPackage package, std::filesystem::path folder, const Gpu& gpu)
+    : folder_(std::move(folder)) {
   weights_ = device_memory(package.weights.size());
   const CudaStream stream = make_stream();
   copy(weights_.get(), address_of(package.weights.data()), package.weights.size(), stream.get(),
@@ -46,11 +31,8 @@ FusedDecoder::FusedDecoder(FusedPackage package, const Gpu& gpu) : folder_(std::
 // All blocks of a kernel must be resident together: they wait for each other.
 void FusedDecoder::load(FusedKernel plan, int multiprocessors) {
   const CudaDriver& driver = cuda_driver();
-  CudaModuleHandle loaded{};
-  CudaFunctionHandle function{};
-  check_cuda(driver.cuModuleLoadData(&loaded, plan.cubin.data()), "load the fused decoder");
-  CudaModule module(loaded);
-  check_cuda(driver.cuModuleGetFunction(&function, loaded, "fused_decoder"), "find the fused decoder");
+  CudaModule module = load_module(plan.cubin, "load the fused decoder");
+  const CudaFunctionHandle function = find_kernel(module, "fused_decoder");
   const int shared_bytes = static_cast<int>(plan.shared_bytes);
   int each = 0;
   if (driver.cuFuncSetAttribute(function, CudaDriver::max_dynamic_shared_bytes, shared_bytes) == 0)

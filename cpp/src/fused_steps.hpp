@@ -10,7 +10,7 @@
 
 #include "backend.hpp"
 #include "cuda.hpp"
-#include "fused_package.hpp"
+#include "kernel_package.hpp"
 
 namespace tacoglow {
 
@@ -23,8 +23,8 @@ class FusedDecoder {
     CudaFunctionHandle function;
   };
 
-  // Throws Error (backend) if this is not the GPU and driver on which the package was found right, or cannot run it.
-  FusedDecoder(FusedPackage package, const Gpu& gpu);
+  // folder: of the package, for messages. Throws Error (backend) if the GPU cannot run it.
+  FusedDecoder(FusedPackage package, std::filesystem::path folder, const Gpu& gpu);
 
   // The smallest kernel for these items and tokens, or that for the most items, if there are more.
   const Kernel& kernel(std::int64_t items, std::int64_t tokens) const;

@@ -8,6 +8,7 @@
 #include "error.hpp"
 #include "fused_steps.hpp"
 #include "host_steps.hpp"
+#include "log.hpp"
 #include "tensorrt_steps.hpp"
 
 namespace tacoglow {
@@ -58,7 +59,7 @@ class TensorRTBackend : public Backend {
       };
       sizes.erase(std::remove_if(sizes.begin(), sizes.end(), is_rejected), sizes.end());
     }
-    if (std::filesystem::exists(plans / "fused")) open_fused(plans / "fused");
+    open_kernels(plans / "kernels");
   }
 
   ~TensorRTBackend() override { gpu_.make_current_to_release(); }
@@ -66,6 +67,7 @@ class TensorRTBackend : public Backend {
   std::unique_ptr<BackendInstance> create_instance() override;
   std::string decoder() const override { return decoder_; }
 
+  const DeviceNoise* noise() const { return noise_.get(); }   // nullptr: the host draws it
   const FusedDecoder* fused() const { return fused_.get(); }  // nullptr: the engine decodes
   const Manifest& manifest() const { return manifest_; }
   const Plan& plan(const std::string& graph) const { return plans_.at(graph); }
@@ -73,14 +75,25 @@ class TensorRTBackend : public Backend {
   const Gpu& gpu() const { return gpu_; }
 
  private:
-  void open_fused(const std::filesystem::path& folder) {
+  // Opens what there is beside the plans. Without it, the engine decodes and the host draws the noise.
+  void open_kernels(const std::filesystem::path& folder) {
+    decoder_ = "engine: there is no fused decoder beside the plans";
+    std::string reason = "there are no kernels beside the plans";
     try {
-      FusedPackage package = load_fused_package(folder, manifest_);
-      decoder_ = package.decoder;
-      fused_ = std::make_unique<const FusedDecoder>(std::move(package), gpu_);
+      KernelPackage package;
+      if (std::filesystem::exists(folder)) package = load_kernel_package(folder, manifest_, gpu_);
+      if (!package.noise.empty()) noise_ = std::make_unique<const DeviceNoise>(package.noise);
+      if (package.fused) {
+        const std::string decoder = package.fused->decoder;
+        fused_ = std::make_unique<const FusedDecoder>(*std::move(package.fused), folder, gpu_);
+        decoder_ = decoder;
+      }
     } catch (const Error& error) {
-      decoder_ = std::string("engine: ") + error.what();
+      reason = error.what();
+      decoder_ = "engine: " + reason;
     }
+    if (!noise_)
+      log(TACOGLOW_LOG_WARNING, ("noise is drawn on the host: " + reason + " (slower, same speech)").c_str());
   }
 
   Manifest manifest_;
@@ -89,8 +102,9 @@ class TensorRTBackend : public Backend {
   std::unique_ptr<nvinfer1::IRuntime> runtime_;
   std::map<std::string, Plan> plans_;
   std::map<std::string, std::vector<std::int64_t>> window_sizes_;  // by graph
+  std::unique_ptr<const DeviceNoise> noise_;
   std::unique_ptr<const FusedDecoder> fused_;
-  std::string decoder_ = "engine: there is no fused decoder beside the plans";
+  std::string decoder_;
 };
 
 class TensorRTInstance : public BackendInstance {
@@ -131,6 +145,22 @@ class TensorRTInstance : public BackendInstance {
     return runner(graph).run(inputs, dims);
   }
 
+  Tensor vocode(const Manifest& manifest, Tensor mel, const Noise& noise, std::int64_t first_group,
+                float sigma) override {
+    const DeviceNoise* drawer = backend_.noise();
+    if (drawer == nullptr || !manifest.takes_noise())
+      return BackendInstance::vocode(manifest, std::move(mel), noise, first_group, sigma);
+    backend_.gpu().make_current();
+    const std::int64_t frames = mel.shape()[2];
+    Tensor audio(DType::float32, {1, frames * manifest.hop_length});
+    const auto draw_z = [&](const BoundPlan& bound, CudaStreamHandle stream) {
+      drawer->draw_z(bound.address("z"), noise, first_group, frames * manifest.groups_per_frame(), manifest.group_size,
+                     sigma, stream);
+    };
+    runner(manifest.vocoder).run({{"mel", &mel}}, {{"audio", &audio}}, {{'B', 1}, {'F', frames}}, draw_z);
+    return audio;
+  }
+
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
     backend_.gpu().make_current();
     const Shape& memory = input.encoded.at("memory").shape();
@@ -144,8 +174,8 @@ class TensorRTInstance : public BackendInstance {
     auto& steps = captured_[dims];
     if (!steps)
       steps = std::make_unique<CapturedSteps>(backend_.plan("decoder_step"), backend_.manifest(), dims, stream_.get(),
-                                              step_activations());
-    return std::make_unique<TensorRTSteps>(*steps, backend_.manifest(), std::move(input));
+                                              step_activations(), backend_.noise());
+    return std::make_unique<TensorRTSteps>(*steps, std::move(input));
   }
 
  private:

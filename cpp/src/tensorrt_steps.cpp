@@ -7,14 +7,26 @@ constexpr std::size_t alignment = 256;  // bytes; TensorRT's kernels may assume 
 
 std::size_t align(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
+// Copies a chunk's steps from one pitch to another.
+void copy_rows(CudaAddress target, std::size_t target_pitch, CudaAddress source, std::size_t source_pitch,
+               std::size_t width, CudaStreamHandle stream) {
+  CudaCopy2D rows;
+  rows.target = target, rows.target_pitch = target_pitch;
+  rows.source = source, rows.source_pitch = source_pitch;
+  rows.width = width, rows.height = static_cast<std::size_t>(CapturedSteps::chunk_steps);
+  check_cuda(cuda_driver().cuMemcpy2DAsync(&rows, stream), "copy a chunk of steps");
+}
+
 }  // namespace
 
 CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream,
-                             const DeviceMemory& activations)
+                             const DeviceMemory& activations, const DeviceNoise* noise)
     : plan_(plan),
       manifest_(manifest),
       stream_(stream),
       context_(plan.create_execution_context(activations)),
+      device_noise_(noise),
+      keys_(device_memory(static_cast<std::size_t>(dims.at('B')) * sizeof(Noise::Key))),
       dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
       mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
       gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)),
@@ -59,7 +71,7 @@ void CapturedSteps::allocate(const Dims& dims) {
   }
 }
 
-void CapturedSteps::reset(const Tensors& encoded) {
+void CapturedSteps::reset(const Tensors& encoded, std::vector<Noise> noises) {
   wait_for(stream_, "an earlier utterance");  // an abandoned one may still be running
   for (auto& [name, memory] : encoded_) {
     const Tensor& tensor = encoded.at(name);
@@ -67,22 +79,38 @@ void CapturedSteps::reset(const Tensors& encoded) {
   }
   for (auto& [name, memory] : states_[0]) clear(memory.get(), state_bytes_.at(name), stream_, "clear a state");
   clear(mel_before(0, 0), mel_bytes_, stream_, "clear a state");
-  wait_for(stream_, "begin an utterance");  // the caller may free `encoded` now
+  noises_ = std::move(noises);
+  std::vector<Noise::Key> keys;
+  for (const Noise& noise : noises_) keys.push_back(noise.key());
+  copy(keys_.get(), address_of(keys.data()), keys.size() * sizeof(Noise::Key), stream_, "copy the keys of the noise");
+  wait_for(stream_, "begin an utterance");  // `encoded` and the keys may be freed now
 }
 
 void TensorRTSteps::launch() {
-  const std::size_t slot = launched_ % CapturedSteps::n_slots;
-  draw_dropout(noises_, static_cast<std::int64_t>(launched_++) * chunk_steps(), chunk_steps(), units_,
-               captured_.dropout(slot));
-  captured_.launch(slot);
+  captured_.launch(launched_ % CapturedSteps::n_slots, static_cast<std::int64_t>(launched_) * chunk_steps());
+  ++launched_;
 }
 
-void CapturedSteps::launch(std::size_t slot) {
+void CapturedSteps::launch(std::size_t slot, std::int64_t first_step) {
+  enqueue_dropout(slot, first_step);
   if (const auto graph = slots_[slot].graph.get(); graph != nullptr)
     check_cuda(cuda_driver().cuGraphLaunch(graph, stream_), "launch decoder steps");
   else
     enqueue_chunk(slot);
   check_cuda(cuda_driver().cuEventRecord(slots_[slot].done.get(), stream_), "record an event");
+}
+
+void CapturedSteps::enqueue_dropout(std::size_t slot, std::int64_t first_step) {
+  const Slot& own = slots_[slot];
+  const std::int64_t units = manifest_.dropout_units();
+  if (device_noise_ != nullptr) {
+    const auto batch = static_cast<std::int64_t>(noises_.size());
+    const DeviceNoise::Dropout dropout = {own.dropout.get(), align(dropout_bytes_), batch, units, chunk_steps};
+    return device_noise_->draw_dropout(dropout, keys_.get(), first_step, stream_);
+  }
+  draw_dropout(noises_, first_step, chunk_steps, units, static_cast<float*>(own.host_dropout.get()));
+  copy_rows(own.dropout.get(), align(dropout_bytes_), address_of(own.host_dropout), dropout_bytes_, dropout_bytes_,
+            stream_);
 }
 
 DecoderSteps::Chunk CapturedSteps::read(std::size_t slot) {
@@ -117,18 +145,9 @@ void CapturedSteps::enqueue_step(std::size_t slot, std::int64_t step) {
 
 void CapturedSteps::enqueue_chunk(std::size_t slot) {
   const Slot& own = slots_[slot];
-  const auto copy_rows = [&](CudaAddress target, std::size_t target_pitch, CudaAddress source, std::size_t source_pitch,
-                             std::size_t width) {
-    CudaCopy2D rows;
-    rows.target = target, rows.target_pitch = target_pitch;
-    rows.source = source, rows.source_pitch = source_pitch;
-    rows.width = width, rows.height = static_cast<std::size_t>(chunk_steps);
-    check_cuda(cuda_driver().cuMemcpy2DAsync(&rows, stream_), "copy a chunk of steps");
-  };
   const auto read = [&](const PinnedMemory& target, const DeviceMemory& source, std::size_t bytes) {
-    copy_rows(address_of(target), bytes, source.get(), align(bytes), bytes);
+    copy_rows(address_of(target), bytes, source.get(), align(bytes), bytes, stream_);
   };
-  copy_rows(own.dropout.get(), align(dropout_bytes_), address_of(own.host_dropout), dropout_bytes_, dropout_bytes_);
   for (std::int64_t step = 0; step < chunk_steps; ++step) enqueue_step(slot, step);
   read(own.host_mel, own.mel, mel_bytes_);
   read(own.host_gate, own.gate, gate_bytes_);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend.hpp"
+#include "cuda_noise.hpp"
 #include "tensorrt_graph.hpp"
 
 namespace tacoglow {
@@ -19,15 +20,14 @@ class CapturedSteps {
   static constexpr std::int64_t chunk_steps = 16;  // even, so that every chunk starts from the same state buffers
   static constexpr std::size_t n_slots = 2;        // chunks in flight
 
-  // activations: of execution contexts on this stream.
+  // activations: of execution contexts on this stream. noise: what draws the dropout on the GPU; nullptr: the host
+  // does.
   CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream,
-                const DeviceMemory& activations);
+                const DeviceMemory& activations, const DeviceNoise* noise);
 
   // Prepares for the first step of a batch: zeroes the states and uploads the encoder outputs.
-  void reset(const Tensors& encoded);
-  // The dropout of the slot's next launch, [chunk_steps, B, units].
-  float* dropout(std::size_t slot) { return static_cast<float*>(slots_[slot].host_dropout.get()); }
-  void launch(std::size_t slot);
+  void reset(const Tensors& encoded, std::vector<Noise> noises);
+  void launch(std::size_t slot, std::int64_t first_step);
   DecoderSteps::Chunk read(std::size_t slot);
 
  private:
@@ -40,6 +40,7 @@ class CapturedSteps {
   };
 
   void allocate(const Dims& dims);
+  void enqueue_dropout(std::size_t slot, std::int64_t first_step);
   void enqueue_step(std::size_t slot, std::int64_t step);
   void enqueue_chunk(std::size_t slot);
   CudaAddress mel_before(std::size_t slot, std::int64_t step) const;
@@ -48,6 +49,9 @@ class CapturedSteps {
   const Manifest& manifest_;
   CudaStreamHandle stream_;
   ExecutionContext context_;
+  const DeviceNoise* device_noise_;
+  std::vector<Noise> noises_;                    // of the items
+  DeviceMemory keys_;                            // of the noises
   std::string mel_state_;                        // input that mel_frame feeds; it is read from the slots
   std::map<std::string, DeviceMemory> encoded_;  // memory, processed_memory, memory_mask
   std::array<std::map<std::string, DeviceMemory>, 2>
@@ -60,9 +64,8 @@ class CapturedSteps {
 
 class TensorRTSteps : public DecoderSteps {
  public:
-  TensorRTSteps(CapturedSteps& captured, const Manifest& manifest, DecoderInput input)
-      : captured_(captured), units_(manifest.dropout_units()), noises_(std::move(input.noises)) {
-    captured_.reset(input.encoded);
+  TensorRTSteps(CapturedSteps& captured, DecoderInput input) : captured_(captured) {
+    captured_.reset(input.encoded, std::move(input.noises));
   }
 
   std::int64_t chunk_steps() const override { return CapturedSteps::chunk_steps; }
@@ -72,8 +75,6 @@ class TensorRTSteps : public DecoderSteps {
 
  private:
   CapturedSteps& captured_;
-  std::int64_t units_;  // of a step's dropout
-  std::vector<Noise> noises_;
   std::size_t launched_ = 0, read_ = 0;
 };
 

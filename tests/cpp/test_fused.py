@@ -1,4 +1,4 @@
-"""The fused decoder behind the C++ runtime's TensorRT backend: its package, and its kernel in the CPU emulation.
+"""The kernels behind the C++ runtime's TensorRT backend: their package, and the kernels themselves in their emulation.
 
 Python writes the package, and decodes the same items with the same kernel: C++ must give the same bits, although it
 fills a kernel of another batch size with copies.
@@ -38,12 +38,12 @@ def plans(half_bundle: Path, cuda: PretendDriver, tmp_path: Path) -> Path:
 
 def write_plans(bundle: Path, plans: Path) -> Path:
     """Plans of the simulated TensorRT, and the package, whose cubins are paths of emulated kernels."""
+    plans.mkdir()
     for graph in load_manifest(bundle).graphs:
-        plans.mkdir(exist_ok=True)
         (plans / f"{graph}.plan").write_text(graph)
     backend = on_device(bundle).backend
     assert isinstance(backend, TensorRTBackend)
-    assert backend.copy_decoder(plans) == plans / "fused"
+    assert backend.copy_kernels(plans) == plans / "kernels"
     return plans
 
 
@@ -119,6 +119,20 @@ def test_speaks_the_same_in_batches_streams_and_alone(programs: Path, half_bundl
     assert check_on_gpu(programs, "fused", half_bundle, plans) == b"ok\n"
 
 
+def test_draws_noise_on_the_gpu(programs: Path, half_bundle: Path, plans: Path) -> None:
+    about = plans / "kernels" / "kernels.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"fused": None}))  # or it would draw the dropout itself
+    assert check_on_gpu(programs, "device_noise", half_bundle, plans) == b"ok\n"
+
+
+@SEVERAL_FRAMES_PER_STEP
+def test_draws_noise_of_several_frames_a_step(
+    programs: Path, half_reduced_bundle: Path, cuda: PretendDriver, tmp_path: Path
+) -> None:
+    plans = write_plans(half_reduced_bundle, tmp_path / "plans")
+    test_draws_noise_on_the_gpu(programs, half_reduced_bundle, plans)
+
+
 def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plans: Path) -> None:
     def decoder() -> str:
         return check_on_gpu(programs, "decoder", half_bundle, plans).decode()
@@ -126,36 +140,42 @@ def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plan
     def change(**fields: object) -> None:
         about.write_text(json.dumps(json.loads(whole) | fields))
 
-    about = plans / "fused" / "decoder.json"
+    def change_fused(**fields: object) -> None:
+        change(fused=fused | fields)
+
+    about = plans / "kernels" / "kernels.json"
     whole = about.read_text()
+    fused = json.loads(whole)["fused"]
     assert decoder() == "fused, tagged exchange\n"
     change(gpu="NVIDIA H100")
     assert decoder() == (
-        f"engine: {plans}/fused: compiled for NVIDIA H100, compute capability 9.0, driver {DRIVER}, "
+        f"engine: {plans}/kernels: compiled for NVIDIA H100, compute capability 9.0, driver {DRIVER}, "
         f"this is Simulated GPU, compute capability 9.0, driver {DRIVER}; run tacoglow build-engines --copy-to here\n"
     )
     change(driver=DRIVER - 10)
     assert "driver 12990, this is Simulated" in decoder()
-    change(graph_sha256="0" * 64)
+    change_fused(graph_sha256="0" * 64)
     assert "made for another voice's decoder_step; run tacoglow build-engines --copy-to again" in decoder()
-    change(format_version=3)
-    assert "format_version: expected a whole number from 2 to 2; run tacoglow build-engines" in decoder()
-    change(kernels=[kernel | {"file": "../x"} for kernel in json.loads(whole)["kernels"]])
-    assert "$.kernels[0].file: expected a plain file name; run tacoglow build-engines" in decoder()
-    change(kernels=[kernel | {"blocks": 133} for kernel in json.loads(whole)["kernels"]])
+    change(format_version=2)
+    assert "format_version: expected a whole number from 3 to 3; run tacoglow build-engines" in decoder()
+    change_fused(kernels=[kernel | {"file": "../x"} for kernel in fused["kernels"]])
+    assert "$.fused.kernels[0].file: expected a plain file name; run tacoglow build-engines" in decoder()
+    change_fused(kernels=[kernel | {"blocks": 133} for kernel in fused["kernels"]])
     assert "needs 133 blocks of 64 threads" in decoder()
+    change(fused=None)
+    assert decoder() == "engine: there is no fused decoder beside the plans\n"
     about.write_text(whole)
-    with (plans / "fused" / "weights.bin").open("r+b") as weights:
+    with (plans / "kernels" / "weights.bin").open("r+b") as weights:
         weights.write(b"x")
     assert "weights.bin: damaged" in decoder()
     about.write_text("{")
-    assert "decoder.json: damaged, not valid JSON; run tacoglow build-engines" in decoder()
-    shutil.rmtree(plans / "fused")
+    assert "kernels.json: damaged, not valid JSON; run tacoglow build-engines" in decoder()
+    shutil.rmtree(plans / "kernels")
     assert decoder() == "engine: there is no fused decoder beside the plans\n"
 
 
-def test_where_the_engine_decodes_an_earlier_package_is_removed(plans: Path, half_bundle: Path) -> None:
+def test_where_the_engine_decodes_the_package_only_draws_noise(plans: Path, half_bundle: Path) -> None:
     backend = on_device(half_bundle, "engine").backend
     assert isinstance(backend, TensorRTBackend)
-    assert backend.copy_decoder(plans) is None
-    assert not (plans / "fused").exists()
+    assert backend.copy_kernels(plans) == plans / "kernels"
+    assert sorted(path.name for path in (plans / "kernels").iterdir()) == ["kernels.json", "noise.cubin"]

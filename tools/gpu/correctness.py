@@ -103,7 +103,7 @@ def cpp(context: Context, figures: Figures) -> None:
     for decoder in get_args(Decoder):
         voice = Synthesizer.load(context.bundle, "tensorrt", decoder=decoder)
         assert isinstance(voice.backend, TensorRTBackend)
-        voice.backend.copy_decoder(folder / "plans")
+        voice.backend.copy_kernels(folder / "plans")
         speak = next(path for path in folder.rglob("speak") if path.is_file())
         subprocess.run([speak, context.bundle, "--text", TEXT, "-o", wav, *common], check=True)
         expected = voice.say(TEXT, seed=0).samples

@@ -30,6 +30,7 @@ class NoiseKernels:
     def __init__(self, index: int, cubin: bytes) -> None:
         from cuda.core import Device, ObjectCode
 
+        self.cubin = cubin
         Device(index).set_current()
         code = ObjectCode.from_cubin(cubin)
         self._kernels = {name: code.get_kernel(name) for name in ("draw_rows_dropout", "draw_z")}
@@ -46,6 +47,11 @@ class DeviceNoise:
 
     def __init__(self, stream: CudaStream, kernels: NoiseKernels) -> None:
         self._stream, self._kernels = stream, kernels
+
+    @property
+    def cubin(self) -> bytes:
+        """The compiled kernels."""
+        return self._kernels.cubin
 
     def on(self, stream: CudaStream) -> DeviceNoise:
         """Draw with the same kernels on a different stream."""

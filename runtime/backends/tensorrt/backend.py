@@ -16,11 +16,11 @@ import numpy as np
 from ...bundle.manifest import DimRange, Manifest, doubling
 from ..base import Backend, BackendOptions, GraphRunner, vocoder_window_sizes
 from ..cuda.device import find_gpu, gpu_unavailable_reason
-from ..cuda.fused.package import remove_package, write_package
 from ..cuda.fused.rows import FusedRows
 from ..cuda.fused.steps import FusedDecoder, open_fused_decoder
 from ..cuda.graph import CudaGraphRunner
 from ..cuda.noise import open_device_noise
+from ..cuda.package import write_package
 from ..cuda.rows import decode_with_engine
 from ..cuda.stream import CudaStream
 from .builder import TerminalProgress
@@ -100,12 +100,10 @@ class TensorRTBackend(Backend):
         for bucket in self.manifest.synthesis.token_buckets(tokens):
             decoder.prepare(bucket)
 
-    def copy_decoder(self, plans: Path) -> Path | None:
-        """Write the fused decoder beside plans, for C++; returns its folder, or None if the engine decodes."""
-        if self._fused is None:
-            remove_package(plans)
-            return None
-        return write_package(plans, self._fused, self.manifest, find_gpu(self.options.device), self.decoder)
+    def copy_kernels(self, plans: Path) -> Path | None:
+        """Write compiled kernels beside plans, for C++, as `write_package` does."""
+        engines = EngineCache(self.options.engines).folder
+        return write_package(plans, find_gpu(self.options.device), engines, self.manifest, self._fused)
 
     @cached_property
     def _fused(self) -> FusedDecoder | None:

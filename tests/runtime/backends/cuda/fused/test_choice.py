@@ -10,6 +10,8 @@ import pytest
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends import open_backend
 from tacoglow.runtime.backends.base import BackendOptions
+from tacoglow.runtime.backends.cuda import nvrtc
+from tacoglow.runtime.backends.cuda.noise import NoiseWarning
 from tacoglow.runtime.backends.tensorrt import backend
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
@@ -52,14 +54,21 @@ def test_cpu_backend_rejects_fused(half_bundle: Path) -> None:
         Synthesizer.load(half_bundle, "onnxruntime", decoder="fused")
 
 
-def test_package_for_cpp(half_bundle: Path, cuda: PretendDriver, tmp_path: Path) -> None:
+def test_package_for_cpp(
+    half_bundle: Path, cuda: PretendDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = on_device(half_bundle).backend
     assert isinstance(opened, TensorRTBackend)
-    assert opened.copy_decoder(tmp_path) == tmp_path / "fused"
-    about = msgspec.json.decode((tmp_path / "fused" / "decoder.json").read_bytes())
-    assert about["decoder"] == "fused, tagged exchange"
-    assert [(kernel["batch"], kernel["tokens"]) for kernel in about["kernels"]] == [(n, 128) for n in (1, 2, 4, 8)]
+    assert opened.copy_kernels(tmp_path) == tmp_path / "kernels"
+    fused = msgspec.json.decode((tmp_path / "kernels" / "kernels.json").read_bytes())["fused"]
+    assert fused["decoder"] == "fused, tagged exchange"
+    assert [(kernel["batch"], kernel["tokens"]) for kernel in fused["kernels"]] == [(n, 128) for n in (1, 2, 4, 8)]
     engine = on_device(half_bundle, "engine").backend
     assert isinstance(engine, TensorRTBackend)
-    assert engine.copy_decoder(tmp_path) is None
-    assert not (tmp_path / "fused").exists()
+    assert engine.copy_kernels(tmp_path) == tmp_path / "kernels"
+    about = msgspec.json.decode((tmp_path / "kernels" / "kernels.json").read_bytes())
+    assert (about["fused"], about["noise"]["file"]) == (None, "noise.cubin")
+    monkeypatch.setattr(nvrtc, "compile_cubin", lambda *arguments: b"damaged")
+    with pytest.warns(NoiseWarning, match="noise is drawn on the host"):
+        assert engine.copy_kernels(tmp_path) is None
+    assert not (tmp_path / "kernels").exists()
