@@ -39,6 +39,9 @@ TORCHSCRIPT = 2e-4
 # frames of a decoder that feeds on its output; 1.8e-7 measured.
 AARCH64 = 1e-5
 
+# ONNX Runtime's DLL under Wine, float32, on the same processor: another compiler, and another library of mathematics.
+WINDOWS_DLL = 1e-5
+
 # A graph on a GPU against ONNX Runtime on the CPU, relative to the largest value: float32 without TensorFloat-32 in a
 # different order of sums, and float16's 11 bits through a step, or through WaveGlow's flows. Not measured yet.
 DEVICE = {"fp32": 1e-4, "fp16": 2e-2}

@@ -10,9 +10,13 @@ if(NOT OnnxRuntime_LIBRARY)
     execute_process(COMMAND python3 -c "import importlib.util as u; print(u.find_spec('onnxruntime').submodule_search_locations[0] + '/capi')"
       OUTPUT_VARIABLE wheel OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
-  # The wheel has only the versioned file, such as libonnxruntime.so.1.32.0.
+  # The wheel has only the versioned file, such as libonnxruntime.so.1.32.0; for Windows it has the DLL alone, which
+  # MinGW links with.
   file(GLOB found "${OnnxRuntime_ROOT}/libonnxruntime.so.*" "${OnnxRuntime_ROOT}/libonnxruntime.*.dylib"
     "${wheel}/libonnxruntime.so.*" "${wheel}/libonnxruntime.*.dylib")
+  if(MINGW)
+    file(GLOB found "${OnnxRuntime_ROOT}/onnxruntime.dll")
+  endif()
   if(found)
     list(GET found 0 first)
     set(OnnxRuntime_LIBRARY "${first}" CACHE FILEPATH "ONNX Runtime's library" FORCE)

@@ -15,13 +15,15 @@ file(RELATIVE_PATH relative_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
 configure_file(cmake/tacoglow.pc.in "${CMAKE_CURRENT_BINARY_DIR}/tacoglow.pc" @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/tacoglow.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
-if(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME AND WIN32)
-  install(FILES "${onnxruntime_folder}/onnxruntime.dll" DESTINATION ${CMAKE_INSTALL_BINDIR}) # what was found is its .lib
-elseif(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME)
-  # The file under the name that the dynamic linker looks for, so that an installed tree can be moved.
-  get_filename_component(onnxruntime_name "${onnxruntime_file}" NAME)
+if(TACOGLOW_ONNXRUNTIME AND TACOGLOW_INSTALL_ONNXRUNTIME)
   file(REAL_PATH "${onnxruntime_file}" onnxruntime_real)
-  install(FILES "${onnxruntime_real}" DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME "${onnxruntime_name}")
+  if(WIN32)
+    install(FILES "${onnxruntime_folder}/onnxruntime.dll" DESTINATION ${CMAKE_INSTALL_BINDIR}) # MSVC has found its .lib
+  else()
+    # The file under the name that the dynamic linker looks for, so that an installed tree can be moved.
+    get_filename_component(onnxruntime_name "${onnxruntime_file}" NAME)
+    install(FILES "${onnxruntime_real}" DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME "${onnxruntime_name}")
+  endif()
   # Its licence, in the official archive as in the wheel; a distribution's package has it elsewhere.
   get_filename_component(onnxruntime_home "${onnxruntime_real}/../.." ABSOLUTE)
   install(FILES "${onnxruntime_home}/LICENSE" "${onnxruntime_home}/ThirdPartyNotices.txt"
@@ -30,7 +32,11 @@ elseif(TACOGLOW_ONNXRUNTIME)
   set_property(TARGET tacoglow APPEND PROPERTY INSTALL_RPATH "${onnxruntime_folder}")
 endif()
 
-set(CPACK_GENERATOR TGZ)
+if(WIN32)
+  set(CPACK_GENERATOR ZIP)
+else()
+  set(CPACK_GENERATOR TGZ)
+endif()
 set(CPACK_PACKAGE_VENDOR tacoglow)
 set(CPACK_PACKAGE_FILE_NAME "tacoglow-${PROJECT_VERSION}-${CMAKE_SYSTEM_NAME}-${CMAKE_SYSTEM_PROCESSOR}")
 include(CPack)

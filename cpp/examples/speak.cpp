@@ -140,7 +140,7 @@ std::vector<std::int32_t> read_ids(const char* text) {
 }
 
 std::string read_file(const char* path) {
-  std::ifstream file(path, std::ios::binary);
+  std::ifstream file(std::filesystem::u8path(path), std::ios::binary);
   std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (!file) throw std::runtime_error(std::string(path) + ": cannot be read");
   return content;
@@ -163,13 +163,13 @@ int collect(const float* samples, std::size_t n_samples, void* user) {
 }
 
 void write_mel(const char* path, const tacoglow_speech& speech, std::int32_t n_mel_channels) {
-  std::ofstream file(path, std::ios::binary);
+  std::ofstream file(std::filesystem::u8path(path), std::ios::binary);
   const std::size_t count = speech.n_frames * static_cast<std::size_t>(n_mel_channels);
   file.write(reinterpret_cast<const char*>(speech.mel), static_cast<std::streamsize>(count * sizeof(float)));
 }
 
 void write_times(const char* path, const tacoglow_speech& speech) {
-  std::ofstream file(path, std::ios::binary);
+  std::ofstream file(std::filesystem::u8path(path), std::ios::binary);
   file << std::fixed << std::setprecision(6);
   for (std::size_t i = 0; i < speech.n_utterances; ++i) {
     const tacoglow_utterance& utterance = speech.utterances[i];
@@ -255,7 +255,7 @@ bool speak_lines(tacoglow_voice* voice, const Arguments& arguments, tacoglow_req
   constexpr std::size_t at_once = 32;
   const std::int32_t rate = tacoglow_voice_facts(voice)->sampling_rate;
   const tacoglow_wav_format format = read_format(arguments);
-  const std::filesystem::path folder = arguments.text("-o");
+  const std::filesystem::path folder = std::filesystem::u8path(arguments.text("-o"));
   std::filesystem::create_directories(folder);
   tacoglow_scheduler* opened = nullptr;
   check(tacoglow_scheduler_open(voice, nullptr, &opened));
@@ -279,7 +279,7 @@ bool speak_lines(tacoglow_voice* voice, const Arguments& arguments, tacoglow_req
       is_complete = false;
       continue;
     }
-    lines.push_back({text, (folder / name).string(), std::unique_ptr<tacoglow_handle, CloseHandle>(handle)});
+    lines.push_back({text, (folder / name).u8string(), std::unique_ptr<tacoglow_handle, CloseHandle>(handle)});
     if (lines.size() == at_once) write_first();
   }
   while (!lines.empty()) write_first();
@@ -330,9 +330,7 @@ bool speak(const char* bundle, const Arguments& arguments) {
   return true;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   if (argc == 2 && std::string(argv[1]) == "--help") {
     std::fputs(usage, stdout);
     return EXIT_SUCCESS;
@@ -347,3 +345,17 @@ int main(int argc, char** argv) {
   }
   return 2;
 }
+
+}  // namespace
+
+#if defined(_WIN32)
+int wmain(int argc, wchar_t** argv) {  // the system's own UTF-16, which every path and text has
+  std::vector<std::string> texts;
+  for (int i = 0; i < argc; ++i) texts.push_back(std::filesystem::path(argv[i]).u8string());
+  std::vector<char*> pointers;
+  for (std::string& text : texts) pointers.push_back(text.data());
+  return run(argc, pointers.data());
+}
+#else
+int main(int argc, char** argv) { return run(argc, argv); }
+#endif

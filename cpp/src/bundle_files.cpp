@@ -45,7 +45,7 @@ std::optional<std::string> FolderFiles::read(const std::string& name, std::size_
   const auto size = std::filesystem::file_size(path, unknown);
   std::string content(unknown ? 0 : static_cast<std::size_t>(std::min<std::uintmax_t>(size, most)), '\0');
   file.read(content.data(), static_cast<std::streamsize>(content.size()));
-  if (unknown || !file) throw bundle_error(path.string() + ": cannot read the file");
+  if (unknown || !file) throw bundle_error(to_name(path) + ": cannot read the file");
   return content;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "files.hpp"
 #include "manifest.hpp"
 #include "tacoglow.h"
 
@@ -24,14 +25,14 @@ class BundleFiles {
   // The bundle's name in messages.
   virtual std::string name() const = 0;
   // The name of one of its files in messages.
-  std::string name_of(const std::string& file) const { return (std::filesystem::path(name()) / file).string(); }
+  std::string name_of(const std::string& file) const { return (to_path(name()) / file).generic_u8string(); }
 };
 
 class FolderFiles : public BundleFiles {
  public:
   explicit FolderFiles(std::filesystem::path folder) : folder_(std::move(folder)) {}
   std::optional<std::string> read(const std::string& name, std::size_t most) const override;
-  std::string name() const override { return folder_.string(); }
+  std::string name() const override { return to_name(folder_); }
 
  private:
   std::filesystem::path folder_;

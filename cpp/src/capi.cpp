@@ -8,6 +8,7 @@
 
 #include "bundle_files.hpp"
 #include "capi.hpp"
+#include "files.hpp"
 #include "owned_speech.hpp"
 #include "synthesizer.hpp"
 #include "tacoglow.h"
@@ -59,7 +60,7 @@ std::unique_ptr<const tacoglow::BundleFiles> find_files(const char* bundle, cons
   if (given.loader != nullptr)
     return std::make_unique<tacoglow::LoadedFiles>(bundle, with_defaults(given.loader, tacoglow_loader_init_sized));
   if (given.files != nullptr) return std::make_unique<tacoglow::MemoryFiles>(bundle, given.files, given.n_files);
-  return std::make_unique<tacoglow::FolderFiles>(bundle);
+  return std::make_unique<tacoglow::FolderFiles>(tacoglow::to_path(bundle));
 }
 
 // The caller's structure together with the memory that it points to.
@@ -116,7 +117,7 @@ tacoglow_status tacoglow_voice_open(const char* bundle, const tacoglow_open_opti
     const auto given = with_defaults(options, tacoglow_open_options_init_sized);
     const auto files = find_files(bundle, given);
     const std::filesystem::path plans =
-        given.plans != nullptr ? std::filesystem::path(given.plans) : std::filesystem::path(bundle) / "engines";
+        given.plans != nullptr ? tacoglow::to_path(given.plans) : tacoglow::to_path(bundle) / "engines";
     auto opened = tacoglow::open_voice(*files, given.backend != nullptr ? given.backend : "",
                                        {given.threads, given.device, plans, read_compute(given.compute)});
     *voice = new tacoglow_voice{std::move(opened)};
@@ -241,6 +242,6 @@ tacoglow_status tacoglow_wav_write(const char* path, const float* samples, size_
     if (format != TACOGLOW_WAV_INT16 && format != TACOGLOW_WAV_FLOAT32)
       throw tacoglow::request_error("format: expected TACOGLOW_WAV_INT16 or TACOGLOW_WAV_FLOAT32, got " +
                                     std::to_string(static_cast<int>(format)));
-    tacoglow::write_wav(path, samples, n_samples, sampling_rate, format);
+    tacoglow::write_wav(tacoglow::to_path(path), samples, n_samples, sampling_rate, format);
   });
 }

@@ -107,12 +107,24 @@ std::error_code write_in_place(const std::filesystem::path& path, std::string_vi
 
 }  // namespace
 
+std::filesystem::path to_path(const std::string& name) {
+#if defined(_WIN32)
+  try {
+    return std::filesystem::u8path(name);
+  } catch (const std::exception&) {  // the standard does not say which
+    throw request_error("path: expected UTF-8");
+  }
+#else
+  return name;
+#endif
+}
+
 void write_file(const std::filesystem::path& path, std::string_view bytes) {
   std::error_code unknown;
   const std::filesystem::file_status status = std::filesystem::status(path, unknown);  // follows links
   const bool is_new = !std::filesystem::exists(status), is_file = std::filesystem::is_regular_file(status);
   const std::error_code error = is_new || is_file ? replace_file(path, bytes) : write_in_place(path, bytes);
-  if (error) throw request_error(path.string() + ": cannot write the file: " + error.message());
+  if (error) throw request_error(to_name(path) + ": cannot write the file: " + error.message());
 }
 
 }  // namespace tacoglow

@@ -1,10 +1,17 @@
-// Atomic file writes, as in Python's runtime/files.py.
+// Paths, and atomic file writes, as in Python's runtime/files.py.
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace tacoglow {
+
+// Returns a caller's path: UTF-8 on Windows, any bytes elsewhere. Throws Error (request).
+std::filesystem::path to_path(const std::string& name);
+
+// Returns the same as the caller writes it.
+inline std::string to_name(const std::filesystem::path& path) { return path.u8string(); }
 
 // Writes a file under a temporary name beside it and renames it, so that it appears complete or not at all, also if
 // several threads or processes write the same path. A device or a pipe is written in place. Throws Error (request) if

@@ -39,7 +39,7 @@ void write_wav(const std::filesystem::path& path, const float* samples, std::siz
                std::int32_t sampling_rate, tacoglow_wav_format format) {
   const int width = format == TACOGLOW_WAV_INT16 ? 2 : 4;  // bytes per sample
   if (n_samples > most_bytes / static_cast<std::size_t>(width))
-    throw request_error(path.string() + ": too long for a wav file: " + std::to_string(n_samples) + " samples");
+    throw request_error(to_name(path) + ": too long for a wav file: " + std::to_string(n_samples) + " samples");
   const auto rate = static_cast<std::uint32_t>(sampling_rate), size = static_cast<std::uint32_t>(n_samples) * width;
   std::string bytes;
   bytes.reserve(44 + size);

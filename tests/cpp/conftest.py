@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +81,19 @@ def configure_and_build(folder: Path, targets: list[str], *options: str) -> Path
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def download_onnxruntime(folder: Path, *platforms: str) -> Path:
+    """Return the folder of ONNX Runtime's library for another platform, from the wheel of the installed version; skips
+    the test where it cannot be downloaded."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps"]
+    wheel = f"onnxruntime=={onnxruntime.__version__}"
+    options = [f"--platform={platform}" for platform in platforms]
+    done = subprocess.run([*command, *options, f"--dest={folder}", wheel], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"ONNX Runtime's wheel cannot be downloaded: {done.stderr.strip().splitlines()[-1]}")
+    shutil.unpack_archive(next(folder.glob("*.whl")), folder / "wheel", "zip")
+    return folder / "wheel" / "onnxruntime" / "capi"
 
 
 def build_once(folder: Path, name: str) -> Path:

@@ -6,9 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import warnings
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from tacoglow.runtime.output.wav_writer import to_int16
 from tacoglow.runtime.synthesizer import Synthesizer
 from tacoglow.tests.tolerances import AARCH64
 
-from .conftest import SOURCE, WHEEL, configure_and_build
+from .conftest import SOURCE, WHEEL, configure_and_build, download_onnxruntime
 from .test_text import bundle_with
 
 TEXT = "Dr. Smith paid $5. He was glad to see the 3rd cat."
@@ -148,7 +146,9 @@ def test_memory_does_not_grow(installed: Path, tiny_bundle: Path) -> None:
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-g++") is None, reason="g++-aarch64-linux-gnu is not installed")
 def test_aarch64_speaks_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
     """Cross-compiles with ONNX Runtime's aarch64 library, and speaks under qemu-user, if both can be had."""
-    build, library = tmp_path / "build", aarch64_library(tmp_path)
+    build = tmp_path / "build"
+    platforms = [f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17)]
+    library = next(download_onnxruntime(tmp_path, *platforms).glob("libonnxruntime.so.*"))
     preset = ["cmake", "--preset", "aarch64", "-B", build, "-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-O1"]
     subprocess.run([*map(str, preset), f"-DOnnxRuntime_LIBRARY={library}"], cwd=SOURCE, check=True, capture_output=True)
     run("cmake", "--build", build, "--parallel", "2", "--target", "tacoglow_speak")
@@ -174,18 +174,6 @@ def aarch64_system(folder: Path) -> Path:
     cores = (f"processor: {i}\n{core}" for i in range(os.cpu_count() or 1))
     (folder / "proc" / "cpuinfo").write_text("".join(cores).replace(":", "\t:"))
     return folder
-
-
-def aarch64_library(folder: Path) -> Path:
-    """The library in the wheel of the installed version; skips the test where it cannot be downloaded."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps", "-d", folder]
-    platforms = (f"--platform=manylinux_2_{minor}_aarch64" for minor in (28, 27, 17))
-    wheel = f"onnxruntime=={version('onnxruntime')}"
-    done = subprocess.run([*map(str, command), *platforms, wheel], capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"ONNX Runtime's aarch64 wheel cannot be downloaded: {done.stderr.strip().splitlines()[-1]}")
-    shutil.unpack_archive(next(folder.glob("*.whl")), folder / "wheel", "zip")
-    return next((folder / "wheel").glob("onnxruntime/capi/libonnxruntime.so.*"))
 
 
 def test_wheel_has_the_library() -> None:

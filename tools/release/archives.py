@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .steps import ROOT, TEXT, Folders, StepError, megabytes, run
 
-AARCH64 = "aarch64-linux-gnu"
+AARCH64, MINGW = "aarch64-linux-gnu", "x86_64-w64-mingw32"
 EXPAT_AARCH64 = Path("/usr/lib/aarch64-linux-gnu/libexpat.so")  # libexpat1-dev:arm64
 JOBS = 2
 CONSUMER = ROOT / "tests" / "cpp" / "consumer"
@@ -29,16 +29,42 @@ assert numpy.abs(samples - spoken.samples).max() < {tolerance}, numpy.abs(sample
 @dataclass(frozen=True)
 class Target:
     name: str
-    pip_platform: str  # of the wheel that has ONNX Runtime's library
+    system: str  # in the archive's name
+    pip_platforms: tuple[str, ...]  # of the wheel that has ONNX Runtime's library
     toolchain: str = ""  # file in cpp/cmake; "": this machine's compiler
+    compiler: str = "c++"  # of that toolchain
+    package: str = ""  # that has the compiler
     emulator: str = ""  # runs its programs
+    suffix: str = ".tar.gz"  # of the archive
+    own_files: tuple[str, ...] = ("lib/libtacoglow.so", "lib/libonnxruntime.so.1")
     text: str = TEXT
     # A different processor rounds differently; with the same library the samples are the same.
     tolerance: str = "1e-3"
 
 
-X86_64 = Target("x86_64", "manylinux_2_28_x86_64", tolerance="1e-6")
-ARM = Target("aarch64", "manylinux_2_28_aarch64", f"{AARCH64}.cmake", "qemu-aarch64", "Hi.")
+X86_64 = Target("x86_64", "Linux-x86_64", ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64"), tolerance="1e-6")
+ARM = Target(
+    "aarch64",
+    "Linux-aarch64",
+    ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64"),
+    f"{AARCH64}.cmake",
+    f"{AARCH64}-g++",
+    f"g++-{AARCH64}",
+    "qemu-aarch64",
+    text="Hi.",
+)
+WINDOWS = Target(
+    "windows",
+    "Windows-x86_64",
+    ("win_amd64",),
+    f"{MINGW}.cmake",
+    f"{MINGW}-g++-posix",
+    "g++-mingw-w64-x86-64-posix",
+    "wine",
+    ".zip",
+    ("bin/libtacoglow.dll", "bin/onnxruntime.dll", "lib/libtacoglow.dll.a"),
+    text="Hi.",
+)
 # ONNX Runtime reads /proc/cpuinfo when it is loaded, and crashes on this machine's, which qemu before 8.1 shows it.
 CPUINFO = """processor\t: 0
 BogoMIPS\t: 100.00
@@ -54,32 +80,31 @@ CPU revision\t: 3
 
 def build_archive(folders: Folders, target: Target) -> str:
     """Build the library, pack it, unpack it elsewhere, and run a program that is built with the unpacked files."""
-    if target.toolchain and shutil.which(f"{AARCH64}-g++") is None:
-        return f"left out: g++-{AARCH64} is not installed"
+    if shutil.which(target.compiler) is None:
+        return f"left out: {target.package} is not installed"
     library = find_onnxruntime(folders, target)
     build = folders.work / f"cpp-{target.name}"
     tools = [f"-DCMAKE_TOOLCHAIN_FILE={folders.source}/cpp/cmake/{target.toolchain}"] if target.toolchain else []
     options = [f"-DOnnxRuntime_ROOT={library}", "-DTACOGLOW_EXAMPLES=OFF", "-DCMAKE_BUILD_TYPE=Release", *tools]
-    if target.toolchain and EXPAT_AARCH64.exists():
+    if target is ARM and EXPAT_AARCH64.exists():
         options += [f"-DEXPAT_LIBRARY={EXPAT_AARCH64}", f"-DEXPAT_INCLUDE_DIR={expat_headers(folders.work / 'expat')}"]
     run("cmake", "-S", folders.source / "cpp", "-B", build, *options)
     run("cmake", "--build", build, "--parallel", JOBS)
-    for old in folders.dist.glob(f"tacoglow-*-{target.name}.tar.gz"):
-        old.unlink()
     run("cpack", "--config", build / "CPackConfig.cmake", "-B", build / "packed")
-    (packed,) = (build / "packed").glob("*.tar.gz")
+    (packed,) = (build / "packed").glob(f"*-{target.system}{target.suffix}")
+    for old in folders.dist.glob(f"tacoglow-*-{target.system}{target.suffix}"):
+        old.unlink()
     archive = Path(shutil.copy2(packed, folders.dist))
     unpacked = folders.work / f"archive-{target.name}"
     shutil.rmtree(unpacked, ignore_errors=True)
-    with tarfile.open(archive) as files:
-        files.extractall(unpacked, filter="data")
+    with zipfile.ZipFile(archive) if target.suffix == ".zip" else tarfile.open(archive) as files:
+        files.extractall(unpacked)
     (prefix,) = unpacked.iterdir()
-    for needed in ("share/doc/tacoglow/LICENSE", "include/tacoglow.h", "lib/libonnxruntime.so.1"):
+    for needed in ("share/doc/tacoglow/LICENSE", "include/tacoglow.h", *target.own_files):
         if not (prefix / needed).exists():
             raise StepError(f"{archive.name}: {needed} is missing")
     used = _use(folders, target, prefix, tools)
-    ssml = "" if "libexpat" in run("readelf", "-d", prefix / "lib" / "libtacoglow.so") else ", without SSML"
-    return f"{archive.name} {megabytes(archive):.1f} MB, needs glibc {_glibc(prefix)}{ssml}; {used}"
+    return f"{archive.name} {megabytes(archive):.1f} MB, {_needs(target, prefix)}; {used}"
 
 
 def expat_headers(folder: Path) -> Path:
@@ -96,24 +121,11 @@ def find_onnxruntime(folders: Folders, target: Target) -> Path:
     folder = folders.work / f"onnxruntime-{target.name}"
     if not folder.exists():
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps")
-        options = (
-            "--only-binary",
-            ":all:",
-            "--platform",
-            target.pip_platform,
-            "--platform",
-            "manylinux_2_27_" + target.name,
-        )
-        run(
-            *pip,
-            *options,
-            "--dest",
-            folders.work / f"wheel-{target.name}",
-            "onnxruntime",
-            "-c",
-            ROOT / "constraints.txt",
-        )
-        (wheel,) = (folders.work / f"wheel-{target.name}").glob("*.whl")
+        platforms = [f"--platform={platform}" for platform in target.pip_platforms]
+        wheels = folders.work / f"wheel-{target.name}"
+        pinned = ("onnxruntime", "-c", ROOT / "constraints.txt")
+        run(*pip, "--only-binary", ":all:", *platforms, "--dest", wheels, *pinned)
+        (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as files:
             files.extractall(folder)
     return folder / "onnxruntime" / "capi"
@@ -127,13 +139,24 @@ def _use(folders: Folders, target: Target, prefix: Path, tools: list[str]) -> st
     run("cmake", "--build", consumer)
     if target.emulator and shutil.which(target.emulator) is None:
         return f"a program was built with it and not run: {target.emulator} is not installed"
-    emulator = (target.emulator, "-L", make_root(folders.work / "root")) if target.emulator else ()
     wav = consumer / "out.wav"
-    run(*emulator, consumer / "say", folders.voice, target.text, wav)
+    _speak(folders, target, prefix, consumer, wav)
     python = folders.environment("readme") / "bin" / "python"
     script = SAME_SPEECH.replace("{tolerance}", target.tolerance)
     run(python, "-c", script, folders.voice, target.text, wav, cwd=consumer)
     return "a program was built with it, and spoke what Python speaks"
+
+
+def _speak(folders: Folders, target: Target, prefix: Path, consumer: Path, wav: Path) -> None:
+    speaking = (folders.voice, target.text, wav)
+    if target is WINDOWS:
+        own = ("env", f"WINEPREFIX={folders.work}/wine", "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree,mshtml=")
+        run(*own, f"WINEPATH={prefix}/bin", "wine", consumer / "say.exe", *speaking)
+        run(*own, "wineserver", "-k")
+    elif target is ARM:
+        run(target.emulator, "-L", make_root(folders.work / "root"), consumer / "say", *speaking)
+    else:
+        run(consumer / "say", *speaking)
 
 
 def make_root(folder: Path) -> Path:
@@ -145,8 +168,12 @@ def make_root(folder: Path) -> Path:
     return folder
 
 
-def _glibc(prefix: Path) -> str:
-    """Return the newest version of glibc that the library refers to."""
-    symbols = run("readelf", "--dyn-syms", "--wide", prefix / "lib" / "libtacoglow.so")
+def _needs(target: Target, prefix: Path) -> str:
+    """Return what the library needs: the newest version of glibc that it refers to, and whether it lacks Expat."""
+    if target is WINDOWS:
+        return "without SSML"
+    library = prefix / "lib" / "libtacoglow.so"
+    symbols = run("readelf", "--dyn-syms", "--wide", library)
     versions = [(int(major), int(minor)) for major, minor in re.findall(r"@GLIBC_(\d+)\.(\d+)", symbols)]
-    return "{}.{}".format(*max(versions))
+    ssml = "" if "libexpat" in run("readelf", "-d", library) else ", without SSML"
+    return "needs glibc {}.{}".format(*max(versions)) + ssml

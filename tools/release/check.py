@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from .archives import ARM, X86_64, build_archive
+from .archives import ARM, WINDOWS, X86_64, build_archive
 from .charts import check_chart
 from .gates import GateError, check_gates
 from .installs import measure_cpu, run_readme, speak_everywhere
@@ -49,6 +49,7 @@ STEPS: dict[str, Step] = {
     "pythons": speak_everywhere,
     "x86_64": lambda folders: build_archive(folders, X86_64),
     "aarch64": lambda folders: build_archive(folders, ARM),
+    "windows": lambda folders: build_archive(folders, WINDOWS),
     "checksums": write_checksums,
 }
 
