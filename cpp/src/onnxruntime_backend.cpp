@@ -149,6 +149,8 @@ class Graphs {
     // Each session has threads of its own. Those that spin after a run keep the next session's from the cores.
     ort::check<ort::Function::add_session_config_entry>("stop threads from spinning", created,
                                                         "session.force_spinning_stop", "1");
+    // Files are checked as ONNX; bytes in ONNX Runtime's own format, which it would recognize, were not.
+    ort::check<ort::Function::add_session_config_entry>("set the format", created, "session.load_model_format", "ONNX");
     ort::check<ort::Function::set_log_severity>("set the log's severity", created, ort::log_warning);
     if (cuda) append_cuda(created, options.device);
     return settings;

@@ -25,6 +25,7 @@ from tacoglow.tests.runtime.bundle.test_graph_files import (
     add_function,
     add_loop,
     change_graph,
+    in_own_format,
 )
 
 from .test_core import check
@@ -122,6 +123,13 @@ def test_graphs_that_need_not_end_are_refused(programs: Path, bundle: Path, tmp_
     require_rejected(
         done, "postnet.onnx: contains graphs within the graph, such as loops, which no voice has", tmp_path
     )
+
+
+def test_graph_in_another_format_is_refused(programs: Path, bundle: Path, tmp_path: Path) -> None:
+    graph = bundle / "postnet.onnx"
+    graph.write_bytes(in_own_format(graph, tmp_path))
+    update_digest(bundle, "postnet")
+    require_rejected(speak(programs, bundle, tmp_path, "--ids", "12"), "postnet.onnx: ", tmp_path)
 
 
 @pytest.mark.parametrize("change", REFERENCES.values(), ids=REFERENCES)
