@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sys
+import threading
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,6 +121,7 @@ def serve(
     profile: ProfileOption = ProfileChoice.latency,
 ) -> None:
     """Serve speech over HTTP, for clients of OpenAI's speech route; docs/serve.md has its routes."""
+    _ignore_hangups()
     _check_installed()
     from ..gateway.bundles import Bundles
     from ..gateway.health import Failures
@@ -166,7 +169,9 @@ def serve(
             aliases,
             closes=idle_unload is not None,
         )
-        voices = bundles.open_all()
+        voices, problems = bundles.open_all()
+        for line in problems:
+            print_status(line)
         ids = voices.ids
         ended: list[str] = []
 
@@ -189,6 +194,12 @@ def serve(
         server.run(sockets=[listening])
     if ended:
         raise BackendError(f"no voice can speak: {'; '.join(ended)}")
+
+
+def _ignore_hangups() -> None:
+    """Ignore SIGHUP, which would end the process, until the server takes it as the order to read its bundles again."""
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _check_installed() -> None:

@@ -9,8 +9,9 @@ import time
 from ..runtime.errors import BackendError, DeadlineExceeded, one_line
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..triton_server import PROBE_FRAMES
+from .errors import GatewayError
 from .state import Gateway
-from .voices import Voice
+from .voices import Speaker, Voice
 
 RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
 ANSWER_SECONDS = 20.0  # time limit for the speech of a voice that is asked
@@ -42,6 +43,12 @@ class Health:
         if self._gateway.is_starting:
             return "starting"
         for voice in self._gateway.voices.voices:
+            if voice.failed is not None:  # nothing else may open it again: whoever asks may send no requests until then
+                try:
+                    async with voice.speaker():
+                        pass
+                except GatewayError as error:
+                    return error.message
             if not _is_recent(voice):
                 async with self._lock:
                     if not _is_recent(voice) and await self.check(voice) is not None:
@@ -53,12 +60,8 @@ class Health:
         started, scheduler = time.monotonic(), voice.scheduler
         assert scheduler is not None
 
-        def ask() -> None:
-            options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=started + ANSWER_SECONDS)
-            scheduler.submit(PROBE_TEXT, 0, options, StreamOptions()).result(ANSWER_SECONDS)
-
         try:
-            await asyncio.to_thread(ask)
+            await asyncio.to_thread(probe, scheduler)
         except Exception as error:
             if voice.last_heard is not None and voice.last_heard > started:
                 return None  # too busy for the probe
@@ -67,6 +70,12 @@ class Health:
             return error
         voice.last_heard = time.monotonic()
         return None
+
+
+def probe(speaker: Speaker) -> None:
+    """Have it say a little. Raises what speaking raises."""
+    options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=time.monotonic() + ANSWER_SECONDS)
+    speaker.submit(PROBE_TEXT, 0, options, StreamOptions()).result(ANSWER_SECONDS)
 
 
 def _is_recent(voice: Voice) -> bool:

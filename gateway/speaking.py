@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.options import StreamOptions
+from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.output.audio import Utterance
 from ..runtime.quality import Quality, SpeechFault
 from ..runtime.scheduling.admission import Ticket
@@ -23,7 +23,7 @@ from .metrics import Metrics
 from .playback import Playback
 from .request import Settings
 from .state import Gateway
-from .voices import Voice
+from .voices import Speaker, Voice
 
 logger = logging.getLogger("tacoglow.serve")
 LONG_TEXT = 2_000  # characters; a shorter one is split in a few hundredths of a second
@@ -155,15 +155,13 @@ async def speak(
     voice, options = settings.voice, settings.options
     if options.attention_window is None:
         options = replace(options, attention_window=gateway.options.attention_window)
-    if isinstance(options.lexicon, Lexicon):  # a copy ends with the splitting, and the memory it takes for that
-        options = replace(options, lexicon=Lexicon(options.lexicon.entries))
     segments = StreamOptions() if settings.is_heard else voice.facts.whole
     handle, notes = None, [settings.warning]
     try:
-        scheduler = await voice.speaker()
-        ticket = scheduler.admit(len(text), client, gateway.options.max_wait)
-        submit = partial(scheduler.submit, text, settings.seed, options, segments, settings.is_heard)
-        handle = await _submitted(gateway, len(text), ticket, partial(submit, ticket=ticket, keep_audio=False))
+        async with voice.speaker() as scheduler:
+            ticket = scheduler.admit(len(text), client, gateway.options.max_wait)
+            submit = partial(_submit, scheduler, text, settings.seed, options, segments, settings.is_heard, ticket)
+            handle = await _submitted(gateway, len(text), ticket, submit)
     except MarkupError as error:
         raise invalid("input", str(error)) from error
     except TextError as error:
@@ -182,6 +180,20 @@ async def speak(
     if spoken.warning:
         logger.warning("%s: %s", voice.id, spoken.warning)
     return spoken
+
+
+def _submit(
+    scheduler: Speaker,
+    text: str,
+    seed: int,
+    options: SpeechOptions,
+    segments: StreamOptions,
+    is_heard: bool,
+    ticket: Ticket,
+) -> SpeechHandle:
+    if isinstance(options.lexicon, Lexicon):  # the copy ends with the splitting, and the memory that it takes for that
+        options = replace(options, lexicon=options.lexicon.copy())
+    return scheduler.submit(text, seed, options, segments, is_heard, ticket=ticket, keep_audio=False)
 
 
 async def _submitted(

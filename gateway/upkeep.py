@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import gc
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -17,10 +17,10 @@ from ..runtime.errors import RequestError, one_line
 from .bundles import Bundles, describe_failure
 from .health import Health
 from .state import Gateway
-from .voices import Voice, Voices
+from .voices import Speaker, Voice, Voices
 
 LOOKS = 10  # at unused voices, in the time after which one is closed
-END_SECONDS = 1.0  # in which the threads of a voice that nobody uses have ended
+END_SECONDS = 1.0  # in which the threads of a speaker that nobody uses have ended
 
 
 @asynccontextmanager
@@ -29,6 +29,7 @@ async def upkeep(
 ) -> AsyncIterator[None]:
     """Look after the voices until the block ends. report: called with lines for the operator."""
     async with anyio.create_task_group() as group:
+        group.start_soon(_return_memory_of_ended, gateway)
         if bundles is not None:
             group.start_soon(_read_at_hangup, gateway, health, bundles, report)
         if gateway.options.idle_unload is not None:
@@ -73,28 +74,35 @@ async def _read_at_hangup(gateway: Gateway, health: Health, bundles: Bundles, re
         async for _ in hangups:
             for line in await read_again(gateway, health, bundles):
                 report(line)
-            await _return_memory_soon()
 
 
 async def _close_unused(gateway: Gateway, seconds: float) -> None:
-    await _return_memory_soon()  # that of voices that were opened and closed at the start
     while True:
         await anyio.sleep(seconds / LOOKS)
-        unused = [voice for voice in gateway.voices.voices if voice.is_idle(seconds)]
-        for voice in unused:
+        _close_idle(gateway.voices.voices, seconds)
+
+
+def _close_idle(voices: Sequence[Voice], seconds: float) -> None:
+    for voice in voices:
+        if voice.is_idle(seconds):
             voice.close()
-        if unused:
-            await _return_memory_soon()
 
 
-async def _return_memory_soon() -> None:
-    await anyio.sleep(END_SECONDS)
-    await asyncio.to_thread(return_memory)
+async def _return_memory_of_ended(gateway: Gateway) -> None:
+    """Return memory once a speaker has ended: that of a voice that was closed or replaced, with its last request."""
+    speakers: weakref.WeakSet[Speaker] = weakref.WeakSet()
+    is_due = True  # for voices that were opened and closed at the start
+    while True:
+        known = len(speakers)
+        await anyio.sleep(END_SECONDS)
+        if is_due:
+            await asyncio.to_thread(return_memory)
+        is_due = len(speakers) < known  # next time, when their threads have ended too
+        speakers.update(voice.scheduler for voice in gateway.voices.voices if voice.scheduler is not None)
 
 
 def return_memory() -> None:
     """Give freed memory back to the system. glibc keeps that of a voice, which is in pieces, for the next one."""
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..runtime.bundle.manifest import Manifest, has_control_characters
-from ..runtime.errors import RequestError, is_out_of_memory, one_line
+from ..runtime.errors import BundleError, RequestError, one_line
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
@@ -26,6 +27,7 @@ OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 DEFAULT_MODELS = ("tacoglow",)
 DEFAULT_PREFIXES = ("tts-", "gpt-")
 DEFAULT_LANGUAGE = "en-US"
+RETRY_SECONDS = 5.0  # after a failure to open a voice, before the next attempt
 WHOLE_FRAMES = 96  # of a segment: a quarter of a second of one core for the demo voice, which an abandoned one lives on
 
 
@@ -73,11 +75,13 @@ class VoiceFacts:
     front_end: FrontEnd | None = None  # for the times of words; None: not known here
     whole: StreamOptions = field(default_factory=StreamOptions)  # how to cut speech for a client that wants it whole
     digest: str = ""  # of the bundle; "": not known here
+    computed_by: tuple[str, ...] = ()  # the names of the backend, of its precision on a CPU and of its decoder
 
 
 def facts_of(scheduler: Scheduler) -> VoiceFacts:
     """The facts of a voice in this process."""
     manifest, front_end = scheduler.voice.manifest, scheduler.voice.front_end
+    backend = scheduler.voice.backend
     return VoiceFacts(
         manifest.audio.sampling_rate,
         manifest.voice.language or DEFAULT_LANGUAGE,
@@ -85,6 +89,7 @@ def facts_of(scheduler: Scheduler) -> VoiceFacts:
         front_end,
         whole_segments(manifest),
         manifest.digest,
+        (backend.name, backend.options.compute, backend.options.decoder),
     )
 
 
@@ -111,7 +116,9 @@ class Voice:
     open: Callable[[], Scheduler] | None = None  # a new scheduler
     last_heard: float | None = None  # time.monotonic() of its latest audio; None: it has not spoken yet
     last_used: float = field(default_factory=time.monotonic)  # by a client
+    failed: float | None = None  # time.monotonic() when it could not be opened again; None: it could
     _opening: asyncio.Future[None] | None = None
+    _users: int = 0  # of the speaker, who may not have submitted anything yet
 
     @classmethod
     def embedded(
@@ -124,35 +131,49 @@ class Voice:
         """A bundle's voice in this process."""
         return cls(voice_id, scheduler, facts_of(scheduler), origin, open_again)
 
-    async def speaker(self) -> Speaker:
-        """Return the speaker, which is opened if it is closed. Raises GatewayError."""
-        self.last_used = time.monotonic()
+    @asynccontextmanager
+    async def speaker(self) -> AsyncIterator[Speaker]:
+        """The speaker, which is opened if it is closed, and not closed before the block ends. Raises GatewayError."""
+        self._users += 1
+        try:
+            yield await self._speaker()
+        finally:
+            self._users -= 1
+            self.last_used = time.monotonic()
+
+    async def _speaker(self) -> Speaker:
         while self.scheduler is None:
             if self._opening is None or self._opening.done():
+                if self.failed is not None and time.monotonic() - self.failed < RETRY_SECONDS:
+                    message = f"{self.id}: cannot be opened; see the server's log"
+                    raise GatewayError(503, "voice_unavailable", message)
                 self._opening = asyncio.ensure_future(asyncio.to_thread(self._open))
-            try:
-                await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise
-                logger.error("%s: cannot be opened: %s", self.id, one_line(error))
-                message = f"{self.id}: cannot be opened; see the server's log"
-                raise GatewayError(503, "voice_unavailable", message) from error
+            await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
         return self.scheduler
 
     def _open(self) -> None:
+        """Open it again, or note that it failed."""
         assert self.open is not None  # otherwise it is never closed
-        scheduler = self.open()
-        self.facts = facts_of(scheduler)  # the bundle may have been replaced meanwhile
-        self.scheduler = scheduler
+        try:
+            scheduler = self.open()
+            facts = facts_of(scheduler)
+            if facts.digest != self.facts.digest:  # a request that was read with the old facts may wait for it
+                raise BundleError("its bundle has changed; send SIGHUP to the server")
+        except Exception as error:  # also of a backend that is short of memory
+            logger.error("%s: cannot be opened: %s", self.id, one_line(error))
+            self.failed = time.monotonic()
+            return
+        self.facts, self.scheduler, self.failed = facts, scheduler, None
 
     def close(self) -> None:
         """Let the speaker go until somebody needs it."""
         self.scheduler = None
 
     def is_idle(self, seconds: float) -> bool:
-        """True if it can be closed, and nobody has used it for so long."""
-        if self.scheduler is None or self.open is None or time.monotonic() - self.last_used < seconds:
+        """True if it can be closed, and nobody has used it for so long. One that has never spoken stays, for health."""
+        if self.scheduler is None or self.open is None or self.last_heard is None or self._users:
+            return False
+        if time.monotonic() - self.last_used < seconds:
             return False
         state = self.scheduler.metrics()
         return not (state.active or state.queued)

@@ -87,6 +87,12 @@ class Lexicon:
         """This lexicon with further entries, which replace those of the same word."""
         return Lexicon({**self.entries, **Lexicon(entries).entries})
 
+    def copy(self) -> Lexicon:
+        """Another one with the same entries, and nothing that was made of them to speak a text."""
+        copied = Lexicon()
+        copied.entries = self.entries
+        return copied
+
     def apply(self, text: str) -> str:
         """The text with its words replaced, but for what is in braces. Raises TextError if it becomes far too long."""
         if not self.entries:

@@ -124,11 +124,23 @@ def test_decoder_and_profile_are_passed_on(tiny_bundle: Path, monkeypatch: pytes
         def read_notations(self) -> None:
             pass
 
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
     monkeypatch.setattr(Synthesizer, "load", lambda *arguments, **options: Loaded(options))
     monkeypatch.setattr(scheduler, "Scheduler", refuse)
     with pytest.raises(OpenedError) as opened:
         serve([str(tiny_bundle)], port=0, max_backlog=7, decoder=DecoderChoice.fused, profile=ProfileChoice.throughput)
     assert opened.value.args == ("fused", "throughput", 7)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_sighup_does_not_end_it_while_it_opens_voices(tiny_bundle: Path) -> None:
+    code = (
+        "import os, signal, sys; from tacoglow import Synthesizer, cli\n"
+        "Synthesizer.load = lambda *_, **__: (os.kill(os.getpid(), signal.SIGHUP), sys.exit(7))\n"
+        "sys.argv[1:] = ['serve', sys.argv[1], '--port', '0']; cli.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tiny_bundle)], capture_output=True, text=True)
+    assert ended.returncode == 7, ended.stderr
 
 
 def test_a_port_in_use_is_said_before_a_voice_is_loaded(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import asyncio
 import gc
 import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 import weakref
@@ -23,15 +23,17 @@ import pytest
 from numpy.typing import NDArray
 
 from tacoglow import Synthesizer
+from tacoglow.gateway import upkeep
+from tacoglow.gateway import voices as gateway_voices
 from tacoglow.gateway.bundles import Bundles
 from tacoglow.gateway.connections import Connections
 from tacoglow.gateway.errors import GatewayError
 from tacoglow.gateway.health import Health
 from tacoglow.gateway.state import Gateway, GatewayOptions
 from tacoglow.gateway.upkeep import read_again, return_memory
-from tacoglow.gateway.voices import Voice, Voices
+from tacoglow.gateway.voices import Speaker, Voice, Voices
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
-from tacoglow.runtime.errors import BackendError
+from tacoglow.runtime.errors import BackendError, RequestError
 from tacoglow.runtime.options import StreamOptions
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
@@ -64,7 +66,8 @@ class Server:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.opened: list[str] = []
         self.bundles = Bundles([str(folder)], Path, self.open, **settings)
-        self.gateway = Gateway(self.bundles.open_all(), GatewayOptions(), Connections(1))
+        voices, self.problems = self.bundles.open_all()
+        self.gateway = Gateway(voices, GatewayOptions(), Connections(1))
 
     def open(self, folder: Path) -> Scheduler:
         self.opened.append(folder.name)
@@ -119,11 +122,7 @@ def test_requests_end_with_the_voice_that_they_began_with(tiny_bundle: Path, voi
     assert not under_way.done
     assert np.array_equal(np.concatenate(list(under_way.segments())), expected)
     del under_way
-    deadline = time.monotonic() + 30
-    while replaced() is not None:  # it is freed with its last request
-        gc.collect()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: replaced() is None)  # it is freed with its last request
 
 
 def test_a_replacement_that_cannot_be_opened(tiny_bundle: Path, voices: Path) -> None:
@@ -136,7 +135,7 @@ def test_a_replacement_that_cannot_be_opened(tiny_bundle: Path, voices: Path) ->
     problem, said = server.read_again()
     assert problem.startswith(f"{voices / 'anna'}: ")
     assert "waveglow.onnx" in problem
-    assert problem.endswith("; anna stays as it was")
+    assert problem.endswith("; kept: anna")
     assert said == "voices: anna, ben (new)"
     assert server.scheduler("anna") is kept
 
@@ -151,17 +150,38 @@ def test_a_replacement_that_cannot_speak(tiny_bundle: Path, voices: Path, monkey
 
     monkeypatch.setattr(Health, "check", fail)
     assert server.read_again() == [
-        "anna: the audio contains NaN; anna stays as it was",
+        "anna: the audio contains NaN; kept: anna",
         "voices: anna, ben",
     ]
     assert server.scheduler("anna") is kept
 
 
-def test_a_folder_that_cannot_be_read(voices: Path) -> None:
+def test_a_manifest_that_cannot_be_read_concerns_its_own_voice(tiny_bundle: Path, voices: Path) -> None:
     server = Server(voices)
     (voices / "ben" / MANIFEST_NAME).write_text("{")
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+    add_voice(tiny_bundle, voices / "cleo")
     problem, said = server.read_again()
-    assert problem.endswith("; anna, ben stays as it was")
+    assert problem.startswith(f"{voices / 'ben'}: ")
+    assert problem.endswith("; kept: ben")
+    assert said == "voices: anna (new), ben, cleo (new)"
+    again = Server(voices)
+    assert again.ids == ["anna", "cleo"]
+    assert len(again.problems) == 1
+    assert again.problems[0].endswith("; left out")
+    for name in ("anna", "cleo"):
+        (voices / name / MANIFEST_NAME).write_text("{")
+    with pytest.raises(RequestError, match=r"anna.*left out; .*ben.*left out; .*cleo.*left out"):
+        Server(voices)
+
+
+def test_a_folder_whose_bundles_are_gone_loses_no_voice(voices: Path) -> None:
+    server = Server(voices)
+    for name in ("anna", "ben"):
+        shutil.rmtree(voices / name)
+    problem, said = server.read_again()
+    assert problem.startswith(f"{voices}: ")
+    assert problem.endswith("; kept: anna, ben")
     assert said == "voices: anna, ben"
 
 
@@ -179,10 +199,10 @@ def test_closed_voices_are_opened_once_for_all_who_wait(voices: Path) -> None:
     assert (anna.scheduler, ben.scheduler) == (None, None)
 
     async def ask() -> list[Any]:
-        left = asyncio.ensure_future(anna.speaker())
+        left = asyncio.ensure_future(speaker_of(anna))
         await asyncio.sleep(0)
         left.cancel()  # a client who leaves does not end it for the others
-        return await asyncio.gather(*(anna.speaker() for _ in range(3)))
+        return await asyncio.gather(*(speaker_of(anna) for _ in range(3)))
 
     first, *others = asyncio.run(ask())
     assert all(other is first for other in others)
@@ -190,26 +210,81 @@ def test_closed_voices_are_opened_once_for_all_who_wait(voices: Path) -> None:
     assert ben.scheduler is None
 
 
-def test_a_closed_voice_that_cannot_be_opened_again(voices: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def speaker_of(voice: Voice) -> Speaker:
+    async with voice.speaker() as speaker:
+        return speaker
+
+
+def test_a_closed_voice_that_cannot_be_opened_again(
+    voices: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Server(voices, closes=True)
-    voice = server.gateway.voices.default
+    voice, health = server.gateway.voices.default, Health(server.gateway)
+    server.gateway.is_starting = False
     moved = voices.rename(voices.with_name("moved"))
-    with pytest.raises(GatewayError, match="anna: cannot be opened; see the server's log") as raised:
-        asyncio.run(voice.speaker())
-    assert (raised.value.status, raised.value.code) == (503, "voice_unavailable")
+    for _ in range(2):  # soon after a failure, no other attempt is made
+        with pytest.raises(GatewayError, match="anna: cannot be opened; see the server's log") as raised:
+            asyncio.run(speaker_of(voice))
+        assert (raised.value.status, raised.value.code) == (503, "voice_unavailable")
+        assert str(asyncio.run(health.problem())).startswith("anna: cannot be opened")
+    assert server.opened == ["anna", "ben", "anna"]
     assert str(voices / "anna") in caplog.text
     moved.rename(voices)
-    assert asyncio.run(voice.speaker()) is voice.scheduler
+    monkeypatch.setattr(gateway_voices, "RETRY_SECONDS", 0.0)
+    assert asyncio.run(health.problem()) is None  # a proxy that asks for health sends no requests before this
+    assert asyncio.run(speaker_of(voice)) is voice.scheduler
+
+
+def test_a_closed_voice_is_not_replaced_by_a_request(tiny_bundle: Path, voices: Path) -> None:
+    server = Server(voices, closes=True)
+    facts = server.gateway.voices.default.facts
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+    with pytest.raises(GatewayError, match="anna: cannot be opened"):
+        asyncio.run(speaker_of(server.gateway.voices.default))
+    assert server.gateway.voices.default.facts is facts
+    assert server.read_again() == ["voices: anna (new), ben"]
+    new = server.gateway.voices.default
+    assert np.array_equal(asyncio.run(speaker_of(new)).submit(TEXT).result(30).samples, spoken(voices / "anna"))
+
+
+def test_voices_that_are_closed_at_once_have_to_speak(
+    tiny_bundle: Path, voices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak = Scheduler.submit
+
+    def submit(self: Scheduler, *arguments: Any, **more: Any) -> Any:
+        if self.voice.manifest.voice.name == broken:
+            raise BackendError("the audio contains NaN")
+        return speak(self, *arguments, **more)
+
+    monkeypatch.setattr(Scheduler, "submit", submit)
+    broken = "ben"
+    server = Server(voices, closes=True)
+    failures = asyncio.run(Health(server.gateway).start())
+    assert [*failures] == ["ben"]
+    broken = "anna"
+    kept = server.gateway.voices.default
+    add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+    assert server.read_again() == ["anna: the audio contains NaN; kept: anna", "voices: anna, ben"]
+    assert server.gateway.voices.default is kept
 
 
 def test_a_voice_is_idle_once_nobody_speaks(new_scheduler: Callable[[], Scheduler]) -> None:
     voice = Voice.embedded("tiny", new_scheduler(), open_again=new_scheduler)
+    assert not voice.is_idle(0.0)  # it has not been asked to speak yet, or could not
+    voice.last_heard = 0.0
     assert voice.is_idle(0.0)
     assert not voice.is_idle(60.0)
     assert isinstance(voice.scheduler, Scheduler)
     handle = voice.scheduler.submit("one two three four five six seven. " * 20)
     assert not voice.is_idle(0.0)
     handle.cancel()
+
+    async def is_idle_in_use() -> bool:
+        async with voice.speaker():  # whose text may wait to be split
+            return voice.is_idle(0.0)
+
+    assert not asyncio.run(is_idle_in_use())
     assert not Voice.embedded("tiny", new_scheduler()).is_idle(0.0)  # nothing could open it again
     with pytest.raises(Exception, match="none is left"):
         Voices([])
@@ -225,7 +300,21 @@ def test_unused_voices_are_closed(new_scheduler: Callable[[], Scheduler]) -> Non
         assert gateway.speech(input=TEXT, response_format="pcm").body == before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_a_voice_is_freed_without_a_garbage_collection(new_scheduler: Callable[[], Scheduler]) -> None:
+    """A collection would hold the interpreter, and with it the streams of other voices."""
+    gc.collect()
+    gc.disable()
+    try:
+        voice = new_scheduler()
+        voice.submit(TEXT).result(30)
+        freed = weakref.ref(voice.voice)
+        del voice
+        wait_until(lambda: freed() is None)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 def test_freed_memory_is_given_back() -> None:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -239,15 +328,45 @@ def test_freed_memory_is_given_back() -> None:
     assert len(kept) == 100_000
 
 
+def test_memory_is_given_back_once_the_last_request_of_a_voice_ends(
+    tiny_bundle: Path, voices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(voices)
+    given: list[None] = []
+    monkeypatch.setattr(upkeep, "END_SECONDS", 0.02)
+    monkeypatch.setattr(upkeep, "return_memory", lambda: given.append(None))
+
+    async def replace_while_it_speaks() -> None:
+        async with upkeep.upkeep(server.gateway, Health(server.gateway), None, print):
+            stream = server.scheduler("anna").submit(LONG, stream=StreamOptions())  # it rests: nobody reads it
+            await asyncio.sleep(0.2)
+            assert len(given) == 1  # at the start
+            add_voice(tiny_bundle, voices / "anna", sigma=0.1)
+            await read_again(server.gateway, Health(server.gateway), server.bundles)
+            await asyncio.sleep(0.2)
+            assert len(given) == 1
+            stream.cancel()
+            del stream
+            while len(given) == 1:
+                await asyncio.sleep(0.02)
+
+    asyncio.run(asyncio.wait_for(replace_while_it_speaks(), 60))
+    assert len(given) == 2
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def metrics(gateway: RunningGateway) -> str:
     return gateway.request("/metrics").body.decode()
 
 
 def wait_for_metric(gateway: RunningGateway, line: str) -> None:
-    deadline = time.monotonic() + 30
-    while line not in metrics(gateway):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: line in metrics(gateway))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")

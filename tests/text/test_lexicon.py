@@ -68,6 +68,14 @@ def test_further_entries_replace_those_of_the_same_word() -> None:
     assert LEXICON.with_entries({"Nguyen": "noo yen", "x": "y"}).apply("Nguyen x cat") == "noo yen y {K AE1 T}"
 
 
+def test_a_copy_shares_the_entries_and_nothing_else() -> None:
+    lexicon = Lexicon({"Nguyen": "win"})
+    copied = lexicon.copy()
+    assert copied.apply("Nguyen") == "win"
+    assert copied.entries is lexicon.entries
+    assert set(vars(lexicon)) == {"entries"}  # what the copy made to speak a text is its own
+
+
 def test_front_end_applies_it_to_ids_and_keeps_the_written_words() -> None:
     front_end = FrontEnd(lexicon=LEXICON)
     assert front_end.encode("Mr. Nguyen ate.") == text_to_sequence("Mr. win ate.")
