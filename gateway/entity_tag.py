@@ -9,13 +9,12 @@ from dataclasses import asdict, replace
 from starlette.datastructures import Headers
 
 from .. import __version__
-from ..text import Lexicon
 from .request import ParsedRequest
 
 
 def entity_tag(wanted: ParsedRequest, media_type: str | None, attention_window: int | None) -> str:
-    """Name the speech by all that it depends on: the bundle's digest and the resolved request; "" if the bundle is not
-    known here. Weak, because another processor may round differently.
+    """Name the speech by all that it depends on: the bundle's digest, what computes it, and the resolved request; ""
+    if the bundle is not known here. Weak, because another processor may round differently.
 
     media_type: of a body that is not the encoded audio alone. attention_window: the server's own.
     """
@@ -23,10 +22,9 @@ def entity_tag(wanted: ParsedRequest, media_type: str | None, attention_window: 
     if facts.front_end is None:
         return ""
     options = settings.options
-    lexicon = sorted(options.lexicon.entries.items()) if isinstance(options.lexicon, Lexicon) else []
     parts = [
-        *(__version__, facts.digest, facts.front_end.cleaners, attention_window),
-        *(wanted.text, settings.seed, asdict(replace(options, lexicon=None)), lexicon),
+        *(__version__, facts.digest, facts.computed_by, facts.front_end.cleaners, attention_window),
+        *(wanted.text, settings.seed, asdict(replace(options, lexicon=None)), settings.lexicon_digest),
         *(asdict(settings.encoding), settings.is_heard, wanted.stream, media_type, wanted.timestamps, wanted.analysis),
     ]
     return f'W/"{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]}"'

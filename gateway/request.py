@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -100,6 +102,7 @@ class SettingsBody(DecodingBody, kw_only=True):
             lexicon=lexicon,
             ssml=ssml,
         )
+        lexicon_digest = hashlib.sha256(json.dumps(self.lexicon, sort_keys=True).encode()).hexdigest()
         voice = voices.choose(self.model, self.voice if isinstance(self.voice, str) else self.voice.id)
         try:
             encoding = Encoding.choose(self.response_format, self.sample_rate, voice.sampling_rate)
@@ -109,7 +112,7 @@ class SettingsBody(DecodingBody, kw_only=True):
         if self.retries and is_heard:
             way_out = f"set {stream} to false, or leave retries out"
             raise invalid("retries", f"retries: a stream cannot take back what has been heard; {way_out}")
-        return Settings(voice, encoding, self.seed, options, self.speed, is_heard)
+        return Settings(voice, encoding, self.seed, options, self.speed, is_heard, lexicon_digest)
 
 
 class RequestBody(SettingsBody, kw_only=True):
@@ -189,6 +192,7 @@ class Settings:
     options: SpeechOptions
     speed: float = 1.0  # that was asked for; the options' rate is the nearest one that voices have
     is_heard: bool = True  # while it is made
+    lexicon_digest: str = ""
 
     @property
     def warning(self) -> str:

@@ -35,13 +35,13 @@ class SpokenResponse(Response):
         settings = wanted.settings
         headers = {
             "x-accel-buffering": "no",
-            "cache-control": "no-store",
             "x-tacoglow-voice": settings.voice.id.encode("ascii", "replace").decode(),
             "x-tacoglow-sample-rate": str(settings.encoding.rate),
             "x-tacoglow-seed": str(settings.seed),
             "x-tacoglow-speed": f"{settings.options.rate:g}",
         }
         self._tag = entity_tag(wanted, media_type, gateway.options.attention_window)
+        headers["cache-control"] = "private, no-cache" if self._tag else "no-store"  # no-cache: asked for every time
         if self._tag:
             headers["etag"] = self._tag
         if wanted.ignored:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from .events import captioned_lines, sse_events
 from .request import BodyKind, CaptionedBody, ParsedRequest, SpeechBody, SynthesizeBody, parse_request
 from .response import SpokenResponse
-from .state import Gateway, accept
+from .state import Gateway, accept, client_of
 
 AT_ONCE = 4096  # bytes of a body that are read on the event loop
 
@@ -40,6 +40,7 @@ async def _accept(request: Request, kind: BodyKind) -> tuple[Gateway, ParsedRequ
     gateway, body = await accept(request)
     parse = partial(parse_request, body, kind, gateway.voices, gateway.options.max_characters)
     if len(body) > AT_ONCE:  # it may be a lexicon of thousands of entries
-        async with gateway.splitting:
-            return gateway, await anyio.to_thread.run_sync(parse)
+        with gateway.answering(client_of(request.client)):  # those that wait are counted too
+            async with gateway.reading:
+                return gateway, await anyio.to_thread.run_sync(parse)
     return gateway, parse()

@@ -63,7 +63,8 @@ class Gateway:
     connections: Connections
     metrics: Metrics = field(default_factory=Metrics)
     speaking: Counter[str] = field(default_factory=Counter)  # requests that are being answered with speech, by client
-    splitting: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long texts and bodies
+    reading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long bodies
+    splitting: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long texts
     is_starting: bool = True  # until every voice has been asked to speak for the first time
 
     def check_accepts(self, client: str) -> None:

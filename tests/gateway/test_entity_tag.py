@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from tacoglow.gateway.entity_tag import entity_tag
+from tacoglow.gateway.request import SpeechBody, parse_request
+from tacoglow.gateway.voices import Voice, Voices
+from tacoglow.runtime.scheduling.scheduler import Scheduler
 
 from .running import RunningGateway
 
@@ -35,12 +43,26 @@ def test_the_same_request_has_the_same_tag_and_the_same_speech(gateway: RunningG
     assert first.body == second.body == named.body
     assert first.headers["etag"] == second.headers["etag"] == named.headers["etag"]
     assert first.headers["etag"].startswith('W/"')
+    assert first.headers["cache-control"] == "private, no-cache"  # the client may keep it, if it asks before each use
 
 
 def test_other_requests_have_other_tags(gateway: RunningGateway) -> None:
     tags = [gateway.speech(**{**BODY, **change}).headers["etag"] for change in ({}, *OTHERS.values())]
     tags.append(gateway.request("/dev/captioned_speech", BODY).headers["etag"])
     assert len(set(tags)) == len(OTHERS) + 2
+
+
+def test_what_computes_the_speech_is_in_its_tag(new_scheduler: Callable[[], Scheduler]) -> None:
+    with new_scheduler() as scheduler:
+        voice = Voice.embedded("tiny", scheduler)
+        wanted = parse_request(json.dumps(BODY).encode(), SpeechBody, Voices([voice]), 1_000)
+        assert voice.facts.computed_by == ("onnxruntime", "fp32", "engine")
+        others = [("openvino", "fp32", "engine"), ("onnxruntime", "int8", "engine"), ("onnxruntime", "fp32", "fused")]
+        tags = {entity_tag(wanted, None, None)}
+        for computed_by in others:
+            voice.facts = replace(voice.facts, computed_by=computed_by)
+            tags.add(entity_tag(wanted, None, None))
+    assert len(tags) == 4
 
 
 @pytest.mark.parametrize("known", ["{}", '"a", {}', '"a",{} ,W/"b"'])

@@ -159,15 +159,18 @@ def test_a_client_that_reads_no_pongs_is_cut_off(gateway: RunningGateway) -> Non
 
 
 def test_close_codes_of_clients_make_few_counters(gateway: RunningGateway) -> None:
-    def codes() -> set[str]:
+    def codes() -> dict[str, int]:
         lines = gateway.request("/metrics").body.decode().splitlines()
         stream = (line for line in lines if 'route="/v1/audio/speech/stream"' in line)
-        return {line.partition('code="')[2].partition('"')[0] for line in stream}
+        return {line.partition('code="')[2].partition('"')[0]: int(line.split()[-1]) for line in stream}
 
+    before = sum(codes().values())
     for code in range(3000, 3010):
         with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
             client.close(code)
-    while "3000" not in codes():
+    deadline = time.monotonic() + 30
+    while sum(codes().values()) < before + 10:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     assert all(int(code) <= 3000 for code in codes())
 
@@ -193,6 +196,28 @@ def test_long_lexicons_are_read_one_at_a_time_beside_the_event_loop(
     assert [answer.status for answer in answers] == [200] * 4
     assert [count for count, _ in seen] == [1] * 4
     assert all("AnyIO" in thread for _, thread in seen)
+
+
+def test_requests_whose_long_bodies_wait_are_counted(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_reading, may_read = threading.Event(), threading.Event()
+
+    def read(entries: object) -> None:
+        is_reading.set()
+        assert may_read.wait(30)
+
+    monkeypatch.setattr(request, "Lexicon", read)
+    body = {"input": "Hi.", "lexicon": {f"a{i}": "b" for i in range(1000)}}
+    with running(new_scheduler(), max_requests=1) as gateway, ThreadPoolExecutor(1) as pool:
+        try:
+            first = pool.submit(gateway.request, "/v1/audio/speech", body)
+            assert is_reading.wait(30)
+            refused = gateway.speech(input="Hi.")
+            assert (refused.status, refused.error["code"]) == (503, "overloaded")
+        finally:
+            may_read.set()
+        assert first.result(30).status == 200
 
 
 def test_a_lexicon_that_would_take_much_memory(gateway: RunningGateway) -> None:
