@@ -6,6 +6,7 @@ are copied, on the GPU, to memory of its own and back. A batch has a CUDA graph 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,9 @@ Arrays = Mapping[str, DeviceArray]
 
 def decode_with_engine(step: CudaGraphRunner) -> EngineDecoder:
     """Have the engine of decoder_step run its steps, of batches and of rows."""
-    decoder = EngineDecoder(step)
-    step.new_steps, step.new_rows = decoder.steps, partial(EngineRows, step)
+    own = weakref.proxy(step)  # it holds these: a cycle would keep GPU memory until the next garbage collection
+    decoder = EngineDecoder(own)
+    step.new_steps, step.new_rows = decoder.steps, partial(EngineRows, own)
     return decoder
 
 

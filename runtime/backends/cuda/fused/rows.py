@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +81,7 @@ class _Group(FusedBuffers):
         self._table = stream.empty((self.batch, ROW.itemsize), np.uint8)
         self._host_tables = [stream.pinned(self._table.shape, np.uint8) for _ in range(2)]
         self._rows = np.zeros(self.batch, ROW)  # of the places
-        self._runs = [self._captured(partial(self._enqueue, parity)) for parity in range(2)]
+        self._runs = [self._captured(*own) for own in zip(self._host_tables, self._downloads, strict=True)]
         for array in (self._memory, self._processed, self._keys, *self._states):
             stream.zero(array)
         stream.upload(self._lengths, np.ones(self.batch, np.int32))
@@ -121,16 +120,21 @@ class _Group(FusedBuffers):
         self.done[parity] = self.decoder.stream.record()
         return parity
 
-    def _captured(self, chunk: Enqueue) -> Enqueue:
-        """Capture a chunk, whose arguments never change: a graph costs the host a fraction of its three calls."""
+    def _captured(self, host_table: NDArray[np.uint8], download: Enqueue) -> Enqueue:
+        """Capture a chunk, whose arguments never change: a graph costs the host a fraction of its three calls.
+
+        It does not hold the group: such a cycle would keep GPU memory until the next garbage collection.
+        """
+        stream, kernel, table = self.decoder.stream, self._kernel, self._table
+        nothing = np.int32(0), np.float32(0)  # in place of a first step and a gate that all have in common
+        arguments = (*self._before, *nothing, *self._after, table.address)
+
+        def chunk() -> None:
+            stream.upload(table, host_table)
+            kernel.launch(stream, *arguments)
+            download()
+
         try:
-            return self.decoder.stream.capture(chunk)
+            return stream.capture(chunk)
         except CaptureError:
             return chunk
-
-    def _enqueue(self, parity: int) -> None:
-        stream = self.decoder.stream
-        stream.upload(self._table, self._host_tables[parity])
-        nothing = np.int32(0), np.float32(0)  # in place of a first step and a gate that all have in common
-        self._kernel.launch(stream, *self._before, *nothing, *self._after, self._table.address)
-        self._downloads[parity]()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +20,7 @@ from tacoglow.runtime.backends.base import Decoder
 from tacoglow.runtime.backends.cuda import chunks
 from tacoglow.runtime.backends.cuda.chunks import ChunkBuffers, CudaSteps
 from tacoglow.runtime.backends.cuda.fused import steps
+from tacoglow.runtime.backends.cuda.stream import CudaStream, DeviceArray
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeGraph
 from tacoglow.runtime.decoder import Chunk, DecodedItem, Profile, ProfileName
 from tacoglow.runtime.errors import BackendError, Cancelled
@@ -293,3 +297,36 @@ def test_a_trap_ends_requests_with_a_way_out(device: Synthesizer, cuda: PretendD
         handle = scheduler.submit(TEXT)
         with pytest.raises(BackendError, match="start again with --decoder engine"):
             handle.result(SECONDS)
+
+
+def test_a_voice_is_freed_without_a_garbage_collection(
+    half_bundle: Path, cuda: PretendDriver, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that replaces a voice needs its GPU memory back at once."""
+    arrays: weakref.WeakSet[_Allocation] = weakref.WeakSet()
+    allocate = CudaStream.empty
+
+    def note(stream: CudaStream, *arguments: Any) -> DeviceArray:
+        array = allocate(stream, *arguments)
+        allocation = _Allocation(array.owner)
+        arrays.add(allocation)
+        return replace(array, owner=allocation)
+
+    monkeypatch.setattr(CudaStream, "empty", note)
+    gc.collect()
+    gc.disable()
+    try:
+        device = on_device(half_bundle, decoder)
+        rows = new_rows(device, 2)
+        assert arrays
+        del device, rows
+        assert not arrays
+    finally:
+        gc.enable()
+
+
+class _Allocation:
+    """The owner of GPU memory, as one that can be referred to weakly."""
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
