@@ -52,6 +52,7 @@ def _number(draw: random.Random) -> str:
 # Notations of text/english, and of the issues that its rules came from.
 NOTATIONS = [
     "Jan. 5", "on March 3rd, 2024", "5 May 1999", "the 21st of June", "2026-11-25T14:30:00Z", "2026-02-31",
+    "May 1-3", "March 3-5 pm", "May 10 - 12 came", "1h 30m", "5m 30s", "5 min 30 s", "5 h 2 m tall", "100m 9s",
     "3/14/2015", "31/12/99", "1.2.2003", "Sat. 4 July", "Tues., Sept. 9", "5 p.m. EST", "7 p.m. Bring", "at 5 PM.",
     "12:30", "1:23:45", "09:05:07.250 UTC", "9-5", "8:30-9:15 a.m.", "10.30am", "$3.2M", "$10k", "£3.20", "€5", "5 €",
     "¥1,000", "US$5.05", "$0.99", "$1.005", "5¢", "3 USD", "$5-10", "$5–$10", "-5 °C", "−3%", "+4", "±2", "22,1 °C",

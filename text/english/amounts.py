@@ -64,8 +64,10 @@ _FEET = re.compile(
     r"(?<![\w.,])(\d{1,2})(?:' ?| ?ft\.? )(\d{1,2})(?:(?:\"|'')(?!\w)| ?in(?:ches)?(?!\w)(?:\.(?= [a-z0-9]))?)",
     re.ASCII,
 )
+# "5 h 2 m" and "5 m 2 s" may be lengths: minutes are "2m", "2min" or "2 min".
 _DURATION = re.compile(
-    r"(?<![\w.,])(?:(\d{1,3}) ?h ?(?=\d{1,2} ?m))?(\d{1,2}) ?m(?:in)?(?: ?(\d{1,2}) ?s(?:ec)?)?(?!\w)", re.ASCII
+    r"(?<![\w.,])(?:(\d{1,3}) ?h ?(?=\d{1,2}(?: ?min|m)))?(\d{1,3})(?: ?min|m)(?: ?(\d{1,2}) ?s(?:ec)?)?(?!\w)",
+    re.ASCII,
 )
 _NUMBERED = re.compile(r"(?:\b[Nn]os?\. ?|#)(?=\d)", re.ASCII)
 _PAGES = re.compile(r"\b(pp?)\. ?(?=\d)", re.ASCII)

@@ -28,7 +28,9 @@ _MONTH = (
 _NO_MORE = r"(?![\w:/%°]|[.,]\d)"  # a number ends here
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _MONTH_DAY = re.compile(
-    rf"\b({_MONTH})\.? {_DAY}(?: ?[-–] ?{_DAY}(?![\d-]))?{_NO_MORE}(?:(,?) (\d{{4}}){_NO_MORE})?", _FLAGS
+    rf"\b({_MONTH})\.? {_DAY}(?![-–]\d\d? ?[ap]\.? ?m\b)(?:[-–]{_DAY}(?![\d-]))?{_NO_MORE}"
+    rf"(?:(,?) (\d{{4}}){_NO_MORE})?",
+    _FLAGS,
 )
 _DAY_MONTH = re.compile(
     rf"(?<![\w.,:/$£€-])(?:the )?{_DAY}(?:(?: of)? |-)({_MONTH})(?:(\.)(?!\w))?(?:(?:,? |-)(\d{{4}}){_NO_MORE})?",
