@@ -103,13 +103,14 @@ def build_engines(
             copy_plans(built, copy_to)
     if copy_to is None or "decoder_step" not in graphs:
         return
-    remove_package(copy_to)
     folder = None
     if is_fused:
         backend = BackendOptions(device=device, engines=engines, decoder=decoder.value)
         folder = TensorRTBackend(bundle, manifest, backend).copy_kernels(copy_to)
     elif tensorrt.name == "tensorrt":
         folder = write_package(copy_to, find_gpu(device), EngineCache(engines).folder, manifest)
+    else:
+        remove_package(copy_to)
     if folder is not None:
         print(folder)
 
