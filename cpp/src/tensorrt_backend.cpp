@@ -31,12 +31,13 @@ std::vector<std::int64_t> vocoder_sizes(const Manifest& manifest) {
   const DimRange frames = manifest.dimensions.at('F');
   const std::int64_t most = std::min(
       frames.max, synthesis.window_frames + 2 * denoiser_frames + manifest.frames_before + manifest.frames_after);
-  std::vector<std::int64_t> sizes = {synthesis.first_segment_frames + context,
-                                     synthesis.segment_frames / 2 + 2 * context,
-                                     synthesis.segment_frames + 2 * context,
-                                     most / 4,
-                                     most / 2,
-                                     most};
+  std::vector<std::int64_t> sizes = {synthesis.segment_frames + 2 * context, most / 4, most / 2, most};
+  std::int64_t start = 0, segment = synthesis.first_segment_frames;
+  while (start == 0 || segment < synthesis.segment_frames) {
+    sizes.push_back(std::min(start, context) + segment + context);
+    start += segment;
+    segment = std::min(2 * segment, synthesis.segment_frames);
+  }
   for (std::int64_t& size : sizes) size = std::max({std::min(size, most), frames.min, manifest.min_frames});
   std::sort(sizes.begin(), sizes.end());
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());

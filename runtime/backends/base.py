@@ -21,6 +21,7 @@ from ..decoder import DecoderSteps, EncoderOutput, Profile, RowSteps
 from ..errors import BackendError, RequestError
 from ..host_steps import HostSteps
 from ..noise import Noise
+from ..options import SegmentFrames
 from .exiting import native_calls
 
 Array = NDArray[Any]
@@ -41,10 +42,13 @@ def vocoder_window_sizes(manifest: Manifest, most: int, *larger: int) -> tuple[i
 
     most: its limit.
     """
-    synthesis = manifest.synthesis
-    segments = synthesis.first_segment_frames, synthesis.segment_frames // 2, synthesis.segment_frames
-    contexts = synthesis.context_frames, 2 * synthesis.context_frames, 2 * synthesis.context_frames
-    sizes = (*map(sum, zip(segments, contexts, strict=True)), *larger)
+    synthesis, context = manifest.synthesis, manifest.synthesis.context_frames
+    segments = SegmentFrames(synthesis.first_segment_frames, synthesis.segment_frames, context)
+    sizes = [2 * context + segments.later, *larger]
+    start, size = 0, segments.first
+    while start == 0 or size < segments.later:
+        sizes.append(min(start, context) + size + context)
+        start, size = start + size, segments.after(size)
     least = max(manifest.range("F").min, manifest.vocoder.min_frames)
     return tuple(sorted({max(least, min(size, most)) for size in sizes}))
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from tacoglow.runtime.backends.base import vocoder_window_sizes
+from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.vocoder import plan_windows
 
 
@@ -45,8 +49,23 @@ def test_no_cut_runs_fewer_frames(data: st.DataObject) -> None:
     ],
 )
 def test_an_utterance_of_the_demo_voice(frames: int, windows: list[tuple[int, int]]) -> None:
-    assert plan_windows(0, frames, frames, 35, 32, (20, 56, 88, 160, 227)) == windows
+    assert plan_windows(0, frames, frames, 35, 32, (20, 36, 56, 88, 160, 227)) == windows
 
 
 def test_without_room_for_its_context_a_window_has_one_frame() -> None:
     assert plan_windows(3, 6, 20, 4, 4, (8,)) == [(3, 4), (4, 5), (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "sizes"),
+    [
+        (8, 64, (20, 36, 56, 88)),  # segments from frames 0, 8, 24 and 56
+        (16, 16, (28, 40)),
+    ],
+)
+def test_sizes_are_those_of_a_streams_segments(
+    tiny_bundle: Path, first: int, later: int, sizes: tuple[int, ...]
+) -> None:
+    manifest = load_manifest(tiny_bundle)
+    segments = replace(manifest.synthesis, first_segment_frames=first, segment_frames=later, context_frames=12)
+    assert vocoder_window_sizes(replace(manifest, synthesis=segments), 1000) == sizes

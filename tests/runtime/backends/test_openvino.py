@@ -55,7 +55,7 @@ def test_it_runs_at_few_sizes(name: str, request: pytest.FixtureRequest, monkeyp
     voice = Synthesizer.load(request.getfixturevalue(name), "openvino", threads=1)
     graph = voice.backend.open(voice.manifest.vocoder.kind)
     assert isinstance(graph, OpenVinoVocoder)
-    assert len(graph.window_sizes) <= 5
+    assert len(graph.window_sizes) <= 6
     sizes = set()
     run = OpenVinoVocoder.run
 
