@@ -126,6 +126,24 @@ struct Outcome {
   int n_failed;
 };
 
+// Asks for a speech that is ready, each of whose allocations fails once.
+void check_result(tacoglow_scheduler* scheduler, const std::vector<float>& expected) {
+  Speaking ready(forms[0]);
+  ready.submit(scheduler, 0);
+  ready.listener.ended.get_future().wait();
+  tacoglow_speech* speech = nullptr;
+  long index = 0;
+  for (tacoglow_status status = TACOGLOW_OUT_OF_MEMORY; status != TACOGLOW_OK; ++index) {
+    require(status == TACOGLOW_OUT_OF_MEMORY, "a speech that there was no memory for can be asked for again");
+    arm(index, 1);
+    status = tacoglow_handle_result(ready.handle, &speech);
+    disarm();
+  }
+  ready.listener.samples.assign(speech->samples, speech->samples + speech->n_samples);
+  tacoglow_speech_free(speech);
+  require(index > 1 && ready.listener.samples == expected, "the speech that was asked for again");
+}
+
 // Speaks several requests, some allocations of which fail, and then one of each form.
 Outcome run(tacoglow_voice* voice, const std::vector<std::vector<float>>& expected, long first, long count) {
   std::vector<std::unique_ptr<Speaking>> requests;
@@ -147,6 +165,7 @@ Outcome run(tacoglow_voice* voice, const std::vector<std::vector<float>>& expect
   }
   outcome.n_allocations = n_allocations;
   disarm();
+  require(count > 1 || outcome.n_failed < n_requests * n_forms, "a single failure ends not all requests");
   for (const Form form : forms) {
     if (scheduler == nullptr) break;
     Speaking next(form);
@@ -171,6 +190,7 @@ std::vector<std::vector<float>> speak_alone(tacoglow_voice* voice) {
     require(alone.status == TACOGLOW_OK && !alone.listener.samples.empty(), "speak alone");
     spoken.push_back(alone.listener.samples);
   }
+  check_result(scheduler, spoken[0]);
   tacoglow_scheduler_close(scheduler);
   return spoken;
 }

@@ -106,7 +106,13 @@ tacoglow_status tacoglow_handle_result(tacoglow_handle* handle, tacoglow_speech*
   return to_status([&] {
     require(handle, "handle");
     require(speech, "speech");
-    *speech = new tacoglow::OwnedSpeech(*handle->voice, handle->handle->result());
+    tacoglow::Speech result = handle->handle->result();
+    try {
+      *speech = new tacoglow::OwnedSpeech(*handle->voice, std::move(result));
+    } catch (...) {  // without memory, the caller may ask again
+      handle->handle->finish(std::move(result));
+      throw;
+    }
   });
 }
 

@@ -4,16 +4,16 @@
 
 namespace tacoglow {
 
-OwnedSpeech::OwnedSpeech(const Voice& voice, Speech speech) : tacoglow_speech{}, owned_(std::move(speech)) {
+OwnedSpeech::OwnedSpeech(const Voice& voice, Speech&& speech) : tacoglow_speech{} {
   std::vector<SpeechFault> all;
-  for (const Utterance& u : owned_.utterances) {
+  for (const Utterance& u : speech.utterances) {
     list_faults(u, listed_.emplace_back());
     list_times(voice, u, listed_.back());
     all.insert(all.end(), u.faults.begin(), u.faults.end());
   }
   for (const SpeechFault& fault : all) fault_reasons |= fault.reason;
   for (std::size_t i = 0; i < listed_.size(); ++i) {
-    const Utterance& u = owned_.utterances[i];
+    const Utterance& u = speech.utterances[i];
     const Listed& listed = listed_[i];
     utterances_.push_back({u.piece.text.c_str(), u.piece.ids.data(), u.piece.ids.size(),
                            static_cast<size_t>(u.n_frames), u.mel.data(), u.alignment.data(), u.gate.data(),
@@ -22,6 +22,7 @@ OwnedSpeech::OwnedSpeech(const Voice& voice, Speech speech) : tacoglow_speech{},
                            listed.timed_tokens.data()});
   }
   quality_ = to_text(all);
+  owned_ = std::move(speech);  // its utterances stay where they are
   samples = owned_.samples.data();
   n_samples = owned_.samples.size();
   mel = owned_.mel.data();

@@ -12,8 +12,8 @@
 namespace tacoglow {
 
 struct OwnedSpeech : tacoglow_speech {
-  OwnedSpeech(const Voice& voice, Speech speech);
-  OwnedSpeech(const OwnedSpeech&) = delete;  // the caller's structure points into this one
+  OwnedSpeech(const Voice& voice, Speech&& speech);  // if it throws, `speech` is unchanged
+  OwnedSpeech(const OwnedSpeech&) = delete;          // the caller's structure points into this one
   OwnedSpeech& operator=(const OwnedSpeech&) = delete;
 
  private:

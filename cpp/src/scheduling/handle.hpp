@@ -51,6 +51,7 @@ class Handle {
   void call_back(const std::function<bool()>& callback);
   // Hands over a segment, which is not empty.
   void put(std::vector<float> samples);
+  // Hands over the complete speech, or gives back what result() has returned.
   void finish(Speech speech);
   void fail(const Failure& failure) noexcept;
   // Calls on_end, the first time.

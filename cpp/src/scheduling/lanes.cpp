@@ -54,11 +54,10 @@ void Lanes::submit(Job job) {
   changed_.notify_all();
 }
 
-bool Lanes::has_room(double deadline) const {
-  std::vector<double> deadlines;
+bool Lanes::has_room(double deadline) {
   const std::lock_guard lock(mutex_);
-  list_deadlines(jobs_, deadlines);
-  return is_wanted_soon(deadline, deadlines, count_);
+  list_deadlines(jobs_, deadlines_);
+  return is_wanted_soon(deadline, deadlines_, count_);
 }
 
 bool Lanes::run_next(BackendInstance& backend) {

@@ -43,7 +43,7 @@ class Lanes {
 
   void submit(Job job);
   // True if a job with this deadline should be made ready now.
-  bool has_room(double deadline) const;
+  bool has_room(double deadline);
   // Runs the most urgent job in this thread, if there are no lanes; returns false if there is none.
   bool run_next(BackendInstance& backend);
   // Stops the threads after the jobs that run; further ones are dropped.
@@ -63,11 +63,11 @@ class Lanes {
 
   std::size_t count_;
   std::function<void(Deliveries)> on_end_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<SharedJob> jobs_;  // in the order in which they came
   std::vector<SharedJob> running_;
-  std::vector<double> deadlines_, running_deadlines_;  // of these; memory for take()
+  std::vector<double> deadlines_, running_deadlines_;  // of these; memory for has_room() and take()
   bool is_closed_ = false;
   std::vector<std::unique_ptr<BackendInstance>> backends_;  // of each thread
   std::vector<std::thread> threads_;

@@ -96,15 +96,18 @@ void Loop::hand_over(const Delivery& delivery) noexcept {
 
 // Does what there is to do.
 void Loop::pass() {
+  std::vector<Work> chosen;
   try {
     drop_ended();
     const std::vector<Ranked> ranked = rank();
-    const std::vector<Work> chosen = choose_work(ranked);
+    chosen = choose_work(ranked);
     decode(chosen);
     const bool dispatched = dispatch(ranked), ran = lanes_.run_next(*backend_);
     is_idle_ = chosen.empty() && !dispatched && !ran;
-  } catch (...) {  // a failed batch, or out of memory: other failures end one request
-    fail_all(current_failure());
+  } catch (...) {  // a failed batch, or no memory to choose one: then the newest request makes room for the others
+    const Failure failure = current_failure();
+    for (const Work& work : chosen) work.task->handle().fail(failure);
+    if (chosen.empty() && !tasks_.empty()) tasks_.back()->handle().fail(failure);
     is_idle_ = false;
   }
 }
