@@ -178,16 +178,17 @@ class SpeechStream:
         self._front_end, self._trimmer = front_end, trimmer
         self._made = 0  # samples, with the silence that is left out
         self._pieces, self._open_piece, self._on_end = split.pieces, open_piece, on_end
-        self._segments = self._count(self._generate())
+        self._segments = self._generate()
 
-    def _count(self, segments: Iterator[Samples]) -> Iterator[Samples]:
-        for made in segments:
+    def _hand_over(self, placed: Iterator[Samples], is_end: bool) -> Iterator[Samples]:
+        """Yield what can be heard by now of a segment with its pauses. is_end: no samples follow."""
+        for made in placed:
             self._made += len(made)
             samples = made if self._trimmer is None else self._trimmer.push(made)
             if len(samples) or self._trimmer is None:
                 self.position += len(samples)
                 yield samples
-        if self._trimmer is not None:
+        if is_end and self._trimmer is not None:  # before the last piece is timed, because it may move the start
             samples = self._trimmer.push(np.zeros(0, np.float32), is_last=True)
             self.position += len(samples)
             yield samples
@@ -197,7 +198,8 @@ class SpeechStream:
             utterance = self._open_piece(i, piece)
             is_first, start = True, self._made + int(piece.pause_before * self.sampling_rate)
             for samples, is_last in utterance.segments():
-                yield from place_segment(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
+                placed = place_segment(samples, self.sampling_rate, self._pieces, i, is_first, is_last)
+                yield from self._hand_over(placed, is_last and i == len(self._pieces) - 1)
                 is_first = False
             self.stop_reasons.append(utterance.result().stop_reason)
             self._faults += self._on_end(piece, utterance.result()).faults

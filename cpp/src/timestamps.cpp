@@ -7,9 +7,10 @@
 namespace tacoglow {
 namespace {
 
-constexpr float least_weight = 1e-6F;  // attention below this counts as this, as in Python
+constexpr double least_weight = 1e-6;  // attention below this counts as this, as in Python
 
-double score(float weight) { return static_cast<double>(std::log(std::max(weight, least_weight))); }
+// In double precision, in which Python's logarithm is the same up to the last bit.
+double score(double weight) { return std::log(std::max(weight, least_weight)); }
 
 }  // namespace
 

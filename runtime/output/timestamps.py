@@ -33,8 +33,8 @@ def token_bounds(alignment: NDArray[np.float32]) -> NDArray[np.int64]:
     frames, tokens = alignment.shape
     if frames == 0:
         return np.zeros(tokens + 1, np.int64)
-    scores = np.log(np.maximum(alignment, LEAST_WEIGHT))
-    total = scores[0].astype(np.float64)
+    scores = np.log(np.maximum(alignment, LEAST_WEIGHT, dtype=np.float64))
+    total = scores[0]
     came_from = np.empty((frames, tokens), np.int64)
     index = np.arange(tokens)
     for frame in range(1, frames):

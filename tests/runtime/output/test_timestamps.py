@@ -122,6 +122,16 @@ def test_stream_has_the_times_of_whole_speech(voice: Synthesizer) -> None:
     assert tuple(stream.characters) == whole.characters
 
 
+def test_stream_that_is_silent_and_trimmed_has_the_times_of_whole_speech(voice: Synthesizer) -> None:
+    """The last frame of 10 ms, which is not full, is left out too."""
+    options = SpeechOptions(volume=0.0, trim_silence=True, gate_threshold=ENDLESS, max_frames=39)
+    with voice.stream("Hi.", 3, StreamOptions(2, 5, None), options, timestamps=True) as stream:
+        assert sum(map(len, stream)) == 0
+    whole = voice.say("Hi.", 3, options)
+    assert whole.words[0].end > 0.0
+    assert tuple(stream.words) == whole.words
+
+
 WORDS = [
     TimedText("One", 0.0, 0.5),
     TimedText("<two>.", 0.5, 1.25),
