@@ -1,7 +1,5 @@
 #include "cuda_noise.hpp"
 
-#include <array>
-
 namespace tacoglow {
 namespace {
 
@@ -32,12 +30,11 @@ DeviceNoise::DeviceNoise(const std::string& cubin)
       draw_dropout_(find_kernel(module_, "draw_dropout")),
       draw_z_(find_kernel(module_, "draw_z")) {}
 
-void DeviceNoise::draw_dropout(const Dropout& dropout, CudaAddress keys, std::int64_t first_step,
-                               CudaStreamHandle stream) const {
+void DeviceNoise::draw_dropout(const Dropout& dropout, CudaAddress items, CudaStreamHandle stream) const {
   const Grid grid = {blocks_for(dropout.units, threads), static_cast<unsigned>(dropout.batch),
                      static_cast<unsigned>(dropout.steps)};
   launch(draw_dropout_, grid, stream, dropout.memory, static_cast<unsigned long long>(dropout.pitch / sizeof(float)),
-         keys, static_cast<int>(dropout.units), static_cast<int>(first_step));
+         items, static_cast<int>(dropout.units));
 }
 
 void DeviceNoise::draw_z(CudaAddress z, const Noise& noise, std::int64_t first_group, std::int64_t groups,

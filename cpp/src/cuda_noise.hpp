@@ -2,6 +2,7 @@
 // runtime/backends/cuda/kernels/noise.cu.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -21,8 +22,9 @@ class DeviceNoise {
     std::size_t pitch;
     std::int64_t batch, units, steps;
   };
-  // Draws the dropout of steps first_step, first_step + 1, …. keys: Noise::Key of each item, on the GPU.
-  void draw_dropout(const Dropout& dropout, CudaAddress keys, std::int64_t first_step, CudaStreamHandle stream) const;
+  using Item = std::array<std::uint64_t, 3>;  // seed, utterance, first step
+  // Draws the dropout of each item's steps from its first one on. items: Item of each, on the GPU.
+  void draw_dropout(const Dropout& dropout, CudaAddress items, CudaStreamHandle stream) const;
 
   // Draws z, float32 [group_size, groups], from that group on: within 1e-6 of Noise::z, times sigma.
   void draw_z(CudaAddress z, const Noise& noise, std::int64_t first_group, std::int64_t groups, std::int64_t group_size,

@@ -12,7 +12,7 @@
 namespace tacoglow {
 namespace {
 
-constexpr std::int64_t format_version = 3;               // of the files, and of the kernels' arguments
+constexpr std::int64_t format_version = 4;               // of the files, and of the kernels' arguments
 constexpr std::int64_t largest = std::int64_t{1} << 31;  // of any size in a package
 constexpr const char* remedy = "run tacoglow build-engines --copy-to again";
 

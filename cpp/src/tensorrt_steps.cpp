@@ -1,5 +1,7 @@
 #include "tensorrt_steps.hpp"
 
+#include <algorithm>
+
 namespace tacoglow {
 namespace {
 
@@ -26,7 +28,7 @@ CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const D
       stream_(stream),
       context_(plan.create_execution_context(activations)),
       device_noise_(noise),
-      keys_(device_memory(static_cast<std::size_t>(dims.at('B')) * sizeof(Noise::Key))),
+      items_(device_memory(static_cast<std::size_t>(dims.at('B')) * sizeof(DeviceNoise::Item))),
       dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
       mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
       gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)),
@@ -63,6 +65,7 @@ void CapturedSteps::allocate(const Dims& dims) {
     slot.mel = device_memory(n * align(mel_bytes_));
     slot.gate = device_memory(n * align(gate_bytes_));
     slot.attention = device_memory(n * align(attention_bytes_));
+    slot.host_items = pinned_memory(static_cast<std::size_t>(dims.at('B')) * sizeof(DeviceNoise::Item));
     slot.host_dropout = pinned_memory(n * dropout_bytes_);
     slot.host_mel = pinned_memory(n * mel_bytes_);
     slot.host_gate = pinned_memory(n * gate_bytes_);
@@ -80,10 +83,7 @@ void CapturedSteps::reset(const Tensors& encoded, std::vector<Noise> noises) {
   for (auto& [name, memory] : states_[0]) clear(memory.get(), state_bytes_.at(name), stream_, "clear a state");
   clear(mel_before(0, 0), mel_bytes_, stream_, "clear a state");
   noises_ = std::move(noises);
-  std::vector<Noise::Key> keys;
-  for (const Noise& noise : noises_) keys.push_back(noise.key());
-  copy(keys_.get(), address_of(keys.data()), keys.size() * sizeof(Noise::Key), stream_, "copy the keys of the noise");
-  wait_for(stream_, "begin an utterance");  // `encoded` and the keys may be freed now
+  wait_for(stream_, "begin an utterance");  // `encoded` may be freed now
 }
 
 void TensorRTSteps::launch() {
@@ -106,7 +106,13 @@ void CapturedSteps::enqueue_dropout(std::size_t slot, std::int64_t first_step) {
   if (device_noise_ != nullptr) {
     const auto batch = static_cast<std::int64_t>(noises_.size());
     const DeviceNoise::Dropout dropout = {own.dropout.get(), align(dropout_bytes_), batch, units, chunk_steps};
-    return device_noise_->draw_dropout(dropout, keys_.get(), first_step, stream_);
+    auto* const items = static_cast<DeviceNoise::Item*>(own.host_items.get());
+    std::transform(noises_.begin(), noises_.end(), items, [&](const Noise& noise) -> DeviceNoise::Item {
+      return {noise.key()[0], noise.key()[1], static_cast<std::uint64_t>(first_step)};
+    });
+    copy(items_.get(), address_of(items), noises_.size() * sizeof(DeviceNoise::Item), stream_,
+         "copy the keys of the noise");
+    return device_noise_->draw_dropout(dropout, items_.get(), stream_);
   }
   draw_dropout(noises_, first_step, chunk_steps, units, static_cast<float*>(own.host_dropout.get()));
   copy_rows(own.dropout.get(), align(dropout_bytes_), address_of(own.host_dropout), dropout_bytes_, dropout_bytes_,

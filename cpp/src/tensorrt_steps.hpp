@@ -34,7 +34,7 @@ class CapturedSteps {
   // Inputs and outputs of one chunk. On the device, each step's part begins at a multiple of `alignment`.
   struct Slot {
     DeviceMemory dropout, mel, gate, attention;
-    PinnedMemory host_dropout, host_mel, host_gate, host_attention;
+    PinnedMemory host_items, host_dropout, host_mel, host_gate, host_attention;
     CudaEvent done;
     CudaGraph graph;  // empty if the steps cannot be captured
   };
@@ -51,7 +51,7 @@ class CapturedSteps {
   ExecutionContext context_;
   const DeviceNoise* device_noise_;
   std::vector<Noise> noises_;                    // of the items
-  DeviceMemory keys_;                            // of the noises
+  DeviceMemory items_;                           // DeviceNoise::Item of each
   std::string mel_state_;                        // input that mel_frame feeds; it is read from the slots
   std::map<std::string, DeviceMemory> encoded_;  // memory, processed_memory, memory_mask
   std::array<std::map<std::string, DeviceMemory>, 2>

@@ -157,7 +157,7 @@ def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plan
     change_fused(graph_sha256="0" * 64)
     assert "made for another voice's decoder_step; run tacoglow build-engines --copy-to again" in decoder()
     change(format_version=2)
-    assert "format_version: expected a whole number from 3 to 3; run tacoglow build-engines" in decoder()
+    assert "format_version: expected a whole number from 4 to 4; run tacoglow build-engines" in decoder()
     change_fused(kernels=[kernel | {"file": "../x"} for kernel in fused["kernels"]])
     assert "$.fused.kernels[0].file: expected a plain file name; run tacoglow build-engines" in decoder()
     change_fused(kernels=[kernel | {"blocks": 133} for kernel in fused["kernels"]])

@@ -33,7 +33,7 @@ class NoiseKernels:
         self.cubin = cubin
         Device(index).set_current()
         code = ObjectCode.from_cubin(cubin)
-        self._kernels = {name: code.get_kernel(name) for name in ("draw_rows_dropout", "draw_z")}
+        self._kernels = {name: code.get_kernel(name) for name in ("draw_dropout", "draw_z")}
 
     def launch(self, name: str, stream: CudaStream, grid: tuple[int, ...], *arguments: Any) -> None:
         """Enqueue a kernel by name. arguments: addresses as int, numbers as NumPy scalars."""
@@ -65,7 +65,7 @@ class DeviceNoise:
         batch, *layers = slots.shape
         units = math.prod(layers)
         self._kernels.launch(
-            "draw_rows_dropout",
+            "draw_dropout",
             self._stream,
             (_blocks(units), batch, slots.count),
             slots.memory.address,

@@ -20,7 +20,7 @@ from .fused.steps import FusedDecoder
 from .noise import open_device_noise
 from .stream import CudaStream
 
-FORMAT_VERSION = 3  # version of the files and of the kernels' arguments, which C++ passes
+FORMAT_VERSION = 4  # version of the files and of the kernels' arguments, which C++ passes
 FOLDER = "kernels"
 
 

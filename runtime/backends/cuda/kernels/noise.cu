@@ -34,17 +34,9 @@ __device__ __forceinline__ Direction direction_of(u64 word) {
   return {(octant + 2 & 4) != 0 ? -cosine : cosine, octant >= 4 ? -sine : sine};
 }
 
-// factors: [steps][pitch], of which the first BATCH * units are [batch][units]. keys: [batch][2], seed and utterance.
-// Grid: units / threads, batch, steps.
-extern "C" __global__ void draw_dropout(float* factors, u64 pitch, const u64* keys, int units, int first_step) {
-  const int unit = blockIdx.x * blockDim.x + threadIdx.x, item = blockIdx.y, step = blockIdx.z;
-  if (unit >= units) return;
-  const int blocks = (units + BLOCK_BITS - 1) / BLOCK_BITS;
-  factors[step * pitch + item * units + unit] = dropout_factor(&keys[2 * item], first_step + step, blocks, unit);
-}
-
-// The same for items that are at different steps. items: [batch][3], seed, utterance and first step.
-extern "C" __global__ void draw_rows_dropout(float* factors, u64 pitch, const u64* items, int units) {
+// factors: [steps][pitch], of which the first BATCH * units are [batch][units]. items: [batch][3], seed, utterance and
+// first step. Grid: units / threads, batch, steps.
+extern "C" __global__ void draw_dropout(float* factors, u64 pitch, const u64* items, int units) {
   const int unit = blockIdx.x * blockDim.x + threadIdx.x, item = blockIdx.y, step = blockIdx.z;
   if (unit >= units) return;
   const int blocks = (units + BLOCK_BITS - 1) / BLOCK_BITS;

@@ -56,15 +56,9 @@ const char* run_all(const pretend::Launch& launch, const std::function<void()>& 
 }  // namespace
 
 EMULATED_KERNEL(draw_dropout, run_all)
-EMULATED_KERNEL(draw_rows_dropout, run_all)
 EMULATED_KERNEL(draw_z, run_all)
 
 extern "C" void move_functions(int units) { moved = units; }
-
-extern "C" void run_draw_dropout(unsigned x, unsigned y, unsigned z, float* factors, u64 pitch, const u64* keys, int units,
-                                 int first_step) {
-  run({x, y, z}, [&] { draw_dropout(factors, pitch, keys, units, first_step); });
-}
 
 extern "C" void run_draw_z(unsigned x, unsigned y, unsigned z, float* out, u64 seed, u64 utterance, int first_group,
                            int groups, int group_size, float sigma) {

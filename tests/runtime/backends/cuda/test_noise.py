@@ -98,7 +98,7 @@ def test_a_voice_draws_its_noise_on_the_device(
         got, expected = device.say(TEXT, 7, FOREVER), voice.say(TEXT, 7, FOREVER)
         np.testing.assert_array_equal(got.utterances[0].mel, expected.utterances[0].mel)
         np.testing.assert_allclose(got.samples, expected.samples, atol=1e-5)
-    assert cuda.count("kernel draw_rows_dropout") > 3
+    assert cuda.count("kernel draw_dropout") > 3
     assert cuda.count("kernel draw_z") > 3
     texts, seeds = [TEXT, "Go.", TEXT], [1, 2, 3]
     pairs = zip(device.say_batch(texts, seeds, FOREVER), voice.say_batch(texts, seeds, FOREVER), strict=True)
