@@ -59,7 +59,7 @@ SAME_FUNCTION(cuEventSynchronize, ::cuEventSynchronize);
 SAME_FUNCTION(cuStreamBeginCapture, ::cuStreamBeginCapture);
 SAME_FUNCTION(cuStreamEndCapture, ::cuStreamEndCapture);
 SAME_FUNCTION(cuGraphDestroy, ::cuGraphDestroy);
-SAME_FUNCTION(cuGraphInstantiateWithFlags, ::cuGraphInstantiate);
+SAME_FUNCTION(cuGraphInstantiateWithFlags, ::cuGraphInstantiateWithFlags);
 SAME_FUNCTION(cuGraphExecDestroy, ::cuGraphExecDestroy);
 SAME_FUNCTION(cuGraphLaunch, ::cuGraphLaunch);
 SAME_FUNCTION(cuModuleLoadData, ::cuModuleLoadData);

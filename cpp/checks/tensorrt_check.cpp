@@ -2,10 +2,12 @@
 // backend.
 
 #include <fstream>
+#include <new>
 #include <thread>
 #include <utility>
 
 #include "bundle_files.hpp"
+#include "cuda.hpp"
 #include "error.hpp"
 #include "same_speech.hpp"
 #include "simulated/NvInferRuntime.h"
@@ -135,6 +137,35 @@ void check_prepared(const Manifest& manifest, const std::filesystem::path& plans
           "a session's first utterance should only capture two chunks of decoder steps");
 }
 
+// A callback may make another GPU the thread's current one.
+void check_other_gpu(const Manifest& manifest, const std::filesystem::path& plans) {
+  static int other_gpu = 0;
+  const auto voice = open_with_tensorrt(manifest, plans);
+  Session session(voice);
+  for (std::size_t i : {1, 4}) {  // with a window of the attention, and of several chunks of steps
+    Request request = requests_for(*voice)[i];
+    request.first_segment_frames = request.segment_frames = 1;
+    int segments = 0;
+    session.stream(request, [&](const std::vector<float>&) {
+      ++segments;
+      simulated::call_driver<int>("cuCtxSetCurrent", static_cast<void*>(&other_gpu));
+    });
+    require(segments > 1, "the text should have several segments");
+  }
+}
+
+// Whatever ends a capture, its stream can be used again.
+void check_stream_after_capture(const Manifest& manifest, const std::filesystem::path& plans) {
+  const auto voice = open_with_tensorrt(manifest, plans);
+  const CudaStream stream = make_stream();
+  try {
+    capture(stream.get(), [] { throw std::bad_alloc(); });
+    require(false, "a capture should not hide that there is no memory");
+  } catch (const std::bad_alloc&) {
+    wait_for(stream.get(), "use a stream after a capture");
+  }
+}
+
 void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
   std::ofstream(plans / "postnet.plan") << "not a plan";
   try {
@@ -171,6 +202,8 @@ void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans
   for (const std::int32_t version : {8503, 8601, 110100}) check_version(manifest, plans, version);
   for (const char* at : {"TensorRT", "driver", "instantiation"}) check_failed_capture(manifest, plans, at);
   check_prepared(manifest, plans);
+  check_other_gpu(manifest, plans);
+  check_stream_after_capture(manifest, plans);
   check_unloadable_plan(manifest, plans);
 }
 

@@ -16,8 +16,9 @@ class Gpu {
  public:
   // Makes the GPU current. Throws Error (backend) if there is none of that index.
   explicit Gpu(int index) {
-    check_cuda(cuda_driver().cuDeviceGet(&device_, index), "find GPU " + std::to_string(index));
-    check_cuda(cuda_driver().cuDevicePrimaryCtxRetain(&context_, device_), "use GPU " + std::to_string(index));
+    check_cuda(cuda_driver().cuDeviceGet(&device_, index), ("find GPU " + std::to_string(index)).c_str());
+    check_cuda(cuda_driver().cuDevicePrimaryCtxRetain(&context_, device_),
+               ("use GPU " + std::to_string(index)).c_str());
     make_current();
   }
 
@@ -61,6 +62,7 @@ class CudaOwned {
 
 using CudaStream = CudaOwned<CudaStreamHandle, &CudaDriver::cuStreamDestroy>;
 using CudaEvent = CudaOwned<CudaEventHandle, &CudaDriver::cuEventDestroy>;
+using CapturedGraph = CudaOwned<CudaGraphHandle, &CudaDriver::cuGraphDestroy>;
 using CudaGraph = CudaOwned<CudaGraphExecHandle, &CudaDriver::cuGraphExecDestroy>;
 using CudaModule = CudaOwned<CudaModuleHandle, &CudaDriver::cuModuleUnload>;
 using DeviceMemory = CudaOwned<CudaAddress, &CudaDriver::cuMemFree>;
@@ -83,15 +85,15 @@ inline CudaEvent make_event() {
 
 inline DeviceMemory device_memory(std::size_t bytes) {
   CudaAddress memory{};
-  check_cuda(cuda_driver().cuMemAlloc(&memory, bytes == 0 ? 1 : bytes),
-             "allocate " + std::to_string(bytes) + " bytes of GPU memory");
+  if (const int status = cuda_driver().cuMemAlloc(&memory, bytes == 0 ? 1 : bytes); status != 0)
+    check_cuda(status, ("allocate " + std::to_string(bytes) + " bytes of GPU memory").c_str());
   return DeviceMemory(memory);
 }
 
 inline PinnedMemory pinned_memory(std::size_t bytes) {
   void* memory = nullptr;
-  check_cuda(cuda_driver().cuMemAllocHost(&memory, bytes == 0 ? 1 : bytes),
-             "allocate " + std::to_string(bytes) + " bytes of pinned memory");
+  if (const int status = cuda_driver().cuMemAllocHost(&memory, bytes == 0 ? 1 : bytes); status != 0)
+    check_cuda(status, ("allocate " + std::to_string(bytes) + " bytes of pinned memory").c_str());
   return PinnedMemory(memory);
 }
 
@@ -103,7 +105,8 @@ inline CudaModule load_module(const std::string& cubin, const char* what) {
 
 inline CudaFunctionHandle find_kernel(const CudaModule& module, const char* name) {
   CudaFunctionHandle function{};
-  check_cuda(cuda_driver().cuModuleGetFunction(&function, module.get(), name), std::string("find the kernel ") + name);
+  check_cuda(cuda_driver().cuModuleGetFunction(&function, module.get(), name),
+             ("find the kernel " + std::string(name)).c_str());
   return function;
 }
 
@@ -116,8 +119,14 @@ inline void clear(CudaAddress target, std::size_t bytes, CudaStreamHandle stream
   check_cuda(cuda_driver().cuMemsetD8Async(target, 0, bytes, stream), what);
 }
 
-inline void wait_for(CudaStreamHandle stream, const std::string& what) {
+inline void wait_for(CudaStreamHandle stream, const char* what) {
   check_cuda(cuda_driver().cuStreamSynchronize(stream), what);
+}
+
+// Ends the capture of a stream. Returns an empty graph if nothing could be captured.
+inline CapturedGraph end_capture(CudaStreamHandle stream) noexcept {
+  CudaGraphHandle graph{};
+  return CapturedGraph(cuda_driver().cuStreamEndCapture(stream, &graph) == 0 ? graph : nullptr);
 }
 
 // Captures what `enqueue` enqueues on the stream as one CUDA graph. Returns an empty one if that cannot be captured:
@@ -126,17 +135,18 @@ template <typename Enqueue>
 CudaGraph capture(CudaStreamHandle stream, const Enqueue& enqueue) {
   const CudaDriver& driver = cuda_driver();
   check_cuda(driver.cuStreamBeginCapture(stream, CudaDriver::capture_in_this_thread), "begin a capture");
-  bool is_enqueued = true;
   try {
     enqueue();
   } catch (const Error&) {
-    is_enqueued = false;
+    end_capture(stream);
+    return {};
+  } catch (...) {
+    end_capture(stream);  // a stream that captures can do nothing else
+    throw;
   }
-  CudaGraphHandle graph{};
+  const CapturedGraph graph = end_capture(stream);
   CudaGraphExecHandle executable{};
-  if (driver.cuStreamEndCapture(stream, &graph) != 0) return {};  // there is no graph to destroy then
-  if (!is_enqueued || driver.cuGraphInstantiateWithFlags(&executable, graph, 0) != 0) executable = nullptr;
-  driver.cuGraphDestroy(graph);
+  if (graph.get() == nullptr || driver.cuGraphInstantiateWithFlags(&executable, graph.get(), 0) != 0) return {};
   return CudaGraph(executable);
 }
 

@@ -6,6 +6,8 @@
 #include <dlfcn.h>
 #endif
 
+#include <string>
+
 #include "error.hpp"
 
 namespace tacoglow {
@@ -74,10 +76,11 @@ CudaDriver load() {
   return driver;
 }
 
-Error failure(const CudaDriver& driver, int status, const std::string& what) {
+Error failure(const CudaDriver& driver, int status, const char* what) {
   const char* text = nullptr;
   driver.cuGetErrorString(status, &text);
-  return backend_error("CUDA: " + what + ": " + (text == nullptr ? "error " + std::to_string(status) : text));
+  return backend_error(std::string("CUDA: ") + what + ": " +
+                       (text == nullptr ? "error " + std::to_string(status) : text));
 }
 
 }  // namespace
@@ -91,7 +94,7 @@ const CudaDriver& cuda_driver() {
   return driver;
 }
 
-void check_cuda(int status, const std::string& what) {
+void check_cuda(int status, const char* what) {
   if (status != 0) throw failure(cuda_driver(), status, what);
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
 
 // Of cuda.h, which is not needed; checks/cuda_abi.cpp compares everything here with it.
 struct CUctx_st;
@@ -100,6 +99,6 @@ struct CudaDriver {
 const CudaDriver& cuda_driver();
 
 // Throws Error (backend) unless the status is success.
-void check_cuda(int status, const std::string& what);
+void check_cuda(int status, const char* what);
 
 }  // namespace tacoglow

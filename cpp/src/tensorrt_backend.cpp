@@ -108,6 +108,27 @@ class TensorRTBackend : public Backend {
   std::string decoder_;
 };
 
+// Steps of a GPU that a callback between them may have changed.
+class StepsOnGpu : public DecoderSteps {
+ public:
+  StepsOnGpu(const Gpu& gpu, std::unique_ptr<DecoderSteps> steps) : gpu_(gpu), steps_(std::move(steps)) {}
+
+  std::int64_t chunk_steps() const override { return steps_->chunk_steps(); }
+  std::int64_t launches_in_flight() const override { return steps_->launches_in_flight(); }
+  void launch() override {
+    gpu_.make_current();
+    steps_->launch();
+  }
+  Chunk read() override {
+    gpu_.make_current();
+    return steps_->read();
+  }
+
+ private:
+  const Gpu& gpu_;
+  std::unique_ptr<DecoderSteps> steps_;
+};
+
 class TensorRTInstance : public BackendInstance {
  public:
   explicit TensorRTInstance(TensorRTBackend& backend) : backend_(backend) {
@@ -164,6 +185,11 @@ class TensorRTInstance : public BackendInstance {
 
   std::unique_ptr<DecoderSteps> start(DecoderInput input) override {
     backend_.gpu().make_current();
+    return std::make_unique<StepsOnGpu>(backend_.gpu(), make_steps(std::move(input)));
+  }
+
+ private:
+  std::unique_ptr<DecoderSteps> make_steps(DecoderInput input) {
     const Shape& memory = input.encoded.at("memory").shape();
     const Dims dims = {{'B', memory[0]}, {'T', memory[1]}};
     if (input.has_window()) return start_with_window(std::move(input), dims);
@@ -179,7 +205,6 @@ class TensorRTInstance : public BackendInstance {
     return std::make_unique<TensorRTSteps>(*steps, std::move(input));
   }
 
- private:
   // A graph's runner, made at first use: rows of a scheduler only decode.
   HostGraphRunner& runner(const std::string& graph) {
     return runners_.try_emplace(graph, backend_.plan(graph)).first->second;

@@ -33,7 +33,8 @@ std::vector<char> read(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-Shape shape_of(const nvinfer1::Dims& dims) { return {dims.d, dims.d + dims.nbDims}; }
+// An empty shape for dims that TensorRT does not know, of which it says that they are -1.
+Shape shape_of(const nvinfer1::Dims& dims) { return {dims.d, dims.d + std::max<std::int32_t>(dims.nbDims, 0)}; }
 
 // Since TensorRT 10, whose older functions are deprecated.
 std::size_t activation_bytes_of(const nvinfer1::ICudaEngine& engine) {
@@ -205,7 +206,7 @@ void BoundPlan::bind(const Dims& dims, CudaStreamHandle stream) {
 
 void BoundPlan::capture_run(CudaStreamHandle stream) {
   run(stream);
-  wait_for(stream, plan_.graph());
+  wait_for(stream, plan_.graph().c_str());
   graph_ = capture(stream, [&] { enqueue(*context_, plan_, stream); });
 }
 
@@ -217,7 +218,7 @@ void BoundPlan::copy_in(const std::string& tensor, const Tensor& from, CudaStrea
 
 void BoundPlan::run(CudaStreamHandle stream) {
   if (graph_.get() == nullptr) return enqueue(*context_, plan_, stream);
-  check_cuda(cuda_driver().cuGraphLaunch(graph_.get(), stream), plan_.graph());
+  check_cuda(cuda_driver().cuGraphLaunch(graph_.get(), stream), plan_.graph().c_str());
 }
 
 void BoundPlan::copy_out(const std::string& tensor, CudaStreamHandle stream) {
@@ -260,7 +261,7 @@ void HostGraphRunner::run(const ConstTensorRefs& inputs, const TensorRefs& outpu
   if (draw) draw(bound, stream_.get());
   bound.run(stream_.get());
   for (const auto& [name, output] : outputs) bound.copy_out(name, stream_.get());
-  wait_for(stream_.get(), plan_.graph());
+  wait_for(stream_.get(), plan_.graph().c_str());
   for (const auto& [name, output] : outputs) bound.collect(name, *output);
 }
 

@@ -67,9 +67,10 @@ inline std::shared_ptr<Stream> find_stream(Handle handle) {
   return reinterpret_cast<uintptr_t>(handle) < 16 ? legacy : streams.get(handle);
 }
 
-// A stream of a thread that has a current GPU, as everything that enqueues needs it.
+// A stream of the thread's current GPU, as everything that enqueues needs it.
 inline std::shared_ptr<Stream> stream_here(Handle handle) {
   need_context();
+  require(current_context == PRIMARY_CONTEXT, INVALID_HANDLE);
   return find_stream(handle);
 }
 
