@@ -13,8 +13,7 @@
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
 //   checks windows                                              reads lines with the numbers of plan_windows, and
-//   prints
-//                                                               the ends of the windows that it cuts
+//                                                               prints the ends of the windows that it cuts
 //   checks write PATH THREADS TIMES                             prints "ok" if each thread has written a wav file of
 //                                                               100,000 samples of its own value so many times
 //   checks write_nan PATH                                       writes a wav file of samples that are not all numbers
@@ -32,8 +31,7 @@
 //   checks tensorrt BUNDLE PLANS                                prints "ok" if the TensorRT backend gives the same
 //                                                               speech as the fake backend
 //   checks device_noise BUNDLE PLANS                            prints "ok" if noise that the GPU draws, with the
-//   kernels
-//                                                               beside the plans, gives the same speech
+//                                                               kernels beside the plans, gives the same speech
 //   checks decoder BUNDLE PLANS                                 prints which decoder runs behind that backend, and why
 //   checks steps BUNDLE PLANS FOLDER BATCH TOKENS LAUNCHES      decodes FOLDER with it
 //   checks fused BUNDLE PLANS                                   prints "ok" if the fused decoder speaks the same in
