@@ -6,14 +6,15 @@
  *
  * Threads: any number of threads may use a voice, a scheduler and a handle at once, but only one thread at a time may
  * use a session. A session, a scheduler and a handle keep their voice alive, and a handle outlives its scheduler, so
- * they may be closed in any order. Errors: every function that can fail returns a status. On failure,
- * tacoglow_last_error() returns a one-line message for the calling thread. No function throws, exits or prints. Memory:
- * every object that a function returns has its own function to free it. The caller's strings and arrays are copied, or
- * read only during the call. Paths are UTF-8 on Windows, and the system's bytes elsewhere. Compatibility: structures
- * that the caller fills begin with struct_size, which their _init macro sets, so that later versions can append fields;
- * structures that a function returns may grow at their end too. The library's soname contains the major and minor
- * version before 1.0, and the major version from then on. Within one soname, nothing is removed or changed: a program
- * runs with every later library of the same soname.
+ * they may be closed in any order. With TensorRT, a call leaves the voice's GPU as the current one of its thread.
+ * Errors: every function that can fail returns a status. On failure, tacoglow_last_error() returns a one-line message
+ * for the calling thread. No function throws, exits or prints. Memory: every object that a function returns has its own
+ * function to free it. The caller's strings and arrays are copied, or read only during the call. Paths are UTF-8 on
+ * Windows, and the system's bytes elsewhere. Compatibility: structures that the caller fills begin with struct_size,
+ * which their _init macro sets, so that later versions can append fields; structures that a function returns may grow
+ * at their end too. The library's soname contains the major and minor version before 1.0, and the major version from
+ * then on. Within one soname, nothing is removed or changed: a program runs with every later library of the same
+ * soname.
  */
 #ifndef TACOGLOW_H
 #define TACOGLOW_H
