@@ -142,13 +142,13 @@ class Voice:
             self.last_used = time.monotonic()
 
     async def _speaker(self) -> Speaker:
-        while self.scheduler is None:
+        may_try = self.failed is None or time.monotonic() - self.failed >= RETRY_SECONDS
+        if self.scheduler is None and may_try:
             if self._opening is None or self._opening.done():
-                if self.failed is not None and time.monotonic() - self.failed < RETRY_SECONDS:
-                    message = f"{self.id}: cannot be opened; see the server's log"
-                    raise GatewayError(503, "voice_unavailable", message)
                 self._opening = asyncio.ensure_future(asyncio.to_thread(self._open))
             await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
+        if self.scheduler is None:
+            raise GatewayError(503, "voice_unavailable", f"{self.id}: cannot be opened; see the server's log")
         return self.scheduler
 
     def _open(self) -> None:
