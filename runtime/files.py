@@ -17,17 +17,23 @@ PARTIAL_SUFFIX = ".partial"  # suffix of temporary files; a killed process may l
 
 
 def atomic_write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it; a device or a pipe is written directly.
+    """Write a file under a temporary name and rename it; what is not replaceable is written directly.
 
     Raises RequestError if the file cannot be written; an existing file is then unchanged.
     """
     try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)
-        else:
+        if is_replaceable(path):
             replace_file(path, content)
+        else:
+            path.write_bytes(content)
     except OSError as error:
         raise RequestError(f"{path}: cannot be written: {error.strerror}; choose another place") from error
+
+
+def is_replaceable(path: Path) -> bool:
+    """False for a device, a pipe, and an open file without a name, as of memfd_create."""
+    target = Path(os.path.realpath(path))  # of a file without a name, this leads elsewhere
+    return not path.exists() or (target.is_file() and target.samefile(path))
 
 
 def replace_file(path: Path, content: bytes, durable: bool = False) -> None:

@@ -37,7 +37,7 @@ std::int64_t write_some(int file, const char* bytes, std::size_t size) {
 
 int close_file(int file) { return _close(file); }
 #else
-int open_existing(const std::filesystem::path& path) { return open(path.c_str(), O_WRONLY | O_CLOEXEC); }
+int open_existing(const std::filesystem::path& path) { return open(path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC); }
 
 int create_new(const std::filesystem::path& path) {
   return open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
@@ -88,10 +88,9 @@ std::filesystem::path follow_links(std::filesystem::path path, std::error_code& 
   return path;
 }
 
-std::error_code replace_file(const std::filesystem::path& link, std::string_view bytes) {
+std::error_code replace_file(const std::filesystem::path& path, std::string_view bytes) {
   std::error_code error, ignored;
-  const std::filesystem::path path = follow_links(link, error), partial = partial_path(path);
-  if (error) return error;
+  const std::filesystem::path partial = partial_path(path);
   const int file = create_new(partial);
   if (file < 0) return last_error();
   error = write_and_close(file, bytes);
@@ -120,10 +119,13 @@ std::filesystem::path to_path(const std::string& name) {
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {
-  std::error_code unknown;
-  const std::filesystem::file_status status = std::filesystem::status(path, unknown);  // follows links
+  std::error_code error, unknown;
+  const std::filesystem::path target = follow_links(path, error);
+  const std::filesystem::file_status status = std::filesystem::status(path, unknown);
+  // An open file without a name, as of memfd_create, has a link in /proc whose text leads elsewhere.
+  const bool has_name = target == path || std::filesystem::equivalent(target, path, unknown);
   const bool is_new = !std::filesystem::exists(status), is_file = std::filesystem::is_regular_file(status);
-  const std::error_code error = is_new || is_file ? replace_file(path, bytes) : write_in_place(path, bytes);
+  if (!error) error = is_new || (is_file && has_name) ? replace_file(target, bytes) : write_in_place(path, bytes);
   if (error) throw request_error(to_name(path) + ": cannot write the file: " + error.message());
 }
 

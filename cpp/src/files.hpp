@@ -14,8 +14,9 @@ std::filesystem::path to_path(const std::string& name);
 inline std::string to_name(const std::filesystem::path& path) { return path.u8string(); }
 
 // Writes a file under a temporary name beside it and renames it, so that it appears complete or not at all, also if
-// several threads or processes write the same path. A device or a pipe is written in place. Throws Error (request) if
-// the file cannot be written; an existing file is then unchanged.
+// several threads or processes write the same path; on Windows, where an open file may not be replaced, this is not
+// known. A device, a pipe or an open file without a name is written in place. Throws Error (request) if the file cannot
+// be written; an existing file is then unchanged.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace tacoglow

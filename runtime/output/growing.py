@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RequestError
-from ..files import PartialFile, check_writable
+from ..files import PartialFile, check_writable, is_replaceable
 from .formats import AudioFormat, Encoder, RawEncoder, open_encoder
 from .wav_writer import WavFormat
 
@@ -99,7 +99,7 @@ class SpeechOutput:
             return _standard_output()
         check_writable(self.path, "-o", is_folder=False)
         try:
-            if self.path.exists() and not self.path.is_file():
+            if not is_replaceable(self.path):
                 return self.path.open("wb")
             self._partial = PartialFile(self.path)
         except OSError as error:

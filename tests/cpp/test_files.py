@@ -114,6 +114,18 @@ def test_a_device_is_written_in_place(programs: Path, tmp_path: Path) -> None:
     assert all(Path(f"/dev/{name}").is_char_device() for name in ("null", "full"))
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memfd_create")
+def test_an_open_file_without_a_name_is_written_in_place(programs: Path) -> None:
+    with os.fdopen(os.memfd_create("out"), "r+b") as file:
+        file.write(bytes(300_000))
+        file.flush()
+        assert write(programs, Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")) == "ok\n"
+        file.seek(0)
+        content = file.read()
+    assert content.startswith(b"RIFF")
+    assert len(content) == 44 + 2 * 100_000
+
+
 def test_a_failed_write_leaves_nothing(programs: Path, tmp_path: Path) -> None:
     path = tmp_path / "out.wav"
     assert "cannot write the file: File too large" in write(programs, path, limit=5000)

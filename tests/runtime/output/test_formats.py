@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import wave
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.output.audio import Audio
 from tacoglow.runtime.output.formats import SUFFIXES, AudioFormat, choose_format, open_encoder
+from tacoglow.runtime.output.growing import SpeechOutput
 from tacoglow.runtime.output.wav_writer import WavFormat, to_int16
 
 RATE = 22050
@@ -113,6 +115,21 @@ def test_a_device_takes_a_wav_file() -> None:
         encoder.write(np.zeros(101, np.float32))
         device.flush()  # from here on, the device says that its position is 0
         encoder.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has memfd_create")
+def test_an_open_file_without_a_name_is_written_directly() -> None:
+    with os.fdopen(os.memfd_create("out"), "r+b") as file:
+        file.write(bytes(3000))
+        file.flush()
+        audio, path = Audio(np.zeros(101, np.float32), RATE, ()), Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+        audio.save(path)
+        file.seek(0)
+        assert len(file.read()) == 44 + 202
+        with SpeechOutput(path, RATE, "wav", "int24") as sink:
+            sink.write(audio.samples)
+        file.seek(0)
+        assert len(file.read()) == 44 + 303 + 1
 
 
 def test_float_wav_keeps_every_bit() -> None:
