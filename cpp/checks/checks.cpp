@@ -9,6 +9,7 @@
 //   checks text_times BUNDLE OPTION=VALUE ...                   likewise, and prints the processor's seconds for each
 //   checks words BUNDLE                                         reads texts likewise, and prints the ids of each,
 //                                                               and its words with their tokens
+//   checks names BUNDLE                                         prints the name of each token of a voice without text
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
@@ -139,6 +140,12 @@ void trim(std::int64_t rate, double volume, std::uint64_t seed) {
   if (!trimmed.empty()) write(trimmed);
 }
 
+void print_names(const Manifest& manifest) {
+  const auto voice = fake_voice(manifest, 1, 1);
+  for (std::size_t id = 0; id < manifest.symbols.size(); ++id)
+    std::printf("%s\n", voice->name_of(static_cast<std::int32_t>(id)).c_str());
+}
+
 void print_synthesis(const Manifest& manifest) {
   tacoglow::checks::check_synthesis(manifest);
   const tacoglow::Synthesis& s = manifest.synthesis;
@@ -263,6 +270,7 @@ void run(int count, char** arguments) {
   if (command == "text") return tacoglow::checks::print_texts(arguments[2], manifest, options);
   if (command == "text_times") return tacoglow::checks::print_text_times(arguments[2], manifest, options);
   if (command == "words") return tacoglow::checks::print_words(arguments[2], manifest);
+  if (command == "names") return print_names(manifest);
   if (command == "loop") {
     check_loop(manifest);
     check_batch(manifest);

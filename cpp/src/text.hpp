@@ -59,9 +59,6 @@ class FrontEnd {
   // Returns the words of a text as they are written, in order, each with its tokens among those of `encode`.
   std::vector<SpokenWord> words(std::string_view text) const;
 
-  // Returns a token as people read it: a character, or a phone without its mark.
-  std::string name_of(std::int32_t id) const { return to_utf8(symbols_.name_of(id)); }
-
   const Pauses& pauses() const { return tables_->pauses; }
 
  private:

@@ -27,6 +27,7 @@ Voice::Voice(Manifest read, std::unique_ptr<Backend> opened, std::string chosen_
             prepared != nullptr ? 1 : 0,
             manifest.gate_threshold,
             manifest.sigma},
+      symbols_(manifest.symbols),
       front_end_(std::move(prepared)) {}
 
 const FrontEnd& Voice::front_end() const {
@@ -34,8 +35,6 @@ const FrontEnd& Voice::front_end() const {
   return *front_end_;
 }
 
-std::string Voice::name_of(std::int32_t id) const {
-  return front_end_ ? front_end_->name_of(id) : manifest.symbols.at(static_cast<std::size_t>(id));
-}
+std::string Voice::name_of(std::int32_t id) const { return to_utf8(symbols_.name_of(id)); }
 
 }  // namespace tacoglow

@@ -30,6 +30,7 @@ struct Voice {
   tacoglow_facts facts;       // points into the manifest and the names above
 
  private:
+  SymbolTable symbols_;
   std::unique_ptr<const FrontEnd> front_end_;  // nullptr: the voice accepts only token ids
 };
 

@@ -66,6 +66,13 @@ def test_trimmed_samples_equal_python(programs: Path, rate: int, volume: float) 
         np.testing.assert_array_equal(np.frombuffer(done.stdout[8:], np.float32), expected)
 
 
+def test_tokens_of_a_voice_without_text_are_named_as_in_python(programs: Path, tiny_bundle: Path) -> None:
+    front_end = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).front_end
+    names = check(programs, "names", tiny_bundle).decode().split("\n")[:-1]
+    assert names == [front_end.name(i) for i in range(len(front_end.symbols))]
+    assert "AH0" in names
+
+
 def words_of(path: Path) -> list[TimedText]:
     """The words of the program's list."""
     lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
