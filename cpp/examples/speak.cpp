@@ -102,6 +102,9 @@ class Arguments {
       given_[name] = is_flag ? "" : values[++i];
     }
     if (!has("-o")) throw std::invalid_argument(usage);
+    for (const char* name : {"--mel", "--timestamps"})
+      if (has("-i") && has(name))
+        throw std::invalid_argument(std::string(name) + ": cannot be written for the lines of -i");
   }
 
   bool has(const std::string& name) const { return given_.count(name) != 0; }
@@ -162,10 +165,17 @@ int collect(const float* samples, std::size_t n_samples, void* user) {
   return 0;  // continue
 }
 
+// Closes a file; throws if anything of it was not written.
+void finish(std::ofstream& file, const char* path) {
+  file.close();
+  if (!file) throw std::runtime_error(std::string(path) + ": cannot be written");
+}
+
 void write_mel(const char* path, const tacoglow_speech& speech, std::int32_t n_mel_channels) {
   std::ofstream file(std::filesystem::u8path(path), std::ios::binary);
   const std::size_t count = speech.n_frames * static_cast<std::size_t>(n_mel_channels);
   file.write(reinterpret_cast<const char*>(speech.mel), static_cast<std::streamsize>(count * sizeof(float)));
+  finish(file, path);
 }
 
 void write_times(const char* path, const tacoglow_speech& speech) {
@@ -178,6 +188,12 @@ void write_times(const char* path, const tacoglow_speech& speech) {
       file << word.start_seconds << '\t' << word.end_seconds << '\t' << word.text << '\n';
     }
   }
+  finish(file, path);
+}
+
+void write_listings(const Arguments& arguments, const tacoglow_speech& speech, std::int32_t n_mel_channels) {
+  if (arguments.has("--mel")) write_mel(arguments.text("--mel"), speech, n_mel_channels);
+  if (arguments.has("--timestamps")) write_times(arguments.text("--timestamps"), speech);
 }
 
 tacoglow_request read_request(const Arguments& arguments, const std::vector<std::int32_t>& ids,
@@ -315,15 +331,14 @@ bool speak(const char* bundle, const Arguments& arguments) {
     const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
     check(tacoglow_wav_write(arguments.text("-o"), samples.data(), samples.size(), facts.sampling_rate, format));
     warn_of_faults(*speech);
-    if (arguments.has("--timestamps")) write_times(arguments.text("--timestamps"), *speech);
+    write_listings(arguments, *speech, facts.n_mel_channels);
     return true;
   }
   check(tacoglow_speak(session.get(), &request, &result));
   const std::unique_ptr<tacoglow_speech, FreeSpeech> speech(result);
   check(tacoglow_wav_write(arguments.text("-o"), speech->samples, speech->n_samples, facts.sampling_rate, format));
   warn_of_faults(*speech);
-  if (arguments.has("--mel")) write_mel(arguments.text("--mel"), *speech, facts.n_mel_channels);
-  if (arguments.has("--timestamps")) write_times(arguments.text("--timestamps"), *speech);
+  write_listings(arguments, *speech, facts.n_mel_channels);
   std::printf("%zu frames, %s, encoder %.3f s, decoder %.3f s, postnet %.3f s, vocoder %.3f s\n", speech->n_frames,
               to_text(speech->stop_reason), speech->encoder_seconds, speech->decoder_seconds, speech->postnet_seconds,
               speech->vocoder_seconds);
@@ -351,7 +366,12 @@ int run(int argc, char** argv) {
 #if defined(_WIN32)
 int wmain(int argc, wchar_t** argv) {  // the system's own UTF-16, which every path and text has
   std::vector<std::string> texts;
-  for (int i = 0; i < argc; ++i) texts.push_back(std::filesystem::path(argv[i]).u8string());
+  try {
+    for (int i = 0; i < argc; ++i) texts.push_back(std::filesystem::path(argv[i]).u8string());
+  } catch (const std::exception&) {  // an unpaired surrogate; the standard does not say which is thrown
+    std::fprintf(stderr, "error: argument %zu: expected Unicode text\n", texts.size());
+    return 2;
+  }
   std::vector<char*> pointers;
   for (std::string& text : texts) pointers.push_back(text.data());
   return run(argc, pointers.data());

@@ -57,7 +57,7 @@ def speak_ids(
     done = speak(programs, bundle, folder, "--ids", listing, "--seed", seed, "--mel", folder / "out.mel", *arguments)
     assert done.returncode == 0, done.stderr
     rate, samples = wavfile.read(folder / "out.wav")
-    mel = np.fromfile(folder / "out.mel", np.float32) if (folder / "out.mel").exists() else np.zeros(0, np.float32)
+    mel = np.fromfile(folder / "out.mel", np.float32)
     return ProgramOutput(rate, samples, mel.reshape(load_manifest(bundle).audio.n_mel_channels, -1), done.stdout)
 
 
@@ -116,6 +116,7 @@ def test_retry_noise_equals_python(programs: Path, tiny_bundle: Path, tmp_path: 
 def test_stream_equals_unstreamed_speech(programs: Path, tiny_bundle: Path, tmp_path: Path, chunk: int) -> None:
     expected = speak_in_python(tiny_bundle, TEXT, 0)
     got = speak_ids(programs, tiny_bundle, tmp_path, list(expected.token_ids), 0, "--stream", chunk)
+    np.testing.assert_allclose(got.mel, expected.mel, atol=TORCHSCRIPT)
     assert got.samples.shape == expected.samples.shape
     np.testing.assert_allclose(got.samples, expected.samples, atol=TORCHSCRIPT)
 
@@ -250,6 +251,14 @@ def test_programs_reject_unknown_arguments(programs: Path, tiny_bundle: Path, tm
     assert "--sede: unknown option" in done.stderr
     done = speak(programs, tiny_bundle, tmp_path, "--ids", "12", "--seed", "3x")
     assert "--seed: expected a number, got '3x'" in done.stderr
+    for option in ("--mel", "--timestamps"):
+        done = speak(programs, tiny_bundle, tmp_path, "-i", tmp_path / "phrases.txt", option, tmp_path / "listing")
+        assert f"{option}: cannot be written for the lines of -i" in done.stderr
+        nowhere = tmp_path / "nowhere" / "listing"
+        for way in ((), ("--stream", "0")):
+            done = speak(programs, tiny_bundle, tmp_path, "--text", TEXT, option, nowhere, *way)
+            assert done.returncode == 2
+            assert f"error: {nowhere}: cannot be written" in done.stderr
     server = [str(programs / "server"), str(tiny_bundle), "0", "2", "--threads"]
     assert subprocess.run(server, capture_output=True, check=False).returncode == 2
 
