@@ -14,7 +14,8 @@
  * which their _init macro sets, so that later versions can append fields; structures that a function returns may grow
  * at their end too. The library's soname contains the major and minor version before 1.0, and the major version from
  * then on. Within one soname, nothing is removed or changed: a program runs with every later library of the same
- * soname.
+ * soname. The name of the DLL contains no version, so that Windows does not check this: ship the DLL that the program
+ * was built with, or a later one with the same numbers.
  */
 #ifndef TACOGLOW_H
 #define TACOGLOW_H

@@ -97,8 +97,12 @@ def build_archive(folders: Folders, target: Target) -> str:
     archive = Path(shutil.copy2(packed, folders.dist))
     unpacked = folders.work / f"archive-{target.name}"
     shutil.rmtree(unpacked, ignore_errors=True)
-    with zipfile.ZipFile(archive) if target.suffix == ".zip" else tarfile.open(archive) as files:
-        files.extractall(unpacked)
+    if target.suffix == ".zip":
+        with zipfile.ZipFile(archive) as unpacker:
+            unpacker.extractall(unpacked)
+    else:
+        with tarfile.open(archive) as unpacker:
+            unpacker.extractall(unpacked, filter="data")
     (prefix,) = unpacked.iterdir()
     for needed in ("share/doc/tacoglow/LICENSE", "include/tacoglow.h", *target.own_files):
         if not (prefix / needed).exists():
