@@ -81,7 +81,7 @@ def test_the_dll_exports_the_header_alone(build: Path) -> None:
 
 
 def test_the_header_from_c(build: Path, wine: dict[str, str], tiny_bundle: Path, tmp_path: Path) -> None:
-    assert run("wine", build / "api.exe", tiny_bundle, tmp_path / "api.wav", environment=wine) == "ok\r\n"
+    assert run("wine", build / "api.exe", tiny_bundle, tmp_path / "api.wav", environment=wine) == "ok\n"
 
 
 def test_speech_equals_python(build: Path, wine: dict[str, str], tiny_bundle: Path, tmp_path: Path) -> None:
