@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...gateway.playback import Playback
 from ...runtime.options import StreamOptions
-from ...runtime.output.trimming import trim_silence
 from ...runtime.synthesizer import Synthesizer
 
 TEXT = (
@@ -99,18 +99,14 @@ def measure_segments(voices: Mapping[str, Synthesizer], runs: int) -> list[dict[
 
 
 def _listen(voice: Synthesizer, segments: StreamOptions) -> dict[str, float]:
-    rate, begin = voice.manifest.audio.sampling_rate, time.perf_counter()
-    arrivals, parts = [], []
+    begin = time.perf_counter()
+    playback = Playback(voice.manifest.audio.sampling_rate, 1.0, begin)
+    first = audible = math.nan
+    stalled = 0.0
     for samples in voice.stream(TEXT, segments=segments):
-        arrivals.append(time.perf_counter() - begin)
-        parts.append(samples)
-    onset = trim_silence(np.concatenate(parts), rate)[1]
-    played, position, stalled, audible = arrivals[0], 0, 0.0, math.nan  # seconds; a sample; seconds
-    for arrival, samples in zip(arrivals, parts, strict=True):
-        stalled += max(0.0, arrival - played)
-        played = max(arrival, played)
-        if position <= onset < position + len(samples):
-            audible = played + (onset - position) / rate
-        position += len(samples)
-        played += len(samples) / rate
-    return {"first_audio_seconds": arrivals[0], "audible_seconds": audible, "stalled_seconds": stalled}
+        now = time.perf_counter()
+        first = now - begin if math.isnan(first) else first
+        stalled += playback.stalled(now)
+        onset = playback.play(samples, now)
+        audible = audible if onset is None else onset
+    return {"first_audio_seconds": first, "audible_seconds": audible, "stalled_seconds": stalled}
