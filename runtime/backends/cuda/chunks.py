@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,10 +15,10 @@ import numpy as np
 from ...decoder import Chunk, DecoderSteps, EncoderOutput, draw_dropout
 from ...noise import Noise
 from .graph import CudaGraphRunner
+from .idle import IdleBuffers
 from .slots import Block, Slots
 from .stream import CudaEvent, DeviceArray, Enqueue
 
-MAX_CACHED_CHUNKS = 8  # LRU, idle chunk buffers by (batch, token bucket)
 CHUNK_STEPS = 16  # at 50 us per step, 0.8 ms per chunk
 RESULTS = ("mel_frame", "gate_logit", "attention_weights_out")  # outputs that are copied to the host for every step
 
@@ -29,31 +28,20 @@ class EngineDecoder:
 
     def __init__(self, step: CudaGraphRunner) -> None:
         self._step = step
-        self._idle: OrderedDict[tuple[int, int], list[ChunkBuffers]] = OrderedDict()
+        self._idle = IdleBuffers[ChunkBuffers]()
 
     def prepare(self, tokens: int) -> None:
         """Capture the steps of one item of this token bucket."""
-        self._put_back(ChunkBuffers(self._step, 1, tokens, CHUNK_STEPS))
+        self._idle.put_back(ChunkBuffers(self._step, 1, tokens, CHUNK_STEPS))
 
     def steps(self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = math.inf) -> DecoderSteps:
         """Reuse idle buffers, with their CUDA graph, of an earlier batch of the same size and token bucket, if any."""
         batch, tokens, _ = encoded.memory.shape
-        idle = self._idle.get((batch, tokens))
-        buffers = idle.pop() if idle else ChunkBuffers(self._step, batch, tokens, CHUNK_STEPS)
+        buffers = self._idle.take(batch, tokens) or ChunkBuffers(self._step, batch, tokens, CHUNK_STEPS)
         buffers.reset(encoded)
         steps = CudaSteps(buffers, noises)
-        weakref.finalize(steps, self._put_back, buffers)
+        weakref.finalize(steps, self._idle.put_back, buffers)
         return steps
-
-    def _put_back(self, buffers: ChunkBuffers) -> None:
-        key = buffers.batch, buffers.tokens
-        self._idle.setdefault(key, []).append(buffers)
-        self._idle.move_to_end(key)
-        while sum(map(len, self._idle.values())) > MAX_CACHED_CHUNKS:
-            oldest, idle = next(iter(self._idle.items()))
-            del idle[:1]  # idle is empty if all buffers of this key are in use
-            if not idle:
-                del self._idle[oldest]
 
 
 class CudaSteps(DecoderSteps):

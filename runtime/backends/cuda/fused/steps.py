@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from ....decoder import Chunk, DecoderSteps, EncoderOutput
 from ....errors import BackendError
 from ....noise import Noise
 from ..device import Gpu
+from ..idle import IdleBuffers
 from ..nvrtc import CubinCache
 from ..slots import Block
 from ..stream import CudaEvent, CudaStream, DeviceArray
@@ -26,7 +26,6 @@ from .plan import MAX_BATCH, TOKEN_BLOCK, WARPS, Plan, make_plan, round_up
 from .weights import DecoderWeights, load_weights
 
 CHUNK_STEPS = 64  # a launch costs about what four steps do
-MAX_IDLE_BUFFERS = 8  # LRU
 NEVER = math.inf  # a gate logit that no step reaches
 
 
@@ -62,7 +61,7 @@ class FusedDecoder:
         stream.upload(self.packed, packed)
         self._is_complete = False  # all kernels are compiled
         self._kernels: dict[tuple[int, int], tuple[FusedKernel, int]] = {}  # by batch size and token limit
-        self._idle: OrderedDict[tuple[int, int], list[FusedBuffers]] = OrderedDict()
+        self.idle = IdleBuffers[FusedBuffers]()
 
     def steps(self, encoded: EncoderOutput, noises: Sequence[Noise], gate_logit: float = NEVER) -> DecoderSteps:
         """Return the steps of a batch, none launched yet.
@@ -134,22 +133,11 @@ class FusedDecoder:
     def _group(self, encoded: EncoderOutput, noises: Sequence[Noise], rows: Sequence[int]) -> FusedBuffers:
         tokens = encoded.memory.shape[1]
         key = min(self.fitting(len(rows), tokens))[0], tokens
-        idle = self._idle.get(key)
-        buffers = idle.pop() if idle else FusedBuffers(self, *key, CHUNK_STEPS)
+        buffers = self.idle.take(*key) or FusedBuffers(self, *key, CHUNK_STEPS)
         # Copies of the last row take the places that are left.
         filled = [*rows, *[rows[-1]] * (buffers.batch - len(rows))]
         buffers.reset(encoded.rows(filled), [noises[row] for row in filled], len(rows))
         return buffers
-
-    def put_back(self, buffers: FusedBuffers) -> None:
-        key = buffers.batch, buffers.tokens
-        self._idle.setdefault(key, []).append(buffers)
-        self._idle.move_to_end(key)
-        while sum(map(len, self._idle.values())) > MAX_IDLE_BUFFERS:
-            oldest = next(iter(self._idle))
-            self._idle[oldest].pop(0)
-            if not self._idle[oldest]:
-                del self._idle[oldest]
 
 
 class FusedSteps(DecoderSteps):
@@ -162,7 +150,7 @@ class FusedSteps(DecoderSteps):
         self._groups, self._gate_logit = groups, gate_logit
         self._launched: list[tuple[int, CudaEvent]] = []  # each chunk's parity and the event at its end
         for group in groups:
-            weakref.finalize(self, group.decoder.put_back, group)
+            weakref.finalize(self, group.decoder.idle.put_back, group)
 
     def launch(self, first_step: int) -> None:
         parity = first_step // CHUNK_STEPS % 2

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.base import BackendOptions
-from tacoglow.runtime.backends.cuda.chunks import CHUNK_STEPS, MAX_CACHED_CHUNKS, CudaSteps, EngineDecoder
+from tacoglow.runtime.backends.cuda.chunks import CHUNK_STEPS, CudaSteps, EngineDecoder
 from tacoglow.runtime.backends.cuda.graph import MAX_CACHED_SHAPES, CaptureWarning, CudaGraphRunner
+from tacoglow.runtime.backends.cuda.idle import MAX_IDLE_BUFFERS
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from tacoglow.runtime.backends.tensorrt.backend import TensorRTBackend
 from tacoglow.runtime.bundle.reading import load_manifest
@@ -234,11 +235,11 @@ def test_chunk_cache_is_bounded(device: Synthesizer) -> None:
     assert isinstance(step, CudaGraphRunner)
     ids = device.front_end.encode(TEXT)
     encoded = device.acoustic.encode([ids])
-    in_use = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_CACHED_CHUNKS + 3)]
+    in_use = [step.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_IDLE_BUFFERS + 3)]
     assert not idle_chunks(step)[encoded.memory.shape[:2]]
     del in_use
     gc.collect()
-    assert sum(map(len, idle_chunks(step).values())) == MAX_CACHED_CHUNKS
+    assert sum(map(len, idle_chunks(step).values())) == MAX_IDLE_BUFFERS
 
 
 def test_chunk_cache_evicts_while_the_oldest_buffers_are_in_use(device: Synthesizer) -> None:
@@ -248,10 +249,10 @@ def test_chunk_cache_evicts_while_the_oldest_buffers_are_in_use(device: Synthesi
     one, two = device.acoustic.encode([ids]), device.acoustic.encode([ids, ids])
     step.decoder_steps(one, [Noise(0)])  # freed at once, so the next line uses the same buffers
     in_use = [step.decoder_steps(one, [Noise(0)])]
-    in_use += [step.decoder_steps(two, [Noise(0), Noise(1)]) for _ in range(MAX_CACHED_CHUNKS + 1)]
+    in_use += [step.decoder_steps(two, [Noise(0), Noise(1)]) for _ in range(MAX_IDLE_BUFFERS + 1)]
     del in_use[1:]
     gc.collect()
-    assert sum(map(len, idle_chunks(step).values())) == MAX_CACHED_CHUNKS
+    assert sum(map(len, idle_chunks(step).values())) == MAX_IDLE_BUFFERS
 
 
 def graphs_warned_about(recorded: pytest.WarningsRecorder) -> list[str]:

@@ -13,6 +13,7 @@ from tacoglow.runtime.backends.cuda import nvrtc
 from tacoglow.runtime.backends.cuda.fused import steps
 from tacoglow.runtime.backends.cuda.fused.steps import FusedDecoder, FusedSteps
 from tacoglow.runtime.backends.cuda.graph import CudaGraphRunner
+from tacoglow.runtime.backends.cuda.idle import MAX_IDLE_BUFFERS
 from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
@@ -156,11 +157,11 @@ def test_a_trap_is_an_error_with_a_way_out(device: Synthesizer, cuda: PretendDri
 def test_idle_buffers_are_bounded(device: Synthesizer) -> None:
     runner = device.backend.open("decoder_step")
     encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
-    held = [runner.decoder_steps(encoded, [Noise(0)]) for _ in range(steps.MAX_IDLE_BUFFERS + 3)]
+    held = [runner.decoder_steps(encoded, [Noise(0)]) for _ in range(MAX_IDLE_BUFFERS + 3)]
     fused = runner.new_steps.__self__  # type: ignore[attr-defined]
-    assert sum(map(len, fused._idle.values())) == 0
+    assert sum(map(len, fused.idle.values())) == 0
     del held
-    assert sum(map(len, fused._idle.values())) == steps.MAX_IDLE_BUFFERS
+    assert sum(map(len, fused.idle.values())) == MAX_IDLE_BUFFERS
 
 
 def test_the_engine_on_request(half_bundle: Path, cuda: PretendDriver) -> None:
