@@ -27,6 +27,7 @@ from .shared.options import (
 )
 from .shared.voice import find_bundle
 
+CACHE_SIZE = "1GB"
 SWITCH_SECONDS = 0.0005  # after which a thread that splits a text lets the decoder go on, which asks thousands of times
 DEMO = "--demo"  # as a bundle's name, beside those of the command line
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -102,6 +103,18 @@ def serve(
             show_default="never",
         ),
     ] = None,
+    cache: Annotated[
+        Optional[Path],
+        typer.Option(
+            metavar="DIR",
+            help="Keep answers in this folder, and send them again to whoever asks for the same; docs/serve.md.",
+            show_default="none is kept",
+        ),
+    ] = None,
+    cache_size: Annotated[
+        Optional[str],
+        typer.Option(metavar="SIZE", help="Most that --cache keeps, such as 500MB.", show_default=CACHE_SIZE),
+    ] = None,
     max_backlog: Annotated[
         int,
         typer.Option(
@@ -124,6 +137,7 @@ def serve(
     _ignore_hangups()
     _check_installed()
     from ..gateway.bundles import Bundles
+    from ..gateway.cache import Cache
     from ..gateway.health import Failures
     from ..gateway.server import build_server, listen
     from ..gateway.state import GatewayOptions
@@ -133,6 +147,8 @@ def serve(
     from ..runtime.scheduling.scheduler import Scheduler, SchedulerLimits
     from ..runtime.synthesizer import Synthesizer
 
+    if cache_size is not None and cache is None:
+        raise RequestError("--cache-size: needs --cache DIR, a folder for the answers")
     options = GatewayOptions(
         os.environ.get("TACOGLOW_API_KEY") if api_key is None else api_key,  # also if it is empty, which is refused
         tuple(cors or ()),
@@ -142,6 +158,7 @@ def serve(
         max_input_chars,
         attention_window=attention_window,
         idle_unload=None if idle_unload is None else parse_time(idle_unload),
+        cache=None if cache is None else Cache(cache, parse_size(cache_size or CACHE_SIZE)),
     )
     aliases = parse_aliases(alias or [])
     if not (bundle or demo or upstream):
@@ -236,6 +253,16 @@ def parse_time(text: str) -> float:
     if match is None or not int(match[1]):
         raise RequestError(f"--idle-unload: expected a time such as 90s, 15m or 2h, got {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of 500MB or 2GB. Raises RequestError."""
+    from ..runtime.errors import RequestError
+
+    match = re.fullmatch(r"(\d{1,6})([MG])B", text)
+    if match is None or not int(match[1]):
+        raise RequestError(f"--cache-size: expected a size such as 500MB or 2GB, got {text!r}")
+    return int(match[1]) * {"M": 10**6, "G": 10**9}[match[2]]
 
 
 def parse_aliases(aliases: list[str]) -> dict[str, str]:

@@ -78,9 +78,11 @@ class Connections:
         return watched
 
 
-def connection_limits() -> tuple[int, int]:
+def connection_limits(entries: int = 0) -> tuple[int, int]:
     """How many connections this process may have open, and how many it may take at once beside them, after its limit of
-    open files has been raised as far as it goes."""
+    open files has been raised as far as it goes. entries: files of the cache that it may have open; without a
+    descriptor, an answer is not kept.
+    """
     files = MAX_CONNECTIONS
     if sys.platform != "win32":
         import resource
@@ -90,6 +92,6 @@ def connection_limits() -> tuple[int, int]:
             files = min(files, hard)
         if soft != resource.RLIM_INFINITY and soft < files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    usable = files - OWN_FILES
+    usable = files - OWN_FILES - min(entries, files // 4)
     at_once = min(max(usable // 8, 1), AT_ONCE_MAX)
     return max(usable - 2 * at_once, 1), at_once

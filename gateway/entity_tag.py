@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import cache
+from importlib import metadata
 
 from starlette.datastructures import Headers
 
 from .. import __version__
 from .request import ParsedRequest
+
+# Packages that read texts, compute speech or encode it: another version may do so otherwise.
+PACKAGES = (
+    *("unidecode", "inflect", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "av"),
+    *(f"tensorrt{kind}-cu{cuda}" for kind in ("", "-rtx") for cuda in (12, 13)),
+)
 
 
 def entity_tag(wanted: ParsedRequest, media_type: str | None, attention_window: int | None) -> str:
@@ -23,8 +32,8 @@ def entity_tag(wanted: ParsedRequest, media_type: str | None, attention_window: 
         return ""
     options = settings.options
     parts = [
-        *(__version__, facts.digest, facts.computed_by, facts.front_end.cleaners, attention_window),
-        *(wanted.text, settings.seed, asdict(replace(options, lexicon=None)), settings.lexicon_digest),
+        *(__version__, _versions(), facts.digest, facts.computed_by, facts.front_end.cleaners, attention_window),
+        *(wanted.text, settings.seed, asdict(replace(options, lexicon=None)), settings.lexicon_digest, settings.speed),
         *(asdict(settings.encoding), settings.is_heard, wanted.stream, media_type, wanted.timestamps, wanted.analysis),
     ]
     return f'W/"{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]}"'
@@ -34,3 +43,13 @@ def is_known(tag: str, headers: Headers) -> bool:
     """True if If-None-Match has the tag. The comparison is weak."""
     known = headers.get("if-none-match", "").split(",")
     return tag.removeprefix("W/") in (each.strip().removeprefix("W/") for each in known)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """The versions of the packages that are installed."""
+    versions = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions

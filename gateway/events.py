@@ -41,6 +41,7 @@ async def sse_events(
     except Exception as error:
         if not begun:
             raise
+        spoken.is_broken = True
         yield _event({"type": "error", **as_gateway_error(error).body})
 
 

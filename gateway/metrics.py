@@ -58,6 +58,8 @@ class Metrics:
         self._audio_seconds: defaultdict[str, float] = defaultdict(float)
         self._underruns: defaultdict[str, float] = defaultdict(float)
         self._underrun_seconds: defaultdict[str, float] = defaultdict(float)
+        self._cache_hits: Counter[str] = Counter()
+        self._cache_misses: Counter[str] = Counter()
         self._frame_limit = 0
         self._faults: Counter[str] = Counter()  # by their reasons
 
@@ -71,6 +73,10 @@ class Metrics:
         """A stream's listener had nothing to play for so long."""
         self._underruns[voice] += 1
         self._underrun_seconds[voice] += seconds
+
+    def looked_up(self, voice: str, is_found: bool) -> None:
+        """The cache was asked for an answer."""
+        (self._cache_hits if is_found else self._cache_misses)[voice] += 1
 
     def frame_limit(self) -> None:
         self._frame_limit += 1
@@ -98,6 +104,8 @@ class Metrics:
             ("audio_seconds_total", "counter", "Seconds of finished speech.", self._audio_seconds),
             ("underruns_total", "counter", "Times that a stream's listener had nothing to play.", self._underruns),
             ("underrun_seconds_total", "counter", "Seconds of these times.", self._underrun_seconds),
+            ("cache_hits_total", "counter", "Answers from the cache.", self._cache_hits),
+            ("cache_misses_total", "counter", "Answers that were not in the cache.", self._cache_misses),
             (
                 "queue_depth",
                 "gauge",

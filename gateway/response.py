@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from .cache import Entry
 from .encoding import encode_segments
 from .entity_tag import entity_tag, is_known
 from .errors import GatewayError, as_gateway_error
@@ -21,6 +22,7 @@ from .state import Gateway, client_of
 # Makes a body of the encoded audio.
 Writer = Callable[[SpokenRequest, AsyncIterator[bytes], ParsedRequest], AsyncIterator[bytes]]
 MESSAGE_MAX = 1000  # characters of a header for people
+TOLD = ("x-tacoglow-warning", "x-tacoglow-quality")
 
 
 class SpokenResponse(Response):
@@ -41,6 +43,7 @@ class SpokenResponse(Response):
             "x-tacoglow-speed": f"{settings.options.rate:g}",
         }
         self._tag = entity_tag(wanted, media_type, gateway.options.attention_window)
+        self._cache = gateway.options.cache if self._tag else None
         headers["cache-control"] = "private, no-cache" if self._tag else "no-store"  # no-cache: asked for every time
         if self._tag:
             headers["etag"] = self._tag
@@ -67,13 +70,32 @@ class SpokenResponse(Response):
             raise failure
 
     async def _answer(self, send: Send) -> GatewayError | None:
-        """Speak and send; returns the error that ended it."""
+        """Send the speech, from the cache if it is there; returns the error that ended it."""
         try:
+            if (entry := await self._find()) is not None:
+                await self._send_entry(entry, send)
+                return None
             async with aclosing(cast(AsyncGenerator[bytes, None], await self._body())) as body:
                 await (self._send_stream(body, send) if self._wanted.stream else self._send_whole(body, send))
         except Exception as error:
             return as_gateway_error(error)
         return None
+
+    async def _find(self) -> Entry | None:
+        """The cache's answer to this request, if there is one."""
+        if self._cache is None:
+            return None
+        entry = await self._cache.find(self._tag)
+        self._gateway.metrics.looked_up(self._wanted.settings.voice.id, entry is not None)
+        return entry
+
+    async def _send_entry(self, entry: Entry, send: Send) -> None:
+        with entry.file:
+            self.headers.update({**entry.headers, "content-length": str(entry.size)})
+            await self._start(send)
+            async for chunk in entry.chunks():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
 
     async def _body(self) -> AsyncIterator[bytes]:
         """Have the text accepted; returns the bytes to come. Raises GatewayError."""
@@ -86,25 +108,44 @@ class SpokenResponse(Response):
         return chunks if self._write is None else self._write(spoken, chunks, wanted)
 
     async def _send_stream(self, body: AsyncIterator[bytes], send: Send) -> None:
-        is_started = False
-        async for chunk in body:
-            if not is_started:
-                await self._start(send)
-                is_started = True
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        is_started, writer = False, None
+        try:
+            async for chunk in body:
+                if not is_started:
+                    self._add_warning()
+                    await self._start(send)
+                    is_started = True
+                    writer = None if self._cache is None else self._cache.begin(self._tag, self._told())
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if writer is not None:
+                    await writer.write(chunk)
+            await send({"type": "http.response.body", "body": b""})
+            if writer is not None and not self._spoken.is_broken:
+                await writer.commit()
+        finally:
+            if writer is not None:
+                await writer.discard()
 
     async def _send_whole(self, body: AsyncIterator[bytes], send: Send) -> None:
         content = b"".join([chunk async for chunk in body])
         self.headers["content-length"] = str(len(content))
+        self._add_warning()
         if (quality := self._spoken.quality) is not None:
             self.headers["x-tacoglow-quality"] = _header(str(quality))
         await self._start(send)
         await send({"type": "http.response.body", "body": content})
+        if self._cache is not None and not self._spoken.is_broken:
+            await self._cache.keep(self._tag, self._told(), content)
 
-    async def _start(self, send: Send) -> None:
+    def _add_warning(self) -> None:
         if warning := self._spoken.warning:
             self.headers["x-tacoglow-warning"] = _header(warning)
+
+    def _told(self) -> dict[str, str]:
+        """The headers that the speech has told, and that the request does not tell."""
+        return {name: self.headers[name] for name in TOLD if name in self.headers}
+
+    async def _start(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
 

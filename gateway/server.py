@@ -65,7 +65,7 @@ def build_server(
     wyoming: where it also takes connections of the Wyoming protocol. on_start: called once every voice was asked to
     speak, with those that do not. bundles: where they come from, to be read again at SIGHUP, of which `report` tells.
     """
-    limit, at_once = connection_limits()
+    limit, at_once = connection_limits(0 if options.cache is None else options.max_requests)
     connections = Connections(limit)
     app = build_app(voices, options, connections, wyoming, on_start, bundles, report)
     trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")  # proxies, as uvicorn reads it

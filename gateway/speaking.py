@@ -46,6 +46,7 @@ class SpokenRequest:
     volume: float = 1.0
     begun: float = field(default_factory=time.monotonic)
     waited: float = 0.0  # seconds, for samples
+    is_broken: bool = False  # the answer's body tells of an error
     _faults: list[SpeechFault] = field(default_factory=list)
     _is_cut_off: bool = False
     _is_awaited: bool = False  # since the latest samples

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from ..runtime.errors import RequestError
 from ..runtime.scheduling.policy import may_accept
 from ..text.errors import quote
+from .cache import Cache
 from .connections import PEER, Connections
 from .errors import GatewayError, overloaded
 from .metrics import Metrics
@@ -41,6 +42,7 @@ class GatewayOptions:
     max_characters: int = 50_000  # of a text
     max_requests: int = 256  # that are answered with speech at the same time
     idle_unload: float | None = None  # seconds after which a voice that nobody uses is closed; None: never
+    cache: Cache | None = None  # of answers; None: none is kept
     attention_window: int | None = None  # tokens, of requests that do not say; None: their attention sees all
 
     def __post_init__(self) -> None:

@@ -59,14 +59,18 @@ class PartialFile:
             dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL_SUFFIX, delete=False
         )
 
-    def commit(self, durable: bool = False) -> None:
-        """Replace the file at the final path. durable: flush it to the disk first. Raises OSError."""
+    def commit(self, durable: bool = False, private: bool = False) -> None:
+        """Replace the file at the final path. durable: flush it to the disk first. private: only its owner may read it.
+
+        Raises OSError.
+        """
         if durable:
             self.file.flush()
             os.fsync(self.file.fileno())
         self.file.close()
         temporary = Path(self.file.name)
-        temporary.chmod(0o666 & ~_umask())
+        if not private:  # as it was made
+            temporary.chmod(0o666 & ~_umask())
         temporary.replace(self.path)
 
     def discard(self) -> None:

@@ -108,7 +108,7 @@ def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) 
 def test_idle_connections_make_room_for_those_that_come(
     new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, library_stream: Expected
 ) -> None:
-    monkeypatch.setattr(server, "connection_limits", lambda: (20, 4))
+    monkeypatch.setattr(server, "connection_limits", lambda entries: (20, 4))
     body = json.dumps({"input": TEXT * 10, "response_format": "pcm", "sample_rate": 16_000}).encode()
     with running(new_scheduler()) as gateway, ExitStack() as stack:
         speaking = stack.enter_context(gateway.connect())
