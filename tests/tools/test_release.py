@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ import pytest
 from tacoglow.tests.test_install import ROOT
 from tacoglow.tools.release.changelog import find_notes, read_sections
 from tacoglow.tools.release.installs import find_python
-from tacoglow.tools.release.steps import StepError, at_most
+from tacoglow.tools.release.steps import Folders, StepError, at_most
 
 pytest.importorskip("clang.cindex", reason="libclang is not installed")
 
+from tacoglow.tools.release import check
 from tacoglow.tools.release.abi import HEADER, describe_header
 from tacoglow.tools.release.gates import GateError, check_gates, soname
 
@@ -181,3 +183,39 @@ def test_sizes_have_limits() -> None:
 
 def test_interpreters_are_found_by_version() -> None:
     assert find_python("2.3") is None
+
+
+def test_steps_run_beside_each_other_until_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both, has_failed = threading.Barrier(2, timeout=30), threading.Event()
+    monkeypatch.setattr(check, "Event", lambda: has_failed)
+
+    def wait(folders: Folders) -> str:
+        both.wait()
+        return "done"
+
+    def fail(folders: Folders) -> str:
+        both.wait()
+        raise StepError("planted")
+
+    def end_after_the_failure(folders: Folders) -> str:
+        both.wait()
+        assert has_failed.wait(30)
+        return "done"
+
+    def say(folders: Folders) -> str:
+        return "done"
+
+    for name, steps in (
+        ("FIRST", {"first": say, "unwanted": say}),
+        ("PYTHONS", {"python": wait, "broken": fail, "after it": say}),
+        ("ARCHIVES", {"archive": wait, "beside it": end_after_the_failure, "later": say}),
+        ("LAST", {"last": say}),
+    ):
+        monkeypatch.setattr(check, name, steps)
+    wanted = {"first", "python", "broken", "after it", "archive", "beside it", "later", "last"}
+    with pytest.raises(StepError, match="planted"):
+        check.run_steps(Folders(tmp_path, tmp_path), wanted)
+    ran = {line.partition(":")[0] for line in capsys.readouterr().out.splitlines()}
+    assert ran == {"first", "python", "archive", "beside it"}

@@ -2,7 +2,8 @@
 
     python -m tacoglow.tools.release.check [--tag v0.1.0] [STEP …]
 
-Steps run in the order below, each with what the ones before it left; the first failure ends the check with one line.
+Steps run in the order below, each with what the ones before it left; those of PYTHONS beside those of ARCHIVES, because
+pip keeps one core busy. A failure ends the check with one line, once the step beside it has ended.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from .archives import ARM, WINDOWS, X86_64, build_archive
 from .charts import check_chart
@@ -37,21 +40,49 @@ def run_tests(folders: Folders) -> str:
 
 
 Step = Callable[[Folders], str]
-STEPS: dict[str, Step] = {
+FIRST: dict[str, Step] = {
     "manifests": check_manifests,
     "chart": check_chart,
     "packages": build_packages,
     "tests": run_tests,
     "demo": lambda folders: build_demo_voice(folders, None),
     "readme": run_readme,
+}
+PYTHONS: dict[str, Step] = {
     "demo-voice": lambda folders: build_demo_voice(folders, folders.voice),
     "cpu": measure_cpu,
     "pythons": speak_everywhere,
+}
+ARCHIVES: dict[str, Step] = {
     "x86_64": lambda folders: build_archive(folders, X86_64),
     "aarch64": lambda folders: build_archive(folders, ARM),
     "windows": lambda folders: build_archive(folders, WINDOWS),
-    "checksums": write_checksums,
 }
+LAST: dict[str, Step] = {"checksums": write_checksums}
+STEPS = {**FIRST, **PYTHONS, **ARCHIVES, **LAST}
+
+
+def run_steps(folders: Folders, wanted: Collection[str]) -> None:
+    """Run the wanted steps. Raises GateError or StepError for the first one that fails."""
+    has_failed = Event()
+
+    def run_some(steps: dict[str, Step]) -> None:
+        for name, step in steps.items():
+            if name not in wanted or has_failed.is_set():
+                continue
+            begin = time.monotonic()
+            try:
+                found = step(folders)
+            except Exception:
+                has_failed.set()
+                raise
+            print(f"{name}: {found} [{time.monotonic() - begin:.0f} s]\n", end="", flush=True)
+
+    run_some(FIRST)
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(run_some, steps) for steps in (PYTHONS, ARCHIVES)]:
+            done.result()
+    run_some(LAST)
 
 
 def main() -> int:
@@ -67,9 +98,7 @@ def main() -> int:
     start = time.monotonic()
     try:
         print(f"gates: {check_gates(ROOT, arguments.tag)}, {arguments.tag or 'not tagged'}", flush=True)
-        for name in arguments.steps or STEPS:
-            begin = time.monotonic()
-            print(f"{name}: {STEPS[name](folders)} [{time.monotonic() - begin:.0f} s]", flush=True)
+        run_steps(folders, arguments.steps or STEPS)
     except (GateError, StepError) as error:
         print(f"release-check: {error}", file=sys.stderr)
         return 1
