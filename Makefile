@@ -23,7 +23,7 @@ test: $(VENV)/test.ready
 
 quick-tests: $(VENV)/test.ready
 	$(BIN)/python -m pytest -rs --numprocesses auto --maxprocesses 4 -m "not ($(UNUSUAL) or full)"
-	@echo "left out: C++, Triton, Chromium, the blocks of the pages, hostile files, the emulation of the fused decoder."
+	@echo "left out: C++, Triton, Chromium, the blocks of the pages, hostile files, the emulated fused decoder, the slow."
 	@echo "'make test-all' has them; it needs g++, cmake, nlohmann-json3-dev and chromium, and skips what is not there"
 
 # Checks the code, then runs every test that has no target of its own below.

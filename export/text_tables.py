@@ -34,7 +34,7 @@ import pkgutil
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -151,17 +151,15 @@ def _normalization() -> dict[str, object]:
     compatible = {c: normalize("NFKD", c) for c in characters if normalize("NFKD", c) != normalize("NFD", c)}
     steps = {c: "".join(chr(int(code, 16)) for code in decomposition(c).split()) for c in canonical}
     composed = {c: step for c, step in steps.items() if len(step) == 2 and normalize("NFC", step) == c}
-    classes = sorted({combining(c) for c in characters} - {0})
+    classes: dict[int, list[str]] = {}
+    for mark in filter(combining, characters):
+        classes.setdefault(combining(mark), []).append(mark)
     return {
         "canonical": _columns(canonical),
         "compatible": _columns(compatible),
         "compositions": _columns(composed),
-        "classes": [[own, _ranges_of_class(own)] for own in classes],
+        "classes": [[own, _runs(marks)] for own, marks in sorted(classes.items())],
     }
-
-
-def _ranges_of_class(own: int) -> list[int]:
-    return _ranges(lambda character: combining(character) == own)
 
 
 def _columns(texts: dict[str, str]) -> list[str]:
@@ -180,8 +178,13 @@ def _final_sigma(text: str) -> bool:
 
 def _ranges(holds: Callable[[str], bool]) -> list[int]:
     """List the first and the last code point of every run of characters for which `holds`."""
+    return _runs(filter(holds, _characters()))
+
+
+def _runs(characters: Iterable[str]) -> list[int]:
+    """List the first and the last code point of every run of these characters, which are in order."""
     ranges: list[int] = []
-    for code in map(ord, filter(holds, _characters())):
+    for code in map(ord, characters):
         if ranges and ranges[-1] == code - 1:
             ranges[-1] = code
         else:

@@ -420,6 +420,7 @@ class TestConcurrentExports:
         assert len(contents) == 1
         assert contents <= set(written)
 
+    @pytest.mark.full
     def test_overlapping_exports_both_succeed(self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path) -> None:
         """A second export starts and ends during the first: both succeed, and the bundle is that of the first."""
         bundle = tmp_path / "voice"

@@ -42,6 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@pytest.mark.full
 def test_a_source_archive_is_the_whole_project_without_the_weights(site: Path, tmp_path: Path) -> None:
     source = site.parent / "source"
     script = f"from setuptools import build_meta; print(build_meta.build_sdist(r'{tmp_path}'))"
@@ -147,6 +148,7 @@ def test_metadata_has_the_version_of_the_package(site: Path) -> None:
     run_from(site, sys.executable, "-c", script)
 
 
+@pytest.mark.full
 def test_the_demo_voice_is_a_package_of_its_own(site: Path, tmp_path: Path) -> None:
     assert not list(site.rglob("*.pt"))
     script = "from tacoglow.export.demo import demo_folder; print(demo_folder())"

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # Makes these packages impossible to import, as on a machine with only the core dependencies and ONNX Runtime.
 HIDE_PACKAGES = """
 import sys
@@ -71,6 +73,7 @@ def test_command_line_without_torch_onnx_and_tensorrt(tiny_bundle: Path, tmp_pat
     assert run_hidden(RUN_COMMAND, "tacoglow", "doctor", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.full
 def test_bench_of_a_bundle_runs_without_torch(tiny_bundle: Path, tmp_path: Path) -> None:
     arguments = ["bench", tiny_bundle, "--frames", 8, "--tokens", 10, "--runs", 2, "-o", "figures.json"]
     done = run_hidden(RUN_COMMAND, "tacoglow", *arguments, cwd=tmp_path)

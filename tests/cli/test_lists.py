@@ -252,6 +252,7 @@ def test_utf16_from_standard_input(folder: Path, voice: Synthesizer) -> None:
         np.testing.assert_array_equal(wavfile.read(folder / path)[1], samples_of(voice, "Hello."))
 
 
+@pytest.mark.full
 def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour.\n")
     assert infer(folder, "voice", "-i", "list.txt", "-o", "out").returncode == 0
@@ -279,6 +280,7 @@ def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     assert b"made before" not in done.stderr
 
 
+@pytest.mark.full
 def test_shards_are_the_same_bytes_as_one_call(folder: Path) -> None:
     texts = [f"Sentence number {i}, and {'more ' * (i % 4)}of it." for i in range(7)]
     (folder / "list.txt").write_text("\n\n".join(texts) + "\n")
@@ -298,6 +300,7 @@ def test_shards_are_the_same_bytes_as_one_call(folder: Path) -> None:
     assert b"3 made before, 0 spoken now" in again.stderr
 
 
+@pytest.mark.full
 def test_records_of_shards_are_read_together(folder: Path) -> None:
     """A file that another call has written since is made again; one that another shard has made is not."""
     (folder / "list.txt").write_text("One.\nTwo.\n")
@@ -492,6 +495,7 @@ def in_terminal(folder: Path, *arguments: object) -> str:
     return content.decode()
 
 
+@pytest.mark.full
 def test_progress_on_a_terminal(folder: Path) -> None:
     """A text of several pieces and a list have a bar; a short text, a stream, and what is piped or --json have none."""
     bar = "times real time"

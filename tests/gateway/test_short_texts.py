@@ -68,6 +68,7 @@ def all_ways(bundle: Path, folder: Path) -> Iterator[tuple[str, Durations]]:
         yield "Wyoming", by_wyoming(gateway, rate)
 
 
+@pytest.mark.full
 def test_a_damaged_voice_ends_by_the_tokens_of_each_text(tiny_bundle: Path, tmp_path: Path) -> None:
     """coqui-ai/TTS#1529, NVIDIA/tacotron2#534, mozilla/TTS#483: the gate does not fire."""
     ending = Ending(attention_patience=40, frames=3, frames_per_token=0.5)  # the tiny voice's own limit is 40 frames

@@ -295,6 +295,7 @@ class TestConcurrentDownloads:
         assert not paths
         assert files_in(tmp_path) == ["nvidia_waveglowpyt_fp32_20190427"]
 
+    @pytest.mark.full
     def test_two_processes(self, registry: Any, tmp_path: Path) -> None:
         self.wait_for_both_requests(registry)
         program = (

@@ -103,6 +103,7 @@ def soon() -> Iterator[None]:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1 << 20  # KiB
 
 
+@pytest.mark.full
 def test_hostile_pickles_end_soon(tmp_path: Path) -> None:
     """In a process of their own, because a failure could hang or end it."""
     for name, data in LARGE.items():

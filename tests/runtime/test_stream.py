@@ -88,6 +88,7 @@ def test_segments_are_yielded_before_the_rest_is_decoded(voice: Synthesizer, mon
     assert len(next(stream)) == 6 * hop
 
 
+@pytest.mark.full
 def test_stream_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
     """The stream's peak memory for 50 repeats of a text is that for 5 repeats, up to about a segment."""
     peaks = []
@@ -103,6 +104,7 @@ def test_stream_memory_does_not_grow_with_the_text(voice: Synthesizer) -> None:
     assert peaks[1] < 1.2 * peaks[0] + text_bytes
 
 
+@pytest.mark.full
 def test_abandoned_streams_free_their_memory(voice: Synthesizer) -> None:
     def abandon(count: int) -> None:
         for seed in range(count):

@@ -98,6 +98,7 @@ def test_parts_and_single_steps(tmp_path: Path) -> None:
     assert (code, statuses) == (0, {"frames": "passed", "cpp": "passed"})
 
 
+@pytest.mark.full
 def test_a_step_beyond_its_time_box_is_ended_with_its_children(tmp_path: Path) -> None:
     child = f"import time, pathlib; time.sleep(3); pathlib.Path({str(tmp_path / 'late')!r}).touch()"
     slow = f"import subprocess, sys; print('begun', flush=True); subprocess.run([sys.executable, '-c', {child!r}])"

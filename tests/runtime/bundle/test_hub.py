@@ -111,6 +111,7 @@ def test_speaks_a_voice_of_the_hub(hub: Hub, tiny_bundle: Path, tmp_path: Path) 
     assert not [agent for agent in hub.agents if "torch" in agent]
 
 
+@pytest.mark.full
 def test_a_pinned_commit_is_fetched_once(hub: Hub, tmp_path: Path) -> None:
     command = ("say", f"hf://owner/voice@{COMMIT}", "Hello.", "-o", "out.wav")
     first = run(hub, tmp_path, *command)

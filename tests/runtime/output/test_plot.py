@@ -72,6 +72,7 @@ def test_pieces_share_one_time_axis(voice: Synthesizer, monkeypatch: pytest.Monk
     assert labels[:3] == ["a", "first", "sentence,"]  # words, because there is no room for every character
 
 
+@pytest.mark.full
 def test_any_length_can_be_saved(voice: Synthesizer, tmp_path: Path) -> None:
     long = voice.say("The $1 and the $2, and so on. " * 60)
     for audio, name in ((long, "long.png"), (Audio(np.zeros(0, np.float32), 16000, ()), "empty.svg")):

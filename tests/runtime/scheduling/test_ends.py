@@ -38,6 +38,7 @@ sys.exit(int(sys.argv[3]))
 """
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("code", [0, 5])
 @pytest.mark.parametrize("speaker", ["scheduler", "say"])
 def test_the_interpreter_ends_while_a_voice_speaks(tiny_bundle: Path, speaker: str, code: int) -> None:

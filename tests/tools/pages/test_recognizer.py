@@ -111,6 +111,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> Any:
     return json.loads(Path(str(arguments[-1])).read_text())
 
 
+@pytest.mark.full
 def test_recordings_beside_the_voice(tmp_path: Path, voice: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pocketsphinx")
     monkeypatch.setattr(quality, "SEEDS", (0,))

@@ -139,6 +139,7 @@ def test_voice_is_usable_in_other_threads(device: Synthesizer, voice: Synthesize
     np.testing.assert_array_equal(np.concatenate([part for part in samples if part is not None]), expected)
 
 
+@pytest.mark.full
 def test_voices_with_several_frames_per_step(reduced_bundle: Path, tensorrt: SimulatedTensorRT) -> None:
     device = on_device(reduced_bundle)
     host = on_host(reduced_bundle, device)

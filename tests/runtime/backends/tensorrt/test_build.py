@@ -143,6 +143,7 @@ def test_ctrl_c_stops_a_build(rtx: TensorRT, tiny_bundle: Path, manifest: Manife
         )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kills", [2, pytest.param(40, marks=pytest.mark.slow)])
 def test_killed_builds_leave_a_valid_cache(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path, kills: int) -> None:
     """kill -9 of build-engines, then a complete run: partial files are never trusted."""
@@ -176,6 +177,7 @@ def test_fused_decoder_needs_this_machines_gpu(rtx: TensorRT, tiny_bundle: Path,
     assert result.stderr.startswith("error: --decoder fused: compiled for this machine's GPU")
 
 
+@pytest.mark.full
 def test_copy_to_writes_plain_plans(rtx: TensorRT, tiny_bundle: Path, tmp_path: Path) -> None:
     command = [*BUILD_ENGINES, str(tiny_bundle), "--builder", rtx.name, "--compute-capability", "12.0"]
     command += ["--graph", "postnet", "--graph", "encoder"]

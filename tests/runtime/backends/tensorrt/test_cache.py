@@ -195,6 +195,7 @@ def start_builder(cache: EngineCache, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.full
 def test_concurrent_processes_build_once(cache: EngineCache) -> None:
     builders = [start_builder(cache, 1.0) for _ in range(3)]
     outputs = [builder.communicate(timeout=60)[0].split() for builder in builders]
