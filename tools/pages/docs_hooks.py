@@ -20,6 +20,7 @@ ROOT_PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
+FENCE = re.compile(r"^(```\w+) [\w -]+$", re.MULTILINE)  # with flags, such as no-run, for which it would be no fence
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -33,6 +34,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     root_pages = {target: source for source, target in ROOT_PAGES.items()}
     source = root_pages.get(page.file.src_uri) or f"docs/{page.file.src_uri}"
     folder = str(PurePosixPath(page.file.src_uri).parent)
+    markdown = FENCE.sub(r"\1", markdown)
     return LINK.sub(lambda link: _rewrite(link, PurePosixPath(source), folder), markdown)
 
 
