@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..decoder import Profile
 from ..errors import Cancelled, SchedulerClosed
@@ -21,6 +22,17 @@ CHUNK_STEPS = 8  # decoder steps on a CPU between two looks at who joins and lea
 POLL_SECONDS = 0.05  # between looks at deadlines, at unread speech and at requests' own functions for cancelling
 
 Ranked = list[tuple[float, SpeechTask]]  # requests and their deadlines, the earliest first
+Work = list[tuple[SpeechTask, SpokenPiece]]
+
+
+@contextmanager
+def failure_ends(*tasks: SpeechTask) -> Iterator[None]:
+    """What is raised in the block ends these requests, for which it was done, and no others."""
+    try:
+        yield
+    except BaseException as error:
+        for task in tasks:
+            task.handle.fail(error)
 
 
 class Loop:
@@ -109,9 +121,10 @@ class Loop:
             dispatched = self._dispatch(ranked)
             ran = self._lanes.run_next()
             self._idle = not (chosen or dispatched or ran)
-        # A request fails by itself: this is a fault of the scheduler, or a failed batch.
-        except BaseException as error:
-            self._fail_all(error)
+        except BaseException as error:  # for no single request: then the newest makes room for the others, as in C++
+            if self._tasks:
+                self._tasks[-1].handle.fail(error)
+            self._idle = not self._tasks
         return True
 
     def _receive(self) -> list[Callable[[], None]] | None:
@@ -131,61 +144,66 @@ class Loop:
     def _drop_ended(self) -> None:
         """Check who has been cancelled or is too late, and forget requests that have ended."""
         for task in self._tasks:
-            try:
+            with failure_ends(task):
                 task.options.check_cancelled()
-            except BaseException as error:  # the request's own function may raise anything
-                task.handle.fail(error)
         going = []
         for task in self._tasks:
             if task.handle.done:  # asked once: it may be cancelled at any moment, and would be forgotten unreported
-                task.report(self._metrics)
+                with failure_ends(task):
+                    task.report(self._metrics)
             else:
                 going.append(task)
         self._tasks = going
 
     def _rank(self) -> Ranked:
         """The requests that are not resting; none rests at the end, when nobody may read any more."""
-        going = [task for task in self._tasks if self._closing or not task.is_resting]
-        self._shares.want(task.client for task in going)
-        ranked = [(task.deadline() + self._shares.debt(task.client), task) for task in going]
+        going: Ranked = []
+        for task in self._tasks:
+            with failure_ends(task):
+                if self._closing or not task.is_resting:
+                    going.append((task.deadline(), task))
+        self._shares.want(task.client for _, task in going)
+        ranked = [(deadline + self._shares.debt(task.client), task) for deadline, task in going]
         ranked.sort(key=lambda each: each[0])
         return ranked
 
-    def _choose(self, ranked: Ranked) -> list[tuple[SpeechTask, SpokenPiece]]:
+    def _choose(self, ranked: Ranked) -> Work:
         """The pieces that decode next, all of them open."""
         max_rows = self._decoder.max_rows
-        candidates = (
-            Candidate(deadline, piece.stage, (task, piece))
-            for deadline, task in ranked
-            for piece in task.hungry(max_rows)
-        )
-        work = [candidate.work for candidate in choose(candidates, max_rows, self._decoder.openings)]
-        return [(task, piece) for task, piece in work if piece.stage is not Stage.WAITING or self._open(task)]
+        candidates: list[Candidate[tuple[SpeechTask, SpokenPiece]]] = []
+        for deadline, task in ranked:
+            with failure_ends(task):
+                candidates += [Candidate(deadline, piece.stage, (task, piece)) for piece in task.hungry(max_rows)]
+        chosen: Work = []
+        for candidate in choose(candidates, max_rows, self._decoder.openings):
+            task, piece = candidate.work
+            with failure_ends(task):
+                if piece.stage is Stage.WAITING:
+                    self._open(task)
+                chosen.append((task, piece))
+        return chosen
 
-    def _open(self, task: SpeechTask) -> bool:
-        """Open a task's next piece; false if that fails."""
+    def _open(self, task: SpeechTask) -> None:
+        """Open a task's next piece."""
         was_begun = task.begun
-        try:
-            task.open_next(self._decoder)
-        except BaseException as error:
-            task.handle.fail(error)
-            return False
+        task.open_next(self._decoder)
         if not was_begun:
             self._metrics.begun()
-        return True
 
-    def _decode(self, work: list[tuple[SpeechTask, SpokenPiece]]) -> None:
-        if not work:
+    def _decode(self, chosen: Work) -> None:
+        if not chosen:
             return
-        rows = [piece.row for _, piece in work if piece.row is not None]
-        start = time.perf_counter()
-        steps = self._decoder.advance(rows, CHUNK_STEPS)
-        seconds = time.perf_counter() - start
-        self._metrics.decoded(len(rows), steps)
-        for (task, piece), row in zip(work, rows, strict=True):
-            # A GPU's chunk may have been read while the row rested.
-            self._shares.give(task.client, row.take_frames() * self._seconds_per_frame)
-            piece.advanced(seconds / len(rows))
+        rows = [piece.row for _, piece in chosen if piece.row is not None]
+        with failure_ends(*(task for task, _ in chosen)):
+            start = time.perf_counter()
+            steps = self._decoder.advance(rows, CHUNK_STEPS)
+            seconds = time.perf_counter() - start
+            self._metrics.decoded(len(rows), steps)
+            for (task, piece), row in zip(chosen, rows, strict=True):
+                with failure_ends(task):
+                    # A GPU's chunk may have been read while the row rested.
+                    self._shares.give(task.client, row.take_frames() * self._seconds_per_frame)
+                    piece.advanced(seconds / len(rows))
 
     def _dispatch(self, ranked: Ranked) -> bool:
         """Hand the lanes what they can do next; true if there was something."""
@@ -193,10 +211,8 @@ class Loop:
         for deadline, task in ranked:
             if not self._lanes.has_room(deadline):
                 break
-            try:
+            with failure_ends(task):
                 dispatched |= self._dispatch_jobs(task)
-            except BaseException as error:  # the post-net runs here, for instance without memory
-                task.handle.fail(error)
         return dispatched
 
     def _dispatch_jobs(self, task: SpeechTask) -> bool:
@@ -209,13 +225,9 @@ class Loop:
                 break
         return dispatched
 
-    def _fail_all(self, error: BaseException) -> None:
-        for task in self._tasks:
-            task.handle.fail(error)
-        self._idle = False
-
     def _cancel_all(self) -> None:
-        self._fail_all(Cancelled("the server is shutting down"))
+        for task in self._tasks:
+            task.handle.fail(Cancelled("the server is shutting down"))
 
     def _post(self, delivery: Callable[[], None]) -> None:
         with self._condition:

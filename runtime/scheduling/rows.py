@@ -39,6 +39,7 @@ class Row:
         self.encoded, self.noise, self.decoded, self.window = encoded, noise, decoded, window
         self.reached = 0  # furthest token that the attention has rested on, while it is not in the running batch
         self.states: Mapping[str, NDArray[Any]] | None = None  # while it is not in the running batch; None: zeros
+        self.failure: BaseException | None = None  # that has lost steps of it, maybe while it rested
         self._taken = 0  # frames
 
     @property
@@ -209,12 +210,18 @@ class DeviceRows(SeparateRows):
 
     def _read(self) -> int:
         """Record the oldest chunk that is launched."""
-        chunks = self._steps.read()
-        for row in self._unread.pop(0):
-            if row.decoded.running:
-                row.decoded.record(chunks[row.number])
-                if not row.decoded.running:
-                    row.leave()
+        rows = self._unread.pop(0)
+        try:
+            chunks = self._steps.read()
+            for row in rows:
+                if row.decoded.running:
+                    row.decoded.record(chunks[row.number])
+                    if not row.decoded.running:
+                        row.leave()
+        except BaseException as error:
+            for row in rows:
+                row.failure = error
+            raise
         return self._steps.chunk_steps
 
 

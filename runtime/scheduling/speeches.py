@@ -83,8 +83,10 @@ class SpokenPiece:
         return options.scaled(self.piece.rate, self.piece.volume)
 
     def advanced(self, seconds: float) -> None:
-        """Take note of decoder steps, of which the piece's share took so many seconds."""
+        """Take note of decoder steps, of which the piece's share took so many seconds. Raises what has lost some."""
         assert self.row is not None
+        if self.row.failure is not None:
+            raise self.row.failure
         self.timings["decoder"] = self.timings.get("decoder", 0.0) + seconds
         if not self.row.decoded.running:
             self.stage = Stage.DECODED

@@ -9,14 +9,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tacoglow import Synthesizer
 from tacoglow.runtime.backends.base import GraphRunner
-from tacoglow.runtime.errors import Cancelled, SchedulerClosed
+from tacoglow.runtime.errors import BackendError, Cancelled, SchedulerClosed
+from tacoglow.runtime.host_steps import HostSteps
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
+from tacoglow.runtime.scheduling import loop
+from tacoglow.runtime.scheduling.policy import choose
 from tacoglow.runtime.scheduling.scheduler import Scheduler
+from tacoglow.runtime.scheduling.speeches import SpeechTask, WholeSpeech
 from tacoglow.runtime.scheduling.streams import StreamSpeech
 from tacoglow.runtime.stream import UtteranceWindows
 
@@ -104,6 +109,83 @@ def test_memory_that_is_short_in_the_schedulers_thread_is_short_for_one(
     with pytest.raises(MemoryError, match="planted"):
         scheduler.submit(TEXT, 1, stream=StreamOptions()).result(SECONDS)
     assert other.result(SECONDS).seconds > 0
+
+
+def test_a_failed_batch_ends_the_requests_in_it(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The neighbour has been decoded beside one of them before; they share a batch once their texts are due first."""
+    texts = {3: TEXT * 30, 1: TEXT, 2: TEXT}
+    endless = SpeechOptions(gate_threshold=0.9999999999, attention_stop=False)
+    alone = {seed: scheduler.submit(text, seed, endless).result(SECONDS).samples for seed, text in texts.items()}
+    launch, begun, submitted = HostSteps.launch, threading.Event(), threading.Event()
+    batches: list[set[int]] = []
+
+    def fail(steps: HostSteps, first_step: int) -> None:
+        begun.set()
+        assert submitted.wait(SECONDS)
+        batches.append({noise.key[0] for noise in steps._noises})
+        if batches[-1] == {1, 2} and batches.count({1, 2}) == 3:
+            raise BackendError("planted")
+        launch(steps, first_step)
+
+    monkeypatch.setattr(scheduler._loop._decoder, "max_rows", 2)
+    monkeypatch.setattr(HostSteps, "launch", fail)
+    handles = {3: scheduler.submit(texts[3], 3, endless)}
+    assert begun.wait(SECONDS)
+    handles |= {seed: scheduler.submit(texts[seed], seed, endless) for seed in (1, 2)}
+    submitted.set()
+    for seed in (1, 2):
+        with pytest.raises(BackendError, match="planted"):
+            handles[seed].result(SECONDS)
+    assert (handles[3].result(SECONDS).samples == alone[3]).all()
+    assert batches[0] == {3}
+    assert {1, 3} in batches[: batches.index({1, 2})]
+    monkeypatch.undo()
+    for seed, text in texts.items():
+        assert (scheduler.submit(text, seed, endless).result(SECONDS).samples == alone[seed]).all()
+    assert (scheduler.metrics().failed, scheduler.metrics().active, scheduler.metrics().queued) == (2, 0, 0)
+
+
+@pytest.mark.parametrize("method", ["is_resting", "deadline", "hungry"])
+def test_what_fails_for_one_request_ends_that_one(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Where requests are ranked, and where their pieces are chosen: the oldest fails, not the newest."""
+    planted = getattr(WholeSpeech, method)
+
+    def fail(task: SpeechTask, *arguments: Any) -> Any:
+        if task.order.seed == 1:
+            raise BackendError("planted")
+        return planted.__get__(task) if isinstance(planted, property) else planted(task, *arguments)
+
+    monkeypatch.setattr(WholeSpeech, method, property(fail) if isinstance(planted, property) else fail)
+    seeds = [1, 2, 3]
+    handles = [scheduler.submit(TEXT * 20, seed) for seed in seeds]
+    with pytest.raises(BackendError, match="planted"):
+        handles[0].result(SECONDS)
+    for handle in handles[1:]:
+        assert handle.result(SECONDS).seconds > 0
+    monkeypatch.undo()
+    assert scheduler.submit(TEXT, 1).result(SECONDS).seconds > 0
+    assert (scheduler.metrics().failed, scheduler.metrics().active, scheduler.metrics().queued) == (1, 0, 0)
+
+
+def test_the_newest_makes_room_when_a_pass_fails_for_nobody(
+    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = scheduler.submit(TEXT * 40, 1)
+    failed: list[bool] = []
+
+    def fail(candidates: Any, *arguments: Any) -> Any:
+        if len({candidate.work[0] for candidate in candidates}) == 2 and not failed:
+            failed.append(True)
+            raise MemoryError("planted")
+        return choose(candidates, *arguments)
+
+    monkeypatch.setattr(loop, "choose", fail)
+    with pytest.raises(MemoryError, match="planted"):
+        scheduler.submit(TEXT * 40, 2).result(SECONDS)
+    assert older.result(SECONDS).seconds > 0
+    assert scheduler.submit(TEXT, 3).result(SECONDS).seconds > 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

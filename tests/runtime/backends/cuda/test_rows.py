@@ -27,6 +27,7 @@ from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.scheduling import scheduler
 from tacoglow.runtime.scheduling.rows import DeviceRows, Row, SeparateRows, new_row_decoder
+from tacoglow.runtime.scheduling.speeches import SpokenPiece
 from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, PretendDriver
 
 from .conftest import launches, on_device
@@ -231,6 +232,34 @@ def test_frames_of_a_row_that_rests_are_counted_when_it_runs_again(device: Synth
     assert rests.take_frames() == 0
     decoder.advance([runs], CHUNK)  # reads the chunk before
     assert (rests.take_frames(), rests.take_frames()) == (CHUNK * device.manifest.decoder.frames_per_step, 0)
+
+
+def test_a_row_that_rests_is_told_of_a_chunk_that_was_lost(
+    device: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on as if those steps had never been; the row beside which they are lost still gets its own."""
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    decoder, options = new_rows(device, 2), FOREVER.resolve(device.manifest)
+    rests, runs = (decoder.open(encoded, Noise(seed), options) for seed in range(2))
+    decoder.advance([rests], CHUNK)
+    read = decoder._steps.read
+
+    def lose() -> Mapping[int, Chunk]:
+        read()
+        raise BackendError("planted")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(decoder._steps, "read", lose)
+        with pytest.raises(BackendError, match="planted"):
+            decoder.advance([runs], CHUNK)  # reads the chunk before
+    with pytest.raises(BackendError, match="planted"):
+        SpokenPiece(0, device.split(TEXT, SpeechOptions()).pieces[0], Noise(0), row=rests).advanced(0.0)
+    while runs.decoded.running:
+        decoder.advance([runs], CHUNK)
+    session = device.acoustic.session(encoded, [Noise(1)], options)
+    session.advance(options.frame_limit)
+    assert_same_item(runs.decoded.item(0), session.decoded.item(0))
+    assert runs.failure is None
 
 
 def test_steps_of_windows_of_the_attention_are_counted(device: Synthesizer) -> None:
