@@ -41,6 +41,7 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
             super().__init__(*arguments, **settings)
             self.unanswered = 0  # bytes that came while the client does not read
             self.waiting = bytearray()  # bytes that have not been looked at
+            self.is_held = False  # while messages wait for the application
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
@@ -79,7 +80,8 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
 
         def go_on(self) -> None:
             """Look at the rest, unless messages wait for the application, which then calls this."""
-            if self.read_paused:
+            self.is_held = self.read_paused
+            if self.is_held:
                 return
             if self.waiting:
                 self.transport.pause_reading()
@@ -88,9 +90,8 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
                 self.transport.resume_reading()
 
         async def receive(self) -> Any:
-            was_paused = self.read_paused
             message = await super().receive()
-            if was_paused:
+            if self.is_held:
                 self.go_on()
             return message
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from .errors import GatewayError, invalid
 from .sentences import SentenceBuffer
 from .speaking import SpokenRequest
 
-AT_ONCE = 4_000  # characters that are split on the event loop: a hundredth of a second
 MARKS_MAX = 256  # that wait
 IDLE_SECONDS = 60.0  # without a message and without speech, after which a session is closed
 
 Mark = TypeVar("Mark")
 Message = TypeVar("Message")
+Read = Callable[[int, Callable[[], list[str]]], Awaitable[list[str]]]  # calls what reads so many characters
 
 
 class Sentence:
@@ -48,9 +48,9 @@ class SentenceQueue(Generic[Mark]):
     One task takes text from the client while another one speaks what `next` returns. For one event loop.
     """
 
-    def __init__(self, max_characters: int) -> None:
-        """max_characters: of text that waits to be spoken, at most."""
-        self._max_characters = max_characters
+    def __init__(self, max_characters: int, read: Read) -> None:
+        """max_characters: of text that waits to be spoken, at most. read: the server's way to split a long one."""
+        self._max_characters, self._read = max_characters, read
         self._buffer = SentenceBuffer()
         self._waiting: deque[Sentence | Mark] = deque()
         self._characters = self._sentences = 0  # that wait
@@ -65,17 +65,11 @@ class SentenceQueue(Generic[Mark]):
     async def take(self, text: str) -> None:
         """Add a part of a text, cut anywhere. Raises GatewayError, without taking it, if too much waits."""
         self.check_room(text)
-        self._put(*map(Sentence, await self._run(len(text), self._buffer.add, text)))
+        self._put(*map(Sentence, await self._read(len(text), partial(self._buffer.add, text))))
 
     async def flush(self) -> None:
         """Take the text so far for complete."""
-        self._put(*map(Sentence, await self._run(len(self._buffer), self._buffer.flush)))
-
-    async def _run(self, characters: int, function: Callable[..., list[str]], *arguments: str) -> list[str]:
-        """Call a function of the buffer, for many characters in a thread."""
-        if characters <= AT_ONCE:
-            return function(*arguments)
-        return await anyio.to_thread.run_sync(function, *arguments)
+        self._put(*map(Sentence, await self._read(len(self._buffer), self._buffer.flush)))
 
     def take_whole(self, text: str) -> None:
         """Add a text that is to be spoken as one, unless it is blank. Raises GatewayError, without taking it, if too

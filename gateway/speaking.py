@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from .voices import Speaker, Voice
 
 logger = logging.getLogger("tacoglow.serve")
 LONG_TEXT = 2_000  # characters; a shorter one is split in a few hundredths of a second
+LEXICONS_MAX = 4  # that are kept ready: each may take 25 MB
 NOTHING_SPOKEN_SECONDS = 0.1  # of silence for a text such as an emoji; clients take no audio for an error
 
 
@@ -192,9 +193,16 @@ def _submit(
     is_heard: bool,
     ticket: Ticket,
 ) -> SpeechHandle:
-    if isinstance(options.lexicon, Lexicon):  # the copy ends with the splitting, and the memory that it takes for that
-        options = replace(options, lexicon=options.lexicon.copy())
+    if isinstance(options.lexicon, Lexicon):
+        options = replace(options, lexicon=_ready(options.lexicon))
     return scheduler.submit(text, seed, options, segments, is_heard, ticket=ticket, keep_audio=False)
+
+
+@lru_cache(LEXICONS_MAX)
+def _ready(lexicon: Lexicon) -> Lexicon:
+    """A copy, which keeps what it makes to find words. A session has one for all of its sentences; but if each session
+    kept its own, idle ones would hold much memory."""
+    return lexicon.copy()
 
 
 async def _submitted(

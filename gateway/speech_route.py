@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,8 +11,6 @@ from .events import captioned_lines, sse_events
 from .request import BodyKind, CaptionedBody, ParsedRequest, SpeechBody, SynthesizeBody, parse_request
 from .response import SpokenResponse
 from .state import Gateway, accept, client_of
-
-AT_ONCE = 4096  # bytes of a body that are read on the event loop
 
 
 async def speech(request: Request) -> Response:
@@ -39,8 +36,5 @@ async def _accept(request: Request, kind: BodyKind) -> tuple[Gateway, ParsedRequ
     """The server and what is asked of it."""
     gateway, body = await accept(request)
     parse = partial(parse_request, body, kind, gateway.voices, gateway.options.max_characters)
-    if len(body) > AT_ONCE:  # it may be a lexicon of thousands of entries
-        with gateway.answering(client_of(request.client)):  # those that wait are counted too
-            async with gateway.reading:
-                return gateway, await anyio.to_thread.run_sync(parse)
-    return gateway, parse()
+    with gateway.answering(client_of(request.client)):  # those that wait are counted too
+        return gateway, await gateway.read(len(body), parse)

@@ -49,8 +49,11 @@ class Done:
     """The mark after the last sentence."""
 
 
-def parse_config(fields: Mapping[str, Any], voices: Voices) -> SessionConfig:
-    """Check every field. Raises GatewayError."""
+def parse_config(message: str, voices: Voices) -> SessionConfig:
+    """Read the first message. Raises GatewayError."""
+    fields = decode_object(message, "message")
+    if fields.get("type") != "session.config":
+        raise invalid("type", f"type: expected session.config in the first message, got {quote(fields.get('type'))}")
     body = convert(fields, ConfigBody)
     return SessionConfig(body.resolve(voices, "stream_audio" if body.stream_audio else None), body.stream_audio)
 
@@ -72,7 +75,7 @@ class SpeechSession:
     def __init__(self, websocket: WebSocket, gateway: Gateway, config: SessionConfig) -> None:
         self._websocket, self._gateway, self._config = websocket, gateway, config
         self._client = client_of(websocket.client)
-        self._queue = SentenceQueue[Done](gateway.options.max_characters)
+        self._queue = SentenceQueue[Done](gateway.options.max_characters, gateway.read)
         self._started = 0  # sentences
         self._is_complete = False  # true after input.done
 
@@ -84,7 +87,7 @@ class SpeechSession:
         while True:
             try:
                 text = await self._queue.receive(partial(receive_text, self._websocket), "message")
-                await self._take(decode_object(text, "message"))
+                await self._take(await self._gateway.read(len(text), partial(decode_object, text, "message")))
             except GatewayError as error:
                 if error.code == "session_timeout":
                     raise

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
-import anyio.to_thread
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..text.errors import quote
 from .boundary import bearer_key, is_key
-from .errors import GatewayError, as_gateway_error, invalid
+from .errors import GatewayError, as_gateway_error
 from .origins import check_headers
-from .request import decode_object
 from .speech_session import SessionConfig, SpeechSession, parse_config, receive_text
 from .state import Gateway, client_of, gateway_of
 
@@ -53,12 +52,11 @@ def _check_allowed(gateway: Gateway, websocket: WebSocket, key: str) -> None:
 async def _receive_config(gateway: Gateway, websocket: WebSocket) -> SessionConfig:
     try:
         with anyio.fail_after(CONFIG_SECONDS):
-            fields = decode_object(await receive_text(websocket), "message")
+            text = await receive_text(websocket)
     except TimeoutError as error:
         raise GatewayError(408, "request_timeout", f"session.config: none within {CONFIG_SECONDS:g} s") from error
-    if fields.get("type") != "session.config":
-        raise invalid("type", f"type: expected session.config in the first message, got {quote(fields.get('type'))}")
-    return await anyio.to_thread.run_sync(parse_config, fields, gateway.voices)  # a lexicon may be long
+    with gateway.answering(client_of(websocket.client)):  # those that wait are counted too
+        return await gateway.read(len(text), partial(parse_config, text, gateway.voices))
 
 
 async def _refuse(websocket: WebSocket, error: GatewayError) -> int:

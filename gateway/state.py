@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from ..runtime.errors import RequestError
@@ -26,8 +27,11 @@ from .voices import Voices
 MAX_HEADER_BYTES = 32 * 1024
 MAX_BODY = 1 << 20  # bytes
 MAX_DISCARDED_BODY = 1 << 26  # bytes that are read of a larger one: most clients send all before they read an answer
+AT_ONCE = 4_000  # bytes or characters of a client that are read on the event loop: a hundredth of a second
 BODY_SECONDS = 20.0  # time limit for a request's body
 GRACE_SECONDS = 60  # time limit for requests that have begun, once the server is told to stop
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Gateway:
     connections: Connections
     metrics: Metrics = field(default_factory=Metrics)
     speaking: Counter[str] = field(default_factory=Counter)  # requests that are being answered with speech, by client
-    reading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long bodies
+    reading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long bodies and messages
     splitting: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long texts
     is_starting: bool = True  # until every voice has been asked to speak for the first time
 
@@ -76,6 +80,14 @@ class Gateway:
         held, total = self.speaking[client], self.speaking.total()
         if not may_accept(1, held, total, self.options.max_requests):
             raise overloaded(f"{total} requests are being answered, {held} of them yours; try again soon")
+
+    async def read(self, size: int, read: Callable[[], Content]) -> Content:
+        """Call what reads so many bytes or characters of a client: many in a thread, and one client's at a time,
+        because that holds the interpreter."""
+        if size <= AT_ONCE:
+            return read()
+        async with self.reading:
+            return await anyio.to_thread.run_sync(read)
 
     @contextmanager
     def answering(self, client: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -18,7 +19,7 @@ from .. import __version__
 from ..text.errors import quote
 from .errors import invalid
 from .request import convert, decode_object
-from .state import MAX_BODY
+from .state import MAX_BODY, Gateway
 from .voices import Voice, Voices
 
 MAX_LINE = 64 * 1024  # bytes; asyncio's own limit of a line
@@ -37,7 +38,7 @@ class Head(Struct):
     payload_length: _Length = 0
 
 
-async def read_event(reader: asyncio.StreamReader) -> Event | None:
+async def read_event(reader: asyncio.StreamReader, gateway: Gateway) -> Event | None:
     """The next event; None at the end of the connection. Raises GatewayError for what is not an event."""
     try:
         line = await reader.readline()
@@ -46,7 +47,8 @@ async def read_event(reader: asyncio.StreamReader) -> Event | None:
         head = convert(decode_object(line, "event"), Head)
         data = head.data
         if head.data_length:
-            data |= decode_object(await reader.readexactly(head.data_length), "data")
+            more = await reader.readexactly(head.data_length)
+            data |= await gateway.read(len(more), partial(decode_object, more, "data"))
         if head.payload_length:
             await reader.readexactly(head.payload_length)  # no event that this server takes has one
     except asyncio.IncompleteReadError:

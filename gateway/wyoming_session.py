@@ -63,7 +63,7 @@ class WyomingSession:
         self._writing = asyncio.Lock()
         self._peer = writer.get_extra_info("peername")
         self._client = client_of(self._peer)
-        self._queue = SentenceQueue[Begin | End](gateway.options.max_characters)
+        self._queue = SentenceQueue[Begin | End](gateway.options.max_characters, gateway.read)
         self._is_stream = False  # between synthesize-start and synthesize-stop
 
     async def run(self) -> None:
@@ -90,7 +90,7 @@ class WyomingSession:
 
     async def _read(self) -> bool:
         """Read an event and do what it asks for; returns False at the end of the connection."""
-        event = await read_event(self._reader)
+        event = await read_event(self._reader, self._gateway)
         if event is not None:
             await self._take(event)
         return event is not None

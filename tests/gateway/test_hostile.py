@@ -10,17 +10,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import numpy as np
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
-from tacoglow.gateway import request, server
+from tacoglow.gateway import request, server, speaking, wyoming_events
+from tacoglow.gateway.sentences import SentenceBuffer
+from tacoglow.gateway.state import AT_ONCE
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
+from tacoglow.text import lexicon as text_lexicon
 
 from .conftest import Expected
 from .running import POST, RunningGateway, running
@@ -158,6 +162,19 @@ def test_a_client_that_reads_no_pongs_is_cut_off(gateway: RunningGateway) -> Non
     assert gateway.speech(input="Hi.").status == 200
 
 
+@pytest.mark.parametrize("padding", [0, 4_096, 20_000])
+def test_messages_that_come_at_once_while_the_server_waits_are_all_read(gateway: RunningGateway, padding: int) -> None:
+    """The first one ends within what is looked at before others have their turn, and the next one may not."""
+    messages = ["session.config", "planted", "input.flush", "last"]
+    with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
+        with client.protocol_mutex:
+            for message in messages:
+                client.protocol.send_text(json.dumps({"type": message}).encode() + b" " * padding)
+            client.socket.sendall(b"".join(client.protocol.data_to_send()))
+        answers = [json.loads(client.recv(30))["message"].rpartition(",")[2] for _ in range(2)]
+    assert answers == [" got 'planted'", " got 'last'"]
+
+
 def test_close_codes_of_clients_make_few_counters(gateway: RunningGateway) -> None:
     def codes() -> dict[str, int]:
         lines = gateway.request("/metrics").body.decode().splitlines()
@@ -198,6 +215,61 @@ def test_long_lexicons_are_read_one_at_a_time_beside_the_event_loop(
     assert all("AnyIO" in thread for _, thread in seen)
 
 
+def test_what_is_long_is_read_one_at_a_time_in_every_protocol(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body, a session's settings, its text, and an event's data."""
+    reading: list[str] = []
+    seen: list[tuple[str, int, str]] = []
+
+    def note(kind: str, read: Callable[..., Any], is_long: Callable[..., bool]) -> Callable[..., Any]:
+        def noted(*arguments: Any) -> Any:
+            if not is_long(*arguments):
+                return read(*arguments)
+            reading.append(kind)
+            seen.append((kind, len(reading), threading.current_thread().name))
+            time.sleep(0.05)
+            reading.remove(kind)
+            return read(*arguments)
+
+        return noted
+
+    monkeypatch.setattr(request, "Lexicon", note("lexicon", lambda entries: None, lambda entries: True))
+    monkeypatch.setattr(
+        SentenceBuffer, "add", note("text", SentenceBuffer.add, lambda buffer, text: len(text) > AT_ONCE)
+    )
+    decode = note("data", request.decode_object, lambda content, name: name == "data")
+    monkeypatch.setattr(wyoming_events, "decode_object", decode)
+    lexicon, text = {f"a{i}": "b" for i in range(1000)}, TEXT + " And" + " x" * AT_ONCE
+
+    def post(gateway: RunningGateway) -> None:
+        assert gateway.speech(input="Hi.", lexicon=lexicon).status == 200
+
+    def begin_session(gateway: RunningGateway) -> None:
+        with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
+            client.send(json.dumps({"type": "session.config", "lexicon": lexicon}))
+            client.send(json.dumps({"type": "input.text", "text": text}))
+            assert "audio.start" in str(client.recv(30))
+
+    def send_event(gateway: RunningGateway) -> None:
+        data = json.dumps({"text": text}).encode()
+        with socket.create_connection(("127.0.0.1", gateway.wyoming_port), timeout=30) as client:
+            client.sendall(b'{"type": "synthesize-start"}\n')
+            client.sendall(b'{"type": "synthesize-chunk", "data_length": %d}\n' % len(data) + data)
+            audio, chunk = client.makefile("rb"), b""
+            while b"audio-chunk" not in chunk:
+                chunk = audio.readline()
+                assert chunk
+
+    with running(new_scheduler()) as gateway, ThreadPoolExecutor(6) as pool:
+        talks = [pool.submit(talk, gateway) for talk in (post, begin_session, send_event) * 2]
+        for each in talks:
+            each.result(60)
+    assert sorted(kind for kind, _, _ in seen) == ["data"] * 2 + ["lexicon"] * 4 + ["text"] * 4
+    assert [count for _, count, _ in seen] == [1] * 10
+    assert all("AnyIO" in thread for _, _, thread in seen)
+
+
 def test_requests_whose_long_bodies_wait_are_counted(
     new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,19 +298,38 @@ def test_a_lexicon_that_would_take_much_memory(gateway: RunningGateway) -> None:
     assert "expected words of 50000 characters at most, got 846000" in answer.error["message"]
 
 
-def test_a_session_keeps_nothing_of_its_lexicon_but_the_entries(gateway: RunningGateway) -> None:
+def test_a_session_prepares_its_lexicon_once_and_the_server_keeps_few(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made of one takes far more memory than its entries: idle sessions must not hold it, nor sentences pay."""
+    planted: list[str] = []
+    plant = text_lexicon._plant
+
+    def note(tree: text_lexicon._Tree, key: Iterable[str], spoken: str) -> None:
+        planted.append(spoken)
+        plant(tree, key, spoken)
+
     def trees() -> int:
         gc.collect()
         return sum(type(each).__name__ == "_Tree" for each in gc.get_objects())
 
+    def speak(client: ClientConnection, number: int) -> None:
+        client.send(json.dumps({"type": "session.config", "lexicon": {f"a{i}": f"b{number}" for i in range(500)}}))
+        client.send(json.dumps({"type": "input.text", "text": "Hi. Ho. He. Ha."}))
+        for _ in range(3):
+            while "audio.done" not in str(client.recv(30)):
+                pass
+
     assert gateway.speech(input="Hi.").status == 200  # makes the voice's own
     before = trees()
-    with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
-        client.send(json.dumps({"type": "session.config", "lexicon": {f"a{i}!!!": "b" for i in range(500)}}))
-        client.send(json.dumps({"type": "input.text", "text": "Hi. Ho. "}))
-        while "audio.done" not in str(client.recv(30)):
-            pass
-        assert trees() - before < 100
+    monkeypatch.setattr(text_lexicon, "_plant", note)
+    with ExitStack() as sessions:
+        for number in range(speaking.LEXICONS_MAX + 3):
+            speak(sessions.enter_context(connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream")), number)
+            assert planted == [f"b{number}"] * 2 * 500  # as they are spelled, and in any case
+            planted.clear()
+        per_lexicon = 2 * (500 + 1)
+        assert trees() - before <= speaking.LEXICONS_MAX * per_lexicon + 10
 
 
 def drip(connection: socket.socket, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from tacoglow.gateway.errors import GatewayError
 from tacoglow.gateway.sentence_queue import MARKS_MAX, Sentence, SentenceQueue, until_one_ends
 
 
+async def read(characters: int, split: Callable[[], list[str]]) -> list[str]:
+    return split()
+
+
 async def taken(queue: SentenceQueue[str], count: int) -> list[str]:
     items = [await queue.next() for _ in range(count)]
     return [item.text if isinstance(item, Sentence) else f"<{item}>" for item in items]
@@ -19,7 +24,7 @@ async def taken(queue: SentenceQueue[str], count: int) -> list[str]:
 
 def test_sentences_and_marks_come_out_in_order() -> None:
     async def session() -> list[str]:
-        queue = SentenceQueue[str](100)
+        queue = SentenceQueue[str](100, read)
         queue.mark("begin")
         await queue.take("One. Two")
         await queue.take(" is not comp")
@@ -33,7 +38,7 @@ def test_sentences_and_marks_come_out_in_order() -> None:
 
 def test_cancel_drops_text_and_keeps_marks() -> None:
     async def session() -> None:
-        queue = SentenceQueue[str](100)
+        queue = SentenceQueue[str](100, read)
         await queue.take("One. Two. Thr")
         current = await queue.next()
         queue.mark("end")
@@ -49,7 +54,7 @@ def test_cancel_drops_text_and_keeps_marks() -> None:
 
 def test_text_that_waits_has_a_bound() -> None:
     async def session() -> None:
-        queue = SentenceQueue[str](10)
+        queue = SentenceQueue[str](10, read)
         await queue.take("One. Two.")  # eight characters, of which the second sentence is still in the buffer
         reason = r"^text: expected at most 10 characters that wait .*, got 11;"
         with pytest.raises(GatewayError, match=reason):
@@ -64,7 +69,7 @@ def test_text_that_waits_has_a_bound() -> None:
 
 
 def test_marks_that_wait_have_a_bound() -> None:
-    queue = SentenceQueue[str](1_000)
+    queue = SentenceQueue[str](1_000, read)
     queue.take_whole("Hello.")
     for _ in range(MARKS_MAX):
         queue.take_whole(" ")
@@ -77,7 +82,7 @@ def test_silence_ends_a_session_only_while_nothing_is_spoken(monkeypatch: pytest
     monkeypatch.setattr(sentence_queue, "IDLE_SECONDS", 0.05)
 
     async def session() -> bool:
-        queue = SentenceQueue[str](100)
+        queue = SentenceQueue[str](100, read)
         queue.take_whole("One.")
         await queue.next()  # is being spoken now
         waiting = asyncio.ensure_future(queue.receive(asyncio.Event().wait, "message"))
