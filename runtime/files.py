@@ -103,18 +103,33 @@ def clear_partial_files(folder: Path) -> None:
 
 def check_writable(path: Path, option: str, is_folder: bool) -> None:
     """Check that `path` can be written, or created if it is a folder. Raises RequestError that names the option."""
-    folder = path if is_folder else path.parent
-    while is_folder and not folder.exists() and folder != folder.parent:
-        folder = folder.parent  # the nearest existing folder; the missing ones below it will be created
-    problem = None
-    if path.is_dir() and not is_folder:
-        problem = "is a folder"
-    elif not folder.is_dir():
-        problem = f"{folder} is not a folder" if folder.exists() else "its folder does not exist"
-    elif not os.access(folder, os.W_OK | os.X_OK):
-        problem = f"no permission to write in {folder}"
-    if problem is not None:
+    try:
+        problem = _problem_in(_nearest_folder(path)) if is_folder else _problem_of_file(path)
+    except OSError as error:  # of a folder on the way that may not be searched
+        problem = error.strerror
+    if problem:
         raise RequestError(f"{path}: cannot be written: {problem}; give another place with {option}")
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The path itself, or what exists of it; missing folders below that will be created."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _problem_of_file(path: Path) -> str | None:
+    if path.is_dir():
+        return "is a folder"
+    if not is_replaceable(path):  # it is written in place, whatever its folder allows
+        return None if os.access(path, os.W_OK) else "no permission to write to it"
+    return _problem_in(Path(os.path.realpath(path)).parent)  # what a link points to is replaced
+
+
+def _problem_in(folder: Path) -> str | None:
+    if not folder.is_dir():
+        return f"{folder} is not a folder" if folder.exists() else "its folder does not exist"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"no permission to write in {folder}"
 
 
 def _umask() -> int:
