@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 1 << 20  # longest line: a file without line ends is not a list of texts
 _RECORDED = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".npy", ".pt"}  # suffixes of audio and mels in filelists
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # by which a list is recognized
+_FILE_NAME = re.compile(r'\w(?:[^<>:"/\\|?*]*[^<>:"/\\|?* .])?')  # on every system
 
 
 class ListFormat(str, Enum):
@@ -187,7 +188,7 @@ def _has_columns(line: str) -> bool:
     identifier, *texts = line.split("|")
     if _is_recorded(identifier):
         return len(texts) > 0
-    return len(texts) in (1, 2) and _FILE_NAME.fullmatch(identifier) is not None
+    return len(texts) in (1, 2) and _ID.fullmatch(identifier) is not None
 
 
 def _is_recorded(field: str) -> bool:
@@ -208,6 +209,7 @@ def _parse_columns(number: int, line: str) -> Line:
         return Line(number, "", "", "expected id|text or id|text|normalised text, got no |")
     if len(texts) > 2:
         return Line(number, "", "", f"expected id|text|normalised text, got {len(texts)} |")
-    if not _FILE_NAME.fullmatch(identifier):
-        return Line(number, "", "", f"id {identifier[:40]!r}: expected letters, digits, _ . - as in a file name")
+    if not (identifier.isprintable() and _FILE_NAME.fullmatch(identifier)):
+        reason = "expected a file's name on any system: a letter or digit first, none of <>:\"/\\|?*"
+        return Line(number, "", "", f"id {identifier[:40]!r}: {reason}")
     return Line(number, identifier, texts[-1].strip() or texts[0].strip())

@@ -195,6 +195,8 @@ def test_ljspeech_metadata(folder: Path, voice: Synthesizer) -> None:
         ("wavs/a.b.flac|pitches/a.b.pt|Hello.", "a.b", "Hello."),
         (r"wavs\utt1.wav|Hello.", "utt1", "Hello."),
         ("utt1.wav|7", "utt1", "7"),
+        ("wavs/my utt (take 2).wav|Hello.", "my utt (take 2)", "Hello."),
+        ("Zoë's/Zoë, 3.wav|Hello.", "Zoë, 3", "Hello."),
         ("LJ001.v2|Dr. X|Hello.", "LJ001.v2", "Hello."),
     ],
 )
@@ -206,12 +208,25 @@ def test_filelists(tmp_path: Path, row: str, name: str, text: str) -> None:
     assert again.problem == f"id {name!r}: line 1 has it too"
 
 
+@pytest.mark.parametrize(
+    "name", ["a:b", "a?", "-a", ".a", " a", "a ", "a..", "a\u202eb", "a\tb", "a\x1b[m", 'a"', "", "..", "\u200b"]
+)
+def test_names_that_some_system_does_not_take(tmp_path: Path, name: str) -> None:
+    (tmp_path / "list.txt").write_text(f"utt1.wav|Hello.\nwavs/{name}.wav|Hello.\n")
+    _, refused = read_lines(tmp_path / "list.txt", None)
+    assert (refused.problem or "").endswith(
+        "expected a file's name on any system: a letter or digit first, none of <>:\"/\\|?*"
+    )
+
+
 def test_filelists_name_files_after_recordings(folder: Path, voice: Synthesizer) -> None:
-    (folder / "list.txt").write_text("DUMMY/utt1.wav|Hello.\nDUMMY/my utt.wav|Hi.\n")
+    (folder / "list.txt").write_text("DUMMY/utt1.wav|Hello.\nDUMMY/my utt.wav|Hi.\nDUMMY/a:b.wav|Hi.\n")
     done = infer(folder, "voice", "-i", "list.txt", "-o", "spoken")
-    assert (done.returncode, done.stderr.count(b"id 'my utt': expected letters")) == (1, 1)
-    assert [file.name for file in (folder / "spoken").glob("*.wav")] == ["utt1.wav"]
+    assert (done.returncode, done.stderr.count(b"id 'a:b': expected a file's name")) == (1, 1)
+    assert sorted(file.name for file in (folder / "spoken").glob("*.wav")) == ["my utt.wav", "utt1.wav"]
     np.testing.assert_array_equal(wavfile.read(folder / "spoken/utt1.wav")[1], samples_of(voice, "Hello."))
+    again = infer(folder, "voice", "-i", "list.txt", "-o", "spoken", "--resume")
+    assert b"2 made before, 0 spoken now" in again.stderr
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
