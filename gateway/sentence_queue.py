@@ -124,11 +124,14 @@ class SentenceQueue(Generic[Mark]):
 
         kind: the protocol's word for a message.
         """
-        while True:
-            with anyio.move_on_after(IDLE_SECONDS):
-                return await read()
-            if self.is_idle:
-                raise GatewayError(408, "session_timeout", f"no {kind} for {IDLE_SECONDS:g} s; the connection ends")
+        reading = asyncio.ensure_future(read())
+        try:
+            while not (await asyncio.wait([reading], timeout=IDLE_SECONDS))[0]:
+                if self.is_idle:  # otherwise it goes on: a part of the message may have come
+                    raise GatewayError(408, "session_timeout", f"no {kind} for {IDLE_SECONDS:g} s; the connection ends")
+            return reading.result()
+        finally:
+            reading.cancel()
 
     def _put(self, *items: Sentence | Mark) -> None:
         self._waiting += items

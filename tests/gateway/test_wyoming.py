@@ -211,6 +211,26 @@ def test_silent_connections_are_closed(gateway: RunningGateway, monkeypatch: pyt
     assert time.monotonic() - started < 5.0
 
 
+def test_an_event_may_come_slowly_while_a_text_is_spoken(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentence_queue, "IDLE_SECONDS", 0.1)
+
+    async def session() -> str:
+        async with AsyncTcpClient("127.0.0.1", gateway.wyoming_port) as client:
+            await client.write_event(Synthesize("one two three four five six seven " * 80).event())
+            writer: Any = client._writer
+            writer.write(b'{"type": "ping", "data_length": 16}\n{"text": ')
+            await asyncio.sleep(0.5)
+            writer.write(b'"slow"}')
+            while event := await asyncio.wait_for(client.read_event(), 60):
+                if event.type in ("pong", "error"):
+                    return f"{event.type}: {event.data['text']}"
+        return "the end"
+
+    assert asyncio.run(session()) == "pong: slow"
+
+
 def test_what_has_come_is_spoken_before_the_end(
     new_scheduler: Callable[[], Scheduler], library_stream: Expected
 ) -> None:
