@@ -1,15 +1,41 @@
-"""Mel, alignment and gate of an utterance in eight bits, small enough to be sent and good enough to be drawn."""
+"""What clients are told of an utterance: its words, its faults, and mel, alignment and gate in eight bits, small enough
+to be sent and good enough to be drawn."""
 
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.output.audio import Utterance
+from ..runtime.quality import SpeechFault
+from .request import ParsedRequest
 from .voices import Voice
+
+
+@dataclass(frozen=True)
+class Described:
+    """An utterance as JSON has it: a hundredth of its arrays."""
+
+    words: list[dict[str, Any]]  # empty if they are not wanted
+    analysis: dict[str, Any] | None  # None: not wanted
+    faults: tuple[SpeechFault, ...]
+
+
+def describe(wanted: ParsedRequest, voice: Voice, utterance: Utterance) -> Described:
+    """Tell of an utterance what the request asks for. Takes a while."""
+    delay, words, analysis = wanted.settings.encoding.delay, [], None
+    if wanted.timestamps:
+        front_end = voice.facts.front_end
+        assert front_end is not None  # of an utterance that was made in this process
+        timed = utterance.times(front_end, voice.sampling_rate).words
+        words = [{"word": each.text, "start_time": each.start + delay, "end_time": each.end + delay} for each in timed]
+    if wanted.analysis:
+        analysis = analyse(voice, utterance, delay)
+    return Described(words, analysis, utterance.quality.faults)
 
 
 def analyse(voice: Voice, utterance: Utterance, delay: float) -> dict[str, Any]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import anyio.to_thread
 
-from ..runtime.output.audio import Utterance
-from ..runtime.output.timestamps import TimedText
 from ..runtime.quality import Quality
-from .analysis import analyse
 from .errors import as_gateway_error
 from .request import ParsedRequest
 from .speaking import SpokenRequest
-from .voices import Voice
 
 
 async def sse_events(
@@ -26,16 +22,16 @@ async def sse_events(
     """Server-sent events: the encoded bytes in base64, the words of each piece once it is spoken, if they are wanted,
     then the usage; an error once events have begun.
     """
-    begun, timestamps, delay = False, wanted.timestamps, wanted.settings.encoding.delay
+    begun = False
     try:
         async with aclosing(chunks):  # type: ignore[type-var]
             async for chunk in chunks:
                 yield await anyio.to_thread.run_sync(_audio_event, chunk)  # it may be all of an hour's speech
                 begun = True
-                if timestamps and spoken.utterances:
-                    yield _event(await _timestamps_event(spoken, delay))
-        if timestamps and spoken.utterances:  # the last segment was empty
-            yield _event(await _timestamps_event(spoken, delay))
+                if spoken.described:
+                    yield _timestamps_event(spoken)
+        if spoken.described:  # the last segment was empty
+            yield _timestamps_event(spoken)
         done = {"type": "speech.audio.done", "usage": usage(spoken)}
         yield _event(done | _warning(spoken) | faults_of(spoken.quality))
     except Exception as error:
@@ -56,17 +52,17 @@ async def captioned_lines(
 
     async def line(chunk: bytes) -> bytes:
         nonlocal is_first
-        utterances = spoken.take_utterances()
-        words = await _timestamps(spoken.voice, utterances, encoding.delay) if wanted.timestamps else []
-        content = {"audio_format": encoding.content_type, "timestamps": words}
+        described = spoken.take_described()
+        words = [word for each in described for word in each.words]
+        content: dict[str, Any] = {"audio_format": encoding.content_type, "timestamps": words}
         content |= _warning(spoken) if is_first else {}
         is_first = False
-        content |= faults_of(Quality(tuple(fault for utterance in utterances for fault in utterance.quality.faults)))
+        content |= faults_of(Quality(tuple(fault for each in described for fault in each.faults)))
+        if wanted.analysis:
+            content["analysis"] = [each.analysis for each in described]
 
         def write() -> bytes:
             audio = {"audio": _base64(chunk)}
-            if wanted.analysis:
-                content["analysis"] = [analyse(spoken.voice, utterance, encoding.delay) for utterance in utterances]
             return json.dumps(audio | content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
         return await anyio.to_thread.run_sync(write)
@@ -74,7 +70,7 @@ async def captioned_lines(
     async with aclosing(chunks):  # type: ignore[type-var]
         async for chunk in chunks if wanted.stream else _joined(chunks):
             yield await line(chunk)
-    if spoken.utterances:  # the last segment was empty
+    if spoken.described:  # the last segment was empty
         yield await line(b"")
 
 
@@ -99,21 +95,9 @@ async def _joined(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b"".join([chunk async for chunk in chunks])
 
 
-async def _timestamps(voice: Voice, utterances: Sequence[Utterance], delay: float) -> list[dict[str, Any]]:
-    """The words of utterances, in seconds from the start of all decoded audio, which the encoder delays by `delay`."""
-
-    def find() -> list[TimedText]:
-        front_end, rate = voice.facts.front_end, voice.sampling_rate
-        assert front_end is not None  # of utterances that were made in this process
-        return [word for utterance in utterances for word in utterance.times(front_end, rate).words]
-
-    words = await anyio.to_thread.run_sync(find)  # it takes a while
-    return [{"word": word.text, "start_time": word.start + delay, "end_time": word.end + delay} for word in words]
-
-
-async def _timestamps_event(spoken: SpokenRequest, delay: float) -> dict[str, Any]:
-    words = await _timestamps(spoken.voice, spoken.take_utterances(), delay)
-    return {"type": "speech.audio.timestamps", "timestamps": words}
+def _timestamps_event(spoken: SpokenRequest) -> bytes:
+    words = [word for each in spoken.take_described() for word in each.words]
+    return _event({"type": "speech.audio.timestamps", "timestamps": words})
 
 
 def _audio_event(chunk: bytes) -> bytes:

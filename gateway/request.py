@@ -275,6 +275,8 @@ def _words(kind: inspect.Type) -> str:
             if kind.ge is None
             else f"a number from {kind.ge:g} to {kind.le:g}"
         )
+    if isinstance(kind, inspect.DictType) and isinstance(kind.value_type, inspect.StrType):
+        return "an object of strings"
     if isinstance(kind, inspect.StructType):
         return f"an object with {', '.join(field.encode_name for field in kind.fields)}"
     return {inspect.StrType: "a string", inspect.BoolType: "true or false"}.get(type(kind), "an object")

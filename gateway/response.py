@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import cast
 
 import anyio
@@ -11,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from .analysis import describe
 from .cache import Entry
 from .encoding import encode_segments
 from .entity_tag import entity_tag, is_known
@@ -101,7 +103,11 @@ class SpokenResponse(Response):
         """Have the text accepted; returns the bytes to come. Raises GatewayError."""
         wanted, settings = self._wanted, self._wanted.settings
         self._spoken = spoken = await speak(
-            self._gateway, wanted.text, settings, self._client, wanted.timestamps or wanted.analysis
+            self._gateway,
+            wanted.text,
+            settings,
+            self._client,
+            partial(describe, wanted) if wanted.timestamps or wanted.analysis else None,
         )
         rate = settings.voice.sampling_rate
         chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 
+import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from ..runtime.quality import Quality, SpeechFault
 from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
 from ..text import Lexicon, MarkupError, TextError, describe_dropped
+from .analysis import Described
 from .errors import as_gateway_error, invalid
 from .metrics import Metrics
 from .playback import Playback
@@ -38,9 +40,9 @@ class SpokenRequest:
     voice: Voice
     handle: SpeechHandle | None  # None: nothing to speak
     metrics: Metrics
-    keep_utterances: bool = False  # for `take_utterances`
+    describe: Callable[[Voice, Utterance], Described] | None = None  # an utterance at its end; None: nobody asks
     samples: int = 0  # made so far
-    utterances: list[Utterance] = field(default_factory=list)  # spoken to their ends and not taken yet
+    described: list[Described] = field(default_factory=list)  # not taken yet
     tokens: int = 0  # of all utterances that have been spoken to their ends
     frames: int = 0  # of these
     is_heard: bool = False  # while it is made
@@ -81,7 +83,7 @@ class SpokenRequest:
             while True:
                 news.clear()
                 progress = self.handle.poll()
-                self._end(progress.utterances)
+                await self._end(progress.utterances)
                 for samples in progress.segments:
                     self._count(samples)
                     yield samples
@@ -95,9 +97,9 @@ class SpokenRequest:
             self.voice.last_used = time.monotonic()
         self._finish()
 
-    def take_utterances(self) -> list[Utterance]:
+    def take_described(self) -> list[Described]:
         """Those that have been spoken to their ends since the last call."""
-        taken, self.utterances = self.utterances, []
+        taken, self.described = self.described, []
         return taken
 
     def cancel(self) -> None:
@@ -125,11 +127,11 @@ class SpokenRequest:
         self._is_awaited = False
         self.samples += len(samples)
 
-    def _end(self, utterances: Sequence[Utterance]) -> None:
-        """Take note of utterances that have been spoken to their ends."""
-        if self.keep_utterances:
-            self.utterances += utterances
+    async def _end(self, utterances: Sequence[Utterance]) -> None:
+        """Take note of utterances that have been spoken to their ends, whose arrays are then no longer needed."""
         for utterance in utterances:
+            if self.describe is not None:
+                self.described.append(await anyio.to_thread.run_sync(self.describe, self.voice, utterance))
             self.tokens += len(utterance.token_ids)
             self.frames += len(utterance.gate)
             self._faults += utterance.quality.faults
@@ -148,7 +150,11 @@ class SpokenRequest:
 
 
 async def speak(
-    gateway: Gateway, text: str, settings: Settings, client: str, keep_utterances: bool = False
+    gateway: Gateway,
+    text: str,
+    settings: Settings,
+    client: str,
+    describe: Callable[[Voice, Utterance], Described] | None = None,
 ) -> SpokenRequest:
     """Have the voice's scheduler accept a text of a client.
 
@@ -174,7 +180,7 @@ async def speak(
         voice,
         handle,
         gateway.metrics,
-        keep_utterances,
+        describe,
         is_heard=settings.is_heard,
         volume=options.volume,
         notes=tuple(notes),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import math
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +16,15 @@ import numpy as np
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.gateway.encoding import Encoding, encode_segments
+from tacoglow.gateway.analysis import describe
+from tacoglow.gateway.encoding import Encoding, SegmentEncoder, encode_segments
 from tacoglow.gateway.events import captioned_lines
 from tacoglow.gateway.metrics import Metrics
 from tacoglow.gateway.request import ParsedRequest
 from tacoglow.gateway.speaking import SpokenRequest
 from tacoglow.gateway.voices import Voice
 from tacoglow.runtime.options import SpeechOptions
+from tacoglow.runtime.output.audio import Utterance
 from tacoglow.runtime.scheduling.handle import SpeechHandle
 
 from .running import RunningGateway
@@ -77,11 +81,33 @@ def test_times_are_those_of_the_library(gateway: RunningGateway, words: Times, s
     assert all(math.isfinite(word["start_time"]) for word in words)
 
 
+@pytest.mark.parametrize("fields", [{}, {"return_analysis": True}])
+def test_arrays_of_whole_speech_do_not_pile_up(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch, fields: dict[str, bool]
+) -> None:
+    """Its bytes come at the end; alignments and mels of an hour would take half a gigabyte until then."""
+    kept, finish = [], SegmentEncoder.finish
+
+    def count() -> int:
+        gc.collect()
+        return sum(type(each) is Utterance for each in gc.get_objects())
+
+    def note(encoder: SegmentEncoder) -> bytes:
+        kept.append(count())
+        return finish(encoder)
+
+    before = count()
+    monkeypatch.setattr(SegmentEncoder, "finish", note)
+    (line,) = lines_of(gateway, input=TEXT * 4, stream=False, response_format="wav", **fields)
+    assert len(line["timestamps"]) == 4 * len(TEXT.replace("[pause 0.2s]", "").replace("[pause 0.3s]", "").split())
+    assert kept[0] - before <= 2  # of 28
+
+
 def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bundle: Path) -> None:
     """The scheduler is played here, so that a piece is complete only when the line before it has arrived."""
     audio = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).say(TEXT, 4, OPTIONS)
     handle = SpeechHandle(RATE, (), lambda: None)
-    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics(), keep_utterances=True)
+    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics(), partial(describe, STREAMED))
     chunks = encode_segments(spoken.segments(), Encoding("pcm", RATE), RATE)
 
     async def answer() -> list[dict[str, Any]]:
@@ -179,7 +205,9 @@ def test_words_that_come_after_the_last_bytes_have_a_line_of_their_own(
 
     async def chunks() -> Any:
         yield b"samples"
-        spoken.utterances = list(audio.utterances)  # as after an empty last segment
+        spoken.described = [
+            describe(STREAMED, spoken.voice, each) for each in audio.utterances
+        ]  # with an empty segment
 
     async def lines() -> list[Any]:
         return [json.loads(line) async for line in captioned_lines(spoken, chunks(), STREAMED)]

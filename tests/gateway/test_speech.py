@@ -379,11 +379,12 @@ def test_only_what_is_heard_is_not_retried(
         ({"retries": 4}, "retries: expected 0 to 3, got 4"),
         ({"retries": -1}, "retries: expected 0 to 3, got -1"),
         ({"retries": "two"}, "retries: expected 0 to 3, got 'two'"),
+        ({"lexicon": {"a": 5}}, "lexicon: expected an object of strings, got an object"),
         ({"attention_window": 0}, "attention_window: expected 1 to "),
         ({"attention_window": 2.5}, "attention_window: expected 1 to "),
     ],
 )
-def test_bad_retries_and_windows(gateway: RunningGateway, fields: dict[str, Any], message: str) -> None:
+def test_bad_retries_windows_and_lexicons(gateway: RunningGateway, fields: dict[str, Any], message: str) -> None:
     answer = gateway.speech(input=TEXT, stream=False, **fields)
     assert answer.status == 400
     assert answer.error["message"].startswith(message)
