@@ -89,6 +89,11 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
             elif not self.transport.is_closing():
                 self.transport.resume_reading()
 
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if self.is_held:  # after a close nobody receives: what comes is looked at, and dropped
+                self.go_on()
+
         async def receive(self) -> Any:
             message = await super().receive()
             if self.is_held:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import ClientConnection, connect
 
 from tacoglow.gateway import request, server, speaking, wyoming_events
@@ -173,6 +175,23 @@ def test_messages_that_come_at_once_while_the_server_waits_are_all_read(gateway:
             client.socket.sendall(b"".join(client.protocol.data_to_send()))
         answers = [json.loads(client.recv(30))["message"].rpartition(",")[2] for _ in range(2)]
     assert answers == [" got 'planted'", " got 'last'"]
+
+
+def test_what_comes_after_the_servers_close_is_not_kept(
+    gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a client who is refused while more of what he has sent waits to be looked at."""
+    forever = property(lambda protocol: 1e6, lambda protocol, seconds: None)  # until the end without an answer to it
+    monkeypatch.setattr(WebSocketsSansIOProtocol, "close_timeout", forever, raising=False)
+    messages = [json.dumps({"type": "planted"}), " ", " " * 20_000]
+    with connect(f"ws://127.0.0.1:{gateway.port}/v1/audio/speech/stream") as client:
+        with client.protocol_mutex:
+            for message in messages:
+                client.protocol.send_text(message.encode())
+            client.socket.sendall(b"".join(client.protocol.data_to_send()))
+        assert "got 'planted'" in str(client.recv(30))
+        with pytest.raises(ConnectionClosedError):
+            client.recv(30)
 
 
 def test_close_codes_of_clients_make_few_counters(gateway: RunningGateway) -> None:
