@@ -222,6 +222,8 @@ async def _submitted(
         ticket.end()
         raise
     submitting = asyncio.ensure_future(asyncio.to_thread(submit))
+    if turn:
+        submitting.add_done_callback(lambda _: gateway.splitting.release())  # not when the client leaves
     try:
         return await asyncio.shield(submitting)
     except asyncio.CancelledError:
@@ -230,9 +232,6 @@ async def _submitted(
     except Exception:
         ticket.end()
         raise
-    finally:
-        if turn:
-            gateway.splitting.release()
 
 
 def _cancel_accepted(submitting: asyncio.Future[SpeechHandle]) -> None:

@@ -24,6 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 from tacoglow.gateway import request, server, speaking, wyoming_events
 from tacoglow.gateway.sentences import SentenceBuffer
 from tacoglow.gateway.state import AT_ONCE
+from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 from tacoglow.text import lexicon as text_lexicon
@@ -309,6 +310,36 @@ def test_requests_whose_long_bodies_wait_are_counted(
         finally:
             may_read.set()
         assert first.result(30).status == 200
+
+
+def test_texts_of_clients_who_leave_are_split_one_at_a_time_too(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = new_scheduler()
+    splitting: list[str] = []
+    seen: list[int] = []
+    split = scheduler.voice.split
+
+    def note(text: str, options: SpeechOptions) -> Any:
+        splitting.append(text)
+        seen.append(len(splitting))
+        time.sleep(0.5)
+        splitting.remove(text)
+        return split(text, options)
+
+    monkeypatch.setattr(scheduler.voice, "split", note)
+    text = TEXT * (speaking.LONG_TEXT // len(TEXT) + 1)
+    body = json.dumps({"input": text}).encode()
+    with running(scheduler) as gateway:
+        for count in range(1, 4):
+            with gateway.connect() as connection:
+                connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+                deadline = time.monotonic() + 30
+                while len(seen) < count + 1:  # the first one is of the health check
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+        assert gateway.speech(input=text).status == 200
+    assert seen == [1] * 5
 
 
 def test_a_lexicon_that_would_take_much_memory(gateway: RunningGateway) -> None:
