@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 
+from mkdocs.structure.files import Files
+
 from tacoglow.tools.pages.docs_hooks import on_page_markdown
 
 PAGE = """
@@ -21,6 +23,6 @@ pip install tacoglow
 
 def test_a_block_with_flags_is_a_block() -> None:
     """Its flags are ours; MkDocs takes a fence with them for text, up to the next one."""
-    made = on_page_markdown(PAGE, SimpleNamespace(file=SimpleNamespace(src_uri="install.md")), None, None)
+    made = on_page_markdown(PAGE, SimpleNamespace(file=SimpleNamespace(src_uri="install.md")), None, Files([]))
     assert "```sh\npip" in made
     assert "(serve.md#many-clients)" in made
