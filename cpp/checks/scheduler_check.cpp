@@ -1,11 +1,9 @@
 // Checks a scheduler through tacoglow.h: what it speaks, and every order of cancelling and closing.
 //
-//   scheduler_check same BUNDLE BACKEND REQUESTS THREADS    prints "ok" if so many different requests, submitted from
-//   so
-//                                                           many threads, speak bit for bit what they speak alone
+//   scheduler_check same BUNDLE BACKEND REQUESTS THREADS    prints "ok" if so many different requests, from so many
+//                                                           threads, speak bit for bit what they speak alone
 //   scheduler_check ends BUNDLE BACKEND ROUNDS              prints "ok" if requests, handles, schedulers and voices end
-//   in
-//                                                           any order, from callbacks and from different threads
+//                                                           in any order, from callbacks and from different threads
 //
 // With `fake_voice.cpp` in place of the library's backends it runs under the thread sanitizer.
 

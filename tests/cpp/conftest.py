@@ -43,7 +43,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         SANITIZED,
         (
             *("tacoglow_speak", "tacoglow_server", "api", "checks", "fuzz_manifest", "fuzz_api", "allocations"),
-            *("scheduler_check", "scheduler_fake", "out_of_memory"),
+            *("fuzz_fake", "scheduler_check", "scheduler_fake", "out_of_memory"),
         ),
     ),
     "thread_programs": (
@@ -53,7 +53,7 @@ PROGRAMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "-DTACOGLOW_ONNXRUNTIME=OFF",
             "-DTACOGLOW_EXAMPLES=OFF",
         ),
-        ("scheduler_fake",),
+        ("scheduler_fake", "fuzz_fake"),
     ),
     "torch_programs": ((*SANITIZED, *TORCH), ("tacoglow_speak",)),
 }
@@ -143,7 +143,7 @@ def torch_programs(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def thread_programs(request: pytest.FixtureRequest) -> Path:
-    """Folder whose subfolder `checks` has the scheduler's check on fake backends, with the thread sanitizer."""
+    """Folder whose subfolder `checks` has the programs on fake backends, with the thread sanitizer."""
     return request.session.stash[BUILDS]["thread_programs"].result()
 
 

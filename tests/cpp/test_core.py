@@ -24,6 +24,7 @@ from .conftest import SEVERAL_FRAMES_PER_STEP
 GRAPH_NAMES = graph_names("waveglow")
 
 FUZZ_SECONDS = int(os.environ.get("TACOGLOW_FUZZ_SECONDS", "3"))  # `make fuzz` sets it
+FAKE_BACKENDS = ("fake", "fake-text", "fake-apart", "fake-gpu")  # of cpp/checks/fake_voice.cpp
 SYNTHESIS_OTHERS = {
     "window_frames": 9,
     "smallest_token_bucket": 3,
@@ -234,11 +235,23 @@ def test_fuzzed_manifests_only_raise_errors(programs: Path, tiny_bundle: Path) -
     assert int(done.stdout.split()[0]) > 100
 
 
-def test_fuzzed_calls(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    """Under the sanitizers: a crash, a leak or a wrong status ends the program."""
-    command = [programs / "checks" / "fuzz_api", FUZZ_SECONDS, 1, tiny_bundle, tmp_path]
+def fuzz_calls(program: Path, bundle: Path, folder: Path, *backends: str) -> int:
+    """Return the number of calls, which a crash, a leak or a wrong status would have ended."""
+    command = [program, FUZZ_SECONDS, 1, bundle, folder, *backends]
     limit = 300 + 2 * FUZZ_SECONDS
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=limit, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
-    assert int(done.stdout.split()[0]) > 10
+    return int(done.stdout.split()[0])
+
+
+def test_fuzzed_calls(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    assert fuzz_calls(programs / "checks" / "fuzz_api", tiny_bundle, tmp_path) > 10
+
+
+def test_fuzzed_calls_on_fake_backends(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    assert fuzz_calls(programs / "checks" / "fuzz_fake", tiny_bundle, tmp_path, *FAKE_BACKENDS) > 100
+
+
+def test_fuzzed_calls_with_the_thread_sanitizer(thread_programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    assert fuzz_calls(thread_programs / "checks" / "fuzz_fake", tiny_bundle, tmp_path, *FAKE_BACKENDS) > 100
