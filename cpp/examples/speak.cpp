@@ -98,13 +98,12 @@ class Arguments {
       const bool is_flag = flags.count(name) != 0;
       if (!is_flag && options.count(name) == 0)
         throw std::invalid_argument(name + ": unknown option; speak --help shows them all");
+      if (name == "--text" && has_text) throw std::invalid_argument("give either TEXT or --text, not both");
       if (!is_flag && i + 1 == count) throw std::invalid_argument(name + ": expected a value");
       given_[name] = is_flag ? "" : values[++i];
     }
     if (!has("-o")) throw std::invalid_argument(usage);
-    for (const char* name : {"--mel", "--timestamps"})
-      if (has("-i") && has(name))
-        throw std::invalid_argument(std::string(name) + ": cannot be written for the lines of -i");
+    check_combination();
   }
 
   bool has(const std::string& name) const { return given_.count(name) != 0; }
@@ -117,6 +116,19 @@ class Arguments {
   }
 
  private:
+  void check_combination() const {
+    const int n_inputs = (has("--text") ? 1 : 0) + (has("--ids") ? 1 : 0) + (has("-i") ? 1 : 0);
+    if (n_inputs == 0) throw std::invalid_argument("give TEXT, --ids or -i FILE; speak --help shows how");
+    if (n_inputs > 1) throw std::invalid_argument("give one of TEXT, --ids and -i FILE, not several");
+    for (const char* name : {"--stream", "--mel", "--timestamps"}) refuse_with("-i", name, "is for a single text");
+    for (const char* name : {"--ssml", "--lexicon", "--sentence-silence"})
+      refuse_with("--ids", name, "has no effect on token ids");
+  }
+
+  void refuse_with(const std::string& other, const std::string& name, const std::string& reason) const {
+    if (has(other) && has(name)) throw std::invalid_argument(name + ": " + reason + "; leave it out, or " + other);
+  }
+
   template <typename Number, typename Parse>
   Number parse(const std::string& name, Number otherwise, Parse to_number) const {
     if (!has(name)) return otherwise;
@@ -299,6 +311,7 @@ bool speak_lines(tacoglow_voice* voice, const Arguments& arguments, tacoglow_req
     if (lines.size() == at_once) write_first();
   }
   while (!lines.empty()) write_first();
+  if (position == 0) throw std::runtime_error(std::string(arguments.text("-i")) + ": has no text in any line");
   return is_complete;
 }
 

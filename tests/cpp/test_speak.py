@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -252,8 +253,6 @@ def test_programs_reject_unknown_arguments(programs: Path, tiny_bundle: Path, tm
     done = speak(programs, tiny_bundle, tmp_path, "--ids", "12", "--seed", "3x")
     assert "--seed: expected a number, got '3x'" in done.stderr
     for option in ("--mel", "--timestamps"):
-        done = speak(programs, tiny_bundle, tmp_path, "-i", tmp_path / "phrases.txt", option, tmp_path / "listing")
-        assert f"{option}: cannot be written for the lines of -i" in done.stderr
         nowhere = tmp_path / "nowhere" / "listing"
         for way in ((), ("--stream", "0")):
             done = speak(programs, tiny_bundle, tmp_path, "--text", TEXT, option, nowhere, *way)
@@ -261,6 +260,30 @@ def test_programs_reject_unknown_arguments(programs: Path, tiny_bundle: Path, tm
             assert f"error: {nowhere}: cannot be written" in done.stderr
     server = [str(programs / "server"), str(tiny_bundle), "0", "2", "--threads"]
     assert subprocess.run(server, capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give TEXT, --ids or -i FILE; speak --help shows how"),
+        (["--text", TEXT, "--ids", "12"], "give one of TEXT, --ids and -i FILE, not several"),
+        (["-i", "phrases.txt", "--text", TEXT], "give one of TEXT, --ids and -i FILE, not several"),
+        (["-i", "phrases.txt", "--ids", "12"], "give one of TEXT, --ids and -i FILE, not several"),
+        *((["-i", "phrases.txt", option, "8"], f"{option}: is for a single text; leave it out, or -i")
+          for option in ("--stream", "--mel", "--timestamps")),
+        (["--ids", "12", "--ssml"], "--ssml: has no effect on token ids; leave it out, or --ids"),
+        (["--ids", "12", "--lexicon", "names.txt"], "--lexicon: has no effect on token ids; leave it out, or --ids"),
+        (["-i", os.devnull], f"error: {os.devnull}: has no text in any line"),
+    ],
+)  # fmt: skip
+def test_combinations_that_speak_refuses(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = speak(programs, tiny_bundle, tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (2, f"{message}\n")
+    command = [str(programs / "speak"), str(tiny_bundle), TEXT, "--text", TEXT, "-o", str(tmp_path / "out.wav")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "give either TEXT or --text, not both\n")
 
 
 def edit_manifest(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
