@@ -49,7 +49,7 @@ format: $(VENV)/test.ready
 
 # Builds programs against the installed C++ package, resolves extras, compiles the fused kernel and plants faults in it.
 builds: $(VENV)/test.ready
-	$(BIN)/python -m pytest -m builds
+	$(BIN)/python -m pytest -rs -m builds
 
 # Builds the documentation as a site in build/site; a broken link or a name that does not exist fails it. --quiet would
 # hide the warnings from strict mode, and pass.
