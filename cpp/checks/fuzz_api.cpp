@@ -228,7 +228,8 @@ struct Fuzzer {
     if (pick(2) == 0) options.max_rows = 1 + static_cast<std::int32_t>(pick(3));
     if (rarely()) options.max_rows = an_integer();
     options.lanes = rarely() ? INT32_MAX : static_cast<std::int32_t>(pick(3));
-    if (pick(4) == 0) options.max_backlog = an_integer();
+    if (pick(2) == 0) options.max_backlog = 1 + static_cast<std::int64_t>(pick(20));
+    if (rarely()) options.max_backlog = an_integer();
     if (rarely()) options.struct_size = pick(sizeof options + 100);
     const auto [voice, takes_text] = one_of(voices);
     tacoglow_scheduler* scheduler = nullptr;
@@ -313,7 +314,7 @@ struct Fuzzer {
   void call_beside_sessions() {
     switch (pick(16)) {
       case 0:
-        return pick(32) == 0 ? open_or_close_voice() : pick(16) == 0 ? open_or_close_scheduler() : set_log();
+        return pick(8) == 0 ? open_or_close_voice() : pick(16) == 0 ? open_or_close_scheduler() : set_log();
       case 1:
         return write_any_wav();
       case 2:
