@@ -12,10 +12,9 @@
 namespace tacoglow::scheduling {
 namespace {
 
-constexpr int niceness = 5;  // of all lanes but the first: about a third of its share of a core
-
 void lower_priority() {
 #if defined(__linux__)
+  constexpr int niceness = 5;        // of all lanes but the first: about a third of its share of a core
   if (nice(niceness) == -1) return;  // on Linux, of this thread alone
 #endif
 }
