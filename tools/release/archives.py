@@ -6,12 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .steps import ROOT, TEXT, Folders, StepError, megabytes, run
+from .steps import ROOT, TEXT, Folders, StepError, megabytes, run, unpack
 
 AARCH64, MINGW = "aarch64-linux-gnu", "x86_64-w64-mingw32"
 EXPAT_AARCH64 = Path("/usr/lib/aarch64-linux-gnu/libexpat.so")  # libexpat1-dev:arm64
@@ -98,12 +97,12 @@ def build_archive(folders: Folders, target: Target) -> str:
     archive = Path(shutil.copy2(packed, folders.dist))
     unpacked = folders.work / f"archive-{target.name}"
     shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir()
     if target.suffix == ".zip":
         with zipfile.ZipFile(archive) as unpacker:
             unpacker.extractall(unpacked)
     else:
-        with tarfile.open(archive) as unpacker:
-            unpacker.extractall(unpacked, filter="data")
+        unpack(archive, unpacked)
     (prefix,) = unpacked.iterdir()
     for needed in ("share/doc/tacoglow/LICENSE", "include/tacoglow.h", *target.own_files):
         if not (prefix / needed).exists():

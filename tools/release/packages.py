@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 
 from .gates import read_version
-from .steps import DEMO, ROOT, Folders, at_most, megabytes, run
+from .steps import DEMO, ROOT, Folders, at_most, megabytes, run, unpack
 
 WHEEL_MB = 1.5
 DEMO_WHEEL_MB = 100.0  # PyPI's limit
@@ -22,8 +21,7 @@ def build_packages(folders: Folders) -> str:
     wheel, archive = folders.one("tacoglow-*-py3-none-any.whl"), folders.one(f"tacoglow-{read_version(ROOT)}.tar.gz")
     _check(wheel, archive)
     shutil.rmtree(folders.source, ignore_errors=True)
-    with tarfile.open(archive) as packed:
-        packed.extractall(folders.source.parent, filter="data")
+    unpack(archive, folders.source.parent)
     return f"{at_most(wheel.name, megabytes(wheel), WHEEL_MB)}, {archive.name} {megabytes(archive):.1f} MB"
 
 

@@ -68,6 +68,11 @@ def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
     return done.stdout
 
 
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a tar file by tar: Python 3.11.2, Debian bookworm's, has no filter and later ones ask for one."""
+    run("tar", "--extract", "--file", archive, "--directory", folder)
+
+
 def make_environment(folder: Path, python: str = sys.executable) -> Path:
     """Make an empty environment and return its Python."""
     run(python, "-m", "venv", "--clear", folder)
