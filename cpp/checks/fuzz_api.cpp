@@ -379,12 +379,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   random_numbers.seed(std::strtoull(argv[2], nullptr, 10));
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[1]));
   std::vector<const char*> backends(argv + 5, argv + argc);
   if (backends.empty()) backends.push_back(nullptr);
   Fuzzer fuzzer{FuzzedBundle(argv[3]), argv[4], std::move(backends), {}, {}, {}, {}, nullptr};
   std::size_t tried = 0;
   fuzzer.open_voices();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[1]));
   for (; std::chrono::steady_clock::now() < end; ++tried) fuzzer.call();
   fuzzer.close_all();
   std::printf("%zu calls\n", tried);
