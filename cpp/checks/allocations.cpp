@@ -89,7 +89,7 @@ void check_steps(const Voice& voice) {
 // The rows of a scheduler, once they are the running batch.
 void check_rows(const Voice& voice) {
   const auto backend = voice.backend->create_instance();
-  const auto decoder = scheduling::open_row_decoder(voice, *backend, 2);
+  const auto decoder = scheduling::open_row_decoder(voice, *backend, {2, 1, 1});
   const Request request = request_for(voice, 1.0);
   const auto encoded = std::make_shared<const Tensors>(encode(*backend, voice.manifest, request.pieces.front().ids));
   scheduling::Rows rows;

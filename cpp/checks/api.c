@@ -411,6 +411,10 @@ static int check_scheduler(tacoglow_voice* voice, tacoglow_session* session) {
   REQUIRE(tacoglow_scheduler_open(voice, &options, &scheduler) == TACOGLOW_REQUEST && scheduler == NULL);
   REQUIRE(strcmp(tacoglow_last_error(), "max_rows: expected 1 or more, or 0 for the default, got -1") == 0);
   options.max_rows = 2;
+  options.profile = "fast";
+  REQUIRE(tacoglow_scheduler_open(voice, &options, &scheduler) == TACOGLOW_REQUEST && scheduler == NULL);
+  REQUIRE(strcmp(tacoglow_last_error(), "profile: expected latency or throughput, got 'fast'") == 0);
+  options.profile = "throughput";
   options.max_backlog = 1;
   REQUIRE(tacoglow_scheduler_open(voice, &options, &scheduler) == TACOGLOW_OK);
   tacoglow_request_init(&request);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -61,6 +62,8 @@ class FakeInstance : public BackendInstance {
   std::unique_ptr<HostSteps> start_on_host(DecoderInput input) override {
     return delays() ? nullptr : bind_steps(std::move(input));
   }
+
+  std::unique_ptr<RowSteps> row_steps(std::size_t max_rows, const Profile& profile) override;
 
  private:
   bool delays() const { return chunk_steps_ != 1 || launches_in_flight_ != 1; }
@@ -187,6 +190,71 @@ std::unique_ptr<DecoderSteps> FakeInstance::start(DecoderInput input) {
   std::unique_ptr<DecoderSteps> steps = bind_steps(std::move(input));
   if (!delays()) return steps;
   return std::make_unique<DelayedSteps>(std::move(steps), manifest_, batch, tokens, chunk_steps_, launches_in_flight_);
+}
+
+// Rows that share the device only in name: each has steps of its own.
+class FakeRows : public RowSteps {
+ public:
+  using StartRow = std::function<std::unique_ptr<DecoderSteps>(DecoderInput)>;
+
+  FakeRows(std::size_t max_rows, std::int64_t chunk_steps, std::int64_t step_size, StartRow start_row)
+      : max_rows_(max_rows),
+        chunk_steps_(chunk_steps),
+        step_size_(static_cast<std::size_t>(step_size)),
+        start_row_(std::move(start_row)) {}
+
+  std::size_t max_rows() const override { return max_rows_; }
+  std::int64_t chunk_steps() const override { return chunk_steps_; }
+  std::vector<std::vector<std::int64_t>> checked_batches() const override { return {{3, 9, 3}}; }
+
+  std::size_t join(const Tensors& encoded, const Noise& noise, float gate_logit, std::int64_t) override {
+    const auto free = std::find(rows_.begin(), rows_.end(), nullptr);
+    const auto number = static_cast<std::size_t>(free - rows_.begin());
+    if (free == rows_.end()) rows_.emplace_back();
+    rows_[number] = std::make_shared<Row>(Row{start_row_({encoded, {noise}, {0}, gate_logit}),
+                                              static_cast<std::size_t>(encoded.at("memory").shape()[1])});
+    return number;
+  }
+
+  void leave(std::size_t row) noexcept override { rows_[row] = nullptr; }
+
+  void launch(const std::vector<Start>& rows) override {
+    std::vector<std::shared_ptr<Row>> launched;
+    for (const Start& start : rows) launched.push_back(rows_[start.row]);
+    for (const auto& row : launched) row->steps->launch();
+    launched_.push_back(std::move(launched));
+  }
+
+  std::vector<Chunk> read() override {
+    read_ = std::move(launched_.front());
+    launched_.pop_front();
+    std::vector<Chunk> chunks;
+    for (const auto& row : read_) {
+      const DecoderSteps::Chunk own = row->steps->read();
+      chunks.push_back({{own.mel, step_size_}, {own.gate_logits, 1}, {own.attention_weights, row->tokens}});
+    }
+    return chunks;
+  }
+
+ private:
+  struct Row {
+    std::unique_ptr<DecoderSteps> steps;
+    std::size_t tokens;
+  };
+
+  std::size_t max_rows_;
+  std::int64_t chunk_steps_;
+  std::size_t step_size_;
+  StartRow start_row_;
+  std::vector<std::shared_ptr<Row>> rows_;  // by number; nullptr: it is free
+  std::deque<std::vector<std::shared_ptr<Row>>> launched_;
+  std::vector<std::shared_ptr<Row>> read_;  // whose chunks are valid
+};
+
+std::unique_ptr<RowSteps> FakeInstance::row_steps(std::size_t max_rows, const Profile&) {
+  if (launches_in_flight_ == 1) return nullptr;
+  return std::make_unique<FakeRows>(max_rows, chunk_steps_, manifest_.frames_per_step * manifest_.n_mel_channels,
+                                    [this](DecoderInput input) { return start(std::move(input)); });
 }
 
 std::unique_ptr<HostSteps> FakeInstance::bind_steps(DecoderInput input) {

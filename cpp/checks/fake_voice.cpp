@@ -1,5 +1,6 @@
 // Opens bundles with the fake backend, in place of src/backends.cpp: "fake", "fake-text", whose voices accept text too,
-// "fake-apart", whose rows share no steps, or "fake-gpu", which has no lanes either, and is read late.
+// "fake-apart", whose rows share no steps, or "fake-gpu", which is read late, and has rows that share steps on a
+// device, and no lanes.
 
 #include "bundle_files.hpp"
 #include "fake_backend.hpp"

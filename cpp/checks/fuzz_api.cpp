@@ -230,6 +230,7 @@ struct Fuzzer {
     options.lanes = rarely() ? INT32_MAX : static_cast<std::int32_t>(pick(3));
     if (pick(2) == 0) options.max_backlog = 1 + static_cast<std::int64_t>(pick(20));
     if (rarely()) options.max_backlog = an_integer();
+    if (rarely()) options.profile = rarely() ? "" : "throughput";
     if (rarely()) options.struct_size = pick(sizeof options + 100);
     const auto [voice, takes_text] = one_of(voices);
     tacoglow_scheduler* scheduler = nullptr;

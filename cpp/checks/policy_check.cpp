@@ -24,12 +24,12 @@ std::size_t size_at(const Numbers& n, std::size_t i) { return static_cast<std::s
 std::int64_t integer_at(const Numbers& n, std::size_t i) { return static_cast<std::int64_t>(n.at(i)); }
 Numbers from(const Numbers& n, std::size_t first) { return {n.begin() + static_cast<std::ptrdiff_t>(first), n.end()}; }
 
-Numbers choose_by(const Numbers& n) {  // max_rows, then deadline and 1 for decoding of each
+Numbers choose_by(const Numbers& n) {  // max_rows, openings, then deadline and 1 for decoding of each
   std::vector<Candidate> candidates;
-  for (std::size_t i = 1; i < n.size(); i += 2)
+  for (std::size_t i = 2; i < n.size(); i += 2)
     candidates.push_back({n[i], n.at(i + 1) != 0.0 ? Stage::decoding : Stage::waiting});
   Numbers chosen;
-  for (const std::size_t i : choose(candidates, size_at(n, 0))) chosen.push_back(static_cast<double>(i));
+  for (const std::size_t i : choose(candidates, size_at(n, 0), size_at(n, 1))) chosen.push_back(static_cast<double>(i));
   return chosen;
 }
 

@@ -36,9 +36,10 @@ std::vector<float> check_stream(Session& session, const Request& request, const 
 // Checks that a stream equals unstreamed speech if the denoiser, which sees frames on either side, is on.
 void check_denoised_stream(const Manifest& manifest);
 
-// Opens a voice with the TensorRT backend on a simulated TensorRT (simulated/) of this version.
+// Opens a voice with the TensorRT backend on a simulated TensorRT (simulated/) of this version. max_batch: that the
+// plans were built for; 0: the bundle's.
 std::shared_ptr<const Voice> open_with_tensorrt(const Manifest& manifest, const std::filesystem::path& plans,
-                                                std::int32_t version = 110100);
+                                                std::int32_t version = 110100, std::int64_t max_batch = 0);
 
 // Checks the TensorRT backend, with plans in this folder.
 void check_tensorrt(const Manifest& manifest, const std::filesystem::path& plans);
@@ -56,6 +57,10 @@ void run_steps(const Manifest& manifest, const std::filesystem::path& plans, con
 
 // Checks that the fused decoder speaks the same in batches, streams and alone.
 void check_fused(const Manifest& manifest, const std::filesystem::path& plans);
+
+// Checks that rows which share decoder steps on a GPU speak what they speak alone: with the fused decoder if it is in
+// the plans' folder, otherwise with the engine.
+void check_rows(const Manifest& manifest, const std::filesystem::path& plans);
 
 // Checks that a voice uses the numbers in the manifest's section `synthesis`.
 void check_synthesis(const Manifest& manifest);

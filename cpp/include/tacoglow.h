@@ -345,11 +345,13 @@ typedef struct tacoglow_handle tacoglow_handle;
 
 typedef struct tacoglow_scheduler_options {
   size_t struct_size;  /* bytes */
-  int32_t max_rows;    /* utterances that are decoded together; 0: the bundle's batch limit, which is also the most */
+  int32_t max_rows;    /* utterances that are decoded together, at most the bundle's batch limit; 0: the profile's */
   int32_t lanes;       /* vocoder windows at once on a CPU, up to 256; 0: the cores divided by the voice's threads. One
                           more is for urgent ones. A voice for a scheduler is best opened with threads = 1 */
   int64_t max_backlog; /* tokens that may wait to be spoken; 0: 420,000. A client may have as many of them as are left
                           free; an idle scheduler accepts any request */
+  const char* profile; /* NULL or "latency": at most 8 utterances are decoded together, and new ones join them soon;
+                          "throughput": up to the bundle's batch limit, on a GPU in longer chunks of decoder steps */
 } tacoglow_scheduler_options;
 
 /* Called in a thread of the scheduler, once, when the request has ended: tacoglow_handle_result does not wait then. It

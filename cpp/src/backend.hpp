@@ -56,6 +56,54 @@ class DecoderSteps {
   virtual Chunk read() = 0;
 };
 
+// How rows share decoder steps on a device.
+struct Profile {
+  std::int64_t max_rows;      // that decode together; 0: the bundle's batch limit
+  std::int64_t engine_steps;  // of a chunk, between two of which rows join and leave; even
+  std::int64_t fused_steps;   // the same of the fused decoder, whose steps are shorter
+};
+
+// Runs the decoder steps of a running batch on a device; rows join and leave it between two chunks. What a row decodes
+// does not depend on the others. Chunks are launched ahead, two at most, and read in order. Used by one thread at a
+// time, which may change.
+class RowSteps {
+ public:
+  // Values of the steps of a chunk: from those of one step to those of the next there are `pitch`.
+  struct Output {
+    const float* first;
+    std::size_t pitch;
+
+    const float* at(std::int64_t step) const { return first + static_cast<std::size_t>(step) * pitch; }
+  };
+  // What a row has decoded in a chunk: mel [frames_per_step, n_mel_channels], a gate logit and weights [T] for each
+  // step.
+  struct Chunk {
+    Output mel, gate_logits, attention_weights;
+  };
+  // A row that takes part in a chunk, from this step on.
+  struct Start {
+    std::size_t row;
+    std::int64_t first_step;
+  };
+
+  virtual ~RowSteps() = default;
+  // Rows that can be launched together.
+  virtual std::size_t max_rows() const = 0;
+  virtual std::int64_t chunk_steps() const = 0;
+  // Token counts of the items of batches in which it can be seen that rows change each other; none if they cannot.
+  virtual std::vector<std::vector<std::int64_t>> checked_batches() const = 0;
+  // Begins a row; returns its number. encoded: of one item, at its token bucket. Above gate_logit, and at step_limit,
+  // the row may stop.
+  virtual std::size_t join(const Tensors& encoded, const Noise& noise, float gate_logit, std::int64_t step_limit) = 0;
+  // Ends a row, whose number may be given to another.
+  virtual void leave(std::size_t row) noexcept = 0;
+  // Launches a chunk of these rows; the states of the others stay as they are.
+  virtual void launch(const std::vector<Start>& rows) = 0;
+  // Waits for the oldest chunk that is not read yet; returns it by row, in the order of `launch`. Valid until the next
+  // launch.
+  virtual std::vector<Chunk> read() = 0;
+};
+
 class HostSteps;
 
 // Per-thread resources of a backend: buffers, streams, execution contexts.
@@ -78,6 +126,8 @@ class BackendInstance {
   virtual std::unique_ptr<DecoderSteps> start(DecoderInput input);
   // Starts decoding with the states in host memory, also in the middle of utterances. nullptr if a device keeps them.
   virtual std::unique_ptr<HostSteps> start_on_host(DecoderInput input);
+  // Makes ready what rows on a device decode with, which this object must outlive. nullptr if there is no such thing.
+  virtual std::unique_ptr<RowSteps> row_steps(std::size_t max_rows, const Profile& profile);
 };
 
 // The loaded graphs of a bundle. Thread-safe.

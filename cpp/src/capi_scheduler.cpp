@@ -56,7 +56,9 @@ tacoglow_status tacoglow_scheduler_open(tacoglow_voice* voice, const tacoglow_sc
     require(voice, "voice");
     require(scheduler, "scheduler");
     const auto given = with_defaults(options, tacoglow_scheduler_options_init_sized);
-    *scheduler = new tacoglow_scheduler{{voice->voice, {given.max_rows, given.lanes, given.max_backlog}}};
+    *scheduler = new tacoglow_scheduler{
+        {voice->voice,
+         {tacoglow::scheduling::find_profile(given.profile), given.max_rows, given.lanes, given.max_backlog}}};
   });
 }
 

@@ -115,6 +115,22 @@ inline void copy(CudaAddress target, CudaAddress source, std::size_t bytes, Cuda
   check_cuda(cuda_driver().cuMemcpyAsync(target, source, bytes, stream), what);
 }
 
+// Memory in rows: from one to the next there are `pitch` bytes.
+struct CudaRows {
+  CudaAddress first;
+  std::size_t pitch;
+};
+
+// Enqueues a copy of rows that are `width` bytes wide. Neither side may be pageable memory.
+inline void copy_rows(CudaRows target, CudaRows source, std::size_t width, std::size_t height, CudaStreamHandle stream,
+                      const char* what) {
+  CudaCopy2D rows;
+  rows.target = target.first, rows.target_pitch = target.pitch;
+  rows.source = source.first, rows.source_pitch = source.pitch;
+  rows.width = width, rows.height = height;
+  check_cuda(cuda_driver().cuMemcpy2DAsync(&rows, stream), what);
+}
+
 inline void clear(CudaAddress target, std::size_t bytes, CudaStreamHandle stream, const char* what) {
   check_cuda(cuda_driver().cuMemsetD8Async(target, 0, bytes, stream), what);
 }

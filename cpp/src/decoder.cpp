@@ -6,14 +6,8 @@
 #include <utility>
 
 namespace tacoglow {
-namespace {
-
-float to_logit(double threshold) { return static_cast<float>(std::log(threshold / (1.0 - threshold))); }
-
-}  // namespace
-
 void DecodedItem::reserve(const Manifest& manifest) {
-  const auto steps = static_cast<std::size_t>(options.max_frames / manifest.frames_per_step);
+  const auto steps = static_cast<std::size_t>(step_limit(manifest));
   decoded = Decoded();
   decoded.mel = Mel(manifest.n_mel_channels, options.max_frames);
   decoded.gate_logits.reserve(steps);
@@ -27,7 +21,7 @@ void DecodedItem::append(const float* mel, float gate_logit, const float* attent
   decoded.gate_logits.push_back(gate_logit);
   decoded.alignment.insert(decoded.alignment.end(), attention, attention + n_tokens);
   decoded.frames_decoded += frames;
-  decoded.gate_fired = gate_logit > to_logit(options.gate_threshold);
+  decoded.gate_fired = gate_logit > options.gate_logit();
   decoded.mel_length += decoded.gate_fired ? 0 : frames;
   if (options.attention_patience > 0) {
     const bool at_last = std::max_element(attention, attention + n_tokens) == attention + n_tokens - 1;
@@ -40,6 +34,10 @@ void DecodedItem::append(const float* mel, float gate_logit, const float* attent
 tacoglow_stop_reason Decoded::stop_reason() const {
   if (attention_ended) return TACOGLOW_STOP_ATTENTION_END;
   return gate_fired ? TACOGLOW_STOP_GATE : TACOGLOW_STOP_FRAME_LIMIT;
+}
+
+float DecodeOptions::gate_logit() const {
+  return static_cast<float>(std::log(gate_threshold / (1.0 - gate_threshold)));
 }
 
 DecodeOptions DecodeOptions::of(std::int64_t n_tokens, std::int64_t frames_per_step) const {
@@ -59,8 +57,8 @@ Decoding::Decoding(BackendInstance& backend, const Manifest& manifest, Tensors e
     item->reserve(manifest);
     input.noises.push_back(item->noise);
     input.attention_windows.push_back(item->options.attention_window);
-    input.gate_logit = std::max(input.gate_logit, to_logit(item->options.gate_threshold));
-    step_limit_ = std::max(step_limit_, item->options.max_frames / manifest.frames_per_step);
+    input.gate_logit = std::max(input.gate_logit, item->options.gate_logit());
+    step_limit_ = std::max(step_limit_, item->step_limit(manifest));
   }
   steps_ = backend.start(std::move(input));
 }

@@ -19,6 +19,8 @@ struct DecodeOptions {
   std::int64_t attention_window;    // tokens ahead of the furthest one that the attention may see; 0: all
   Ending ending;                    // limits its frames by its tokens, unless it is empty
 
+  // Returns the gate logit above which it ends.
+  float gate_logit() const;
   // Returns the options of an utterance of so many tokens: with its own frame limit.
   DecodeOptions of(std::int64_t n_tokens, std::int64_t frames_per_step) const;
 };
@@ -44,6 +46,8 @@ struct DecodedItem {
   DecodeOptions options;
   Decoded decoded;
 
+  // Returns the most decoder steps that it can have.
+  std::int64_t step_limit(const Manifest& manifest) const { return options.max_frames / manifest.frames_per_step; }
   // Empties `decoded`, with the memory for the item's frame limit.
   void reserve(const Manifest& manifest);
   // Appends one step, unless the item has ended at an earlier one. mel [frames_per_step, n_mel_channels]; attention: at

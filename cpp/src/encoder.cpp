@@ -30,6 +30,10 @@ std::int64_t token_bucket(std::int64_t length, const Manifest& manifest) {
   return std::min(bucket, manifest.dimensions.at('T').max);
 }
 
+std::vector<std::int64_t> token_buckets(const Manifest& manifest) {
+  return doubling(manifest.synthesis.smallest_token_bucket, manifest.dimensions.at('T').max);
+}
+
 Tensors encode(BackendInstance& backend, const Manifest& manifest, const std::vector<std::int32_t>& ids) {
   const auto length = static_cast<std::int64_t>(ids.size());
   Tensors inputs;

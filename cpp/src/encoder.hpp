@@ -12,6 +12,9 @@ namespace tacoglow {
 // sums a longer row in a different order, and the decoder loop amplifies that rounding.
 std::int64_t token_bucket(std::int64_t length, const Manifest& manifest);
 
+// Returns all token buckets of a voice, ascending.
+std::vector<std::int64_t> token_buckets(const Manifest& manifest);
+
 // Returns the encoder's outputs [1, T, ...] for one item, padded to its token bucket.
 Tensors encode(BackendInstance& backend, const Manifest& manifest, const std::vector<std::int32_t>& ids);
 

@@ -209,6 +209,13 @@ const TensorSpec& GraphSpec::tensor(const std::string& name) const {
   throw bundle_error(file + ": the manifest does not list tensor '" + name + "'; export the voice again");
 }
 
+std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t limit) {
+  std::vector<std::int64_t> sizes;
+  for (; first < limit; first *= 2) sizes.push_back(first);
+  sizes.push_back(limit);
+  return sizes;
+}
+
 Manifest parse_manifest(std::string_view text, const std::string& source) {
   const auto json = parse_json(text, source);
   const JsonNode root(json, source + ": $");

@@ -111,6 +111,9 @@ struct Manifest {
 // True for a name that can only be a file in the folder that it is looked up in.
 bool is_plain_file_name(const std::string& name);
 
+// Returns `first` and its doubles below the limit, then the limit.
+std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t limit);
+
 // Parses a manifest. Throws Error (bundle) that names the field; messages begin with `source`.
 Manifest parse_manifest(std::string_view json, const std::string& source);
 

@@ -1,7 +1,6 @@
 #include "noise.hpp"
 
 #include <cmath>
-#include <utility>
 
 namespace tacoglow {
 namespace {
@@ -76,12 +75,6 @@ void Noise::z(std::int64_t first_group, std::int64_t n_groups, std::int64_t grou
         out[(channel + 1) * n_groups + group] = static_cast<float>(radius * std::sin(angle)) * sigma;
     }
   }
-}
-
-void draw_dropout(const std::vector<Noise>& noises, std::int64_t first_step, std::int64_t n_steps, std::int64_t units,
-                  float* out) {
-  for (std::int64_t step = first_step; step < first_step + n_steps; ++step)
-    for (const Noise& noise : noises) noise.prenet_dropout(step, 1, units, std::exchange(out, out + units));
 }
 
 }  // namespace tacoglow

@@ -9,7 +9,6 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
 namespace tacoglow {
 
@@ -37,9 +36,5 @@ class Noise {
  private:
   Key key_;
 };
-
-// Fills [n_steps, items, units] with the items' dropout.
-void draw_dropout(const std::vector<Noise>& noises, std::int64_t first_step, std::int64_t n_steps, std::int64_t units,
-                  float* out);
 
 }  // namespace tacoglow

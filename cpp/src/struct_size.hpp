@@ -31,7 +31,7 @@ constexpr auto fields_of() {
                       TACOGLOW_FIELD(user)};
   else if constexpr (std::is_same_v<Given, tacoglow_scheduler_options>)
     return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(max_rows), TACOGLOW_FIELD(lanes),
-                      TACOGLOW_FIELD(max_backlog)};
+                      TACOGLOW_FIELD(max_backlog), TACOGLOW_FIELD(profile)};
   else if constexpr (std::is_same_v<Given, tacoglow_submission>)
     return std::array{TACOGLOW_FIELD(struct_size), TACOGLOW_FIELD(client), TACOGLOW_FIELD(stream),
                       TACOGLOW_FIELD(on_segment),  TACOGLOW_FIELD(on_end), TACOGLOW_FIELD(user)};

@@ -6,22 +6,16 @@
 #include "backend.hpp"
 #include "encoder.hpp"
 #include "error.hpp"
+#include "fused_rows.hpp"
 #include "fused_steps.hpp"
 #include "host_steps.hpp"
 #include "log.hpp"
-#include "tensorrt_steps.hpp"
+#include "tensorrt_rows.hpp"
 
 namespace tacoglow {
 namespace {
 
 constexpr std::int64_t smallest_mel = 32;  // frames that the postnet runs at, and their doubles
-
-std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t limit) {
-  std::vector<std::int64_t> sizes;
-  for (; first < limit; first *= 2) sizes.push_back(first);
-  sizes.push_back(limit);
-  return sizes;
-}
 
 // Returns few numbers of frames for the vocoder: those of a stream's windows, and larger. The same as in Python.
 std::vector<std::int64_t> vocoder_sizes(const Manifest& manifest) {
@@ -129,6 +123,40 @@ class StepsOnGpu : public DecoderSteps {
   std::unique_ptr<DecoderSteps> steps_;
 };
 
+// Rows on a GPU that a callback between two chunks may have changed, or another thread's when they are destroyed.
+class RowsOnGpu : public RowSteps {
+ public:
+  RowsOnGpu(const Gpu& gpu, CudaStreamHandle stream, std::unique_ptr<RowSteps> rows)
+      : gpu_(gpu), stream_(stream), rows_(std::move(rows)) {}
+  ~RowsOnGpu() override {
+    gpu_.make_current_to_release();
+    cuda_driver().cuStreamSynchronize(stream_);  // a chunk may still be running
+    rows_.reset();
+  }
+
+  std::size_t max_rows() const override { return rows_->max_rows(); }
+  std::int64_t chunk_steps() const override { return rows_->chunk_steps(); }
+  std::vector<std::vector<std::int64_t>> checked_batches() const override { return rows_->checked_batches(); }
+  std::size_t join(const Tensors& encoded, const Noise& noise, float gate_logit, std::int64_t step_limit) override {
+    gpu_.make_current();
+    return rows_->join(encoded, noise, gate_logit, step_limit);
+  }
+  void leave(std::size_t row) noexcept override { rows_->leave(row); }
+  void launch(const std::vector<Start>& rows) override {
+    gpu_.make_current();
+    rows_->launch(rows);
+  }
+  std::vector<Chunk> read() override {
+    gpu_.make_current();
+    return rows_->read();
+  }
+
+ private:
+  const Gpu& gpu_;
+  CudaStreamHandle stream_;
+  std::unique_ptr<RowSteps> rows_;
+};
+
 class TensorRTInstance : public BackendInstance {
  public:
   explicit TensorRTInstance(TensorRTBackend& backend) : backend_(backend) {
@@ -150,10 +178,7 @@ class TensorRTInstance : public BackendInstance {
 
   void prepare() override {
     backend_.gpu().make_current();
-    const Manifest& manifest = backend_.manifest();
-    const std::int64_t most = manifest.dimensions.at('T').max;
-    for (std::int64_t tokens = 0, bucket = 0; tokens < most; tokens = bucket) {
-      bucket = token_bucket(tokens + 1, manifest);
+    for (const std::int64_t bucket : token_buckets(backend_.manifest())) {
       const Dims dims = {{'B', 1}, {'T', bucket}};
       if (backend_.plan("encoder").best_profile(dims) >= 0) runner("encoder").prepare(dims);
     }
@@ -188,6 +213,11 @@ class TensorRTInstance : public BackendInstance {
     return std::make_unique<StepsOnGpu>(backend_.gpu(), make_steps(std::move(input)));
   }
 
+  std::unique_ptr<RowSteps> row_steps(std::size_t max_rows, const Profile& profile) override {
+    backend_.gpu().make_current();
+    return std::make_unique<RowsOnGpu>(backend_.gpu(), stream_.get(), make_rows(max_rows, profile));
+  }
+
  private:
   std::unique_ptr<DecoderSteps> make_steps(DecoderInput input) {
     const Shape& memory = input.encoded.at("memory").shape();
@@ -198,14 +228,22 @@ class TensorRTInstance : public BackendInstance {
       if (groups.empty()) groups = make_groups(*fused, backend_.manifest(), dims, stream_.get());
       return std::make_unique<FusedSteps>(groups, input);
     }
-    auto& steps = captured_[dims];
-    if (!steps)
-      steps = std::make_unique<CapturedSteps>(backend_.plan("decoder_step"), backend_.manifest(), dims, stream_.get(),
-                                              step_activations(), backend_.noise());
-    return std::make_unique<TensorRTSteps>(*steps, std::move(input));
+    ChunkBuffers& buffers =
+        captured_
+            .try_emplace(dims, backend_.plan("decoder_step"), backend_.manifest(), dims, TensorRTSteps::steps,
+                         std::vector{dims.at('B')}, stream_.get(), step_activations(), backend_.noise())
+            .first->second;
+    return std::make_unique<TensorRTSteps>(buffers, input);
   }
 
-  // A graph's runner, made at first use: rows of a scheduler only decode.
+  std::unique_ptr<RowSteps> make_rows(std::size_t max_rows, const Profile& profile) {
+    if (const FusedDecoder* fused = backend_.fused(); fused != nullptr)
+      return std::make_unique<FusedRows>(*fused, backend_.manifest(), max_rows, profile.fused_steps, stream_.get());
+    return std::make_unique<EngineRows>(backend_.plan("decoder_step"), backend_.manifest(), max_rows,
+                                        profile.engine_steps, stream_.get(), step_activations(), backend_.noise());
+  }
+
+  // A graph's runner, made at first use.
   HostGraphRunner& runner(const std::string& graph) {
     return runners_.try_emplace(graph, backend_.plan(graph)).first->second;
   }
@@ -228,8 +266,8 @@ class TensorRTInstance : public BackendInstance {
   CudaStream stream_;              // of decoder steps
   DeviceMemory step_activations_;  // of all execution contexts of decoder_step on it
   std::map<std::string, HostGraphRunner> runners_;
-  std::map<Dims, std::unique_ptr<CapturedSteps>> captured_;  // by batch size and token bucket
-  std::map<Dims, FusedGroups> fused_;                        // likewise, if the fused decoder runs
+  std::map<Dims, ChunkBuffers> captured_;  // by batch size and token bucket
+  std::map<Dims, FusedGroups> fused_;      // likewise, if the fused decoder runs
 };
 
 std::unique_ptr<BackendInstance> TensorRTBackend::create_instance() {

@@ -9,155 +9,164 @@ constexpr std::size_t alignment = 256;  // bytes; TensorRT's kernels may assume 
 
 std::size_t align(std::size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-// Copies a chunk's steps from one pitch to another.
-void copy_rows(CudaAddress target, std::size_t target_pitch, CudaAddress source, std::size_t source_pitch,
-               std::size_t width, CudaStreamHandle stream) {
-  CudaCopy2D rows;
-  rows.target = target, rows.target_pitch = target_pitch;
-  rows.source = source, rows.source_pitch = source_pitch;
-  rows.width = width, rows.height = static_cast<std::size_t>(CapturedSteps::chunk_steps);
-  check_cuda(cuda_driver().cuMemcpy2DAsync(&rows, stream), "copy a chunk of steps");
-}
-
 }  // namespace
 
-CapturedSteps::CapturedSteps(const Plan& plan, const Manifest& manifest, const Dims& dims, CudaStreamHandle stream,
-                             const DeviceMemory& activations, const DeviceNoise* noise)
+Slots::Slots(std::int64_t count, std::int64_t batch, std::size_t item_bytes)
+    : count_(static_cast<std::size_t>(count)),
+      batch_(static_cast<std::size_t>(batch)),
+      item_bytes_(item_bytes),
+      pitch_(align(bytes())),
+      memory_(device_memory(count_ * pitch_)) {}
+
+CudaAddress Slots::operator[](std::int64_t step) const {
+  return memory_.get() + (static_cast<std::size_t>(step) + count_) % count_ * pitch_;
+}
+
+ChunkBuffers::ChunkBuffers(const Plan& plan, const Manifest& manifest, const Dims& dims, std::int64_t steps,
+                           const std::vector<std::int64_t>& counts, CudaStreamHandle stream,
+                           const DeviceMemory& activations, const DeviceNoise* noise)
     : plan_(plan),
       manifest_(manifest),
+      dims_(dims),
+      steps_(steps),
       stream_(stream),
-      context_(plan.create_execution_context(activations)),
       device_noise_(noise),
-      items_(device_memory(static_cast<std::size_t>(dims.at('B')) * sizeof(DeviceNoise::Item))),
-      dropout_bytes_(element_count(plan.spec().tensor("prenet_dropout").resolve(dims)) * sizeof(float)),
-      mel_bytes_(element_count(plan.spec().tensor("mel_frame").resolve(dims)) * sizeof(float)),
-      gate_bytes_(element_count(plan.spec().tensor("gate_logit").resolve(dims)) * sizeof(float)),
-      attention_bytes_(element_count(plan.spec().tensor(attention_output).resolve(dims)) * sizeof(float)) {
-  allocate(dims);
-  set_shapes(*context_, plan, dims, stream_);
-  for (auto& [name, memory] : encoded_) set_address(*context_, name, memory.get());
-  // The first run of a shape may allocate memory, which is not allowed during a capture.
-  enqueue_step(0, 0);
-  wait_for(stream_, "first decoder step");
-  for (std::size_t slot = 0; slot < n_slots; ++slot)
-    slots_[slot].graph = capture(stream_, [&] { enqueue_chunk(slot); });
-}
-
-void CapturedSteps::allocate(const Dims& dims) {
-  for (const auto& [source, target] : manifest_.states) {
-    const TensorSpec& spec = plan_.spec().tensor(source);
-    const std::size_t bytes = element_count(spec.resolve(dims)) * element_bytes(spec.dtype);
-    if (target == "mel_frame") {
-      mel_state_ = source;  // stored in the slots
-      continue;
-    }
-    if (target == attention_output) attention_state_ = source;
-    state_bytes_[source] = bytes;
-    for (auto& set : states_) set[source] = device_memory(bytes);
+      dropout_(slots("prenet_dropout", steps)) {
+  for (const std::string result : {"mel_frame", "gate_logit", attention_output}) {
+    const Slots& own = outputs_.emplace(result, slots(result, steps)).first->second;
+    results_[result] = pinned(static_cast<std::size_t>(steps) * own.bytes());
   }
+  for (const auto& [source, target] : manifest.states)
+    if (outputs_.count(target) == 0) outputs_.emplace(target, slots(target, 2));
   for (const auto* name : {"memory", "processed_memory", "memory_mask"}) {
-    const TensorSpec& spec = plan_.spec().tensor(name);
+    const TensorSpec& spec = plan.spec().tensor(name);
     encoded_[name] = device_memory(element_count(spec.resolve(dims)) * element_bytes(spec.dtype));
   }
-  constexpr auto n = static_cast<std::size_t>(chunk_steps);
-  for (auto& slot : slots_) {
-    slot.dropout = device_memory(n * align(dropout_bytes_));
-    slot.mel = device_memory(n * align(mel_bytes_));
-    slot.gate = device_memory(n * align(gate_bytes_));
-    slot.attention = device_memory(n * align(attention_bytes_));
-    slot.host_items = pinned_memory(static_cast<std::size_t>(dims.at('B')) * sizeof(DeviceNoise::Item));
-    slot.host_dropout = pinned_memory(n * dropout_bytes_);
-    slot.host_mel = pinned_memory(n * mel_bytes_);
-    slot.host_gate = pinned_memory(n * gate_bytes_);
-    slot.host_attention = pinned_memory(n * attention_bytes_);
-    slot.done = make_event();
-  }
+  const std::size_t drawn_bytes = static_cast<std::size_t>(dims.at('B')) * sizeof(DeviceNoise::Item);
+  drawn_ = device_memory(drawn_bytes);
+  host_drawn_ = pinned(drawn_bytes);
+  host_dropout_ = pinned(static_cast<std::size_t>(steps) * dropout_.bytes());
+  for (CudaEvent& done : done_) done = make_event();
+  for (const std::int64_t count : counts) runs_.push_back(make_run(count, activations));
 }
 
-void CapturedSteps::reset(const Tensors& encoded, std::vector<Noise> noises) {
+Slots ChunkBuffers::slots(const std::string& tensor, std::int64_t count) const {
+  Dims one = dims_;
+  one['B'] = 1;
+  const TensorSpec& spec = plan_.spec().tensor(tensor);
+  return {count, dims_.at('B'), element_count(spec.resolve(one)) * element_bytes(spec.dtype)};
+}
+
+ChunkBuffers::Run ChunkBuffers::make_run(std::int64_t count, const DeviceMemory& activations) {
+  Run run = {count, plan_.create_execution_context(activations), {}};
+  Dims dims = dims_;
+  dims['B'] = count;
+  set_shapes(*run.context, plan_, dims, stream_);
+  for (const auto& [name, memory] : encoded_) set_address(*run.context, name, memory.get());
+  // The first run of a shape may allocate memory, which is not allowed during a capture.
+  enqueue_step(run, 0);
+  wait_for(stream_, "first decoder step");
+  run.graph = capture(stream_, [&] { enqueue_chunk(run); });
+  return run;
+}
+
+const ChunkBuffers::Run& ChunkBuffers::run_for(std::int64_t items) const {
+  return *std::find_if(runs_.begin(), runs_.end(), [=](const Run& run) { return run.count >= items; });
+}
+
+void ChunkBuffers::reset(const Tensors& encoded) {
   wait_for(stream_, "an earlier utterance");  // an abandoned one may still be running
-  for (auto& [name, memory] : encoded_) {
+  for (const auto& [name, memory] : encoded_) {
     const Tensor& tensor = encoded.at(name);
     copy(memory.get(), address_of(tensor.data()), tensor.size_bytes(), stream_, "copy the encoder's output");
   }
-  for (auto& [name, memory] : states_[0]) clear(memory.get(), state_bytes_.at(name), stream_, "clear a state");
-  clear(mel_before(0, 0), mel_bytes_, stream_, "clear a state");
-  noises_ = std::move(noises);
+  for (const auto& [source, target] : manifest_.states) {
+    const Slots& own = outputs_.at(target);
+    clear(own[-1], own.bytes(), stream_, "clear a state");
+  }
   wait_for(stream_, "begin an utterance");  // `encoded` may be freed now
 }
 
-void TensorRTSteps::launch() {
-  captured_.launch(launched_ % CapturedSteps::n_slots, static_cast<std::int64_t>(launched_) * chunk_steps());
-  ++launched_;
-}
-
-void CapturedSteps::launch(std::size_t slot, std::int64_t first_step) {
-  enqueue_dropout(slot, first_step);
-  if (const auto graph = slots_[slot].graph.get(); graph != nullptr)
-    check_cuda(cuda_driver().cuGraphLaunch(graph, stream_), "launch decoder steps");
-  else
-    enqueue_chunk(slot);
-  check_cuda(cuda_driver().cuEventRecord(slots_[slot].done.get(), stream_), "record an event");
-}
-
-void CapturedSteps::enqueue_dropout(std::size_t slot, std::int64_t first_step) {
-  const Slot& own = slots_[slot];
-  const std::int64_t units = manifest_.dropout_units();
-  if (device_noise_ != nullptr) {
-    const auto batch = static_cast<std::int64_t>(noises_.size());
-    const DeviceNoise::Dropout dropout = {own.dropout.get(), align(dropout_bytes_), batch, units, chunk_steps};
-    auto* const items = static_cast<DeviceNoise::Item*>(own.host_items.get());
-    std::transform(noises_.begin(), noises_.end(), items, [&](const Noise& noise) -> DeviceNoise::Item {
-      return {noise.key()[0], noise.key()[1], static_cast<std::uint64_t>(first_step)};
-    });
-    copy(items_.get(), address_of(items), noises_.size() * sizeof(DeviceNoise::Item), stream_,
-         "copy the keys of the noise");
-    return device_noise_->draw_dropout(dropout, items_.get(), stream_);
-  }
-  draw_dropout(noises_, first_step, chunk_steps, units, static_cast<float*>(own.host_dropout.get()));
-  copy_rows(own.dropout.get(), align(dropout_bytes_), address_of(own.host_dropout), dropout_bytes_, dropout_bytes_,
-            stream_);
-}
-
-DecoderSteps::Chunk CapturedSteps::read(std::size_t slot) {
-  check_cuda(cuda_driver().cuEventSynchronize(slots_[slot].done.get()), "decoder steps");
-  return {static_cast<float*>(slots_[slot].host_mel.get()), static_cast<float*>(slots_[slot].host_gate.get()),
-          static_cast<float*>(slots_[slot].host_attention.get())};
-}
-
-// Returns the address of the previous step's frames. For the first step of a chunk, these are in the other slot.
-CudaAddress CapturedSteps::mel_before(std::size_t slot, std::int64_t step) const {
-  const Slot& source = slots_[step > 0 ? slot : (slot + n_slots - 1) % n_slots];
-  return source.mel.get() + static_cast<std::size_t>(step > 0 ? step - 1 : chunk_steps - 1) * align(mel_bytes_);
-}
-
-void CapturedSteps::enqueue_step(std::size_t slot, std::int64_t step) {
-  const auto index = static_cast<std::size_t>(step);
-  const Slot& own = slots_[slot];
-  const auto &read = states_[index % 2], &written = states_[(index + 1) % 2];
+ChunkBuffers::Item ChunkBuffers::item(std::int64_t place) const {
+  Item item;
+  const auto index = static_cast<std::size_t>(place), batch = static_cast<std::size_t>(dims_.at('B'));
   for (const auto& [source, target] : manifest_.states) {
-    if (source == mel_state_) continue;
-    set_address(*context_, source, read.at(source).get());
-    set_address(*context_, target, written.at(source).get());
+    const Slots& own = outputs_.at(target);
+    item.states[source] = {own[-1] + index * own.item_bytes(), own.item_bytes()};
   }
-  set_address(*context_, mel_state_, mel_before(slot, step));
-  set_address(*context_, "mel_frame", own.mel.get() + index * align(mel_bytes_));
-  set_address(*context_, "gate_logit", own.gate.get() + index * align(gate_bytes_));
-  set_address(*context_, "prenet_dropout", own.dropout.get() + index * align(dropout_bytes_));
-  enqueue(*context_, plan_, stream_);
-  copy(own.attention.get() + index * align(attention_bytes_), written.at(attention_state_).get(), attention_bytes_,
-       stream_, "keep a step's attention");
+  for (const auto& [name, memory] : encoded_) {
+    const TensorSpec& spec = plan_.spec().tensor(name);
+    const std::size_t bytes = element_count(spec.resolve(dims_)) * element_bytes(spec.dtype) / batch;
+    item.encoded[name] = {memory.get() + index * bytes, bytes};
+  }
+  return item;
 }
 
-void CapturedSteps::enqueue_chunk(std::size_t slot) {
-  const Slot& own = slots_[slot];
-  const auto read = [&](const PinnedMemory& target, const DeviceMemory& source, std::size_t bytes) {
-    copy_rows(address_of(target), bytes, source.get(), align(bytes), bytes, stream_);
-  };
-  for (std::int64_t step = 0; step < chunk_steps; ++step) enqueue_step(slot, step);
-  read(own.host_mel, own.mel, mel_bytes_);
-  read(own.host_gate, own.gate, gate_bytes_);
-  read(own.host_attention, own.attention, attention_bytes_);
+void ChunkBuffers::launch(const std::vector<Start>& items, std::size_t parity) {
+  const auto last =
+      std::max_element(items.begin(), items.end(), [](const Start& a, const Start& b) { return a.place < b.place; });
+  const Run& run = run_for(last->place + 1);
+  enqueue_dropout(items, run.count, parity);
+  if (run.graph.get() != nullptr)
+    check_cuda(cuda_driver().cuGraphLaunch(run.graph.get(), stream_), "launch decoder steps");
+  else
+    enqueue_chunk(run);
+  for (const auto& [result, host] : results_) {
+    const Slots& own = outputs_.at(result);
+    copy_rows({address_of(host[parity]), own.bytes()}, {own[0], own.pitch()},
+              static_cast<std::size_t>(run.count) * own.item_bytes(), static_cast<std::size_t>(steps_), stream_,
+              "copy a chunk of steps");
+  }
+  check_cuda(cuda_driver().cuEventRecord(done_[parity].get(), stream_), "record an event");
+}
+
+void ChunkBuffers::enqueue_dropout(const std::vector<Start>& items, std::int64_t count, std::size_t parity) {
+  const std::int64_t units = manifest_.dropout_units(), batch = dims_.at('B');
+  if (device_noise_ != nullptr) {
+    auto* const drawn = static_cast<DeviceNoise::Item*>(host_drawn_[parity].get());
+    for (const Start& item : items)
+      drawn[item.place] = {item.noise.key()[0], item.noise.key()[1], static_cast<std::uint64_t>(item.first_step)};
+    copy(drawn_.get(), address_of(drawn), static_cast<std::size_t>(count) * sizeof(DeviceNoise::Item), stream_,
+         "copy the keys of the noise");
+    return device_noise_->draw_dropout({dropout_[0], dropout_.pitch(), count, units, steps_}, drawn_.get(), stream_);
+  }
+  auto* const dropout = static_cast<float*>(host_dropout_[parity].get());  // [steps, B, units]
+  for (const Start& item : items)
+    for (std::int64_t step = 0; step < steps_; ++step)
+      item.noise.prenet_dropout(item.first_step + step, 1, units, dropout + (step * batch + item.place) * units);
+  copy_rows({dropout_[0], dropout_.pitch()}, {address_of(dropout), dropout_.bytes()},
+            static_cast<std::size_t>(count) * dropout_.item_bytes(), static_cast<std::size_t>(steps_), stream_,
+            "copy the dropout");
+}
+
+DecoderSteps::Chunk ChunkBuffers::read(std::size_t parity) const {
+  check_cuda(cuda_driver().cuEventSynchronize(done_[parity].get()), "decoder steps");
+  const auto result = [&](const char* name) { return static_cast<const float*>(results_.at(name)[parity].get()); };
+  return {result("mel_frame"), result("gate_logit"), result(attention_output)};
+}
+
+void ChunkBuffers::enqueue_step(const Run& run, std::int64_t step) {
+  for (const auto& [source, target] : manifest_.states) {
+    set_address(*run.context, source, outputs_.at(target)[step - 1]);
+    set_address(*run.context, target, outputs_.at(target)[step]);
+  }
+  set_address(*run.context, "gate_logit", outputs_.at("gate_logit")[step]);
+  set_address(*run.context, "prenet_dropout", dropout_[step]);
+  enqueue(*run.context, plan_, stream_);
+}
+
+void ChunkBuffers::enqueue_chunk(const Run& run) {
+  for (std::int64_t step = 0; step < steps_; ++step) enqueue_step(run, step);
+}
+
+TensorRTSteps::TensorRTSteps(ChunkBuffers& buffers, const DecoderInput& input) : buffers_(buffers) {
+  buffers_.reset(input.encoded);
+  for (const Noise& noise : input.noises) next_.push_back({static_cast<std::int64_t>(next_.size()), noise, 0});
+}
+
+void TensorRTSteps::launch() {
+  buffers_.launch(next_, launched_++ % ChunkBuffers::n_parities);
+  for (ChunkBuffers::Start& item : next_) item.first_step += steps;
 }
 
 }  // namespace tacoglow

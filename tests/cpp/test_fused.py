@@ -119,6 +119,17 @@ def test_speaks_the_same_in_batches_streams_and_alone(programs: Path, half_bundl
     assert check_on_gpu(programs, "fused", half_bundle, plans) == b"ok\n"
 
 
+@pytest.mark.parametrize("decoder", ["fused", "engine", "engine, noise of the host"])
+def test_rows_share_launches(programs: Path, half_bundle: Path, plans: Path, decoder: str) -> None:
+    """Each speaks what it speaks alone, and sixteen requests need a sixth of the launches."""
+    about = plans / "kernels" / "kernels.json"
+    if decoder == "engine":
+        about.write_text(json.dumps(json.loads(about.read_text()) | {"fused": None}))
+    elif decoder != "fused":
+        shutil.rmtree(plans / "kernels")
+    assert check_on_gpu(programs, "rows", half_bundle, plans) == b"ok\n"
+
+
 def test_draws_noise_on_the_gpu(programs: Path, half_bundle: Path, plans: Path) -> None:
     about = plans / "kernels" / "kernels.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"fused": None}))  # or it would draw the dropout itself

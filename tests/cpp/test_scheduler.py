@@ -28,11 +28,11 @@ def run(*command: object) -> str:
 Question = tuple[str, list[float]]  # a line for the program, and the numbers that Python answers
 
 
-def ask_choose(offered: list[tuple[float, Stage]], max_rows: int) -> Question:
+def ask_choose(offered: list[tuple[float, Stage]], max_rows: int, openings: int = 1) -> Question:
     candidates = [Candidate(deadline, stage, i) for i, (deadline, stage) in enumerate(offered)]
-    chosen = [float(candidate.work) for candidate in policy.choose(candidates, max_rows)]
+    chosen = [float(candidate.work) for candidate in policy.choose(candidates, max_rows, openings)]
     parts = [f"{deadline!r} {int(stage is Stage.DECODING)}" for deadline, stage in offered]
-    return f"choose {max_rows} {' '.join(parts)}", chosen
+    return f"choose {max_rows} {openings} {' '.join(parts)}", chosen
 
 
 def ask_next_job(jobs: list[Work], running: list[Work], lanes: int, is_express: bool) -> Question:
@@ -54,7 +54,8 @@ def questions(draw: random.Random) -> Iterator[Question]:
         return [draw.randrange(8) / 4 for _ in range(draw.randrange(least, 6))]
 
     for _ in range(QUESTIONS):
-        yield ask_choose([(each, draw.choice((Stage.WAITING, Stage.DECODING))) for each in few()], draw.randint(1, 4))
+        pieces = [(each, draw.choice((Stage.WAITING, Stage.DECODING))) for each in few()]
+        yield ask_choose(pieces, draw.randint(1, 4), draw.randint(1, 3))
         lanes = draw.randint(1, 3)
         running = [Work(each) for each in few(lanes if draw.random() < 0.7 else 0)]
         yield ask_next_job([Work(each) for each in few()], running, lanes, bool(running) and draw.random() < 0.5)

@@ -110,7 +110,10 @@ struct TensorRT {
   int n_engines = 0;
   int n_enqueued = 0;                                       // runs that were not captured
   std::set<std::pair<std::string, std::int32_t>> profiles;  // graph and profile of all runs so far
+  std::map<std::string, std::int64_t> n_runs;               // on the GPU, by graph
   bool refuses_captures = false;
+  bool rounds_by_batch = false;  // decoder_step rounds four items otherwise than one
+  std::int64_t max_batch = 0;    // that engines were built for; 0: the bundle's
 };
 TensorRT& tensorrt();
 

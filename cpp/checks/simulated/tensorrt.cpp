@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +29,13 @@ void require(bool holds, const std::string& what) {
   if (holds) return;
   std::fprintf(stderr, "simulated TensorRT: %s\n", what.c_str());
   std::abort();
+}
+
+// Work may run in any thread that waits, with the driver's lock held, so that it cannot wait for the one above.
+void count_run(const std::string& graph) {
+  static std::mutex counting;
+  const std::lock_guard lock(counting);
+  ++simulated::tensorrt().n_runs[graph];
 }
 
 bool is_allocated(const void* memory, std::size_t bytes) {
@@ -120,6 +128,7 @@ Dims ICudaEngine::getProfileShape(const char* tensor, std::int32_t profile, OptP
   tacoglow::Dims sizes;
   for (const auto& [letter, range] : manifest.dimensions)
     sizes[letter] = select == OptProfileSelector::kMIN ? range.min : range.max;
+  if (simulated::tensorrt().max_batch > 0) sizes['B'] = std::min(sizes['B'], simulated::tensorrt().max_batch);
   if (profile == 1 && graph == "decoder_step") sizes['B'] = 1;
   if (profile == 1 && graph == "encoder") sizes['T'] = manifest.synthesis.smallest_token_bucket;
   const auto shape = spec_of(graph).tensor(tensor).resolve(sizes);
@@ -210,7 +219,10 @@ bool IExecutionContext::enqueueV3(cudaStream_t stream) noexcept {
       require_on_gpu(is_allocated(addresses.at(input.name), tensor.size_bytes()), input.name + ": not allocated");
       std::memcpy(tensor.data(), addresses.at(input.name), tensor.size_bytes());
     }
-    for (const auto& [name, output] : host->instance->run(graph, inputs)) {
+    count_run(graph);
+    for (auto& [name, output] : host->instance->run(graph, inputs)) {
+      if (simulated::tensorrt().rounds_by_batch && name == "mel_frame" && output.shape()[0] == 4)
+        *output.as<float>() = std::nextafter(*output.as<float>(), 2.0F);
       require_on_gpu(is_allocated(addresses.at(name), output.size_bytes()), name + ": not allocated");
       std::memcpy(addresses.at(name), output.data(), output.size_bytes());
     }

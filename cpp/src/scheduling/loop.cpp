@@ -9,7 +9,7 @@
 namespace tacoglow::scheduling {
 namespace {
 
-constexpr std::int64_t chunk_steps = 8;  // decoder steps between two looks at who joins and leaves
+constexpr std::int64_t chunk_steps = 8;  // decoder steps on a CPU between two looks at who joins and leaves
 constexpr auto poll_interval = std::chrono::milliseconds(50);  // between looks at deadlines and at unread speech
 constexpr double first_seconds_per_token = 0.06;               // of speech; before the voice has spoken
 constexpr double learning = 0.1;                               // weight of the latest request in the voice's own value
@@ -18,11 +18,11 @@ Failure closed() { return make_failure(TACOGLOW_CANCELLED, "the scheduler was cl
 
 }  // namespace
 
-Loop::Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t lanes)
+Loop::Loop(std::shared_ptr<const Voice> voice, const Profile& profile, std::size_t lanes)
     : voice_(std::move(voice)),
       backend_(voice_->backend->create_instance()),
-      decoder_(open_row_decoder(*voice_, *backend_, max_rows)),
-      machine_{*backend_, *decoder_, max_rows, first_seconds_per_token},
+      decoder_(open_row_decoder(*voice_, *backend_, profile)),
+      machine_{*backend_, *decoder_, first_seconds_per_token},
       lanes_(*voice_->backend, lanes, [this](Deliveries delivery) { post(std::move(delivery)); }) {
   backend_->prepare();
 }
@@ -154,7 +154,7 @@ std::vector<Loop::Work> Loop::choose_work(const std::vector<Ranked>& ranked) {
       candidates.push_back({deadline, piece->stage});
       offered.push_back({task, std::move(piece)});
     }
-  for (const std::size_t i : choose(candidates, machine_.max_rows)) {
+  for (const std::size_t i : choose(candidates, decoder_->max_rows(), decoder_->openings())) {
     const auto& [task, piece] = offered[i];
     try {
       if (piece->stage == Stage::waiting) task->open_next(machine_);
@@ -169,19 +169,20 @@ std::vector<Loop::Work> Loop::choose_work(const std::vector<Ranked>& ranked) {
 void Loop::decode(const std::vector<Work>& chosen) {
   if (chosen.empty()) return;
   Rows rows;
-  std::vector<std::int64_t> before;
-  for (const auto& [task, piece] : chosen) {
-    rows.push_back(piece->row);
-    before.push_back(piece->row->item.decoded.frames_decoded);
-  }
+  for (const auto& [task, piece] : chosen) rows.push_back(piece->row);
   Stopwatch watch;
   decoder_->advance(rows, chunk_steps);
   const double seconds = watch.lap() / static_cast<double>(chosen.size());
   const Manifest& manifest = voice_->manifest;
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const auto samples = (rows[i]->item.decoded.frames_decoded - before[i]) * manifest.hop_length;
-    shares_.give(chosen[i].task->client(), static_cast<double>(samples) / static_cast<double>(manifest.sampling_rate));
-    chosen[i].task->advanced(*chosen[i].piece, seconds);
+  for (const auto& [task, piece] : chosen) {
+    const auto samples = piece->row->take_frames() * manifest.hop_length;  // some perhaps read while the row rested
+    shares_.give(task->client(), static_cast<double>(samples) / static_cast<double>(manifest.sampling_rate));
+    try {
+      if (piece->row->failure) std::rethrow_exception(piece->row->failure);
+      task->advanced(*piece, seconds);
+    } catch (...) {
+      task->handle().fail(current_failure());
+    }
   }
 }
 

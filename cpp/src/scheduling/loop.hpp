@@ -18,8 +18,8 @@ namespace tacoglow::scheduling {
 
 class Loop : public std::enable_shared_from_this<Loop> {
  public:
-  // lanes: vocoder windows at once. Throws Error (backend).
-  Loop(std::shared_ptr<const Voice> voice, std::size_t max_rows, std::size_t lanes);
+  // profile: with a number of rows. lanes: vocoder windows at once. Throws Error (backend).
+  Loop(std::shared_ptr<const Voice> voice, const Profile& profile, std::size_t lanes);
 
   // Starts the thread, which keeps this object alive until it ends.
   void start();

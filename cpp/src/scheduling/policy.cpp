@@ -34,17 +34,17 @@ bool may_cut(std::size_t cut, std::size_t delivered) { return cut - delivered < 
 
 bool may_open(std::size_t open_pieces, std::size_t max_rows) { return open_pieces < open_pieces_max * max_rows; }
 
-std::vector<std::size_t> choose(const std::vector<Candidate>& candidates, std::size_t max_rows) {
+std::vector<std::size_t> choose(const std::vector<Candidate>& candidates, std::size_t max_rows, std::size_t openings) {
   std::vector<std::size_t> order(candidates.size()), chosen;
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return candidates[a].deadline < candidates[b].deadline; });
-  bool is_opening = false;
   for (const std::size_t i : order) {
     if (chosen.size() == max_rows) break;
-    const bool waits = candidates[i].stage == Stage::waiting;
-    if (waits && is_opening) continue;  // because opening one takes a while
-    is_opening = is_opening || waits;
+    if (candidates[i].stage == Stage::waiting) {
+      if (openings == 0) continue;
+      --openings;
+    }
     chosen.push_back(i);
   }
   return chosen;

@@ -53,8 +53,9 @@ bool may_cut(std::size_t cut, std::size_t delivered);
 // True if a request for the whole may begin another piece beside those that it has begun and not completed.
 bool may_open(std::size_t open_pieces, std::size_t max_rows);
 
-// Returns the indices of the pieces that decode next; at most one of them waits for its row.
-std::vector<std::size_t> choose(const std::vector<Candidate>& candidates, std::size_t max_rows);
+// Returns the indices of the pieces that decode next; at most `openings` of them wait for their rows, because opening
+// one takes a while.
+std::vector<std::size_t> choose(const std::vector<Candidate>& candidates, std::size_t max_rows, std::size_t openings);
 
 // Returns the index of the job that an idle lane takes, if any, by the deadlines of the jobs that wait and that run.
 // The express lane takes only a job that is due before all that run in the `lanes` others.

@@ -17,18 +17,30 @@ std::int64_t resolve(const char* name, std::int64_t given, std::int64_t otherwis
   return given == 0 ? otherwise : given;
 }
 
+// As in Python: with `latency`, those who come join the others soon; `throughput` has more rows, and longer chunks.
+constexpr Profile latency = {8, 16, 32}, throughput = {0, 64, 64};
+
 }  // namespace
+
+Profile find_profile(const char* name) {
+  const std::string profile = name != nullptr ? name : "latency";
+  if (profile == "latency") return latency;
+  if (profile == "throughput") return throughput;
+  throw request_error("profile: expected latency or throughput, got '" + profile + "'");
+}
 
 Scheduler::Scheduler(std::shared_ptr<const Voice> voice, const Limits& limits) : voice_(std::move(voice)) {
   const std::int64_t batch = voice_->manifest.dimensions.at('B').max;
-  const std::int64_t rows = std::min(resolve("max_rows", limits.max_rows, batch), batch);
+  Profile profile = limits.profile;
+  profile.max_rows =
+      std::min(resolve("max_rows", limits.max_rows, profile.max_rows == 0 ? batch : profile.max_rows), batch);
   const std::int64_t recommended = voice_->backend->parallel_windows();
   const std::int64_t lanes = resolve("lanes", limits.lanes, std::min(recommended, most_lanes));
   if (lanes > most_lanes)
     throw request_error("lanes: expected at most " + std::to_string(most_lanes) + ", got " + std::to_string(lanes));
   backlog_ =
       std::make_shared<Backlog>(static_cast<std::size_t>(resolve("max_backlog", limits.max_backlog, default_backlog)));
-  loop_ = std::make_shared<Loop>(voice_, static_cast<std::size_t>(rows),
+  loop_ = std::make_shared<Loop>(voice_, profile,
                                  recommended == 0 ? 0 : static_cast<std::size_t>(lanes));  // a device has one queue
   loop_->start();
 }

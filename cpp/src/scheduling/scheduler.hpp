@@ -10,8 +10,12 @@
 
 namespace tacoglow::scheduling {
 
+// The profile of this name; nullptr: the default. Throws Error (request).
+Profile find_profile(const char* name);
+
 struct Limits {
-  std::int64_t max_rows;     // rows that decode together; 0: the bundle's batch limit
+  Profile profile;
+  std::int64_t max_rows;     // rows that decode together; 0: the profile's, at most the bundle's batch limit
   std::int64_t lanes;        // vocoder windows at once on a CPU; 0: as many as the backend recommends
   std::int64_t max_backlog;  // tokens that may wait to be spoken; 0: the default
 };

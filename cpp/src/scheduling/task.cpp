@@ -86,7 +86,7 @@ std::vector<std::shared_ptr<SpokenPiece>> WholeTask::hungry(const Machine& machi
   std::vector<std::shared_ptr<SpokenPiece>> found;
   for (const auto& piece : open_pieces_)
     if (piece->stage == Stage::decoding) found.push_back(piece);
-  if (next_piece_ && may_open(open_pieces_.size(), machine.max_rows)) found.push_back(next_piece_);
+  if (next_piece_ && may_open(open_pieces_.size(), machine.decoder.max_rows())) found.push_back(next_piece_);
   return found;
 }
 

@@ -35,7 +35,6 @@ struct Order {
 struct Machine {
   BackendInstance& backend;  // of the scheduler's thread
   RowDecoder& decoder;
-  std::size_t max_rows;
   double seconds_per_token;  // of speech at rate 1, roughly
 };
 
