@@ -277,7 +277,10 @@ class RowSteps(ABC):
 
     @abstractmethod
     def launch(self, rows: Mapping[int, int]) -> None:
-        """Launch a chunk. rows: the first step of each row that takes part; the others' states stay."""
+        """Launch a chunk. rows: the first step of each row that takes part; the others' states stay.
+
+        If it raises, the chunk is to be read all the same; it has the rows that were launched until then.
+        """
 
     @abstractmethod
     def read(self) -> Mapping[int, Chunk]:

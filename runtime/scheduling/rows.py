@@ -13,6 +13,7 @@ import math
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
@@ -75,7 +76,8 @@ class RowDecoder(ABC):
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
         """Decode about n_steps more steps of rows that may share them, fewer if one of them ends; returns how many.
 
-        On a GPU they may be there after the next call only, which finds the rows in their places meanwhile.
+        On a GPU they may be there after the next call only, which finds the rows in their places meanwhile. What fails
+        for some rows and not for others is told in their `failure`, and is not raised.
         """
 
 
@@ -159,6 +161,16 @@ class SeparateRows(RowDecoder):
         return n_steps
 
 
+@contextmanager
+def _told(rows: Sequence[Row]) -> Iterator[None]:
+    """What is raised in the block has lost steps of these rows."""
+    try:
+        yield
+    except BaseException as error:
+        for row in rows:
+            row.failure = error
+
+
 class DeviceRow(Row):
     """A row with a place in the running batch on a GPU."""
 
@@ -195,10 +207,7 @@ class DeviceRows(SeparateRows):
         running = [row for row in rows if isinstance(row, DeviceRow) and row.launched < row.decoded.step_limit]
         running = [row for row in running if row.decoded.running]
         if running:
-            self._steps.launch({row.number: row.launched for row in running})
-            self._unread.append(running)
-        for row in running:
-            row.launched += self._steps.chunk_steps
+            self._launch(running)
         return self._read() if begun else steps
 
     def checked_batches(self) -> Iterator[Sequence[int]]:
@@ -208,20 +217,24 @@ class DeviceRows(SeparateRows):
             for rows in doubling(1, self.max_rows):
                 yield [max(1, bucket - i % 3) for i in range(rows)]
 
+    def _launch(self, rows: list[DeviceRow]) -> None:
+        """Launch a chunk. It is read even if that fails: chunks are read in the order of their launches."""
+        self._unread.append(rows)
+        with _told(rows):
+            self._steps.launch({row.number: row.launched for row in rows})
+        for row in rows:
+            row.launched += self._steps.chunk_steps
+
     def _read(self) -> int:
         """Record the oldest chunk that is launched."""
         rows = self._unread.pop(0)
-        try:
+        with _told(rows):
             chunks = self._steps.read()
             for row in rows:
-                if row.decoded.running:
+                if row.failure is None and row.decoded.running:
                     row.decoded.record(chunks[row.number])
                     if not row.decoded.running:
                         row.leave()
-        except BaseException as error:
-            for row in rows:
-                row.failure = error
-            raise
         return self._steps.chunk_steps
 
 
@@ -263,4 +276,7 @@ def _decode(decoder: RowDecoder, items: Sequence[tuple[EncoderOutput, Noise]]) -
     rows = [decoder.open(encoded, noise, options) for encoded, noise in items]
     while any(row.decoded.running for row in rows):
         decoder.advance(rows, options.frame_limit // manifest.decoder.frames_per_step)
+        for row in rows:
+            if row.failure is not None:
+                raise row.failure
     return [row.decoded.mel[0] for row in rows]

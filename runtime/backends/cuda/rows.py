@@ -51,13 +51,13 @@ class EngineRows(RowSteps):
         left.batch.leave(left)
 
     def launch(self, rows: Mapping[int, int]) -> None:
-        launched = []
+        launched: list[tuple[_Batch, int, dict[int, int]]] = []
+        self._launched.append(launched)
         for batch in self._batches.values():
             own = {number: step for number, step in rows.items() if self._rows[number].batch is batch}
             if own:
                 parity = batch.launch({self._rows[number]: step for number, step in own.items()})
                 launched.append((batch, parity, {number: self._rows[number].place for number in own}))
-        self._launched.append(launched)
 
     def read(self) -> Mapping[int, Chunk]:
         chunks = {}

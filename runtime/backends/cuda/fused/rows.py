@@ -48,14 +48,14 @@ class FusedRows(RowSteps):
         self._groups[row // self._size].tokens_of[row % self._size] = 0
 
     def launch(self, rows: Mapping[int, int]) -> None:
-        launched = []
+        launched: list[tuple[_Group, int, list[int]]] = []
+        self._launched.append(launched)
         with explained():
             for i, group in enumerate(self._groups):
                 first = i * self._size
                 steps = {row - first: step for row, step in rows.items() if first <= row < first + self._size}
                 if steps:
                     launched.append((group, group.launch_rows(steps), list(steps)))
-        self._launched.append(launched)
 
     def read(self) -> Mapping[int, Chunk]:
         chunks = {}

@@ -20,15 +20,16 @@ from tacoglow.runtime.backends.base import Decoder
 from tacoglow.runtime.backends.cuda import chunks
 from tacoglow.runtime.backends.cuda.chunks import ChunkBuffers, CudaSteps
 from tacoglow.runtime.backends.cuda.fused import steps
+from tacoglow.runtime.backends.cuda.fused.rows import _Group
 from tacoglow.runtime.backends.cuda.stream import CudaStream, DeviceArray
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeGraph
 from tacoglow.runtime.decoder import Chunk, DecodedItem, Profile, ProfileName
 from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.scheduling import scheduler
-from tacoglow.runtime.scheduling.rows import DeviceRows, Row, SeparateRows, new_row_decoder
+from tacoglow.runtime.scheduling.rows import DeviceRows, Row, SeparateRows, _decode, new_row_decoder
 from tacoglow.runtime.scheduling.speeches import SpokenPiece
-from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, PretendDriver
+from tacoglow.tests.pretend_driver.driver import LAUNCH_FAILED, OUT_OF_MEMORY, WORKS, PretendDriver
 
 from .conftest import launches, on_device
 from .fused.test_steps import FOREVER, TEXT, assert_close_samples, assert_same
@@ -250,8 +251,7 @@ def test_a_row_that_rests_is_told_of_a_chunk_that_was_lost(
 
     with monkeypatch.context() as planted:
         planted.setattr(decoder._steps, "read", lose)
-        with pytest.raises(BackendError, match="planted"):
-            decoder.advance([runs], CHUNK)  # reads the chunk before
+        decoder.advance([runs], CHUNK)  # reads the chunk before
     with pytest.raises(BackendError, match="planted"):
         SpokenPiece(0, device.split(TEXT, SpeechOptions()).pieces[0], Noise(0), row=rests).advanced(0.0)
     while runs.decoded.running:
@@ -260,6 +260,71 @@ def test_a_row_that_rests_is_told_of_a_chunk_that_was_lost(
     session.advance(options.frame_limit)
     assert_same_item(runs.decoded.item(0), session.decoded.item(0))
     assert runs.failure is None
+
+
+def test_a_launch_that_fails_loses_its_own_rows_alone(device: Synthesizer, cuda: PretendDriver) -> None:
+    """The chunk before it is unread, of a row that rests, and the next launch writes where that chunk is."""
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    decoder, options = new_rows(device, 2), FOREVER.resolve(device.manifest)
+    rests, fails, runs = (decoder.open(encoded, Noise(seed), options) for seed in range(3))
+    decoder.advance([rests], CHUNK)
+    cuda.refuse("cuGraphLaunch", OUT_OF_MEMORY)
+    decoder.advance([fails], CHUNK)
+    cuda.refuse("cuGraphLaunch", WORKS)
+    assert "CUDA_ERROR_OUT_OF_MEMORY" in str(fails.failure)
+    assert_decode_what_they_do_alone(device, decoder, {runs: 2, rests: 0})
+
+
+@pytest.mark.parametrize("decoder", ["engine"])
+def test_a_launch_that_fails_while_rows_are_compared_is_raised(device: Synthesizer, cuda: PretendDriver) -> None:
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    steps = device.acoustic.row_steps(1, PROFILE)
+    assert steps is not None
+    cuda.refuse("cuGraphLaunch", OUT_OF_MEMORY)
+    with pytest.raises(BackendError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        _decode(DeviceRows(device.acoustic, 1, steps), [(encoded, Noise(0))])
+
+
+def test_a_launch_that_fails_in_part_loses_its_own_rows_alone(
+    device: Synthesizer, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows of two token buckets, in two groups of the fused decoder's: the second one's launch fails."""
+    short, long = (device.acoustic.encode([device.front_end.encode(text)]) for text in (TEXT, (TEXT * 2)[:36]))
+    assert short.memory.shape[1] < long.memory.shape[1]
+    rows, options = new_rows(device, 2), FOREVER.resolve(device.manifest)
+    rests, first, second, runs = (
+        rows.open(encoded, Noise(seed), options) for seed, encoded in enumerate((short, short, long, short))
+    )
+    rows.advance([rests], CHUNK)
+    kind, name = (ChunkBuffers, "launch") if decoder == "engine" else (_Group, "launch_rows")
+    launch, launched = getattr(kind, name), []
+
+    def fail_at_the_second(*arguments: Any) -> Any:
+        launched.append(arguments)
+        if len(launched) == 2:
+            raise BackendError("planted")
+        return launch(*arguments)
+
+    with monkeypatch.context() as planted:
+        planted.setattr(kind, name, fail_at_the_second)
+        rows.advance([first, second], CHUNK)
+    assert len(launched) == 2
+    assert "planted" in str(first.failure)
+    assert "planted" in str(second.failure)
+    assert_decode_what_they_do_alone(device, rows, {runs: 3, rests: 0})
+
+
+def assert_decode_what_they_do_alone(device: Synthesizer, decoder: DeviceRows, seeds: dict[Row, int]) -> None:
+    """Decode rows, first the first of them alone; seeds: of their noise."""
+    rows = list(seeds)
+    decoder.advance(rows[:1], CHUNK)
+    while any(row.decoded.running and row.failure is None for row in rows):
+        decoder.advance(rows, CHUNK)
+    for row, seed in seeds.items():
+        assert row.failure is None
+        session = device.acoustic.session(row.encoded, [Noise(seed)], FOREVER.resolve(device.manifest))
+        session.advance(row.decoded.frame)
+        assert_same_item(row.decoded.item(0), session.decoded.item(0))
 
 
 def test_steps_of_windows_of_the_attention_are_counted(device: Synthesizer) -> None:
