@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,8 @@ from .shared.options import (
 from .shared.voice import find_bundle
 
 CACHE_SIZE = "1GB"
+TIMES = {"s": 1, "m": 60, "h": 3600}  # units, in seconds
+SIZES = {"MB": 10**6, "GB": 10**9}  # units, in bytes
 SWITCH_SECONDS = 0.0005  # after which a thread that splits a text lets the decoder go on, which asks thousands of times
 DEMO = "--demo"  # as a bundle's name, beside those of the command line
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -107,7 +110,7 @@ def serve(
         Optional[Path],
         typer.Option(
             metavar="DIR",
-            help="Keep answers in this folder, and send them again to whoever asks for the same; docs/serve.md.",
+            help="Keep answers in this folder; a request that comes again is answered from there. See docs/serve.md.",
             show_default="none is kept",
         ),
     ] = None,
@@ -157,8 +160,8 @@ def serve(
         max_wait,
         max_input_chars,
         attention_window=attention_window,
-        idle_unload=None if idle_unload is None else parse_time(idle_unload),
-        cache=None if cache is None else Cache(cache, parse_size(cache_size or CACHE_SIZE)),
+        idle_unload=None if idle_unload is None else parse_amount("--idle-unload", idle_unload, TIMES),
+        cache=None if cache is None else Cache(cache, parse_amount("--cache-size", cache_size or CACHE_SIZE, SIZES)),
     )
     aliases = parse_aliases(alias or [])
     if not (bundle or demo or upstream):
@@ -245,24 +248,15 @@ def parse_address(address: str, default_host: str) -> tuple[str, int]:
     return host.strip("[]") or default_host, int(port)
 
 
-def parse_time(text: str) -> float:
-    """Seconds of 90s, 15m or 2h. Raises RequestError."""
+def parse_amount(option: str, text: str, units: Mapping[str, int]) -> int:
+    """A whole number and its unit, such as 15m. units: name -> value. Raises RequestError."""
     from ..runtime.errors import RequestError
 
-    match = re.fullmatch(r"(\d{1,6})([smh])", text)
-    if match is None or not int(match[1]):
-        raise RequestError(f"--idle-unload: expected a time such as 90s, 15m or 2h, got {text!r}")
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def parse_size(text: str) -> int:
-    """Bytes of 500MB or 2GB. Raises RequestError."""
-    from ..runtime.errors import RequestError
-
-    match = re.fullmatch(r"(\d{1,6})([MG])B", text)
-    if match is None or not int(match[1]):
-        raise RequestError(f"--cache-size: expected a size such as 500MB or 2GB, got {text!r}")
-    return int(match[1]) * {"M": 10**6, "G": 10**9}[match[2]]
+    match = re.fullmatch(r"(\d{1,6})([a-zA-Z]+)", text)
+    if match is None or not int(match[1]) or match[2] not in units:
+        examples = ", ".join(f"15{unit}" for unit in units)
+        raise RequestError(f"{option}: expected a number and a unit, such as {examples}, got {text!r}")
+    return int(match[1]) * units[match[2]]
 
 
 def parse_aliases(aliases: list[str]) -> dict[str, str]:

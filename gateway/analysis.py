@@ -18,7 +18,7 @@ from .voices import Voice
 
 @dataclass(frozen=True)
 class Described:
-    """An utterance as JSON has it: a hundredth of its arrays."""
+    """What clients are told of an utterance, ready for JSON. It holds none of the utterance's arrays."""
 
     words: list[dict[str, Any]]  # empty if they are not wanted
     analysis: dict[str, Any] | None  # None: not wanted

@@ -20,6 +20,8 @@ from ..runtime.files import PartialFile, check_writable
 
 SUFFIX = ".speech"
 READ_BYTES = 1 << 18
+HEAD_MAX = 1 << 14  # bytes of a file's first line, the headers
+ANSWER_PART = 0.1  # of the limit: a larger answer is not kept, because it would take the place of many others
 KEPT_PART = 0.9  # of the limit, which is left once it was passed, so that the folder is not listed for every answer
 STALE_SECONDS = 3600.0  # since the last write to a partial file, after which its server must have been killed
 TELL_SECONDS = 600.0  # between two lines of the log about failures
@@ -55,6 +57,7 @@ class Cache:
             way_out = "give a folder of your own (chown, chmod go-w)"
             raise RequestError(f"--cache: {folder}: others can write to it; {way_out}")
         self._folder, self._limit = folder.resolve(), limit
+        self.answer_limit = int(ANSWER_PART * limit)  # bytes of an answer's file
         self._told = -TELL_SECONDS  # time.monotonic() of the latest line about a failure
         self._is_shrinking = False
         self.size = self._shrink()  # bytes of all files, as far as this server knows
@@ -75,16 +78,18 @@ class Cache:
             await writer.commit()
 
     async def grow(self, size: int) -> bool:
-        """Count bytes that were written, and make room for them; returns False if there is none. Raises OSError."""
+        """Count bytes that were written, and make room for them; returns False if there is none. While room is being
+        made, others go on, as if there were some. Raises OSError."""
         self.size += size
         if self.size > self._limit and not self._is_shrinking:
-            self._is_shrinking = True
+            self._is_shrinking, before = True, self.size
             try:
                 with anyio.CancelScope(shield=True):
-                    self.size = await anyio.to_thread.run_sync(self._shrink)
+                    left = await anyio.to_thread.run_sync(self._shrink)
+                self.size += left - before  # what was counted meanwhile stays, although `left` may have some of it
             finally:
                 self._is_shrinking = False
-        return self.size <= self._limit
+        return self._is_shrinking or self.size <= self._limit
 
     def tell(self, error: OSError) -> None:
         """Log that an answer could not be kept, unless the log has had such a line lately."""
@@ -114,8 +119,8 @@ class Cache:
 
 
 class EntryWriter:
-    """Writes an answer while it is sent: `commit` makes it an entry, `discard` forgets it. If the disk fails, or there
-    is no room, it is forgotten; the methods raise no error."""
+    """Writes an answer while it is sent: `commit` makes it an entry, `discard` forgets it. If the disk fails, there is
+    no room, or it becomes too large, it is forgotten; the methods raise no error."""
 
     def __init__(self, cache: Cache, path: Path, head: bytes) -> None:
         """head: what comes before the body."""
@@ -146,6 +151,9 @@ class EntryWriter:
         """Take a step in a thread, which writes so many bytes."""
         if self._is_over:
             return
+        if self._size + size > self._cache.answer_limit:
+            await self.discard()
+            return
         try:
             await anyio.to_thread.run_sync(step)
             self._size += size
@@ -174,7 +182,9 @@ def _open(path: Path) -> Entry | None:
     except OSError:
         return None
     try:
-        headers = json.loads(file.readline())
+        headers = json.loads(file.readline(HEAD_MAX))
+        if not (isinstance(headers, dict) and all(isinstance(value, str) for value in headers.values())):
+            raise ValueError("not headers")
         size = os.fstat(file.fileno()).st_size - file.tell()
         os.utime(path)  # it is the most recently used one now
     except (OSError, ValueError):  # removed meanwhile, or damaged

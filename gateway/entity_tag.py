@@ -17,7 +17,7 @@ from .request import ParsedRequest
 # Packages that read texts, compute speech or encode it: another version may do so otherwise.
 PACKAGES = (
     *("unidecode", "inflect", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "av"),
-    *(f"tensorrt{kind}-cu{cuda}" for kind in ("", "-rtx") for cuda in (12, 13)),
+    *(f"tensorrt{kind}{cuda}" for kind in ("", "-rtx") for cuda in ("", "-cu12", "-cu13")),
 )
 
 

@@ -11,7 +11,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from .connections import Connections
 
 UNREAD_MAX = 1 << 20  # bytes that a client may send while it does not read the answers
-AT_ONCE = 4096  # bytes that are looked at before others have their turn
+TURN_BYTES = 4096  # bytes that are looked at before others have their turn
 FRAGMENTS_MAX = 10_000  # of a message
 BAD_HANDSHAKE = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\nnot a WebSocket handshake"
@@ -65,8 +65,8 @@ def websocket_protocol(connections: Connections) -> type[asyncio.Protocol]:
 
         def look(self) -> None:
             """Take some of what has come, and the rest later: it may be thousands of frames."""
-            data = bytes(self.waiting[:AT_ONCE])
-            del self.waiting[:AT_ONCE]
+            data = bytes(self.waiting[:TURN_BYTES])
+            del self.waiting[:TURN_BYTES]
             super().data_received(data)
             if self.conn.handshake_exc is not None and not self.handshake_initiated:
                 # It asks in a wrong way, such as with a body; uvicorn leaves that unanswered.

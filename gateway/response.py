@@ -35,7 +35,7 @@ class SpokenResponse(Response):
         self, gateway: Gateway, wanted: ParsedRequest, media_type: str | None = None, write: Writer | None = None
     ) -> None:
         """write: makes a body of this type; None: the body is the encoded audio."""
-        self._gateway, self._wanted, self._write = gateway, wanted, write
+        self._gateway, self._wanted, self._media_type, self._write = gateway, wanted, media_type, write
         settings = wanted.settings
         headers = {
             "x-accel-buffering": "no",
@@ -44,17 +44,15 @@ class SpokenResponse(Response):
             "x-tacoglow-seed": str(settings.seed),
             "x-tacoglow-speed": f"{settings.options.rate:g}",
         }
-        self._tag = entity_tag(wanted, media_type, gateway.options.attention_window)
-        self._cache = gateway.options.cache if self._tag else None
-        headers["cache-control"] = "private, no-cache" if self._tag else "no-store"  # no-cache: asked for every time
-        if self._tag:
-            headers["etag"] = self._tag
         if wanted.ignored:
             headers["x-tacoglow-ignored"] = ", ".join(wanted.ignored[:32])
         if write is None:
             headers["content-disposition"] = f'inline; filename="{settings.encoding.file_name}"'
         super().__init__(None, 200, headers, media_type or settings.encoding.content_type)
         del self.headers["content-length"]
+        self._set_tag()
+        self.headers["cache-control"] = "private, no-cache" if self._tag else "no-store"  # no-cache: always asked for
+        self._cache = gateway.options.cache if self._tag else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: GatewayError | None = None
@@ -83,6 +81,12 @@ class SpokenResponse(Response):
             return as_gateway_error(error)
         return None
 
+    def _set_tag(self) -> None:
+        """Give the speech its entity tag, if it has one."""
+        self._tag = entity_tag(self._wanted, self._media_type, self._gateway.options.attention_window)
+        if self._tag:
+            self.headers["etag"] = self._tag
+
     async def _find(self) -> Entry | None:
         """The cache's answer to this request, if there is one."""
         if self._cache is None:
@@ -109,6 +113,7 @@ class SpokenResponse(Response):
             self._client,
             partial(describe, wanted) if wanted.timestamps or wanted.analysis else None,
         )
+        self._set_tag()  # again: a closed voice may have been opened with another backend
         rate = settings.voice.sampling_rate
         chunks = encode_segments(spoken.segments(), settings.encoding, rate, whole=not wanted.stream)
         return chunks if self._write is None else self._write(spoken, chunks, wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -113,13 +114,13 @@ def check_writable(path: Path, option: str, is_folder: bool) -> None:
 
 def _nearest_folder(path: Path) -> Path:
     """The path itself, or what exists of it; missing folders below that will be created."""
-    while not path.exists() and path != path.parent:
+    while not _mode(path) and path != path.parent:
         path = path.parent
     return path
 
 
 def _problem_of_file(path: Path) -> str | None:
-    if path.is_dir():
+    if stat.S_ISDIR(_mode(path)):
         return "is a folder"
     if not is_replaceable(path):  # it is written in place, whatever its folder allows
         return None if os.access(path, os.W_OK) else "no permission to write to it"
@@ -127,9 +128,18 @@ def _problem_of_file(path: Path) -> str | None:
 
 
 def _problem_in(folder: Path) -> str | None:
-    if not folder.is_dir():
-        return f"{folder} is not a folder" if folder.exists() else "its folder does not exist"
+    if not stat.S_ISDIR(mode := _mode(folder)):
+        return f"{folder} is not a folder" if mode else "its folder does not exist"
     return None if os.access(folder, os.W_OK | os.X_OK) else f"no permission to write in {folder}"
+
+
+def _mode(path: Path) -> int:
+    """The mode of what is there, 0 if nothing is. Raises OSError if that cannot be known; Path.exists raises it before
+    Python 3.14 only."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _umask() -> int:

@@ -24,7 +24,8 @@ STANDARD_INPUT = Path("-")
 MAX_LINE_BYTES = 1 << 20  # longest line: a file without line ends is not a list of texts
 _RECORDED = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".npy", ".pt"}  # suffixes of audio and mels in filelists
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # by which a list is recognized
-_FILE_NAME = re.compile(r'\w(?:[^<>:"/\\|?*]*[^<>:"/\\|?* .])?')  # on every system
+# What Linux, macOS and Windows take, but for Windows' devices, such as CON, and for the length.
+_FILE_NAME = re.compile(r'\w(?:[^<>:"/\\|?*]*[^<>:"/\\|?* .])?')
 
 
 class ListFormat(str, Enum):
@@ -210,6 +211,9 @@ def _parse_columns(number: int, line: str) -> Line:
     if len(texts) > 2:
         return Line(number, "", "", f"expected id|text|normalised text, got {len(texts)} |")
     if not (identifier.isprintable() and _FILE_NAME.fullmatch(identifier)):
-        reason = "expected a file's name on any system: a letter or digit first, none of <>:\"/\\|?*"
+        reason = (
+            "expected a file's name: a letter, digit or _ first, no space or dot last, printable characters, "
+            'none of <>:"/\\|?*'
+        )
         return Line(number, "", "", f"id {identifier[:40]!r}: {reason}")
     return Line(number, identifier, texts[-1].strip() or texts[0].strip())

@@ -209,13 +209,15 @@ def test_filelists(tmp_path: Path, row: str, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a:b", "a?", "-a", ".a", " a", "a ", "a..", "a\u202eb", "a\tb", "a\x1b[m", 'a"', "", "..", "\u200b"]
+    "name",
+    ["a:b", "a?", "-a", ".a", " a", "a ", "a..", "a\u00a0b", "a\u202eb", "a\tb", "a\x1b[m", 'a"', "", "..", "\u200b"],
 )
 def test_names_that_some_system_does_not_take(tmp_path: Path, name: str) -> None:
     (tmp_path / "list.txt").write_text(f"utt1.wav|Hello.\nwavs/{name}.wav|Hello.\n")
     _, refused = read_lines(tmp_path / "list.txt", None)
     assert (refused.problem or "").endswith(
-        "expected a file's name on any system: a letter or digit first, none of <>:\"/\\|?*"
+        "expected a file's name: a letter, digit or _ first, no space or dot last, printable characters, "
+        'none of <>:"/\\|?*'
     )
 
 

@@ -10,8 +10,10 @@ import os
 import shutil
 import signal
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ from typing import Any
 import pytest
 
 from tacoglow import Synthesizer
-from tacoglow.cli.serve import parse_size, serve
-from tacoglow.gateway import encoding, response
+from tacoglow.cli.serve import SIZES, TIMES, parse_amount, serve
+from tacoglow.gateway import encoding, response, voices
 from tacoglow.gateway import entity_tag as tags
 from tacoglow.gateway.cache import STALE_SECONDS, Cache
 from tacoglow.gateway.connections import connection_limits
@@ -31,7 +33,7 @@ from tacoglow.runtime.files import PartialFile
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
 from .running import POST, RunningGateway, refuse, running
-from .test_reload import add_voice
+from .test_reload import add_voice, wait_for_metric
 
 SPEECH = "/v1/audio/speech"
 TEXT = "Hi there."
@@ -161,6 +163,31 @@ def test_another_version_of_a_library_may_speak_otherwise(
         assert tag() != now
 
 
+@pytest.mark.parametrize("package", ["onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-rtx-cu13"])
+def test_the_versions_of_libraries(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / f"{package.replace('-', '_')}-8.6.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 8.6.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tags._versions.__wrapped__()[package] == "8.6.1"
+
+
+def test_a_voice_that_is_opened_with_another_backend_has_other_tags(
+    new_scheduler: Callable[[], Scheduler], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def facts(scheduler: Scheduler) -> voices.VoiceFacts:
+        return replace(facts_of(scheduler), computed_by=("another",))
+
+    facts_of = voices.facts_of
+    with running(new_scheduler(), open_again=new_scheduler, idle_unload=0.3, cache=Cache(folder, 10**8)) as gateway:
+        wait_for_metric(gateway, 'tacoglow_voice_open{voice="tiny"} 0')
+        monkeypatch.setattr(voices, "facts_of", facts)
+        told = [gateway.speech(input=TEXT).headers["etag"] for _ in range(2)]
+        wait_for(lambda: kept(folder))
+    assert told[0] == told[1]
+    assert names(folder) == [told[0].removeprefix("W/").strip('"') + ".speech"]
+
+
 def test_a_client_that_leaves_leaves_nothing(caching: RunningGateway, folder: Path) -> None:
     body = json.dumps({"input": LONG, "response_format": "pcm"}).encode()
     with caching.connect() as connection:
@@ -212,12 +239,15 @@ def test_a_disk_that_fails_costs_one_line(
     assert line == f"--cache: {folder}: No space left on device; answers are sent without being kept"
 
 
-def test_what_is_damaged_is_made_again(caching: RunningGateway, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "damaged", [b"", b"3\n", b'{"x-tacoglow-warning": 3}\n', b"{%s}\n" % (b" " * 10**5), b"\xff\n"]
+)
+def test_what_is_damaged_is_made_again(caching: RunningGateway, folder: Path, damaged: bytes) -> None:
     first = caching.request(*ANSWERS["stream"])
     wait_for(lambda: kept(folder) == 1)
     (path,) = folder.iterdir()
     intact = path.read_bytes()
-    path.write_bytes(b"")
+    path.write_bytes(damaged)
     assert caching.request(*ANSWERS["stream"]).body == first.body
     wait_for(lambda: path.read_bytes() == intact)
 
@@ -237,35 +267,66 @@ def find(cache: Cache, tag: str) -> int | None:
 
 def test_the_least_recently_used_answers_make_room(folder: Path) -> None:
     cache = Cache(folder, 1000)
-    for age, tag in enumerate("abcd"):
-        keep(cache, tag, 250)
+    for age, tag in enumerate("abcdefghij"):
+        keep(cache, tag, 100)
         os.utime(folder / f"{tag}.speech", (1000 + age, 1000 + age))
-    assert find(cache, "a") == 247  # and it is used
-    keep(cache, "e", 250)
-    assert names(folder) == ["a.speech", "d.speech", "e.speech"]  # 900 bytes at most once there were too many
+    assert find(cache, "a") == 97  # and it is used
+    keep(cache, "k", 100)
+    assert names(folder) == [f"{tag}.speech" for tag in "adefghijk"]  # 900 bytes at most once there were too many
     again = Cache(folder, 1000)
-    keep(again, "f", 250)
-    assert names(folder) == ["a.speech", "d.speech", "e.speech", "f.speech"]
+    keep(again, "l", 100)
+    assert names(folder) == [f"{tag}.speech" for tag in "adefghijkl"]
 
 
-def test_an_answer_beyond_the_limit_is_not_kept(folder: Path) -> None:
+def test_an_answer_beyond_a_tenth_of_the_limit_is_not_kept(folder: Path) -> None:
+    async def write(*chunks: int) -> None:
+        writer = cache.begin("a", {})
+        for chunk in chunks:
+            await writer.write(bytes(chunk))
+        await writer.commit()
+
     cache = Cache(folder, 1000)
     (folder / "notes.txt").write_bytes(bytes(2000))  # is not the cache's
-    asyncio.run(cache.begin("a", {}).write(bytes(998)))  # with "{}\n", of an answer that goes on
-    assert names(folder) == ["notes.txt"]
-    keep(cache, "a", 1001)
-    assert names(folder) == ["notes.txt"]
-    keep(cache, "a", 1000)
-    assert find(cache, "a") == 997
+    keep(cache, "b", 100)
+    for chunks in ((98,), (1000,), (90,) * 20):  # after "{}\n"
+        asyncio.run(write(*chunks))
+        assert names(folder) == ["b.speech", "notes.txt"]
+        assert cache.size == 100
+    keep(cache, "a", 100)
+    assert find(cache, "a") == 97
+
+
+def test_others_go_on_while_room_is_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def write() -> None:
+        making_room = asyncio.create_task(cache.keep("over", {}, bytes(97)))
+        await asyncio.to_thread(has_removed.wait, 10)
+        await cache.keep("meanwhile", {}, bytes(47))
+        goes_on.set()
+        await making_room
+
+    def slow_shrink() -> int:
+        size = shrink()
+        has_removed.set()
+        assert goes_on.wait(10)
+        return size
+
+    cache = Cache(folder, 1000)
+    for tag in "abcdefghij":
+        keep(cache, tag, 100)
+    shrink, has_removed, goes_on = cache._shrink, threading.Event(), threading.Event()
+    monkeypatch.setattr(cache, "_shrink", slow_shrink)
+    asyncio.run(write())
+    assert [find(cache, tag) for tag in ("over", "meanwhile")] == [97, 47]
+    assert cache.size == sum(path.stat().st_size for path in folder.iterdir()) == 950
 
 
 def test_what_a_killed_server_left_makes_room(folder: Path) -> None:
     folder.mkdir()
     for name, age in (("old", 2 * STALE_SECONDS), ("new", 0)):
         path = folder / f".{name}.speech.1.partial"
-        path.write_bytes(bytes(400))
+        path.write_bytes(bytes(480))
         os.utime(path, (time.time() - age,) * 2)
-    keep(Cache(folder, 1000), "a", 400)
+    keep(Cache(folder, 1000), "a", 100)
     assert names(folder) == [".new.speech.1.partial", "a.speech"]
 
 
@@ -293,13 +354,18 @@ def test_the_command_refuses_it_before_voices_are_opened(tmp_path: Path, monkeyp
         ({"cache": tmp_path / "file"}, "not a folder"),
         (
             {"cache": tmp_path / "cache", "cache_size": "1"},
-            "--cache-size: expected a size such as 500MB or 2GB, got '1'",
+            "--cache-size: expected a number and a unit, such as 15MB, 15GB, got '1'",
         ),
+        ({"idle_unload": "15MB"}, "--idle-unload: expected a number and a unit, such as 15s, 15m, 15h, got '15MB'"),
         ({"cache_size": "1GB"}, "--cache-size: needs --cache DIR"),
     ):
         with pytest.raises(RequestError, match=reason):
             serve([str(tmp_path / "no voice")], **options)
-    assert [parse_size(size) for size in ("500MB", "2GB")] == [500_000_000, 2_000_000_000]
+
+
+def test_amounts() -> None:
+    assert [parse_amount("--cache-size", size, SIZES) for size in ("500MB", "2GB")] == [500_000_000, 2_000_000_000]
+    assert [parse_amount("--idle-unload", time, TIMES) for time in ("90s", "15m", "2h")] == [90, 900, 7200]
 
 
 def test_files_of_the_cache_are_kept_free() -> None:
