@@ -202,7 +202,10 @@ class DeviceRows(SeparateRows):
 
     def advance(self, rows: Sequence[Row], n_steps: int) -> int:
         separate = [row for row in rows if not isinstance(row, DeviceRow)]
-        steps = super().advance(separate, n_steps) if separate else 0
+        steps = 0
+        if separate:
+            with _told(separate):
+                steps = super().advance(separate, n_steps)
         begun = bool(self._unread)
         running = [row for row in rows if isinstance(row, DeviceRow) and row.launched < row.decoded.step_limit]
         running = [row for row in running if row.decoded.running]

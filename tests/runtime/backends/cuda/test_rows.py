@@ -23,7 +23,7 @@ from tacoglow.runtime.backends.cuda.fused import steps
 from tacoglow.runtime.backends.cuda.fused.rows import _Group
 from tacoglow.runtime.backends.cuda.stream import CudaStream, DeviceArray
 from tacoglow.runtime.backends.onnxruntime import OnnxRuntimeGraph
-from tacoglow.runtime.decoder import Chunk, DecodedItem, Profile, ProfileName
+from tacoglow.runtime.decoder import Chunk, DecodedItem, DecoderSession, Profile, ProfileName
 from tacoglow.runtime.errors import BackendError, Cancelled
 from tacoglow.runtime.noise import Noise
 from tacoglow.runtime.scheduling import scheduler
@@ -325,6 +325,24 @@ def assert_decode_what_they_do_alone(device: Synthesizer, decoder: DeviceRows, s
         session = device.acoustic.session(row.encoded, [Noise(seed)], FOREVER.resolve(device.manifest))
         session.advance(row.decoded.frame)
         assert_same_item(row.decoded.item(0), session.decoded.item(0))
+
+
+def test_a_row_with_a_window_of_the_attention_fails_by_itself(
+    device: Synthesizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = device.acoustic.encode([device.front_end.encode(TEXT)])
+    decoder, options = new_rows(device, 2), FOREVER.resolve(device.manifest)
+    windowed = decoder.open(encoded, Noise(0), replace(options, attention_window=10))
+    runs = decoder.open(encoded, Noise(1), options)
+
+    def fail(*_: object) -> None:
+        raise BackendError("planted")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(DecoderSession, "begin", fail)
+        decoder.advance([windowed, runs], CHUNK)
+    assert "planted" in str(windowed.failure)
+    assert_decode_what_they_do_alone(device, decoder, {runs: 1})
 
 
 def test_steps_of_windows_of_the_attention_are_counted(device: Synthesizer) -> None:
