@@ -25,7 +25,7 @@ class Job:
     deadline: float  # time.monotonic() at which its result is needed
     work: Callable[[], Any]
     deliver: Callable[[Any], None]  # called with the result, in the scheduler's thread
-    fail: Callable[[BaseException], None]  # called instead with the error, also there
+    fail: Callable[[BaseException], None]  # called instead with the error, in any thread
     is_wanted: Callable[[], bool]  # false once the request has ended
 
 
@@ -63,7 +63,7 @@ class Lanes:
         if job is None:
             return False
         self._jobs.remove(job)
-        self._on_end(self._do(job))
+        self._end(job, self._do(job))
         return True
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Lanes:
         with self._condition:
             self._running.remove(job)
             self._condition.notify_all()
-        self._on_end(delivery)
+        self._end(job, delivery)
         return True
 
     def _take(self, is_express: bool) -> Job | None:
@@ -102,6 +102,12 @@ class Lanes:
                     return job
                 self._condition.wait()
             return None
+
+    def _end(self, job: Job, delivery: Callable[[], None]) -> None:
+        try:
+            self._on_end(delivery)
+        except BaseException as error:  # the result is lost, but neither the request's end nor this thread
+            job.fail(error)
 
     def _do(self, job: Job) -> Callable[[], None]:
         if not job.is_wanted():

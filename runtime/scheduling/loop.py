@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from .policy import Candidate, Shares, Stage, choose
 from .rows import new_row_decoder
 from .speeches import SpeechTask, SpokenPiece
 
+logger = logging.getLogger("tacoglow")
 CHUNK_STEPS = 8  # decoder steps on a CPU between two looks at who joins and leaves
 POLL_SECONDS = 0.05  # between looks at deadlines, at unread speech and at requests' own functions for cancelling
 
@@ -54,6 +56,7 @@ class Loop:
         self._woken = False
         self._idle = True
         self._tasks: list[SpeechTask] = []
+        self._received: deque[Callable[[], None]] = deque()
         self._shares = Shares()
         self._lanes = Lanes(0 if on_gpu else lanes or voice.backend.parallel_runs, self._post)
         self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
@@ -108,12 +111,11 @@ class Loop:
 
         A function of its own, so that a thread that waits holds no request, whose handle holds the scheduler.
         """
-        deliveries = self._receive()
-        if deliveries is None:
+        if not self._receive():
             return False
         try:
-            for deliver in deliveries:
-                deliver()
+            while self._received:  # one by one: what is left when one fails is for the next pass
+                self._received.popleft()()
             self._drop_ended()
             ranked = self._rank()
             chosen = self._choose(ranked)
@@ -124,11 +126,13 @@ class Loop:
         except BaseException as error:  # for no single request: then the newest makes room for the others, as in C++
             if self._tasks:
                 self._tasks[-1].handle.fail(error)
-            self._idle = not self._tasks
+            else:
+                logger.error("the scheduler has failed for no request", exc_info=error)
+            self._idle = not (self._tasks or self._received)
         return True
 
-    def _receive(self) -> list[Callable[[], None]] | None:
-        """Take new requests and what the lanes deliver, waiting while there is nothing to do; None once closed and
+    def _receive(self) -> bool:
+        """Take new requests and what the lanes deliver, waiting while there is nothing to do; false once closed and
         done."""
         with self._condition:
             if self._idle and not self._woken and (self._tasks or not self._closing):
@@ -136,10 +140,9 @@ class Loop:
             self._woken = False
             self._tasks += self._new
             self._new.clear()
-            deliveries = list(self._deliveries)
+            self._received += self._deliveries
             self._deliveries.clear()
-            is_done = self._closing and not self._tasks
-        return None if is_done else deliveries
+            return bool(self._tasks) or not self._closing
 
     def _drop_ended(self) -> None:
         """Check who has been cancelled or is too late, and forget requests that have ended."""
