@@ -83,7 +83,8 @@ class SpokenRequest:
             while True:
                 news.clear()
                 progress = self.handle.poll()
-                await self._end(progress.utterances)
+                if progress.error is None:
+                    await self._end(progress.utterances)
                 for samples in progress.segments:
                     self._count(samples)
                     yield samples

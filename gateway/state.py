@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from ..runtime.errors import RequestError
@@ -86,8 +85,10 @@ class Gateway:
         because that holds the interpreter."""
         if size <= AT_ONCE:
             return read()
-        async with self.reading:
-            return await anyio.to_thread.run_sync(read)
+        await self.reading.acquire()
+        reading = asyncio.ensure_future(asyncio.to_thread(read))
+        reading.add_done_callback(lambda _: self.reading.release())  # not when the client leaves
+        return await asyncio.shield(reading)
 
     @contextmanager
     def answering(self, client: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ import math
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -101,6 +101,26 @@ def test_arrays_of_whole_speech_do_not_pile_up(
     (line,) = lines_of(gateway, input=TEXT * 4, stream=False, response_format="wav", **fields)
     assert len(line["timestamps"]) == 4 * len(TEXT.replace("[pause 0.2s]", "").replace("[pause 0.3s]", "").split())
     assert kept[0] - before <= 2  # of 28
+
+
+def test_nothing_is_described_after_an_error(gateway: RunningGateway) -> None:
+    handle, described = SpeechHandle(RATE, (), lambda: None), []
+
+    def note(voice: Voice, utterance: Utterance) -> Any:
+        described.append(utterance)
+
+    spoken = SpokenRequest(Voice.embedded("tiny", gateway.scheduler), handle, Metrics(), note)
+    utterance = SimpleNamespace(token_ids=[1], gate=[1.0], quality=SimpleNamespace(faults=()), stop_reason="gate")
+    handle.put([np.zeros(1, np.float32)], [cast(Any, utterance)])
+    handle.fail(RuntimeError("planted"))
+
+    async def take() -> None:
+        async for _ in spoken.segments():
+            pass
+
+    with pytest.raises(RuntimeError, match="planted"):
+        asyncio.run(take())
+    assert described == []
 
 
 def test_words_arrive_while_the_rest_is_spoken(gateway: RunningGateway, tiny_bundle: Path) -> None:

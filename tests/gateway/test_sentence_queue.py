@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tacoglow.gateway import sentence_queue
 from tacoglow.gateway.errors import GatewayError
 from tacoglow.gateway.sentence_queue import MARKS_MAX, Sentence, SentenceQueue, until_one_ends
+from tacoglow.gateway.state import AT_ONCE, Gateway, GatewayOptions
 
 
 async def read(characters: int, split: Callable[[], list[str]]) -> list[str]:
@@ -95,6 +97,28 @@ def test_silence_ends_a_session_only_while_nothing_is_spoken(monkeypatch: pytest
         return was_waiting
 
     assert asyncio.run(session())
+
+
+def test_who_leaves_keeps_his_turn_to_be_read_until_the_thread_ends() -> None:
+    gateway = Gateway(cast(Any, None), GatewayOptions(), cast(Any, None))
+    is_reading, may_end = threading.Event(), threading.Event()
+
+    def read_long() -> None:
+        is_reading.set()
+        assert may_end.wait(30)
+
+    async def session() -> None:
+        reading = asyncio.ensure_future(gateway.read(AT_ONCE + 1, read_long))
+        assert await asyncio.to_thread(is_reading.wait, 30)
+        reading.cancel()
+        await asyncio.wait([reading])
+        was_locked = gateway.reading.locked()
+        may_end.set()
+        assert was_locked
+        assert await gateway.read(AT_ONCE + 1, lambda: "next") == "next"
+        assert not gateway.reading.locked()
+
+    asyncio.run(session())
 
 
 def test_the_first_end_ends_all_and_its_error_is_raised() -> None:
