@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from ..runtime.errors import RequestError
@@ -86,7 +87,7 @@ class Gateway:
         if size <= AT_ONCE:
             return read()
         await self.reading.acquire()
-        reading = asyncio.ensure_future(asyncio.to_thread(read))
+        reading = asyncio.ensure_future(anyio.to_thread.run_sync(read))
         reading.add_done_callback(lambda _: self.reading.release())  # not when the client leaves
         return await asyncio.shield(reading)
 
