@@ -33,6 +33,10 @@ std::int64_t count_calls(const char* function) {
 
 void refuse(const char* function, int status) { simulated::call_driver<void>("pretend_refuse", function, status); }
 
+void refuse_after(const char* function, std::int64_t calls, int status) {
+  simulated::call_driver<void>("pretend_refuse_after", function, calls, status);
+}
+
 // Launches of chunks so far, with either decoder.
 std::int64_t count_launches(const Voice& voice) {
   if (voice.decoder.rfind("engine", 0) != 0) return count_calls("kernel fused_decoder");
@@ -198,19 +202,19 @@ void check_places(const Manifest& manifest, const std::filesystem::path& plans) 
 }
 
 // A chunk that cannot be launched ends the rows in it, and no other.
-void check_failures(const Manifest& manifest, const std::filesystem::path& plans) {
-  for (const char* function : {"cuGraphLaunch", "cuMemcpyAsync"}) {
+void check_failures(const Manifest& manifest, const std::filesystem::path& plans, bool is_engine) {
+  for (const char* function : {"cuGraphLaunch", "cuCtxSetCurrent", "cuMemcpyAsync"}) {
+    const bool is_copied = function == std::string("cuMemcpyAsync");  // where rows are moved
+    if (is_copied && !is_engine) continue;                            // the fused decoder moves nothing
     const Device device(manifest, plans, 4);
     const Task tasks[] = {device.task(5, 0), device.task(6, 1), device.task(7, 2), device.task(38, 3)};
     const auto first = device.open(tasks[0]), second = device.open(tasks[1]), resting = device.open(tasks[2]);
-    const bool is_copied = function == std::string("cuMemcpyAsync");  // where rows are moved: the engine's
     device.rows->advance({first, second, resting}, steps);
     device.rows->advance({first, second}, steps);  // reads the first chunk
     const Rows concerned = is_copied ? Rows{first} : Rows{first, second};
     refuse(function, launch_failed);
     device.rows->advance(concerned, steps);
     refuse(function, works);
-    if (is_copied && !first->failure) continue;  // the fused decoder moves nothing
     for (const auto& row : concerned) require(row->failure != nullptr, std::string("should have failed: ") + function);
     require(resting->is_running(), "a row that rests should not fail");
     const auto joined = device.open(tasks[3]);
@@ -221,6 +225,23 @@ void check_failures(const Manifest& manifest, const std::filesystem::path& plans
     require_same_item(*joined, device.alone(tasks[3]), std::string("a row that joined after a failing ") + function);
     if (is_copied) require_same_item(*second, device.alone(tasks[1]), "a row that could not be moved");
   }
+}
+
+// Only the first of a chunk's two launches works.
+void check_failure_in_part(const Manifest& manifest, const std::filesystem::path& plans) {
+  const Device device(manifest, plans, 2);
+  const Task task = device.task(6, 1);
+  const auto first = device.open(device.task(5, 0)), resting = device.open(task);  // of one bucket, or of one group
+  const auto other = device.open(device.task(38, 2));
+  device.rows->advance({first, other}, steps);
+  const std::int64_t before = count_calls("cuGraphLaunch");
+  refuse_after("cuGraphLaunch", 1, launch_failed);
+  device.rows->advance({first, other}, steps);
+  refuse("cuGraphLaunch", works);
+  require(count_calls("cuGraphLaunch") == before + 2, "two rows should have needed two launches");
+  require(first->failure && other->failure, "both rows of the chunk should have failed");
+  device.finish({resting});
+  require_same_item(*resting, device.alone(task), "a row that rested beside a launch which failed in part");
 }
 
 // After a failure on the GPU itself, a process cannot use it any more.
@@ -405,7 +426,8 @@ void check_rows(const Manifest& manifest, const std::filesystem::path& plans) {
   check_steady(manifest, plans);
   check_places(manifest, plans);
   check_any_company(manifest, plans);
-  check_failures(manifest, plans);
+  check_failures(manifest, plans, is_engine);
+  check_failure_in_part(manifest, plans);
   check_without_graphs(manifest, plans);
   check_sixteen_requests(manifest, plans);
   check_mixed_requests(manifest, plans);

@@ -24,7 +24,7 @@ class Gpu {
 
   // Makes this thread use the GPU: nearly everything here, and TensorRT, needs one.
   void make_current() const { check_cuda(cuda_driver().cuCtxSetCurrent(context_), "choose the GPU"); }
-  // The same before objects of the GPU are destroyed, which must not throw.
+  // The same where nothing may be thrown, as before objects of the GPU are destroyed.
   void make_current_to_release() const noexcept { cuda_driver().cuCtxSetCurrent(context_); }
 
   int device() const { return device_; }

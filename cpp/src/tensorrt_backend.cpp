@@ -102,7 +102,7 @@ class TensorRTBackend : public Backend {
   std::string decoder_;
 };
 
-// Steps of a GPU that a callback between them may have changed.
+// Makes its GPU current before each call: a callback may have left a different one current.
 class StepsOnGpu : public DecoderSteps {
  public:
   StepsOnGpu(const Gpu& gpu, std::unique_ptr<DecoderSteps> steps) : gpu_(gpu), steps_(std::move(steps)) {}
@@ -123,7 +123,8 @@ class StepsOnGpu : public DecoderSteps {
   std::unique_ptr<DecoderSteps> steps_;
 };
 
-// Rows on a GPU that a callback between two chunks may have changed, or another thread's when they are destroyed.
+// Makes its GPU current before each call: a callback, or destruction in another thread, may have left a different one
+// current.
 class RowsOnGpu : public RowSteps {
  public:
   RowsOnGpu(const Gpu& gpu, CudaStreamHandle stream, std::unique_ptr<RowSteps> rows)
@@ -144,10 +145,15 @@ class RowsOnGpu : public RowSteps {
   void leave(std::size_t row) noexcept override { rows_->leave(row); }
   void launch(const std::vector<Start>& rows) override {
     gpu_.make_current();
-    rows_->launch(rows);
+    try {
+      rows_->launch(rows);
+    } catch (...) {
+      cuda_driver().cuStreamSynchronize(stream_);  // nobody waits for the part that may have been launched
+      throw;
+    }
   }
   std::vector<Chunk> read() override {
-    gpu_.make_current();
+    gpu_.make_current_to_release();  // in any case, a chunk has to be taken out of those that are launched
     return rows_->read();
   }
 

@@ -9,12 +9,18 @@ using CUresult = int;
 using Pointer = unsigned long long;  // CUdeviceptr
 using Handle = void*;
 
+// What a call returns, after so many of them.
+struct Refusal {
+  int status;
+  int64_t after;
+};
+
 inline Handle const PRIMARY_CONTEXT = reinterpret_cast<Handle>(0xC0DA);
 inline thread_local Handle current_context = nullptr;
 inline std::atomic<bool> installed{true};      // there is a GPU
 inline std::map<std::string, int64_t> counts;  // of calls, and of launches as "kernel NAME"
-inline std::map<std::string, int> refused;     // calls that return a status
-inline std::map<int, int> attributes;          // of the device, that a test has set
+inline std::map<std::string, Refusal> refused;
+inline std::map<int, int> attributes;  // of the device, that a test has set
 inline std::atomic<bool> runs_kernels{true};
 
 // The name of a function in cuda.h, which is that in the library but for the end of newer versions.
@@ -28,9 +34,9 @@ template <class Function>
 CUresult call(const char* function, Function run) {
   {
     Guard guard(lock);
-    ++counts[name_of(function)];
-    const auto status = refused.find(name_of(function));
-    if (status != refused.end()) return status->second;
+    const int64_t count = ++counts[name_of(function)];
+    const auto refusal = refused.find(name_of(function));
+    if (refusal != refused.end() && count > refusal->second.after) return refusal->second.status;
   }
   if (fault.status() != SUCCESS) return fault.status();
   try {

@@ -133,7 +133,12 @@ void pretend_refuse(const char* function, int status) {
   if (status == SUCCESS)
     refused.erase(function);
   else
-    refused[function] = status;
+    refused[function] = {status, 0};
+}
+// The same after so many more calls.
+void pretend_refuse_after(const char* function, int64_t calls, int status) {
+  Guard guard(lock);
+  refused[function] = {status, counts[function] + calls};
 }
 void pretend_reject_captures(bool rejects) { rejects_captures = rejects; }
 void pretend_run_kernels(bool runs) { runs_kernels = runs; }

@@ -24,7 +24,7 @@ void run_kernel(const Kernel& kernel, const Launch& launch, std::vector<std::vec
   {
     Guard guard(lock);
     const auto trap = refused.find("kernel " + kernel.name);
-    if (trap != refused.end()) return fault.set(trap->second, kernel.name + ": a trap");
+    if (trap != refused.end()) return fault.set(trap->second.status, kernel.name + ": a trap");
   }
   std::vector<void*> arguments;
   for (auto& value : values) arguments.push_back(value.data());
