@@ -1,8 +1,8 @@
 // Fuzzes tacoglow.h with sequences of calls, also from callbacks: every call must return a status and a message, and
 // leave results alone or NULL when it fails; objects are closed in any order.
 //
-//   fuzz_api SECONDS SEED BUNDLE FOLDER [BACKEND ...]   prints the number of calls; writes wav files into FOLDER.
-//                                                       Without BACKEND: the default one
+//   fuzz_api SECONDS SEED BUNDLE FOLDER [BACKEND ...]   makes calls for so long, at least 1000, and prints how many;
+//                                                       writes wav files into FOLDER. Without BACKEND: the default one
 //
 // With `fake_voice.cpp` in place of the library's backends it makes many more calls, all of them in our own code.
 
@@ -43,6 +43,7 @@ struct Fuzzer {
   std::vector<Held> handles;
   std::unique_ptr<std::atomic<int>> messages;  // counted by the log's callback
   bool is_in_callback = false;                 // of a session
+  std::size_t n_speeches = 0, n_streams = 0;   // that have succeeded
 
   template <class Object>
   static Object one_of(const std::vector<Object>& objects) {
@@ -78,10 +79,10 @@ struct Fuzzer {
   }
 
   void add(tacoglow_voice* voice) {
-    if (voice == nullptr) return;
     const tacoglow_facts* facts = tacoglow_voice_facts(voice);
     REQUIRE(facts->name != nullptr && facts->language != nullptr && facts->precision != nullptr);
     REQUIRE(facts->backend != nullptr && facts->decoder != nullptr && facts->n_symbols > 0);
+    REQUIRE(static_cast<std::size_t>(facts->n_mel_channels) == n_mel_channels);
     voices.push_back({voice, facts->takes_text == 1});
   }
 
@@ -91,7 +92,10 @@ struct Fuzzer {
       tacoglow_open_options_init(&options);
       options.backend = backend;
       options.threads = 1;
-      add(bundle.open(options));
+      tacoglow_voice* voice = bundle.open(options);
+      REQUIRE(voice != nullptr);
+      n_mel_channels = static_cast<std::size_t>(tacoglow_voice_facts(voice)->n_mel_channels);
+      add(voice);
     }
   }
 
@@ -104,7 +108,7 @@ struct Fuzzer {
     if (rarely()) options.compute = pick(2) == 0 ? "auto" : "int7";
     if (rarely()) options.plans = "/nowhere";
     if (rarely()) options.struct_size = pick(sizeof options + 100);
-    add(bundle.open_somehow(options));
+    if (tacoglow_voice* voice = bundle.open_somehow(options)) add(voice);
   }
 
   void open_or_close_voice() {
@@ -170,6 +174,7 @@ struct Fuzzer {
     check(status, speech != nullptr);
     if (speech == nullptr) return;
     check_speech(speech);
+    ++n_speeches;
     if (pick(32) == 0) write_wav(speech->samples, speech->n_samples);
     tacoglow_speech_free(speech);
   }
@@ -218,6 +223,7 @@ struct Fuzzer {
     const tacoglow_status status =
         tacoglow_stream(session, cut.get(), rarely() ? nullptr : on_segment, this, is_wanted ? &speech : nullptr);
     check(status, is_wanted ? speech != nullptr : status == TACOGLOW_OK);
+    if (status == TACOGLOW_OK) ++n_streams;
     if (speech != nullptr) check_speech(speech);
     tacoglow_speech_free(speech);
   }
@@ -386,8 +392,9 @@ int main(int argc, char** argv) {
   std::size_t tried = 0;
   fuzzer.open_voices();
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[1]));
-  for (; std::chrono::steady_clock::now() < end; ++tried) fuzzer.call();
+  for (; tried < 1000 || std::chrono::steady_clock::now() < end; ++tried) fuzzer.call();
   fuzzer.close_all();
+  REQUIRE(fuzzer.n_speeches > 0 && fuzzer.n_streams > 0);
   std::printf("%zu calls\n", tried);
   return EXIT_SUCCESS;
 }

@@ -1,6 +1,7 @@
 // The bundle that fuzz_api.cpp opens: in its folder, in memory, or through a loader, and damaged on the way.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -19,6 +20,7 @@ class FuzzedBundle {
       file.read(content.data(), static_cast<std::streamsize>(content.size()));
       files_.emplace_back(entry.path().filename().string(), std::move(content));
     }
+    std::sort(files_.begin(), files_.end());  // so that a seed means the same on every file system
   }
 
   // Opens it with the caller's options, one way or another.

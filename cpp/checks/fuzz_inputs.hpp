@@ -15,13 +15,13 @@
 
 #include "tacoglow.h"
 
-#define REQUIRE(condition)                                                                       \
-  do {                                                                                           \
-    if (!(condition)) {                                                                          \
-      std::printf("line %d: %s; last error: %s\n", __LINE__, #condition, tacoglow_last_error()); \
-      std::fflush(stdout);                                                                       \
-      std::_Exit(1); /* from any thread */                                                       \
-    }                                                                                            \
+#define REQUIRE(condition)                                                                               \
+  do {                                                                                                   \
+    if (!(condition)) {                                                                                  \
+      std::printf("%s:%d: %s; last error: %s\n", __FILE__, __LINE__, #condition, tacoglow_last_error()); \
+      std::fflush(stdout);                                                                               \
+      std::_Exit(1); /* from any thread */                                                               \
+    }                                                                                                    \
   } while (0)
 
 inline std::mt19937_64 random_numbers;  // of the main thread
@@ -154,9 +154,11 @@ inline void check_times(const tacoglow_timed_text* timed, std::size_t n) {
     REQUIRE(timed[i].text != nullptr && timed[i].start_seconds <= timed[i].end_seconds && timed[i].end_seconds < 1e6);
 }
 
+inline std::size_t n_mel_channels;  // of the voices, before anything is spoken
+
 inline void check_utterance(const tacoglow_utterance& own) {
   REQUIRE(own.text != nullptr && own.n_ids > 0 && is_line(own.quality));
-  check_finite(own.mel, own.n_frames);
+  check_finite(own.mel, n_mel_channels * own.n_frames);
   check_finite(own.alignment, own.n_frames * own.n_ids);
   for (std::size_t i = 0; i < own.n_frames; ++i) REQUIRE(own.gate[i] >= 0 && own.gate[i] <= 1);
   check_times(own.words, own.n_words);
@@ -177,6 +179,7 @@ inline void check_speech(const tacoglow_speech* speech) {
     n_frames += speech->utterances[i].n_frames;
   }
   REQUIRE(n_frames == speech->n_frames);
+  check_finite(speech->mel, n_mel_channels * n_frames);
 }
 
 inline void check_prepared(const tacoglow_text& text) {
