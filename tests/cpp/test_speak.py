@@ -281,6 +281,9 @@ def test_combinations_that_speak_refuses(
 ) -> None:
     done = speak(programs, tiny_bundle, tmp_path, *arguments)
     assert (done.returncode, done.stderr) == (2, f"{message}\n")
+
+
+def test_speak_refuses_two_texts(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     command = [str(programs / "speak"), str(tiny_bundle), TEXT, "--text", TEXT, "-o", str(tmp_path / "out.wav")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "give either TEXT or --text, not both\n")
