@@ -282,7 +282,10 @@ void run(int count, char** arguments) {
     tacoglow::checks::run_steps(manifest, arguments[3], arguments[4], std::atoll(arguments[5]),
                                 std::atoll(arguments[6]), std::atoll(arguments[7]));
   if (command == "fused" && count == 4) tacoglow::checks::check_fused(manifest, arguments[3]);
-  if (command == "rows" && count == 4) tacoglow::checks::check_rows(manifest, arguments[3]);
+  if (command == "rows" && count == 4) {
+    tacoglow::checks::check_rows(manifest, arguments[3]);
+    tacoglow::checks::check_row_requests(manifest, arguments[3]);
+  }
   if (command == "device_noise" && count == 4) tacoglow::checks::check_device_noise(manifest, arguments[3]);
   if (command == "tensorrt" && count == 4) tacoglow::checks::check_tensorrt(manifest, arguments[3]);
   std::printf("ok\n");

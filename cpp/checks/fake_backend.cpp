@@ -63,7 +63,7 @@ class FakeInstance : public BackendInstance {
     return delays() ? nullptr : bind_steps(std::move(input));
   }
 
-  std::unique_ptr<RowSteps> row_steps(std::size_t max_rows, const Profile& profile) override;
+  std::unique_ptr<RowSteps> row_steps(const Profile& profile) override;
 
  private:
   bool delays() const { return chunk_steps_ != 1 || launches_in_flight_ != 1; }
@@ -251,8 +251,9 @@ class FakeRows : public RowSteps {
   std::vector<std::shared_ptr<Row>> read_;  // whose chunks are valid
 };
 
-std::unique_ptr<RowSteps> FakeInstance::row_steps(std::size_t max_rows, const Profile&) {
+std::unique_ptr<RowSteps> FakeInstance::row_steps(const Profile& profile) {
   if (launches_in_flight_ == 1) return nullptr;
+  const auto max_rows = static_cast<std::size_t>(profile.max_rows);
   return std::make_unique<FakeRows>(max_rows, chunk_steps_, manifest_.frames_per_step * manifest_.n_mel_channels,
                                     [this](DecoderInput input) { return start(std::move(input)); });
 }

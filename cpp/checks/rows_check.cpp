@@ -2,7 +2,6 @@
 // beside it.
 
 #include <algorithm>
-#include <future>
 #include <memory>
 #include <random>
 #include <string>
@@ -11,43 +10,20 @@
 
 #include "encoder.hpp"
 #include "error.hpp"
+#include "rows_check.hpp"
 #include "same_speech.hpp"
 #include "scheduling/device_rows.hpp"
-#include "scheduling/scheduler.hpp"
+#include "scheduling/rows.hpp"
 #include "scheduling/separate_rows.hpp"
-#include "simulated/NvInferRuntime.h"
 
 namespace tacoglow::checks {
 namespace {
 
 using namespace scheduling;
 
-constexpr std::int64_t steps = 4;                    // of a chunk, so that utterances have several
-constexpr double never = 1.0 - 1e-12;                // a gate that is never reached
-constexpr int launch_failed = 719, works = 0;        // statuses of the driver
-constexpr Profile several_rows = {0, steps, steps};  // as many as the bundle allows
-
-std::int64_t count_calls(const char* function) {
-  return simulated::call_driver<std::int64_t>("pretend_count", function);
-}
-
-void refuse(const char* function, int status) { simulated::call_driver<void>("pretend_refuse", function, status); }
-
 void refuse_after(const char* function, std::int64_t calls, int status) {
   simulated::call_driver<void>("pretend_refuse_after", function, calls, status);
 }
-
-// Launches of chunks so far, with either decoder.
-std::int64_t count_launches(const Voice& voice) {
-  if (voice.decoder.rfind("engine", 0) != 0) return count_calls("kernel fused_decoder");
-  return simulated::tensorrt().n_runs["decoder_step"] / steps;
-}
-
-std::int64_t chunks_of(const Manifest& manifest, std::int64_t frames) {
-  return (frames / manifest.frames_per_step + steps - 1) / steps;
-}
-
-// Rows
 
 // An item to be decoded, of some length, noise and end.
 struct Task {
@@ -115,11 +91,11 @@ struct Device {
   std::vector<std::string> events;
   std::unique_ptr<DeviceRows> rows;
 
-  Device(const Manifest& manifest, const std::filesystem::path& plans, std::size_t max_rows)
+  Device(const Manifest& manifest, const std::filesystem::path& plans, std::int64_t max_rows)
       : voice(open_with_tensorrt(manifest, plans)),
         backend(voice->backend->create_instance()),
         other(voice->backend->create_instance()) {
-    auto own = std::make_unique<NotingSteps>(backend->row_steps(max_rows, several_rows), events);
+    auto own = std::make_unique<NotingSteps>(backend->row_steps({max_rows, steps, steps}), events);
     rows = std::make_unique<DeviceRows>(voice->manifest, *backend, std::move(own));
   }
 
@@ -260,130 +236,6 @@ void check_trap(const Manifest& manifest, const std::filesystem::path& plans) {
   }
 }
 
-// Requests
-
-Request request_of(const Voice& voice, std::uint64_t seed, std::int64_t length) {
-  const std::vector<std::int32_t> ids(static_cast<std::size_t>(length), static_cast<std::int32_t>(1 + seed % 20));
-  Request request = request_for(voice, 2 * seed, ids);  // even seeds have no limit
-  request.decoding.gate_threshold = never;
-  return request;
-}
-
-std::shared_ptr<Handle> submit(Scheduler& scheduler, const Request& request, bool is_stream = false,
-                               Callbacks callbacks = {}) {
-  auto handle = std::make_shared<Handle>(std::move(callbacks), scheduler.voice()->manifest.sampling_rate);
-  scheduler.submit(request, is_stream, "", handle);
-  return handle;
-}
-
-// Has a request's progress callback call a function once, in the scheduler's thread.
-class OnProgress {
- public:
-  OnProgress(Request& request, std::function<void()> call) : call_(std::move(call)) {
-    request.progress = [](const tacoglow_progress*, void* user) {
-      if (auto call = std::exchange(static_cast<OnProgress*>(user)->call_, nullptr)) call();
-      return 0;
-    };
-    request.progress_user = this;
-  }
-  OnProgress(const OnProgress&) = delete;
-  OnProgress& operator=(const OnProgress&) = delete;
-
- private:
-  std::function<void()> call_;
-};
-
-// Speaks requests that all come while the first one begins; returns how many launches they took.
-std::int64_t speak_together(Scheduler& scheduler, std::vector<Request> requests, const std::vector<Speech>& expected) {
-  std::promise<void> submitted;
-  OnProgress wait(requests.front(), [&, all = submitted.get_future().share()] { all.wait(); });
-  const std::int64_t before = count_launches(*scheduler.voice());
-  std::vector<std::shared_ptr<Handle>> handles;
-  for (const Request& request : requests) handles.push_back(submit(scheduler, request));
-  submitted.set_value();
-  for (std::size_t i = 0; i < handles.size(); ++i) require_same(handles[i]->result(), expected[i], "a scheduler");
-  return count_launches(*scheduler.voice()) - before;
-}
-
-void check_sixteen_requests(const Manifest& manifest, const std::filesystem::path& plans) {
-  const auto voice = open_with_tensorrt(manifest, plans);
-  std::vector<Request> requests;
-  std::vector<Speech> alone;
-  for (std::uint64_t i = 0; i < 16; ++i) requests.push_back(request_of(*voice, i, 27 - static_cast<std::int64_t>(i)));
-  Session session(voice);
-  for (const Request& request : requests) alone.push_back(session.speak({request}).front());
-  Scheduler apart(voice, {several_rows, 1, 0, 0}), together(voice, {several_rows, 0, 0, 0});
-  const std::int64_t needed = speak_together(apart, requests, alone);
-  std::int64_t chunks = 0;
-  for (const Speech& speech : alone) chunks += chunks_of(manifest, speech.n_frames);
-  require(needed == chunks && chunks > 16, "one row at a time should need each request's launches");
-  const std::int64_t launched = speak_together(together, requests, alone);
-  require(6 * launched <= needed,
-          std::to_string(launched) + " launches, where rows by themselves need " + std::to_string(needed));
-}
-
-// Requests of all kinds, some of which are cancelled.
-void check_mixed_requests(const Manifest& manifest, const std::filesystem::path& plans) {
-  const auto voice = open_with_tensorrt(manifest, plans);
-  std::vector<Request> requests;
-  std::vector<Speech> alone;
-  Session session(voice);
-  for (std::uint64_t i = 0; i < 9; ++i) {
-    requests.push_back(request_of(*voice, i, 1 + static_cast<std::int64_t>(i * 7 % 40)));
-    if (i % 3 == 1) requests.back().decoding.gate_threshold = 0.7;
-    if (i % 4 == 2) requests.back().decoding.max_frames = 3 * manifest.frames_per_step;
-    if (i % 5 == 3) requests.back().decoding.attention_window = 2;
-    requests.back().retries = i % 2 == 0 ? i % 3 : 0;  // the others are streams
-    alone.push_back(session.speak({requests.back()}).front());
-  }
-  std::vector<std::unique_ptr<OnProgress>> cancels;
-  Scheduler scheduler(voice, {several_rows, 5, 0, 0});
-  std::vector<std::shared_ptr<Handle>> kept, cancelled;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    kept.push_back(submit(scheduler, requests[i], i % 2 == 1));
-    if (i % 4 != 0) continue;
-    Request leaving = requests[i];
-    std::promise<std::shared_ptr<Handle>> own;
-    cancels.push_back(std::make_unique<OnProgress>(
-        leaving, [handle = own.get_future().share()] { handle.get()->cancel(); }));  // in the middle of it
-    cancelled.push_back(submit(scheduler, leaving));
-    own.set_value(cancelled.back());
-  }
-  for (std::size_t i = 0; i < kept.size(); ++i) {
-    const Speech speech = kept[i]->result();
-    require(speech.mel == alone[i].mel && speech.stop_reason == alone[i].stop_reason, "a request beside others");
-    if (i % 2 == 0) require_same(speech, alone[i], "a request beside others");
-  }
-  for (const auto& handle : cancelled) {
-    try {
-      handle->result();
-      require(false, "a cancelled request should have no result");
-    } catch (const Error& error) {
-      require(error.status == TACOGLOW_CANCELLED, "a cancelled request has another status");
-    }
-  }
-}
-
-// The other request waits for its row meanwhile.
-void check_failing_request(const Manifest& manifest, const std::filesystem::path& plans) {
-  const auto voice = open_with_tensorrt(manifest, plans);
-  Request failing = request_of(*voice, 1, 3);  // short, and so due first
-  const Request waiting = request_of(*voice, 0, 30);
-  const Speech expected = Session(voice).speak({waiting}).front();
-  OnProgress fails(failing, [] { refuse("cuGraphLaunch", launch_failed); });
-  Callbacks mends;
-  mends.on_end = [] { refuse("cuGraphLaunch", works); };
-  Scheduler scheduler(voice, {several_rows, 1, 0, 0});
-  const auto failed = submit(scheduler, failing, false, std::move(mends)), other = submit(scheduler, waiting);
-  try {
-    failed->result();
-    require(false, "a request whose steps cannot be launched should fail");
-  } catch (const Error& error) {
-    require(error.status == TACOGLOW_BACKEND, std::string("another failure: ") + error.what());
-  }
-  require_same(other->result(), expected, "a request beside one that failed");
-}
-
 // Only an engine can do this.
 void check_rounding(const Manifest& manifest, const std::filesystem::path& plans) {
   const auto voice = open_with_tensorrt(manifest, plans);
@@ -409,7 +261,7 @@ void check_without_graphs(const Manifest& manifest, const std::filesystem::path&
   simulated::call_driver<void>("pretend_reject_captures", true);
   const std::int64_t graphs = count_calls("cuGraphLaunch");
   device.rows =
-      std::make_unique<DeviceRows>(device.manifest(), *device.backend, device.backend->row_steps(2, several_rows));
+      std::make_unique<DeviceRows>(device.manifest(), *device.backend, device.backend->row_steps({2, steps, steps}));
   const Task tasks[] = {device.task(5, 0), device.task(9, 1)};
   const Rows rows = {device.open(tasks[0]), device.open(tasks[1])};
   device.finish(rows);
@@ -429,9 +281,6 @@ void check_rows(const Manifest& manifest, const std::filesystem::path& plans) {
   check_failures(manifest, plans, is_engine);
   check_failure_in_part(manifest, plans);
   check_without_graphs(manifest, plans);
-  check_sixteen_requests(manifest, plans);
-  check_mixed_requests(manifest, plans);
-  check_failing_request(manifest, plans);
   if (!is_engine) return check_trap(manifest, plans);
   check_rounding(manifest, plans);
   check_narrow_plans(manifest, plans);

@@ -62,6 +62,9 @@ void check_fused(const Manifest& manifest, const std::filesystem::path& plans);
 // the plans' folder, otherwise with the engine.
 void check_rows(const Manifest& manifest, const std::filesystem::path& plans);
 
+// Checks the same of a scheduler's requests.
+void check_row_requests(const Manifest& manifest, const std::filesystem::path& plans);
+
 // Checks that a voice uses the numbers in the manifest's section `synthesis`.
 void check_synthesis(const Manifest& manifest);
 

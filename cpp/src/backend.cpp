@@ -43,7 +43,7 @@ std::unique_ptr<DecoderSteps> BackendInstance::start(DecoderInput input) { retur
 
 std::unique_ptr<HostSteps> BackendInstance::start_on_host(DecoderInput) { return nullptr; }
 
-std::unique_ptr<RowSteps> BackendInstance::row_steps(std::size_t, const Profile&) { return nullptr; }
+std::unique_ptr<RowSteps> BackendInstance::row_steps(const Profile&) { return nullptr; }
 
 std::int64_t window_size(const std::vector<std::int64_t>& sizes, std::int64_t frames) {
   const auto found = std::lower_bound(sizes.begin(), sizes.end(), frames);

@@ -126,8 +126,9 @@ class BackendInstance {
   virtual std::unique_ptr<DecoderSteps> start(DecoderInput input);
   // Starts decoding with the states in host memory, also in the middle of utterances. nullptr if a device keeps them.
   virtual std::unique_ptr<HostSteps> start_on_host(DecoderInput input);
-  // Makes ready what rows on a device decode with, which this object must outlive. nullptr if there is no such thing.
-  virtual std::unique_ptr<RowSteps> row_steps(std::size_t max_rows, const Profile& profile);
+  // Makes ready what rows on a device decode with, which this object must outlive. profile: max_rows is not 0. nullptr
+  // if there is no such thing.
+  virtual std::unique_ptr<RowSteps> row_steps(const Profile& profile);
 };
 
 // The loaded graphs of a bundle. Thread-safe.

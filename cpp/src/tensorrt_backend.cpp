@@ -219,9 +219,9 @@ class TensorRTInstance : public BackendInstance {
     return std::make_unique<StepsOnGpu>(backend_.gpu(), make_steps(std::move(input)));
   }
 
-  std::unique_ptr<RowSteps> row_steps(std::size_t max_rows, const Profile& profile) override {
+  std::unique_ptr<RowSteps> row_steps(const Profile& profile) override {
     backend_.gpu().make_current();
-    return std::make_unique<RowsOnGpu>(backend_.gpu(), stream_.get(), make_rows(max_rows, profile));
+    return std::make_unique<RowsOnGpu>(backend_.gpu(), stream_.get(), make_rows(profile));
   }
 
  private:
@@ -242,7 +242,8 @@ class TensorRTInstance : public BackendInstance {
     return std::make_unique<TensorRTSteps>(buffers, input);
   }
 
-  std::unique_ptr<RowSteps> make_rows(std::size_t max_rows, const Profile& profile) {
+  std::unique_ptr<RowSteps> make_rows(const Profile& profile) {
+    const auto max_rows = static_cast<std::size_t>(profile.max_rows);
     if (const FusedDecoder* fused = backend_.fused(); fused != nullptr)
       return std::make_unique<FusedRows>(*fused, backend_.manifest(), max_rows, profile.fused_steps, stream_.get());
     return std::make_unique<EngineRows>(backend_.plan("decoder_step"), backend_.manifest(), max_rows,

@@ -90,11 +90,10 @@ bool keeps_states_on_host(const Manifest& manifest, BackendInstance& backend) {
 
 // Returns the decoder in which rows share steps; nullptr if there is none.
 std::unique_ptr<RowDecoder> share_steps(const Voice& voice, BackendInstance& backend, const Profile& profile) {
-  const auto max_rows = static_cast<std::size_t>(profile.max_rows);
-  if (auto steps = backend.row_steps(max_rows, profile))
+  if (auto steps = backend.row_steps(profile))
     return std::make_unique<DeviceRows>(voice.manifest, backend, std::move(steps));
   if (keeps_states_on_host(voice.manifest, backend))
-    return std::make_unique<SharedRows>(voice.manifest, backend, max_rows);
+    return std::make_unique<SharedRows>(voice.manifest, backend, static_cast<std::size_t>(profile.max_rows));
   return nullptr;
 }
 
