@@ -56,8 +56,8 @@ Text Amounts::expand(View given) const {
   text = version_.replace(View(text), [&](const Match& match) { return version(match[0]); });
   text = feet_.replace(View(text),
                        [](const Match& match) { return Text(match[1]) + U" ft " + Text(match[2]) + U" inches"; });
-  text = numbered_.replace(View(text), [](const Match&) { return View(U" number "); });
   text = duration_.replace(View(text), [](const Match& match) { return duration(match); });
+  text = numbered_.replace(View(text), [](const Match&) { return View(U" number "); });
   text = pages_.replace(View(text), [](const Match& match) { return match[1] == U"p" ? U"page " : U"pages "; });
   text = decades_.replace(View(text), [](const Match&) { return View(U" to "); });
   text = decade_.replace(View(text), [&](const Match& match) { return numerals_.decade(match[1]); });
