@@ -197,7 +197,7 @@ def test_a_result_that_cannot_be_delivered_ends_its_own_request(
     scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, lanes: int
 ) -> None:
     """Not the newest one; nor is the lane lost, or without lanes the result of another."""
-    loop, submitted = scheduler._loop, threading.Event()
+    loop, ended, submitted = scheduler._loop, threading.Event(), threading.Event()
     failed: list[bool] = []
     if not lanes:
         loop._lanes.close()
@@ -205,6 +205,7 @@ def test_a_result_that_cannot_be_delivered_ends_its_own_request(
     deliver = loop._lanes._on_end
 
     def fail(delivery: Any) -> None:
+        ended.set()
         assert submitted.wait(SECONDS)
         if not failed:
             failed.append(True)
@@ -212,7 +213,9 @@ def test_a_result_that_cannot_be_delivered_ends_its_own_request(
         deliver(delivery)
 
     monkeypatch.setattr(loop._lanes, "_on_end", fail)
-    older, newer = scheduler.submit(TEXT, 1), scheduler.submit(TEXT * 40, 2)
+    older = scheduler.submit(TEXT, 1)
+    assert ended.wait(SECONDS)
+    newer = scheduler.submit(TEXT * 40, 2)
     submitted.set()
     try:
         with pytest.raises(MemoryError, match="planted"):
