@@ -5,6 +5,7 @@
 //   speak voice/ --text "<speak>Wait.<break time='1s'/> Go.</speak>" --ssml --lexicon names.txt -o wait.wav
 //   speak voice/ --ids "45 42 49 49 52" -o hello.wav
 
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -13,6 +14,7 @@
 #include <fstream>
 #include <iomanip>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -109,10 +111,22 @@ class Arguments {
   bool has(const std::string& name) const { return given_.count(name) != 0; }
   const char* text(const std::string& name) const { return has(name) ? given_.at(name).c_str() : nullptr; }
   double number(const std::string& name, double otherwise) const {
-    return parse(name, otherwise, [](const char* text, char** end) { return std::strtod(text, end); });
+    if (!has(name)) return otherwise;
+    char* end = nullptr;
+    const double value = std::strtod(text(name), &end);
+    if (end == text(name) || *end != '\0')
+      throw std::invalid_argument(name + ": expected a number, got '" + text(name) + "'");
+    return value;
   }
-  std::uint64_t integer(const std::string& name, std::uint64_t otherwise) const {
-    return parse(name, otherwise, [](const char* text, char** end) { return std::strtoull(text, end, 10); });
+  template <typename Integer>
+  Integer integer(const std::string& name, Integer otherwise) const {
+    return has(name) ? parse<Integer>(name, given_.at(name)) : otherwise;
+  }
+  std::vector<std::int32_t> ids() const {
+    std::vector<std::int32_t> ids;
+    std::istringstream words(has("--ids") ? given_.at("--ids") : "");
+    for (std::string word; words >> word;) ids.push_back(parse<std::int32_t>("--ids", word));
+    return ids;
   }
 
  private:
@@ -129,13 +143,15 @@ class Arguments {
     if (has(other) && has(name)) throw std::invalid_argument(name + ": " + reason + "; leave it out, or " + other);
   }
 
-  template <typename Number, typename Parse>
-  Number parse(const std::string& name, Number otherwise, Parse to_number) const {
-    if (!has(name)) return otherwise;
-    char* end = nullptr;
-    const Number value = to_number(text(name), &end);
-    if (end == text(name) || *end != '\0')
-      throw std::invalid_argument(name + ": expected a number, got '" + text(name) + "'");
+  template <typename Integer>
+  static Integer parse(const std::string& name, const std::string& text) {
+    using Limits = std::numeric_limits<Integer>;
+    Integer value = 0;
+    const char* const last = text.data() + text.size();
+    const auto [end, fault] = std::from_chars(text.data(), last, value);
+    if (fault != std::errc() || end != last)
+      throw std::invalid_argument(name + ": expected an integer from " + std::to_string(Limits::min()) + " to " +
+                                  std::to_string(Limits::max()) + ", got '" + text + "'");
     return value;
   }
 
@@ -145,13 +161,6 @@ class Arguments {
 const char* to_text(tacoglow_stop_reason reason) {
   if (reason == TACOGLOW_STOP_GATE) return "gate";
   return reason == TACOGLOW_STOP_FRAME_LIMIT ? "frame_limit" : "attention_end";
-}
-
-std::vector<std::int32_t> read_ids(const char* text) {
-  std::istringstream stream(text);
-  std::vector<std::int32_t> ids;
-  for (std::int32_t id = 0; stream >> id;) ids.push_back(id);
-  return ids;
 }
 
 std::string read_file(const char* path) {
@@ -217,19 +226,19 @@ tacoglow_request read_request(const Arguments& arguments, const std::vector<std:
   request.ssml = arguments.has("--ssml") ? 1 : 0;
   request.ids = arguments.has("--ids") ? ids.data() : nullptr;
   request.n_ids = ids.size();
-  request.seed = arguments.integer("--seed", 0);
+  request.seed = arguments.integer("--seed", request.seed);
   request.sigma = arguments.number("--sigma", request.sigma);
   request.denoise = arguments.number("--denoise", request.denoise);
   request.gate_threshold = arguments.number("--gate-threshold", request.gate_threshold);
-  request.max_frames = static_cast<std::int32_t>(arguments.integer("--max-frames", 0));
-  if (arguments.has("--retries")) request.retries = static_cast<std::int32_t>(arguments.integer("--retries", 0));
-  request.attention_stop = static_cast<std::int32_t>(arguments.integer("--attention-stop", 0));
-  request.attention_window = static_cast<std::int32_t>(arguments.integer("--attention-window", 0));
+  request.max_frames = arguments.integer<std::int32_t>("--max-frames", 0);
+  request.retries = arguments.integer("--retries", request.retries);
+  request.attention_stop = arguments.integer<std::int32_t>("--attention-stop", 0);
+  request.attention_window = arguments.integer<std::int32_t>("--attention-window", 0);
   request.rate = arguments.number("--rate", request.rate);
   request.volume = arguments.number("--volume", request.volume);
   request.trim_silence = arguments.has("--trim-silence") ? 1 : 0;
   request.sentence_silence = arguments.number("--sentence-silence", request.sentence_silence);
-  request.first_segment_frames = request.segment_frames = static_cast<std::int32_t>(arguments.integer("--stream", 0));
+  request.first_segment_frames = request.segment_frames = arguments.integer<std::int32_t>("--stream", 0);
   request.context_frames = -1;  // the receptive field: a stream then equals unstreamed speech
   return request;
 }
@@ -322,13 +331,13 @@ bool speak(const char* bundle, const Arguments& arguments) {
   options.backend = arguments.text("--backend");
   options.plans = arguments.text("--plans");
   options.compute = arguments.text("--compute");
-  options.threads = static_cast<std::int32_t>(arguments.integer("--threads", 0));
+  options.threads = arguments.integer<std::int32_t>("--threads", 0);
   tacoglow_voice* opened = nullptr;
   check(tacoglow_voice_open(bundle, &options, &opened));
   const std::unique_ptr<tacoglow_voice, CloseVoice> voice(opened);
   const tacoglow_facts& facts = *tacoglow_voice_facts(opened);
   if (*facts.decoder != '\0') std::fprintf(stderr, "decoder: %s\n", facts.decoder);
-  const auto ids = read_ids(arguments.has("--ids") ? arguments.text("--ids") : "");
+  const auto ids = arguments.ids();
   const std::string lexicon = arguments.has("--lexicon") ? read_file(arguments.text("--lexicon")) : "";
   const tacoglow_request request = read_request(arguments, ids, lexicon);
   if (arguments.has("-i")) return speak_lines(opened, arguments, request);

@@ -246,12 +246,32 @@ def test_lines_of_a_file_equal_python(programs: Path, tiny_bundle: Path, tmp_pat
         np.testing.assert_array_equal(samples, voice.say(texts[i - 1], seed=3).samples)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("--seed", "-1", "0 to 18446744073709551615, got '-1'"),
+        ("--seed", "18446744073709551616", "0 to 18446744073709551615, got '18446744073709551616'"),
+        ("--seed", "3x", "0 to 18446744073709551615, got '3x'"),
+        ("--threads", "4294967297", "-2147483648 to 2147483647, got '4294967297'"),
+        ("--threads", "", "-2147483648 to 2147483647, got ''"),
+        ("--ids", "12 x 14", "-2147483648 to 2147483647, got 'x'"),
+    ],
+)
+def test_integers_are_read_whole(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, name: str, value: str, expected: str
+) -> None:
+    ids = () if name == "--ids" else ("--ids", "12")
+    done = speak(programs, tiny_bundle, tmp_path, *ids, name, value)
+    assert done.returncode == 2
+    assert f"{name}: expected an integer from {expected}" in done.stderr
+
+
 def test_programs_reject_unknown_arguments(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     done = speak(programs, tiny_bundle, tmp_path, "--ids", "12", "--sede", "3")
     assert done.returncode == 2
     assert "--sede: unknown option" in done.stderr
-    done = speak(programs, tiny_bundle, tmp_path, "--ids", "12", "--seed", "3x")
-    assert "--seed: expected a number, got '3x'" in done.stderr
+    done = speak(programs, tiny_bundle, tmp_path, "--ids", "12", "--sigma", "0.3x")
+    assert "--sigma: expected a number, got '0.3x'" in done.stderr
     for option in ("--mel", "--timestamps"):
         nowhere = tmp_path / "nowhere" / "listing"
         for way in ((), ("--stream", "0")):
