@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from .. import __version__
 from ..runtime.backends.base import usable_cores
 from ..runtime.backends.cuda.device import device_memory, find_gpu, gpu_unavailable_reason
 from ..runtime.backends.cuda.driver import find_driver
+from ..runtime.installed import installed_versions
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "torchaudio", "tensorrt", "tensorrt-cu13")
 MODULES = ("tensorrt", "tensorrt_rtx")  # may be installed without package metadata
@@ -58,17 +58,12 @@ def _gpu(index: int) -> dict[str, str]:
     return {
         "name": gpu.name,
         "compute_capability": "{}.{}".format(*gpu.compute_capability),
-        "driver": f"CUDA {driver.version // 1000}.{driver.version % 1000 // 10}",
+        "driver": f"CUDA {driver.cuda}",
     }
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    versions = installed_versions(*PACKAGES)
     for name in MODULES:
         module = sys.modules.get(name)  # imported only if it was used
         if module is not None:

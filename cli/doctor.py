@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
@@ -34,17 +33,18 @@ def _examine() -> dict[str, Any]:
     from ..runtime.backends import BACKENDS, backend_class
     from ..runtime.backends.cuda.driver import find_driver, install_command
     from ..runtime.backends.tensorrt.cache import default_folder
+    from ..runtime.installed import installed_version
 
     parts = []
     for part in PARTS:
         names = part.distributions
-        name, version = next(((name, found) for name in names if (found := _version(name))), (names[0], None))
+        name, version = next(((name, found) for name in names if (found := installed_version(name))), (names[0], None))
         command = part.install or install_command()
         parts.append({"part": name, "version": version, "needed_for": part.needed_for, "install": command})
     backends = {name: backend_class(name).unavailable_reason() for name in BACKENDS}
     driver = find_driver()
     notes = []
-    if _version("onnxruntime") and _version("onnxruntime-gpu"):
+    if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
         notes.append(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; keep one: "
             "pip uninstall onnxruntime onnxruntime-gpu, then install the one that you need again"
@@ -64,7 +64,7 @@ def _examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "parts": parts,
         "backends": backends,
-        "driver": None if driver is None else {"cuda": _cuda_version(driver.version), "gpus": driver.gpus},
+        "driver": None if driver is None else {"cuda": driver.cuda, "gpus": driver.gpus},
         "gpu_command": install_command(),
         "engine_cache": str(default_folder()),
         "notes": notes,
@@ -101,14 +101,3 @@ def _show(findings: dict[str, Any]) -> None:
     note(f"engine cache: {findings['engine_cache']}")
     for line in findings["notes"]:
         note(line)
-
-
-def _cuda_version(version: int) -> str:
-    return f"{version // 1000}.{version % 1000 // 10}"
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
-from importlib import metadata
 
 from starlette.datastructures import Headers
 
 from .. import __version__
+from ..runtime.installed import installed_versions
 from .request import ParsedRequest
 
 # Packages that read texts, compute speech or encode it: another version may do so otherwise.
@@ -47,9 +46,4 @@ def is_known(tag: str, headers: Headers) -> bool:
 
 @cache
 def _versions() -> dict[str, str]:
-    """The versions of the packages that are installed."""
-    versions = {}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return versions
+    return installed_versions(*PACKAGES)

@@ -7,7 +7,6 @@ import platform
 import shutil
 import subprocess
 import time
-from importlib import metadata
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from ...runtime.backends.cuda.slots import Slots
 from ...runtime.backends.cuda.stream import CaptureError, CudaStream
 from ...runtime.backends.tensorrt.cache import default_folder
 from ...runtime.backends.tensorrt.versions import load_tensorrt
+from ...runtime.installed import installed_version
 from ...runtime.noise import Noise
 from .figures import Context, Figures, milliseconds
 
@@ -48,7 +48,7 @@ def facts(context: Context, figures: Figures) -> None:
     missing = []
     for module, package in (NEEDED | NEEDED_HERE[context.name]).items():
         if _is_installed(module):
-            figures[package] = _version(package)
+            figures[package] = installed_version(package) or "unknown"  # if unpacked into a folder
         else:
             missing.append(package)
     assert not missing, f"not installed: {', '.join(missing)}"
@@ -67,13 +67,6 @@ def _is_installed(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # the package that it is in
         return False
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:  # unpacked into a folder
-        return "unknown"
 
 
 def stream(context: Context, figures: Figures) -> None:

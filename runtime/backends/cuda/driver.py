@@ -15,6 +15,11 @@ class Driver:
     version: int  # the newest CUDA that it supports: 1000 * major + 10 * minor
     gpus: int
 
+    @property
+    def cuda(self) -> str:
+        """The version as NVIDIA writes it: 13.0."""
+        return f"{self.version // 1000}.{self.version % 1000 // 10}"
+
 
 @functools.cache
 def find_driver() -> Driver | None:
