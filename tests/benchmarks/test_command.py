@@ -52,6 +52,7 @@ def result(tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path_factor
     return output
 
 
+@pytest.mark.full
 def test_result(result: Path) -> None:
     report: dict[str, Any] = json.loads(result.read_text())
     rows = {(row["pipeline"], row["batch"]): row for row in report["speed"]}
@@ -77,6 +78,7 @@ def test_bundle_with_different_weights_is_not_timed(
     assert "not timed: largest error of the audio" in done.stdout
 
 
+@pytest.mark.full
 def test_compare(result: Path, tmp_path: Path) -> None:
     done = bench("--compare", result, result)
     assert "same" in done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import resource
@@ -10,10 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +21,7 @@ import torch
 import typer
 from scipy.io import wavfile
 
-from tacoglow import SpeechOptions, Synthesizer, cli
+from tacoglow import SpeechOptions, Synthesizer
 from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
 from tacoglow.cli.main import EXAMPLES, OTHER_NAMES, _add_command
 from tacoglow.export import bundle as bundle_module
@@ -33,46 +30,17 @@ from tacoglow.runtime.bundle.reading import with_digest
 from tacoglow.runtime.errors import ExportError
 from tacoglow.tests import tolerances
 
+from .conftest import COMMANDS, Outcome, Run
+
 GRAPH_NAMES = graph_names("waveglow")
 
 if TYPE_CHECKING:
     from ..conftest import TinyCheckpoints
 
-COMMANDS = {"tacoglow": cli.main, "export-onnx": cli.export_onnx_main, "trt-infer": cli.trt_infer_main}
+
 TEXT = "Hello world, I missed you."
 MAX_FRAMES = 40  # frame limit of the tiny voice
 Damage = Callable[[Path], object]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def last(self) -> str:
-        return self.err.splitlines()[-1] if self.err else ""
-
-
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls a command in this process, as its console script does."""
-
-    def call(command: str, *arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", [command, *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-        capsys.readouterr()
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            with pytest.raises(SystemExit) as exit_info:
-                COMMANDS[command]()
-        return Outcome(int(exit_info.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

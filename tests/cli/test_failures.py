@@ -19,6 +19,8 @@ from tacoglow.cli.shared.failures import explain
 from tacoglow.cli.shared.terminal import escape_control
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
 
+from .conftest import Run
+
 OrtFail = type("Fail", (Exception,), {"__module__": "onnxruntime.capi.onnxruntime_pybind11_state"})
 EXPLAINED: dict[str, tuple[BaseException, str]] = {
     "value": (ValueError("text: it is\nempty"), "text: it is empty"),
@@ -82,21 +84,12 @@ def test_control_characters_are_escaped() -> None:
 CODE = "import sys; from tacoglow.cli import main; sys.argv[0] = 'tacoglow'; main()"
 
 
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([str(Path(tacoglow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", CODE, *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"PYTHONPATH": path, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
 @pytest.mark.parametrize("name", ["[/x]", "[red]red", "\x1b[2J", "a\nb", ":warning:"])
-def test_inspect_shows_names_as_they_are(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+def test_inspect_shows_names_as_they_are(
+    run: Run, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
     content = json.loads((tiny_bundle / MANIFEST_NAME).read_bytes())
     own = {"name": name} if name.isprintable() else {}  # a voice's own name has no control characters
     content["voice"] |= {**own, "language": "", "provenance": {name: name}}
@@ -106,10 +99,10 @@ def test_inspect_shows_names_as_they_are(tiny_bundle: Path, tmp_path: Path, name
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / MANIFEST_NAME).unlink()
     (tmp_path / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
-    done = run("inspect", ".", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count(escape_control(name)) == 4 + len(own)
-    assert "\x1b" not in done.stdout
+    done = run("tacoglow", "inspect", ".")
+    assert done.code == 0, done.err
+    assert done.out.count(escape_control(name)) == 4 + len(own)
+    assert "\x1b" not in done.out
 
 
 def speak(
@@ -131,7 +124,7 @@ def test_links_that_lead_in_a_circle(tiny_bundle: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--stream"]])
-def test_links_are_followed(tiny_bundle: Path, tmp_path: Path, arguments: list[str]) -> None:
+def test_links_are_followed(run: Run, tiny_bundle: Path, tmp_path: Path, arguments: list[str]) -> None:
     (tmp_path / "real").mkdir()
     for before in (b"", b"before"):
         target = tmp_path / "real" / f"{len(before)}.wav"
@@ -139,7 +132,7 @@ def test_links_are_followed(tiny_bundle: Path, tmp_path: Path, arguments: list[s
             target.write_bytes(before)
         link = tmp_path / target.name
         link.symlink_to(target)
-        assert run("say", tiny_bundle, "Hi.", "-o", link, *arguments, cwd=tmp_path).returncode == 0
+        assert run("trt-infer", tiny_bundle, "Hi.", "-o", link, *arguments).code == 0
         assert link.is_symlink()
         assert target.read_bytes()[:4] == b"RIFF"
     assert len(list(tmp_path.rglob("*"))) == 5  # no temporary file stays

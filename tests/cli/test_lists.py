@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tacoglow.cli.lists.lines import count_lines, read_lines
 from tacoglow.cli.shared.interrupt import EXIT_CODE
 from tacoglow.runtime.pieces import pause_after
 
+from .conftest import Run
+
 CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
 BAD = b"\xe2\x98\x83\xe2\x98\x83"  # snowmen, for which the voice has no symbol
 LONG = "I missed you, and the rest. " * 8  # of several pieces
@@ -35,14 +38,17 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-c", CODE, *map(str, arguments), "--threads", "1"]
 
 
-def infer(folder: Path, *arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command(*arguments), cwd=folder, input=stdin, capture_output=True, check=False)
+@pytest.fixture
+def infer(run: Run) -> Run:
+    """Calls `trt-infer` in this process."""
+    return partial(run, "trt-infer", "--threads", 1)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_bundle: Path) -> Path:
-    """A folder that contains the tiny bundle as `voice`."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> Path:
+    """The working directory, which contains the tiny bundle as `voice`."""
     shutil.copytree(tiny_bundle, tmp_path / "voice")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -62,16 +68,16 @@ def records_of(folder: Path) -> dict[str, dict[str, Any]]:
     return {record["id"]: record for record in map(json.loads, lines)}
 
 
-def test_bad_lines_are_named_and_skipped(folder: Path, voice: Synthesizer) -> None:
+def test_bad_lines_are_named_and_skipped(infer: Run, folder: Path, voice: Synthesizer) -> None:
     lines = [b"Hello.", BAD, b"", b"I missed you.", NOT_UTF8, "Naïve \N{SNOWMAN}.".encode()]
     (folder / "list.txt").write_bytes(b"\n".join(lines))
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--json")
-    assert done.returncode == 1
-    errors = done.stderr.decode().splitlines()
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--json")
+    assert done.code == 1
+    errors = done.err.splitlines()
     assert [line.split(" ")[0] for line in errors if ": skipped: " in line] == ["list.txt:2:", "list.txt:5:"]
     assert "warning: list.txt:6: not spoken, this voice has no symbol for: '\N{SNOWMAN}'" in errors
     assert errors[-1] == "list.txt: 3 spoken, 2 skipped: lines 2, 5"
-    report = json.loads(done.stdout)
+    report = json.loads(done.out)
     assert [entry["line"] for entry in report["skipped"]] == [2, 5]
     assert [entry["line"] for entry in report["utterances"]] == [1, 4, 6]
     good = {"0001": "Hello.", "0003": "I missed you.", "0005": "Naïve \N{SNOWMAN}."}
@@ -81,12 +87,12 @@ def test_bad_lines_are_named_and_skipped(folder: Path, voice: Synthesizer) -> No
     assert {name: record["text"] for name, record in records_of(folder / "out").items()} == good
 
 
-def test_each_line_has_its_own_time(folder: Path) -> None:
+def test_each_line_has_its_own_time(infer: Run, folder: Path) -> None:
     """The lines share one batch; the long one takes more of the decoder and the vocoder than the short one."""
     (folder / "list.txt").write_text("Hello there, I missed you.\nHello.\n")
     limits = ["--gate-threshold", "0.999999"]
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--json", *limits)
-    seconds = [entry["seconds"] for entry in json.loads(done.stdout)["utterances"]]
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--json", *limits)
+    seconds = [entry["seconds"] for entry in json.loads(done.out)["utterances"]]
     assert all(set(stages) == {"encoder", "decoder", "postnet", "vocoder"} for stages in seconds)
     assert seconds[0]["vocoder"] != seconds[1]["vocoder"]
 
@@ -103,9 +109,9 @@ def test_shares_of_a_batch_add_up(voice: Synthesizer) -> None:
     assert shares == pytest.approx([shares[0]] * 3)
 
 
-def test_text_from_standard_input(folder: Path, voice: Synthesizer) -> None:
+def test_text_from_standard_input(infer: Run, folder: Path, voice: Synthesizer) -> None:
     for arguments in (["voice"], ["voice", "-"]):
-        assert infer(folder, *arguments, "-o", "x.wav", stdin=b"I missed\nyou.\n").returncode == 0
+        assert infer(*arguments, "-o", "x.wav", stdin=b"I missed\nyou.\n").code == 0
         np.testing.assert_array_equal(wavfile.read(folder / "x.wav")[1], samples_of(voice, "I missed\nyou.\n"))
 
 
@@ -126,15 +132,15 @@ def test_lines_of_standard_input_are_spoken_as_they_come(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_joined_file(folder: Path, voice: Synthesizer, stream: bool) -> None:
+def test_joined_file(infer: Run, folder: Path, voice: Synthesizer, stream: bool) -> None:
     texts = ["Hello there.", "I missed you,", "Hello."]
     (folder / "list.txt").write_text("\n".join(texts))
     arguments = ["--timestamps", "all.json", *(["--stream"] if stream else [])]
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", "--json", *arguments)
-    assert done.returncode == 0
+    done = infer("voice", "-i", "list.txt", "-o", "all.wav", "--json", *arguments)
+    assert done.code == 0
     rate, joined = wavfile.read(folder / "all.wav")
-    assert done.stderr.decode().splitlines()[-1].startswith(f"all.wav: {len(joined) / rate:.2f} s of audio in ")
-    reports = json.loads(done.stdout)["utterances"]
+    assert done.last.startswith(f"all.wav: {len(joined) / rate:.2f} s of audio in ")
+    reports = json.loads(done.out)["utterances"]
     assert [report["text"] for report in reports] == texts
     pauses = sum(int(pause_after(text) * rate) for text in texts[:-1]) / rate
     assert sum(report["audio_seconds"] for report in reports) + pauses == pytest.approx(len(joined) / rate)
@@ -159,28 +165,28 @@ def test_joined_file(folder: Path, voice: Synthesizer, stream: bool) -> None:
     assert next(timed, None) is None
 
 
-def test_times_beside_each_file(folder: Path, voice: Synthesizer) -> None:
+def test_times_beside_each_file(infer: Run, folder: Path, voice: Synthesizer) -> None:
     (folder / "list.txt").write_text("Hello there.\nI missed you,\n")
-    assert infer(folder, "voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt").returncode == 0
+    assert infer("voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt").code == 0
     names = {"0001.wav", "0001.srt", "0002.wav", "0002.srt", "spoken.jsonl"}
     assert {path.name for path in (folder / "out").iterdir()} == names
     assert (folder / "out/0002.srt").read_text().splitlines()[2] == "I missed you,"
     (folder / "out/0001.srt").unlink()
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt", "--resume")
-    assert b"1 made before, 1 spoken now" in done.stderr
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt", "--resume")
+    assert "1 made before, 1 spoken now" in done.err
     assert (folder / "out/0001.srt").is_file()
 
 
-def test_ljspeech_metadata(folder: Path, voice: Synthesizer) -> None:
+def test_ljspeech_metadata(infer: Run, folder: Path, voice: Synthesizer) -> None:
     rows = ["LJ001-0001|Dr. X|Hello.", "LJ001-0002|I missed you.", "../evil|Hi.", "LJ001-0001|Again.", "no text"]
     (folder / "metadata.csv").write_text("\n".join(rows))
-    done = infer(folder, "voice", "-i", "metadata.csv", "-o", "wavs", "--json")
-    assert done.returncode == 1
-    assert [entry["line"] for entry in json.loads(done.stdout)["skipped"]] == [3, 4, 5]
+    done = infer("voice", "-i", "metadata.csv", "-o", "wavs", "--json")
+    assert done.code == 1
+    assert [entry["line"] for entry in json.loads(done.out)["skipped"]] == [3, 4, 5]
     np.testing.assert_array_equal(wavfile.read(folder / "wavs/LJ001-0001.wav")[1], samples_of(voice, "Hello."))
     assert set(records_of(folder / "wavs")) == {"LJ001-0001", "LJ001-0002"}
     (folder / "lines.txt").write_text("a|b\n")  # looks like it, but is not
-    assert infer(folder, "voice", "-i", "lines.txt", "-o", "lines", "--format", "lines").returncode == 0
+    assert infer("voice", "-i", "lines.txt", "-o", "lines", "--format", "lines").code == 0
     np.testing.assert_array_equal(wavfile.read(folder / "lines/0001.wav")[1], samples_of(voice, "ab"))
 
 
@@ -221,14 +227,14 @@ def test_names_that_some_system_does_not_take(tmp_path: Path, name: str) -> None
     )
 
 
-def test_filelists_name_files_after_recordings(folder: Path, voice: Synthesizer) -> None:
+def test_filelists_name_files_after_recordings(infer: Run, folder: Path, voice: Synthesizer) -> None:
     (folder / "list.txt").write_text("DUMMY/utt1.wav|Hello.\nDUMMY/my utt.wav|Hi.\nDUMMY/a:b.wav|Hi.\n")
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "spoken")
-    assert (done.returncode, done.stderr.count(b"id 'a:b': expected a file's name")) == (1, 1)
+    done = infer("voice", "-i", "list.txt", "-o", "spoken")
+    assert (done.code, done.err.count("id 'a:b': expected a file's name")) == (1, 1)
     assert sorted(file.name for file in (folder / "spoken").glob("*.wav")) == ["my utt.wav", "utt1.wav"]
     np.testing.assert_array_equal(wavfile.read(folder / "spoken/utt1.wav")[1], samples_of(voice, "Hello."))
-    again = infer(folder, "voice", "-i", "list.txt", "-o", "spoken", "--resume")
-    assert b"2 made before, 0 spoken now" in again.stderr
+    again = infer("voice", "-i", "list.txt", "-o", "spoken", "--resume")
+    assert "2 made before, 0 spoken now" in again.err
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
@@ -255,24 +261,24 @@ def test_encodings_by_their_marks(tmp_path: Path, encoding: str, line_end: str) 
     ],
     ids=["no mark", "no mark, big-endian", "cut off", "half a pair"],
 )
-def test_another_encoding_is_one_error_for_the_file(folder: Path, content: bytes, message: str) -> None:
+def test_another_encoding_is_one_error_for_the_file(infer: Run, folder: Path, content: bytes, message: str) -> None:
     (folder / "list.txt").write_bytes(content)
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "spoken")
-    assert (done.returncode, done.stderr.decode()) == (2, f"error: {message}\n")
+    done = infer("voice", "-i", "list.txt", "-o", "spoken")
+    assert (done.code, done.err) == (2, f"error: {message}\n")
     assert not list(folder.glob("spoken/*.wav"))
 
 
-def test_utf16_from_standard_input(folder: Path, voice: Synthesizer) -> None:
-    assert infer(folder, "voice", "-i", "-", "-o", "spoken", stdin="Hello.\n".encode("utf-16")).returncode == 0
-    assert infer(folder, "voice", "-o", "whole.wav", stdin="Hello.\n".encode("utf-16")).returncode == 0
+def test_utf16_from_standard_input(infer: Run, folder: Path, voice: Synthesizer) -> None:
+    assert infer("voice", "-i", "-", "-o", "spoken", stdin="Hello.\n".encode("utf-16")).code == 0
+    assert infer("voice", "-o", "whole.wav", stdin="Hello.\n".encode("utf-16")).code == 0
     for path in ("spoken/0001.wav", "whole.wav"):
         np.testing.assert_array_equal(wavfile.read(folder / path)[1], samples_of(voice, "Hello."))
 
 
 @pytest.mark.full
-def test_resume_makes_only_what_is_missing(folder: Path) -> None:
+def test_resume_makes_only_what_is_missing(infer: Run, folder: Path) -> None:
     (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour.\n")
-    assert infer(folder, "voice", "-i", "list.txt", "-o", "out").returncode == 0
+    assert infer("voice", "-i", "list.txt", "-o", "out").code == 0
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
     (folder / "out/0001.wav").unlink()
     with (folder / "out/0002.wav").open("r+b") as file:
@@ -280,98 +286,96 @@ def test_resume_makes_only_what_is_missing(folder: Path) -> None:
     with (folder / "out/spoken.jsonl").open("a") as file:
         file.write('{"id": "0003", "ke')  # half-written
     (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour, changed.\n")
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume")
-    assert done.returncode == 0
-    assert done.stderr.decode().splitlines()[-1] == "1 made before, 3 spoken now"
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--resume")
+    assert done.code == 0
+    assert done.last == "1 made before, 3 spoken now"
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
     assert [name for name in sorted(after) if after[name] == before[name]] == ["0003.wav"]
     plots = ["--resume", "--plot", "plots"]
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", *plots)  # a file without its plot is incomplete
-    assert b"made before" not in done.stderr
+    done = infer("voice", "-i", "list.txt", "-o", "out", *plots)  # a file without its plot is incomplete
+    assert "made before" not in done.err
     assert len(list((folder / "plots").glob("*.png"))) == 4
-    assert infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume").stderr.endswith(
-        b"4 made before, 0 spoken now\n"
-    )
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume", "--seed", "5")
-    assert done.stderr.endswith(b"\n")
-    assert b"made before" not in done.stderr
+    assert infer("voice", "-i", "list.txt", "-o", "out", "--resume").err.endswith("4 made before, 0 spoken now\n")
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--resume", "--seed", "5")
+    assert done.err.endswith("\n")
+    assert "made before" not in done.err
 
 
 @pytest.mark.full
-def test_shards_are_the_same_bytes_as_one_call(folder: Path) -> None:
+def test_shards_are_the_same_bytes_as_one_call(infer: Run, folder: Path) -> None:
     texts = [f"Sentence number {i}, and {'more ' * (i % 4)}of it." for i in range(7)]
     (folder / "list.txt").write_text("\n\n".join(texts) + "\n")
-    assert infer(folder, "voice", "-i", "list.txt", "-o", "all").returncode == 0
+    assert infer("voice", "-i", "list.txt", "-o", "all").code == 0
     expected = {path.name: path.read_bytes() for path in (folder / "all").glob("*.wav")}
     assert len(expected) == 7
     for n in (2, 9):
         for k in range(1, n + 1):
-            done = infer(folder, "voice", "-i", "list.txt", "-o", f"by-{n}", "--shard", f"{k}/{n}")
-            assert done.returncode == 0, done.stderr
+            done = infer("voice", "-i", "list.txt", "-o", f"by-{n}", "--shard", f"{k}/{n}")
+            assert done.code == 0, done.err
         assert {path.name: path.read_bytes() for path in (folder / f"by-{n}").glob("*.wav")} == expected
     assert sorted(path.name for path in (folder / "by-2").glob("*.jsonl")) == [
         "spoken.1-of-2.jsonl",
         "spoken.2-of-2.jsonl",
     ]
-    again = infer(folder, "voice", "-i", "list.txt", "-o", "by-2", "--shard", "2/2", "--resume")
-    assert b"3 made before, 0 spoken now" in again.stderr
+    again = infer("voice", "-i", "list.txt", "-o", "by-2", "--shard", "2/2", "--resume")
+    assert "3 made before, 0 spoken now" in again.err
 
 
 @pytest.mark.full
-def test_records_of_shards_are_read_together(folder: Path) -> None:
+def test_records_of_shards_are_read_together(infer: Run, folder: Path) -> None:
     """A file that another call has written since is made again; one that another shard has made is not."""
     (folder / "list.txt").write_text("One.\nTwo.\n")
     out = ("voice", "-i", "list.txt", "-o", "out")
-    assert infer(folder, *out, "--shard", "1/2").returncode == 0
+    assert infer(*out, "--shard", "1/2").code == 0
     wanted = (folder / "out/0001.wav").read_bytes()
-    assert infer(folder, *out, "--shard", "2/2").returncode == 0
-    louder = infer(folder, *out, "--volume", "0.5")  # the same length
-    assert louder.returncode == 0
+    assert infer(*out, "--shard", "2/2").code == 0
+    louder = infer(*out, "--volume", "0.5")  # the same length
+    assert louder.code == 0
     assert len((folder / "out/0001.wav").read_bytes()) == len(wanted)
-    again = infer(folder, *out, "--shard", "1/2", "--resume")
-    assert b"made before" not in again.stderr
+    again = infer(*out, "--shard", "1/2", "--resume")
+    assert "made before" not in again.err
     assert (folder / "out/0001.wav").read_bytes() == wanted
-    assert infer(folder, *out, "--resume").stderr.endswith(b"1 made before, 1 spoken now\n")
-    assert infer(folder, *out, "--shard", "1/1", "--resume").stderr.endswith(b"2 made before, 0 spoken now\n")
+    assert infer(*out, "--resume").err.endswith("1 made before, 1 spoken now\n")
+    assert infer(*out, "--shard", "1/1", "--resume").err.endswith("2 made before, 0 spoken now\n")
 
 
-def test_resume_with_a_lexicon(folder: Path) -> None:
+def test_resume_with_a_lexicon(infer: Run, folder: Path) -> None:
     (folder / "list.txt").write_text("One.\nTwo.\n")
     (folder / "names.txt").write_text("one = won\n")
     out = ("voice", "-i", "list.txt", "-o", "out", "--lexicon", "names.txt", "--resume")
-    assert infer(folder, *out).returncode == 0
-    assert infer(folder, *out).stderr.endswith(b"2 made before, 0 spoken now\n")
+    assert infer(*out).code == 0
+    assert infer(*out).err.endswith("2 made before, 0 spoken now\n")
     (folder / "names.txt").write_text("one = wan\n")
-    assert b"made before" not in infer(folder, *out).stderr
+    assert "made before" not in infer(*out).err
 
 
-def test_shards_without_a_line(folder: Path) -> None:
+def test_shards_without_a_line(infer: Run, folder: Path) -> None:
     (folder / "list.txt").write_text("One.\n")
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
-    assert done.returncode == 0
-    assert done.stderr.endswith(b"list.txt: no line for shard 2 of 2\n")
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
+    assert done.code == 0
+    assert done.err.endswith("list.txt: no line for shard 2 of 2\n")
     (folder / "list.txt").write_text("\n\n")
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
-    assert done.returncode == 2
-    assert b"list.txt: contains no phrase" in done.stderr
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
+    assert done.code == 2
+    assert "list.txt: contains no phrase" in done.err
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2"])
-def test_a_wrong_shard_is_refused(folder: Path, shard: str) -> None:
+def test_a_wrong_shard_is_refused(infer: Run, folder: Path, shard: str) -> None:
     (folder / "list.txt").write_text("Hello.\n")
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", f"--shard={shard}")
-    assert done.returncode == 2
-    assert b"--shard: expected K/N" in done.stderr
+    done = infer("voice", "-i", "list.txt", "-o", "out", f"--shard={shard}")
+    assert done.code == 2
+    assert "--shard: expected K/N" in done.err
 
 
-def test_a_shard_is_not_one_file(folder: Path) -> None:
+def test_a_shard_is_not_one_file(infer: Run, folder: Path) -> None:
     (folder / "list.txt").write_text("Hello.\n")
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "all.wav", "--shard", "1/2")
-    assert done.returncode == 2
-    assert b"--shard: all.wav is one file for all lines" in done.stderr
+    done = infer("voice", "-i", "list.txt", "-o", "all.wav", "--shard", "1/2")
+    assert done.code == 2
+    assert "--shard: all.wav is one file for all lines" in done.err
 
 
-def test_interrupted_list_is_resumed_with_nothing_lost(folder: Path) -> None:
+def test_interrupted_list_is_resumed_with_nothing_lost(infer: Run, folder: Path) -> None:
     count = 3_000
     (folder / "list.txt").write_text("Hello there, I missed you.\n" * count)
     arguments = command("voice", "-i", "list.txt", "-o", "out", "--resume")
@@ -393,13 +397,13 @@ def test_interrupted_list_is_resumed_with_nothing_lost(folder: Path) -> None:
     assert len(set(wavs) ^ set(records)) <= 1  # the file whose record was about to be written
     assert all(wavs[name] == records[name]["sha256"] for name in set(wavs) & set(records))
     (folder / "list.txt").write_text("Hello there, I missed you.\n" * 25)
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume")
-    assert done.returncode == 0
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--resume")
+    assert done.code == 0
     assert {f"{i:04d}" for i in range(1, 26)} <= set(records_of(folder / "out"))
 
 
 @pytest.mark.slow
-def test_two_thousand_lines_with_one_percent_of_bad_ones(folder: Path) -> None:
+def test_two_thousand_lines_with_one_percent_of_bad_ones(infer: Run, folder: Path) -> None:
     lines = [f"Sentence number {i}, and its end.".encode() for i in range(2_000)]
     for i in range(20):
         lines.insert(100 * i + 50, BAD if i % 2 else NOT_UTF8)
@@ -409,28 +413,28 @@ def test_two_thousand_lines_with_one_percent_of_bad_ones(folder: Path) -> None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == EXIT_CODE
-    done = infer(folder, "voice", "-i", "list.txt", "-o", "out", "--resume", "--json")
-    assert done.returncode == 1
+    done = infer("voice", "-i", "list.txt", "-o", "out", "--resume", "--json")
+    assert done.code == 1
     bad = [number for number, line in enumerate(lines, 1) if line in (BAD, NOT_UTF8)]
-    assert [entry["line"] for entry in json.loads(done.stdout)["skipped"]] == bad
+    assert [entry["line"] for entry in json.loads(done.out)["skipped"]] == bad
     names = {f"{number:04d}" for number in range(1, 2_021) if number not in bad}
     assert {path.stem for path in (folder / "out").glob("*.wav")} == names == set(records_of(folder / "out"))
 
 
-def test_endless_line_is_rejected(folder: Path) -> None:
-    done = infer(folder, "voice", "-i", "/dev/zero", "-o", "out")
-    assert done.returncode == 2
-    assert done.stderr.decode().splitlines()[-1].startswith("error: /dev/zero: a line is longer than ")
+def test_endless_line_is_rejected(infer: Run, folder: Path) -> None:
+    done = infer("voice", "-i", "/dev/zero", "-o", "out")
+    assert done.code == 2
+    assert done.last.startswith("error: /dev/zero: a line is longer than ")
     assert not (folder / "out").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [["--stream"], []])
-def test_full_disk_names_the_file(folder: Path, arguments: list[str]) -> None:
+def test_full_disk_names_the_file(infer: Run, folder: Path, arguments: list[str]) -> None:
     (folder / "full.wav").symlink_to("/dev/full")
-    done = infer(folder, "voice", "I missed you.", "-o", "full.wav", *arguments)
-    assert done.returncode == 2
-    assert b"full.wav: cannot be written: No space left on device" in done.stderr.splitlines()[-1]
+    done = infer("voice", "I missed you.", "-o", "full.wav", *arguments)
+    assert done.code == 2
+    assert "full.wav: cannot be written: No space left on device" in done.last
 
 
 def test_closed_standard_output_is_one_line(folder: Path) -> None:
@@ -441,11 +445,11 @@ def test_closed_standard_output_is_one_line(folder: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_failed_stream_leaves_the_existing_file(folder: Path) -> None:
+def test_failed_stream_leaves_the_existing_file(infer: Run, folder: Path) -> None:
     (folder / "x.wav").write_text("old")
     (folder / "list.txt").write_bytes(b"Hello.\n" + BAD)
-    done = infer(folder, "voice", "-i", "list.txt", "--stream", "-o", "x.wav", "--strict")
-    assert done.returncode == 2
+    done = infer("voice", "-i", "list.txt", "--stream", "-o", "x.wav", "--strict")
+    assert done.code == 2
     assert (folder / "x.wav").read_text() == "old"
     assert sorted(path.name for path in folder.iterdir()) == ["list.txt", "voice", "x.wav"]
 
@@ -513,7 +517,7 @@ def in_terminal(folder: Path, *arguments: object) -> str:
 
 
 @pytest.mark.full
-def test_progress_on_a_terminal(folder: Path) -> None:
+def test_progress_on_a_terminal(infer: Run, folder: Path) -> None:
     """A text of several pieces and a list have a bar; a short text, a stream, and what is piped or --json have none."""
     bar = "times real time"
     (folder / "list.txt").write_text("Hello.\nHello.\n")
@@ -521,4 +525,4 @@ def test_progress_on_a_terminal(folder: Path) -> None:
     assert bar in in_terminal(folder, "voice", "-i", "list.txt", "-o", "out")
     for arguments in (("Hello.",), (LONG, "--stream"), (LONG, "--json"), ("-i", "list.txt", "-o", "o2", "--json")):
         assert bar not in in_terminal(folder, "voice", *arguments)
-    assert bar not in infer(folder, "voice", LONG).stderr.decode()
+    assert bar not in infer("voice", LONG).err
