@@ -321,6 +321,7 @@ WRONG = {
 
 
 class TestRejectedExports:
+    @pytest.mark.full
     @pytest.mark.parametrize("name", WRONG)
     def test_wrong_graph_is_not_written(
         self, models: tuple[Tacotron2, WaveGlow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -53,6 +53,7 @@ def test_a_source_archive_is_the_whole_project_without_the_weights(site: Path, t
     assert {file for file in versioned_files() if file.suffix != ".pt"} <= packed
 
 
+@pytest.mark.full
 def test_the_build_warns_of_nothing(site: Path, tmp_path: Path) -> None:
     script = (
         "import warnings; from setuptools import build_meta; from setuptools.warnings import SetuptoolsWarning; "

@@ -66,6 +66,7 @@ def test_result(result: Path) -> None:
     assert report["ceilings"]["CPU, fp32"]["operations_per_second"] > 0.0
 
 
+@pytest.mark.full
 def test_bundle_with_different_weights_is_not_timed(
     tiny_bundle: Path, tiny_checkpoints: TinyCheckpoints, tmp_path: Path
 ) -> None:

@@ -704,6 +704,7 @@ class TestExport:
         assert run("trt-infer", "voice", "-i", "phrases.txt", "-o", "out").code == 0
         assert len(list((checkpoints / "out").glob("*.wav"))) == 3
 
+    @pytest.mark.full
     def test_empty_folder_and_old_bundle_are_replaced(self, run: Run, checkpoints: Path) -> None:
         (checkpoints / "empty").mkdir()
         (checkpoints / "voice/mine.txt").touch()

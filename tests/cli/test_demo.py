@@ -27,6 +27,7 @@ def infer(folder: Path, site: Path | None, *arguments: str) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_demo_is_a_bundle(site: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     done = infer(tmp_path, site, "--demo", "Hello.", "-o", "demo.wav")
     assert done.returncode == 0, done.stderr

@@ -145,6 +145,7 @@ def test_messages_that_nobody_can_read(tiny_bundle: Path, tmp_path: Path) -> Non
     assert (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(os.name != "posix", reason="such locales are POSIX's")
 def test_text_in_a_plain_ascii_locale(tiny_bundle: Path, tmp_path: Path) -> None:
     plain = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -159,7 +159,11 @@ class TestSymbols:
 
 @pytest.mark.parametrize(
     ("rate", "hop", "kernel", "window"),
-    [(16000, 200, 800, 800), (22050, 64, 256, 256), pytest.param(44100, 512, 2048, 2048, marks=pytest.mark.full)],
+    [
+        (22050, 64, 256, 256),
+        pytest.param(16000, 200, 800, 800, marks=pytest.mark.full),
+        pytest.param(44100, 512, 2048, 2048, marks=pytest.mark.full),
+    ],
 )
 def test_other_rates_and_hops_synthesize(
     tiny_checkpoints: TinyCheckpoints, tmp_path: Path, rate: int, hop: int, kernel: int, window: int

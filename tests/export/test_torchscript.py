@@ -134,6 +134,7 @@ def test_other_dimensions_are_rejected(tiny_bundle: Path, models: tuple[Tacotron
         export_torchscript(*models, folder)
 
 
+@pytest.mark.full
 def test_command_takes_the_hop_from_the_bundle(
     tiny_checkpoints: TinyCheckpoints, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -312,6 +312,7 @@ def test_requests_whose_long_bodies_wait_are_counted(
         assert first.result(30).status == 200
 
 
+@pytest.mark.full
 def test_texts_of_clients_who_leave_are_split_one_at_a_time_too(
     new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def hub(entry: str, **kwargs: Any) -> Any:
     return torch.hub.load(str(ROOT), entry, source="local", **kwargs)  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.full
 def test_published_example_without_tacoglow_installed(registry: Any, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": "", "OMP_NUM_THREADS": "1"}  # one thread: the models are tiny
     command = [sys.executable, "-c", EXAMPLE, str(ROOT)]

@@ -99,6 +99,7 @@ def run(hub: Hub, folder: Path, *command: str) -> subprocess.CompletedProcess[st
     return subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_speaks_a_voice_of_the_hub(hub: Hub, tiny_bundle: Path, tmp_path: Path) -> None:
     fetched = run(hub, tmp_path, "say", "hf://owner/voice", "Hello.", "-o", "hub.wav")
     assert fetched.returncode == 0, fetched.stderr
@@ -137,6 +138,7 @@ def test_a_changed_file_is_refused(hub: Hub, tmp_path: Path) -> None:
     assert not (tmp_path / "out.wav").exists()
 
 
+@pytest.mark.full
 def test_programs_stay_on_the_hub(hub: Hub, hifigan_bundle: Path, tmp_path: Path) -> None:
     assert list(hifigan_bundle.glob("*.ts"))
     hub.commits[COMMIT] = hifigan_bundle
