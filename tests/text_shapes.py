@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+# Eight times the text takes less than this times the time. Quadratic code comes to 64 as the text grows, and what is
+# linear has been seen at 12.
+RATIO = 16
+
 SHAPES = [
     *(
         "word",

@@ -14,8 +14,7 @@ import pytest
 from tacoglow.export.text_tables import FILE_NAME, text_tables, write_text_tables
 from tacoglow.runtime.bundle.reading import file_sha256, load_manifest, with_digest
 from tacoglow.runtime.pieces import split_into_pieces
-from tacoglow.tests.text.test_linear_time import RATIO
-from tacoglow.tests.text_shapes import SHAPES
+from tacoglow.tests.text_shapes import RATIO, SHAPES
 from tacoglow.text import FrontEnd, Lexicon, MarkupError, TextError, parse_lexicon, parse_ssml
 
 from .texts import LEXICON, english_texts, generated_texts, ssml_documents

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tacoglow.gateway.sentences import SentenceBuffer
 from tacoglow.text import split_text
 
-from ..text_shapes import SHAPES
+from ..text_shapes import RATIO, SHAPES
 
 WORDS = [
     "a",
@@ -71,7 +71,6 @@ def test_flush_gives_the_rest_and_empties_the_buffer() -> None:
 
 
 LENGTH = 2_000  # characters, and eight times as many
-RATIO = 24  # quadratic code reaches 64
 CUTS = {"at once": 1_000_000, "by characters": 1, "by seven": 7}
 
 

@@ -14,10 +14,10 @@ from tacoglow.gateway.sentences import SentenceBuffer
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.pieces import Split
 from tacoglow.tests.robustness.fuzzed_bundle import tiny_bundle
+from tacoglow.tests.text_shapes import RATIO
 from tacoglow.text import Lexicon, TextError
 
 LENGTH = 1_000  # characters, and eight times as many
-RATIO = 24  # quadratic code reaches 64
 TRIES = 3  # a slow case is measured again: the machine may have been busy
 PARTS = 50  # of a text that comes in parts
 PLAIN = Synthesizer.load(tiny_bundle(), "onnxruntime", threads=1)

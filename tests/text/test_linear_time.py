@@ -13,10 +13,9 @@ from tacoglow.runtime.pieces import split_into_pieces
 from tacoglow.text import FrontEnd, Lexicon, TextError, split_text
 from tacoglow.text.cleaners import english_cleaners, english_cleaners_extended
 
-from ..text_shapes import SHAPES
+from ..text_shapes import RATIO, SHAPES
 
 LENGTH = 2_000  # characters, and eight times as many
-RATIO = 16  # quadratic code comes to 64 as the text grows, and what is linear has been seen at 12
 LEXICON = Lexicon({"a": "b", "word": "deed", ". ": "dot", "A" * 50: "x", " ".join("1" * 20) + " 2": "x"})
 
 
