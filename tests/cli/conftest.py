@@ -1,18 +1,22 @@
-"""Calls the commands in this process."""
+"""Calls the commands, in this process or in one of their own."""
 
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tacoglow import cli
 
 COMMANDS = {"tacoglow": cli.main, "export-onnx": cli.export_onnx_main, "trt-infer": cli.trt_infer_main}
+# For `python -c`: what the console script does.
+TRT_INFER = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Outcome(int(exit_info.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> Path:
+    """The working directory, which contains a copy of the tiny bundle named `voice`."""
+    shutil.copytree(tiny_bundle, tmp_path / "voice")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -30,7 +30,7 @@ from tacoglow.runtime.bundle.reading import with_digest
 from tacoglow.runtime.errors import ExportError
 from tacoglow.tests import tolerances
 
-from .conftest import COMMANDS, Outcome, Run
+from .conftest import COMMANDS, TRT_INFER, Outcome, Run
 
 GRAPH_NAMES = graph_names("waveglow")
 
@@ -41,14 +41,6 @@ if TYPE_CHECKING:
 TEXT = "Hello world, I missed you."
 MAX_FRAMES = 40  # frame limit of the tiny voice
 Damage = Callable[[Path], object]
-
-
-@pytest.fixture
-def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> Path:
-    """The working directory, which contains a copy of the tiny bundle named `voice`."""
-    shutil.copytree(tiny_bundle, tmp_path / "voice")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def listing(folder: Path) -> dict[str, bytes]:
@@ -792,7 +784,7 @@ class TestInspectAndDoctor:
     def test_completion_of_backends(self) -> None:
         words = {"_TRT_INFER_COMPLETE": "complete_bash", "COMP_WORDS": "trt-infer --backend onnx", "COMP_CWORD": "2"}
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=os.environ | words, capture_output=True, text=True, check=False
+            [sys.executable, "-c", TRT_INFER], env=os.environ | words, capture_output=True, text=True, check=False
         )
         assert done.stdout.split() == ["onnxruntime-cuda", "onnxruntime"]
 
@@ -807,12 +799,9 @@ class TestInspectAndDoctor:
         assert_rejected(run("tacoglow", "frobnicate"), "frobnicate", "tacoglow --help")
 
 
-SCRIPT = "import sys; from tacoglow import cli; sys.argv[0] = 'trt-infer'; cli.trt_infer_main()"
-
-
 def test_command_in_its_own_process(workdir: Path) -> None:
     def speak(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", SCRIPT, "voice", *arguments]
+        command = [sys.executable, "-c", TRT_INFER, "voice", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = speak(TEXT, "-o", "hello.wav")

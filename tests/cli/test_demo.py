@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
+from .conftest import TRT_INFER
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def site(tiny_bundle: Path, tmp_path: Path) -> Path:
 def infer(folder: Path, site: Path | None, *arguments: str) -> subprocess.CompletedProcess[str]:
     places = [str(site)] if site else []
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", CODE, *arguments]
+    command = [sys.executable, "-c", TRT_INFER, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,30 +25,21 @@ from tacoglow.cli.lists.lines import count_lines, read_lines
 from tacoglow.cli.shared.interrupt import EXIT_CODE
 from tacoglow.runtime.pieces import pause_after
 
-from .conftest import Run
+from .conftest import TRT_INFER, Run
 
-CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
 BAD = b"\xe2\x98\x83\xe2\x98\x83"  # snowmen, for which the voice has no symbol
 LONG = "I missed you, and the rest. " * 8  # of several pieces
 NOT_UTF8 = "caf\xe9.".encode("latin-1")
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", CODE, *map(str, arguments), "--threads", "1"]
+    return [sys.executable, "-c", TRT_INFER, *map(str, arguments), "--threads", "1"]
 
 
 @pytest.fixture
 def infer(run: Run) -> Run:
     """Calls `trt-infer` in this process."""
     return partial(run, "trt-infer", "--threads", 1)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> Path:
-    """The working directory, which contains the tiny bundle as `voice`."""
-    shutil.copytree(tiny_bundle, tmp_path / "voice")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +53,14 @@ def samples_of(voice: Synthesizer, text: str) -> np.ndarray:
     return np.asarray(wavfile.read(io.BytesIO(content.getvalue()))[1])
 
 
-def records_of(folder: Path) -> dict[str, dict[str, Any]]:
-    lines = (folder / "spoken.jsonl").read_text(encoding="utf-8").splitlines()
+def records_of(workdir: Path) -> dict[str, dict[str, Any]]:
+    lines = (workdir / "spoken.jsonl").read_text(encoding="utf-8").splitlines()
     return {record["id"]: record for record in map(json.loads, lines)}
 
 
-def test_bad_lines_are_named_and_skipped(infer: Run, folder: Path, voice: Synthesizer) -> None:
+def test_bad_lines_are_named_and_skipped(infer: Run, workdir: Path, voice: Synthesizer) -> None:
     lines = [b"Hello.", BAD, b"", b"I missed you.", NOT_UTF8, "Naïve \N{SNOWMAN}.".encode()]
-    (folder / "list.txt").write_bytes(b"\n".join(lines))
+    (workdir / "list.txt").write_bytes(b"\n".join(lines))
     done = infer("voice", "-i", "list.txt", "-o", "out", "--json")
     assert done.code == 1
     errors = done.err.splitlines()
@@ -81,15 +71,15 @@ def test_bad_lines_are_named_and_skipped(infer: Run, folder: Path, voice: Synthe
     assert [entry["line"] for entry in report["skipped"]] == [2, 5]
     assert [entry["line"] for entry in report["utterances"]] == [1, 4, 6]
     good = {"0001": "Hello.", "0003": "I missed you.", "0005": "Naïve \N{SNOWMAN}."}
-    assert {path.stem for path in (folder / "out").glob("*.wav")} == set(good)
+    assert {path.stem for path in (workdir / "out").glob("*.wav")} == set(good)
     for name, text in good.items():
-        np.testing.assert_array_equal(wavfile.read(folder / "out" / f"{name}.wav")[1], samples_of(voice, text))
-    assert {name: record["text"] for name, record in records_of(folder / "out").items()} == good
+        np.testing.assert_array_equal(wavfile.read(workdir / "out" / f"{name}.wav")[1], samples_of(voice, text))
+    assert {name: record["text"] for name, record in records_of(workdir / "out").items()} == good
 
 
-def test_each_line_has_its_own_time(infer: Run, folder: Path) -> None:
+def test_each_line_has_its_own_time(infer: Run, workdir: Path) -> None:
     """The lines share one batch; the long one takes more of the decoder and the vocoder than the short one."""
-    (folder / "list.txt").write_text("Hello there, I missed you.\nHello.\n")
+    (workdir / "list.txt").write_text("Hello there, I missed you.\nHello.\n")
     limits = ["--gate-threshold", "0.999999"]
     done = infer("voice", "-i", "list.txt", "-o", "out", "--json", *limits)
     seconds = [entry["seconds"] for entry in json.loads(done.out)["utterances"]]
@@ -109,16 +99,14 @@ def test_shares_of_a_batch_add_up(voice: Synthesizer) -> None:
     assert shares == pytest.approx([shares[0]] * 3)
 
 
-def test_text_from_standard_input(infer: Run, folder: Path, voice: Synthesizer) -> None:
+def test_text_from_standard_input(infer: Run, workdir: Path, voice: Synthesizer) -> None:
     for arguments in (["voice"], ["voice", "-"]):
         assert infer(*arguments, "-o", "x.wav", stdin=b"I missed\nyou.\n").code == 0
-        np.testing.assert_array_equal(wavfile.read(folder / "x.wav")[1], samples_of(voice, "I missed\nyou.\n"))
+        np.testing.assert_array_equal(wavfile.read(workdir / "x.wav")[1], samples_of(voice, "I missed\nyou.\n"))
 
 
-def test_lines_of_standard_input_are_spoken_as_they_come(folder: Path) -> None:
-    process = subprocess.Popen(
-        command("voice", "-i", "-", "-o", "out"), cwd=folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def test_lines_of_standard_input_are_spoken_as_they_come(workdir: Path) -> None:
+    process = subprocess.Popen(command("voice", "-i", "-", "-o", "out"), stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     assert process.stderr is not None
     assert process.stderr.readline() == b"CPU (onnxruntime)\n"
@@ -132,19 +120,19 @@ def test_lines_of_standard_input_are_spoken_as_they_come(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_joined_file(infer: Run, folder: Path, voice: Synthesizer, stream: bool) -> None:
+def test_joined_file(infer: Run, workdir: Path, voice: Synthesizer, stream: bool) -> None:
     texts = ["Hello there.", "I missed you,", "Hello."]
-    (folder / "list.txt").write_text("\n".join(texts))
+    (workdir / "list.txt").write_text("\n".join(texts))
     arguments = ["--timestamps", "all.json", *(["--stream"] if stream else [])]
     done = infer("voice", "-i", "list.txt", "-o", "all.wav", "--json", *arguments)
     assert done.code == 0
-    rate, joined = wavfile.read(folder / "all.wav")
+    rate, joined = wavfile.read(workdir / "all.wav")
     assert done.last.startswith(f"all.wav: {len(joined) / rate:.2f} s of audio in ")
     reports = json.loads(done.out)["utterances"]
     assert [report["text"] for report in reports] == texts
     pauses = sum(int(pause_after(text) * rate) for text in texts[:-1]) / rate
     assert sum(report["audio_seconds"] for report in reports) + pauses == pytest.approx(len(joined) / rate)
-    timed = iter(json.loads((folder / "all.json").read_text())["words"])
+    timed = iter(json.loads((workdir / "all.json").read_text())["words"])
     position = 0
     fade = int(0.005 * rate)
     for i, text in enumerate(texts):
@@ -165,29 +153,29 @@ def test_joined_file(infer: Run, folder: Path, voice: Synthesizer, stream: bool)
     assert next(timed, None) is None
 
 
-def test_times_beside_each_file(infer: Run, folder: Path, voice: Synthesizer) -> None:
-    (folder / "list.txt").write_text("Hello there.\nI missed you,\n")
+def test_times_beside_each_file(infer: Run, workdir: Path, voice: Synthesizer) -> None:
+    (workdir / "list.txt").write_text("Hello there.\nI missed you,\n")
     assert infer("voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt").code == 0
     names = {"0001.wav", "0001.srt", "0002.wav", "0002.srt", "spoken.jsonl"}
-    assert {path.name for path in (folder / "out").iterdir()} == names
-    assert (folder / "out/0002.srt").read_text().splitlines()[2] == "I missed you,"
-    (folder / "out/0001.srt").unlink()
+    assert {path.name for path in (workdir / "out").iterdir()} == names
+    assert (workdir / "out/0002.srt").read_text().splitlines()[2] == "I missed you,"
+    (workdir / "out/0001.srt").unlink()
     done = infer("voice", "-i", "list.txt", "-o", "out", "--timestamps", "srt", "--resume")
     assert "1 made before, 1 spoken now" in done.err
-    assert (folder / "out/0001.srt").is_file()
+    assert (workdir / "out/0001.srt").is_file()
 
 
-def test_ljspeech_metadata(infer: Run, folder: Path, voice: Synthesizer) -> None:
+def test_ljspeech_metadata(infer: Run, workdir: Path, voice: Synthesizer) -> None:
     rows = ["LJ001-0001|Dr. X|Hello.", "LJ001-0002|I missed you.", "../evil|Hi.", "LJ001-0001|Again.", "no text"]
-    (folder / "metadata.csv").write_text("\n".join(rows))
+    (workdir / "metadata.csv").write_text("\n".join(rows))
     done = infer("voice", "-i", "metadata.csv", "-o", "wavs", "--json")
     assert done.code == 1
     assert [entry["line"] for entry in json.loads(done.out)["skipped"]] == [3, 4, 5]
-    np.testing.assert_array_equal(wavfile.read(folder / "wavs/LJ001-0001.wav")[1], samples_of(voice, "Hello."))
-    assert set(records_of(folder / "wavs")) == {"LJ001-0001", "LJ001-0002"}
-    (folder / "lines.txt").write_text("a|b\n")  # looks like it, but is not
+    np.testing.assert_array_equal(wavfile.read(workdir / "wavs/LJ001-0001.wav")[1], samples_of(voice, "Hello."))
+    assert set(records_of(workdir / "wavs")) == {"LJ001-0001", "LJ001-0002"}
+    (workdir / "lines.txt").write_text("a|b\n")  # looks like it, but is not
     assert infer("voice", "-i", "lines.txt", "-o", "lines", "--format", "lines").code == 0
-    np.testing.assert_array_equal(wavfile.read(folder / "lines/0001.wav")[1], samples_of(voice, "ab"))
+    np.testing.assert_array_equal(wavfile.read(workdir / "lines/0001.wav")[1], samples_of(voice, "ab"))
 
 
 @pytest.mark.parametrize(
@@ -227,12 +215,12 @@ def test_names_that_some_system_does_not_take(tmp_path: Path, name: str) -> None
     )
 
 
-def test_filelists_name_files_after_recordings(infer: Run, folder: Path, voice: Synthesizer) -> None:
-    (folder / "list.txt").write_text("DUMMY/utt1.wav|Hello.\nDUMMY/my utt.wav|Hi.\nDUMMY/a:b.wav|Hi.\n")
+def test_filelists_name_files_after_recordings(infer: Run, workdir: Path, voice: Synthesizer) -> None:
+    (workdir / "list.txt").write_text("DUMMY/utt1.wav|Hello.\nDUMMY/my utt.wav|Hi.\nDUMMY/a:b.wav|Hi.\n")
     done = infer("voice", "-i", "list.txt", "-o", "spoken")
     assert (done.code, done.err.count("id 'a:b': expected a file's name")) == (1, 1)
-    assert sorted(file.name for file in (folder / "spoken").glob("*.wav")) == ["my utt.wav", "utt1.wav"]
-    np.testing.assert_array_equal(wavfile.read(folder / "spoken/utt1.wav")[1], samples_of(voice, "Hello."))
+    assert sorted(file.name for file in (workdir / "spoken").glob("*.wav")) == ["my utt.wav", "utt1.wav"]
+    np.testing.assert_array_equal(wavfile.read(workdir / "spoken/utt1.wav")[1], samples_of(voice, "Hello."))
     again = infer("voice", "-i", "list.txt", "-o", "spoken", "--resume")
     assert "2 made before, 0 spoken now" in again.err
 
@@ -261,40 +249,40 @@ def test_encodings_by_their_marks(tmp_path: Path, encoding: str, line_end: str) 
     ],
     ids=["no mark", "no mark, big-endian", "cut off", "half a pair"],
 )
-def test_another_encoding_is_one_error_for_the_file(infer: Run, folder: Path, content: bytes, message: str) -> None:
-    (folder / "list.txt").write_bytes(content)
+def test_another_encoding_is_one_error_for_the_file(infer: Run, workdir: Path, content: bytes, message: str) -> None:
+    (workdir / "list.txt").write_bytes(content)
     done = infer("voice", "-i", "list.txt", "-o", "spoken")
     assert (done.code, done.err) == (2, f"error: {message}\n")
-    assert not list(folder.glob("spoken/*.wav"))
+    assert not list(workdir.glob("spoken/*.wav"))
 
 
-def test_utf16_from_standard_input(infer: Run, folder: Path, voice: Synthesizer) -> None:
+def test_utf16_from_standard_input(infer: Run, workdir: Path, voice: Synthesizer) -> None:
     assert infer("voice", "-i", "-", "-o", "spoken", stdin="Hello.\n".encode("utf-16")).code == 0
     assert infer("voice", "-o", "whole.wav", stdin="Hello.\n".encode("utf-16")).code == 0
     for path in ("spoken/0001.wav", "whole.wav"):
-        np.testing.assert_array_equal(wavfile.read(folder / path)[1], samples_of(voice, "Hello."))
+        np.testing.assert_array_equal(wavfile.read(workdir / path)[1], samples_of(voice, "Hello."))
 
 
 @pytest.mark.full
-def test_resume_makes_only_what_is_missing(infer: Run, folder: Path) -> None:
-    (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour.\n")
+def test_resume_makes_only_what_is_missing(infer: Run, workdir: Path) -> None:
+    (workdir / "list.txt").write_text("One.\nTwo.\nThree.\nFour.\n")
     assert infer("voice", "-i", "list.txt", "-o", "out").code == 0
-    before = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
-    (folder / "out/0001.wav").unlink()
-    with (folder / "out/0002.wav").open("r+b") as file:
+    before = {path.name: path.stat().st_mtime_ns for path in (workdir / "out").glob("*.wav")}
+    (workdir / "out/0001.wav").unlink()
+    with (workdir / "out/0002.wav").open("r+b") as file:
         file.truncate(60)
-    with (folder / "out/spoken.jsonl").open("a") as file:
+    with (workdir / "out/spoken.jsonl").open("a") as file:
         file.write('{"id": "0003", "ke')  # half-written
-    (folder / "list.txt").write_text("One.\nTwo.\nThree.\nFour, changed.\n")
+    (workdir / "list.txt").write_text("One.\nTwo.\nThree.\nFour, changed.\n")
     done = infer("voice", "-i", "list.txt", "-o", "out", "--resume")
     assert done.code == 0
     assert done.last == "1 made before, 3 spoken now"
-    after = {path.name: path.stat().st_mtime_ns for path in (folder / "out").glob("*.wav")}
+    after = {path.name: path.stat().st_mtime_ns for path in (workdir / "out").glob("*.wav")}
     assert [name for name in sorted(after) if after[name] == before[name]] == ["0003.wav"]
     plots = ["--resume", "--plot", "plots"]
     done = infer("voice", "-i", "list.txt", "-o", "out", *plots)  # a file without its plot is incomplete
     assert "made before" not in done.err
-    assert len(list((folder / "plots").glob("*.png"))) == 4
+    assert len(list((workdir / "plots").glob("*.png"))) == 4
     assert infer("voice", "-i", "list.txt", "-o", "out", "--resume").err.endswith("4 made before, 0 spoken now\n")
     done = infer("voice", "-i", "list.txt", "-o", "out", "--resume", "--seed", "5")
     assert done.err.endswith("\n")
@@ -302,18 +290,18 @@ def test_resume_makes_only_what_is_missing(infer: Run, folder: Path) -> None:
 
 
 @pytest.mark.full
-def test_shards_are_the_same_bytes_as_one_call(infer: Run, folder: Path) -> None:
+def test_shards_are_the_same_bytes_as_one_call(infer: Run, workdir: Path) -> None:
     texts = [f"Sentence number {i}, and {'more ' * (i % 4)}of it." for i in range(7)]
-    (folder / "list.txt").write_text("\n\n".join(texts) + "\n")
+    (workdir / "list.txt").write_text("\n\n".join(texts) + "\n")
     assert infer("voice", "-i", "list.txt", "-o", "all").code == 0
-    expected = {path.name: path.read_bytes() for path in (folder / "all").glob("*.wav")}
+    expected = {path.name: path.read_bytes() for path in (workdir / "all").glob("*.wav")}
     assert len(expected) == 7
     for n in (2, 9):
         for k in range(1, n + 1):
             done = infer("voice", "-i", "list.txt", "-o", f"by-{n}", "--shard", f"{k}/{n}")
             assert done.code == 0, done.err
-        assert {path.name: path.read_bytes() for path in (folder / f"by-{n}").glob("*.wav")} == expected
-    assert sorted(path.name for path in (folder / "by-2").glob("*.jsonl")) == [
+        assert {path.name: path.read_bytes() for path in (workdir / f"by-{n}").glob("*.wav")} == expected
+    assert sorted(path.name for path in (workdir / "by-2").glob("*.jsonl")) == [
         "spoken.1-of-2.jsonl",
         "spoken.2-of-2.jsonl",
     ]
@@ -322,64 +310,64 @@ def test_shards_are_the_same_bytes_as_one_call(infer: Run, folder: Path) -> None
 
 
 @pytest.mark.full
-def test_records_of_shards_are_read_together(infer: Run, folder: Path) -> None:
+def test_records_of_shards_are_read_together(infer: Run, workdir: Path) -> None:
     """A file that another call has written since is made again; one that another shard has made is not."""
-    (folder / "list.txt").write_text("One.\nTwo.\n")
+    (workdir / "list.txt").write_text("One.\nTwo.\n")
     out = ("voice", "-i", "list.txt", "-o", "out")
     assert infer(*out, "--shard", "1/2").code == 0
-    wanted = (folder / "out/0001.wav").read_bytes()
+    wanted = (workdir / "out/0001.wav").read_bytes()
     assert infer(*out, "--shard", "2/2").code == 0
     louder = infer(*out, "--volume", "0.5")  # the same length
     assert louder.code == 0
-    assert len((folder / "out/0001.wav").read_bytes()) == len(wanted)
+    assert len((workdir / "out/0001.wav").read_bytes()) == len(wanted)
     again = infer(*out, "--shard", "1/2", "--resume")
     assert "made before" not in again.err
-    assert (folder / "out/0001.wav").read_bytes() == wanted
+    assert (workdir / "out/0001.wav").read_bytes() == wanted
     assert infer(*out, "--resume").err.endswith("1 made before, 1 spoken now\n")
     assert infer(*out, "--shard", "1/1", "--resume").err.endswith("2 made before, 0 spoken now\n")
 
 
-def test_resume_with_a_lexicon(infer: Run, folder: Path) -> None:
-    (folder / "list.txt").write_text("One.\nTwo.\n")
-    (folder / "names.txt").write_text("one = won\n")
+def test_resume_with_a_lexicon(infer: Run, workdir: Path) -> None:
+    (workdir / "list.txt").write_text("One.\nTwo.\n")
+    (workdir / "names.txt").write_text("one = won\n")
     out = ("voice", "-i", "list.txt", "-o", "out", "--lexicon", "names.txt", "--resume")
     assert infer(*out).code == 0
     assert infer(*out).err.endswith("2 made before, 0 spoken now\n")
-    (folder / "names.txt").write_text("one = wan\n")
+    (workdir / "names.txt").write_text("one = wan\n")
     assert "made before" not in infer(*out).err
 
 
-def test_shards_without_a_line(infer: Run, folder: Path) -> None:
-    (folder / "list.txt").write_text("One.\n")
+def test_shards_without_a_line(infer: Run, workdir: Path) -> None:
+    (workdir / "list.txt").write_text("One.\n")
     done = infer("voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
     assert done.code == 0
     assert done.err.endswith("list.txt: no line for shard 2 of 2\n")
-    (folder / "list.txt").write_text("\n\n")
+    (workdir / "list.txt").write_text("\n\n")
     done = infer("voice", "-i", "list.txt", "-o", "out", "--shard", "2/2")
     assert done.code == 2
     assert "list.txt: contains no phrase" in done.err
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "1/0", "a/b", "-1/2"])
-def test_a_wrong_shard_is_refused(infer: Run, folder: Path, shard: str) -> None:
-    (folder / "list.txt").write_text("Hello.\n")
+def test_a_wrong_shard_is_refused(infer: Run, workdir: Path, shard: str) -> None:
+    (workdir / "list.txt").write_text("Hello.\n")
     done = infer("voice", "-i", "list.txt", "-o", "out", f"--shard={shard}")
     assert done.code == 2
     assert "--shard: expected K/N" in done.err
 
 
-def test_a_shard_is_not_one_file(infer: Run, folder: Path) -> None:
-    (folder / "list.txt").write_text("Hello.\n")
+def test_a_shard_is_not_one_file(infer: Run, workdir: Path) -> None:
+    (workdir / "list.txt").write_text("Hello.\n")
     done = infer("voice", "-i", "list.txt", "-o", "all.wav", "--shard", "1/2")
     assert done.code == 2
     assert "--shard: all.wav is one file for all lines" in done.err
 
 
-def test_interrupted_list_is_resumed_with_nothing_lost(infer: Run, folder: Path) -> None:
+def test_interrupted_list_is_resumed_with_nothing_lost(infer: Run, workdir: Path) -> None:
     count = 3_000
-    (folder / "list.txt").write_text("Hello there, I missed you.\n" * count)
+    (workdir / "list.txt").write_text("Hello there, I missed you.\n" * count)
     arguments = command("voice", "-i", "list.txt", "-o", "out", "--resume")
-    process = subprocess.Popen(arguments, cwd=folder, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("out/0020.wav"):
@@ -391,25 +379,25 @@ def test_interrupted_list_is_resumed_with_nothing_lost(infer: Run, folder: Path)
     assert time.monotonic() - sent < 5  # one second on an idle machine
     assert rest[-1] == "interrupted"
     assert f" of {count} lines have their files; --resume goes on after them" in " ".join(rest)
-    records = records_of(folder / "out")
-    wavs = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "out").glob("*.wav")}
+    records = records_of(workdir / "out")
+    wavs = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in (workdir / "out").glob("*.wav")}
     assert len(wavs) >= 20
     assert len(set(wavs) ^ set(records)) <= 1  # the file whose record was about to be written
     assert all(wavs[name] == records[name]["sha256"] for name in set(wavs) & set(records))
-    (folder / "list.txt").write_text("Hello there, I missed you.\n" * 25)
+    (workdir / "list.txt").write_text("Hello there, I missed you.\n" * 25)
     done = infer("voice", "-i", "list.txt", "-o", "out", "--resume")
     assert done.code == 0
-    assert {f"{i:04d}" for i in range(1, 26)} <= set(records_of(folder / "out"))
+    assert {f"{i:04d}" for i in range(1, 26)} <= set(records_of(workdir / "out"))
 
 
 @pytest.mark.slow
-def test_two_thousand_lines_with_one_percent_of_bad_ones(infer: Run, folder: Path) -> None:
+def test_two_thousand_lines_with_one_percent_of_bad_ones(infer: Run, workdir: Path) -> None:
     lines = [f"Sentence number {i}, and its end.".encode() for i in range(2_000)]
     for i in range(20):
         lines.insert(100 * i + 50, BAD if i % 2 else NOT_UTF8)
-    (folder / "list.txt").write_bytes(b"\n".join(lines))
-    process = subprocess.Popen(command("voice", "-i", "list.txt", "-o", "out"), cwd=folder, stderr=subprocess.DEVNULL)
-    while len(list((folder / "out").glob("*.wav"))) < 500:
+    (workdir / "list.txt").write_bytes(b"\n".join(lines))
+    process = subprocess.Popen(command("voice", "-i", "list.txt", "-o", "out"), stderr=subprocess.DEVNULL)
+    while len(list((workdir / "out").glob("*.wav"))) < 500:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == EXIT_CODE
@@ -418,56 +406,56 @@ def test_two_thousand_lines_with_one_percent_of_bad_ones(infer: Run, folder: Pat
     bad = [number for number, line in enumerate(lines, 1) if line in (BAD, NOT_UTF8)]
     assert [entry["line"] for entry in json.loads(done.out)["skipped"]] == bad
     names = {f"{number:04d}" for number in range(1, 2_021) if number not in bad}
-    assert {path.stem for path in (folder / "out").glob("*.wav")} == names == set(records_of(folder / "out"))
+    assert {path.stem for path in (workdir / "out").glob("*.wav")} == names == set(records_of(workdir / "out"))
 
 
-def test_endless_line_is_rejected(infer: Run, folder: Path) -> None:
+def test_endless_line_is_rejected(infer: Run, workdir: Path) -> None:
     done = infer("voice", "-i", "/dev/zero", "-o", "out")
     assert done.code == 2
     assert done.last.startswith("error: /dev/zero: a line is longer than ")
-    assert not (folder / "out").exists()
+    assert not (workdir / "out").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [["--stream"], []])
-def test_full_disk_names_the_file(infer: Run, folder: Path, arguments: list[str]) -> None:
-    (folder / "full.wav").symlink_to("/dev/full")
+def test_full_disk_names_the_file(infer: Run, workdir: Path, arguments: list[str]) -> None:
+    (workdir / "full.wav").symlink_to("/dev/full")
     done = infer("voice", "I missed you.", "-o", "full.wav", *arguments)
     assert done.code == 2
     assert "full.wav: cannot be written: No space left on device" in done.last
 
 
-def test_closed_standard_output_is_one_line(folder: Path) -> None:
+def test_closed_standard_output_is_one_line(workdir: Path) -> None:
     shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command("voice", "I missed you.", "--stream", "-o", "-")]
-    done = subprocess.run(shell, cwd=folder, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(shell, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines()[-1].startswith("error: ")
     assert b"Traceback" not in done.stderr
 
 
-def test_failed_stream_leaves_the_existing_file(infer: Run, folder: Path) -> None:
-    (folder / "x.wav").write_text("old")
-    (folder / "list.txt").write_bytes(b"Hello.\n" + BAD)
+def test_failed_stream_leaves_the_existing_file(infer: Run, workdir: Path) -> None:
+    (workdir / "x.wav").write_text("old")
+    (workdir / "list.txt").write_bytes(b"Hello.\n" + BAD)
     done = infer("voice", "-i", "list.txt", "--stream", "-o", "x.wav", "--strict")
     assert done.code == 2
-    assert (folder / "x.wav").read_text() == "old"
-    assert sorted(path.name for path in folder.iterdir()) == ["list.txt", "voice", "x.wav"]
+    assert (workdir / "x.wav").read_text() == "old"
+    assert sorted(path.name for path in workdir.iterdir()) == ["list.txt", "voice", "x.wav"]
 
 
-def test_interrupted_stream_has_a_complete_header(folder: Path) -> None:
-    (folder / "x.wav").write_text("old")
+def test_interrupted_stream_has_a_complete_header(workdir: Path) -> None:
+    (workdir / "x.wav").write_text("old")
     text = "I missed you, and the rest. " * 4_000
     arguments = command("voice", "--stream", "-o", "x.wav")
-    process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(text.encode())
     process.stdin.close()
     partial: list[Path] = []
     while not partial or partial[0].stat().st_size < 100_000:
         time.sleep(0.05)
-        partial = list(folder.glob(".x.wav.*"))
+        partial = list(workdir.glob(".x.wav.*"))
         assert process.poll() is None
-    assert (folder / "x.wav").read_text() == "old"  # until there is something better
+    assert (workdir / "x.wav").read_text() == "old"  # until there is something better
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == EXIT_CODE
     assert process.stderr is not None
@@ -475,10 +463,10 @@ def test_interrupted_stream_has_a_complete_header(folder: Path) -> None:
     process.stderr.close()
     assert "x.wav: complete up to the interruption, " in errors
     assert errors.splitlines()[-1] == "interrupted"
-    content = (folder / "x.wav").read_bytes()
+    content = (workdir / "x.wav").read_bytes()
     assert int.from_bytes(content[40:44], "little") == len(content) - 44
-    assert len(wavfile.read(folder / "x.wav")[1]) >= 50_000
-    assert not list(folder.glob(".x.wav.*"))
+    assert len(wavfile.read(workdir / "x.wav")[1]) >= 50_000
+    assert not list(workdir.glob(".x.wav.*"))
 
 
 def test_a_second_interrupt_ends_the_process_at_once() -> None:
@@ -502,10 +490,10 @@ with at_interrupt(finish):
     process.stdout.close()
 
 
-def in_terminal(folder: Path, *arguments: object) -> str:
+def in_terminal(*arguments: object) -> str:
     """Return what `trt-infer` writes to a terminal's standard error."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command(*arguments), cwd=folder, stdin=subprocess.DEVNULL, stderr=theirs)
+    process = subprocess.Popen(command(*arguments), stdin=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     content = b""
     with suppress(OSError):  # at the end
@@ -517,12 +505,12 @@ def in_terminal(folder: Path, *arguments: object) -> str:
 
 
 @pytest.mark.full
-def test_progress_on_a_terminal(infer: Run, folder: Path) -> None:
+def test_progress_on_a_terminal(infer: Run, workdir: Path) -> None:
     """A text of several pieces and a list have a bar; a short text, a stream, and what is piped or --json have none."""
     bar = "times real time"
-    (folder / "list.txt").write_text("Hello.\nHello.\n")
-    assert bar in in_terminal(folder, "voice", LONG, "-o", "x.wav")
-    assert bar in in_terminal(folder, "voice", "-i", "list.txt", "-o", "out")
+    (workdir / "list.txt").write_text("Hello.\nHello.\n")
+    assert bar in in_terminal("voice", LONG, "-o", "x.wav")
+    assert bar in in_terminal("voice", "-i", "list.txt", "-o", "out")
     for arguments in (("Hello.",), (LONG, "--stream"), (LONG, "--json"), ("-i", "list.txt", "-o", "o2", "--json")):
-        assert bar not in in_terminal(folder, "voice", *arguments)
+        assert bar not in in_terminal("voice", *arguments)
     assert bar not in infer("voice", LONG).err

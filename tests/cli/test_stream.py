@@ -16,12 +16,13 @@ from tacoglow import Synthesizer
 from tacoglow.runtime.bundle.reading import load_manifest
 from tacoglow.runtime.output.wav_writer import to_int16
 
-CODE = "import sys; from tacoglow.cli import trt_infer_main; sys.argv[0] = 'trt-infer'; trt_infer_main()"
+from .conftest import TRT_INFER
+
 TEXT = "I missed you, and the rest."
 
 
 def command(bundle: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-c", CODE, str(bundle), *arguments]
+    return [sys.executable, "-c", TRT_INFER, str(bundle), *arguments]
 
 
 @pytest.fixture(scope="module")
