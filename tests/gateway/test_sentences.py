@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tacoglow.gateway.sentences import SentenceBuffer
 from tacoglow.text import split_text
 
-from ..text_shapes import RATIO, SHAPES
+from ..text_shapes import SHAPES, takes_linear_time
 
 WORDS = [
     "a",
@@ -70,7 +70,6 @@ def test_flush_gives_the_rest_and_empties_the_buffer() -> None:
     assert buffer.flush() == []
 
 
-LENGTH = 2_000  # characters, and eight times as many
 CUTS = {"at once": 1_000_000, "by characters": 1, "by seven": 7}
 
 
@@ -88,9 +87,7 @@ def seconds(text: str, size: int) -> float:
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_time_is_linear(shape: str, cut: str) -> None:
-    short, long = (shape * (length // len(shape)) for length in (LENGTH, 8 * LENGTH))
-    least = min(seconds(short, CUTS[cut]) for _ in range(3))  # a slow one by chance would hide what is quadratic
-    assert any(seconds(long, CUTS[cut]) < RATIO * max(least, 1e-3) for _ in range(5))
+    assert takes_linear_time(lambda text: seconds(text, CUTS[cut]), shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -13,9 +14,8 @@ from tacoglow.runtime.pieces import split_into_pieces
 from tacoglow.text import FrontEnd, Lexicon, TextError, split_text
 from tacoglow.text.cleaners import english_cleaners, english_cleaners_extended
 
-from ..text_shapes import RATIO, SHAPES
+from ..text_shapes import SHAPES, takes_linear_time
 
-LENGTH = 2_000  # characters, and eight times as many
 LEXICON = Lexicon({"a": "b", "word": "deed", ". ": "dot", "A" * 50: "x", " ".join("1" * 20) + " 2": "x"})
 
 
@@ -50,6 +50,4 @@ def seconds(function: Callable[[str], object], text: str) -> float:
 @pytest.mark.parametrize("function", [english_cleaners, english_cleaners_extended, encode, split, pieces, lexicon])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_time_is_linear(function: Callable[[str], object], shape: str) -> None:
-    short, long = (shape * (length // len(shape)) for length in (LENGTH, 8 * LENGTH))
-    least = min(seconds(function, short) for _ in range(3))  # a slow one by chance would hide what is quadratic
-    assert any(seconds(function, long) < RATIO * max(least, 1e-3) for _ in range(5))
+    assert takes_linear_time(partial(seconds, function), shape)
