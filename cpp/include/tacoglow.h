@@ -12,10 +12,12 @@
  * function to free it. The caller's strings and arrays are copied, or read only during the call. Paths are UTF-8 on
  * Windows, and the system's bytes elsewhere. Compatibility: structures that the caller fills begin with struct_size,
  * which their _init macro sets, so that later versions can append fields; structures that a function returns may grow
- * at their end too. The library's soname contains the major and minor version before 1.0, and the major version from
- * then on. Within one soname, nothing is removed or changed: a program runs with every later library of the same
- * soname. The name of the DLL contains no version, so that Windows does not check this: ship the DLL that the program
- * was built with, or a later one with the same numbers.
+ * at their end too. The elements of arrays do neither, because the caller's program has their size compiled in:
+ * tacoglow_file, tacoglow_fault, tacoglow_timed_text, tacoglow_utterance and tacoglow_piece. The library's soname
+ * contains the major and minor version before 1.0, and the major version from then on. Within one soname, nothing is
+ * removed or changed: a program runs with every later library of the same soname. The name of the DLL contains no
+ * version, so that Windows does not check this: ship the DLL that the program was built with, or a later one with the
+ * same numbers.
  */
 #ifndef TACOGLOW_H
 #define TACOGLOW_H

@@ -120,8 +120,23 @@ BREAKING = {
     "another type": ("  int32_t threads;", "  int64_t threads;"),
     "another argument": (r"tacoglow_speech_free\(tacoglow_speech\* speech", "tacoglow_speech_free(void* speech"),
     "another value": ("TACOGLOW_CANCELLED = 4", "TACOGLOW_CANCELLED = 9"),
+    # The structures that the caller indexes.
+    **{
+        f"a field at the end of {name}": (rf"}} {name};", f"  int32_t new_field;\n}} {name};")
+        for name in ("tacoglow_file", "tacoglow_fault", "tacoglow_timed_text", "tacoglow_utterance", "tacoglow_piece")
+    },
 }
-COMPATIBLE = ("void tacoglow_speech_free", "void tacoglow_new(int a);\nTACOGLOW_API void tacoglow_speech_free")
+COMPATIBLE = {
+    "a function": (
+        "void tacoglow_speech_free",
+        "void tacoglow_new(int a);\nTACOGLOW_API void tacoglow_speech_free",
+        "tacoglow_new(int) -> void",
+    ),
+    **{
+        f"a field at the end of {name}": (rf"}} {name};", f"  int64_t new_field;\n}} {name};", f"{name}.new_field @")
+        for name in ("tacoglow_facts", "tacoglow_speech", "tacoglow_text", "tacoglow_request", "tacoglow_loader")
+    },
+}
 
 
 @pytest.mark.parametrize("change", BREAKING)
@@ -138,11 +153,13 @@ def test_a_broken_abi_fails_without_a_new_soname(project: Path, change: str) -> 
     assert check_gates(project, "v0.2.0") == "0.2.0"
 
 
-def test_an_extended_abi_fails_without_a_new_version(project: Path) -> None:
+@pytest.mark.parametrize("change", COMPATIBLE)
+def test_an_extended_abi_fails_without_a_new_version(project: Path, change: str) -> None:
     release(project)
-    edit(project / HEADER_NAME, *COMPATIBLE)
+    pattern, replacement, entry = COMPATIBLE[change]
+    edit(project / HEADER_NAME, pattern, replacement)
     record(project)
-    with pytest.raises(GateError, match=r"'tacoglow_new\(int\) -> void' is not in 0\.1\.0; expected a new version"):
+    with pytest.raises(GateError, match=rf"'{re.escape(entry)}.*' is not in 0\.1\.0; expected a new version"):
         check_gates(project, "")
     new_version(project, "0.1.1")
     assert check_gates(project, "v0.1.1") == "0.1.1"

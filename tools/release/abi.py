@@ -30,7 +30,7 @@ def describe_header(header: Path) -> str:
         if diagnostic.severity >= Diagnostic.Error:
             raise ValueError(f"{header}: {diagnostic.spelling}")
     own = [node for node in unit.cursor.get_children() if str(node.location.file) == str(header)]
-    lines = [line for node in own for line in _describe(node)]
+    lines = [line for node in own for line in _describe(node)] + list(_describe_elements(own))
     return f"version {header_version(header)}\n" + "\n".join(lines) + "\n"
 
 
@@ -54,6 +54,28 @@ def _describe(node: Any) -> Iterator[str]:
         for field in node.type.get_fields():
             offset = node.type.get_offset(field.spelling) // 8
             yield f"{node.spelling}.{field.spelling} @ {offset}: {field.type.get_canonical().spelling}"
+
+
+def _describe_elements(nodes: list[Any]) -> Iterator[str]:
+    """Yield an entry with all fields for each structure of which there are arrays.
+
+    Programs that index an array have the size of its elements compiled in, so that a further field breaks them too. A
+    field that points to a structure points to an array of them, unless they begin with struct_size.
+    """
+    from clang.cindex import CursorKind
+
+    structs = {
+        node.spelling: list(node.type.get_fields())
+        for node in nodes
+        if node.kind == CursorKind.STRUCT_DECL and node.is_definition()
+    }
+    fields = [field for own in structs.values() for field in own]
+    for name in sorted(
+        {field.type.get_canonical().get_pointee().get_declaration().spelling for field in fields} & structs.keys()
+    ):
+        names = [field.spelling for field in structs[name]]
+        if names[0] != "struct_size":
+            yield f"{name}[] = {', '.join(names)}"
 
 
 def removed(old: str, new: str) -> list[str]:
