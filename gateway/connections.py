@@ -28,14 +28,14 @@ class Connections:
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         """Take note of a connection, and close others if there are too many."""
-        self._open[transport.get_extra_info("peername")] = transport
+        self._open[peer_of(transport)] = transport
         idle = (peer for peer in self._open if peer not in self._busy)
         while len(self._open) > self.limit and (peer := next(idle, None)) is not None:
             self._open.pop(peer).close()
             idle = (peer for peer in self._open if peer not in self._busy)
 
     def closed(self, transport: asyncio.BaseTransport) -> None:
-        peer = transport.get_extra_info("peername")
+        peer = peer_of(transport)
         if self._open.get(peer) is transport:
             del self._open[peer]
 
@@ -76,6 +76,12 @@ class Connections:
                 await app(scope, receive, send)
 
         return watched
+
+
+def peer_of(transport: asyncio.BaseTransport) -> Peer:
+    """The address and port at the other end, as ASGI has them: of IPv6 without flow and scope."""
+    address: Peer = transport.get_extra_info("peername")
+    return address and address[:2]
 
 
 def connection_limits(entries: int = 0) -> tuple[int, int]:

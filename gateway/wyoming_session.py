@@ -21,6 +21,7 @@ from wyoming.tts import SynthesizeStopped
 from ..runtime.options import SpeechOptions
 from ..runtime.output.wav_writer import encode
 from ..runtime.pieces import pause_after, silence
+from .connections import peer_of
 from .encoding import Encoding
 from .errors import as_gateway_error
 from .request import Settings, convert
@@ -61,7 +62,7 @@ class WyomingSession:
     def __init__(self, gateway: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._gateway, self._reader, self._writer = gateway, reader, writer
         self._writing = asyncio.Lock()
-        self._peer = writer.get_extra_info("peername")
+        self._peer = peer_of(writer.transport)
         self._client = client_of(self._peer)
         self._queue = SentenceQueue[Begin | End](gateway.options.max_characters, gateway.read)
         self._is_stream = False  # between synthesize-start and synthesize-stop

@@ -22,6 +22,7 @@ from tacoglow.gateway.upstream import Upstream
 from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import Overloaded
 from tacoglow.runtime.scheduling.scheduler import Scheduler
+from tacoglow.triton_server.client import bracket_ipv6
 
 POST = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -54,10 +55,11 @@ class RunningGateway:
     scheduler: Any  # a Scheduler, or an Upstream
     wyoming_port: int
     stop: Callable[[], None]  # as SIGTERM does
+    host: str
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{bracket_ipv6(self.host)}:{self.port}"
 
     def request(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """GET, or POST if there is a body: bytes as they are, anything else as JSON."""
@@ -76,7 +78,10 @@ class RunningGateway:
         return self.request("/v1/audio/speech", fields)
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        return socket.create_connection((self.host, self.port), timeout=60)
+
+    def connect_wyoming(self) -> socket.socket:
+        return socket.create_connection((self.host, self.wyoming_port), timeout=60)
 
     def wait_until_idle(self, seconds: float = 30.0, active: int = 0) -> None:
         """Return once no request is being spoken but so many, and none is queued; fails the test after a while."""
@@ -98,10 +103,11 @@ def running(
     wait: bool = True,
     on_start: Callable[[Failures], None] = lambda failures: None,
     open_again: Callable[[], Scheduler] | None = None,
+    host: str = "127.0.0.1",
     **options: Any,
 ) -> Iterator[RunningGateway]:
     """Serve one voice, "tiny", until the block ends; its scheduler is then closed. wait: until it is healthy."""
-    with listen("127.0.0.1", 0) as listening, listen("127.0.0.1", 0) as wyoming:
+    with listen(host, 0) as listening, listen(host, 0) as wyoming:
         if isinstance(scheduler, Upstream):
             voice = Voice("tiny", scheduler, scheduler.facts)
         else:
@@ -111,7 +117,7 @@ def running(
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         stop = partial(setattr, server, "should_exit", True)
-        gateway = RunningGateway(listening.getsockname()[1], scheduler, wyoming.getsockname()[1], stop)
+        gateway = RunningGateway(listening.getsockname()[1], scheduler, wyoming.getsockname()[1], stop, host)
         try:
             while wait and gateway.request("/health").status == 503:
                 time.sleep(0.02)

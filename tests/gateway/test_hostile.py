@@ -26,6 +26,7 @@ from tacoglow.gateway.sentences import SentenceBuffer
 from tacoglow.gateway.state import AT_ONCE
 from tacoglow.runtime.options import SpeechOptions
 from tacoglow.runtime.output.wav_writer import encode
+from tacoglow.runtime.scheduling.handle import SpeechHandle
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 from tacoglow.text import lexicon as text_lexicon
 
@@ -112,23 +113,36 @@ def test_others_are_unharmed(gateway: RunningGateway, library_stream: Expected) 
     gateway.wait_until_idle()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_idle_connections_make_room_for_those_that_come(
-    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, library_stream: Expected
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, library_stream: Expected, host: str
 ) -> None:
     monkeypatch.setattr(server, "connection_limits", lambda entries: (20, 4))
-    body = json.dumps({"input": TEXT * 10, "response_format": "pcm", "sample_rate": 16_000}).encode()
-    with running(new_scheduler()) as gateway, ExitStack() as stack:
+    body = json.dumps({"input": TEXT, "response_format": "pcm", "sample_rate": 16_000}).encode()
+    event = json.dumps({"type": "synthesize", "data": {"text": TEXT}}).encode() + b"\n"
+    scheduler, may_speak = new_scheduler(), threading.Event()
+    submit = scheduler.submit
+
+    def submit_later(*arguments: Any, **settings: Any) -> SpeechHandle:
+        assert may_speak.wait(60)
+        return submit(*arguments, **settings)
+
+    with running(scheduler, host=host) as gateway, ExitStack() as stack:
+        monkeypatch.setattr(scheduler, "submit", submit_later)
         speaking = stack.enter_context(gateway.connect())
         speaking.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        speaking_wyoming = stack.enter_context(gateway.connect_wyoming())
+        speaking_wyoming.sendall(event)
         half_open = stack.enter_context(gateway.connect())
         half_open.sendall(POST)
         for _ in range(30):
             stack.enter_context(gateway.connect()).sendall(POST + b"Content-Length: 100\r\n\r\n{")
             assert gateway.request("/healthz").status == 200
-        for port in (gateway.port, gateway.wyoming_port) * 40:
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
-            if port == gateway.port:
+        for connect_to in (gateway.connect, gateway.connect_wyoming) * 40:
+            stack.enter_context(connect_to())
+            if connect_to == gateway.connect:
                 assert gateway.request("/healthz").status == 200
+        may_speak.set()
         stream = speaking.makefile("rb")
         assert b"200" in stream.readline()
         http.client.parse_headers(stream)
@@ -136,7 +150,10 @@ def test_idle_connections_make_room_for_those_that_come(
         while size := int(stream.readline(), 16):
             received += stream.read(size)
             stream.readline()
-        assert received == encode(np.asarray(library_stream(TEXT * 10)), "int16")
+        assert received == encode(np.asarray(library_stream(TEXT)), "int16")
+        events = speaking_wyoming.makefile("rb")
+        while b'"audio-stop"' not in (part := events.readline()):
+            assert part
         assert half_open.recv(1) == b""
 
 
