@@ -269,6 +269,21 @@ def test_voices_that_are_closed_at_once_have_to_speak(
     assert server.gateway.voices.default is kept
 
 
+@pytest.mark.parametrize("first", ["а", "←"])  # of symbols in place of the Latin letters: Cyrillic, or only phones
+@pytest.mark.parametrize("closes", [False, True])
+def test_voices_without_latin_letters_have_to_speak(voices: Path, first: str, closes: bool) -> None:
+    shutil.rmtree(voices / "ben")
+    content = json.loads((voices / "anna" / MANIFEST_NAME).read_bytes())
+    own = map(chr, range(ord(first), 0x10FFFF))
+    content["text"]["symbols"] = [next(own) if each.isalpha() else each for each in content["text"]["symbols"]]
+    content["text"]["cleaners"] = ["basic_cleaners"]
+    (voices / "anna" / MANIFEST_NAME).write_bytes(with_digest(json.dumps(content).encode()))
+    server = Server(voices, closes=closes)
+    assert asyncio.run(Health(server.gateway).start()) == {}
+    assert asyncio.run(Health(server.gateway).problem()) is None
+    assert (server.gateway.voices.default.scheduler is None) == closes  # it is closed once it has spoken
+
+
 def test_a_voice_is_idle_once_nobody_speaks(new_scheduler: Callable[[], Scheduler]) -> None:
     voice = Voice.embedded("tiny", new_scheduler(), open_again=new_scheduler)
     assert not voice.is_idle(0.0)  # it has not been asked to speak yet, or could not
