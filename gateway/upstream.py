@@ -30,15 +30,16 @@ from ..text import TextError
 from ..triton_server import DEFAULT_MODEL, STREAM_SUFFIX
 from ..triton_server.client import GRPC_LIMITS, infer_inputs, parse_server_url
 from ..triton_server.contract import INPUTS, OUTPUTS, Response, SpeechRequest
-from .errors import GatewayError
+from .errors import NO_RETRY, GatewayError
 from .speaking import NOTHING_SPOKEN_SECONDS
 from .tracing import TRACE
 from .voices import DEFAULT_LANGUAGE, VoiceFacts
 
 logger = logging.getLogger("tacoglow.serve")
 CONNECT_SECONDS = 10.0
-SEGMENT_SECONDS = 60.0  # time limit for the next segment
-DOWN_SECONDS = 5.0  # a server that could not be reached is asked last for this long
+SEGMENT_SECONDS = 60.0  # time limit for the next segment of a stream
+QUEUE_SECONDS = 300.0  # time limit for the wait of a whole answer in a server's queue
+DOWN_SECONDS = 5.0  # a server that could not be reached, or was late, is asked last for this long
 MAX_BACKLOG = 1_000_000  # characters that the servers have not spoken yet; further ones are refused
 
 
@@ -52,6 +53,15 @@ class _Server:
     client: Any
     requests: int = 0  # that it speaks for this process
     down_until: float = 0.0  # time.monotonic()
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A text, and the model that speaks it."""
+
+    request: SpeechRequest
+    model: str
+    seconds: float  # time limit for the next response
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class Upstream:
         self._closing = False
         self._requests: set[Future[None]] = set()
         self._servers = self._run(self._connect(voice.addresses))
-        self.voice_id, self.facts = self._run(self._read_facts())
+        self.voice_id, self.facts, max_seconds = self._run(self._read_facts())
+        self._whole_seconds = QUEUE_SECONDS + max_seconds  # time limit for a whole answer
 
     def admit(self, tokens: int, client: str = "", max_wait: float = float("inf")) -> Ticket:
         """As a scheduler's: what waits is what this process has sent and not heard to its end."""
@@ -109,8 +120,9 @@ class Upstream:
         speaking: list[Future[None]] = []
         handle = SpeechHandle(self.facts.sampling_rate, (), lambda: _cancel(speaking))
         request = SpeechRequest(text, seed, options or SpeechOptions())
-        model = self._model + (STREAM_SUFFIX if is_heard else "")
-        speech = self._speak(handle, request, model, ticket, keep_audio)
+        suffix, seconds = (STREAM_SUFFIX, SEGMENT_SECONDS) if is_heard else ("", self._whole_seconds)
+        order = _Order(request, self._model + suffix, seconds)
+        speech = self._speak(handle, order, ticket, keep_audio)
         speaking.append(asyncio.run_coroutine_threadsafe(speech, self._loop))
         self._requests.add(speaking[0])
         speaking[0].add_done_callback(self._requests.discard)
@@ -146,8 +158,8 @@ class Upstream:
         connect = partial(InferenceServerClient, channel_args=settings)
         return [_Server(address, connect(address, ssl=is_encrypted)) for address, is_encrypted in addresses]
 
-    async def _read_facts(self) -> tuple[str, VoiceFacts]:
-        """The voice's id and facts, from the first server that answers."""
+    async def _read_facts(self) -> tuple[str, VoiceFacts, float]:
+        """The voice's id and facts, and how many seconds a request may compute, from the first server that answers."""
         reasons = []
         for server in self._servers:
             try:
@@ -156,16 +168,14 @@ class Upstream:
                 )
                 told = {name: value["string_value"] for name, value in config["config"]["parameters"].items()}
                 facts = VoiceFacts(int(told["sampling_rate"]), told.get("language") or DEFAULT_LANGUAGE)
-                return told.get("voice") or self._model, facts
+                return told.get("voice") or self._model, facts, float(told["max_seconds"])
             except (KeyError, ValueError) as error:
                 reasons.append(f"{server.address}: not a model of this release ({error}); export it again")
             except Exception as error:  # of gRPC and of tritonclient, which share no base class
                 reasons.append(f"{server.address}: {_reason(error)}")
         raise BackendError(f"--upstream: no server tells of the voice: {'; '.join(reasons)}")
 
-    async def _speak(
-        self, handle: SpeechHandle, request: SpeechRequest, model: str, ticket: Ticket, keep_audio: bool
-    ) -> None:
+    async def _speak(self, handle: SpeechHandle, order: _Order, ticket: Ticket, keep_audio: bool) -> None:
         """Have a server speak, and the next one if it cannot be reached; the outcome is the handle's."""
         started = time.monotonic()
         reasons: list[str] = []
@@ -174,7 +184,7 @@ class Upstream:
         try:
             for server in sorted(self._servers, key=lambda each: (each.down_until > started, each.requests)):
                 try:
-                    async for response in self._responses(server, request, model):
+                    async for response in self._responses(server, order):
                         if not is_heard:
                             self._metrics.first_audio(time.monotonic() - started)
                             ticket.heard()
@@ -183,7 +193,7 @@ class Upstream:
                             received.append(response.samples)
                         if response.stop_reason:
                             self._warn(handle, response.warning)
-                            utterance, audio = self._ended(request.text, received, response.stop_reason)
+                            utterance, audio = self._ended(order.request.text, received, response.stop_reason)
                             handle.finish([response.samples], [utterance], audio if keep_audio else None)
                             return
                         handle.put([response.samples])
@@ -198,7 +208,7 @@ class Upstream:
         except TextError as error:
             self._warn(handle, str(error))
             nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.facts.sampling_rate), np.float32)
-            utterance, audio = self._ended(request.text, [nothing], "gate")
+            utterance, audio = self._ended(order.request.text, [nothing], "gate")
             handle.finish([nothing], [utterance], audio)
         except asyncio.CancelledError:
             handle.cancel()  # without effect if that is what cancelled this
@@ -206,20 +216,23 @@ class Upstream:
         except Exception as error:
             handle.fail(error)
 
-    async def _responses(self, server: _Server, request: SpeechRequest, model: str) -> AsyncIterator[Response]:
-        """Yield the server's responses. Raises UnreachableError, and the local errors for the server's."""
+    async def _responses(self, server: _Server, order: _Order) -> AsyncIterator[Response]:
+        """Yield the server's responses. Raises UnreachableError, and the local errors for the server's; also for one
+        that is late, because another server would only do the same work again."""
         import grpc  # type: ignore[import-untyped]
 
-        answers = server.client.stream_infer(_one(model, request), headers=TRACE.get())
+        answers = server.client.stream_infer(_one(order), headers=TRACE.get())
         server.requests += 1
         try:
             while True:
                 try:
-                    result, error = await asyncio.wait_for(anext(answers), SEGMENT_SECONDS)
+                    result, error = await asyncio.wait_for(anext(answers), order.seconds)
                 except StopAsyncIteration:
                     return
                 except asyncio.TimeoutError:
-                    raise UnreachableError(f"no answer within {SEGMENT_SECONDS:g} s") from None
+                    server.down_until = time.monotonic() + DOWN_SECONDS  # it may be one that hangs
+                    message = f"{server.address}: no answer within {order.seconds:g} s"
+                    raise GatewayError(504, "upstream_timeout", message, headers=NO_RETRY) from None
                 except grpc.aio.AioRpcError as failure:
                     raise UnreachableError(_reason(failure)) from failure
                 if error is not None:
@@ -249,8 +262,8 @@ def _cancel(requests: Sequence[Future[None]]) -> None:
         request.cancel()
 
 
-async def _one(model: str, request: SpeechRequest) -> AsyncIterator[dict[str, Any]]:
-    yield {"model_name": model, "inputs": infer_inputs(request)}
+async def _one(order: _Order) -> AsyncIterator[dict[str, Any]]:
+    yield {"model_name": order.model, "inputs": infer_inputs(order.request)}
 
 
 def parse_upstreams(urls: Sequence[str]) -> list[UpstreamVoice]:
