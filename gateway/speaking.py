@@ -30,7 +30,8 @@ from .voices import Speaker, Voice
 logger = logging.getLogger("tacoglow.serve")
 LONG_TEXT = 2_000  # characters; a shorter one is split in a few hundredths of a second
 LEXICONS_MAX = 4  # that are kept ready: each may take 25 MB
-NOTHING_SPOKEN_SECONDS = 0.1  # of silence for a text such as an emoji; clients take no audio for an error
+# Of silence for a text such as an emoji, or "!" once its silence is trimmed; clients take no audio for an error.
+NOTHING_SPOKEN_SECONDS = 0.1
 
 
 @dataclass
@@ -74,8 +75,9 @@ class SpokenRequest:
 
     async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
         """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
+        nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.voice.sampling_rate), np.float32)
         if self.handle is None:
-            yield np.zeros(int(NOTHING_SPOKEN_SECONDS * self.voice.sampling_rate), np.float32)
+            yield nothing
             return
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         self.handle.add_waker(lambda: _wake(loop, news))
@@ -97,6 +99,8 @@ class SpokenRequest:
             self.handle.cancel()  # without effect after the end
             self.voice.last_used = time.monotonic()
         self._finish()
+        if not self.samples:
+            yield nothing
 
     def take_described(self) -> list[Described]:
         """Those that have been spoken to their ends since the last call."""

@@ -10,7 +10,7 @@ import struct
 import time
 import wave
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import av
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tacoglow import Synthesizer
 from tacoglow.gateway import response, speaking
+from tacoglow.gateway.encoding import StreamFormat
 from tacoglow.gateway.voices import whole_segments
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.wav_writer import encode
@@ -132,6 +133,28 @@ def test_events_carry_one_stream(gateway: RunningGateway) -> None:
 def test_nothing_speakable_is_a_short_silence(gateway: RunningGateway) -> None:
     answer = gateway.speech(input="🙂", response_format="pcm", sample_rate=RATE)
     assert answer.body == bytes(2 * RATE // 10)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("audio_format", get_args(StreamFormat))
+def test_speech_of_which_nothing_is_left_is_a_short_silence(
+    gateway: RunningGateway, audio_format: str, stream: bool
+) -> None:
+    """As of "!" once its silence is trimmed: it is sent as the silence of an emoji is."""
+    fields = {"response_format": audio_format, "stream": stream}
+    answer = gateway.speech(input="Hi.", trim_silence=True, volume=0.0, **fields)
+    assert answer.status == 200
+    assert len(answer.body) == len(gateway.speech(input="🙂", **fields).body) > 0  # Opus has a serial number
+
+
+def test_events_and_captions_of_a_short_silence(gateway: RunningGateway) -> None:
+    silent = {"input": "Hi.", "trim_silence": True, "volume": 0.0, "response_format": "pcm", "sample_rate": RATE}
+    delta, done = gateway.speech(**silent, stream_format="sse").body.decode().split("\n\n")[:2]
+    assert base64.b64decode(json.loads(delta.removeprefix("data: "))["audio"]) == bytes(2 * RATE // 10)
+    assert json.loads(done.removeprefix("data: "))["type"] == "speech.audio.done"
+    (line,) = gateway.request("/dev/captioned_speech", silent).body.splitlines()
+    assert base64.b64decode(json.loads(line)["audio"]) == bytes(2 * RATE // 10)
+    assert [word["word"] for word in json.loads(line)["timestamps"]] == ["Hi."]
 
 
 @pytest.mark.parametrize(

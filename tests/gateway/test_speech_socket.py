@@ -116,6 +116,15 @@ def test_a_sentence_begins_with_its_own_warning(gateway: RunningGateway) -> None
     assert (warnings[1], "'☃'" in "".join(warnings[2:])) == ("", True)
 
 
+@pytest.mark.parametrize("stream_audio", [False, True])
+def test_a_sentence_of_which_nothing_is_left_is_a_short_silence(gateway: RunningGateway, stream_audio: bool) -> None:
+    with session(gateway, {**PCM, "stream_audio": stream_audio, "trim_silence": True, "volume": 0.0}) as own:
+        own.text("Hello.")
+        own.send(DONE)
+        assert own.closed() == 1000
+    assert own.audio == [bytes(2 * 1_600)]  # a tenth of a second
+
+
 def test_a_sentence_ends_with_its_faults(gateway: RunningGateway) -> None:
     with session(gateway, {**PCM, "gate_threshold": 0.999999}) as own:
         own.text("Hello world.")
