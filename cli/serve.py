@@ -51,7 +51,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: a free one.")] = 8880,
     api_key: Annotated[
         Optional[str],
-        typer.Option(envvar="TACOGLOW_API_KEY", help="Key that clients must send.", show_default="none is needed"),
+        typer.Option(
+            envvar="TACOGLOW_API_KEY", help="Key that clients must send for speech.", show_default="none is needed"
+        ),
     ] = None,
     alias: Annotated[
         Optional[list[str]], typer.Option(help="NAME=VOICE: another name of a voice; repeatable.", show_default=False)

@@ -14,9 +14,9 @@ from .origins import check_headers
 from .state import Gateway
 from .tracing import TRACE, read_trace
 
-# Clients such as Open WebUI ask these without a key.
+# Clients such as Open WebUI ask these without a key, and so do Prometheus and Kubernetes.
 OPEN_PATHS = frozenset(
-    "/ /health /readyz /healthz /openapi.json "
+    "/ /health /readyz /healthz /metrics /openapi.json "
     "/v1/models /v1/audio/models /v1/audio/voices /audio/voices /audio/models".split()
 )
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

@@ -211,10 +211,24 @@ def test_key(closed: RunningGateway) -> None:
         answer = closed.request("/v1/audio/speech", {"input": "Hi."}, headers)
         assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
         assert answer.headers["x-request-id"]
-    assert closed.request("/metrics").status == 401
     right = {"authorization": f"Bearer {KEY}"}
     assert closed.request("/v1/audio/speech", {"input": "Hi."}, right).status == 200
     assert closed.request("/voice/v1/audio/speech", {"input": "Hi."}, right).status == 200
+
+
+def test_metrics_need_no_key_and_tell_nothing_of_requests(closed: RunningGateway) -> None:
+    """A scraper of Prometheus has no key, and without it an autoscaler would see no queue."""
+    secrets = ("planted text", "planted-path", "planted-id", "planted-key", KEY)
+    right = {"authorization": f"Bearer {KEY}", "x-request-id": "planted-id"}
+    for fields in ({}, {"seed": 77_777}, {"voice": "planted text"}, {"response_format": "planted text"}):
+        closed.request("/v1/audio/speech", {"input": "planted text", **fields}, right)
+    closed.request("/v1/planted-path", headers={"authorization": "Bearer planted-key"})
+    answer = closed.request("/metrics")
+    assert answer.status == 200
+    told = answer.body.decode()
+    assert 'code="400"' in told
+    assert [secret for secret in (*secrets, "77777") if secret in told] == []
+    assert closed.request("/metrics", {}).status == 401  # only to be read
 
 
 def test_the_page_asks_for_a_key_if_one_is_needed(gateway: RunningGateway, closed: RunningGateway) -> None:
