@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tacoglow.tests.test_install import ROOT
 from tacoglow.tools.release.manifests import SERVING, check_image, check_pod
 from tacoglow.tools.release.steps import StepError
 
@@ -54,3 +56,14 @@ def test_a_pod_that_breaks_a_rule(lost: str) -> None:
         place.pop(lost, None)
     with pytest.raises(StepError, match=lost):
         check_pod("pod", pod)
+
+
+def test_no_example_writes_a_model_repository_into_a_folder_of_this_project() -> None:
+    """Triton ends if a folder beside the models, such as those of the package `models`, is none."""
+    pages = [*(ROOT / "docs").glob("*.md"), *SERVING.iterdir()]
+    texts = [page.read_text(encoding="utf-8") for page in pages if page.is_file()]
+    written = [name for text in texts for name in re.findall(r"export-triton \S+ -o (\S+)/", text)]
+    mounted = [name for text in texts for name in re.findall(r"(?:\.\./\.\.|\$PWD)/(\w+):/models\b", text)]
+    assert (len(written), len(mounted)) == (3, 2)
+    (name,) = {*written, *mounted}
+    assert f"/{name}/" in (ROOT / ".gitignore").read_text().splitlines()
