@@ -279,7 +279,6 @@ def say(
             seed=seed,
             options=options,
             strict=strict,
-            normalizer=normalizer,
             has_bar=not as_json,
         )
         code = speaker.speak(stream, resume)

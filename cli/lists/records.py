@@ -10,24 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...runtime.bundle.reading import file_sha256
-from ...text import Lexicon
 
 if TYPE_CHECKING:
-    from ...runtime.bundle.manifest import Manifest
     from ...runtime.options import SpeechOptions
+    from ...runtime.synthesizer import Synthesizer
     from ..shared.outputs import Outputs
-    from .lines import Shard
+    from .lines import Line, Shard
 
 RECORDS_NAME = "spoken.jsonl"
 
 
-def speech_key(
-    manifest: Manifest, text: str, seed: int, options: SpeechOptions, outputs: Outputs, normalizer: str | None
-) -> str:
-    """Identify what a file says and how: the voice, the text, the seed, the options and the format."""
-    lexicon = options.lexicon.entries if isinstance(options.lexicon, Lexicon) else {}
-    values = asdict(replace(options, lexicon=None, cancelled=None)) | {"lexicon": lexicon, "normalizer": normalizer}
-    parts = [manifest.digest, text, seed, values, outputs.audio_format, outputs.wav_format]
+def speech_key(voice: Synthesizer, line: Line, seed: int, options: SpeechOptions, outputs: Outputs) -> str:
+    """Identify what a file says and how: the bundle, what computes it, the text, the seed, the options and the format.
+
+    line: checked. Its pieces have what lexicons, normalizers and the voice's cleaners make of the text.
+    """
+    assert line.split is not None
+    backend = voice.backend
+    computed_by = (backend.name, backend.options.compute, backend.options.decoder)
+    spoken = [line.text, *map(asdict, line.split.pieces)]  # subtitles have the text as it is written
+    values = asdict(replace(options, lexicon=None, cancelled=None))
+    parts = [voice.manifest.digest, computed_by, spoken, seed, values, outputs.audio_format, outputs.wav_format]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -61,7 +64,7 @@ class Records:
 
 def _read(path: Path) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield id and key with the SHA-256 of each record; a half-written line, or one without these, is skipped."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):

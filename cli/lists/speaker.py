@@ -44,7 +44,6 @@ class ListSpeaker:
     options: SpeechOptions
     strict: bool
     shard: Shard | None = None  # the part of the list that `lines` is
-    normalizer: str | None = None  # the name of the synthesizer's
     has_bar: bool = True  # on a terminal
     reports: dict[int, dict[str, Any]] = field(default_factory=dict)  # number of the line -> its report
     skipped: list[dict[str, Any]] = field(default_factory=list)
@@ -169,7 +168,7 @@ class ListSpeaker:
                 yield line
 
     def _key(self, line: Line) -> str:
-        return speech_key(self.synthesizer.manifest, line.text, self.seed, self.options, self.outputs, self.normalizer)
+        return speech_key(self.synthesizer, line, self.seed, self.options, self.outputs)
 
     def _groups(self, lines: Iterator[Line]) -> Iterator[list[Line]]:
         """Yield lines that are batched together: several batches of a file, single lines of a live source."""

@@ -334,7 +334,24 @@ def test_resume_with_a_lexicon(infer: Run, workdir: Path) -> None:
     assert infer(*out).code == 0
     assert infer(*out).err.endswith("2 made before, 0 spoken now\n")
     (workdir / "names.txt").write_text("one = wan\n")
-    assert "made before" not in infer(*out).err
+    assert infer(*out).err.endswith("1 made before, 1 spoken now\n")  # the line with the word
+
+
+def test_resume_with_other_weights(infer: Run, workdir: Path, int8_bundle: Path) -> None:
+    (workdir / "list.txt").write_text("One.\nTwo.\n")
+    out = (int8_bundle, "-i", "list.txt", "-o", "out", "--resume")
+    assert infer(*out).code == 0
+    assert infer(*out).err.endswith("2 made before, 0 spoken now\n")
+    again = infer(*out, "--compute", "int8")
+    assert (again.code, "made before" in again.err) == (0, False)
+
+
+def test_resume_where_a_text_has_other_line_ends(infer: Run, workdir: Path) -> None:
+    """JSON has them as they are."""
+    (workdir / "list.txt").write_text("One\u2028and two.\nThree\x85and four.\n", encoding="utf-8")
+    out = ("voice", "-i", "list.txt", "-o", "out", "--resume")
+    assert infer(*out).code == 0
+    assert infer(*out).err.endswith("2 made before, 0 spoken now\n")
 
 
 def test_shards_without_a_line(infer: Run, workdir: Path) -> None:
