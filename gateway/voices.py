@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ DEFAULT_MODELS = ("tacoglow",)
 DEFAULT_PREFIXES = ("tts-", "gpt-")
 DEFAULT_LANGUAGE = "en-US"
 RETRY_SECONDS = 5.0  # after a failure to open a voice, before the next attempt
+# Opens closed voices, which takes seconds: not in the threads that requests for open ones need.
+OPENERS = ThreadPoolExecutor(2, "opening")
 WHOLE_FRAMES = 96  # of a segment: a quarter of a second of one core for the demo voice, which an abandoned one lives on
 
 
@@ -145,7 +148,7 @@ class Voice:
         may_try = self.failed is None or time.monotonic() - self.failed >= RETRY_SECONDS
         if self.scheduler is None and may_try:
             if self._opening is None or self._opening.done():
-                self._opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+                self._opening = asyncio.get_running_loop().run_in_executor(OPENERS, self._open)
             await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
         if self.scheduler is None:
             raise GatewayError(503, "voice_unavailable", f"{self.id}: cannot be opened; see the server's log")

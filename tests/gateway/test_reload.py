@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
 import weakref
@@ -29,6 +30,8 @@ from tacoglow.gateway.bundles import Bundles
 from tacoglow.gateway.connections import Connections
 from tacoglow.gateway.errors import GatewayError
 from tacoglow.gateway.health import Health
+from tacoglow.gateway.request import SettingsBody
+from tacoglow.gateway.speaking import speak
 from tacoglow.gateway.state import Gateway, GatewayOptions
 from tacoglow.gateway.upkeep import read_again, return_memory
 from tacoglow.gateway.voices import Speaker, Voice, Voices
@@ -245,6 +248,37 @@ def test_a_closed_voice_is_not_replaced_by_a_request(tiny_bundle: Path, voices: 
     assert server.read_again() == ["voices: anna (new), ben"]
     new = server.gateway.voices.default
     assert np.array_equal(asyncio.run(speaker_of(new)).submit(TEXT).result(30).samples, spoken(voices / "anna"))
+
+
+def test_an_open_voice_speaks_while_many_others_are_opened(new_scheduler: Callable[[], Scheduler]) -> None:
+    scheduler, may_open = new_scheduler(), threading.Event()
+
+    def open_slowly() -> Scheduler:
+        assert may_open.wait(30)
+        return scheduler
+
+    closed = [Voice.embedded(f"closed{i}", scheduler, open_again=open_slowly) for i in range(40)]
+    for voice in closed:
+        voice.close()
+    gateway = Gateway(Voices([Voice.embedded("open", scheduler), *closed]), GatewayOptions(), Connections(1))
+
+    async def speak_with(name: str) -> float:
+        settings = SettingsBody(voice=name).resolve(gateway.voices, None)
+        spoken = await speak(gateway, TEXT, settings, name)
+        return sum([len(samples) async for samples in spoken.segments()])
+
+    async def speak_with_all() -> list[float]:
+        others = [asyncio.create_task(speak_with(voice.id)) for voice in closed]
+        await asyncio.sleep(0)  # all of them wait now
+        try:
+            own = await asyncio.wait_for(speak_with("open"), 20)
+        finally:
+            may_open.set()
+        return [own, *(await asyncio.gather(*others))]
+
+    lengths = asyncio.run(speak_with_all())
+    assert len(set(lengths)) == 1
+    assert lengths[0] > 0
 
 
 def test_voices_that_are_closed_at_once_have_to_speak(
