@@ -76,6 +76,8 @@ def bad_manifests(bundle: Path) -> dict[str, bytes]:
     for name in _TWICE:
         start = text.index(f'"{name}":')
         bad[f"{name} twice"] = f'{text[:start]}"{name}": null, {text[start:]}'
+    bad["another bundle's digest, after a field with its own"] = json.dumps(_with_digest_of_another(json.loads(text)))
+    bad["another bundle's digest, with an escape in its name"] = text.replace('"digest"', '"d\\u0069gest"', 1)
     return {name: with_digest(content.encode()) for name, content in bad.items()}
 
 
@@ -87,6 +89,11 @@ def _replace(manifest: dict[str, Any], place: Place, value: Any) -> dict[str, An
 def _remove(manifest: dict[str, Any], place: Place) -> dict[str, Any]:
     del _parent(manifest, place)[place[-1]]
     return manifest
+
+
+def _with_digest_of_another(manifest: dict[str, Any]) -> dict[str, Any]:
+    first = {"voice": {**manifest.pop("voice"), "provenance": {"digest": ""}}}  # which `with_digest` fills in
+    return {**first, **manifest}
 
 
 def _parent(manifest: dict[str, Any], place: Place) -> Any:

@@ -96,7 +96,7 @@ Manifest load_manifest(const BundleFiles& files) {
                        "; create one with: export-onnx --demo -o " + files.name());
   if (text->size() > manifest_bytes_max) throw bundle_error(source + ": larger than 16 MiB; export the voice again");
   Manifest manifest = parse_manifest(*text, source);
-  check_digest(*text, source);
+  check_digest(*text, manifest, source);
   return manifest;
 }
 

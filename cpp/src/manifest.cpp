@@ -72,7 +72,8 @@ std::map<std::string, GraphFile> read_files(const JsonNode& node, const std::str
   return files;
 }
 
-// Returns the manifest's digest of itself, without its quotes; if there is none, an empty view at the end of the text.
+// Returns the value of the first field that is called digest, without its quotes; if there is none, an empty view at
+// the end of the text.
 std::string_view find_digest(std::string_view text) {
   constexpr std::string_view key = "\"digest\"", space = " \t\n\r\f\v";
   for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
@@ -143,6 +144,7 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
   const JsonNode voice = root["voice"];
   manifest.name = read_name(voice["name"]);
   if (voice.has("language")) manifest.language = read_name(voice["language"]);
+  if (root.has("digest")) manifest.digest = root["digest"].text();
   manifest.precision = root["precision"].text();
   if (manifest.precision != "fp32" && manifest.precision != "fp16" && manifest.precision != "bf16")
     root["precision"].fail("expected fp32, fp16 or bf16");
@@ -183,11 +185,11 @@ void read_settings(const JsonNode& root, Manifest& manifest) {
 
 }  // namespace
 
-void check_digest(std::string_view text, const std::string& source) {
+void check_digest(std::string_view text, const Manifest& manifest, const std::string& source) {
   const std::string_view digest = find_digest(text);
   std::string blank(text);
   blank.replace(static_cast<std::size_t>(digest.data() - text.data()), digest.size(), 64, '0');
-  if (sha256(blank) != digest)
+  if (digest != manifest.digest || sha256(blank) != digest)
     throw bundle_error(source + ": was changed after it was written (digest mismatch); export the voice again");
 }
 

@@ -76,6 +76,7 @@ struct Ending {
 
 struct Manifest {
   std::string name, language, precision;
+  std::string digest;               // "" if it has none, and is rejected
   std::int64_t sampling_rate = 0;   // Hz
   std::int64_t hop_length = 0;      // samples per frame
   std::int64_t filter_length = 0;   // samples of the denoiser's STFT window
@@ -117,9 +118,9 @@ std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t limit);
 // Parses a manifest. Throws Error (bundle) that names the field; messages begin with `source`.
 Manifest parse_manifest(std::string_view json, const std::string& source);
 
-// Compares the digest in a manifest, which has one, with the SHA-256 of its text with 64 zeros in place of the digest.
-// Throws Error (bundle), so that a flipped bit cannot change a voice.
-void check_digest(std::string_view text, const std::string& source);
+// Compares a manifest's digest with the SHA-256 of its text, with 64 zeros in place of the first field that is called
+// digest, which has to be it. Throws Error (bundle), so that a flipped bit cannot change a voice.
+void check_digest(std::string_view text, const Manifest& manifest, const std::string& source);
 
 // Throws Error (bundle) unless every graph has exactly the tensors, with the dtypes and shapes, that this runtime
 // passes to it and reads from it. Copies rely on this check: afterwards no size in the manifest can cause one out of
