@@ -158,7 +158,7 @@ def serve(
         os.environ.get("TACOGLOW_API_KEY") if api_key is None else api_key,  # also if it is empty, which is refused
         tuple(cors or ()),
         (host, *(allowed_host or ())),
-        root_path.rstrip("/"),
+        root_path,
         max_wait,
         max_input_chars,
         attention_window=attention_window,

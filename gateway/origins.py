@@ -12,10 +12,9 @@ from urllib.parse import SplitResult, urlsplit
 from starlette.datastructures import Headers
 
 from ..text.errors import quote
+from .addresses import ANY
 from .errors import GatewayError
 from .state import MAX_HEADER_BYTES, GatewayOptions
-
-ANY = "*"
 
 
 def check_headers(headers: Headers, options: GatewayOptions) -> None:

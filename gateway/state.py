@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from ..runtime.errors import RequestError
 from ..runtime.scheduling.policy import may_accept
 from ..text.errors import quote
+from .addresses import parse_host, parse_origin, parse_root_path
 from .cache import Cache
 from .connections import PEER, Connections
 from .errors import GatewayError, overloaded
@@ -50,14 +51,16 @@ class GatewayOptions:
     attention_window: int | None = None  # tokens, of requests that do not say; None: their attention sees all
 
     def __post_init__(self) -> None:
-        if self.max_wait <= 0 or self.max_characters < 1 or self.max_requests < 1:
+        if not self.max_wait > 0 or self.max_characters < 1 or self.max_requests < 1:  # NaN is not above 0
             raise RequestError("max wait, characters and requests: expected positive numbers")
         key = self.api_key
         if key is not None and not (key.strip() == key != "" and key.isascii() and key.isprintable()):
             raise RequestError(
                 "--api-key, TACOGLOW_API_KEY: expected printable ASCII characters; leave it out to let everybody in"
             )
-        object.__setattr__(self, "hosts", tuple(name.lower() for name in self.hosts))
+        object.__setattr__(self, "cors", tuple(map(parse_origin, self.cors)))
+        object.__setattr__(self, "hosts", tuple(map(parse_host, self.hosts)))
+        object.__setattr__(self, "root_path", parse_root_path(self.root_path))
 
 
 @dataclass

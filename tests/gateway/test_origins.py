@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -191,6 +192,65 @@ def test_no_traceback_for_what_clients_do(
         gateway.wait_until_idle()
     assert caplog.records
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "kept"),
+    [
+        ("cors", "https://a.example/", "https://a.example"),
+        ("cors", "HTTPS://A.example:443", "https://a.example"),
+        ("cors", "http://[::1]:8080", "http://[::1]:8080"),
+        ("cors", "chrome-extension://abc", "chrome-extension://abc"),
+        ("cors", "*", "*"),
+        ("cors", "null", "null"),
+        ("hosts", "TTS.example ", "tts.example"),
+        ("hosts", "my_service", "my_service"),
+        ("hosts", "::1", "::1"),
+        ("hosts", "*", "*"),
+    ],
+)
+def test_options_are_kept_as_requests_have_them(option: str, value: str, kept: str) -> None:
+    assert getattr(GatewayOptions(**{option: (value,)}), option) == (kept,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "expected", "values"),
+    [
+        (
+            "cors",
+            "--cors: expected an origin such as https://example.com",
+            [
+                "a.example",
+                "https://",
+                "https://a.example/page",
+                "https://*.example",
+                "https://ä.example",
+                "https://a b",
+            ],
+        ),
+        (
+            "hosts",
+            "--allowed-host, --host: expected a name such as tts.example.com, without scheme and port",
+            ["x:1", "https://a.example", "*.example", "", "a/b", "[::1]", "ä.example"],
+        ),
+        ("root_path", "--root-path: expected a path such as /tts", ["https://a.example/tts", "/tts?a", "/tts#a"]),
+    ],
+)
+def test_options_that_no_request_could_match(option: str, expected: str, values: list[str]) -> None:
+    for value in values:
+        with pytest.raises(RequestError, match=re.escape(expected) + ".* got ") as raised:
+            GatewayOptions(**{option: value if option == "root_path" else (value,)})  # type: ignore[arg-type]
+        assert str(raised.value).endswith(repr(value))
+
+
+@pytest.mark.parametrize(("given", "path"), [("tts", "/tts"), ("/a/b/", "/a/b"), ("", ""), ("/", ""), ("a//b", "/a/b")])
+def test_a_root_path_has_a_slash_in_front(given: str, path: str) -> None:
+    assert GatewayOptions(root_path=given).root_path == path
+
+
+def test_a_wait_that_is_no_number() -> None:
+    with pytest.raises(RequestError, match="max wait"):
+        GatewayOptions(max_wait=float("nan"))
 
 
 @pytest.mark.parametrize("key", ["", " ", "a ", "kéy", "a\nb"])
