@@ -6,11 +6,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -78,17 +78,9 @@ def build_app(
             if voice.scheduler is not None:
                 await asyncio.to_thread(voice.scheduler.close)
 
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=options.cors,
-        allow_methods=["GET", "POST"],
-        allow_headers=["*"],
-        expose_headers=EXPOSED_HEADERS,
-    )
     routes = _routes()
     app = Starlette(
         routes=routes,
-        middleware=[cors] if options.cors else [],
         exception_handlers={
             GatewayError: answer_gateway_error,
             HTTPException: answer_http_error,
@@ -97,7 +89,20 @@ def build_app(
         lifespan=lifespan,
     )
     app.state.gateway, app.state.health = gateway, health
-    return Boundary(app, gateway, frozenset(_paths(routes)))
+    return Boundary(app, gateway, frozenset(_paths(routes)), partial(_with_cors, options.cors))
+
+
+def _with_cors(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """The application, whose answers web pages of these origins may read."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=EXPOSED_HEADERS,
+    )
 
 
 def _routes() -> list[BaseRoute]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,8 +37,12 @@ def bearer_key(headers: Headers) -> str:
 class Boundary:
     """The outermost application: gives each answer its id, checks the headers, asks for the key, counts."""
 
-    def __init__(self, app: ASGIApp, gateway: Gateway, routes: frozenset[str]) -> None:
-        self._app, self._gateway, self._routes = app, gateway, routes
+    def __init__(
+        self, app: ASGIApp, gateway: Gateway, routes: frozenset[str], with_cors: Callable[[ASGIApp], ASGIApp]
+    ) -> None:
+        """with_cors: adds the headers by which pages of allowed origins may read the answers, errors too."""
+        self._app, self._with_cors = with_cors(app), with_cors
+        self._gateway, self._routes = gateway, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -61,13 +66,14 @@ class Boundary:
                 self._gateway.metrics.request(route, audio_format, message["status"])
             await send(message)
 
+        app = self._app
         try:
             check_headers(headers, self._gateway.options)
             self._check_key(scope["method"], path, headers)
         except GatewayError as error:
-            await error.response()(scope, receive, send_with_id)
-        else:
-            await self._app(scope, receive, send_with_id)
+            is_foreign = error.code == "origin_not_allowed"
+            app = error.response() if is_foreign else self._with_cors(error.response())
+        await app(scope, receive, send_with_id)
 
     def _below_root(self, path: str) -> str:
         """The path as the routes have it, whether or not a proxy has removed the root path.

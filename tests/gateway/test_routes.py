@@ -243,6 +243,40 @@ def test_cors_for_named_origins_only(gateway: RunningGateway, closed: RunningGat
     assert "access-control-allow-origin" not in gateway.request("/v1/models", headers=page).headers
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(401, {}), (421, {"host": "other.example"}), (431, {"x-filler": "a" * 33_000}), (415, {"content-type": "x/y"})],
+)
+def test_pages_may_read_why_they_are_refused(closed: RunningGateway, status: int, headers: dict[str, str]) -> None:
+    key = {} if status == 401 else {"authorization": f"Bearer {KEY}"}
+    for origin, allowed in (("http://page.example", "http://page.example"), ("http://localhost:8880", None)):
+        own = {"host": "localhost:8880", "origin": origin, **key, **headers}
+        answer = closed.request("/v1/audio/speech", {"input": "Hi."}, own)
+        assert answer.status == status
+        assert answer.headers.get("access-control-allow-origin") == allowed
+        assert "x-request-id" in answer.headers
+
+
+def test_pages_may_read_that_the_server_failed(closed: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "HTMLResponse", None)
+    answer = closed.request("/", headers={"origin": "http://page.example"})
+    assert (answer.status, answer.error["code"]) == (500, "internal_error")
+    assert answer.headers["access-control-allow-origin"] == "http://page.example"
+
+
+def test_what_browsers_ask_before_a_request(closed: RunningGateway) -> None:
+    ask = (
+        b"OPTIONS /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nOrigin: %s\r\n"
+        b"Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: authorization\r\n\r\n"
+    )
+    for origin, status in ((b"http://page.example", b"200"), (b"http://other.example", b"403")):
+        with closed.connect() as connection:
+            connection.sendall(ask % origin)
+            answer = connection.makefile("rb").read().lower()
+        assert answer.split()[1] == status
+        assert (b"access-control-allow-origin: " + origin in answer) == (status == b"200")
+
+
 def test_too_many_requests_are_told_to_come_again(closed: RunningGateway) -> None:
     headers = {"authorization": f"Bearer {KEY}"}
     body = json.dumps({"input": "One two three four. " * 100, "response_format": "flac"}).encode()
