@@ -23,7 +23,7 @@ from .state import Gateway, client_of
 
 # Makes a body of the encoded audio.
 Writer = Callable[[SpokenRequest, AsyncIterator[bytes], ParsedRequest], AsyncIterator[bytes]]
-MESSAGE_MAX = 1000  # characters of a header for people
+MESSAGE_MAX = 1000  # bytes of a header for people
 TOLD = ("x-tacoglow-warning", "x-tacoglow-quality")
 
 
@@ -161,7 +161,14 @@ class SpokenResponse(Response):
 
 
 def _header(message: str) -> str:
-    return message[:MESSAGE_MAX].encode("ascii", "backslashreplace").decode()
+    """As much of a message as a header may have: ASCII, with escapes for other characters."""
+    header = ""
+    for character in message[:MESSAGE_MAX]:
+        escaped = character.encode("ascii", "backslashreplace").decode()
+        if len(header) + len(escaped) > MESSAGE_MAX:
+            break
+        header += escaped
+    return header
 
 
 async def _cancel_when_left(receive: Receive, speaking: anyio.CancelScope) -> None:

@@ -151,7 +151,8 @@ class Voice:
                 self._opening = asyncio.get_running_loop().run_in_executor(OPENERS, self._open)
             await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
         if self.scheduler is None:
-            raise GatewayError(503, "voice_unavailable", f"{self.id}: cannot be opened; see the server's log")
+            message = f"{self.id}: cannot be opened; see the server's log"
+            raise GatewayError(503, "voice_unavailable", message, headers={"retry-after": f"{RETRY_SECONDS:g}"})
         return self.scheduler
 
     def _open(self) -> None:
@@ -213,9 +214,10 @@ class Voices:
         if not self.voices:
             raise RequestError("voices: none is left")
         self._by_id = {voice.id.lower(): voice for voice in self.voices}
-        if len(self._by_id) < len(self.voices):
-            ids = ", ".join(voice.id for voice in self.voices)
-            raise RequestError(f"voices: two have the same id ({ids}); rename a bundle's folder, or export it again")
+        for voice in self.voices:
+            if self._by_id[voice.id.lower()] is not voice:
+                way_out = 'export one with another "name" in its voice file (export-onnx --config)'
+                raise RequestError(f"voices: two are called {voice.id}; {way_out}")
         for name in self.names:  # a folder's or another server's may be anything
             if has_control_characters(name):
                 raise RequestError(f"voice {name!r}: has control characters in its name; rename it")

@@ -229,6 +229,7 @@ def test_a_closed_voice_that_cannot_be_opened_again(
         with pytest.raises(GatewayError, match="anna: cannot be opened; see the server's log") as raised:
             asyncio.run(speaker_of(voice))
         assert (raised.value.status, raised.value.code) == (503, "voice_unavailable")
+        assert raised.value.headers == {"retry-after": "5"}
         assert str(asyncio.run(health.problem())).startswith("anna: cannot be opened")
     assert server.opened == ["anna", "ben", "anna"]
     assert str(voices / "anna") in caplog.text

@@ -369,8 +369,8 @@ def test_slow_bodies_and_long_headers_are_ended(
 
 def test_ids_and_aliases_are_checked(gateway: RunningGateway) -> None:
     voice = Voice.embedded("tiny", gateway.scheduler)
-    with pytest.raises(RequestError, match="same id"):
-        Voices([voice, Voice.embedded("Tiny", gateway.scheduler)])
+    with pytest.raises(RequestError, match=r'two are called anna; export one with another "name" in its voice file'):
+        Voices([voice, *(Voice.embedded(name, gateway.scheduler) for name in ("anna", "Anna"))])
     for voices, aliases in (([Voice.embedded("a\r\nb", gateway.scheduler)], {}), ([voice], {"\x1b[2J": "tiny"})):
         with pytest.raises(RequestError, match=r"voice '.*': has control characters in its name; rename it"):
             Voices(voices, aliases)

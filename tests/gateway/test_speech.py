@@ -299,6 +299,11 @@ def test_what_is_not_spoken_is_told(
     assert last["type"] == "speech.audio.done"
 
 
+def test_a_header_ends_with_a_whole_escape() -> None:
+    assert response._header("a" + "🙂" * 600) == "a" + r"\U0001f642" * 99  # 991 of 1,000 bytes
+    assert response._header("a" * 1_001) == "a" * 1_000
+
+
 def test_nothing_is_told_of_a_text_that_is_spoken_as_it_asks(
     gateway: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
