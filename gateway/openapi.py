@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from .. import __version__
+from .boundary import OPEN_PATHS
 from .encoding import CONTENT_TYPES
 from .request import BodyKind, CaptionedBody, SpeechBody, SynthesizeBody
 from .state import GatewayOptions
@@ -76,6 +77,8 @@ def describe(options: GatewayOptions) -> dict[str, Any]:
     if options.api_key is not None:
         described["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         described["security"] = [{"key": []}]
+        for path in OPEN_PATHS:
+            paths[path]["get"]["security"] = []
     return described
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tacoglow.gateway import app
 from tacoglow.gateway.openapi import describe
 from tacoglow.gateway.state import GatewayOptions
+from tacoglow.runtime.scheduling.scheduler import Scheduler
 
-from .running import RunningGateway
+from .running import RunningGateway, running
 
 WEBSOCKETS = {"/audio/speech/stream", "/v1/audio/speech/stream"}
 
@@ -43,3 +46,11 @@ def test_key_and_root_are_stated() -> None:
     assert described["security"] == [{"key": []}]
     assert "secret" not in str(described)
     assert "security" not in describe(GatewayOptions())
+
+
+def test_routes_that_need_no_key_are_stated(new_scheduler: Callable[[], Scheduler]) -> None:
+    with running(new_scheduler(), api_key="secret") as gateway:
+        for path, operations in gateway.request("/openapi.json").json["paths"].items():
+            ((method, operation),) = operations.items()
+            is_closed = gateway.request(path, None if method == "get" else {}).status == 401
+            assert operation.get("security") == (None if is_closed else [])
