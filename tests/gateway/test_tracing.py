@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import logging.config
 import time
-from concurrent import futures
 from typing import Any
 
 import pytest
@@ -72,44 +71,28 @@ def test_the_log_has_the_id() -> None:
 
 
 def test_the_server_behind_is_told() -> None:
-    """A gRPC server that notes the headers of requests, and tells of a voice as Triton does."""
-    grpc = pytest.importorskip("grpc")
     pytest.importorskip("tritonclient.grpc")
-    from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
-
     from tacoglow.gateway.upstream import Upstream, parse_upstreams
 
+    from .fake_triton import FakeTriton, failure, serving
     from .running import running
 
     seen: list[dict[str, str]] = []
 
-    class Server(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
-        def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
-            told = {"sampling_rate": "16000", "voice": "tiny"}
-            parameters = {name: model_config_pb2.ModelParameter(string_value=value) for name, value in told.items()}
-            return service_pb2.ModelConfigResponse(config=model_config_pb2.ModelConfig(parameters=parameters))
+    class Server(FakeTriton):
+        def answer(self, model: str, headers: dict[str, str]) -> Any:
+            seen.append(headers)
+            return failure("text: enough seen")
 
-        def ModelStreamInfer(self, requests: Any, context: Any) -> Any:  # noqa: N802
-            seen.append(dict(context.invocation_metadata()))
-            yield service_pb2.ModelStreamInferResponse(error_message="text: enough seen")
-
-    server = grpc.server(futures.ThreadPoolExecutor(2))
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Server(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        (voice,) = parse_upstreams([f"grpc://127.0.0.1:{port}"])
-        with running(Upstream(voice), wait=False) as gateway:
-            deadline = time.monotonic() + 30
-            while gateway.speech(input="a").status == 503:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            seen.clear()
-            headers = {"traceparent": PARENT, "tracestate": "a=1"}
-            assert gateway.request("/v1/audio/speech", {"input": "Hi."}, headers).status == 400
-            assert gateway.request("/v1/audio/speech", {"input": "Hi."}).status == 400
-    finally:
-        server.stop(None)
+    with serving(Server()) as urls, running(Upstream(parse_upstreams(urls)[0]), wait=False) as gateway:
+        deadline = time.monotonic() + 30
+        while gateway.speech(input="a").status == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        seen.clear()
+        headers = {"traceparent": PARENT, "tracestate": "a=1"}
+        assert gateway.request("/v1/audio/speech", {"input": "Hi."}, headers).status == 400
+        assert gateway.request("/v1/audio/speech", {"input": "Hi."}).status == 400
     with_trace, without = seen
     assert (with_trace["traceparent"], with_trace["tracestate"]) == (PARENT, "a=1")
     assert "traceparent" not in without
