@@ -144,17 +144,21 @@ class Shares:
         for client in wanting - self._wanting:
             self._had[client] = max(self._had.get(client, 0.0), self._least)
         self._wanting = wanting
-        self._least = min((self._had[client] for client in wanting), default=self._least)
+        self._find_least()
         # What others have had too is forgotten, and with an idle server everything.
         self._had = {c: had for c, had in self._had.items() if c in wanting or (wanting and had > self._least)}
 
     def give(self, client: Hashable, seconds: float) -> None:
         """Take note that a client who wants speech has got some."""
         self._had[client] += seconds
+        self._find_least()
 
     def debt(self, client: Hashable) -> float:
         """Seconds by which a client who wants speech has had more than the least served one."""
         return min(self._had[client] - self._least, DEBT_MAX)
+
+    def _find_least(self) -> None:
+        self._least = min((self._had[client] for client in self._wanting), default=self._least)
 
 
 def _deadline(work: Due) -> float:

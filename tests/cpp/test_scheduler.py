@@ -12,7 +12,7 @@ import pytest
 
 from tacoglow.runtime.scheduling import policy
 from tacoglow.runtime.scheduling.policy import Candidate, Shares, Stage
-from tacoglow.tests.runtime.scheduling.test_policy import CASES, Work
+from tacoglow.tests.runtime.scheduling.test_policy import CASES, SHARES, Work, tell
 
 QUESTIONS = 3000
 REQUESTS, THREADS, ROUNDS = 40, 8, 12
@@ -77,19 +77,18 @@ def questions(draw: random.Random) -> Iterator[Question]:
 
 
 def events_of_shares(draw: random.Random) -> Iterator[Question]:
-    shares, wanting = Shares(), ["a"]
-    shares.want(wanting)
-    yield "want a", []
+    """The history of Python's tests, then random events."""
+    shares, wanting = Shares(), ["a", "b"]
+    yield from ((event, tell(shares, event)) for event, _ in SHARES)
     for _ in range(QUESTIONS):
         if not wanting or draw.random() < 0.3:
             wanting = draw.sample("abcde", draw.randrange(6))
-            shares.want(wanting)
-            yield f"want {' '.join(wanting)}", []
+            event = f"want {' '.join(wanting)}"
         elif draw.random() < 0.6:
-            shares.give(client := draw.choice(wanting), seconds := draw.random() * 4)
-            yield f"give {client} {seconds!r}", []
+            event = f"give {draw.choice(wanting)} {draw.random() * 4!r}"
         else:
-            yield f"debt {(client := draw.choice(wanting))}", [shares.debt(client)]
+            event = f"debt {draw.choice(wanting)}"
+        yield event, tell(shares, event)
 
 
 def test_policy_equals_python(programs: Path) -> None:

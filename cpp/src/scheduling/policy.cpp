@@ -71,10 +71,7 @@ void Shares::want(const std::set<std::string>& clients) {
       had = std::max(had, least_);
     }
   wanting_ = clients;
-  if (!wanting_.empty()) {
-    least_ = had_.at(*wanting_.begin());
-    for (const std::string& client : wanting_) least_ = std::min(least_, had_.at(client));
-  }
+  find_least();
   // What others have had too is forgotten, and with an idle scheduler everything.
   for (auto entry = had_.begin(); entry != had_.end();) {
     const bool is_kept = wanting_.count(entry->first) != 0 || (!wanting_.empty() && entry->second > least_);
@@ -82,6 +79,17 @@ void Shares::want(const std::set<std::string>& clients) {
   }
 }
 
+void Shares::give(const std::string& client, double seconds) {
+  had_.at(client) += seconds;
+  find_least();
+}
+
 double Shares::debt(const std::string& client) const { return std::min(had_.at(client) - least_, debt_max); }
+
+void Shares::find_least() {
+  if (wanting_.empty()) return;
+  least_ = had_.at(*wanting_.begin());
+  for (const std::string& client : wanting_) least_ = std::min(least_, had_.at(client));
+}
 
 }  // namespace tacoglow::scheduling

@@ -71,11 +71,13 @@ class Shares {
   // Tells who wants speech now. Whoever comes, or comes again, has had as much as the least served of them.
   void want(const std::set<std::string>& clients);
   // Takes note that a client who wants speech has got some.
-  void give(const std::string& client, double seconds) { had_.at(client) += seconds; }
+  void give(const std::string& client, double seconds);
   // Returns by how many seconds a client who wants speech has had more than the least served one.
   double debt(const std::string& client) const;
 
  private:
+  void find_least();
+
   std::map<std::string, double> had_;  // seconds of speech
   double least_ = 0.0;                 // of those who want some
   std::set<std::string> wanting_;

@@ -40,6 +40,37 @@ CASES: dict[str, tuple[dict[str, tuple[float, Stage]], int, str]] = {
 }
 
 
+# Events, and the debts after them in seconds, by hand.
+SHARES: list[tuple[str, list[float]]] = [
+    ("want a", []),
+    ("give a 3", []),
+    ("debt a", [0.0]),  # nobody else wants any
+    ("want a b", []),  # b comes with as much as a, the least served one, has had
+    ("debt b", [0.0]),
+    ("give a 2", []),
+    ("debt a", [2.0]),
+    ("debt b", [0.0]),
+    ("give b 5", []),
+    ("debt a", [0.0]),  # the least served one now
+    ("debt b", [3.0]),
+]
+
+
+def tell(shares: Shares, event: str) -> list[float]:
+    """Return the debt that an event asks for."""
+    verb, *arguments = event.split()
+    if verb == "want":
+        shares.want(arguments)
+    elif verb == "give":
+        shares.give(arguments[0], float(arguments[1]))
+    return [shares.debt(arguments[0])] if verb == "debt" else []
+
+
+def test_shares_by_hand() -> None:
+    shares = Shares()
+    assert [(event, tell(shares, event)) for event, _ in SHARES] == SHARES
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_choice(case: str) -> None:
     candidates, max_rows, expected = CASES[case]

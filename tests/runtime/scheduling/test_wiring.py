@@ -6,12 +6,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from tacoglow import Synthesizer
+from tacoglow.runtime.errors import Cancelled
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.scheduling.admission import Admission
 from tacoglow.runtime.scheduling.handle import SpeechHandle
@@ -19,7 +22,7 @@ from tacoglow.runtime.scheduling.lanes import NICENESS, Job, Lanes
 from tacoglow.runtime.scheduling.policy import Stage
 from tacoglow.runtime.scheduling.rows import SharedRows
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
-from tacoglow.runtime.scheduling.speeches import Order, WholeSpeech
+from tacoglow.runtime.scheduling.speeches import Order, SpokenPiece, WholeSpeech
 from tacoglow.runtime.scheduling.streams import StreamSpeech
 
 NEVER = 0.9999999999  # gate threshold that no frame reaches
@@ -118,3 +121,45 @@ def test_short_text_overtakes_a_long_one(tiny_bundle: Path) -> None:
         short.result(SECONDS)
         assert not long.done
         long.cancel()
+
+
+def test_equal_requests_of_one_client_end_as_they_came(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are more of them made ready for the lane than it may take next, although all are decoded."""
+    voice = Synthesizer.load(tiny_bundle, threads=1)
+    finish, decoded, queued, ended = voice.finish, threading.Event(), list[int](), list[int]()
+    waiting = set(range(30))
+
+    def finish_late(*arguments: Any) -> Any:
+        assert decoded.wait(SECONDS)
+        return finish(*arguments)
+
+    with Scheduler(voice, SchedulerLimits(max_rows=4, lanes=1)) as scheduler:
+        lanes, submitted, options = scheduler._loop._lanes, threading.Event(), SpeechOptions(gate_threshold=NEVER)
+        submit = lanes.submit
+
+        def submit_and_count(job: Job) -> None:
+            submit(job)
+            queued.append(len(lanes._jobs))
+
+        def advanced(piece: SpokenPiece, seconds: float) -> None:
+            note(piece, seconds)
+            if piece.stage is Stage.DECODED:
+                waiting.discard(piece.noise.key[0])
+            if not waiting:
+                decoded.set()
+
+        note = SpokenPiece.advanced
+        monkeypatch.setattr(SpokenPiece, "advanced", advanced)
+        monkeypatch.setattr(voice, "finish", finish_late)
+        monkeypatch.setattr(lanes, "submit", submit_and_count)
+        # Its `cancelled` holds the scheduler's thread until all have been submitted.
+        first = scheduler.submit("No.", 99, SpeechOptions(cancelled=lambda: submitted.wait(SECONDS)))
+        handles = [scheduler.submit("No.", seed, replace(options, retries=0)) for seed in sorted(waiting)]
+        for seed, handle in enumerate(handles):
+            handle.add_waker(lambda seed=seed: ended.append(seed))  # type: ignore[misc]
+        submitted.set()
+        for handle in handles:
+            handle.result(SECONDS)
+    assert isinstance(first.error, Cancelled)
+    assert ended == list(range(30))
+    assert max(queued) == 2
