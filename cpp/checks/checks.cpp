@@ -12,6 +12,8 @@
 //   checks names BUNDLE                                         prints the name of each token of a voice without text
 //   checks loop BUNDLE                                          prints "ok" if reading late, streaming and batching do
 //                                                               not change the result
+//   checks whole_requests BUNDLE                                prints "ok" if a scheduler's requests for the whole
+//                                                               report their progress, and stop when they are told to
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
 //   checks windows                                              reads lines with the numbers of plan_windows, and
 //                                                               prints the ends of the windows that it cuts
@@ -276,6 +278,7 @@ void run(int count, char** arguments) {
     check_batch(manifest);
     tacoglow::checks::check_denoised_stream(manifest);
   }
+  if (command == "whole_requests") tacoglow::checks::check_whole_requests(manifest);
   if (command == "synthesis") return print_synthesis(manifest);
   if (command == "decoder" && count == 4) return tacoglow::checks::print_decoder(manifest, arguments[3]);
   if (command == "steps" && count == 8)

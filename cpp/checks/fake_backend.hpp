@@ -2,6 +2,8 @@
 // same receptive fields as the real ones.
 #pragma once
 
+#include <cstddef>
+
 #include "backend.hpp"
 
 namespace tacoglow {
@@ -11,5 +13,8 @@ namespace tacoglow {
 std::unique_ptr<Backend> open_fake_backend(const Manifest& manifest, std::int64_t chunk_steps,
                                            std::int64_t launches_in_flight,
                                            std::vector<std::int64_t> vocoder_sizes = {});
+
+// Returns how many windows the vocoders of all fake backends have run.
+std::size_t count_vocoder_windows();
 
 }  // namespace tacoglow

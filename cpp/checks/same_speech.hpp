@@ -65,6 +65,9 @@ void check_rows(const Manifest& manifest, const std::filesystem::path& plans);
 // Checks the same of a scheduler's requests.
 void check_row_requests(const Manifest& manifest, const std::filesystem::path& plans);
 
+// Checks what a scheduler's requests for the whole report, and that one which is stopped is not vocoded further.
+void check_whole_requests(const Manifest& manifest);
+
 // Checks that a voice uses the numbers in the manifest's section `synthesis`.
 void check_synthesis(const Manifest& manifest);
 

@@ -4,6 +4,8 @@
 //                                                           threads, speak bit for bit what they speak alone
 //   scheduler_check ends BUNDLE BACKEND ROUNDS              prints "ok" if requests, handles, schedulers and voices end
 //                                                           in any order, from callbacks and from different threads
+//   scheduler_check order BUNDLE BACKEND REQUESTS           prints "ok" if so many equal requests that are submitted at
+//                                                           once end in this order
 //
 // With `fake_voice.cpp` in place of the library's backends it runs under the thread sanitizer.
 
@@ -21,13 +23,11 @@
 #include <utility>
 #include <vector>
 
-#include "tacoglow.h"
+#include "scheduler_check.hpp"
 
 namespace {
 
-void require(bool holds, const std::string& what) {
-  if (!holds) throw std::logic_error(what + "; last error: " + tacoglow_last_error());
-}
+using namespace tacoglow::checks;
 
 // What a request speaks.
 struct Spoken {
@@ -66,23 +66,6 @@ int collect(const float* samples, std::size_t n, void* user) {
   static_cast<Spoken*>(user)->add(samples, n);
   return 0;
 }
-
-struct Voice {
-  tacoglow_voice* voice = nullptr;
-  const tacoglow_facts* facts = nullptr;
-
-  Voice(const char* bundle, const char* backend) {
-    tacoglow_open_options options;
-    tacoglow_open_options_init(&options);
-    options.backend = backend;
-    options.threads = 1;
-    require(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_OK, "open the voice");
-    facts = tacoglow_voice_facts(voice);
-  }
-  ~Voice() { tacoglow_voice_close(voice); }
-  Voice(const Voice&) = delete;
-  Voice& operator=(const Voice&) = delete;
-};
 
 // A request that differs from the others: in length, noise, limits, window, rate, and in being streamed.
 struct Case {
@@ -351,8 +334,10 @@ int main(int argc, char** argv) {
         Ends(argv[2], argv[3], static_cast<std::uint64_t>(i)).run(i % 4 == 1);
         check_submitting_at_the_end(argv[2], argv[3], i % 2 == 0);
       }
+    else if (command == "order" && argc == 5)
+      check_order(argv[2], argv[3], static_cast<std::size_t>(std::atoi(argv[4])));
     else
-      throw std::invalid_argument("usage: scheduler_check same|ends BUNDLE BACKEND ...");
+      throw std::invalid_argument("usage: scheduler_check same|ends|order BUNDLE BACKEND ...");
     std::printf("ok\n");
     return EXIT_SUCCESS;
   } catch (const std::exception& error) {

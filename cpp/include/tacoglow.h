@@ -385,9 +385,9 @@ TACOGLOW_API tacoglow_status tacoglow_scheduler_open(tacoglow_voice* voice, cons
  * one that it is called in and on_end of the requests that it cancels. */
 TACOGLOW_API void tacoglow_scheduler_close(tacoglow_scheduler* scheduler);
 
-/* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are.
- * submission may be NULL: the whole, without callbacks. On failure *handle is NULL; close it in any other case. In a
- * callback while tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. */
+/* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are, and
+ * the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. On failure *handle is NULL;
+ * close it in any other case. In a callback while tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. */
 TACOGLOW_API tacoglow_status tacoglow_submit(tacoglow_scheduler* scheduler, const tacoglow_request* request,
                                              const tacoglow_submission* submission, tacoglow_handle** handle);
 

@@ -114,6 +114,16 @@ def test_speech_on_fake_backends_is_that_of_requests_alone(programs: Path, tiny_
     assert run(program, "same", tiny_bundle, backend, REQUESTS, THREADS) == "ok\n"
 
 
+@pytest.mark.parametrize("program", ["scheduler_check onnxruntime", "scheduler_fake fake"])
+def test_equal_requests_end_as_they_came(programs: Path, tiny_bundle: Path, program: str) -> None:
+    name, backend = program.split()
+    assert run(programs / "checks" / name, "order", tiny_bundle, backend, REQUESTS) == "ok\n"
+
+
+def test_whole_requests_report_windows_and_stop(programs: Path, tiny_bundle: Path) -> None:
+    assert run(programs / "checks" / "checks", "whole_requests", tiny_bundle) == "ok\n"
+
+
 def test_ends_in_any_order(programs: Path, tiny_bundle: Path) -> None:
     assert run(programs / "checks" / "scheduler_check", "ends", tiny_bundle, "onnxruntime", ROUNDS) == "ok\n"
 

@@ -113,8 +113,12 @@ Lanes::SharedJob Lanes::take(bool is_express) {
 void Lanes::work(Queued& job, BackendInstance& backend) noexcept {
   Delivery& delivery = job.delivery.front();
   delivery.handle = job.handle;
+  const auto tell = [&](HandOver hand_over) {
+    if (count_ == 0) return hand_over();  // this is the scheduler's thread
+    on_end_({{std::move(hand_over), job.handle}});
+  };
   try {
-    if (!job.handle->has_ended()) delivery.hand_over = job.work(backend);
+    if (!job.handle->has_ended()) delivery.hand_over = job.work(backend, tell);
   } catch (...) {
     job.handle->fail(current_failure());
   }

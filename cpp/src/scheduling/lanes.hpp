@@ -16,12 +16,13 @@
 
 namespace tacoglow::scheduling {
 
-using HandOver = std::function<void()>;  // called in the scheduler's thread
+using HandOver = std::function<void()>;      // called in the scheduler's thread
+using Tell = std::function<void(HandOver)>;  // has something handed over, unless the request has ended by then
 
 // Work that any thread may do, for one request.
 struct Job {
   double deadline;  // seconds, at which its result is needed
-  std::function<HandOver(BackendInstance&)> work;
+  std::function<HandOver(BackendInstance&, const Tell&)> work;
   std::shared_ptr<Handle> handle;  // what the work throws ends the request; of one that has ended, nothing is done
 };
 
@@ -59,7 +60,7 @@ class Lanes {
 
   void run(BackendInstance& backend, bool is_express);
   SharedJob take(bool is_express);
-  static void work(Queued& job, BackendInstance& backend) noexcept;
+  void work(Queued& job, BackendInstance& backend) noexcept;
 
   std::size_t count_;
   std::function<void(Deliveries)> on_end_;

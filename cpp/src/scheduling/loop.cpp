@@ -22,7 +22,8 @@ Loop::Loop(std::shared_ptr<const Voice> voice, const Profile& profile, std::size
     : voice_(std::move(voice)),
       backend_(voice_->backend->create_instance()),
       decoder_(open_row_decoder(*voice_, *backend_, profile)),
-      machine_{*backend_, *decoder_, first_seconds_per_token},
+      machine_{*backend_, *decoder_},
+      seconds_per_token_(first_seconds_per_token),
       lanes_(*voice_->backend, lanes, [this](Deliveries delivery) { post(std::move(delivery)); }) {
   backend_->prepare();
 }
@@ -81,6 +82,7 @@ bool Loop::receive(Deliveries& deliveries) {
   if (is_idle_ && tasks_.empty()) changed_.wait(lock, is_woken);
   if (is_idle_) changed_.wait_for(lock, poll_interval, is_woken);
   is_woken_ = false;
+  for (const auto& task : new_) task->expect(seconds_per_token_);
   tasks_.splice(tasks_.end(), new_);
   deliveries.swap(deliveries_);
   return !is_closing_;
@@ -122,8 +124,7 @@ void Loop::drop_ended() {
       continue;
     }
     task.leave();
-    if (!task.handle().has_failed())
-      machine_.seconds_per_token += learning * (task.seconds_per_token() - machine_.seconds_per_token);
+    if (!task.handle().has_failed()) seconds_per_token_ += learning * (task.seconds_per_token() - seconds_per_token_);
     task.handle().announce_end();
     each = tasks_.erase(each);
   }
@@ -139,7 +140,7 @@ std::vector<Loop::Ranked> Loop::rank() {
     clients.insert(task->client());
   }
   shares_.want(clients);
-  for (Ranked& each : ranked) each.deadline = each.task->deadline(machine_) + shares_.debt(each.task->client());
+  for (Ranked& each : ranked) each.deadline = each.task->deadline() + shares_.debt(each.task->client());
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const Ranked& a, const Ranked& b) { return a.deadline < b.deadline; });
   return ranked;
@@ -195,7 +196,7 @@ bool Loop::dispatch(const std::vector<Ranked>& ranked) {
     const auto submit = [&, task = task](Job job) {
       lanes_.submit(std::move(job));
       dispatched = true;
-      return lanes_.has_room(task->deadline(machine_) + debt);
+      return lanes_.has_room(task->deadline() + debt);
     };
     try {
       task->submit_jobs(machine_, debt, submit);

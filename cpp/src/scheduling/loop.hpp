@@ -59,6 +59,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   std::unique_ptr<BackendInstance> backend_;
   std::unique_ptr<RowDecoder> decoder_;
   Machine machine_;
+  double seconds_per_token_;  // of speech at rate 1, roughly
   Shares shares_;
   Tasks tasks_;
   bool is_idle_ = true;

@@ -23,10 +23,9 @@ double Task::seconds_of(std::size_t samples) const {
   return static_cast<double>(samples) / static_cast<double>(manifest().sampling_rate);
 }
 
-double Task::whole_deadline(const Machine& machine) const {
-  const double seconds = machine.seconds_per_token / order_.request.rate;
+double Task::whole_deadline() const {
   return scheduling::whole_deadline(dry_.value_or(order_.submitted),
-                                    static_cast<double>(order_.ticket->tokens()) * seconds);
+                                    static_cast<double>(order_.ticket->tokens()) * expected_per_token_);
 }
 
 void Task::open_next(Machine& machine) {
@@ -54,13 +53,13 @@ void Task::open(SpokenPiece& piece, Machine& machine) const {
 void Task::advanced(SpokenPiece& piece, double seconds) const {
   piece.seconds.decoder += seconds;
   if (piece.row->item.decoded.finished) piece.stage = Stage::decoded;
-  report(piece, 0);
+  report(piece, piece.row->item, 0);
 }
 
-void Task::report(const SpokenPiece& piece, std::int64_t frames_vocoded) const {
-  const std::int64_t decoded = piece.row->item.decoded.frames_decoded;
-  if (order_.request.progress != nullptr)
-    handle().call_back([&] { return report_progress(order_.request, piece.index, decoded, frames_vocoded); });
+void Task::report(const SpokenPiece& piece, const DecodedItem& item, std::int64_t frames_vocoded) const {
+  if (order_.request.progress == nullptr) return;
+  handle().call_back(
+      [&] { return report_progress(order_.request, piece.index, item.decoded.frames_decoded, frames_vocoded); });
 }
 
 void Task::hear(std::size_t samples) {
@@ -101,22 +100,32 @@ void WholeTask::submit_jobs(Machine& machine, double debt, const Submit& submit)
     piece->stage = Stage::vocoding;
     piece->row = nullptr;
     const auto self = std::static_pointer_cast<WholeTask>(shared_from_this());
-    const auto work = [self, piece = piece](BackendInstance& backend) -> HandOver {
-      auto utterance = std::make_shared<Utterance>(finish(
-          backend, *self->order_.voice, self->order_.request, piece->index, piece->attempts.best(), [](std::int64_t) {},
-          piece->seconds));
-      return [self, piece, utterance] {
-        self->hear(utterance->samples.size());
-        self->complete(piece, std::move(*utterance));
-      };
+    const auto work = [self, piece = piece](BackendInstance& backend, const Tell& tell) {
+      return self->finish_piece(piece, backend, tell);
     };
-    if (!submit({deadline(machine) + debt, work, order_.handle})) return;
+    if (!submit({deadline() + debt, work, order_.handle})) return;
   }
 }
 
-double StreamTask::deadline(const Machine&) const {
-  return segment_deadline(order_.submitted, dry_, seconds_in_flight_);
+// The work of a job.
+HandOver WholeTask::finish_piece(const std::shared_ptr<SpokenPiece>& piece, BackendInstance& backend,
+                                 const Tell& tell) {
+  const auto self = std::static_pointer_cast<WholeTask>(shared_from_this());
+  const DecodedItem& item = piece->attempts.best();
+  const auto before_window = [&](std::int64_t frames) {
+    if (order_.request.progress != nullptr)
+      tell([self, piece, frames] { self->report(*piece, piece->attempts.best(), frames); });
+    if (handle().has_ended()) throw Error(TACOGLOW_CANCELLED, "the request has ended");
+  };
+  auto utterance = std::make_shared<Utterance>(
+      finish(backend, *order_.voice, order_.request, piece->index, item, before_window, piece->seconds));
+  return [self, piece, utterance] {
+    self->hear(utterance->samples.size());
+    self->complete(piece, std::move(*utterance));
+  };
 }
+
+double StreamTask::deadline() const { return segment_deadline(order_.submitted, dry_, seconds_in_flight_); }
 
 std::vector<std::shared_ptr<SpokenPiece>> StreamTask::hungry(const Machine&) const {
   if (!current_) return next_piece_ ? std::vector{next_piece_} : std::vector<std::shared_ptr<SpokenPiece>>();
@@ -134,14 +143,14 @@ void StreamTask::open_next(Machine& machine) {
                                UtteranceWindows::Cut::segments}});
 }
 
-void StreamTask::submit_jobs(Machine& machine, double debt, const Submit& submit) {
+void StreamTask::submit_jobs(Machine&, double debt, const Submit& submit) {
   while (current_ && may_cut(cut_, delivered_)) {
     const Decoded& decoded = current_->spoken->row->item.decoded;
     if (!decoded.finished && decoded.frames_decoded < current_->windows.frames_wanted()) return;
     Stopwatch watch;
     const auto segment = std::make_shared<const Segment>(Segment{cut_, current_, current_->windows.next()});
     current_->spoken->seconds.postnet += watch.lap();
-    const double due = deadline(machine) + debt;
+    const double due = deadline() + debt;
     ++cut_;
     seconds_in_flight_ += seconds_of_segment(segment->window);
     if (segment->window.is_last) {
@@ -149,7 +158,7 @@ void StreamTask::submit_jobs(Machine& machine, double debt, const Submit& submit
       current_ = nullptr;
     }
     const auto self = std::static_pointer_cast<StreamTask>(shared_from_this());
-    const auto work = [self, segment](BackendInstance& backend) -> HandOver {
+    const auto work = [self, segment](BackendInstance& backend, const Tell&) -> HandOver {
       auto samples = std::make_shared<std::vector<float>>(segment->window.samples(backend, self->manifest()));
       return [self, segment, samples] { self->deliver(segment, std::move(*samples)); };
     };
@@ -180,7 +189,7 @@ void StreamTask::place(const Segment& segment, std::vector<float> samples) {
   const Window& window = segment.window;
   hear(samples_.add(spoken.index, window.is_first(), window.is_last, std::move(samples),
                     [this](std::vector<float> heard) { handle().put(std::move(heard)); }));
-  report(spoken, window.stop);
+  report(spoken, spoken.row->item, window.stop);
   if (!window.is_last) return;
   Utterance utterance = describe(*order_.voice, pieces()[spoken.index], spoken.row->item, segment.piece->windows.mel());
   samples_.locate(utterance);

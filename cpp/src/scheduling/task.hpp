@@ -35,7 +35,6 @@ struct Order {
 struct Machine {
   BackendInstance& backend;  // of the scheduler's thread
   RowDecoder& decoder;
-  double seconds_per_token;  // of speech at rate 1, roughly
 };
 
 // A piece of a request, and the row that decodes it.
@@ -63,11 +62,14 @@ class Task : public std::enable_shared_from_this<Task> {
   const std::string& client() const { return order_.ticket->client(); }
   // Seconds of speech for each of its tokens at rate 1, once it is complete.
   double seconds_per_token() const;
+  // Takes the same of the voice, roughly, before anything is asked: equal requests then come in order, whatever is
+  // learned meanwhile.
+  void expect(double seconds_per_token) { expected_per_token_ = seconds_per_token / order_.request.rate; }
 
   // True while its listener has more than enough to read.
   virtual bool is_resting() const { return false; }
   // Returns when the next result is needed.
-  virtual double deadline(const Machine& machine) const = 0;
+  virtual double deadline() const = 0;
   // Returns the pieces that need decoder steps: open ones, and the first that waits.
   virtual std::vector<std::shared_ptr<SpokenPiece>> hungry(const Machine& machine) const = 0;
   // Submits the work that has become possible, due later by the client's debt.
@@ -85,10 +87,10 @@ class Task : public std::enable_shared_from_this<Task> {
   const std::vector<Piece>& pieces() const { return order_.request.pieces; }
   bool is_complete() const { return completed_ == pieces().size(); }
   double seconds_of(std::size_t samples) const;
-  double whole_deadline(const Machine& machine) const;
+  double whole_deadline() const;
   void open(SpokenPiece& piece, Machine& machine) const;
   // Calls the request's progress callback, if it has one.
-  void report(const SpokenPiece& piece, std::int64_t frames_vocoded) const;
+  void report(const SpokenPiece& piece, const DecodedItem& item, std::int64_t frames_vocoded) const;
   // Takes note of samples that the listener gets, or could get if a part of the text were worth having.
   void hear(std::size_t samples);
   // Takes the utterance of a piece, and with the last one hands over the speech.
@@ -103,6 +105,7 @@ class Task : public std::enable_shared_from_this<Task> {
 
  private:
   std::size_t n_tokens_, n_samples_ = 0, completed_ = 0;  // completed: pieces
+  double expected_per_token_ = 0.0;                       // seconds of speech at the request's rate
   Speech speech_;
 };
 
@@ -111,11 +114,12 @@ class WholeTask : public Task {
  public:
   using Task::Task;
 
-  double deadline(const Machine& machine) const override { return whole_deadline(machine); }
+  double deadline() const override { return whole_deadline(); }
   std::vector<std::shared_ptr<SpokenPiece>> hungry(const Machine& machine) const override;
   void submit_jobs(Machine& machine, double debt, const Submit& submit) override;
 
  private:
+  HandOver finish_piece(const std::shared_ptr<SpokenPiece>& piece, BackendInstance& backend, const Tell& tell);
   void join_utterances(Speech& speech) override { join(*order_.voice, order_.request, speech); }
 };
 
@@ -125,7 +129,7 @@ class StreamTask : public Task {
   explicit StreamTask(Order order) : Task(std::move(order)), samples_(*order_.voice, order_.request) {}
 
   bool is_resting() const override { return handle().unread_seconds() > unread_max; }
-  double deadline(const Machine& machine) const override;
+  double deadline() const override;
   std::vector<std::shared_ptr<SpokenPiece>> hungry(const Machine& machine) const override;
   void submit_jobs(Machine& machine, double debt, const Submit& submit) override;
   void open_next(Machine& machine) override;

@@ -1,0 +1,66 @@
+#include <cstdint>
+#include <future>
+#include <vector>
+
+#include "scheduler_check.hpp"
+
+namespace tacoglow::checks {
+namespace {
+
+// Equal requests for the whole, which a callback submits so that none begins before all are there.
+struct Burst {
+  tacoglow_scheduler* scheduler = nullptr;
+  tacoglow_request request{};
+  std::vector<tacoglow_handle*> submitted, ended;
+  bool is_refused = false;
+  std::promise<void> done;
+};
+
+void note_end(tacoglow_handle* handle, void* user) {
+  auto& burst = *static_cast<Burst*>(user);
+  burst.ended.push_back(handle);
+  if (burst.ended.size() == burst.submitted.size()) burst.done.set_value();
+}
+
+void submit_all(tacoglow_handle*, void* user) {
+  auto& burst = *static_cast<Burst*>(user);
+  tacoglow_submission submission;
+  tacoglow_submission_init(&submission);
+  submission.on_end = note_end;
+  submission.user = user;
+  for (tacoglow_handle*& handle : burst.submitted)
+    burst.is_refused |= tacoglow_submit(burst.scheduler, &burst.request, &submission, &handle) != TACOGLOW_OK;
+}
+
+}  // namespace
+
+void check_order(const char* bundle, const char* backend, std::size_t n_requests) {
+  const Voice voice(bundle, backend);
+  const std::int32_t ids[] = {3, 1, 4, 1, 5};
+  Burst burst;
+  burst.submitted.resize(n_requests);
+  tacoglow_request_init(&burst.request);
+  burst.request.ids = ids;
+  burst.request.n_ids = 5;
+  burst.request.retries = 0;
+  burst.request.gate_threshold = 1.0 - 1e-12;
+  burst.request.attention_stop = -1;
+  burst.request.max_frames = 9;  // much less speech than the scheduler expects before it has learned that
+  tacoglow_scheduler_options options;
+  tacoglow_scheduler_options_init(&options);
+  options.lanes = 1;  // several would end by chance
+  require(tacoglow_scheduler_open(voice.voice, &options, &burst.scheduler) == TACOGLOW_OK, "open the scheduler");
+  tacoglow_submission submission;
+  tacoglow_submission_init(&submission);
+  submission.on_end = submit_all;
+  submission.user = &burst;
+  tacoglow_handle* first = nullptr;
+  require(tacoglow_submit(burst.scheduler, &burst.request, &submission, &first) == TACOGLOW_OK, "submit");
+  burst.done.get_future().wait();
+  require(!burst.is_refused && burst.ended == burst.submitted, "requests have overtaken each other");
+  for (tacoglow_handle* handle : burst.submitted) tacoglow_handle_close(handle);
+  tacoglow_handle_close(first);
+  tacoglow_scheduler_close(burst.scheduler);
+}
+
+}  // namespace tacoglow::checks

@@ -1,0 +1,36 @@
+// What the checks of a scheduler through tacoglow.h share.
+#pragma once
+
+#include <cstddef>
+#include <stdexcept>
+#include <string>
+
+#include "tacoglow.h"
+
+namespace tacoglow::checks {
+
+inline void require(bool holds, const std::string& what) {
+  if (!holds) throw std::logic_error(what + "; last error: " + tacoglow_last_error());
+}
+
+struct Voice {
+  tacoglow_voice* voice = nullptr;
+  const tacoglow_facts* facts = nullptr;
+
+  Voice(const char* bundle, const char* backend) {
+    tacoglow_open_options options;
+    tacoglow_open_options_init(&options);
+    options.backend = backend;
+    options.threads = 1;
+    require(tacoglow_voice_open(bundle, &options, &voice) == TACOGLOW_OK, "open the voice");
+    facts = tacoglow_voice_facts(voice);
+  }
+  ~Voice() { tacoglow_voice_close(voice); }
+  Voice(const Voice&) = delete;
+  Voice& operator=(const Voice&) = delete;
+};
+
+// Throws unless equal requests that are submitted at once end in this order.
+void check_order(const char* bundle, const char* backend, std::size_t n_requests);
+
+}  // namespace tacoglow::checks
