@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <cstdio>
 #include <future>
 #include <vector>
 
@@ -32,6 +33,10 @@ void submit_all(tacoglow_handle*, void* user) {
     burst.is_refused |= tacoglow_submit(burst.scheduler, &burst.request, &submission, &handle) != TACOGLOW_OK;
 }
 
+void print_outcome(tacoglow_status status) {
+  std::printf("%d %s\n", status, status == TACOGLOW_OK ? "" : tacoglow_last_error());
+}
+
 }  // namespace
 
 void check_order(const char* bundle, const char* backend, std::size_t n_requests) {
@@ -61,6 +66,16 @@ void check_order(const char* bundle, const char* backend, std::size_t n_requests
   for (tacoglow_handle* handle : burst.submitted) tacoglow_handle_close(handle);
   tacoglow_handle_close(first);
   tacoglow_scheduler_close(burst.scheduler);
+}
+
+void print_submission(const char* bundle, const char* backend, const tacoglow_request& request) {
+  const Voice voice(bundle, backend);
+  tacoglow_scheduler* scheduler = nullptr;
+  require(tacoglow_scheduler_open(voice.voice, nullptr, &scheduler) == TACOGLOW_OK, "open the scheduler");
+  tacoglow_handle* handle = nullptr;
+  print_outcome(tacoglow_submit(scheduler, &request, nullptr, &handle));
+  tacoglow_handle_close(handle);
+  tacoglow_scheduler_close(scheduler);
 }
 
 }  // namespace tacoglow::checks

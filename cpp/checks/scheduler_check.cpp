@@ -6,6 +6,8 @@
 //                                                           in any order, from callbacks and from different threads
 //   scheduler_check order BUNDLE BACKEND REQUESTS           prints "ok" if so many equal requests that are submitted at
 //                                                           once end in this order
+//   scheduler_check submit BUNDLE BACKEND SSML SENTENCE_SILENCE TEXT    prints the status of submitting a text, and the
+//                                                                       message of a failure
 //
 // With `fake_voice.cpp` in place of the library's backends it runs under the thread sanitizer.
 
@@ -336,8 +338,15 @@ int main(int argc, char** argv) {
       }
     else if (command == "order" && argc == 5)
       check_order(argv[2], argv[3], static_cast<std::size_t>(std::atoi(argv[4])));
-    else
-      throw std::invalid_argument("usage: scheduler_check same|ends|order BUNDLE BACKEND ...");
+    else if (command == "submit" && argc == 7) {
+      tacoglow_request request;
+      tacoglow_request_init(&request);
+      request.ssml = std::atoi(argv[4]);
+      request.sentence_silence = std::atof(argv[5]);
+      request.text = argv[6];
+      print_submission(argv[2], argv[3], request);
+    } else
+      throw std::invalid_argument("usage: scheduler_check same|ends|order|submit BUNDLE BACKEND ...");
     std::printf("ok\n");
     return EXIT_SUCCESS;
   } catch (const std::exception& error) {

@@ -33,4 +33,7 @@ struct Voice {
 // Throws unless equal requests that are submitted at once end in this order.
 void check_order(const char* bundle, const char* backend, std::size_t n_requests);
 
+// Prints the status of submitting a request, and the message of a failure.
+void print_submission(const char* bundle, const char* backend, const tacoglow_request& request);
+
 }  // namespace tacoglow::checks

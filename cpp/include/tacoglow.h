@@ -386,8 +386,10 @@ TACOGLOW_API tacoglow_status tacoglow_scheduler_open(tacoglow_voice* voice, cons
 TACOGLOW_API void tacoglow_scheduler_close(tacoglow_scheduler* scheduler);
 
 /* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are, and
- * the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. On failure *handle is NULL;
- * close it in any other case. In a callback while tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. */
+ * the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. A text may ask for 120 seconds
+ * of silence in all, because silence costs memory but no computation; pauses as punctuation makes them, of up to 0.7
+ * seconds, do not count. On failure *handle is NULL; close it in any other case. In a callback while
+ * tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. */
 TACOGLOW_API tacoglow_status tacoglow_submit(tacoglow_scheduler* scheduler, const tacoglow_request* request,
                                              const tacoglow_submission* submission, tacoglow_handle** handle);
 

@@ -1,8 +1,23 @@
 #include "pieces.hpp"
 
 #include <algorithm>
+#include <locale>
+#include <sstream>
+
+#include "error.hpp"
 
 namespace tacoglow {
+namespace {
+
+constexpr double silence_max = 120.0;  // seconds for one request: silence costs memory but no computation
+
+double longest_pause(const Pauses& pauses) {
+  double longest = pauses.paragraph;
+  for (const auto& [marks, seconds] : pauses.by_mark) longest = std::max(longest, seconds);
+  return longest;
+}
+
+}  // namespace
 
 void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std::int64_t sampling_rate, bool fade_in,
                  bool fade_out) {
@@ -16,6 +31,18 @@ void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std
 
 std::size_t count_silence(double seconds, std::int64_t sampling_rate) {
   return static_cast<std::size_t>(seconds * static_cast<double>(sampling_rate));
+}
+
+void check_silence(const Voice& voice, const std::vector<Piece>& pieces) {
+  double asked = 0.0;
+  for (const Piece& piece : pieces)
+    for (const double pause : {piece.pause_before, piece.pause})
+      if (pause > 0.0 && pause > longest_pause(voice.front_end().pauses())) asked += pause;
+  if (asked <= silence_max) return;
+  std::ostringstream message;
+  message.imbue(std::locale::classic());
+  message << "text: " << asked << " seconds of pauses, this server accepts up to " << silence_max;
+  throw request_error(message.str());
 }
 
 }  // namespace tacoglow

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tacoglow import SpeechOptions, Synthesizer
+from tacoglow.runtime.errors import RequestError
+from tacoglow.runtime.pieces import check_silence
 from tacoglow.runtime.scheduling import policy
 from tacoglow.runtime.scheduling.policy import Candidate, Shares, Stage
 from tacoglow.tests.runtime.scheduling.test_policy import CASES, SHARES, Work, tell
@@ -122,6 +125,35 @@ def test_equal_requests_end_as_they_came(programs: Path, tiny_bundle: Path, prog
 
 def test_whole_requests_report_windows_and_stop(programs: Path, tiny_bundle: Path) -> None:
     assert run(programs / "checks" / "checks", "whole_requests", tiny_bundle) == "ok\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "ssml", "sentence_silence", "asked"),
+    [
+        ("Hi. " + "[pause 10s]" * 12, 0, -1.0, None),
+        ("Hi. " + "[pause 10s]" * 12 + "[pause 0.7s] Hi.", 0, -1.0, "120.7"),  # beside the one before it
+        ("[pause 10s]" * 13 + " Hi.", 0, -1.0, "130"),
+        ("Hi. [pause 0.7s] " * 200, 0, -1.0, None),  # 140 seconds, as punctuation makes them
+        ("Hi. " * 16, 0, 10.0, "150"),
+        ("Hi. " * 13, 0, 10.0, None),
+        ("<speak>Hi. " + '<break time="10s"/>' * 13 + "Hi.</speak>", 1, -1.0, "130"),
+        ("<speak>Hi. " + '<break time="10s"/>' * 12 + "Hi.</speak>", 1, -1.0, None),
+    ],
+)
+def test_silence_is_limited_as_in_python(
+    programs: Path, tiny_bundle: Path, text: str, ssml: int, sentence_silence: float, asked: str | None
+) -> None:
+    program = programs / "checks" / "scheduler_fake"
+    own = run(program, "submit", tiny_bundle, "fake-text", ssml, sentence_silence, text)
+    voice = Synthesizer.load(tiny_bundle, threads=1)
+    options = SpeechOptions(ssml=bool(ssml), sentence_silence=None if sentence_silence < 0.0 else sentence_silence)
+    try:
+        check_silence(voice.split(text, options).pieces)
+        message = ""
+    except RequestError as error:
+        message = str(error)
+    assert message == (f"text: {asked} seconds of pauses, this server accepts up to 120" if asked else "")
+    assert own == f"{3 if asked else 0} {message}\nok\n"
 
 
 def test_ends_in_any_order(programs: Path, tiny_bundle: Path) -> None:

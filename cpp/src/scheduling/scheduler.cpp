@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "error.hpp"
+#include "pieces.hpp"
 
 namespace tacoglow::scheduling {
 namespace {
@@ -46,6 +47,7 @@ Scheduler::Scheduler(std::shared_ptr<const Voice> voice, const Limits& limits) :
 }
 
 void Scheduler::submit(Request request, bool is_stream, const std::string& client, std::shared_ptr<Handle> handle) {
+  check_silence(*voice_, request.pieces);
   std::size_t tokens = 0;
   for (const Piece& piece : request.pieces) tokens += piece.ids.size();
   handle->set_wake([loop = std::weak_ptr(loop_)] {
