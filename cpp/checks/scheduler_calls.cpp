@@ -5,6 +5,12 @@
 
 #include "scheduler_check.hpp"
 
+#if !defined(_WIN32)
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
 namespace tacoglow::checks {
 namespace {
 
@@ -66,6 +72,61 @@ void check_order(const char* bundle, const char* backend, std::size_t n_requests
   for (tacoglow_handle* handle : burst.submitted) tacoglow_handle_close(handle);
   tacoglow_handle_close(first);
   tacoglow_scheduler_close(burst.scheduler);
+}
+
+void print_fork(const char* bundle, const char* backend) {
+#if defined(_WIN32)
+  throw std::logic_error(std::string(bundle) + ", " + backend + ": there is no fork here");
+#else
+  const Voice voice(bundle, backend);
+  const std::int32_t ids[] = {3, 1, 4, 1, 5};
+  tacoglow_request request;
+  tacoglow_request_init(&request);
+  request.ids = ids;
+  request.n_ids = 5;
+  tacoglow_scheduler* scheduler = nullptr;
+  require(tacoglow_scheduler_open(voice.voice, nullptr, &scheduler) == TACOGLOW_OK, "open the scheduler");
+  tacoglow_handle* handle = nullptr;
+  require(tacoglow_submit(scheduler, &request, nullptr, &handle) == TACOGLOW_OK, "submit");
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);  // whatever it waits for
+    tacoglow_handle* another = nullptr;
+    tacoglow_speech* speech = nullptr;
+    const float* samples = nullptr;
+    std::size_t n = 0;
+    print_outcome(tacoglow_submit(scheduler, &request, nullptr, &another));
+    print_outcome(tacoglow_handle_result(handle, &speech));
+    print_outcome(tacoglow_handle_next(handle, &samples, &n));
+    std::fflush(stdout);
+    tacoglow_handle_cancel(handle);
+    tacoglow_handle_close(handle);
+    tacoglow_scheduler_close(scheduler);
+    _exit(another == nullptr ? 0 : 1);
+  }
+  int status = -1;
+  require(child > 0 && waitpid(child, &status, 0) == child && status == 0, "a forked process fails or waits");
+  tacoglow_speech* speech = nullptr;
+  require(tacoglow_handle_result(handle, &speech) == TACOGLOW_OK, "the result where the threads are");
+  tacoglow_speech_free(speech);
+  tacoglow_handle_close(handle);
+  tacoglow_scheduler_close(scheduler);
+#endif
+}
+
+void print_without_threads(const char* bundle, const char* backend) {
+#if defined(__linux__)
+  const Voice voice(bundle, backend);
+  const rlimit one = {1, 1};
+  require(setrlimit(RLIMIT_NPROC, &one) == 0, "set the limit");
+  require(geteuid() != 0 || setuid(65534) == 0, "leave root, who has no limit");
+  tacoglow_scheduler* scheduler = nullptr;
+  print_outcome(tacoglow_scheduler_open(voice.voice, nullptr, &scheduler));
+  std::fflush(stdout);
+  _exit(scheduler == nullptr ? 0 : 1);  // at once, because sanitizers want a thread at the end
+#else
+  throw std::logic_error(std::string(bundle) + ", " + backend + ": there is no limit of threads here");
+#endif
 }
 
 void print_submission(const char* bundle, const char* backend, const tacoglow_request& request) {

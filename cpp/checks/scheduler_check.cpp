@@ -6,6 +6,9 @@
 //                                                           in any order, from callbacks and from different threads
 //   scheduler_check order BUNDLE BACKEND REQUESTS           prints "ok" if so many equal requests that are submitted at
 //                                                           once end in this order
+//   scheduler_check fork BUNDLE BACKEND                     prints what a forked process is told, a line for each call
+//   scheduler_check threads BUNDLE BACKEND                  prints the status of opening a scheduler where the system
+//                                                           refuses threads, and the message
 //   scheduler_check submit BUNDLE BACKEND SSML SENTENCE_SILENCE TEXT    prints the status of submitting a text, and the
 //                                                                       message of a failure
 //
@@ -338,6 +341,10 @@ int main(int argc, char** argv) {
       }
     else if (command == "order" && argc == 5)
       check_order(argv[2], argv[3], static_cast<std::size_t>(std::atoi(argv[4])));
+    else if (command == "fork" && argc == 4)
+      print_fork(argv[2], argv[3]);
+    else if (command == "threads" && argc == 4)
+      print_without_threads(argv[2], argv[3]);
     else if (command == "submit" && argc == 7) {
       tacoglow_request request;
       tacoglow_request_init(&request);
@@ -346,7 +353,7 @@ int main(int argc, char** argv) {
       request.text = argv[6];
       print_submission(argv[2], argv[3], request);
     } else
-      throw std::invalid_argument("usage: scheduler_check same|ends|order|submit BUNDLE BACKEND ...");
+      throw std::invalid_argument("usage: scheduler_check same|ends|order|fork|threads|submit BUNDLE BACKEND ...");
     std::printf("ok\n");
     return EXIT_SUCCESS;
   } catch (const std::exception& error) {

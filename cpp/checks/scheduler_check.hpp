@@ -33,6 +33,12 @@ struct Voice {
 // Throws unless equal requests that are submitted at once end in this order.
 void check_order(const char* bundle, const char* backend, std::size_t n_requests);
 
+// Prints what a forked process is told, a line for each call.
+void print_fork(const char* bundle, const char* backend);
+
+// Prints the status of opening a scheduler where the system refuses threads, and its message; ends the process.
+void print_without_threads(const char* bundle, const char* backend);
+
 // Prints the status of submitting a request, and the message of a failure.
 void print_submission(const char* bundle, const char* backend, const tacoglow_request& request);
 

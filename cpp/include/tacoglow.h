@@ -45,13 +45,13 @@ extern "C" {
 
 typedef enum tacoglow_status {
   TACOGLOW_OK = 0,
-  TACOGLOW_BUNDLE = 1,    /* the bundle is missing, incomplete, damaged, or has an unsupported format */
-  TACOGLOW_BACKEND = 2,   /* the backend is not built in, or cannot load or run a graph */
-  TACOGLOW_REQUEST = 3,   /* invalid request: an argument is out of range */
-  TACOGLOW_CANCELLED = 4, /* a callback asked to stop, or a scheduler's request was cancelled */
-  TACOGLOW_INTERNAL = 5,  /* a bug in this library */
-  TACOGLOW_OUT_OF_MEMORY = 6,
-  TACOGLOW_OVERLOADED = 7 /* too much work waits for the scheduler: try again later */
+  TACOGLOW_BUNDLE = 1,        /* the bundle is missing, incomplete, damaged, or has an unsupported format */
+  TACOGLOW_BACKEND = 2,       /* the backend is not built in, or cannot load or run a graph */
+  TACOGLOW_REQUEST = 3,       /* invalid request: an argument is out of range */
+  TACOGLOW_CANCELLED = 4,     /* a callback asked to stop, or a scheduler's request was cancelled */
+  TACOGLOW_INTERNAL = 5,      /* a bug in this library */
+  TACOGLOW_OUT_OF_MEMORY = 6, /* the system has no memory, or no threads, for it */
+  TACOGLOW_OVERLOADED = 7     /* too much work waits for the scheduler: try again later */
 } tacoglow_status;
 
 typedef enum tacoglow_stop_reason {
@@ -382,14 +382,18 @@ TACOGLOW_API void tacoglow_submission_init_sized(tacoglow_submission* submission
 TACOGLOW_API tacoglow_status tacoglow_scheduler_open(tacoglow_voice* voice, const tacoglow_scheduler_options* options,
                                                      tacoglow_scheduler** scheduler);
 /* Cancel all requests, and wait until they have ended, except in a callback. No callback runs afterwards, except the
- * one that it is called in and on_end of the requests that it cancels. */
+ * one that it is called in and on_end of the requests that it cancels. Closed in a callback, the scheduler's threads
+ * end by themselves some time after the last on_end, and nothing tells when: a program that returns from main, calls
+ * exit or unloads the library must close its schedulers outside of callbacks before. */
 TACOGLOW_API void tacoglow_scheduler_close(tacoglow_scheduler* scheduler);
 
 /* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are, and
- * the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. A text may ask for 120 seconds
- * of silence in all, because silence costs memory but no computation; pauses as punctuation makes them, of up to 0.7
- * seconds, do not count. On failure *handle is NULL; close it in any other case. In a callback while
- * tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. */
+ * the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. A text may ask for 120
+ * seconds of silence in all, because silence costs memory but no computation; pauses as punctuation makes them, of up
+ * to 0.7 seconds, do not count. On failure *handle is NULL; close it in any other case. In a callback while
+ * tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. In a process that was forked from the scheduler's,
+ * where its threads are not, this function, tacoglow_handle_next and tacoglow_handle_result fail with
+ * TACOGLOW_REQUEST. */
 TACOGLOW_API tacoglow_status tacoglow_submit(tacoglow_scheduler* scheduler, const tacoglow_request* request,
                                              const tacoglow_submission* submission, tacoglow_handle** handle);
 

@@ -5,6 +5,7 @@
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include "tacoglow.h"
 
@@ -40,6 +41,12 @@ inline Failure current_failure() noexcept {
     return make_failure(error.status, error.what());
   } catch (const std::bad_alloc&) {
     return make_failure(TACOGLOW_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::system_error& error) {
+    if (error.code() == std::errc::resource_unavailable_try_again)
+      return make_failure(TACOGLOW_OUT_OF_MEMORY,
+                          "the system gives this process no more threads: raise its limit (ulimit -u, or pids.max of "
+                          "its container), or open fewer voices and schedulers");
+    return make_failure(TACOGLOW_INTERNAL, error.what());
   } catch (const std::exception& error) {
     return make_failure(TACOGLOW_INTERNAL, error.what());
   } catch (...) {

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import random
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,6 +157,24 @@ def test_silence_is_limited_as_in_python(
         message = str(error)
     assert message == (f"text: {asked} seconds of pauses, this server accepts up to 120" if asked else "")
     assert own == f"{3 if asked else 0} {message}\nok\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_is_told_to_open_the_voice(programs: Path, tiny_bundle: Path) -> None:
+    """Wherever it would wait for the threads of the other process for ever."""
+    *told, end = run(programs / "checks" / "scheduler_fake", "fork", tiny_bundle, "fake").splitlines()
+    assert end == "ok"
+    assert len(told) == 3
+    for line in told:
+        assert re.fullmatch(
+            r"3 scheduler: its threads are in process \d+, from which this one was forked; open .*", line
+        )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts threads on Linux only")
+def test_a_system_without_threads_is_named(programs: Path, tiny_bundle: Path) -> None:
+    told = run(programs / "checks" / "scheduler_fake", "threads", tiny_bundle, "fake")
+    assert told.startswith("6 the system gives this process no more threads: raise its limit (ulimit -u, ")
 
 
 def test_ends_in_any_order(programs: Path, tiny_bundle: Path) -> None:

@@ -8,6 +8,7 @@ Handle::Handle(Callbacks callbacks, std::int64_t sampling_rate)
     : callbacks_(std::move(callbacks)), sampling_rate_(static_cast<double>(sampling_rate)) {}
 
 bool Handle::next(std::vector<float>& samples) {
+  process_.require_here();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !segments_.empty() || is_complete_ || failure_; });
   throw_failure();
@@ -19,6 +20,7 @@ bool Handle::next(std::vector<float>& samples) {
 }
 
 Speech Handle::result() {
+  process_.require_here();
   std::unique_lock lock(mutex_);
   is_awaited_ = true;
   changed_.wait(lock, [this] { return is_complete_ || failure_; });
@@ -30,6 +32,7 @@ Speech Handle::result() {
 }
 
 void Handle::cancel() noexcept {
+  if (!process_.is_here()) return;
   fail(make_failure(TACOGLOW_CANCELLED, "the request was cancelled"));
   std::shared_ptr<const std::function<void()>> wake;
   {
@@ -40,6 +43,7 @@ void Handle::cancel() noexcept {
 }
 
 void Handle::abandon() noexcept {
+  if (!process_.is_here()) return;
   cancel();
   std::unique_lock lock(mutex_);
   is_abandoned_ = true;

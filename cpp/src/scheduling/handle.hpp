@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "process.hpp"
 #include "utterance.hpp"
 
 namespace tacoglow::scheduling {
@@ -30,12 +31,12 @@ class Handle {
   // For the caller.
 
   // Waits for the next segment of a stream; returns false if there are no more. Throws the Error that ended the
-  // request.
+  // request, and Error (request) in a forked process.
   bool next(std::vector<float>& samples);
   // Waits for the complete speech, and hands it over. Throws the Error that ended the request, and Error (request) if
-  // it was handed over before.
+  // it was handed over before or in a forked process.
   Speech result();
-  // Ends the request, unless it has ended.
+  // Ends the request, unless it has ended. In a forked process, this and abandon() do nothing.
   void cancel() noexcept;
   // The same; afterwards no callback runs, unless this is called in one, which then is the last.
   void abandon() noexcept;
@@ -63,6 +64,7 @@ class Handle {
   bool call(const std::function<bool()>& callback);
   void throw_failure() const;
 
+  const Process process_;
   Callbacks callbacks_;
   double sampling_rate_;
   mutable std::mutex mutex_;  // of all below

@@ -33,6 +33,7 @@ void Loop::start() {
 }
 
 void Loop::add(std::shared_ptr<Task> task) {
+  process_.require_here();
   const std::lock_guard lock(mutex_);
   if (is_closing_) throw Error(TACOGLOW_CANCELLED, "the scheduler is being closed");
   new_.push_back(std::move(task));
@@ -54,6 +55,7 @@ void Loop::post(Deliveries delivery) {
 }
 
 void Loop::close() {
+  if (!process_.is_here()) return;
   {
     const std::lock_guard lock(mutex_);
     is_closing_ = is_woken_ = true;

@@ -11,6 +11,7 @@
 
 #include "lanes.hpp"
 #include "policy.hpp"
+#include "process.hpp"
 #include "rows.hpp"
 #include "task.hpp"
 
@@ -23,11 +24,13 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   // Starts the thread, which keeps this object alive until it ends.
   void start();
-  // Begins a request, which must not be shared by then. Throws Error (cancelled) once it is being closed.
+  // Begins a request, which must not be shared by then. Throws Error (cancelled) once it is being closed, and Error
+  // (request) in a forked process.
   void add(std::shared_ptr<Task> task);
   // Looks at once at who has been cancelled.
   void wake();
-  // Cancels all requests, and returns once their ends are announced; in a callback, before that.
+  // Cancels all requests, and returns once their ends are announced; in a callback, before that. Does nothing in a
+  // forked process, where the locks may be held for ever.
   void close();
 
  private:
@@ -55,6 +58,7 @@ class Loop : public std::enable_shared_from_this<Loop> {
   void fail_all(const Failure& failure);
   void post(Deliveries delivery);
 
+  const Process process_;
   std::shared_ptr<const Voice> voice_;
   std::unique_ptr<BackendInstance> backend_;
   std::unique_ptr<RowDecoder> decoder_;

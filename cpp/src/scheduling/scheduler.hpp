@@ -32,7 +32,7 @@ class Scheduler {
   const std::shared_ptr<const Voice>& voice() const { return voice_; }
 
   // Accepts a request; may be called from any thread, and does not wait for its speech. client: whose request it is;
-  // clients share the voice in equal parts. Throws Error (request) for too much silence, Error
+  // clients share the voice in equal parts. Throws Error (request) for too much silence and in a forked process, Error
   // (overloaded) if too much work waits, and Error (cancelled) in a callback while the destructor waits.
   void submit(Request request, bool is_stream, const std::string& client, std::shared_ptr<Handle> handle);
 
