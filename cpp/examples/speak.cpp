@@ -5,6 +5,7 @@
 //   speak voice/ --text "<speak>Wait.<break time='1s'/> Go.</speak>" --ssml --lexicon names.txt -o wait.wav
 //   speak voice/ --ids "45 42 49 49 52" -o hello.wav
 
+#include <array>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +14,6 @@
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -21,6 +21,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "tacoglow.h"
@@ -163,10 +164,18 @@ const char* to_text(tacoglow_stop_reason reason) {
   return reason == TACOGLOW_STOP_FRAME_LIMIT ? "frame_limit" : "attention_end";
 }
 
-std::string read_file(const char* path) {
-  std::ifstream file(std::filesystem::u8path(path), std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) throw std::runtime_error(std::string(path) + ": cannot be read");
+// Returns the text of a file, a device or a pipe, without the byte order mark that editors on Windows write.
+std::string read_file(const char* name) {
+  const std::filesystem::path path = std::filesystem::u8path(name);
+  std::ifstream file(path, std::ios::binary);
+  std::string content;
+  for (std::array<char, 65536> block; file.read(block.data(), block.size()) || file.gcount() > 0;)
+    content.append(block.data(), static_cast<std::size_t>(file.gcount()));
+  if (std::error_code unknown; !file.eof())
+    throw std::runtime_error(std::string(name) + (std::filesystem::is_directory(path, unknown)
+                                                      ? ": expected a file, got a folder"
+                                                      : ": cannot be read"));
+  if (content.compare(0, 3, "\xEF\xBB\xBF") == 0) content.erase(0, 3);
   return content;
 }
 
@@ -316,6 +325,7 @@ bool speak_lines(tacoglow_voice* voice, const Arguments& arguments, tacoglow_req
       is_complete = false;
       continue;
     }
+    report(voice, request);
     lines.push_back({text, (folder / name).u8string(), std::unique_ptr<tacoglow_handle, CloseHandle>(handle)});
     if (lines.size() == at_once) write_first();
   }

@@ -246,6 +246,34 @@ def test_lines_of_a_file_equal_python(programs: Path, tiny_bundle: Path, tmp_pat
         np.testing.assert_array_equal(samples, voice.say(texts[i - 1], seed=3).samples)
 
 
+def test_lines_and_lexicons_of_windows(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """Both begin with a byte order mark; the lines come through a pipe, and what is not spoken is told."""
+    (tmp_path / "names.txt").write_text("Nguyen = win", "utf-8-sig")
+    flags = ("-i", "/dev/stdin", "-o", tmp_path / "out", "--seed", 3, "--lexicon", tmp_path / "names.txt")
+    command = [programs / "speak", tiny_bundle, *flags, "--threads", 1, "--wav", "float32"]
+    lines = "\r\nNguyen ☃ came.\r\n"
+    done = subprocess.run(list(map(str, command)), input=lines.encode("utf-8-sig"), capture_output=True, check=False)
+    told = done.stderr.decode().splitlines()
+    assert done.returncode == 0, told
+    assert [line for line in told if "warning: " not in line] == ["not spoken, this voice has no symbol for: ☃"]
+    voice = Synthesizer.load(tiny_bundle, "onnxruntime", threads=1)
+    _, samples = wavfile.read(tmp_path / "out" / "0001.wav")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = voice.say("Nguyen ☃ came.", seed=3, lexicon={"Nguyen": "win"}).samples
+    np.testing.assert_array_equal(samples, expected)
+
+
+@pytest.mark.parametrize("arguments", [["-i"], ["--text", TEXT, "--lexicon"]])
+def test_speak_refuses_folders_as_files(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    done = speak(programs, tiny_bundle, tmp_path, *arguments, tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}: expected a file, got a folder\n")
+    done = speak(programs, tiny_bundle, tmp_path, *arguments, tmp_path / "none")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path / 'none'}: cannot be read\n")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
