@@ -6,10 +6,14 @@
 //   server voice/ 8080 16                                          BUNDLE PORT CLIENTS; port 0: any free one
 //   echo "Hello world." | nc localhost 8080 | tail -n +2 | aplay -f FLOAT_LE -r 22050
 #include <arpa/inet.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +22,9 @@
 #include <vector>
 
 #include "tacoglow.h"
+
+constexpr std::size_t longest_line = 65536;  // bytes
+constexpr int patience = 5;                  // seconds for a client's line, and to take samples: others may wait for it
 
 static bool send_all(int socket, const void* data, std::size_t n) {
   for (ssize_t sent; n > 0; data = static_cast<const char*>(data) + sent, n -= static_cast<std::size_t>(sent))
@@ -50,14 +57,44 @@ static void speak(tacoglow_scheduler* scheduler, int socket, const char* text, i
   tacoglow_handle_close(handle);
 }
 
+// Reads a line, or what a client sends before it ends; of a longer one only so much that its length shows. Returns
+// false if it does not end in time.
+static bool read_line(int socket, std::string& line) {
+  using namespace std::chrono;
+  const auto deadline = steady_clock::now() + seconds(patience);
+  for (char block[4096];;) {
+    pollfd waiting{socket, POLLIN, 0};
+    const auto left = duration_cast<milliseconds>(deadline - steady_clock::now()).count();
+    if (left <= 0 || poll(&waiting, 1, static_cast<int>(left)) <= 0) return false;
+    const ssize_t n = recv(socket, block, sizeof block, 0);
+    if (n < 0) return false;
+    char *const stop = block + n, *const end = std::find(block, stop, '\n');
+    if (line.size() <= longest_line) line.append(block, end);
+    if (n == 0 || end != stop) return true;
+  }
+}
+
+// Returns the next client's socket, or a negative number if there is no listener any more.
+static int next_client(int listener) {
+  for (;;) {
+    const int socket = accept(listener, nullptr, nullptr);
+    if (socket >= 0 || errno == EBADF || errno == EINVAL || errno == ENOTSOCK) return socket;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // such as too many open files: later there are fewer
+  }
+}
+
 // Serves one client after the other; those beyond the number of threads wait in the listener's queue, which is bounded.
 static void serve(tacoglow_scheduler* scheduler, int listener, int rate) {
-  for (int socket; (socket = accept(listener, nullptr, nullptr)) >= 0; close(socket)) {
-    const timeval patience{5, 0};  // seconds: a silent client must not keep a thread
-    for (const int way : {SO_RCVTIMEO, SO_SNDTIMEO}) setsockopt(socket, SOL_SOCKET, way, &patience, sizeof patience);
+  for (int socket; (socket = next_client(listener)) >= 0; close(socket)) {
+    const timeval limit{patience, 0};
+    setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     std::string line;
-    for (char c; line.size() < 65536 && recv(socket, &c, 1, 0) == 1 && c != '\n';) line += c;
-    speak(scheduler, socket, line.c_str(), rate);
+    if (!read_line(socket, line))
+      send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");
+    else if (line.size() > longest_line)
+      send_line(socket, "error expected a line of at most " + std::to_string(longest_line) + " bytes");
+    else
+      speak(scheduler, socket, line.c_str(), rate);
   }
 }
 

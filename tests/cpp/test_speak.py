@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,17 +211,56 @@ def test_header_from_c(programs: Path, tiny_bundle: Path, tmp_path: Path) -> Non
 def test_server_with_sixteen_clients(programs: Path, tiny_bundle: Path) -> None:
     """All at once, and one whose text is invalid; the samples are those of a stream in Python."""
     expected = np.concatenate(list(Synthesizer.load(tiny_bundle, "onnxruntime", threads=1).stream(TEXT)))
-    command = [str(programs / "server"), str(tiny_bundle), "0", "16"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        port = int(server.stdout.readline().split()[-1])
-        with ThreadPoolExecutor(17) as clients:
-            *spoken, invalid = clients.map(lambda text: ask(port, text), [TEXT] * 16 + ["☃"])
-        server.terminate()
+    with serving(programs, tiny_bundle, 16) as (_, port), ThreadPoolExecutor(17) as clients:
+        *spoken, invalid = clients.map(lambda text: ask(port, text), [TEXT] * 16 + ["☃"])
     for status, samples in spoken:
         assert status == "ok 16000"
         np.testing.assert_array_equal(np.frombuffer(samples, np.float32), expected)
     assert invalid[0].startswith("error text: nothing of it can be spoken")
+
+
+@contextmanager
+def serving(programs: Path, bundle: Path, n_clients: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The server's process and its port."""
+    command = [str(programs / "server"), str(bundle), "0", str(n_clients)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server, int(server.stdout.readline().split()[-1])
+        finally:
+            server.terminate()
+
+
+def test_server_refuses_long_and_slow_lines(programs: Path, tiny_bundle: Path) -> None:
+    """The limit of five seconds is for the line, not for each byte."""
+    with serving(programs, tiny_bundle, 2) as (_, port):
+        with socket.create_connection(("127.0.0.1", port), timeout=0.2) as slow:
+            assert ask(port, "é" * 40_000) == ("error expected a line of at most 65536 bytes", b"")
+            answer = b""
+            for _ in range(100):  # 20 seconds
+                slow.sendall(b"a")
+                with suppress(TimeoutError):
+                    answer = slow.recv(1000)
+                    break
+        assert answer == b"error expected a line within 5 seconds\n"
+        assert ask(port, TEXT)[0] == "ok 16000"
+
+
+def test_server_outlives_a_lack_of_files(programs: Path, tiny_bundle: Path) -> None:
+    with serving(programs, tiny_bundle, 1) as (server, port):
+        files = {int(file.name) for file in Path(f"/proc/{server.pid}/fd").iterdir()}
+        _, most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (min(set(range(len(files) + 1)) - files), most))
+        with ExitStack() as stack:  # the first client may have a file that the server's thread has reserved
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(2)]
+            for client in clients:
+                client.sendall(TEXT.encode() + b"\n")
+            clients[1].settimeout(1)
+            with pytest.raises(TimeoutError):
+                clients[1].recv(1)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most, most))
+            clients[1].settimeout(60)
+            assert [client.recv(9) for client in clients] == [b"ok 16000\n"] * 2
 
 
 def ask(port: int, text: str) -> tuple[str, bytes]:
