@@ -15,7 +15,7 @@ constexpr std::size_t spoken_max = 200;      // characters of what is spoken for
 constexpr std::size_t growth_max = 20;       // times the length of a text that its replacements may reach
 constexpr std::size_t growth_free = 10'000;  // characters that it may reach in any case
 constexpr std::size_t plural_letters = 3;    // least letters of a word whose plural is found too
-constexpr char32_t separator = U'\x1f';      // is whitespace, which is never part of a token
+constexpr View inflected_ends = U"s'";       // what forms of words end with
 constexpr View line_ends = U"\n\r\v\f\x1c\x1d\x1e\u0085\u2028\u2029";
 
 bool ends_with(View text, View ending) {
@@ -26,10 +26,9 @@ bool is_one_of(View phone, View phones) {
   return !phone.empty() && (U" " + Text(phones) + U" ").find(U" " + Text(phone) + U" ") != Text::npos;
 }
 
-Text plain_apostrophes(View token) {
-  Text plain(token);
-  std::replace(plain.begin(), plain.end(), U'\u2019', U'\'');
-  return plain;
+std::vector<Text> plain_apostrophes(std::vector<Text> tokens) {
+  for (Text& token : tokens) std::replace(token.begin(), token.end(), U'\u2019', U'\'');
+  return tokens;
 }
 
 void check(const std::string& name, const Text& value, std::size_t longest, const TextTables& tables) {
@@ -39,15 +38,9 @@ void check(const std::string& name, const Text& value, std::size_t longest, cons
                         std::to_string(value.size()));
 }
 
-Text joined(const std::vector<Text>& tokens) {
-  Text key;
-  for (const Text& token : tokens) (key += token) += separator;
-  return key;
-}
-
 }  // namespace
 
-Lexicon::Lexicon(const LexiconEntries& entries, const TextTables& tables) : tables_(tables), tree_(1) {
+Lexicon::Lexicon(const LexiconEntries& entries, const TextTables& tables) : tables_(tables) {
   if (entries.size() > entries_max)
     throw request_error("lexicon: expected at most " + std::to_string(entries_max) + " entries, got " +
                         std::to_string(entries.size()));
@@ -59,21 +52,28 @@ Lexicon::Lexicon(const LexiconEntries& entries, const TextTables& tables) : tabl
   }
 }
 
-void Lexicon::add(View word, Text spoken) {
+void Lexicon::add(View word, const Text& spoken) {
   const Tokens key = key_of(word);
-  Tokens lower_key;
-  for (const Text& token : key) lower_key.push_back(lower(token));
   const auto n_letters =
       std::count_if(word.begin(), word.end(), [&](char32_t c) { return tables_.alphabetic.contains(c); });
-  if (!(tables_.is_upper(word) && n_letters > 1)) any_case_[joined(lower_key)] = spoken;
-  exact_[joined(key)] = std::move(spoken);
-  std::size_t node = 0;
-  for (const Text& token : lower_key) {
-    const auto [found, is_new] = tree_[node].next.try_emplace(token, tree_.size());
-    node = found->second;
-    if (is_new) tree_.emplace_back();
+  if (!(tables_.is_upper(word) && n_letters > 1)) plant(any_case_, lower_all(key), spoken);
+  plant(exact_, key, spoken);
+}
+
+void Lexicon::plant(Tree& tree, const Tokens& key, const Text& spoken) {
+  Tree* node = &tree;
+  for (const Text& token : key) {
+    std::unique_ptr<Tree>& longer = node->next[token];
+    if (!longer) longer = std::make_unique<Tree>();
+    node = longer.get();
   }
-  tree_[node].is_entry = true;
+  node->spoken = spoken;
+}
+
+const Lexicon::Tree& Lexicon::next(const Tree& tree, const Text& token) {
+  static const Tree nothing;
+  const auto found = tree.next.find(token);
+  return found == tree.next.end() ? nothing : *found->second;
 }
 
 Lexicon::Tokens Lexicon::tokens_of(View text) const {
@@ -86,9 +86,12 @@ Lexicon::Tokens Lexicon::tokens_of(View text) const {
 }
 
 Lexicon::Tokens Lexicon::key_of(View word) const {
-  Tokens key = tokens_of(tables_.normalization.compose(tables_.strip(word)));
-  for (Text& token : key) token = plain_apostrophes(token);
-  return key;
+  return plain_apostrophes(tokens_of(tables_.normalization.compose(tables_.strip(word))));
+}
+
+Lexicon::Tokens Lexicon::lower_all(Tokens tokens) const {
+  for (Text& token : tokens) token = lower(token);
+  return tokens;
 }
 
 Text Lexicon::apply(View text) const {
@@ -113,9 +116,10 @@ bool Lexicon::is_spoken(char32_t character) const {
 
 void Lexicon::replace(View text, Text& result) const {
   const Tokens tokens = tokens_of(tables_.normalization.compose(text));
+  const Tokens plain = plain_apostrophes(tokens), folded = lower_all(plain);
   bool was_replaced = false;
   for (std::size_t i = 0; i < tokens.size();) {
-    const auto [found, length] = find(tokens, i);
+    const auto [found, length] = find(plain, folded, i);
     const Text& spoken = found ? *found : tokens[i];
     // Words beside a sign that has an entry, as in "R&D".
     if (i > 0 && (found || was_replaced) && is_spoken(result.back()) && is_spoken(spoken[0])) result += U' ';
@@ -125,51 +129,37 @@ void Lexicon::replace(View text, Text& result) const {
   }
 }
 
-// Returns what is spoken for the longest entry that begins at a token, and how many tokens it has.
-std::pair<std::optional<Text>, std::size_t> Lexicon::find(const Tokens& tokens, std::size_t first) const {
-  const auto lengths = this->lengths(tokens, first);
-  for (auto length = lengths.rbegin(); length != lengths.rend(); ++length) {
-    Text before, lower_before;
-    for (std::size_t i = first; i + 1 < first + *length; ++i) {
-      const Text token = plain_apostrophes(tokens[i]);
-      (before += token) += separator;
-      (lower_before += lower(token)) += separator;
-    }
-    for (const auto& [last, ending] : forms(tokens[first + *length - 1])) {
-      auto found = exact_.find(before + last + separator);
-      if (found == exact_.end()) {
-        found = any_case_.find(lower_before + lower(last) + separator);
-        if (found == any_case_.end()) continue;
-      }
-      return {inflected(found->second, ending), *length};
-    }
+// Returns what is spoken for the longest entry that begins at a token, and how many tokens it has. Two trees are walked
+// at the same time, so that a step costs the same, however long the entry is.
+std::pair<std::optional<Text>, std::size_t> Lexicon::find(const Tokens& plain, const Tokens& folded,
+                                                          std::size_t first) const {
+  const Tree *exact = &exact_, *any_case = &any_case_;
+  const Text* found = nullptr;
+  Text found_ending;
+  std::size_t length = 1;
+  const auto keep = [&](const Tree& as_spelled, const Tree& in_any_case, std::size_t i, const Text& ending) {
+    const Text& spoken = as_spelled.spoken.empty() ? in_any_case.spoken : as_spelled.spoken;
+    if (spoken.empty()) return false;
+    found = &spoken;
+    found_ending = ending;
+    length = i - first + 1;
+    return true;
+  };
+  for (std::size_t i = first; i < plain.size() && !(exact->next.empty() && any_case->next.empty()); ++i) {
+    const Tree &longer = next(*exact, plain[i]), &longer_any_case = next(*any_case, folded[i]);
+    if (!keep(longer, longer_any_case, i, U"") && inflected_ends.find(folded[i].back()) != View::npos)
+      for (const auto& [word, ending] : forms(plain[i]))
+        if (keep(next(*exact, word), next(*any_case, lower(word)), i, ending)) break;
+    exact = &longer;
+    any_case = &longer_any_case;
   }
-  return {std::nullopt, 1};
+  if (found == nullptr) return {std::nullopt, length};
+  return {inflected(*found, found_ending), length};
 }
 
-// Returns the lengths of the entries that may begin at a token, in tokens and ascending, whatever their case.
-std::vector<std::size_t> Lexicon::lengths(const Tokens& tokens, std::size_t first) const {
-  std::vector<std::size_t> lengths;
-  std::size_t node = 0;
-  for (std::size_t i = first; i < tokens.size(); ++i) {
-    const auto& next = tree_[node].next;
-    const auto own = forms(tokens[i]);
-    if (std::any_of(own.begin(), own.end(), [&](const auto& form) {
-          const auto found = next.find(lower(form.first));
-          return found != next.end() && tree_[found->second].is_entry;
-        }))
-      lengths.push_back(i - first + 1);
-    const auto following = next.find(lower(plain_apostrophes(tokens[i])));
-    if (following == next.end()) break;
-    node = following->second;
-  }
-  return lengths;
-}
-
-// Returns the words that a token may be a form of, each with the form's ending; first the token itself.
+// Returns the words that a token may be a form of, beside itself, each with the form's ending.
 std::vector<std::pair<Text, Text>> Lexicon::forms(Text token) const {
-  token = plain_apostrophes(token);
-  std::vector<std::pair<Text, Text>> forms = {{token, U""}};
+  std::vector<std::pair<Text, Text>> forms;
   const auto add = [&](std::size_t less, const char32_t* ending) {
     forms.emplace_back(token.substr(0, token.size() - less), ending);
   };

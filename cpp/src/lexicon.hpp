@@ -2,9 +2,9 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "text_tables.hpp"
@@ -21,7 +21,7 @@ class Lexicon {
   // Throws Error (request) for an entry without a word or without speech, and for entries that are too long or many.
   Lexicon(const LexiconEntries& entries, const TextTables& tables);
 
-  bool empty() const { return exact_.empty(); }
+  bool empty() const { return exact_.next.empty(); }
 
   // Returns the text with its words replaced, but for what is in braces. Throws Error (request) if it becomes far too
   // long.
@@ -29,26 +29,28 @@ class Lexicon {
 
  private:
   using Tokens = std::vector<Text>;
-  struct Node {
-    std::unordered_map<Text, std::size_t> next;
-    bool is_entry = false;
+  // Entries by their tokens.
+  struct Tree {
+    std::map<Text, std::unique_ptr<Tree>> next;
+    Text spoken;  // for the entry that ends here; "" if none does
   };
 
   Tokens tokens_of(View text) const;
   Text lower(View text) const { return tables_.lower(text); }
   Tokens key_of(View word) const;
-  void add(View word, Text spoken);
+  Tokens lower_all(Tokens tokens) const;
+  void add(View word, const Text& spoken);
   bool is_spoken(char32_t character) const;
   void replace(View text, Text& result) const;
-  std::pair<std::optional<Text>, std::size_t> find(const Tokens& tokens, std::size_t first) const;
-  std::vector<std::size_t> lengths(const Tokens& tokens, std::size_t first) const;
+  std::pair<std::optional<Text>, std::size_t> find(const Tokens& plain, const Tokens& folded, std::size_t first) const;
+  static void plant(Tree& tree, const Tokens& key, const Text& spoken);
+  static const Tree& next(const Tree& tree, const Text& token);
   std::vector<std::pair<Text, Text>> forms(Text token) const;
   Text inflected(const Text& spoken, const Text& ending) const;
 
   const TextTables& tables_;
   const Pattern& token_ = tables_.pattern("lexicon.token");
-  std::unordered_map<Text, Text> exact_, any_case_;  // joined tokens -> what is spoken
-  std::vector<Node> tree_;                           // of the entries' tokens in lower case
+  Tree exact_, any_case_;  // the entries as they are spelled, and in lower case
 };
 
 // Reads a file's content, a line "word = spoken" for each entry; empty lines, and lines that begin with #, mean

@@ -240,6 +240,16 @@ def test_time_is_linear(programs: Path, tiny_bundle: Path, tmp_path: Path, name:
     raise AssertionError(f"eight times the text takes more than {RATIO} times as long: {slow}")
 
 
+def test_entries_in_capitals_take_no_longer(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """A text has their words, but not their case."""
+    times = {}
+    for letter in "aA":
+        lexicon = tmp_path / f"{letter}.txt"
+        lexicon.write_text("".join(f"{' '.join(letter * n)} = x\n" for n in range(1, 50)))
+        times[letter] = float(run_checks(programs, "text_times", tiny_bundle, b"a " * 5000 + b"\0", lexicon=lexicon))
+    assert times["A"] < RATIO * times["a"]
+
+
 @pytest.mark.parametrize("raw", [b"\xff", b"a\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x28\xa1"])
 def test_text_must_be_utf8(programs: Path, tiny_bundle: Path, raw: bytes) -> None:
     assert "is not valid UTF-8" in json.loads(run_checks(programs, "text", tiny_bundle, raw + b"\0"))["error"]
