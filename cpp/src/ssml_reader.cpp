@@ -85,12 +85,13 @@ void SsmlReader::end(const std::string& name) {
   if (name == "prosody") flush();
   const Element element = current();
   open_.pop_back();
-  if (element.say != nullptr && element.sayer != current().sayer) {
-    const Text text = std::move(saying_.back()), own = tables_.strip(text);
-    saying_.pop_back();
-    const std::optional<Text> spoken = (say_as_.*element.say)(own, element.say_format);
-    if (!spoken) remark("<say-as interpret-as=" + quote(element.say_name) + "> cannot read " + quote(own));
-    add(spoken ? *spoken : text);
+  if (element.n_sayings != current().n_sayings) {
+    const Saying saying = std::move(sayings_.back());
+    sayings_.pop_back();
+    const Text own = tables_.strip(saying.text);
+    const std::optional<Text> spoken = (say_as_.*saying.rule)(own, saying.format);
+    if (!spoken) remark("<say-as interpret-as=" + quote(saying.name) + "> cannot read " + quote(own));
+    add(spoken ? *spoken : saying.text);
   } else if (is_block(name)) {
     end_line(name);
   }
@@ -101,7 +102,7 @@ void SsmlReader::characters(View text) { add(text); }
 // Adds a text to what the open element speaks.
 void SsmlReader::add(View text) {
   const Element element = current();
-  if (!element.is_silent) (element.say == nullptr ? text_ : saying_[element.sayer - 1]) += collapsed(text);
+  if (!element.is_silent) (element.n_sayings == 0 ? text_ : sayings_.back().text) += collapsed(text);
 }
 
 SpokenDocument SsmlReader::finish() {
@@ -117,7 +118,7 @@ SpokenDocument SsmlReader::finish() {
 
 void SsmlReader::end_line(const std::string& name) {
   const Element element = current();
-  if (element.say == nullptr && !element.is_silent) text_ += name[0] == 'p' ? U"\n\n" : U"\n";
+  if (element.n_sayings == 0 && !element.is_silent) text_ += name[0] == 'p' ? U"\n\n" : U"\n";
 }
 
 // Ends a part. pause: seconds of silence after it; none: what its last mark asks for.
@@ -150,7 +151,7 @@ void SsmlReader::add_break(const Attributes& attributes) {
       throw request_error("ssml: <break strength=" + quote(strength) + ">: expected one of " + names_.strength_names);
     seconds = found->second;
   }
-  if (seconds > 0.0 && !current().is_silent && current().say == nullptr) flush(seconds);
+  if (seconds > 0.0 && !current().is_silent && current().n_sayings == 0) flush(seconds);
 }
 
 void SsmlReader::set_prosody(Element& element, const Attributes& attributes) {
@@ -200,11 +201,8 @@ void SsmlReader::set_say_as(Element& element, const Attributes& attributes) {
   const Text kind = attribute(attributes, "interpret-as");
   const SayAs::Rule rule = SayAs::find(to_utf8(kind));
   if (rule == nullptr) return remark("<say-as interpret-as=" + quote(kind) + "> is not known; its text is spoken");
-  saying_.emplace_back();
-  element.say = rule;
-  element.sayer = saying_.size();
-  element.say_name = kind;
-  element.say_format = attribute(attributes, "format");
+  sayings_.push_back({rule, kind, attribute(attributes, "format"), {}});
+  element.n_sayings = sayings_.size();
 }
 
 // Returns a rate or volume as a factor: of a name, 120%, +20%, -6dB, or a number (of a volume: from 0 to 100).

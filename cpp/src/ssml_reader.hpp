@@ -24,13 +24,17 @@ class SsmlReader {
   SpokenDocument finish();
 
  private:
-  // An open element: how its text is spoken.
+  // An open element: how its text is spoken. Small, because each element begins as a copy of the one around it.
   struct Element {
     double rate = 1, volume = 1;
     bool is_silent = false;     // its text is not spoken
-    SayAs::Rule say = nullptr;  // turns its whole text into words
-    std::size_t sayer = 0;      // the depth of the element that says so
-    Text say_name, say_format;
+    std::size_t n_sayings = 0;  // open elements whose whole text is turned into words, up to this one
+  };
+
+  // An open <say-as>, whose whole text is turned into words.
+  struct Saying {
+    SayAs::Rule rule;
+    Text name, format, text;
   };
 
   Element current() const { return open_.empty() ? Element() : open_.back(); }
@@ -55,8 +59,8 @@ class SsmlReader {
   const Pattern& phone_ = tables_.pattern("ssml.phone");
   std::vector<Element> open_;
   std::vector<PausedPart> parts_;
-  Text text_;                 // since the last part
-  std::vector<Text> saying_;  // texts of the open elements that are said as a whole
+  Text text_;                    // since the last part
+  std::vector<Saying> sayings_;  // the open ones
   double before_ = 0;
   Names remarks_;
 };

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def test_lexicons_that_cannot_be_read(
     assert message in answer["error"]
 
 
-# Shapes that only the splitter, the lexicon or SSML could be slow on.
+# Shapes that only the splitter or the lexicon could be slow on.
 FURTHER_SHAPES = [
     *(
         ")",
@@ -220,20 +221,51 @@ FURTHER_SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "length"), [("english", 3000), ("extended", 400), ("lexicon", 400), ("own", 3000)])
+def repeat(shape: str, size: int) -> str:
+    return shape * (size // len(shape))
+
+
+# Contents of SSML documents, by their size in characters.
+DOCUMENTS: dict[str, Callable[[int], str]] = {
+    "format": lambda size: f'<say-as interpret-as="date" format="{"m" * size}">1</say-as>',
+    "elements under a format": lambda size: (
+        f'<say-as interpret-as="date" format="{"x" * (size // 2)}">{repeat("<w/>", size // 2)}1</say-as>'
+    ),
+    **{
+        shape: partial(repeat, shape)
+        for shape in (
+            *("<p>a</p>", "<w>a</w>", '<prosody rate="80%">a</prosody>', 'a<break time="0.01s"/>', "a<!-- -->"),
+            *('<sub alias="b">a</sub>', '<say-as interpret-as="cardinal">1</say-as>', "&amp;", "<![CDATA[a]]>"),
+        )
+    },
+}
+
+
+def write_text(shape: str, size: int) -> str:
+    return repeat(shape, size) + "x"
+
+
+def write_document(shape: str, size: int) -> str:
+    return f"<speak>{DOCUMENTS[shape](size)}</speak>"
+
+
+@pytest.mark.parametrize(
+    ("name", "length"), [("english", 3000), ("extended", 400), ("lexicon", 400), ("own", 3000), ("ssml", 20_000)]
+)
 def test_time_is_linear(programs: Path, tiny_bundle: Path, tmp_path: Path, name: str, length: int) -> None:
     settings, _, options = READERS[name]
     (tmp_path / "lexicon.txt").write_text(LEXICON, "utf-8")
-    own = {"lexicon": tmp_path / "lexicon.txt"} if "lexicon" in options else {}
+    own = options | ({"lexicon": tmp_path / "lexicon.txt"} if "lexicon" in options else {})
     folder = bundle_with(tiny_bundle, tmp_path, **settings)
-    slow = list(dict.fromkeys([*SHAPES, *FURTHER_SHAPES]))
-    assert len(slow) >= 60
+    write = write_document if "ssml" in options else write_text
+    slow = list(DOCUMENTS if "ssml" in options else dict.fromkeys([*SHAPES, *FURTHER_SHAPES]))
+    least = max(1e-4, 5e-8 * length)  # seconds for a short text: a long one also needs memory from the system
     for _ in range(3):  # what is slow by chance is not so again
         sizes = (length, length, length, 8 * length)  # the least of three: a slow one would hide what is quadratic
-        texts = [shape * (size // len(shape)) + "x" for shape in slow for size in sizes]
+        texts = [write(shape, size) for shape in slow for size in sizes]
         raw = b"".join(text.encode() + b"\0" for text in texts)
         times = list(map(float, run_checks(programs, "text_times", folder, raw, max_tokens=60, **own).split()))
-        ratios = [times[i + 3] / max(min(times[i : i + 3]), 1e-4) for i in range(0, len(times), len(sizes))]
+        ratios = [times[i + 3] / max(min(times[i : i + 3]), least) for i in range(0, len(times), len(sizes))]
         slow = [shape for shape, ratio in zip(slow, ratios, strict=True) if ratio >= RATIO]
         if not slow:
             return

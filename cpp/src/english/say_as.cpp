@@ -14,9 +14,14 @@ bool is_number(View field) { return !field.empty() && is_digit(field[0]); }
 
 bool is_day(View field) { return is_number(field) && field.size() == 2 && field > U"12"; }
 
-void replace_all(Text& text, View from, View to) {
-  for (std::size_t at = text.find(from); at != Text::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
+Text replace_all(View text, View from, View to) {
+  Text result;
+  std::size_t done = 0;
+  for (std::size_t at = text.find(from); at != View::npos; at = text.find(from, done)) {
+    (result += text.substr(done, at - done)) += to;
+    done = at + from.size();
+  }
+  return result += text.substr(done);
 }
 
 }  // namespace
@@ -104,9 +109,9 @@ std::string SayAs::order_of(const std::vector<Text>& fields, View form) const {
   Text order;
   for (const char32_t c : tables_.lower(form))
     if (tables_.alphabetic.contains(c)) order += c;
-  replace_all(order, U"yyyy", U"y");
-  replace_all(order, U"mm", U"m");
-  replace_all(order, U"dd", U"d");
+  order = replace_all(order, U"yyyy", U"y");
+  order = replace_all(order, U"mm", U"m");
+  order = replace_all(order, U"dd", U"d");
   if (known.count(order) != 0) return to_utf8(order);
   const auto named = std::find_if(fields.begin(), fields.end(), [&](const Text& field) {
     return tables_.english.short_months.count(lower_ascii(View(field).substr(0, 3))) != 0;
