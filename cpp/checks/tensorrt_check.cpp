@@ -167,18 +167,23 @@ void check_stream_after_capture(const Manifest& manifest, const std::filesystem:
   }
 }
 
-void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
-  std::ofstream(plans / "postnet.plan") << "not a plan";
+void check_rejected(const Manifest& manifest, const std::filesystem::path& plans, const std::string& message) {
   try {
     open_with_tensorrt(manifest, plans);
   } catch (const Error& error) {
     const std::string what = error.what();
-    require(
-        what.find("postnet.plan: TensorRT cannot load this plan: the plan was built elsewhere") != std::string::npos,
-        "wrong message for an unloadable plan: " + what);
-    return;
+    return require(what.find(message) != std::string::npos, "expected '" + message + "', got: " + what);
   }
-  require(false, "an unloadable plan should be rejected");
+  require(false, "should be rejected: " + message);
+}
+
+void check_unloadable_plan(const Manifest& manifest, const std::filesystem::path& plans) {
+  const std::filesystem::path plan = plans / "postnet.plan";
+  std::ofstream(plan) << "not a plan";
+  check_rejected(manifest, plans, "postnet.plan: TensorRT cannot load this plan: the plan was built elsewhere");
+  std::filesystem::remove(plan);
+  std::filesystem::create_symlink(plan, plan);
+  check_rejected(manifest, plans, "postnet.plan: cannot read this plan; build the plans again");
 }
 
 }  // namespace

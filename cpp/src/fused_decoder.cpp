@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "files.hpp"
+
 namespace tacoglow {
 namespace {
 
@@ -41,7 +43,7 @@ void FusedDecoder::load(FusedKernel plan, int multiprocessors) {
                "ask how many blocks are resident");
   const std::int64_t resident = std::int64_t{each} * multiprocessors;
   if (resident < plan.blocks)
-    throw backend_error(folder_.string() + ": the fused decoder needs " + std::to_string(plan.blocks) + " blocks of " +
+    throw backend_error(to_name(folder_) + ": the fused decoder needs " + std::to_string(plan.blocks) + " blocks of " +
                         std::to_string(plan.threads) + " threads and " + std::to_string(plan.shared_bytes) +
                         " bytes of shared memory at once; " + std::to_string(resident) + " fit on this GPU");
   plan.cubin.clear();
@@ -164,7 +166,7 @@ void FusedBuffers::wait(std::size_t slot) const {
     check_cuda(cuda_driver().cuEventSynchronize(slots_[slot].done.get()), "fused decoder steps");
   } catch (const Error& error) {
     throw backend_error(std::string("decoder_step: ") + error.what() +
-                        "; this process cannot use the GPU any more; delete " + decoder_.folder().string() +
+                        "; this process cannot use the GPU any more; delete " + to_name(decoder_.folder()) +
                         " to decode with the engine");
   }
 }

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <tuple>
 
+#include "files.hpp"
 #include "json_node.hpp"
 #include "sha256.hpp"
 
@@ -19,7 +20,7 @@ constexpr const char* remedy = "run tacoglow build-engines --copy-to again";
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::string content{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw backend_error(path.string() + ": cannot be read; " + remedy);
+  if (!file) throw backend_error(to_name(path) + ": cannot be read; " + remedy);
   return content;
 }
 
@@ -29,7 +30,7 @@ std::string read_checked(const std::filesystem::path& folder, const JsonNode& fi
   if (!is_plain_file_name(name)) file["file"].fail("expected a plain file name");
   std::string content = read_file(folder / name);
   if (sha256(content) != file["sha256"].text())
-    throw backend_error((folder / name).string() + ": damaged, not the content that kernels.json names; " + remedy);
+    throw backend_error(to_name(folder / name) + ": damaged, not the content that kernels.json names; " + remedy);
   return content;
 }
 
@@ -50,7 +51,7 @@ void check_gpu(const std::filesystem::path& folder, const JsonNode& root, const 
   const auto found = describe(name.data(), gpu.attribute(CudaDriver::capability_major),
                               gpu.attribute(CudaDriver::capability_minor), driver);
   if (found != wanted)
-    throw backend_error(folder.string() + ": compiled for " + wanted + ", this is " + found +
+    throw backend_error(to_name(folder) + ": compiled for " + wanted + ", this is " + found +
                         "; run tacoglow build-engines --copy-to here");
 }
 
@@ -83,8 +84,9 @@ FusedPackage read_fused(const std::filesystem::path& folder, const JsonNode& nod
 }  // namespace
 
 KernelPackage load_kernel_package(const std::filesystem::path& folder, const Manifest& manifest, const Gpu& gpu) {
-  const std::string source = (folder / "kernels.json").string();
-  const nlohmann::json json = parse_json(read_file(source), source, remedy);
+  const std::filesystem::path path = folder / "kernels.json";
+  const std::string source = to_name(path);
+  const nlohmann::json json = parse_json(read_file(path), source, remedy);
   const JsonNode root(json, source + ": $", remedy);
   root["format_version"].integer(format_version, format_version);
   check_gpu(folder, root, gpu);

@@ -1,6 +1,7 @@
 // Runs plans of TensorRT 8.5 to 11 on one GPU. Threads share the plans; each instance has its own execution contexts.
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "backend.hpp"
@@ -76,7 +77,8 @@ class TensorRTBackend : public Backend {
     std::string reason = "there are no kernels beside the plans";
     try {
       KernelPackage package;
-      if (std::filesystem::exists(folder)) package = load_kernel_package(folder, manifest_, gpu_);
+      std::error_code unknown;  // such as no permission, which reading then reports
+      if (std::filesystem::exists(folder, unknown) || unknown) package = load_kernel_package(folder, manifest_, gpu_);
       if (!package.noise.empty()) noise_ = std::make_unique<const DeviceNoise>(package.noise);
       if (package.fused) {
         const std::string decoder = package.fused->decoder;

@@ -5,9 +5,11 @@
 #include <fstream>
 #include <iterator>
 #include <mutex>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
+#include "files.hpp"
 #include "host_steps.hpp"
 #include "log.hpp"
 
@@ -28,8 +30,9 @@ nvinfer1::DataType data_type(DType dtype) {
 
 std::vector<char> read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!std::filesystem::is_regular_file(path) || !file)
-    throw bundle_error(path.string() + ": cannot read this plan" + rebuild);
+  std::error_code unknown;
+  if (!std::filesystem::is_regular_file(path, unknown) || !file)
+    throw bundle_error(to_name(path) + ": cannot read this plan" + rebuild);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
@@ -105,7 +108,7 @@ std::shared_ptr<nvinfer1::ICudaEngine> Plan::deserialize() const {
   const std::lock_guard lock(one_at_a_time);
   std::shared_ptr<nvinfer1::ICudaEngine> engine(runtime_.deserializeCudaEngine(content_.data(), content_.size()));
   if (!engine)
-    throw backend_error(path_.string() + ": TensorRT cannot load this plan: " + RecordingLogger::last_error() +
+    throw backend_error(to_name(path_) + ": TensorRT cannot load this plan: " + RecordingLogger::last_error() +
                         rebuild);
   return engine;
 }

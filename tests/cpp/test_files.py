@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from .conftest import SOURCE
 from .test_speak import speak
 
 
@@ -145,3 +146,10 @@ def test_samples_that_are_no_numbers_are_silence(programs: Path, tmp_path: Path)
     )
     assert (done.returncode, done.stdout) == (0, "ok\n"), done.stdout + done.stderr
     np.testing.assert_array_equal(wavfile.read(tmp_path / "out.wav")[1], [0, 32767, -32767, 16384])
+
+
+def test_messages_name_paths_in_utf8() -> None:
+    """Also on Windows, where string() has the system's code page; `to_name` in files.hpp does."""
+    sources = sorted((SOURCE / "src").rglob("*.?pp"))
+    assert len(sources) > 100
+    assert [source.name for source in sources if ".string()" in source.read_text()] == []

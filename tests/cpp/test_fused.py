@@ -183,6 +183,8 @@ def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plan
     assert "kernels.json: damaged, not valid JSON; run tacoglow build-engines" in decoder()
     shutil.rmtree(plans / "kernels")
     assert decoder() == "engine: there is no fused decoder beside the plans\n"
+    (plans / "kernels").symlink_to(plans / "kernels")  # a folder of which even root cannot ask
+    assert decoder().startswith(f"engine: {plans}/kernels/kernels.json: cannot be read; run tacoglow build-engines")
 
 
 def test_where_the_engine_decodes_the_package_only_draws_noise(plans: Path, half_bundle: Path) -> None:
