@@ -83,10 +83,6 @@ class Lexicon:
     def __repr__(self) -> str:
         return f"Lexicon({len(self.entries)} entries)"
 
-    def with_entries(self, entries: Mapping[str, str]) -> Lexicon:
-        """This lexicon with further entries, which replace those of the same word."""
-        return Lexicon({**self.entries, **Lexicon(entries).entries})
-
     def copy(self) -> Lexicon:
         """Another one with the same entries, and nothing that was made of them to speak a text."""
         copied = Lexicon()

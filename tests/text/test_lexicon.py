@@ -64,10 +64,6 @@ def test_an_exact_spelling_wins() -> None:
     assert lexicon.apply("Polish polish") == "poh lish shine"
 
 
-def test_further_entries_replace_those_of_the_same_word() -> None:
-    assert LEXICON.with_entries({"Nguyen": "noo yen", "x": "y"}).apply("Nguyen x cat") == "noo yen y {K AE1 T}"
-
-
 def test_a_copy_shares_the_entries_and_nothing_else() -> None:
     lexicon = Lexicon({"Nguyen": "win"})
     copied = lexicon.copy()
