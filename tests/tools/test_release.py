@@ -6,18 +6,20 @@ import re
 import shutil
 import subprocess
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tacoglow.tests.test_install import ROOT
+from tacoglow.tools.release import demo_voice
 from tacoglow.tools.release.changelog import find_notes, read_sections
 from tacoglow.tools.release.installs import find_python
-from tacoglow.tools.release.steps import Folders, StepError, at_most
+from tacoglow.tools.release.steps import Folders, StepError, at_most, run
 
 pytest.importorskip("clang.cindex", reason="libclang is not installed")
 
-from tacoglow.tools.release import check
+from tacoglow.tools.release import archives, check, installs
 from tacoglow.tools.release.abi import HEADER, describe_header
 from tacoglow.tools.release.gates import GateError, check_gates, soname
 
@@ -165,6 +167,35 @@ def test_an_extended_abi_fails_without_a_new_version(project: Path, change: str)
     assert check_gates(project, "v0.1.1") == "0.1.1"
 
 
+def test_another_demo_voice_needs_a_new_version(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo, dist = project / "models" / "demo", tmp_path_factory.mktemp("dist")
+    wheel, folders = dist / "tacoglow_demo_voice-3.0-py3-none-any.whl", Folders(dist, dist)
+    monkeypatch.setattr(demo_voice, "ROOT", project)
+    demo.mkdir(parents=True)
+    (demo / "pyproject.toml").write_text('[project]\nversion = "3.0" # voice.json\'s\n')
+    (demo / "voice.json").write_text("{}")
+    (demo / "tacotron2.pt").write_bytes(b"weights")
+    wheel.touch()
+    commit(project)
+    assert demo_voice.leave_out_released(folders) == "its version is new"
+    assert wheel.exists()
+    release(project)
+    (demo / "README.md").write_text("It may change.")
+    demo_voice.check_demo_voice(project)
+    (demo / "tacotron2.pt").write_bytes(b"others")
+    commit(project)
+    with pytest.raises(StepError, match=r"tacotron2\.pt: is not that of 0\.1\.0; expected a new version .*, got 3\.0"):
+        demo_voice.check_demo_voice(project)
+    assert demo_voice.leave_out_released(folders).startswith("its version came with 0.1.0")
+    assert not wheel.exists()
+    edit(demo / "pyproject.toml", r"3\.0", "4.0")
+    wheel.touch()
+    demo_voice.check_demo_voice(project)
+    assert demo_voice.leave_out_released(folders) == "its version is new"
+
+
 def test_a_release_is_compared_with_the_one_before_it(project: Path) -> None:
     git(project, "tag", f"v{VERSION}")
     assert check_gates(project, f"v{VERSION}") == VERSION
@@ -200,6 +231,34 @@ def test_sizes_have_limits() -> None:
 
 def test_interpreters_are_found_by_version() -> None:
     assert find_python("2.3") is None
+
+
+def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StepError, match=r"^no-such-program: not found; install it .* STEPS="):
+        run("no-such-program", "--version")
+    monkeypatch.setattr(check, "VENV", "no-such-folder")
+    with pytest.raises(StepError, match=r"no-such-folder/bin/python: not found; make no-such-folder/test\.ready"):
+        check.run_tests(Folders(tmp_path, tmp_path))
+
+
+def test_a_second_check_uses_nothing_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip download replaces no file of the same name, and leaves those of other versions where they are."""
+
+    def download(*command: object, **_: object) -> str:
+        folder = Path(str(command[command.index("--dest") + 1]))
+        folder.mkdir()  # fails unless it is gone
+        with zipfile.ZipFile(folder / f"a-{number}.whl", "w") as wheel:
+            wheel.writestr("onnxruntime/capi/version", str(number))
+        return ""
+
+    for module in (archives, installs):
+        monkeypatch.setattr(module, "run", download)
+    folders = Folders(tmp_path / "dist", tmp_path)
+    for number in (1, 2):
+        settings = installs._fill_wheelhouse(folders, Path("python"))
+        assert [file.name for file in Path(settings["PIP_FIND_LINKS"]).iterdir()] == [f"a-{number}.whl"]
+        library = archives.find_onnxruntime(folders, archives.X86_64)
+        assert (library / "version").read_text() == str(number)
 
 
 def test_steps_run_beside_each_other_until_one_fails(

@@ -90,6 +90,7 @@ def build_archive(folders: Folders, target: Target) -> str:
         options += [f"-DEXPAT_LIBRARY={EXPAT_AARCH64}", f"-DEXPAT_INCLUDE_DIR={expat_headers(folders.work / 'expat')}"]
     run("cmake", "-S", folders.source / "cpp", "-B", build, *options)
     run("cmake", "--build", build, "--parallel", JOBS)
+    shutil.rmtree(build / "packed", ignore_errors=True)  # an earlier version's archive would be a second one
     run("cpack", "--config", build / "CPackConfig.cmake", "-B", build / "packed")
     (packed,) = (build / "packed").glob(f"*-{target.system}{target.suffix}")
     for old in folders.dist.glob(f"tacoglow-*-{target.system}{target.suffix}"):
@@ -122,22 +123,23 @@ def expat_headers(folder: Path) -> Path:
 
 def find_onnxruntime(folders: Folders, target: Target) -> Path:
     """Download ONNX Runtime's wheel for the target, and return the folder of its library."""
-    folder = folders.work / f"onnxruntime-{target.name}"
-    if not folder.exists():
-        pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps")
-        platforms = [f"--platform={platform}" for platform in target.pip_platforms]
-        wheels = folders.work / f"wheel-{target.name}"
-        pinned = ("onnxruntime", "-c", ROOT / "constraints.txt")
-        run(*pip, "--only-binary", ":all:", *platforms, "--dest", wheels, *pinned)
-        (wheel,) = wheels.glob("*.whl")
-        with zipfile.ZipFile(wheel) as files:
-            files.extractall(folder)
+    folder, wheels = folders.work / f"onnxruntime-{target.name}", folders.work / f"wheel-{target.name}"
+    for old in (folder, wheels):  # an earlier check's may be of another version
+        shutil.rmtree(old, ignore_errors=True)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps")
+    platforms = [f"--platform={platform}" for platform in target.pip_platforms]
+    pinned = ("onnxruntime", "-c", ROOT / "constraints.txt")
+    run(*pip, "--only-binary", ":all:", *platforms, "--dest", wheels, *pinned)
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        files.extractall(folder)
     return folder / "onnxruntime" / "capi"
 
 
 def _use(folders: Folders, target: Target, prefix: Path, tools: list[str]) -> str:
     """Build a program with find_package in the unpacked archive, and have it speak what Python speaks."""
     consumer = folders.work / f"consumer-{target.name}"
+    shutil.rmtree(consumer, ignore_errors=True)
     places = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_FIND_ROOT_PATH={prefix}"]
     run("cmake", "-S", CONSUMER, "-B", consumer, *places, *tools)
     run("cmake", "--build", consumer)

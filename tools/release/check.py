@@ -9,6 +9,7 @@ pip keeps one core busy. A failure ends the check with one line, once the step b
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -17,6 +18,7 @@ from threading import Event
 
 from .archives import ARM, WINDOWS, X86_64, build_archive
 from .charts import check_chart
+from .demo_voice import check_demo_voice, leave_out_released
 from .gates import GateError, check_gates
 from .installs import measure_cpu, run_readme, speak_everywhere
 from .manifests import check_manifests
@@ -24,18 +26,21 @@ from .packages import build_demo_voice, build_packages, write_checksums
 from .steps import DEMO, ROOT, Folders, StepError, run
 
 TESTS = ("tests/text", "tests/models", "tests/export", "tests/runtime", "tests/cli", "tests/test_package.py")
-TEST_PYTHON = ROOT / ".venv" / "bin" / "python"
+VENV = os.environ.get("VENV", ".venv")  # make's variable
 
 
 def run_tests(folders: Folders) -> str:
     """Run the source archive's own tests that need no C++, on the archive's code."""
+    python = ROOT / VENV / "bin" / "python"
+    if not python.exists():
+        raise StepError(f"{python}: not found; make {VENV}/test.ready")
     names = folders.source / ".tools"
     names.mkdir(exist_ok=True)
     for package, place in (("tacoglow", folders.source), ("tacoglow_demo_voice", DEMO)):  # as if both were installed
         (names / package).unlink(missing_ok=True)
         (names / package).symlink_to(place)
     options = ("-q", "-m", "not (slow or engines or builds or gpu or full)", "-p", "no:cacheprovider", "-n", "2")
-    printed = run(TEST_PYTHON, "-m", "pytest", *options, *TESTS, cwd=folders.source, PYTHONPATH=str(names))
+    printed = run(python, "-m", "pytest", *options, *TESTS, cwd=folders.source, PYTHONPATH=str(names))
     return printed.splitlines()[-1]
 
 
@@ -58,7 +63,7 @@ ARCHIVES: dict[str, Step] = {
     "aarch64": lambda folders: build_archive(folders, ARM),
     "windows": lambda folders: build_archive(folders, WINDOWS),
 }
-LAST: dict[str, Step] = {"checksums": write_checksums}
+LAST: dict[str, Step] = {"demo-release": leave_out_released, "checksums": write_checksums}
 STEPS = {**FIRST, **PYTHONS, **ARCHIVES, **LAST}
 
 
@@ -97,7 +102,9 @@ def main() -> int:
     folders.work.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     try:
-        print(f"gates: {check_gates(ROOT, arguments.tag)}, {arguments.tag or 'not tagged'}", flush=True)
+        version = check_gates(ROOT, arguments.tag)
+        check_demo_voice(ROOT)
+        print(f"gates: {version}, {arguments.tag or 'not tagged'}", flush=True)
         run_steps(folders, arguments.steps or STEPS)
     except (GateError, StepError) as error:
         print(f"release-check: {error}", file=sys.stderr)

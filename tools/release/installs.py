@@ -56,6 +56,7 @@ def speak_everywhere(folders: Folders) -> str:
 def _fill_wheelhouse(folders: Folders, python: Path) -> dict[str, str]:
     """Download what others publish, and return pip's settings to install from our folder and that one alone."""
     wheelhouse = folders.work / "wheelhouse"
+    shutil.rmtree(wheelhouse, ignore_errors=True)  # pip replaces no file of the same name, such as an earlier check's
     pip = (python, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--only-binary", ":all:")
     run(*pip, "--dest", wheelhouse, "--find-links", folders.dist, "tacoglow[demo,serve]")
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheelhouse)}

@@ -53,15 +53,23 @@ class Folders:
 def run(*command: object, cwd: Path | None = None, **environment: str) -> str:
     """Run a command and return its standard output. Raises StepError with the end of what it printed."""
     words = [str(word) for word in command]
-    done = subprocess.run(
-        words,
-        cwd=cwd,
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env=os.environ | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        if error.filename != words[0]:  # the working directory
+            raise
+        raise StepError(
+            f"{words[0]}: not found; install it (CONTRIBUTING.md lists the packages), "
+            'or name the other steps: make release-check STEPS="packages demo readme"'
+        ) from error
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
         raise StepError(f"{' '.join(words)}: exit code {done.returncode}\n{tail}")
