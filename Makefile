@@ -83,11 +83,13 @@ fuzz: $(VENV)/test.ready
 	    build/corpus tests/robustness/hostile_pickles; fi
 
 LOCK := examples/serving/requirements.txt
-# Pins what the gateway's image installs, by version and hash, for every Python and platform.
+PIN = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
+    --no-emit-index-url
+# Pins what the gateway's image installs, and what builds its package, by version and hash, for every Python and platform.
 lock: $(VENV)/test.ready
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
-	    --no-emit-index-url --extra cpu --extra serve --extra client pyproject.toml -o $(LOCK)
+	$(PIN) --extra cpu --extra serve --extra client pyproject.toml -o $(LOCK)
+	sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(PIN) - -o $(dir $(LOCK))build-requirements.txt
 
 # Lists these packages as a CycloneDX software bill of materials.
 sbom: $(RELEASE_VENV)/ready

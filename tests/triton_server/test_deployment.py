@@ -71,10 +71,21 @@ def test_compose_builds_both_images() -> None:
     assert "grpc://triton:8001" in services["gateway"]["command"]
 
 
-def test_every_package_of_the_gateway_has_a_version_and_hashes() -> None:
-    text = (EXAMPLES / "requirements.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.txt", "build-requirements.txt"])
+def test_every_package_of_the_gateway_has_a_version_and_hashes(name: str) -> None:
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
     entries = text.replace("\\\n", " ").splitlines()
     assert all(re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", entry) for entry in entries)
     names = {entry.partition("==")[0] for entry in entries}
-    assert {"numpy", "onnxruntime", "starlette", "uvicorn", "websockets", "wyoming", "av", "tritonclient"} <= names
+    needed = {"numpy", "onnxruntime", "starlette", "uvicorn", "websockets", "wyoming", "av", "tritonclient"}
+    assert (needed if name == "requirements.txt" else {"setuptools"}) <= names
     assert "http" not in text
+
+
+def test_pip_installs_nothing_for_the_gateway_but_what_is_pinned() -> None:
+    """Building a package in isolation would download its build tools, whatever the newest are."""
+    lines = (EXAMPLES / "Dockerfile.gateway").read_text().replace("\\\n", " ").splitlines()
+    calls = [call for line in lines if line.startswith("RUN ") for call in line.split("&&") if "pip " in call]
+    assert len(calls) == 4
+    pinned = ({"--require-hashes"}, {"--no-index"}, {"--no-deps", "--no-build-isolation"})
+    assert all(any(options <= {*call.split()} for options in pinned) for call in calls)
