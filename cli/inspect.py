@@ -39,6 +39,9 @@ def inspect(
     sizes = {name: graph_path(bundle, name, graph).stat().st_size for name, graph in manifest.graphs.items()}
     scripts = manifest.torchscript.graphs if manifest.torchscript else {}
     script_bytes = sum(graph_path(bundle, name, file).stat().st_size for name, file in scripts.items())
+    int8 = manifest.int8_decoder
+    int8_bytes = 0 if int8 is None else graph_path(bundle, "8-bit decoder_step", int8).stat().st_size
+    graph_path(bundle, "text tables", manifest.text.tables)
     if trtexec:
         for command in trtexec_commands(bundle, manifest):
             print(command)
@@ -53,6 +56,8 @@ def inspect(
     console.print(_graphs(manifest, sizes))
     if scripts:
         console.print(f"TorchScript modules of the same graphs: {script_bytes / 1e6:.1f} MB")
+    if int8_bytes:
+        console.print(f"decoder_step with 8-bit weights: {int8_bytes / 1e6:.1f} MB")
     if manifest.parity is not None:
         console.print(_parity(manifest))
     if entries:

@@ -163,7 +163,7 @@ def graph_path(bundle: Path, name: str, graph: GraphFile) -> Path:
     """
     path = bundle / graph.file
     if not path.is_file():
-        raise BundleError(f"{path}: the bundle's {name} graph is missing; export the voice again")
+        raise BundleError(f"{path}: missing, the bundle needs its {name}; export the voice again")
     digest = file_sha256(path)
     if digest != graph.sha256:
         raise BundleError(

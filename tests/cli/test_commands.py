@@ -332,6 +332,21 @@ def test_inspect_rejects_damaged_bundles(run: Run, workdir: Path, damage: str) -
     assert_rejected(run("tacoglow", "inspect", "voice"), *parts)
 
 
+def test_inspect_checks_every_file(run: Run, workdir: Path, int8_bundle: Path) -> None:
+    shutil.copytree(int8_bundle, workdir / "int8")
+    files = sorted({path.name for path in (workdir / "int8").iterdir()} - {"README.md", "manifest.json"})
+    assert {"decoder_step.int8.onnx", "text_tables.json"} < set(files)
+    for name in files:
+        path = workdir / "int8" / name
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + b"?")
+        assert_rejected(run("tacoglow", "inspect", "int8"), f"int8/{name}", "SHA-256", "export the voice again")
+        path.unlink()
+        assert_rejected(run("tacoglow", "inspect", "int8"), f"int8/{name}", "missing", "export the voice again")
+        path.write_bytes(content)
+    assert "decoder_step with 8-bit weights" in run("tacoglow", "inspect", "int8").out
+
+
 def test_not_a_bundle(run: Run, workdir: Path) -> None:
     (workdir / "phrases.txt").write_text("Hi.\n")
     (workdir / "t.pt").touch()
