@@ -169,7 +169,8 @@ std::string read_file(const char* name) {
   const std::filesystem::path path = std::filesystem::u8path(name);
   std::ifstream file(path, std::ios::binary);
   std::string content;
-  for (std::array<char, 65536> block; file.read(block.data(), block.size()) || file.gcount() > 0;)
+  for (std::array<char, 65536> block;
+       file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0;)
     content.append(block.data(), static_cast<std::size_t>(file.gcount()));
   if (std::error_code unknown; !file.eof())
     throw std::runtime_error(std::string(name) + (std::filesystem::is_directory(path, unknown)

@@ -4,6 +4,7 @@
 #include <array>
 #include <fstream>
 #include <iterator>
+#include <system_error>
 #include <tuple>
 
 #include "files.hpp"
@@ -19,9 +20,10 @@ constexpr const char* remedy = "run tacoglow build-engines --copy-to again";
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string content{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw backend_error(to_name(path) + ": cannot be read; " + remedy);
-  return content;
+  std::error_code unknown;
+  if (!std::filesystem::is_regular_file(path, unknown) || !file)
+    throw backend_error(to_name(path) + ": cannot be read; " + remedy);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 // The content of a file that the package names. file: {"file", "sha256"}

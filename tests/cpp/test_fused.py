@@ -181,6 +181,9 @@ def test_says_which_decoder_runs_and_why(programs: Path, half_bundle: Path, plan
     assert "weights.bin: damaged" in decoder()
     about.write_text("{")
     assert "kernels.json: damaged, not valid JSON; run tacoglow build-engines" in decoder()
+    about.unlink()
+    about.mkdir()
+    assert "kernels.json: cannot be read; run tacoglow build-engines" in decoder()
     shutil.rmtree(plans / "kernels")
     assert decoder() == "engine: there is no fused decoder beside the plans\n"
     (plans / "kernels").symlink_to(plans / "kernels")  # a folder of which even root cannot ask
