@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,21 @@ from .policy import is_wanted_soon, next_job
 NICENESS = 5  # of all lanes but the first: about a third of its share of a core
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Job:
     """Work that any thread may do, for one request."""
 
-    deadline: float  # time.monotonic() at which its result is needed
+    due: float  # time.monotonic() at which its result is needed
+    client: Hashable
     work: Callable[[], Any]
     deliver: Callable[[Any], None]  # called with the result, in the scheduler's thread
     fail: Callable[[BaseException], None]  # called instead with the error, in any thread
     is_wanted: Callable[[], bool]  # false once the request has ended
+    debt: float = 0.0  # seconds by which it is served as if it were due later
+
+    @property
+    def deadline(self) -> float:
+        return self.due + self.debt
 
 
 class Lanes:
@@ -51,6 +57,12 @@ class Lanes:
         with self._condition:
             self._jobs.append(job)
             self._condition.notify_all()
+
+    def owe(self, debt: Callable[[Hashable], float]) -> None:
+        """Take the clients' present debts, so that each one's jobs keep their order, whenever they became ready."""
+        with self._condition:
+            for job in (*self._jobs, *self._running):
+                job.debt = debt(job.client)
 
     def has_room(self, deadline: float) -> bool:
         """True if a job with this deadline should be made ready now."""

@@ -23,7 +23,7 @@ logger = logging.getLogger("tacoglow")
 CHUNK_STEPS = 8  # decoder steps on a CPU between two looks at who joins and leaves
 POLL_SECONDS = 0.05  # between looks at deadlines, at unread speech and at requests' own functions for cancelling
 
-Ranked = list[tuple[float, SpeechTask]]  # requests and their deadlines, the earliest first
+Ranked = list[tuple[float, SpeechTask]]  # requests and their deadlines
 Work = list[tuple[SpeechTask, SpokenPiece]]
 
 
@@ -117,10 +117,10 @@ class Loop:
             while self._received:  # one by one: what is left when one fails is for the next pass
                 self._received.popleft()()
             self._drop_ended()
-            ranked = self._rank()
-            chosen = self._choose(ranked)
+            going = self._going()
+            chosen = self._choose(self._rank(going))
             self._decode(chosen)
-            dispatched = self._dispatch(ranked)
+            dispatched = self._dispatch(self._rank(going))
             ran = self._lanes.run_next()
             self._idle = not (chosen or dispatched or ran)
         except BaseException as error:  # for no single request: then the newest makes room for the others, as in C++
@@ -158,7 +158,7 @@ class Loop:
                 going.append(task)
         self._tasks = going
 
-    def _rank(self) -> Ranked:
+    def _going(self) -> Ranked:
         """The requests that are not resting; none rests at the end, when nobody may read any more."""
         going: Ranked = []
         for task in self._tasks:
@@ -166,6 +166,10 @@ class Loop:
                 if self._closing or not task.is_resting:
                     going.append((task.deadline(), task))
         self._shares.want(task.client for _, task in going)
+        return going
+
+    def _rank(self, going: Ranked) -> Ranked:
+        """The same by their clients' present debts, the earliest first."""
         ranked = [(deadline + self._shares.debt(task.client), task) for deadline, task in going]
         ranked.sort(key=lambda each: each[0])
         return ranked
@@ -210,6 +214,7 @@ class Loop:
 
     def _dispatch(self, ranked: Ranked) -> bool:
         """Hand the lanes what they can do next; true if there was something."""
+        self._lanes.owe(self._shares.debt)
         dispatched = False
         for deadline, task in ranked:
             if not self._lanes.has_room(deadline):
@@ -221,7 +226,8 @@ class Loop:
     def _dispatch_jobs(self, task: SpeechTask) -> bool:
         """Hand the lanes what they can do next for one request."""
         dispatched, debt = False, self._shares.debt(task.client)
-        for job in task.jobs(self._decoder, debt):
+        for job in task.jobs(self._decoder):
+            job.debt = debt
             self._lanes.submit(job)
             dispatched = True
             if not self._lanes.has_room(task.deadline() + debt):

@@ -154,8 +154,8 @@ class Shares:
         self._find_least()
 
     def debt(self, client: Hashable) -> float:
-        """Seconds by which a client who wants speech has had more than the least served one."""
-        return min(self._had[client] - self._least, DEBT_MAX)
+        """Seconds by which a client has had more than the least served one of those who want speech."""
+        return min(max(self._had.get(client, 0.0) - self._least, 0.0), DEBT_MAX)
 
     def _find_least(self) -> None:
         self._least = min((self._had[client] for client in self._wanting), default=self._least)

@@ -146,9 +146,8 @@ class SpeechTask(ABC):
         """Pieces that need decoder steps: open ones, and the first that waits. max_rows: that decode together."""
 
     @abstractmethod
-    def jobs(self, decoder: RowDecoder, debt: float) -> Iterator[Job]:
-        """The work that has become possible; its caller may stop at any of it. debt: of the client, by which it is due
-        later."""
+    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
+        """The work that has become possible; its caller may stop at any of it."""
 
     def open_next(self, decoder: RowDecoder) -> Row:
         """Open the first piece that waits."""
@@ -183,7 +182,7 @@ class SpeechTask(ABC):
         return whole_deadline(dry, self._tokens_left * self.order.seconds_per_token)
 
     def _job(self, work: Callable[[], Any], deliver: Callable[[Any], None], deadline: float) -> Job:
-        return Job(deadline, work, deliver, self.handle.fail, lambda: not self.handle.done)
+        return Job(deadline, self.client, work, deliver, self.handle.fail, lambda: not self.handle.done)
 
     def _complete(self, piece: SpokenPiece, utterance: Utterance) -> None:
         if self.order.keep_audio:
@@ -225,16 +224,14 @@ class WholeSpeech(SpeechTask):
         if self.next_piece is not None and may_open(len(self.open_pieces), max_rows):
             yield self.next_piece
 
-    def jobs(self, decoder: RowDecoder, debt: float) -> Iterator[Job]:
+    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
         for piece in self.open_pieces:
             if piece.stage is not Stage.DECODED:
                 continue
             item = piece.settle(self.order.voice, decoder, self.options)
             if item is not None:
                 piece.stage = Stage.VOCODING
-                yield self._job(
-                    partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline() + debt
-                )
+                yield self._job(partial(self._finish, piece, item), partial(self._deliver, piece), self.deadline())
 
     def _finish(self, piece: SpokenPiece, item: DecodedItem) -> Utterance:
         options = piece.scaled(self.options)

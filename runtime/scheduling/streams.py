@@ -92,13 +92,13 @@ class StreamSpeech(SpeechTask):
         windows = UtteranceWindows(voice.acoustic, voice.vocoder, row.decoded, row.noise, options, self._frames)
         return CutPiece(spoken, row.decoded, windows)
 
-    def jobs(self, decoder: RowDecoder, debt: float) -> Iterator[Job]:
+    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
         while (piece := self._current) is not None and may_cut(self._cut, self._delivered):
             if piece.spoken.stage is Stage.DECODING and piece.decoded.frame < piece.windows.frames_wanted:
                 return
             with add_time(piece.spoken.timings, "postnet"):
                 segment = Segment(self._cut, piece, piece.windows.next())
-            due = self.deadline() + debt
+            due = self.deadline()
             self._count(segment)
             yield self._job(partial(self._vocode, segment), partial(self._deliver, segment), due)
 
@@ -189,7 +189,7 @@ class UnheardSpeech(StreamSpeech):
         if piece is not None and piece.stage in (Stage.WAITING, Stage.DECODING):
             yield piece
 
-    def jobs(self, decoder: RowDecoder, debt: float) -> Iterator[Job]:
+    def jobs(self, decoder: RowDecoder) -> Iterator[Job]:
         if (current := self._current) is None or current.spoken.stage is Stage.DECODING:
             return
         if not current.is_settled:
@@ -198,4 +198,4 @@ class UnheardSpeech(StreamSpeech):
                 return
             assert spoken.row is not None
             self._current = replace(self._cut_row(spoken, spoken.row), is_settled=True)
-        yield from super().jobs(decoder, debt)
+        yield from super().jobs(decoder)

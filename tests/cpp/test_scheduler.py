@@ -120,10 +120,13 @@ def test_speech_on_fake_backends_is_that_of_requests_alone(programs: Path, tiny_
     assert run(program, "same", tiny_bundle, backend, REQUESTS, THREADS) == "ok\n"
 
 
+@pytest.mark.parametrize("clients", [1, 2, 3])
 @pytest.mark.parametrize("program", ["scheduler_check onnxruntime", "scheduler_fake fake"])
-def test_equal_requests_end_as_they_came(programs: Path, tiny_bundle: Path, program: str) -> None:
+def test_equal_requests_of_a_client_end_as_they_came(
+    programs: Path, tiny_bundle: Path, program: str, clients: int
+) -> None:
     name, backend = program.split()
-    assert run(programs / "checks" / name, "order", tiny_bundle, backend, REQUESTS) == "ok\n"
+    assert run(programs / "checks" / name, "order", tiny_bundle, backend, REQUESTS, clients) == "ok\n"
 
 
 def test_whole_requests_report_windows_and_stop(programs: Path, tiny_bundle: Path) -> None:

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "policy.hpp"
-
 #if defined(__linux__)
 #include <unistd.h>
 #endif
@@ -22,7 +20,7 @@ void lower_priority() {
 template <typename Jobs>
 void list_deadlines(const Jobs& jobs, std::vector<double>& deadlines) {
   deadlines.clear();
-  for (const auto& job : jobs) deadlines.push_back(job->deadline);
+  for (const auto& job : jobs) deadlines.push_back(job->due + job->debt);
 }
 
 template <typename Jobs, typename Job>
@@ -45,12 +43,18 @@ Lanes::Lanes(Backend& backend, std::size_t count, std::function<void(Deliveries)
   }
 }
 
-void Lanes::submit(Job job) {
-  auto queued = std::make_shared<Queued>(std::move(job));
+void Lanes::submit(Job job, double debt) {
+  auto queued = std::make_shared<Queued>(std::move(job), debt);
   const std::lock_guard lock(mutex_);
   deadlines_.reserve(jobs_.size() + 1);
   jobs_.push_back(std::move(queued));
   changed_.notify_all();
+}
+
+void Lanes::owe(const Shares& shares) {
+  const std::lock_guard lock(mutex_);
+  for (const auto* jobs : {&jobs_, &running_})
+    for (const SharedJob& job : *jobs) job->debt = shares.debt(job->client);
 }
 
 bool Lanes::has_room(double deadline) {

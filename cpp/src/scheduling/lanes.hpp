@@ -8,11 +8,13 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "handle.hpp"
+#include "policy.hpp"
 
 namespace tacoglow::scheduling {
 
@@ -21,7 +23,8 @@ using Tell = std::function<void(HandOver)>;  // has something handed over, unles
 
 // Work that any thread may do, for one request.
 struct Job {
-  double deadline;  // seconds, at which its result is needed
+  double due;          // seconds, at which its result is needed
+  std::string client;  // whose debt it is due later by
   std::function<HandOver(BackendInstance&, const Tell&)> work;
   std::shared_ptr<Handle> handle;  // what the work throws ends the request; of one that has ended, nothing is done
 };
@@ -42,7 +45,10 @@ class Lanes {
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
 
-  void submit(Job job);
+  // Takes a job, and its client's present debt.
+  void submit(Job job, double debt);
+  // Takes the clients' present debts, so that each one's jobs keep their order, whenever they became ready.
+  void owe(const Shares& shares);
   // True if a job with this deadline should be made ready now.
   bool has_room(double deadline);
   // Runs the most urgent job in this thread, if there are no lanes; returns false if there is none.
@@ -53,7 +59,8 @@ class Lanes {
  private:
   // A job, with the memory for its end: running out of it in a lane ends a request, not the process.
   struct Queued : Job {
-    explicit Queued(Job job) : Job(std::move(job)), delivery(1) {}
+    Queued(Job job, double owed) : Job(std::move(job)), debt(owed), delivery(1) {}
+    double debt;  // seconds
     Deliveries delivery;
   };
   using SharedJob = std::shared_ptr<Queued>;

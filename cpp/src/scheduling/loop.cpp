@@ -103,10 +103,10 @@ void Loop::pass() {
   std::vector<Work> chosen;
   try {
     drop_ended();
-    const std::vector<Ranked> ranked = rank();
-    chosen = choose_work(ranked);
+    const std::vector<Ranked> going = list_going();
+    chosen = choose_work(rank(going));
     decode(chosen);
-    const bool dispatched = dispatch(ranked), ran = lanes_.run_next(*backend_);
+    const bool dispatched = dispatch(rank(going)), ran = lanes_.run_next(*backend_);
     is_idle_ = chosen.empty() && !dispatched && !ran;
   } catch (...) {  // a failed batch, or no memory to choose one: then the newest request makes room for the others
     const Failure failure = current_failure();
@@ -132,20 +132,25 @@ void Loop::drop_ended() {
   }
 }
 
-// Returns the requests that are not resting, the most urgent first.
-std::vector<Loop::Ranked> Loop::rank() {
-  std::vector<Ranked> ranked;
+// Returns the requests that are not resting.
+std::vector<Loop::Ranked> Loop::list_going() {
+  std::vector<Ranked> going;
   std::set<std::string> clients;
   for (const auto& task : tasks_) {
     if (task->is_resting()) continue;
-    ranked.push_back({0.0, task});
+    going.push_back({task->deadline(), task});
     clients.insert(task->client());
   }
   shares_.want(clients);
-  for (Ranked& each : ranked) each.deadline = each.task->deadline() + shares_.debt(each.task->client());
-  std::stable_sort(ranked.begin(), ranked.end(),
+  return going;
+}
+
+// Returns the same by their clients' present debts, the most urgent first.
+std::vector<Loop::Ranked> Loop::rank(std::vector<Ranked> going) const {
+  for (Ranked& each : going) each.deadline += shares_.debt(each.task->client());
+  std::stable_sort(going.begin(), going.end(),
                    [](const Ranked& a, const Ranked& b) { return a.deadline < b.deadline; });
-  return ranked;
+  return going;
 }
 
 // Returns the pieces that decode next, all of them open.
@@ -192,16 +197,17 @@ void Loop::decode(const std::vector<Work>& chosen) {
 // Hands the lanes what they can do next; returns true if there was something.
 bool Loop::dispatch(const std::vector<Ranked>& ranked) {
   bool dispatched = false;
+  lanes_.owe(shares_);
   for (const auto& [deadline, task] : ranked) {
     if (!lanes_.has_room(deadline)) break;
     const double debt = shares_.debt(task->client());
     const auto submit = [&, task = task](Job job) {
-      lanes_.submit(std::move(job));
+      lanes_.submit(std::move(job), debt);
       dispatched = true;
       return lanes_.has_room(task->deadline() + debt);
     };
     try {
-      task->submit_jobs(machine_, debt, submit);
+      task->submit_jobs(machine_, submit);
     } catch (...) {
       task->handle().fail(current_failure());
     }

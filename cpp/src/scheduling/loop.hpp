@@ -51,7 +51,8 @@ class Loop : public std::enable_shared_from_this<Loop> {
   bool receive(Deliveries& deliveries);
   static void hand_over(const Delivery& delivery) noexcept;
   void drop_ended();
-  std::vector<Ranked> rank();
+  std::vector<Ranked> list_going();
+  std::vector<Ranked> rank(std::vector<Ranked> going) const;
   std::vector<Work> choose_work(const std::vector<Ranked>& ranked);
   void decode(const std::vector<Work>& chosen);
   bool dispatch(const std::vector<Ranked>& ranked);

@@ -84,7 +84,10 @@ void Shares::give(const std::string& client, double seconds) {
   find_least();
 }
 
-double Shares::debt(const std::string& client) const { return std::min(had_.at(client) - least_, debt_max); }
+double Shares::debt(const std::string& client) const {
+  const auto own = had_.find(client);
+  return own != had_.end() ? std::min(std::max(own->second - least_, 0.0), debt_max) : 0.0;
+}
 
 void Shares::find_least() {
   if (wanting_.empty()) return;

@@ -72,7 +72,7 @@ class Shares {
   void want(const std::set<std::string>& clients);
   // Takes note that a client who wants speech has got some.
   void give(const std::string& client, double seconds);
-  // Returns by how many seconds a client who wants speech has had more than the least served one.
+  // Returns by how many seconds a client has had more than the least served one of those who want speech.
   double debt(const std::string& client) const;
 
  private:

@@ -89,7 +89,7 @@ std::vector<std::shared_ptr<SpokenPiece>> WholeTask::hungry(const Machine& machi
   return found;
 }
 
-void WholeTask::submit_jobs(Machine& machine, double debt, const Submit& submit) {
+void WholeTask::submit_jobs(Machine& machine, const Submit& submit) {
   for (const auto& piece : open_pieces_) {
     if (piece->stage != Stage::decoded) continue;
     const std::vector<std::int32_t>& ids = pieces()[piece->index].ids;
@@ -103,7 +103,7 @@ void WholeTask::submit_jobs(Machine& machine, double debt, const Submit& submit)
     const auto work = [self, piece = piece](BackendInstance& backend, const Tell& tell) {
       return self->finish_piece(piece, backend, tell);
     };
-    if (!submit({deadline() + debt, work, order_.handle})) return;
+    if (!submit({deadline(), client(), work, order_.handle})) return;
   }
 }
 
@@ -143,14 +143,14 @@ void StreamTask::open_next(Machine& machine) {
                                UtteranceWindows::Cut::segments}});
 }
 
-void StreamTask::submit_jobs(Machine&, double debt, const Submit& submit) {
+void StreamTask::submit_jobs(Machine&, const Submit& submit) {
   while (current_ && may_cut(cut_, delivered_)) {
     const Decoded& decoded = current_->spoken->row->item.decoded;
     if (!decoded.finished && decoded.frames_decoded < current_->windows.frames_wanted()) return;
     Stopwatch watch;
     const auto segment = std::make_shared<const Segment>(Segment{cut_, current_, current_->windows.next()});
     current_->spoken->seconds.postnet += watch.lap();
-    const double due = deadline() + debt;
+    const double due = deadline();
     ++cut_;
     seconds_in_flight_ += seconds_of_segment(segment->window);
     if (segment->window.is_last) {
@@ -162,7 +162,7 @@ void StreamTask::submit_jobs(Machine&, double debt, const Submit& submit) {
       auto samples = std::make_shared<std::vector<float>>(segment->window.samples(backend, self->manifest()));
       return [self, segment, samples] { self->deliver(segment, std::move(*samples)); };
     };
-    if (!submit({due, work, order_.handle})) return;
+    if (!submit({due, client(), work, order_.handle})) return;
   }
 }
 

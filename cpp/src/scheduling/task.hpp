@@ -72,8 +72,8 @@ class Task : public std::enable_shared_from_this<Task> {
   virtual double deadline() const = 0;
   // Returns the pieces that need decoder steps: open ones, and the first that waits.
   virtual std::vector<std::shared_ptr<SpokenPiece>> hungry(const Machine& machine) const = 0;
-  // Submits the work that has become possible, due later by the client's debt.
-  virtual void submit_jobs(Machine& machine, double debt, const Submit& submit) = 0;
+  // Submits the work that has become possible.
+  virtual void submit_jobs(Machine& machine, const Submit& submit) = 0;
 
   // Opens the first piece that waits.
   virtual void open_next(Machine& machine);
@@ -116,7 +116,7 @@ class WholeTask : public Task {
 
   double deadline() const override { return whole_deadline(); }
   std::vector<std::shared_ptr<SpokenPiece>> hungry(const Machine& machine) const override;
-  void submit_jobs(Machine& machine, double debt, const Submit& submit) override;
+  void submit_jobs(Machine& machine, const Submit& submit) override;
 
  private:
   HandOver finish_piece(const std::shared_ptr<SpokenPiece>& piece, BackendInstance& backend, const Tell& tell);
@@ -131,7 +131,7 @@ class StreamTask : public Task {
   bool is_resting() const override { return handle().unread_seconds() > unread_max; }
   double deadline() const override;
   std::vector<std::shared_ptr<SpokenPiece>> hungry(const Machine& machine) const override;
-  void submit_jobs(Machine& machine, double debt, const Submit& submit) override;
+  void submit_jobs(Machine& machine, const Submit& submit) override;
   void open_next(Machine& machine) override;
 
  private:

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -46,12 +45,12 @@ def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None
         for piece in list(task.hungry(1)):
             decoder.advance([row], 1)
             piece.advanced(0.0)
-        jobs += task.jobs(decoder, 0.0)
+        jobs += task.jobs(decoder)
     # Two segments, of 2 and 3 frames, are with the vocoder; the next two wait, with the postnet's context behind them.
     assert len(jobs) == 2
     assert row.decoded.frame == 2 + 3 * 3 + voice.manifest.decoder.postnet_frames
     jobs[0].deliver(jobs[0].work())
-    assert len(list(task.jobs(decoder, 0.0))) == 1
+    assert len(list(task.jobs(decoder))) == 1
     assert list(task.hungry(1))
 
 
@@ -93,7 +92,7 @@ def test_express_lane_takes_only_what_is_more_urgent() -> None:
             niceness[deadline] = os.nice(0)
             work()
 
-        lanes.submit(Job(deadline, run, lambda _: ended.append(deadline), lambda error: None, lambda: True))
+        lanes.submit(Job(deadline, "", run, lambda _: ended.append(deadline), lambda error: None, lambda: True))
 
     def run_long() -> None:
         began.set()
@@ -123,7 +122,10 @@ def test_short_text_overtakes_a_long_one(tiny_bundle: Path) -> None:
         long.cancel()
 
 
-def test_equal_requests_of_one_client_end_as_they_came(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("clients", [1, 2, 3])
+def test_equal_requests_of_a_client_end_as_they_came(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, clients: int
+) -> None:
     """Nor are more of them made ready for the lane than it may take next, although all are decoded."""
     voice = Synthesizer.load(tiny_bundle, threads=1)
     finish, decoded, queued, ended = voice.finish, threading.Event(), list[int](), list[int]()
@@ -134,8 +136,12 @@ def test_equal_requests_of_one_client_end_as_they_came(tiny_bundle: Path, monkey
         return finish(*arguments)
 
     with Scheduler(voice, SchedulerLimits(max_rows=4, lanes=1)) as scheduler:
-        lanes, submitted, options = scheduler._loop._lanes, threading.Event(), SpeechOptions(gate_threshold=NEVER)
-        submit = lanes.submit
+        lanes, submitted, options = (
+            scheduler._loop._lanes,
+            threading.Event(),
+            SpeechOptions(gate_threshold=NEVER, retries=0),
+        )
+        submit, options = lanes.submit, SpeechOptions(gate_threshold=NEVER, retries=0)
 
         def submit_and_count(job: Job) -> None:
             submit(job)
@@ -154,12 +160,13 @@ def test_equal_requests_of_one_client_end_as_they_came(tiny_bundle: Path, monkey
         monkeypatch.setattr(lanes, "submit", submit_and_count)
         # Its `cancelled` holds the scheduler's thread until all have been submitted.
         first = scheduler.submit("No.", 99, SpeechOptions(cancelled=lambda: submitted.wait(SECONDS)))
-        handles = [scheduler.submit("No.", seed, replace(options, retries=0)) for seed in sorted(waiting)]
+        handles = [scheduler.submit("No.", i, options, client=str(i % clients)) for i in sorted(waiting)]
         for seed, handle in enumerate(handles):
             handle.add_waker(lambda seed=seed: ended.append(seed))  # type: ignore[misc]
         submitted.set()
         for handle in handles:
             handle.result(SECONDS)
     assert isinstance(first.error, Cancelled)
-    assert ended == list(range(30))
-    assert max(queued) == 2
+    for client in range(clients):
+        assert [i for i in ended if i % clients == client] == list(range(client, 30, clients))
+    assert max(queued) <= 2 * clients
