@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..runtime.errors import escape_control
 from .shared.options import Engines
-from .shared.terminal import escape_control
 
 if TYPE_CHECKING:
     from ..runtime.backends.tensorrt.cache import Entry

@@ -17,10 +17,10 @@ from typing import Any, NoReturn, TextIO, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ..runtime.errors import escape_control
 from .shared.failures import explain
 from .shared.interrupt import EXIT_CODE
 from .shared.options import Version
-from .shared.terminal import escape_control
 
 COMMANDS = (
     "export-onnx",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from ..runtime.errors import escape_control
 from .lists.encoding import as_utf8
 from .lists.lines import STANDARD_INPUT, read_text
 from .shared.options import LexiconFile, NormalizerOption, SentenceSilence, Ssml, read_lexicon
-from .shared.terminal import escape_control
 
 if TYPE_CHECKING:
     from ..runtime.pieces import Piece

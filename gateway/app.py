@@ -38,7 +38,10 @@ START_SECONDS = 10.0  # connections wait this long for the voices' first words; 
 # Headers that a web page of another origin may read.
 EXPOSED_HEADERS = (
     "etag",
+    "retry-after",
+    "www-authenticate",
     "x-request-id",
+    "x-should-retry",
     *(f"x-tacoglow-{name}" for name in ("voice", "sample-rate", "seed", "speed", "warning", "quality", "ignored")),
 )
 

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from ..runtime.errors import escape_control
 from .analysis import describe
 from .cache import Entry
 from .encoding import encode_segments
@@ -39,7 +40,7 @@ class SpokenResponse(Response):
         settings = wanted.settings
         headers = {
             "x-accel-buffering": "no",
-            "x-tacoglow-voice": settings.voice.id.encode("ascii", "replace").decode(),
+            "x-tacoglow-voice": _header(settings.voice.id),
             "x-tacoglow-sample-rate": str(settings.encoding.rate),
             "x-tacoglow-seed": str(settings.seed),
             "x-tacoglow-speed": f"{settings.options.rate:g}",
@@ -161,14 +162,15 @@ class SpokenResponse(Response):
 
 
 def _header(message: str) -> str:
-    """As much of a message as a header may have: ASCII, with escapes for other characters."""
+    """As much of a message as a header may have: printable ASCII, with escapes for other characters, and no space at an
+    end. For another value, h11 would close the connection instead of sending the answer."""
     header = ""
     for character in message[:MESSAGE_MAX]:
-        escaped = character.encode("ascii", "backslashreplace").decode()
+        escaped = escape_control(character).encode("ascii", "backslashreplace").decode()
         if len(header) + len(escaped) > MESSAGE_MAX:
             break
         header += escaped
-    return header
+    return header.strip()
 
 
 async def _cancel_when_left(receive: Receive, speaking: anyio.CancelScope) -> None:

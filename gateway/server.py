@@ -22,6 +22,7 @@ from .state import GRACE_SECONDS, MAX_BODY, MAX_HEADER_BYTES, GatewayOptions
 from .tracing import log_config
 from .voices import Voices
 
+LOOPBACK = "127.0.0.1,::1,::ffff:127.0.0.1"  # the last one at a socket that takes IPv4 and IPv6
 UNREAD_SECONDS = 120.0  # a client that reads nothing for this long is dropped
 UNREAD_BYTES = 1 << 18  # of a connection that the system keeps, which would be megabytes, minutes of speech
 
@@ -68,7 +69,7 @@ def build_server(
     limit, at_once = connection_limits(0 if options.cache is None else options.max_requests)
     connections = Connections(limit)
     app = build_app(voices, options, connections, wyoming, on_start, bundles, report)
-    trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")  # proxies, as uvicorn reads it
+    trusted = os.environ.get("FORWARDED_ALLOW_IPS", LOOPBACK)  # proxies, as uvicorn reads it
     config = uvicorn.Config(
         connections.watch(ProxyHeadersMiddleware(app, trusted)),  # type: ignore[arg-type]
         http=http_protocol(connections),

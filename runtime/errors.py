@@ -8,6 +8,18 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def escape_control(text: str) -> str:
+    """Return the text with control and other invisible characters as escapes (\\x1b, \\u202e), and spaces as they are.
+
+    What files, servers and callers wrote could otherwise move a terminal's cursor, change colours or hide parts of a
+    line.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in text
+    )
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """True for a failed allocation and for a thread that could not be started, whatever library reports it."""
     reasons = ("allocate memory", "out of memory", "can't start new thread", "bad_alloc", "Cannot allocate")

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import escape_control
+
 if TYPE_CHECKING:
     from ..text.words import SpokenWord
 
@@ -46,14 +48,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class SpeechFault:
-    """A fault as a user reads it."""
+    """A fault as a user reads it; as a string it is a line for people, with control characters escaped."""
 
     reason: Reason
     words: tuple[str, ...]  # those concerned, as they are written; none for babble after the last one
 
     def __str__(self) -> str:
         shown = self.words if len(self.words) <= MOST_SHOWN else (*self.words[: MOST_SHOWN - 1], "…", self.words[-1])
-        return f"{self.reason.replace('_', ' ')}{':' if shown else ''} {' '.join(shown)}".rstrip()
+        return f"{self.reason.replace('_', ' ')}{':' if shown else ''} {escape_control(' '.join(shown))}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from .terminal import escape_control
+from ...runtime.errors import escape_control
 
 if TYPE_CHECKING:
     from ...models import Tacotron2, Vocoder

@@ -16,8 +16,8 @@ import typer
 import tacoglow
 from tacoglow.cli.main import _run
 from tacoglow.cli.shared.failures import explain
-from tacoglow.cli.shared.terminal import escape_control
 from tacoglow.runtime.bundle.reading import MANIFEST_NAME, with_digest
+from tacoglow.runtime.errors import escape_control
 
 from .conftest import Run
 

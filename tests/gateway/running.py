@@ -104,14 +104,15 @@ def running(
     on_start: Callable[[Failures], None] = lambda failures: None,
     open_again: Callable[[], Scheduler] | None = None,
     host: str = "127.0.0.1",
+    voice_id: str = "tiny",
     **options: Any,
 ) -> Iterator[RunningGateway]:
-    """Serve one voice, "tiny", until the block ends; its scheduler is then closed. wait: until it is healthy."""
+    """Serve one voice until the block ends; its scheduler is then closed. wait: until it is healthy."""
     with listen(host, 0) as listening, listen(host, 0) as wyoming:
         if isinstance(scheduler, Upstream):
-            voice = Voice("tiny", scheduler, scheduler.facts)
+            voice = Voice(voice_id, scheduler, scheduler.facts)
         else:
-            voice = Voice.embedded("tiny", scheduler, open_again=open_again)
+            voice = Voice.embedded(voice_id, scheduler, open_again=open_again)
         voices = Voices([voice], aliases or {})
         server = build_server(voices, GatewayOptions(**options), wyoming, on_start, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from tacoglow.gateway.voices import Voice, Voices
 from tacoglow.runtime.errors import RequestError
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
-from .running import POST, RunningGateway, refuse, running
+from .running import POST, Answer, RunningGateway, refuse, running
 
 KEY = "secret"
 VOICE = '{voice="tiny"}'
@@ -72,6 +72,24 @@ def test_ipv4_reaches_the_unspecified_address_of_ipv6() -> None:
             for address in ("127.0.0.1", "::1"):
                 with socket.create_connection((address, port), timeout=5):
                     listening.accept()[0].close()
+
+
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")])
+def test_a_proxy_on_this_machine_tells_the_client(
+    new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, host: str, address: str
+) -> None:
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+    clients: list[str] = []
+
+    def note(tokens: int, client: str, max_wait: float) -> None:
+        clients.append(client)
+        refuse()
+
+    with running(new_scheduler(), host=host) as gateway:
+        monkeypatch.setattr(gateway.scheduler, "admit", note)
+        proxied = replace(gateway, host=address)
+        assert proxied.request("/v1/audio/speech", {"input": "Hi."}, {"x-forwarded-for": "192.0.2.7"}).status == 503
+    assert clients == ["192.0.2.7"]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +273,36 @@ def test_pages_may_read_why_they_are_refused(closed: RunningGateway, status: int
         assert answer.status == status
         assert answer.headers.get("access-control-allow-origin") == allowed
         assert "x-request-id" in answer.headers
+        assert allowed is None or unreadable(answer) == set()
+
+
+def unreadable(answer: Answer) -> set[str]:
+    """The headers of an answer that a page of another origin cannot read (fetch.spec.whatwg.org)."""
+    always = {
+        "cache-control",
+        "content-language",
+        "content-length",
+        "content-type",
+        "expires",
+        "last-modified",
+        "pragma",
+    }
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    about_the_answer = {"connection", "date", "vary", *(name for name in answer.headers if name.startswith("access-"))}
+    return set(answer.headers) - always - set(exposed) - about_the_answer
+
+
+def test_pages_may_read_whether_to_try_again(closed: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = {"authorization": f"Bearer {KEY}", "origin": "http://page.example"}
+
+    def fail(*arguments: object) -> None:
+        raise ArithmeticError("planted")
+
+    for planted, status, told in ((refuse, 503, "retry-after"), (fail, 500, "x-should-retry")):
+        monkeypatch.setattr(closed.scheduler, "admit", planted)
+        answer = closed.request("/v1/audio/speech", {"input": "Hi."}, headers)
+        assert (answer.status, told in answer.headers) == (status, True)
+        assert unreadable(answer) == set()
 
 
 def test_pages_may_read_that_the_server_failed(closed: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:

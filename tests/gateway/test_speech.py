@@ -9,7 +9,7 @@ import json
 import struct
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import av
@@ -24,9 +24,10 @@ from tacoglow.gateway.encoding import StreamFormat
 from tacoglow.gateway.voices import whole_segments
 from tacoglow.runtime.options import SpeechOptions, StreamOptions
 from tacoglow.runtime.output.wav_writer import encode
+from tacoglow.runtime.scheduling.scheduler import Scheduler
 
 from .conftest import Expected
-from .running import POST, RunningGateway
+from .running import POST, RunningGateway, running
 
 TEXT = "Hello world, I missed you."
 LONG_TEXT = "One two three four five six. " * 60
@@ -302,6 +303,26 @@ def test_what_is_not_spoken_is_told(
 def test_a_header_ends_with_a_whole_escape() -> None:
     assert response._header("a" + "🙂" * 600) == "a" + r"\U0001f642" * 99  # 991 of 1,000 bytes
     assert response._header("a" * 1_001) == "a" * 1_000
+
+
+def test_a_header_is_cut_before_a_space() -> None:
+    assert response._header("a" * 999 + " b") == "a" * 999  # h11 sends no header that ends with a space
+    assert response._header(" \ta\x7f\n") == r"\ta\x7f\n"
+
+
+@pytest.mark.parametrize(("name", "told"), [("anna ", "anna"), (" anna é", r"anna \xe9"), (" ", "")])
+def test_names_of_voices_in_headers(new_scheduler: Callable[[], Scheduler], name: str, told: str) -> None:
+    with running(new_scheduler(), voice_id=name) as gateway:
+        status, headers, body = post(gateway, input="Hi.")
+        assert (status, headers["x-tacoglow-voice"]) == (200, told)
+        assert body
+
+
+def test_control_characters_are_told_as_escapes(gateway: RunningGateway, caplog: pytest.LogCaptureFixture) -> None:
+    status, headers, body = post(gateway, input="He\0llo \x1b[31mworld\x7f.", gate_threshold=0.999999)
+    assert (status, headers["x-tacoglow-quality"]) == (200, r"cut off: He\x00llo \x1b[31mworld\x7f.")
+    assert body
+    assert caplog.messages[-1] == f"tiny: {headers['x-tacoglow-quality']}"
 
 
 def test_nothing_is_told_of_a_text_that_is_spoken_as_it_asks(

@@ -107,6 +107,7 @@ def test_quality_in_words() -> None:
     assert str(Quality(faults)) == "skipped: proper; cut off: a b c d e … h; babble"
     assert Quality(faults).reasons == ("skipped", "cut_off", "babble")
     assert (str(Quality()), Quality().faults) == ("good", ())
+    assert str(SpeechFault("skipped", ("\x1b[2Ja", "b\0", "é"))) == r"skipped: \x1b[2Ja b\x00 é"  # logs show it
 
 
 def test_text_without_letters_is_not_judged() -> None:
