@@ -40,6 +40,9 @@ CONNECT_SECONDS = 10.0
 SEGMENT_SECONDS = 60.0  # time limit for the next segment of a stream
 QUEUE_SECONDS = 300.0  # time limit for the wait of a whole answer in a server's queue
 DOWN_SECONDS = 5.0  # a server that could not be reached, or was late, is asked last for this long
+# A request that a dead machine does not acknowledge within 10 s fails, because gRPC then sets TCP_USER_TIMEOUT. Triton
+# closes the connection of a client that pings more often than every 5 minutes while it sends nothing.
+GRPC_KEEPALIVE = [("grpc.keepalive_time_ms", 360_000), ("grpc.keepalive_timeout_ms", 10_000)]
 MAX_BACKLOG = 1_000_000  # characters that the servers have not spoken yet; further ones are refused
 
 
@@ -62,6 +65,7 @@ class _Order:
     request: SpeechRequest
     model: str
     seconds: float  # time limit for the next response
+    is_whole: bool  # one response, after work that should not be done twice
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class Upstream:
         handle = SpeechHandle(self.facts.sampling_rate, (), lambda: _cancel(speaking))
         request = SpeechRequest(text, seed, options or SpeechOptions())
         suffix, seconds = (STREAM_SUFFIX, SEGMENT_SECONDS) if is_heard else ("", self._whole_seconds)
-        order = _Order(request, self._model + suffix, seconds)
+        order = _Order(request, self._model + suffix, seconds, not is_heard)
         speech = self._speak(handle, order, ticket, keep_audio)
         speaking.append(asyncio.run_coroutine_threadsafe(speech, self._loop))
         self._requests.add(speaking[0])
@@ -154,7 +158,8 @@ class Upstream:
             from tritonclient.grpc.aio import InferenceServerClient
         except ImportError as error:
             raise BackendError(f"--upstream: {error}; install the client: pip install 'tacoglow[client]'") from error
-        settings = [*GRPC_LIMITS, ("grpc.lb_policy_name", "round_robin")]  # a name may stand for several replicas
+        # By a name for several replicas, each is asked in turn.
+        settings = [*GRPC_LIMITS, *GRPC_KEEPALIVE, ("grpc.lb_policy_name", "round_robin")]
         connect = partial(InferenceServerClient, channel_args=settings)
         return [_Server(address, connect(address, ssl=is_encrypted)) for address, is_encrypted in addresses]
 
@@ -204,7 +209,7 @@ class Upstream:
                     if is_heard:
                         break  # what has been heard cannot be taken back
             message = f"no server speaks: {'; '.join(reasons)}"
-            handle.fail(GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"}))
+            raise GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"})
         except TextError as error:
             self._warn(handle, str(error))
             nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.facts.sampling_rate), np.float32)
@@ -213,12 +218,15 @@ class Upstream:
         except asyncio.CancelledError:
             handle.cancel()  # without effect if that is what cancelled this
             raise
-        except Exception as error:
+        except GatewayError as error:
+            logger.warning("%s: %s", self.voice_id, error.message)
+            handle.fail(error)
+        except Exception as error:  # a request that the server refuses, or a defect, which its answer logs
             handle.fail(error)
 
     async def _responses(self, server: _Server, order: _Order) -> AsyncIterator[Response]:
         """Yield the server's responses. Raises UnreachableError, and the local errors for the server's; also for one
-        that is late, because another server would only do the same work again."""
+        that is late: whether another server does the same work again is the client's choice, if it is little."""
         import grpc  # type: ignore[import-untyped]
 
         answers = server.client.stream_infer(_one(order), headers=TRACE.get())
@@ -232,7 +240,8 @@ class Upstream:
                 except asyncio.TimeoutError:
                     server.down_until = time.monotonic() + DOWN_SECONDS  # it may be one that hangs
                     message = f"{server.address}: no answer within {order.seconds:g} s"
-                    raise GatewayError(504, "upstream_timeout", message, headers=NO_RETRY) from None
+                    headers = NO_RETRY if order.is_whole else None
+                    raise GatewayError(504, "upstream_timeout", message, headers=headers) from None
                 except grpc.aio.AioRpcError as failure:
                     raise UnreachableError(_reason(failure)) from failure
                 if error is not None:

@@ -23,12 +23,14 @@ TOLD = {"voice": "tiny", "language": "en-US", "sampling_rate": str(RATE), "max_s
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc, name-defined]
     """Answers every request in the same way; derived classes say how."""
 
+    told = TOLD  # parameters of its models
+
     def answer(self, model: str, headers: dict[str, str]) -> Any:
         """The response to a request. headers: the metadata of its stream."""
         raise NotImplementedError
 
     def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802  gRPC's names
-        parameters = {name: model_config_pb2.ModelParameter(string_value=value) for name, value in TOLD.items()}
+        parameters = {name: model_config_pb2.ModelParameter(string_value=value) for name, value in self.told.items()}
         return service_pb2.ModelConfigResponse(config=model_config_pb2.ModelConfig(parameters=parameters))
 
     def ModelStreamInfer(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
@@ -40,14 +42,14 @@ def failure(message: str) -> Any:
     return service_pb2.ModelStreamInferResponse(error_message=message)
 
 
-def speech() -> Any:
-    """The complete speech of a text model: SAMPLES."""
+def speech(stop_reason: bytes = b"gate") -> Any:
+    """The complete speech of a text model, SAMPLES; without a stop reason, a segment."""
     answer = service_pb2.ModelInferResponse()
     for name, kind, shape, content in (
         ("audio", "FP32", [1, len(SAMPLES)], SAMPLES.tobytes()),
         ("encoded", "BYTES", [1, 1], bytes(4)),
         ("sampling_rate", "INT32", [1, 1], RATE.to_bytes(4, "little")),
-        ("stop_reason", "BYTES", [1, 1], (4).to_bytes(4, "little") + b"gate"),
+        ("stop_reason", "BYTES", [1, 1], len(stop_reason).to_bytes(4, "little") + stop_reason),
         ("warning", "BYTES", [1, 1], bytes(4)),
     ):
         answer.outputs.add(name=name, datatype=kind, shape=shape)

@@ -1,8 +1,17 @@
-"""Triton servers that are late with an answer."""
+"""Triton servers that are late with an answer, or fail."""
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import sys
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http.client import IncompleteRead
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +20,8 @@ import pytest
 from tacoglow.gateway import upstream
 from tacoglow.gateway.upstream import Upstream, parse_upstreams
 
-from .fake_triton import RATE, SAMPLES, FakeTriton, serving, speech
-from .running import running
+from .fake_triton import RATE, SAMPLES, FakeTriton, failure, serving, speech
+from .running import POST, running
 
 PCM: dict[str, Any] = {"input": "Hi.", "response_format": "pcm", "sample_rate": RATE}
 
@@ -59,4 +68,102 @@ def test_requests_of_late_servers(
         return
     assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
     assert answer.error["message"].endswith(f": no answer within {limit} s")
-    assert answer.headers["x-should-retry"] == "false"  # or clients would have the work done again
+    # Or clients would have minutes of work done again.
+    assert answer.headers.get("x-should-retry") == (None if stream else "false")
+
+
+def test_the_next_request_goes_to_a_server_that_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas = LateTriton(), LateTriton()
+    with serving(*replicas) as urls, running(Upstream(parse_upstreams(urls)[0])) as gateway:
+        monkeypatch.setattr(upstream, "SEGMENT_SECONDS", 0.3)
+        for replica in replicas:
+            replica.seconds = 60.0
+            replica.asked.clear()
+        first = gateway.speech(**PCM).status
+        (other,) = (replica for replica in replicas if not replica.asked)
+        other.seconds = 0.0
+        second = gateway.speech(**PCM).status
+        for replica in replicas:
+            replica.ending.set()
+    assert (first, second) == (504, 200)
+
+
+class FailingTriton(FakeTriton):
+    """Sends a segment and hangs, or tells an error. Speaks until it is told how to fail."""
+
+    def __init__(self) -> None:
+        self.message: str | None = None  # "": it hangs
+        self.ending = threading.Event()
+
+    def answer(self, model: str, headers: dict[str, str]) -> Any:
+        return failure(self.message) if self.message else speech()
+
+    def ModelStreamInfer(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
+        for answer in super().ModelStreamInfer(requests, context):
+            if self.message == "":
+                yield speech(stop_reason=b"")
+                self.ending.wait(60)
+            yield answer
+
+
+@pytest.mark.parametrize(
+    ("message", "logged"),
+    [
+        ("", ["{address}: no answer within {limit} s"]),
+        ("out of memory", ["out of memory"]),
+        ("sigma: expected 0 to 1, got 7", []),  # the client's mistake
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_failures_of_servers_are_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, message: str, logged: list[str], stream: bool
+) -> None:
+    triton = FailingTriton()
+    monkeypatch.setattr(upstream, "QUEUE_SECONDS", 0.3)
+    with serving(triton) as (url,), running(Upstream(parse_upstreams([url])[0])) as gateway:
+        monkeypatch.setattr(upstream, "SEGMENT_SECONDS", 0.3)
+        triton.message = message
+        with suppress(IncompleteRead):  # after the first segment
+            gateway.speech(stream=stream, **PCM)
+        triton.ending.set()
+    address, limit = url.removeprefix("grpc://"), "0.3" if stream else "0.8"
+    assert caplog.messages == [f"tiny: {line.format(address=address, limit=limit)}" for line in logged]
+
+
+def test_servers_that_are_gone_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with ExitStack() as stack:
+        with serving(LateTriton()) as urls:
+            gateway = stack.enter_context(running(Upstream(parse_upstreams(urls)[0])))
+        assert gateway.speech(**PCM).error["code"] == "upstream_unavailable"
+    (message,) = caplog.messages
+    assert message.startswith(f"tiny: no server speaks: {urls[0].removeprefix('grpc://')}: ")
+
+
+def test_clients_that_leave_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    triton = LateTriton()
+    with serving(triton) as urls, running(Upstream(parse_upstreams(urls)[0])) as gateway:
+        triton.seconds = 60.0
+        body = json.dumps(PCM).encode()
+        with gateway.connect() as connection:
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            while not gateway.scheduler.metrics().active:
+                time.sleep(0.005)
+        gateway.wait_until_idle(5.0)
+        triton.ending.set()
+    assert not caplog.messages
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc, and an option of Linux' TCP")
+def test_a_machine_that_acknowledges_nothing_is_found() -> None:
+    """Otherwise the system tries for a quarter of an hour, and every request waits for its own time limit."""
+    with serving(LateTriton()) as urls, running(Upstream(parse_upstreams(urls)[0])):
+        timeouts = []
+        for entry in Path("/proc/self/fd").iterdir():
+            if "socket:" not in os.path.realpath(entry):
+                continue
+            with suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:  # some have no peer
+                is_ip = connection.family in (socket.AF_INET, socket.AF_INET6)
+                if is_ip and urls[0].endswith(f":{connection.getpeername()[1]}"):
+                    timeouts.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+    assert timeouts
+    assert set(timeouts) == {10_000}  # milliseconds
