@@ -77,6 +77,7 @@ def build_app(
                 await stack.enter_async_context(serving_wyoming(gateway, wyoming))
             yield
         starting.cancel()
+        gateway.openers.shutdown(wait=False, cancel_futures=True)  # or the process would open all that waits
         for voice in gateway.voices.voices:
             if voice.scheduler is not None:
                 await asyncio.to_thread(voice.scheduler.close)

@@ -47,7 +47,7 @@ class Health:
         for voice in self._gateway.voices.voices:
             if voice.failed is not None:  # nothing else may open it again: whoever asks may send no requests until then
                 try:
-                    async with voice.speaker():
+                    async with voice.speaker(self._gateway.openers):
                         pass
                 except GatewayError as error:
                     return error.message

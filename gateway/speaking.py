@@ -171,7 +171,7 @@ async def speak(
     segments = StreamOptions() if settings.is_heard else voice.facts.whole
     handle, notes = None, [settings.warning]
     try:
-        async with voice.speaker() as scheduler:
+        async with voice.speaker(gateway.openers) as scheduler:
             ticket = scheduler.admit(len(text), client, gateway.options.max_wait)
             submit = partial(_submit, scheduler, text, settings.seed, options, segments, settings.is_heard, ticket)
             handle = await _submitted(gateway, len(text), ticket, submit)

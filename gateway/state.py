@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -74,6 +75,8 @@ class Gateway:
     speaking: Counter[str] = field(default_factory=Counter)  # requests that are being answered with speech, by client
     reading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long bodies and messages
     splitting: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 1))  # of long texts
+    # Open closed voices, which takes seconds: not in the threads that requests for open ones need.
+    openers: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 2, "opening"))
     is_starting: bool = True  # until every voice has been asked to speak for the first time
 
     def check_accepts(self, client: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,8 +29,6 @@ DEFAULT_MODELS = ("tacoglow",)
 DEFAULT_PREFIXES = ("tts-", "gpt-")
 DEFAULT_LANGUAGE = "en-US"
 RETRY_SECONDS = 5.0  # after a failure to open a voice, before the next attempt
-# Opens closed voices, which takes seconds: not in the threads that requests for open ones need.
-OPENERS = ThreadPoolExecutor(2, "opening")
 WHOLE_FRAMES = 96  # of a segment: a quarter of a second of one core for the demo voice, which an abandoned one lives on
 
 
@@ -135,20 +133,23 @@ class Voice:
         return cls(voice_id, scheduler, facts_of(scheduler), origin, open_again)
 
     @asynccontextmanager
-    async def speaker(self) -> AsyncIterator[Speaker]:
-        """The speaker, which is opened if it is closed, and not closed before the block ends. Raises GatewayError."""
+    async def speaker(self, openers: Executor) -> AsyncIterator[Speaker]:
+        """The speaker, which is not closed before the block ends. Raises GatewayError.
+
+        openers: where it is opened if it is closed.
+        """
         self._users += 1
         try:
-            yield await self._speaker()
+            yield await self._speaker(openers)
         finally:
             self._users -= 1
             self.last_used = time.monotonic()
 
-    async def _speaker(self) -> Speaker:
+    async def _speaker(self, openers: Executor) -> Speaker:
         may_try = self.failed is None or time.monotonic() - self.failed >= RETRY_SECONDS
         if self.scheduler is None and may_try:
             if self._opening is None or self._opening.done():
-                self._opening = asyncio.get_running_loop().run_in_executor(OPENERS, self._open)
+                self._opening = asyncio.get_running_loop().run_in_executor(openers, self._open)
             await asyncio.shield(self._opening)  # a client that leaves meanwhile does not end it
         if self.scheduler is None:
             message = f"{self.id}: cannot be opened; see the server's log"

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
@@ -105,15 +105,16 @@ def running(
     open_again: Callable[[], Scheduler] | None = None,
     host: str = "127.0.0.1",
     voice_id: str = "tiny",
+    others: Sequence[Voice] = (),
     **options: Any,
 ) -> Iterator[RunningGateway]:
-    """Serve one voice until the block ends; its scheduler is then closed. wait: until it is healthy."""
+    """Serve a voice until the block ends; its scheduler is then closed. wait: until it is healthy."""
     with listen(host, 0) as listening, listen(host, 0) as wyoming:
         if isinstance(scheduler, Upstream):
             voice = Voice(voice_id, scheduler, scheduler.facts)
         else:
             voice = Voice.embedded(voice_id, scheduler, open_again=open_again)
-        voices = Voices([voice], aliases or {})
+        voices = Voices([voice, *others], aliases or {})
         server = build_server(voices, GatewayOptions(**options), wyoming, on_start, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

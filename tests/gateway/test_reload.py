@@ -16,6 +16,7 @@ import time
 import urllib.request
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,11 @@ from tacoglow.runtime.options import StreamOptions
 from tacoglow.runtime.output.wav_writer import encode
 from tacoglow.runtime.scheduling.scheduler import Scheduler
 
-from .running import RunningGateway, running
+from .running import POST, RunningGateway, running
 from .test_command import COMMAND
 
 TEXT = "One two three."
+OPENERS = ThreadPoolExecutor(1)
 LONG = "one two three four five six seven. " * 40
 
 
@@ -214,7 +216,7 @@ def test_closed_voices_are_opened_once_for_all_who_wait(voices: Path) -> None:
 
 
 async def speaker_of(voice: Voice) -> Speaker:
-    async with voice.speaker() as speaker:
+    async with voice.speaker(OPENERS) as speaker:
         return speaker
 
 
@@ -282,6 +284,34 @@ def test_an_open_voice_speaks_while_many_others_are_opened(new_scheduler: Callab
     assert lengths[0] > 0
 
 
+def test_voices_that_wait_to_be_opened_do_not_delay_the_end(new_scheduler: Callable[[], Scheduler]) -> None:
+    scheduler, may_open, opened = new_scheduler(), threading.Event(), list[None]()
+
+    def open_slowly() -> Scheduler:
+        opened.append(None)
+        assert may_open.wait(30)
+        return scheduler
+
+    closed = [Voice.embedded(f"closed{i}", scheduler, open_again=open_slowly) for i in range(5)]
+    for voice in closed:
+        voice.close()
+        voice.last_used = 0.0
+    with running(scheduler, others=closed) as gateway:
+        clients = [gateway.connect() for _ in closed]
+        for client, voice in zip(clients, closed, strict=True):
+            body = json.dumps({"input": TEXT, "voice": voice.id}).encode()
+            client.sendall(POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        wait_until(lambda: len(opened) == 2)
+        for client in clients:
+            client.close()
+        wait_until(lambda: all(voice.last_used for voice in closed))
+    may_open.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("opening"):
+            thread.join(5)
+    assert len(opened) == 2
+
+
 def test_voices_that_are_closed_at_once_have_to_speak(
     tiny_bundle: Path, voices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,7 +363,7 @@ def test_a_voice_is_idle_once_nobody_speaks(new_scheduler: Callable[[], Schedule
     handle.cancel()
 
     async def is_idle_in_use() -> bool:
-        async with voice.speaker():  # whose text may wait to be split
+        async with voice.speaker(OPENERS):  # whose text may wait to be split
             return voice.is_idle(0.0)
 
     assert not asyncio.run(is_idle_in_use())
