@@ -95,7 +95,7 @@ class Bundles:
         voice = Voice.embedded(voice_id, scheduler, found.origin, open_scheduler)
         if self.closes:
             with suppress(Exception):  # Health asks an open one again, and tells why it does not speak
-                probe(scheduler, voice.facts.front_end)
+                probe(scheduler, voice.facts.letter)
                 voice.last_heard = time.monotonic()
                 voice.close()
         return voice

@@ -8,8 +8,6 @@ import time
 
 from ..runtime.errors import BackendError, DeadlineExceeded, one_line
 from ..runtime.options import SpeechOptions, StreamOptions
-from ..text import FrontEnd, sequence_to_text
-from ..text.symbols import is_letter
 from ..triton_server import PROBE_FRAMES
 from .errors import GatewayError
 from .state import Gateway
@@ -17,7 +15,6 @@ from .voices import Speaker, Voice
 
 RECENT_SECONDS = 30.0  # since a voice's latest audio, in which it is not asked again
 ANSWER_SECONDS = 20.0  # time limit for the speech of a voice that is asked
-PROBE_TEXT = "a"  # for a voice whose symbols are not known here, or have no letter
 
 Failures = dict[str, Exception]  # voice -> why it does not speak
 
@@ -63,7 +60,7 @@ class Health:
         assert scheduler is not None
 
         try:
-            await asyncio.to_thread(probe, scheduler, voice.facts.front_end)
+            await asyncio.to_thread(probe, scheduler, voice.facts.letter)
         except Exception as error:
             if voice.last_heard is not None and voice.last_heard > started:
                 return None  # too busy for the probe
@@ -74,19 +71,14 @@ class Health:
         return None
 
 
-def probe(speaker: Speaker, front_end: FrontEnd | None) -> None:
+def probe(speaker: Speaker, text: str) -> None:
     """Have it say a little. Raises what speaking raises."""
     options = SpeechOptions(max_frames=PROBE_FRAMES, deadline=time.monotonic() + ANSWER_SECONDS)
-    speaker.submit(_probe_text(front_end), 0, options, StreamOptions()).result(ANSWER_SECONDS)
-
-
-def _probe_text(front_end: FrontEnd | None) -> str:
-    """A letter or phone of the voice, which may have other letters than Latin ones."""
-    if front_end is None:
-        return PROBE_TEXT
-    letters = (i for i, symbol in enumerate(front_end.symbols) if is_letter(symbol))
-    written = (sequence_to_text([letter], front_end.symbols) for letter in letters)
-    return next(filter(front_end.count_tokens, written), PROBE_TEXT)
+    handle = speaker.submit(text, 0, options, StreamOptions())
+    try:
+        handle.result(ANSWER_SECONDS)
+    finally:
+        handle.cancel()  # without effect after the end
 
 
 def _is_recent(voice: Voice) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from .characters import compose
@@ -92,6 +93,12 @@ class FrontEnd:
     def letters(self, ids: Sequence[int]) -> list[bool]:
         """For each token, true for a letter, a digit or a phone, false for a space or punctuation."""
         return [token in self._letters for token in ids]
+
+    def sample(self, letters: int) -> str:
+        """A text of so many letters, digits or phones that this voice speaks, trained ones first; "" if it has none."""
+        tokens = sorted(self._letters, key=lambda token: (self.symbols[token] in self.untrained, token))
+        written = (self._table.to_text(self.symbols[token]) for token in tokens)
+        return "".join(islice(filter(self.count_tokens, written), letters)).replace("}{", " ")
 
     def name(self, token: int) -> str:
         """A token as people read it: a character, or a phone without its mark."""

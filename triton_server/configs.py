@@ -17,7 +17,7 @@ Backend = Literal["onnxruntime", "openvino", "tensorrt"]
 # What runs the single graphs as models of their own, for each backend of the text models.
 PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "openvino": "onnxruntime_onnx", "tensorrt": "tensorrt_plan"}
 WARMUP_FRAMES = 128  # frame limit of the warm-up request
-WARMUP_LETTERS = 20  # most letters in its text
+WARMUP_LETTERS = 20  # most letters or phones in its text
 DATA_TYPES = {"float32": "FP32", "int32": "INT32", "bool": "BOOL"}  # dtype in the manifest -> Triton's data type
 
 
@@ -109,6 +109,7 @@ def _parameters(manifest: Manifest, options: ServingOptions) -> dict[str, object
         "voice": manifest.voice.name,
         "language": manifest.voice.language,
         "sampling_rate": manifest.audio.sampling_rate,
+        "letter": manifest.text.front_end().sample(1),
     }
 
 
@@ -127,15 +128,15 @@ def graph_config(name: str, graph: GraphSpec, max_batch: int, options: ServingOp
 
 
 def warmup_files(manifest: Manifest) -> dict[str, bytes]:
-    """The warm-up request of a text model: input name -> content of its file. Empty if no symbol is a letter.
+    """The warm-up request of a text model: input name -> content of its file. Empty if it speaks no symbol.
 
     The text consists of letters from the voice's symbols, because its language is not known, and a number, for which
     some cleaners load a library.
     """
-    letters = [symbol for symbol in manifest.text.symbols if len(symbol) == 1 and symbol.isalpha()][:WARMUP_LETTERS]
+    letters = manifest.text.front_end().sample(WARMUP_LETTERS)
     if not letters:
         return {}
-    text = f"{''.join(letters)} 2".encode()
+    text = f"{letters} 2".encode()
     frames = min(WARMUP_FRAMES, manifest.decoder.max_frames)
     return {"text": len(text).to_bytes(4, "little") + text, "max_frames": frames.to_bytes(4, "little")}
 

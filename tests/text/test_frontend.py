@@ -117,3 +117,19 @@ def test_final_mark_is_a_symbol() -> None:
 def test_letters() -> None:
     voice = FrontEnd()
     assert voice.letters(voice.lookup("A {HH} 1-b.")) == [True, False, True, False, *[True] * 3, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("front_end", "one", "three"),
+    [
+        (FrontEnd(), "A", "ABC"),
+        (FrontEnd(("_", " ", "ы", "э", "ю"), ("basic_cleaners",)), "ы", "ыэю"),
+        (FrontEnd(("_", "A", "b", "c"), ("basic_cleaners",)), "b", "bc"),  # basic_cleaners lower the A
+        (FrontEnd(("_", ".", "@AA", "@B", "@CH", "@D"), ("basic_cleaners",)), "{AA}", "{AA B CH}"),
+        (FrontEnd(("_", "ch", "h"), ("basic_cleaners",)), "{ch}", "{ch}h"),
+        (FrontEnd(("@AA", "@B", "@D"), ("basic_cleaners",), untrained=frozenset({"@AA"})), "{B}", "{B D AA}"),
+        (FrontEnd(("_", "!"), ("basic_cleaners",)), "", ""),
+    ],
+)
+def test_a_sample_is_a_text_of_the_voices_own_letters(front_end: FrontEnd, one: str, three: str) -> None:
+    assert (front_end.sample(1), front_end.sample(3)) == (one, three)

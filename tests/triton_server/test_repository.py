@@ -78,6 +78,31 @@ def test_warmup_request_can_be_synthesized(repository: Path, voice: Synthesizer)
 
 
 @pytest.mark.parametrize(
+    ("first", "letter", "warmup"),  # of the symbols in place of the Latin letters
+    [
+        ("а", "а", "абвгдежзийклмнопрсту 2"),
+        ("←", "{AA}", "{AA AA0 AA1 AA2 AE AE0 AE1 AE2 AH AH0 AH1 AH2 AO AO0 AO1 AO2 AW AW0 AW1 AW2} 2"),  # arrows
+    ],
+)
+def test_voices_without_latin_letters_warm_up_too(
+    tiny_bundle: Path, tmp_path: Path, first: str, letter: str, warmup: str
+) -> None:
+    manifest = load_manifest(tiny_bundle)
+    own = map(chr, range(ord(first), 0x10FFFF))
+    symbols = tuple(next(own) if symbol.isalpha() else symbol for symbol in manifest.text.symbols)
+    text = msgspec.structs.replace(manifest.text, symbols=symbols, cleaners=("basic_cleaners",))
+    bundle = tmp_path / "voice"
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / "manifest.json").write_bytes(encode_manifest(msgspec.structs.replace(manifest, text=text)))
+    export_triton(bundle, tmp_path)
+    for model in ("tacoglow", "tacoglow_stream"):
+        config = config_of(tmp_path, model)
+        assert config.parameters["letter"].string_value == letter
+        assert [each.name for each in config.model_warmup] == ["speech"]
+        assert (tmp_path / model / "warmup" / "text").read_bytes()[4:].decode() == warmup
+
+
+@pytest.mark.parametrize(
     ("graph", "inputs", "outputs"),
     [
         (
@@ -166,6 +191,7 @@ def test_limits_and_instances(tiny_bundle: Path, tmp_path: Path) -> None:
             "voice": "tiny",
             "language": "en-US",
             "sampling_rate": "16000",
+            "letter": "A",
         }
 
 
