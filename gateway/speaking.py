@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.output.audio import Utterance
+from ..runtime.output.trimming import NO_SPEECH
 from ..runtime.quality import Quality, SpeechFault
 from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
@@ -55,14 +56,15 @@ class SpokenRequest:
     _is_cut_off: bool = False
     _is_awaited: bool = False  # since the latest samples
     _playback: Playback = field(init=False)
-    notes: tuple[str, ...] = ()  # for people: what was known to be spoken otherwise than asked when it was accepted
+    notes: tuple[str, ...] = ()  # for people: what is spoken otherwise than asked
 
     def __post_init__(self) -> None:
         self._playback = Playback(self.voice.sampling_rate, self.volume, self.begun)
 
     @property
     def warning(self) -> str:
-        """Describes what is not spoken, or not as asked; empty if all is. Triton's own is known at the end only."""
+        """Describes what is not spoken, or not as asked; empty if all is. What Triton tells, and that nothing is left,
+        is known at the end only."""
         of_text = () if self.handle is None else (describe_dropped(self.handle.dropped), *self.handle.remarks)
         return "; ".join(filter(None, (*self.notes, *of_text)))
 
@@ -100,6 +102,8 @@ class SpokenRequest:
             self.voice.last_used = time.monotonic()
         self._finish()
         if not self.samples:
+            self.notes += (NO_SPEECH,)  # headers and events wait for the first samples
+            logger.warning("%s: %s", self.voice.id, NO_SPEECH)
             yield nothing
 
     def take_described(self) -> list[Described]:

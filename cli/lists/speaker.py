@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...text import TextError, describe_dropped
 from ..shared.interrupt import at_interrupt
 from ..shared.options import print_status
+from ..shared.outputs import warn_of_silence
 from ..shared.progress import SpeechProgress
 from ..shared.reports import audio_report, stream_report
 from .lines import Line, Shard, is_read_live, no_phrase, source_name
@@ -110,6 +111,8 @@ class ListSpeaker:
             times.add(line.text, stream.position, stream.words, stream.characters)
 
     def _report_joined(self, line: Line, report: dict[str, Any]) -> None:
+        if not report["audio_seconds"]:
+            warn_of_silence(f"{source_name(self.source)}:{line.number}")
         place = {"line": line.number, "id": line.name, "file": str(self.outputs.path)}
         self.reports[line.number] = {**place, **report}
 

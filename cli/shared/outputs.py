@@ -71,6 +71,8 @@ class Outputs:
         self.save_times(audio.words, audio.characters, audio.sampling_rate, name)
         spent = sum(audio.timings.values())
         print_status(f"{path}: {audio.seconds:.2f} s of audio" + (f" in {spent:.2f} s" if spent else ""))
+        if not audio.seconds:
+            warn_of_silence(str(path))
         return path
 
     def save_plot(self, audio: Audio, name: str, voice: Manifest | None, gate_threshold: float | None) -> None:
@@ -100,6 +102,8 @@ class Outputs:
         """Write segments into one file or pipe as they come, until its reader closes it."""
         with self.grow(sampling_rate) as sink:
             sink.write_all(segments)
+        if not sink.seconds:
+            warn_of_silence(self._shown)
 
     @contextmanager
     def grow(self, sampling_rate: int) -> Iterator[SpeechOutput]:
@@ -111,8 +115,11 @@ class Outputs:
         with completed_at_interrupt(output):
             yield output
         if output.seconds:
-            name = "standard output" if str(self.path) == "-" else self.path
-            print_status(f"{name}: {output.seconds:.2f} s of audio in {time.perf_counter() - start:.2f} s")
+            print_status(f"{self._shown}: {output.seconds:.2f} s of audio in {time.perf_counter() - start:.2f} s")
+
+    @property
+    def _shown(self) -> str:
+        return "standard output" if str(self.path) == "-" else str(self.path)
 
     def _times_path(self, name: str) -> Path | None:
         """Return the file of the times; in a folder it is beside the audio, and only then `times` is a suffix."""
@@ -121,6 +128,13 @@ class Outputs:
 
     def _plot_path(self, name: str) -> Path | None:
         return self.plot / f"{name}.png" if self.plot is not None and self.plots_are_in_folder else self.plot
+
+
+def warn_of_silence(name: str) -> None:
+    """Print that what has this name, a file or a text, has no samples."""
+    from ...runtime.output.trimming import NO_SPEECH
+
+    print_status(f"warning: {name}: {NO_SPEECH}")
 
 
 def _resolve(path: Path) -> Path:

@@ -16,6 +16,7 @@ from ..errors import RequestError
 from .mp3_tag import info_frame
 from .wav_writer import HEADER_BYTES, SAMPLE_BYTES, WavFormat, encode, to_int16, wav_header
 
+SILENCE_SECONDS = 0.01  # in a file without samples, of a format that cannot be empty
 AudioFormat = Literal["wav", "flac", "opus", "mp3", "aac", "ulaw", "alaw"]
 SUFFIXES: dict[str, AudioFormat] = {
     **{f".{name}": name for name in get_args(AudioFormat)},
@@ -35,15 +36,18 @@ class Codec:
     streamed: dict[str, str] = field(default_factory=dict)  # options of a container that cannot be completed later
     options: dict[str, str] = field(default_factory=dict)  # options of every container
     rates: tuple[int, ...] = ()  # Hz, in which it is written; (): whatever the encoder takes
+    is_never_empty: bool = False  # without samples, FFmpeg would write nothing, which no player takes
     delay: int = 0  # samples by which decoded audio is late, because the format cannot tell players to skip them
 
 
 CODECS: dict[AudioFormat, Codec] = {
     "flac": Codec("flac", "flac"),
-    "opus": Codec("ogg", "libopus", 32_000, options={"page_duration": "100000"}, rates=(24_000, 48_000)),
+    "opus": Codec(
+        "ogg", "libopus", 32_000, options={"page_duration": "100000"}, rates=(24_000, 48_000), is_never_empty=True
+    ),
     # A file gets its exact length in a Xing frame of FFmpeg's, which it cannot write into a pipe.
-    "mp3": Codec("mp3", "libmp3lame", 64_000, streamed={"write_xing": "0", "id3v2_version": "0"}),
-    "aac": Codec("adts", "aac", 64_000, delay=1024),
+    "mp3": Codec("mp3", "libmp3lame", 64_000, streamed={"write_xing": "0", "id3v2_version": "0"}, is_never_empty=True),
+    "aac": Codec("adts", "aac", 64_000, is_never_empty=True, delay=1024),
     # G.711, as telephones speak: bare bytes, without a header.
     "ulaw": Codec("mulaw", "pcm_mulaw", 64_000, rates=(8_000,)),
     "alaw": Codec("alaw", "pcm_alaw", 64_000, rates=(8_000,)),
@@ -141,7 +145,7 @@ class AvEncoder(Encoder):
         self._stream = self._container.add_stream(codec.encoder, rate=rate, layout="mono")
         if codec.bit_rate is not None:
             self._stream.bit_rate = codec.bit_rate
-        self._is_lossless = codec.bit_rate is None
+        self._is_lossless, self._is_never_empty = codec.bit_rate is None, codec.is_never_empty
         self._needs_tag = audio_format == "mp3" and not sink.seekable()
         self._resampler = None if rate == sampling_rate else av.AudioResampler(format="flt", layout="mono", rate=rate)
         self._position = 0  # samples written
@@ -158,6 +162,8 @@ class AvEncoder(Encoder):
         self._encode([frame] if self._resampler is None else self._resampler.resample(frame))
 
     def close(self) -> None:
+        if self._is_never_empty and not self._position:
+            self.write(np.zeros(int(SILENCE_SECONDS * self._rate), np.float32))
         if self._resampler is not None:
             self._encode(self._resampler.resample(None))
         self._encode([None])

@@ -9,6 +9,7 @@ SILENCE = 10.0 ** (
     -50.0 / 20.0
 )  # root mean square below which FRAME_SECONDS of speech at volume 1 are silent: -50 dBFS
 FRAME_SECONDS = 0.01
+NO_SPEECH = "no speech is left"  # in a warning about audio without samples, as of "!" once it is trimmed
 KEPT_FRAMES = 2  # silent frames that stay at either end, so that soft beginnings and ends are whole
 
 Samples = NDArray[np.float32]

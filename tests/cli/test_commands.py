@@ -186,6 +186,26 @@ def test_steered_speech(run: Run, workdir: Path) -> None:
     assert third.start - second.start - len(second.samples) == rate // 2
 
 
+@pytest.mark.parametrize("audio_format", ["wav", "mp3", "ulaw"])
+def test_speech_of_which_nothing_is_left_is_told(run: Run, workdir: Path, audio_format: str) -> None:
+    silent, told = ["--trim-silence", "--volume", 0], "no speech is left"
+    for options in ([], ["--stream"]):
+        path = Path(f"{len(options)}.{audio_format}")
+        done = run("trt-infer", "voice", "Hi.", "-o", path, *options, *silent)
+        assert (done.code, done.last) == (0, f"warning: {path}: {told}")
+        assert (path.stat().st_size == 0) == (audio_format == "ulaw")  # which has no header, so that it is valid
+    Path("list.txt").write_text("Hi.\nNo.\n")
+    done = run("trt-infer", "voice", "-i", "list.txt", "-o", "out", "--audio-format", audio_format, *silent)
+    names = [f"out/000{line}.{audio_format}" for line in (1, 2)]
+    assert [line for line in done.err.splitlines() if told in line] == [f"warning: {name}: {told}" for name in names]
+    for options in ([], ["--stream"]):
+        done = run("trt-infer", "voice", "-i", "list.txt", "-o", f"x.{audio_format}", *options, *silent)
+        lines = [f"warning: list.txt:{line}: {told}" for line in (1, 2)]
+        assert [line for line in done.err.splitlines() if told in line] == lines
+    done = run("trt-infer", "voice", "Hi.", "-o", f"heard.{audio_format}", "--trim-silence")
+    assert (done.code, "warning" in done.err) == (0, False)
+
+
 @pytest.mark.parametrize("options", [[], ["--stream"], ["-i", "list.txt"]], ids=["whole", "stream", "list"])
 @pytest.mark.parametrize("audio_format", ["mp3", "aac", "opus", "flac"])
 def test_words_are_heard_at_their_times_in_every_format(

@@ -44,6 +44,12 @@ def test_raw_samples_on_standard_output(tiny_bundle: Path, expected: np.ndarray)
     assert last.startswith(f"standard output: {len(expected) / rate:.2f} s of audio in ")
 
 
+def test_silence_on_standard_output_is_told(tiny_bundle: Path) -> None:
+    options = ("--trim-silence", "--volume", "0", "--stream", "--raw", "-o", "-")
+    done = subprocess.run(command(tiny_bundle, "Hi.", *options), capture_output=True, check=True)
+    assert done.stderr.decode().splitlines()[1:] == ["warning: standard output: no speech is left"]
+
+
 def test_wav_on_standard_output_has_an_unknown_length(tiny_bundle: Path, expected: np.ndarray) -> None:
     done = subprocess.run(
         command(tiny_bundle, TEXT, "--seed", "4", "--stream", "-o", "-", "--threads", "1"),

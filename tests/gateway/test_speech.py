@@ -146,15 +146,18 @@ def test_speech_of_which_nothing_is_left_is_a_short_silence(
     answer = gateway.speech(input="Hi.", trim_silence=True, volume=0.0, **fields)
     assert answer.status == 200
     assert len(answer.body) == len(gateway.speech(input="🙂", **fields).body) > 0  # Opus has a serial number
+    assert answer.headers["x-tacoglow-warning"] == "no speech is left"
 
 
 def test_events_and_captions_of_a_short_silence(gateway: RunningGateway) -> None:
     silent = {"input": "Hi.", "trim_silence": True, "volume": 0.0, "response_format": "pcm", "sample_rate": RATE}
     delta, done = gateway.speech(**silent, stream_format="sse").body.decode().split("\n\n")[:2]
     assert base64.b64decode(json.loads(delta.removeprefix("data: "))["audio"]) == bytes(2 * RATE // 10)
-    assert json.loads(done.removeprefix("data: "))["type"] == "speech.audio.done"
+    done = json.loads(done.removeprefix("data: "))
+    assert (done["type"], done["warning"]) == ("speech.audio.done", "no speech is left")
     (line,) = gateway.request("/dev/captioned_speech", silent).body.splitlines()
     assert base64.b64decode(json.loads(line)["audio"]) == bytes(2 * RATE // 10)
+    assert json.loads(line)["warning"] == "no speech is left"
     assert [word["word"] for word in json.loads(line)["timestamps"]] == ["Hi."]
 
 

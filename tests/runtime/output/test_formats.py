@@ -178,6 +178,17 @@ def expand_g711(content: bytes, audio_format: AudioFormat) -> NDArray[np.float64
 
 
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("audio_format", LOSSY)
+def test_a_file_without_samples_can_be_played(audio_format: AudioFormat, streamed: bool) -> None:
+    pytest.importorskip("av")
+    content = encode(TONE[:0], audio_format, streamed)
+    assert content.startswith(MAGIC[audio_format][streamed])
+    rate, samples = decode(content)
+    assert 0.0099 < len(samples) / rate < 0.2  # 10 ms, or whole frames of the format
+    assert np.abs(samples).max() < 1e-3
+
+
+@pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("audio_format", ["ulaw", "alaw"])
 def test_g711_is_the_tone_at_8_khz(audio_format: AudioFormat, streamed: bool) -> None:
     content = encode(TONE, audio_format, streamed)
