@@ -30,9 +30,9 @@ UNREAD_BYTES = 1 << 18  # of a connection that the system keeps, which would be 
 def listen(host: str, port: int, option: str = "--port or --host") -> socket.socket:
     """Bind before voices are loaded, so that a port in use is said at once. Raises RequestError, which names option."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # "::" is every address of IPv4 too
-        listening = socket.create_server((host, port), family=family, backlog=2048, dualstack_ipv6=is_dual)
+        listening = socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=is_dual)
     except OSError as error:
         # create_server adds the address to the system's own words.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror

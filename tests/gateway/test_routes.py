@@ -74,6 +74,14 @@ def test_ipv4_reaches_the_unspecified_address_of_ipv6() -> None:
                     listening.accept()[0].close()
 
 
+def test_the_address_that_the_system_finds_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may say more than the option does: the interface of fe80::1%eth0."""
+    found = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [found])
+    with server.listen("a.invalid", 0) as listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
+
+
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1")])
 def test_a_proxy_on_this_machine_tells_the_client(
     new_scheduler: Callable[[], Scheduler], monkeypatch: pytest.MonkeyPatch, host: str, address: str
