@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.decoder import StopReason
-from ..runtime.errors import BackendError, Overloaded, RequestError, SchedulerClosed
+from ..runtime.errors import BackendError, Overloaded, RequestError, SchedulerClosed, escape_control
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.output.audio import Audio, Utterance
 from ..runtime.scheduling.admission import Admission, Ticket
@@ -220,7 +220,7 @@ class Upstream:
             handle.cancel()  # without effect if that is what cancelled this
             raise
         except GatewayError as error:
-            logger.warning("%s: %s", self.voice_id, error.message)
+            logger.warning("%s: %s", self.voice_id, escape_control(error.message))
             handle.fail(error)
         except Exception as error:  # a request that the server refuses, or a defect, which its answer logs
             handle.fail(error)

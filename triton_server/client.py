@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import numpy as np
 
 from ..runtime.errors import RequestError
-from . import DEFAULT_MODEL, STREAM_SUFFIX
+from . import DEFAULT_LETTER, DEFAULT_MODEL, STREAM_SUFFIX
 from .contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .mailbox import Mailbox, read_in_thread
 
@@ -75,6 +75,17 @@ class SpeechClient(ABC):
                 return
         raise self._error("the stream ended before the speech was complete")
 
+    def letter(self, model: str = DEFAULT_MODEL) -> str:
+        """Ask for a letter or phone of the voice, which its export put into the parameters. Raises ServerError."""
+        config = self._config(model)
+        try:
+            return str(config["parameters"]["letter"]["string_value"]) or DEFAULT_LETTER
+        except (LookupError, TypeError):
+            return DEFAULT_LETTER
+
+    @abstractmethod
+    def _config(self, model: str) -> Any: ...
+
     @abstractmethod
     def _infer(self, request: SpeechRequest, model: str) -> Response: ...
 
@@ -105,6 +116,9 @@ class HttpClient(SpeechClient):
     """Uses Triton's JSON endpoints, with samples in base64: tritonclient does not support streams over HTTP, and
     does not bound responses."""
 
+    def _config(self, model: str) -> Any:
+        return self._parse(next(self._fetch("GET", model, "config")))
+
     def _infer(self, request: SpeechRequest, model: str) -> Response:
         return next(self._exchange(request, model, "generate"))
 
@@ -112,10 +126,15 @@ class HttpClient(SpeechClient):
         return self._exchange(request, model, "generate_stream")
 
     def _exchange(self, request: SpeechRequest, model: str, endpoint: str) -> Iterator[Response]:
-        connection_type = HTTPSConnection if self._is_encrypted else HTTPConnection
-        connection = connection_type(self._address, timeout=self._timeout)
         tensors = replace(request, encoding="float32").tensors()
         body = json.dumps({name: _to_json(array.item()) for name, array in tensors.items()})
+        with closing(self._fetch("POST", model, endpoint, body)) as bodies:
+            for data in bodies:
+                yield self._event(self._parse(data))
+
+    def _fetch(self, method: str, model: str, endpoint: str, body: str | None = None) -> Generator[bytes, None, None]:
+        connection_type = HTTPSConnection if self._is_encrypted else HTTPConnection
+        connection = connection_type(self._address, timeout=self._timeout)
         path = f"{self._url.path.rstrip('/')}/v2/models/{quote(model, safe='')}/{endpoint}"
 
         def abort() -> None:
@@ -127,26 +146,25 @@ class HttpClient(SpeechClient):
             with closing(connection):
                 connection.connect()
                 sockets.append(connection.sock)  # the connection forgets it when the server announces to close it
-                yield from self._receive(connection, path, body)
+                yield from self._receive(connection, method, path, body)
 
         sockets: list[socket.socket] = []
         try:
             with closing(read_in_thread(receive(), abort, self._timeout, self._max_seconds)) as bodies:
-                for data in bodies:
-                    yield self._event(data)
+                yield from bodies
         except TimeoutError as error:
             raise self._too_late() from error
         except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
 
-    def _receive(self, connection: HTTPConnection, path: str, body: str) -> Iterator[bytes]:
+    def _receive(self, connection: HTTPConnection, method: str, path: str, body: str | None) -> Iterator[bytes]:
         """Yield the JSON of every response: a complete body, or the server-sent events of a stream."""
         with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered without reading the whole request
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            connection.request(method, path, body, {"Content-Type": "application/json"})
         answer = connection.getresponse()
         if answer.status != 200:
             raise self._error(_json_error(answer.read(ERROR_BYTES_MAX)))
-        if path.endswith("generate"):
+        if not path.endswith("_stream"):
             yield self._check_size(answer.read(RESPONSE_BYTES_MAX + 1))
             return
         while line := self._check_size(answer.readline(RESPONSE_BYTES_MAX + 1)):
@@ -158,9 +176,14 @@ class HttpClient(SpeechClient):
             raise self._error(f"a response exceeds {RESPONSE_BYTES_MAX >> 20} MiB; send a shorter text")
         return data
 
-    def _event(self, data: bytes) -> Response:
+    def _parse(self, data: bytes) -> Any:
         try:
-            event = json.loads(data)
+            return json.loads(data)
+        except NOT_A_RESPONSE as error:
+            self._reject(error)
+
+    def _event(self, event: Any) -> Response:
+        try:
             message = event.get("error")
             tensors = {} if message else {name: np.array([_from_json(event[name])], object) for name in SCALARS}
         except NOT_A_RESPONSE as error:
@@ -171,6 +194,16 @@ class HttpClient(SpeechClient):
 
 
 class GrpcClient(SpeechClient):
+    def _config(self, model: str) -> Any:
+        from tritonclient.utils import InferenceServerException
+
+        with closing(self._open()) as client:
+            try:
+                answer = client.get_model_config(model, as_json=True, client_timeout=self._timeout)
+            except InferenceServerException as error:
+                raise self._grpc_error(error) from error
+        return answer.get("config")
+
     def _infer(self, request: SpeechRequest, model: str) -> Response:
         from tritonclient.utils import InferenceServerException
 

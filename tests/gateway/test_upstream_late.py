@@ -110,7 +110,7 @@ class FailingTriton(FakeTriton):
     ("message", "logged"),
     [
         ("", ["{address}: no answer within {limit} s"]),
-        ("out of memory", ["out of memory"]),
+        ("out of\x1b[2J memory", [r"out of\x1b[2J memory"]),
         ("sigma: expected 0 to 1, got 7", []),  # the client's mistake
     ],
 )

@@ -121,6 +121,25 @@ def test_endless_body_is_not_read(monkeypatch: pytest.MonkeyPatch, is_stream: bo
     assert "a response exceeds 1 MiB" in message_of(flood, is_stream)
 
 
+@pytest.mark.parametrize(
+    ("value", "letter"),
+    [
+        ({"name": "tacoglow", "parameters": {"letter": {"string_value": "{AA}"}}}, "{AA}"),
+        ({"name": "tacoglow", "parameters": {"letter": {"string_value": ""}}}, "a"),  # of a voice without letters
+        ({"name": "tacoglow", "parameters": {}}, "a"),  # of an older version
+        ([1], "a"),
+    ],
+)
+def test_the_letter_of_a_voice(value: Any, letter: str) -> None:
+    with serve(json_answer(value)) as url:
+        assert connect(url).letter() == letter
+
+
+def test_a_letter_that_is_not_json_is_one_line() -> None:
+    with serve(json_answer(b"<html>")) as url, pytest.raises(ServerError, match="not a response of a tacoglow voice"):
+        connect(url).letter()
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError, ConnectionResetError])
 def test_answer_that_comes_before_the_whole_request_is_read(
     monkeypatch: pytest.MonkeyPatch, error: type[OSError]
