@@ -45,7 +45,7 @@ Numbers answer(const std::string& question, const Numbers& n) {
   if (question == "is_wanted_soon") return {is_wanted_soon(n.at(0), from(n, 2), size_at(n, 1)) ? 1.0 : 0.0};
   if (question == "may_accept") return {may_accept(n.at(0), n.at(1), n.at(2), n.at(3)) ? 1.0 : 0.0};
   if (question == "runs_dry") return {runs_dry(n.at(0), n.at(1), n.at(2))};
-  if (question == "whole_deadline") return {whole_deadline(n.at(0), n.at(1))};
+  if (question == "whole_deadline") return {whole_deadline(n.at(0), size_at(n, 1), n.at(2))};
   if (question == "segment_deadline")
     return {segment_deadline(n.at(0), std::isnan(n.at(1)) ? std::nullopt : std::optional(n.at(1)), n.at(2))};
   if (question == "is_far_ahead")

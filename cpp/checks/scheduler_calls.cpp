@@ -17,47 +17,69 @@
 namespace tacoglow::checks {
 namespace {
 
-// Equal requests for the whole, of clients in turn, which a callback submits so that none begins before all are there.
-struct Burst {
+// Equal requests for the whole, of clients in turn. A callback submits the first ones, so that none begins before all
+// of them are there, and at each end another one.
+struct Queue {
   tacoglow_scheduler* scheduler = nullptr;
   tacoglow_request request{};
-  std::size_t n_clients = 1;
+  std::size_t n_requests = 0, n_in_flight = 0, n_clients = 1;
   std::vector<tacoglow_handle*> submitted, ended;
   bool is_refused = false;
   std::promise<void> done;
 };
 
-void note_end(tacoglow_handle* handle, void* user) {
-  auto& burst = *static_cast<Burst*>(user);
-  burst.ended.push_back(handle);
-  if (burst.ended.size() == burst.submitted.size()) burst.done.set_value();
-}
+void note_end(tacoglow_handle* handle, void* user);
 
-void submit_all(tacoglow_handle*, void* user) {
-  auto& burst = *static_cast<Burst*>(user);
+void submit_next(Queue& queue) {
+  const std::string client = std::to_string(queue.submitted.size() % queue.n_clients);
   tacoglow_submission submission;
   tacoglow_submission_init(&submission);
+  submission.client = client.c_str();
   submission.on_end = note_end;
-  submission.user = user;
-  for (std::size_t i = 0; i < burst.submitted.size(); ++i) {
-    const std::string client = std::to_string(i % burst.n_clients);
-    submission.client = client.c_str();
-    tacoglow_handle*& handle = burst.submitted[i];
-    burst.is_refused |= tacoglow_submit(burst.scheduler, &burst.request, &submission, &handle) != TACOGLOW_OK;
-  }
+  submission.user = &queue;
+  tacoglow_handle*& handle = queue.submitted.emplace_back();
+  queue.is_refused |= tacoglow_submit(queue.scheduler, &queue.request, &submission, &handle) != TACOGLOW_OK;
+}
+
+void note_end(tacoglow_handle* handle, void* user) {
+  auto& queue = *static_cast<Queue*>(user);
+  queue.ended.push_back(handle);
+  if (queue.submitted.size() < queue.n_requests) submit_next(queue);
+  if (queue.ended.size() == queue.n_requests) queue.done.set_value();
+}
+
+void submit_first_ones(tacoglow_handle*, void* user) {
+  auto& queue = *static_cast<Queue*>(user);
+  while (queue.submitted.size() < queue.n_in_flight) submit_next(queue);
 }
 
 // Returns true if each client's requests have ended as they came.
-bool is_in_order(const Burst& burst) {
-  std::vector<std::size_t> next(burst.n_clients);
+bool is_in_order(const Queue& queue) {
+  std::vector<std::size_t> next(queue.n_clients);
   for (std::size_t i = 0; i < next.size(); ++i) next[i] = i;
-  for (tacoglow_handle* handle : burst.ended) {
-    const auto place = std::find(burst.submitted.begin(), burst.submitted.end(), handle) - burst.submitted.begin();
-    std::size_t& expected = next[static_cast<std::size_t>(place) % burst.n_clients];
-    if (std::exchange(expected, expected + burst.n_clients) != static_cast<std::size_t>(place)) return false;
+  for (tacoglow_handle* handle : queue.ended) {
+    const auto place = std::find(queue.submitted.begin(), queue.submitted.end(), handle) - queue.submitted.begin();
+    std::size_t& expected = next[static_cast<std::size_t>(place) % queue.n_clients];
+    if (std::exchange(expected, expected + queue.n_clients) != static_cast<std::size_t>(place)) return false;
   }
   return true;
 }
+
+#if !defined(_WIN32)
+// Holds the scheduler's thread in the first callback.
+struct Hold {
+  bool was_held = false;
+  std::promise<void> begun, end;
+};
+
+int hold_once(const tacoglow_progress*, void* user) {
+  auto& hold = *static_cast<Hold*>(user);
+  if (std::exchange(hold.was_held, true)) return 0;
+  hold.begun.set_value();
+  hold.end.get_future().wait();
+  return 0;
+}
+#endif
 
 void print_outcome(tacoglow_status status) {
   std::printf("%d %s\n", status, status == TACOGLOW_OK ? "" : tacoglow_last_error());
@@ -65,36 +87,39 @@ void print_outcome(tacoglow_status status) {
 
 }  // namespace
 
-void check_order(const char* bundle, const char* backend, std::size_t n_requests, std::size_t n_clients) {
+void check_order(const char* bundle, const char* backend, std::size_t n_requests, std::size_t n_in_flight,
+                 std::size_t n_clients) {
   const Voice voice(bundle, backend);
   const std::int32_t ids[] = {3, 1, 4, 1, 5};
-  Burst burst;
-  burst.n_clients = n_clients;
-  burst.submitted.resize(n_requests);
-  tacoglow_request_init(&burst.request);
-  burst.request.ids = ids;
-  burst.request.n_ids = 5;
-  burst.request.retries = 0;
-  burst.request.gate_threshold = 1.0 - 1e-12;
-  burst.request.attention_stop = -1;
-  burst.request.max_frames = 9;  // much less speech than the scheduler expects before it has learned that
+  Queue queue;
+  queue.n_requests = n_requests;
+  queue.n_in_flight = n_in_flight;
+  queue.n_clients = n_clients;
+  tacoglow_request_init(&queue.request);
+  queue.request.ids = ids;
+  queue.request.n_ids = 5;
+  queue.request.retries = 0;
+  queue.request.gate_threshold = 1.0 - 1e-12;
+  queue.request.attention_stop = -1;
+  queue.request.max_frames = 9;  // much less speech than the scheduler expects
   tacoglow_scheduler_options options;
   tacoglow_scheduler_options_init(&options);
   options.lanes = 1;  // several would end by chance
-  require(tacoglow_scheduler_open(voice.voice, &options, &burst.scheduler) == TACOGLOW_OK, "open the scheduler");
+  require(tacoglow_scheduler_open(voice.voice, &options, &queue.scheduler) == TACOGLOW_OK, "open the scheduler");
   tacoglow_submission submission;
   tacoglow_submission_init(&submission);
-  submission.on_end = submit_all;
-  submission.user = &burst;
+  submission.on_end = submit_first_ones;
+  submission.user = &queue;
   tacoglow_handle* first = nullptr;
-  require(tacoglow_submit(burst.scheduler, &burst.request, &submission, &first) == TACOGLOW_OK, "submit");
-  burst.done.get_future().wait();
-  require(!burst.is_refused && is_in_order(burst), "requests have overtaken each other");
-  for (tacoglow_handle* handle : burst.submitted) tacoglow_handle_close(handle);
+  require(tacoglow_submit(queue.scheduler, &queue.request, &submission, &first) == TACOGLOW_OK, "submit");
+  queue.done.get_future().wait();
+  require(!queue.is_refused && is_in_order(queue), "requests have overtaken each other");
+  for (tacoglow_handle* handle : queue.submitted) tacoglow_handle_close(handle);
   tacoglow_handle_close(first);
-  tacoglow_scheduler_close(burst.scheduler);
+  tacoglow_scheduler_close(queue.scheduler);
 }
 
+// The process is forked while a callback runs and the backlog is full.
 void print_fork(const char* bundle, const char* backend) {
 #if defined(_WIN32)
   throw std::logic_error(std::string(bundle) + ", " + backend + ": there is no fork here");
@@ -105,10 +130,17 @@ void print_fork(const char* bundle, const char* backend) {
   tacoglow_request_init(&request);
   request.ids = ids;
   request.n_ids = 5;
+  Hold hold;
+  request.progress = hold_once;
+  request.progress_user = &hold;
+  tacoglow_scheduler_options options;
+  tacoglow_scheduler_options_init(&options);
+  options.max_backlog = 1;
   tacoglow_scheduler* scheduler = nullptr;
-  require(tacoglow_scheduler_open(voice.voice, nullptr, &scheduler) == TACOGLOW_OK, "open the scheduler");
+  require(tacoglow_scheduler_open(voice.voice, &options, &scheduler) == TACOGLOW_OK, "open the scheduler");
   tacoglow_handle* handle = nullptr;
   require(tacoglow_submit(scheduler, &request, nullptr, &handle) == TACOGLOW_OK, "submit");
+  hold.begun.get_future().wait();
   const pid_t child = fork();
   if (child == 0) {
     alarm(20);  // whatever it waits for
@@ -125,6 +157,7 @@ void print_fork(const char* bundle, const char* backend) {
     tacoglow_scheduler_close(scheduler);
     _exit(another == nullptr ? 0 : 1);
   }
+  hold.end.set_value();
   int status = -1;
   require(child > 0 && waitpid(child, &status, 0) == child && status == 0, "a forked process fails or waits");
   tacoglow_speech* speech = nullptr;

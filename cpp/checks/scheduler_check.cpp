@@ -4,8 +4,9 @@
 //                                                           threads, speak bit for bit what they speak alone
 //   scheduler_check ends BUNDLE BACKEND ROUNDS              prints "ok" if requests, handles, schedulers and voices end
 //                                                           in any order, from callbacks and from different threads
-//   scheduler_check order BUNDLE BACKEND REQUESTS CLIENTS   prints "ok" if so many equal requests that are submitted at
-//                                                           once, of clients in turn, end in each one's order
+//   scheduler_check order BUNDLE BACKEND REQUESTS IN_FLIGHT CLIENTS    prints "ok" if so many equal requests of clients
+//                                                                      in turn end in each one's order; IN_FLIGHT are
+//                                                                      submitted at once, another one at each end
 //   scheduler_check fork BUNDLE BACKEND                     prints what a forked process is told, a line for each call
 //   scheduler_check threads BUNDLE BACKEND                  prints the status of opening a scheduler where the system
 //                                                           refuses threads, and the message
@@ -339,9 +340,9 @@ int main(int argc, char** argv) {
         Ends(argv[2], argv[3], static_cast<std::uint64_t>(i)).run(i % 4 == 1);
         check_submitting_at_the_end(argv[2], argv[3], i % 2 == 0);
       }
-    else if (command == "order" && argc == 6)
+    else if (command == "order" && argc == 7)
       check_order(argv[2], argv[3], static_cast<std::size_t>(std::atoi(argv[4])),
-                  static_cast<std::size_t>(std::atoi(argv[5])));
+                  static_cast<std::size_t>(std::atoi(argv[5])), static_cast<std::size_t>(std::atoi(argv[6])));
     else if (command == "fork" && argc == 4)
       print_fork(argv[2], argv[3]);
     else if (command == "threads" && argc == 4)

@@ -1,15 +1,24 @@
-// A scheduler's requests for the whole: their progress, and their end while they are vocoded.
+// A scheduler's requests for the whole: their deadlines, their progress, and their end while they are vocoded.
 
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
+
+#if !defined(_WIN32)
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
 
 #include "error.hpp"
 #include "fake_backend.hpp"
 #include "same_speech.hpp"
 #include "scheduling/scheduler.hpp"
+#include "scheduling/task.hpp"
 
 namespace tacoglow::checks {
 namespace {
@@ -28,6 +37,7 @@ Manifest with_small_windows(Manifest manifest) {
 struct Reported {
   const std::vector<std::int32_t> ids = {3, 1, 4, 1, 5};
   Counts decoded, vocoded;
+  std::set<std::thread::id> threads;
   std::size_t stop_at = n_frames;  // vocoded frames
   Request request;
 
@@ -38,6 +48,7 @@ struct Reported {
       auto& self = *static_cast<Reported*>(user);
       self.decoded.insert(progress->frames_decoded);
       self.vocoded.insert(progress->frames_vocoded);
+      self.threads.insert(std::this_thread::get_id());
       return progress->frames_vocoded >= self.stop_at ? 1 : 0;
     };
     request.progress_user = this;
@@ -59,6 +70,7 @@ void check_progress(const std::shared_ptr<const Voice>& voice, const std::string
   const Counts expected = {0, 5, 10, 15, 20};
   require(alone.vocoded == expected, what + ": a session reports other windows");
   require(own.vocoded == expected, what + ": a scheduler reports other windows");
+  require(own.threads.size() == 1, what + ": a scheduler reports in several threads");
   require(own.decoded.count(n_frames) == 1, what + ": a scheduler does not report the last frame");
 }
 
@@ -77,11 +89,42 @@ void check_stopping(const std::shared_ptr<const Voice>& voice) {
   require(count_vocoder_windows() - before == 2, "a stopped request is vocoded further");
 }
 
+// 5 tokens of 60 ms each at rate 1.
+void check_deadline(const std::shared_ptr<const Voice>& voice) {
+  for (const double rate : {0.5, 1.0, 2.0}) {
+    Reported reported(*voice);
+    reported.request.rate = rate;
+    auto ticket = std::make_unique<Ticket>(std::make_shared<Backlog>(100), "", 5);
+    const auto handle = std::make_shared<Handle>(Callbacks{}, voice->manifest.sampling_rate);
+    const WholeTask task({voice, handle, reported.request, std::move(ticket), 10.0});
+    require(std::abs(task.deadline() - (10.0 + 0.3 / rate)) < 1e-9, "another deadline");
+  }
+}
+
+// In a forked process, a lock may be held for ever, so cancelling touches nothing.
+void check_cancelling_in_a_fork() {
+#if !defined(_WIN32)
+  Handle handle(Callbacks{}, 22050);
+  const pid_t child = fork();
+  if (child == 0) {
+    handle.cancel();
+    _exit(handle.has_ended() ? 1 : 0);
+  }
+  int status = -1;
+  require(child > 0 && waitpid(child, &status, 0) == child && status == 0, "a forked process cancels");
+  handle.cancel();
+  require(handle.has_ended(), "a handle that is cancelled has not ended");
+#endif
+}
+
 }  // namespace
 
 void check_whole_requests(const Manifest& given) {
   const Manifest manifest = with_small_windows(given);
-  check_progress(fake_voice(manifest, 1, 1), "in lanes");
+  check_cancelling_in_a_fork();
+  const auto host = fake_voice(manifest, 1, 1);
+  check_deadline(host);
+  check_progress(host, "in lanes");
   const auto device = fake_voice(manifest, 4, 2);
   check_progress(device, "on a device");
   check_stopping(device);

@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 
 from ..errors import Cancelled
 
-SECONDS_PER_TOKEN = 0.06  # of speech; before the voice has spoken
-LEARNING = 0.1  # weight of the latest request in the voice's own value
-
 
 @dataclass(frozen=True)
 class SchedulerMetrics:
@@ -39,15 +36,9 @@ class MetricsCounter:
     def __init__(self, max_rows: int) -> None:
         self._lock = threading.Lock()
         self._now = SchedulerMetrics(max_rows=max_rows)
-        self._seconds_per_token = SECONDS_PER_TOKEN
 
     def snapshot(self) -> SchedulerMetrics:
         return self._now
-
-    @property
-    def seconds_per_token(self) -> float:
-        """Roughly how much speech a token is, at rate 1."""
-        return self._seconds_per_token
 
     def submitted(self) -> None:
         self._add(requests=1, queued=1)
@@ -73,9 +64,8 @@ class MetricsCounter:
         outcome = {"finished" if error is None else "cancelled" if is_cancelled else "failed": 1}
         self._add(**outcome, **{"active" if was_begun else "queued": -1})
 
-    def spoken(self, tokens: int, seconds: float, rate: float, margin: float | None) -> None:
+    def spoken(self, seconds: float, margin: float | None) -> None:
         """A request is complete. margin: of a stream, its speech's seconds by those after its first audio."""
-        self._seconds_per_token += LEARNING * (seconds * rate / tokens - self._seconds_per_token)
         self._add(audio_seconds=seconds)
         if margin is not None:
             with self._lock:

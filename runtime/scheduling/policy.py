@@ -19,6 +19,7 @@ from typing import Generic, Protocol, TypeVar
 OPEN_PIECES = 2  # times max_rows: pieces of a request for the whole, from its first decoder step to its last sample
 SEGMENTS_IN_FLIGHT = 2  # of one stream: more cores than one serve a lone stream too
 FIRST_LEAD = 5.0  # seconds that listeners who have run dry wait at most for those who have heard nothing yet
+SECONDS_PER_TOKEN = 0.06  # of speech at rate 1, roughly: if it changed, later requests would overtake equal ones
 UNREAD_MAX = 5.0  # seconds of a stream that nobody has taken yet, beyond which it rests
 DEBT_MAX = 10.0  # seconds of speech
 
@@ -67,10 +68,10 @@ def runs_dry(dry: float, now: float, seconds: float) -> float:
     return max(dry, now) + seconds
 
 
-def whole_deadline(dry: float, seconds_left: float) -> float:
+def whole_deadline(dry: float, tokens_left: int, rate: float) -> float:
     """When the speech could have been heard to its end by a listener who began at once: short texts come before long
-    ones. dry: when that listener will have heard what is complete; seconds_left: of speech, roughly."""
-    return dry + seconds_left
+    ones. dry: when that listener will have heard what is complete; tokens_left: not spoken yet; rate: of speaking."""
+    return dry + tokens_left * SECONDS_PER_TOKEN / rate
 
 
 def segment_deadline(submitted: float, dry: float | None, seconds_before: float) -> float:

@@ -133,8 +133,7 @@ class Scheduler:
         check_silence(split.pieces)
         handle = SpeechHandle(self.voice.manifest.audio.sampling_rate, split.dropped, self._wake, split.remarks)
         resolved = replace(resolved, cancelled=_either(lambda: handle.done, options.cancelled))
-        seconds_per_token = self._metrics.seconds_per_token / options.rate
-        order = Order(self.voice, handle, split, seed, resolved, ticket, seconds_per_token, keep_audio)
+        order = Order(self.voice, handle, split, seed, resolved, ticket, keep_audio)
         if frames is None:
             task: SpeechTask = WholeSpeech(order)
         else:

@@ -25,12 +25,7 @@ from .admission import Ticket
 from .handle import SpeechHandle
 from .lanes import Job
 from .metrics import MetricsCounter
-from .policy import (
-    Stage,
-    may_open,
-    runs_dry,
-    whole_deadline,
-)
+from .policy import Stage, may_open, runs_dry, whole_deadline
 from .rows import Row, RowDecoder
 
 
@@ -44,7 +39,6 @@ class Order:
     seed: int
     options: ResolvedOptions
     ticket: Ticket
-    seconds_per_token: float  # roughly, of the speech
     keep_audio: bool = True  # for the handle's result; false: hand over the segments alone
     submitted: float = field(default_factory=time.monotonic)
 
@@ -118,7 +112,7 @@ class SpeechTask(ABC):
         self.order = order
         self.handle, self.options, self.client = order.handle, order.options, order.ticket.client
         self.first_audio: float | None = None  # time.monotonic()
-        self._tokens = self._tokens_left = order.tokens
+        self._tokens_left = order.tokens
         self._seconds = 0.0  # of speech that has been handed over
         self._completed = 0  # pieces
         self._dry: float | None = None  # when a listener will have heard what he has; None: he has nothing
@@ -166,7 +160,7 @@ class SpeechTask(ABC):
         if self.first_audio is not None:
             metrics.first_audio(self.first_audio - self.order.submitted)
         if error is None:
-            metrics.spoken(self._tokens, self._seconds, self.options.rate, self.margin())
+            metrics.spoken(self._seconds, self.margin())
 
     def margin(self) -> float | None:
         """Of a stream, its speech's seconds by those from its first audio to now."""
@@ -179,7 +173,7 @@ class SpeechTask(ABC):
 
     def _whole_deadline(self) -> float:
         dry = self.order.submitted if self._dry is None else self._dry
-        return whole_deadline(dry, self._tokens_left * self.order.seconds_per_token)
+        return whole_deadline(dry, self._tokens_left, self.options.rate)
 
     def _job(self, work: Callable[[], Any], deliver: Callable[[Any], None], deadline: float) -> Job:
         return Job(deadline, self.client, work, deliver, self.handle.fail, lambda: not self.handle.done)

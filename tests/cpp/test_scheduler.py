@@ -71,7 +71,8 @@ def questions(draw: random.Random) -> Iterator[Question]:
         a, b, c, d = (draw.randrange(60) / 4 for _ in range(4))
         yield f"may_accept {join([a, b, c, d])}", [float(policy.may_accept(a, b, c, d))]
         yield f"runs_dry {join([a, b, c])}", [policy.runs_dry(a, b, c)]
-        yield f"whole_deadline {join([a, b])}", [policy.whole_deadline(a, b)]
+        tokens, rate = draw.randrange(300), draw.choice((0.5, 1.0, 1.3, 2.0))
+        yield f"whole_deadline {join([a, tokens, rate])}", [policy.whole_deadline(a, tokens, rate)]
         dry = draw.choice((None, b))
         before = draw.choice((0.0, c))
         answer = policy.segment_deadline(a, dry, before)
@@ -121,12 +122,14 @@ def test_speech_on_fake_backends_is_that_of_requests_alone(programs: Path, tiny_
 
 
 @pytest.mark.parametrize("clients", [1, 2, 3])
+@pytest.mark.parametrize(("requests", "in_flight"), [(REQUESTS, REQUESTS), (100, 20)], ids=["at once", "at each end"])
 @pytest.mark.parametrize("program", ["scheduler_check onnxruntime", "scheduler_fake fake"])
 def test_equal_requests_of_a_client_end_as_they_came(
-    programs: Path, tiny_bundle: Path, program: str, clients: int
+    programs: Path, tiny_bundle: Path, program: str, requests: int, in_flight: int, clients: int
 ) -> None:
     name, backend = program.split()
-    assert run(programs / "checks" / name, "order", tiny_bundle, backend, REQUESTS, clients) == "ok\n"
+    command = programs / "checks" / name, "order", tiny_bundle, backend, requests, in_flight, clients
+    assert run(*command) == "ok\n"
 
 
 def test_whole_requests_report_windows_and_stop(programs: Path, tiny_bundle: Path) -> None:

@@ -107,11 +107,6 @@ void Handle::announce_end() {
   });
 }
 
-bool Handle::has_failed() const {
-  const std::lock_guard lock(mutex_);
-  return failure_.has_value();
-}
-
 bool Handle::call(const std::function<bool()>& callback) {
   {
     const std::lock_guard lock(mutex_);

@@ -57,7 +57,6 @@ class Handle {
   void fail(const Failure& failure) noexcept;
   // Calls on_end, the first time.
   void announce_end();
-  bool has_failed() const;
 
  private:
   // Calls, unless the caller has abandoned the request; returns the answer.

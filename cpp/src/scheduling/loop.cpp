@@ -11,8 +11,6 @@ namespace {
 
 constexpr std::int64_t chunk_steps = 8;  // decoder steps on a CPU between two looks at who joins and leaves
 constexpr auto poll_interval = std::chrono::milliseconds(50);  // between looks at deadlines and at unread speech
-constexpr double first_seconds_per_token = 0.06;               // of speech; before the voice has spoken
-constexpr double learning = 0.1;                               // weight of the latest request in the voice's own value
 
 Failure closed() { return make_failure(TACOGLOW_CANCELLED, "the scheduler was closed"); }
 
@@ -23,7 +21,6 @@ Loop::Loop(std::shared_ptr<const Voice> voice, const Profile& profile, std::size
       backend_(voice_->backend->create_instance()),
       decoder_(open_row_decoder(*voice_, *backend_, profile)),
       machine_{*backend_, *decoder_},
-      seconds_per_token_(first_seconds_per_token),
       lanes_(*voice_->backend, lanes, [this](Deliveries delivery) { post(std::move(delivery)); }) {
   backend_->prepare();
 }
@@ -33,7 +30,6 @@ void Loop::start() {
 }
 
 void Loop::add(std::shared_ptr<Task> task) {
-  process_.require_here();
   const std::lock_guard lock(mutex_);
   if (is_closing_) throw Error(TACOGLOW_CANCELLED, "the scheduler is being closed");
   new_.push_back(std::move(task));
@@ -84,7 +80,6 @@ bool Loop::receive(Deliveries& deliveries) {
   if (is_idle_ && tasks_.empty()) changed_.wait(lock, is_woken);
   if (is_idle_) changed_.wait_for(lock, poll_interval, is_woken);
   is_woken_ = false;
-  for (const auto& task : new_) task->expect(seconds_per_token_);
   tasks_.splice(tasks_.end(), new_);
   deliveries.swap(deliveries_);
   return !is_closing_;
@@ -126,7 +121,6 @@ void Loop::drop_ended() {
       continue;
     }
     task.leave();
-    if (!task.handle().has_failed()) seconds_per_token_ += learning * (task.seconds_per_token() - seconds_per_token_);
     task.handle().announce_end();
     each = tasks_.erase(each);
   }

@@ -24,8 +24,9 @@ class Loop : public std::enable_shared_from_this<Loop> {
 
   // Starts the thread, which keeps this object alive until it ends.
   void start();
-  // Begins a request, which must not be shared by then. Throws Error (cancelled) once it is being closed, and Error
-  // (request) in a forked process.
+  // Throws Error (request) in a forked process.
+  void require_here() const { process_.require_here(); }
+  // Begins a request, which must not be shared by then. Throws Error (cancelled) once it is being closed.
   void add(std::shared_ptr<Task> task);
   // Looks at once at who has been cancelled.
   void wake();
@@ -64,7 +65,6 @@ class Loop : public std::enable_shared_from_this<Loop> {
   std::unique_ptr<BackendInstance> backend_;
   std::unique_ptr<RowDecoder> decoder_;
   Machine machine_;
-  double seconds_per_token_;  // of speech at rate 1, roughly
   Shares shares_;
   Tasks tasks_;
   bool is_idle_ = true;

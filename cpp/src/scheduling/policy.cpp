@@ -19,7 +19,9 @@ bool may_accept(double amount, double held, double total, double limit) {
 
 double runs_dry(double dry, double now, double seconds) { return std::max(dry, now) + seconds; }
 
-double whole_deadline(double dry, double seconds_left) { return dry + seconds_left; }
+double whole_deadline(double dry, std::size_t tokens_left, double rate) {
+  return dry + static_cast<double>(tokens_left) * seconds_per_token / rate;
+}
 
 double segment_deadline(double submitted, std::optional<double> dry, double seconds_before) {
   if (!dry) return submitted + (seconds_before != 0.0 ? seconds_before : -first_lead);

@@ -14,7 +14,8 @@
 
 namespace tacoglow::scheduling {
 
-constexpr double unread_max = 5.0;  // seconds of a stream that nobody has taken yet, beyond which it rests
+constexpr double seconds_per_token = 0.06;  // of speech at rate 1, roughly
+constexpr double unread_max = 5.0;          // seconds of a stream that nobody has taken yet, beyond which it rests
 
 // How far a piece of a request has come.
 enum class Stage {
@@ -37,8 +38,9 @@ bool may_accept(double amount, double held, double total, double limit);
 // When a listener will have heard everything, who gets `seconds` more now and would have run dry at `dry`.
 double runs_dry(double dry, double now, double seconds);
 
-// When the speech could have been heard to its end by a listener who began at once. seconds_left: of speech, roughly.
-double whole_deadline(double dry, double seconds_left);
+// When the speech could have been heard to its end by a listener who began at once. tokens_left: not spoken yet. rate:
+// of speaking.
+double whole_deadline(double dry, std::size_t tokens_left, double rate);
 
 // When a listener needs a stream's next segment. dry: when what was handed over will have been heard; none: nothing
 // was. seconds_before: of segments that the vocoder has got and the listener has not.

@@ -47,6 +47,7 @@ Scheduler::Scheduler(std::shared_ptr<const Voice> voice, const Limits& limits) :
 }
 
 void Scheduler::submit(Request request, bool is_stream, const std::string& client, std::shared_ptr<Handle> handle) {
+  loop_->require_here();  // before the backlog, whose lock may be held for ever in a forked process
   check_silence(*voice_, request.pieces);
   std::size_t tokens = 0;
   for (const Piece& piece : request.pieces) tokens += piece.ids.size();

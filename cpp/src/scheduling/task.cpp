@@ -10,13 +10,9 @@ namespace tacoglow::scheduling {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-Task::Task(Order order) : order_(std::move(order)), n_tokens_(order_.ticket->tokens()) {
+Task::Task(Order order) : order_(std::move(order)) {
   next_piece_ = std::make_shared<SpokenPiece>(0);
   speech_.utterances.resize(pieces().size());
-}
-
-double Task::seconds_per_token() const {
-  return seconds_of(n_samples_) * order_.request.rate / static_cast<double>(n_tokens_);
 }
 
 double Task::seconds_of(std::size_t samples) const {
@@ -24,8 +20,7 @@ double Task::seconds_of(std::size_t samples) const {
 }
 
 double Task::whole_deadline() const {
-  return scheduling::whole_deadline(dry_.value_or(order_.submitted),
-                                    static_cast<double>(order_.ticket->tokens()) * expected_per_token_);
+  return scheduling::whole_deadline(dry_.value_or(order_.submitted), order_.ticket->tokens(), order_.request.rate);
 }
 
 void Task::open_next(Machine& machine) {
@@ -68,7 +63,6 @@ void Task::hear(std::size_t samples) {
 }
 
 void Task::complete(const std::shared_ptr<SpokenPiece>& piece, Utterance utterance) {
-  n_samples_ += utterance.n_samples;
   speech_.seconds += piece->seconds;
   speech_.utterances[piece->index] = std::move(utterance);
   ++completed_;

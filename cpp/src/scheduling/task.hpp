@@ -60,11 +60,6 @@ class Task : public std::enable_shared_from_this<Task> {
 
   Handle& handle() const { return *order_.handle; }
   const std::string& client() const { return order_.ticket->client(); }
-  // Seconds of speech for each of its tokens at rate 1, once it is complete.
-  double seconds_per_token() const;
-  // Takes the same of the voice, roughly, before anything is asked: equal requests then come in order, whatever is
-  // learned meanwhile.
-  void expect(double seconds_per_token) { expected_per_token_ = seconds_per_token / order_.request.rate; }
 
   // True while its listener has more than enough to read.
   virtual bool is_resting() const { return false; }
@@ -104,8 +99,7 @@ class Task : public std::enable_shared_from_this<Task> {
   std::optional<double> dry_;  // when a listener will have heard what was handed over; none: nothing was
 
  private:
-  std::size_t n_tokens_, n_samples_ = 0, completed_ = 0;  // completed: pieces
-  double expected_per_token_ = 0.0;                       // seconds of speech at the request's rate
+  std::size_t completed_ = 0;  // pieces
   Speech speech_;
 };
 

@@ -84,7 +84,11 @@ def test_several_may_be_opened_at_a_time() -> None:
 
 
 def test_short_texts_come_before_long_ones_that_came_a_little_earlier() -> None:
-    assert whole_deadline(10.0, 2.0) < whole_deadline(9.0, 20.0) < whole_deadline(30.0, 2.0)
+    assert whole_deadline(10.0, 30, 1.0) < whole_deadline(9.0, 300, 1.0) < whole_deadline(30.0, 30, 1.0)
+
+
+def test_a_token_is_60_ms_at_rate_1() -> None:
+    assert [whole_deadline(10.0, 50, rate) for rate in (0.5, 1.0, 2.0)] == [16.0, 13.0, 11.5]
 
 
 def test_first_segments_come_before_all_that_are_not_very_late() -> None:
@@ -92,7 +96,7 @@ def test_first_segments_come_before_all_that_are_not_very_late() -> None:
     first = segment_deadline(now, None, 0.0)
     assert first < segment_deadline(now - 0.1, None, 0.5)  # a second segment whose first is still being made
     assert first < segment_deadline(90.0, now + 0.5, 0.0)
-    assert first < whole_deadline(now, 0.1)
+    assert first < whole_deadline(now, 1, 1.0)
     assert first < segment_deadline(90.0, now - FIRST_LEAD + 0.1, 0.0)  # this listener has run dry
     assert first > segment_deadline(80.0, now - FIRST_LEAD - 0.1, 0.0)  # and this one long ago
 
@@ -155,7 +159,8 @@ def test_only_what_a_lane_may_take_next_is_made_ready() -> None:
     assert [is_wanted_soon(deadline, waiting, 2) for deadline in (0.5, 2.0, 3.0, 4.0)] == [True, True, False, False]
 
 
-SEGMENT = 0.5  # seconds of speech that a row makes in a pass
+TOKENS = 8  # that a row speaks in a pass
+SEGMENT = TOKENS * 0.06  # seconds of speech
 PASS = 0.1  # seconds
 
 
@@ -177,7 +182,7 @@ class Request:
         if self.is_stream:
             return segment_deadline(self.arrival * PASS, self.dry, 0.0)
         dry = self.arrival * PASS if self.dry is None else self.dry
-        return whole_deadline(dry, SEGMENT * (self.segments - self.done))
+        return whole_deadline(dry, TOKENS * (self.segments - self.done), 1.0)
 
 
 class Simulation:

@@ -22,18 +22,18 @@ from tacoglow.runtime.scheduling.policy import Stage
 from tacoglow.runtime.scheduling.rows import SharedRows
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
 from tacoglow.runtime.scheduling.speeches import Order, SpokenPiece, WholeSpeech
-from tacoglow.runtime.scheduling.streams import StreamSpeech
+from tacoglow.runtime.scheduling.streams import StreamSpeech, UnheardSpeech
 
 NEVER = 0.9999999999  # gate threshold that no frame reaches
 TEXT = "A longer sentence than these, one that is cut. It has two more parts; this is the last of them."
 SECONDS = 60.0
 
 
-def make_order(voice: Synthesizer) -> Order:
-    options = SpeechOptions(gate_threshold=NEVER)
+def make_order(voice: Synthesizer, rate: float = 1.0) -> Order:
+    options = SpeechOptions(gate_threshold=NEVER, rate=rate)
     handle = SpeechHandle(voice.manifest.audio.sampling_rate, (), lambda: None)
     ticket = Admission(10_000).admit("somebody", len(TEXT))
-    return Order(voice, handle, voice.split(TEXT, options), 0, options.resolve(voice.manifest), ticket, 0.06)
+    return Order(voice, handle, voice.split(TEXT, options), 0, options.resolve(voice.manifest), ticket)
 
 
 def test_stream_rests_and_has_two_segments_in_flight(voice: Synthesizer) -> None:
@@ -68,6 +68,15 @@ def test_who_is_cancelled_while_the_ended_are_dropped_is_counted(
         monkeypatch.setattr(WholeSpeech, "report", lambda task, metrics: reported.append(task))
         loop._drop_ended()
         assert (task in reported) != (task in loop._tasks)
+
+
+def test_a_whole_request_is_due_after_60_ms_for_each_token_at_rate_1(voice: Synthesizer) -> None:
+    tokens = make_order(voice).tokens
+    assert tokens > len(TEXT) / 2
+    for rate in (0.5, 1.0, 2.0):
+        order = make_order(voice, rate)
+        for task in (WholeSpeech(order), UnheardSpeech(order, StreamOptions(2, 3, 0).resolve(voice.manifest))):
+            assert task.deadline() - order.submitted == pytest.approx(tokens * 0.06 / rate)
 
 
 def test_only_the_first_piece_that_waits_is_offered(voice: Synthesizer) -> None:
@@ -170,3 +179,32 @@ def test_equal_requests_of_a_client_end_as_they_came(
     for client in range(clients):
         assert [i for i in ended if i % clients == client] == list(range(client, 30, clients))
     assert max(queued) <= 2 * clients
+
+
+def test_equal_requests_end_as_they_came_while_more_are_submitted(tiny_bundle: Path) -> None:
+    """One client has 20 in flight, and submits another one at each end."""
+    options = SpeechOptions(gate_threshold=NEVER, max_frames=9, retries=0)
+    submitted, done = threading.Event(), threading.Event()
+    handles: list[SpeechHandle] = []
+    ended: list[int] = []
+    with Scheduler(Synthesizer.load(tiny_bundle, threads=1), SchedulerLimits(max_rows=1, lanes=1)) as scheduler:
+
+        def submit_next() -> None:
+            number = len(handles)
+            handles.append(scheduler.submit("No.", number, options))
+            handles[-1].add_waker(lambda: note_end(number))
+
+        def note_end(number: int) -> None:
+            ended.append(number)
+            if len(handles) < 100:
+                submit_next()
+            if len(ended) == 100:
+                done.set()
+
+        # Its `cancelled` holds the scheduler's thread until the first ones have been submitted.
+        scheduler.submit("No.", 99, SpeechOptions(cancelled=lambda: submitted.wait(SECONDS)))
+        for _ in range(20):
+            submit_next()
+        submitted.set()
+        assert done.wait(SECONDS)
+    assert ended == list(range(100))
