@@ -64,7 +64,7 @@ class Health:
         except Exception as error:
             if voice.last_heard is not None and voice.last_heard > started:
                 return None  # too busy for the probe
-            known = isinstance(error, (BackendError, TimeoutError, DeadlineExceeded))
+            known = isinstance(error, (BackendError, GatewayError, TimeoutError, DeadlineExceeded))
             logger.error("%s does not speak: %s", voice.id, one_line(error), exc_info=None if known else error)
             return error
         voice.last_heard = time.monotonic()

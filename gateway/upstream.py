@@ -27,7 +27,7 @@ from ..runtime.scheduling.admission import Admission, Ticket
 from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.metrics import MetricsCounter, SchedulerMetrics
 from ..text import TextError
-from ..triton_server import DEFAULT_LETTER, DEFAULT_MODEL, STREAM_SUFFIX
+from ..triton_server import DEFAULT_MODEL, STREAM_SUFFIX
 from ..triton_server.client import GRPC_LIMITS, infer_inputs, parse_server_url
 from ..triton_server.contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .errors import NO_RETRY, GatewayError
@@ -172,8 +172,8 @@ class Upstream:
                     self._model + STREAM_SUFFIX, as_json=True, client_timeout=CONNECT_SECONDS
                 )
                 told = {name: value["string_value"] for name, value in config["config"]["parameters"].items()}
-                language, letter = told.get("language") or DEFAULT_LANGUAGE, told.get("letter") or DEFAULT_LETTER
-                facts = VoiceFacts(int(told["sampling_rate"]), language, letter=letter)
+                language = told.get("language") or DEFAULT_LANGUAGE
+                facts = VoiceFacts(int(told["sampling_rate"]), language, told["letter"])
                 return told.get("voice") or self._model, facts, float(told["max_seconds"])
             except (KeyError, ValueError) as error:
                 reasons.append(f"{server.address}: not a model of this release ({error}); export it again")

@@ -20,7 +20,6 @@ from ..runtime.scheduling.metrics import SchedulerMetrics
 from ..runtime.scheduling.scheduler import Scheduler
 from ..text import FrontEnd
 from ..text.errors import quote
-from ..triton_server import DEFAULT_LETTER
 from .errors import GatewayError, invalid
 
 # Names that clients offer their users in a fixed list: each is the voice of the request's model.
@@ -72,11 +71,11 @@ class VoiceFacts:
     """The facts that clients are told of a voice."""
 
     sampling_rate: int  # Hz
-    language: str = DEFAULT_LANGUAGE
+    language: str
+    letter: str  # or a phone, which the voice speaks when its health is checked
     provenance: Mapping[str, str] = field(default_factory=dict)
     front_end: FrontEnd | None = None  # for the times of words; None: not known here
     whole: StreamOptions = field(default_factory=StreamOptions)  # how to cut speech for a client that wants it whole
-    letter: str = DEFAULT_LETTER  # or a phone, which the voice speaks when its health is checked
     digest: str = ""  # of the bundle; "": not known here
     computed_by: tuple[str, ...] = ()  # the names of the backend, of its precision on a CPU and of its decoder
 
@@ -88,10 +87,10 @@ def facts_of(scheduler: Scheduler) -> VoiceFacts:
     return VoiceFacts(
         manifest.audio.sampling_rate,
         manifest.voice.language or DEFAULT_LANGUAGE,
+        front_end.sample(1),
         manifest.voice.provenance,
         front_end,
         whole_segments(manifest),
-        front_end.sample(1),
         manifest.digest,
         (backend.name, backend.options.compute, backend.options.decoder),
     )

@@ -2,5 +2,4 @@
 
 DEFAULT_MODEL = "tacoglow"  # name of the model that returns complete speech
 STREAM_SUFFIX = "_stream"  # appended to that name: the model that streams segments
-DEFAULT_LETTER = "a"  # for health checks of a model whose parameters name none: of an older version
 PROBE_FRAMES = 16  # frame limit of the speech of health checks; more than a step of any voice

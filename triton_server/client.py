@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 import numpy as np
 
 from ..runtime.errors import RequestError
-from . import DEFAULT_LETTER, DEFAULT_MODEL, STREAM_SUFFIX
+from . import DEFAULT_MODEL, STREAM_SUFFIX
 from .contract import INPUTS, OUTPUTS, Response, SpeechRequest
 from .mailbox import Mailbox, read_in_thread
 
@@ -79,9 +79,9 @@ class SpeechClient(ABC):
         """Ask for a letter or phone of the voice, which its export put into the parameters. Raises ServerError."""
         config = self._config(model)
         try:
-            return str(config["parameters"]["letter"]["string_value"]) or DEFAULT_LETTER
+            return str(config["parameters"]["letter"]["string_value"])
         except (LookupError, TypeError):
-            return DEFAULT_LETTER
+            raise self._error(f"{model}: not a model of export-triton") from None
 
     @abstractmethod
     def _config(self, model: str) -> Any: ...

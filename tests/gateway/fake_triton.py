@@ -17,7 +17,7 @@ model_config_pb2 = pytest.importorskip("tritonclient.grpc.model_config_pb2")
 
 RATE = 16_000
 SAMPLES = np.full(8_000, 0.25, np.float32)
-TOLD = {"voice": "tiny", "language": "en-US", "sampling_rate": str(RATE), "max_seconds": "0.5"}
+TOLD = {"voice": "tiny", "language": "en-US", "sampling_rate": str(RATE), "max_seconds": "0.5", "letter": "a"}
 
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc, name-defined]

@@ -33,7 +33,6 @@ class TritonOfAnAlphabet(FakeTriton):
     [
         ({"letter": "а"}, "а"),  # Cyrillic
         ({"letter": "{AA}"}, "{AA}"),  # of a voice of phones
-        ({}, "a"),  # exported by an older version
     ],
 )
 def test_voices_are_asked_for_a_letter_of_theirs(

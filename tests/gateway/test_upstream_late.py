@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tacoglow.gateway import upstream
+from tacoglow.gateway import health, upstream
 from tacoglow.gateway.upstream import Upstream, parse_upstreams
 
 from .fake_triton import RATE, SAMPLES, FakeTriton, failure, serving, speech
@@ -130,13 +130,17 @@ def test_failures_of_servers_are_logged(
     assert caplog.messages == [f"tiny: {line.format(address=address, limit=limit)}" for line in logged]
 
 
-def test_servers_that_are_gone_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_servers_that_are_gone_are_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(health, "RECENT_SECONDS", 0.0)
     with ExitStack() as stack:
         with serving(LateTriton()) as urls:
             gateway = stack.enter_context(running(Upstream(parse_upstreams(urls)[0])))
         assert gateway.speech(**PCM).error["code"] == "upstream_unavailable"
-    (message,) = caplog.messages
-    assert message.startswith(f"tiny: no server speaks: {urls[0].removeprefix('grpc://')}: ")
+        assert gateway.request("/health").status == 503
+    failed, _, unwell = caplog.records  # the health check fails too, without a traceback
+    assert failed.message.startswith(f"tiny: no server speaks: {urls[0].removeprefix('grpc://')}: ")
+    assert unwell.message.startswith("tiny does not speak: no server speaks: ")
+    assert unwell.exc_info is None
 
 
 def test_clients_that_leave_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
