@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,12 @@ class ServedVoice:
             device=int(arguments["model_instance_device_id"]),
             threads=int(settings["threads"]) or None,
             engines=engines if engines.is_dir() else None,
-            decoder=settings.get("decoder", "engine"),  # repositories of older versions lack this, and some below
+            decoder=settings["decoder"],
             compute=settings["compute"],
         )
-        limits = {
-            limit.name: type(getattr(RequestLimits, limit.name))(settings[limit.name])
-            for limit in fields(RequestLimits)
-            if limit.name in settings
-        }
-        return cls(voice, RequestLimits(**limits), int(settings["streams"]), settings.get("profile", "latency"))
+        types = {name: type(value) for name, value in vars(RequestLimits()).items()}
+        limits = RequestLimits(**{name: as_number(settings[name]) for name, as_number in types.items()})
+        return cls(voice, limits, int(settings["streams"]), settings["profile"])
 
 
 def exit_with_parent() -> None:

@@ -201,11 +201,14 @@ def test_error_codes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert "MemoryError" in capsys.readouterr().err
 
 
+LIMITS = {"max_characters": "7", "max_retries": "1", "max_frames": "0", "max_seconds": "9"}
+
+
 def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "model" / "3").mkdir(parents=True)
     (tmp_path / "model" / "3" / "voice").symlink_to(tiny_bundle)
     parameters = {"backend": "onnxruntime", "compute": "auto", "threads": "1", "streams": "2"}
-    parameters |= {"max_characters": "7", "max_seconds": "9"}
+    parameters |= {"decoder": "engine", "profile": "latency"} | LIMITS
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     arguments = {
         "model_config": json.dumps(config),
@@ -214,7 +217,7 @@ def test_served_voice_reads_its_configuration(tiny_bundle: Path, tmp_path: Path)
         "model_instance_device_id": "0",
     }
     served = ServedVoice.load(arguments)
-    assert served.limits == RequestLimits(max_characters=7, max_seconds=9.0)
+    assert served.limits == RequestLimits(max_characters=7, max_retries=1, max_seconds=9.0)
     assert (served.streams, served.voice.backend.threads) == (2, 1)  # type: ignore[attr-defined]
     assert served.voice.backend.options.compute == "auto"
     assert (served.voice.backend.options.decoder, served.profile) == ("engine", "latency")
@@ -229,7 +232,7 @@ def test_served_voice_passes_decoder_and_profile_on(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Synthesizer, "load", load)
     parameters = {"backend": "tensorrt", "compute": "fp32", "threads": "0", "streams": "2"}
-    parameters |= {"decoder": "fused", "profile": "throughput"}
+    parameters |= {"decoder": "fused", "profile": "throughput"} | LIMITS
     config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
     arguments = {
         "model_config": json.dumps(config),
