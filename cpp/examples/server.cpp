@@ -93,6 +93,8 @@ static void serve(tacoglow_scheduler* scheduler, int listener, int rate) {
       send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");
     else if (line.size() > longest_line)
       send_line(socket, "error expected a line of at most " + std::to_string(longest_line) + " bytes");
+    else if (line.find('\0') != std::string::npos)  // the text of a request ends there
+      send_line(socket, "error expected a line in UTF-8, got a NUL byte");
     else
       speak(scheduler, socket, line.c_str(), rate);
   }

@@ -176,6 +176,8 @@ std::string read_file(const char* name) {
     throw std::runtime_error(std::string(name) + (std::filesystem::is_directory(path, unknown)
                                                       ? ": expected a file, got a folder"
                                                       : ": cannot be read"));
+  if (content.find('\0') != std::string::npos)  // UTF-16, most often; a C string would end there
+    throw std::runtime_error(std::string(name) + ": not UTF-8, it has NUL bytes; save the file as UTF-8");
   if (content.compare(0, 3, "\xEF\xBB\xBF") == 0) content.erase(0, 3);
   return content;
 }
@@ -316,7 +318,8 @@ bool speak_lines(tacoglow_voice* voice, const Arguments& arguments, tacoglow_req
   };
   int position = 0;
   for (std::string text; std::getline(texts, text);) {
-    if (text.find_first_not_of(" \t\r") == std::string::npos) continue;
+    text.erase(text.find_last_not_of('\r') + 1);  // of Windows' line ends; a terminal would overwrite an error with it
+    if (text.find_first_not_of(" \t") == std::string::npos) continue;
     char name[16];
     std::snprintf(name, sizeof name, "%04d.wav", ++position);
     request.text = text.c_str();

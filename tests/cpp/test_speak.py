@@ -246,6 +246,12 @@ def test_server_refuses_long_and_slow_lines(programs: Path, tiny_bundle: Path) -
         assert ask(port, TEXT)[0] == "ok 16000"
 
 
+def test_server_refuses_nul_bytes(programs: Path, tiny_bundle: Path) -> None:
+    """Half of the text would be spoken, as if it were all."""
+    with serving(programs, tiny_bundle, 1) as (_, port):
+        assert ask(port, "Hello\0 world.") == ("error expected a line in UTF-8, got a NUL byte", b"")
+
+
 def test_server_outlives_a_lack_of_files(programs: Path, tiny_bundle: Path) -> None:
     with serving(programs, tiny_bundle, 1) as (server, port):
         files = {int(file.name) for file in Path(f"/proc/{server.pid}/fd").iterdir()}
@@ -303,6 +309,29 @@ def test_lines_and_lexicons_of_windows(programs: Path, tiny_bundle: Path, tmp_pa
         warnings.simplefilter("ignore")
         expected = voice.say("Nguyen ☃ came.", seed=3, lexicon={"Nguyen": "win"}).samples
     np.testing.assert_array_equal(samples, expected)
+
+
+def test_errors_of_windows_lines(programs: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """A carriage return in an error would have a terminal overwrite the beginning of its line."""
+    (tmp_path / "phrases.txt").write_bytes("☃\r\n \t\r\n\r\r\n☃ [pause 11s]".encode())
+    command = [programs / "speak", tiny_bundle, "-i", tmp_path / "phrases.txt", "-o", tmp_path / "out"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, check=False)
+    told = done.stderr.decode()
+    assert (done.returncode, "\r" in told, told.count("\n")) == (2, False, 2), told
+    assert told.startswith("error: ☃: text: nothing of it can be spoken")
+
+
+@pytest.mark.parametrize("arguments", [["-i"], ["--text", TEXT, "--lexicon"]])
+@pytest.mark.parametrize("content", [b"GIF = jif\0\nNguyen = win\n", "Hello".encode("utf-16"), b"\0"])
+def test_speak_refuses_files_with_nul_bytes(
+    programs: Path, tiny_bundle: Path, tmp_path: Path, arguments: list[str], content: bytes
+) -> None:
+    """What follows such a byte would be left out, as if it had been read."""
+    path = tmp_path / "file.txt"
+    path.write_bytes(content)
+    done = speak(programs, tiny_bundle, tmp_path, *arguments, path)
+    expected = f"error: {path}: not UTF-8, it has NUL bytes; save the file as UTF-8\n"
+    assert (done.returncode, done.stderr) == (2, expected)
 
 
 @pytest.mark.parametrize("arguments", [["-i"], ["--text", TEXT, "--lexicon"]])
