@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,17 +25,30 @@
 constexpr std::size_t longest_line = 65536;  // bytes
 constexpr int patience = 5;                  // seconds for a client's line, and to take samples: others may wait for it
 
-static bool send_all(int socket, const void* data, std::size_t n) {
+using std::chrono::duration_cast, std::chrono::milliseconds, std::chrono::seconds, std::chrono::steady_clock;
+
+// Waits until a socket can be read (POLLIN) or written (POLLOUT); returns false if that takes too long.
+static bool wait_for(int socket, short event, steady_clock::time_point deadline) {
+  pollfd waiting{socket, event, 0};
+  const auto left = duration_cast<milliseconds>(deadline - steady_clock::now()).count();
+  return left > 0 && poll(&waiting, 1, static_cast<int>(left)) > 0;
+}
+
+// Returns false if the client has left, or does not take everything in the time that is left to it.
+static bool send_all(int socket, const void* data, std::size_t n, milliseconds& left) {
+  const auto start = steady_clock::now();
   for (ssize_t sent; n > 0; data = static_cast<const char*>(data) + sent, n -= static_cast<std::size_t>(sent))
-    if ((sent = send(socket, data, n, 0)) <= 0) return false;
+    if (!wait_for(socket, POLLOUT, start + left) || (sent = send(socket, data, n, MSG_DONTWAIT)) <= 0) return false;
+  left -= duration_cast<milliseconds>(steady_clock::now() - start);
   return true;
 }
 
 static bool send_line(int socket, const std::string& line) {
-  return send_all(socket, (line + "\n").data(), line.size() + 1);
+  milliseconds left = seconds(patience);
+  return send_all(socket, (line + "\n").data(), line.size() + 1, left);
 }
 
-// Sends the speech of a text while it is synthesized. A client that leaves cancels its request.
+// Sends the speech of a text while it is synthesized. A client that leaves, or is slow, cancels its request.
 static void speak(tacoglow_scheduler* scheduler, int socket, const char* text, int rate) {
   tacoglow_request request;
   tacoglow_request_init(&request);
@@ -48,11 +60,12 @@ static void speak(tacoglow_scheduler* scheduler, int socket, const char* text, i
   tacoglow_status status = tacoglow_submit(scheduler, &request, &submission, &handle);
   const float* samples;
   std::size_t n = 0;
+  milliseconds left = seconds(patience);  // and, for all samples, as long as they play
   if (status == TACOGLOW_OK) status = tacoglow_handle_next(handle, &samples, &n);
   if (status != TACOGLOW_OK)
     send_line(socket, std::string("error ") + tacoglow_last_error());
   else if (send_line(socket, "ok " + std::to_string(rate)))
-    while (n > 0 && send_all(socket, samples, n * sizeof(float)))
+    while (n > 0 && send_all(socket, samples, n * sizeof(float), left += milliseconds(1000 * n / rate)))
       if (tacoglow_handle_next(handle, &samples, &n) != TACOGLOW_OK) break;
   tacoglow_handle_close(handle);
 }
@@ -60,12 +73,9 @@ static void speak(tacoglow_scheduler* scheduler, int socket, const char* text, i
 // Reads a line, or what a client sends before it ends; of a longer one only so much that its length shows. Returns
 // false if it does not end in time.
 static bool read_line(int socket, std::string& line) {
-  using namespace std::chrono;
   const auto deadline = steady_clock::now() + seconds(patience);
   for (char block[4096];;) {
-    pollfd waiting{socket, POLLIN, 0};
-    const auto left = duration_cast<milliseconds>(deadline - steady_clock::now()).count();
-    if (left <= 0 || poll(&waiting, 1, static_cast<int>(left)) <= 0) return false;
+    if (!wait_for(socket, POLLIN, deadline)) return false;
     const ssize_t n = recv(socket, block, sizeof block, 0);
     if (n < 0) return false;
     char *const stop = block + n, *const end = std::find(block, stop, '\n');
@@ -86,8 +96,6 @@ static int next_client(int listener) {
 // Serves one client after the other; those beyond the number of threads wait in the listener's queue, which is bounded.
 static void serve(tacoglow_scheduler* scheduler, int listener, int rate) {
   for (int socket; (socket = next_client(listener)) >= 0; close(socket)) {
-    const timeval limit{patience, 0};
-    setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     std::string line;
     if (!read_line(socket, line))
       send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");

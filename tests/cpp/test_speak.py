@@ -8,6 +8,7 @@ import resource
 import shutil
 import socket
 import subprocess
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -250,6 +251,34 @@ def test_server_refuses_nul_bytes(programs: Path, tiny_bundle: Path) -> None:
     """Half of the text would be spoken, as if it were all."""
     with serving(programs, tiny_bundle, 1) as (_, port):
         assert ask(port, "Hello\0 world.") == ("error expected a line in UTF-8, got a NUL byte", b"")
+
+
+def test_server_leaves_slow_readers(programs: Path, tiny_bundle: Path) -> None:
+    """The limit of five seconds beyond those of the samples is for all of them, not for each part that is taken; who
+    takes them as fast as they play gets all."""
+    text = f"{TEXT} " * 60  # 25 seconds
+    with serving(programs, tiny_bundle, 2) as (_, port), ExitStack() as stack:
+        slow, player, other = (stack.enter_context(socket.socket()) for _ in range(3))
+        for client in (slow, player):  # both sides buffer a few KB, not megabytes
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        for client, line in ((slow, text), (player, text), (other, TEXT)):
+            client.connect(("127.0.0.1", port))
+            client.sendall(line.encode() + b"\n")
+        other.settimeout(0.2)
+        answer = played = b""
+        for _ in range(50):  # 10 seconds
+            played += player.recv(12_800, socket.MSG_WAITALL)  # 0.2 seconds of float32 samples
+            with suppress(ConnectionError):
+                slow.recv(1000)
+            with suppress(TimeoutError):
+                answer = other.recv(9)
+                break
+        assert answer == b"ok 16000\n"
+        time.sleep(2)  # within the limit
+        with player.makefile("rb") as rest:
+            played += rest.read()
+        assert played == answer + ask(port, text)[1]
 
 
 def test_server_outlives_a_lack_of_files(programs: Path, tiny_bundle: Path) -> None:
