@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <map>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -65,10 +66,13 @@ void answer_policy() {
     words >> question;
     if (question == "want") {
       shares.want({std::istream_iterator<std::string>(words), {}});
-    } else if (question == "give" || question == "debt") {
-      double seconds = 0.0;
-      words >> client >> seconds;
-      question == "give" ? shares.give(client, seconds) : void(std::printf("%.17g", shares.debt(client)));
+    } else if (question == "give") {
+      std::map<std::string, double> given;
+      for (double seconds = 0.0; words >> client >> seconds;) given[client] = seconds;
+      shares.give(given);
+    } else if (question == "debt") {
+      words >> client;
+      std::printf("%.17g", shares.debt(client));
     } else {
       Numbers numbers;
       for (std::string word; words >> word;) numbers.push_back(std::stod(word));

@@ -6,8 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 from ..decoder import Profile
@@ -206,10 +206,12 @@ class Loop:
             steps = self._decoder.advance(rows, CHUNK_STEPS)
             seconds = time.perf_counter() - start
             self._metrics.decoded(len(rows), steps)
-            for (task, piece), row in zip(chosen, rows, strict=True):
+            given: Counter[Hashable] = Counter()  # frames, by client; a GPU's may have been read while the row rested
+            for (task, _), row in zip(chosen, rows, strict=True):
+                given[task.client] += row.take_frames()
+            self._shares.give({client: frames * self._seconds_per_frame for client, frames in given.items()})
+            for task, piece in chosen:
                 with failure_ends(task):
-                    # A GPU's chunk may have been read while the row rested.
-                    self._shares.give(task.client, row.take_frames() * self._seconds_per_frame)
                     piece.advanced(seconds / len(rows))
 
     def _dispatch(self, ranked: Ranked) -> bool:

@@ -11,7 +11,7 @@ deadlines were later by that.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
@@ -149,9 +149,10 @@ class Shares:
         # What others have had too is forgotten, and with an idle server everything.
         self._had = {c: had for c, had in self._had.items() if c in wanting or (wanting and had > self._least)}
 
-    def give(self, client: Hashable, seconds: float) -> None:
-        """Take note that a client who wants speech has got some."""
-        self._had[client] += seconds
+    def give(self, seconds: Mapping[Hashable, float]) -> None:
+        """Take note of what clients who want speech have got, all of a pass at once: this looks at every client."""
+        for client, more in seconds.items():
+            self._had[client] += more
         self._find_least()
 
     def debt(self, client: Hashable) -> float:

@@ -92,7 +92,7 @@ def events_of_shares(draw: random.Random) -> Iterator[Question]:
             wanting = draw.sample("abcde", draw.randrange(6))
             event = f"want {' '.join(wanting)}"
         elif draw.random() < 0.6:
-            event = f"give {draw.choice(wanting)} {draw.random() * 4!r}"
+            event = "give" + "".join(f" {client} {draw.random() * 4!r}" for client in wanting if draw.random() < 0.5)
         else:
             event = f"debt {draw.choice(wanting)}"
         yield event, tell(shares, event)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <utility>
 
 #include "error.hpp"
@@ -176,9 +177,13 @@ void Loop::decode(const std::vector<Work>& chosen) {
   decoder_->advance(rows, chunk_steps);
   const double seconds = watch.lap() / static_cast<double>(chosen.size());
   const Manifest& manifest = voice_->manifest;
+  std::map<std::string, double> given;  // seconds, by client
   for (const auto& [task, piece] : chosen) {
     const auto samples = piece->row->take_frames() * manifest.hop_length;  // some perhaps read while the row rested
-    shares_.give(task->client(), static_cast<double>(samples) / static_cast<double>(manifest.sampling_rate));
+    given[task->client()] += static_cast<double>(samples) / static_cast<double>(manifest.sampling_rate);
+  }
+  shares_.give(given);
+  for (const auto& [task, piece] : chosen) {
     try {
       if (piece->row->failure) std::rethrow_exception(piece->row->failure);
       task->advanced(*piece, seconds);

@@ -81,8 +81,8 @@ void Shares::want(const std::set<std::string>& clients) {
   }
 }
 
-void Shares::give(const std::string& client, double seconds) {
-  had_.at(client) += seconds;
+void Shares::give(const std::map<std::string, double>& seconds) {
+  for (const auto& [client, more] : seconds) had_.at(client) += more;
   find_least();
 }
 

@@ -72,8 +72,8 @@ class Shares {
  public:
   // Tells who wants speech now. Whoever comes, or comes again, has had as much as the least served of them.
   void want(const std::set<std::string>& clients);
-  // Takes note that a client who wants speech has got some.
-  void give(const std::string& client, double seconds);
+  // Takes note of what clients who want speech have got, all of a pass at once: this looks at every client.
+  void give(const std::map<std::string, double>& seconds);
   // Returns by how many seconds a client has had more than the least served one of those who want speech.
   double debt(const std::string& client) const;
 

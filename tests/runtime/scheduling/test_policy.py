@@ -53,6 +53,9 @@ SHARES: list[tuple[str, list[float]]] = [
     ("give b 5", []),
     ("debt a", [0.0]),  # the least served one now
     ("debt b", [3.0]),
+    ("give a 4 b 0.5", []),
+    ("debt a", [0.5]),
+    ("debt b", [0.0]),
 ]
 
 
@@ -62,7 +65,7 @@ def tell(shares: Shares, event: str) -> list[float]:
     if verb == "want":
         shares.want(arguments)
     elif verb == "give":
-        shares.give(arguments[0], float(arguments[1]))
+        shares.give(dict(zip(arguments[::2], map(float, arguments[1::2]), strict=True)))
     return [shares.debt(arguments[0])] if verb == "debt" else []
 
 
@@ -208,12 +211,12 @@ class Simulation:
         assert len(chosen) <= self.max_rows
         assert sum(request.stage is WAITING for request in chosen) <= 1
         self.now += 1
+        self.shares.give({client: n * SEGMENT for client, n in Counter(each.client for each in chosen).items()})
         for request in chosen:
             now = self.now * PASS
             request.stage, request.first = DECODING, request.first or self.now
             request.done += 1
             request.dry = runs_dry(now if request.dry is None else request.dry, now, SEGMENT)
-            self.shares.give(request.client, SEGMENT)
             self.made[request.client] += 1
         return chosen
 

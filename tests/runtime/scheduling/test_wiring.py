@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -19,7 +19,7 @@ from tacoglow.runtime.scheduling.admission import Admission
 from tacoglow.runtime.scheduling.handle import SpeechHandle
 from tacoglow.runtime.scheduling.lanes import NICENESS, Job, Lanes
 from tacoglow.runtime.scheduling.policy import Stage
-from tacoglow.runtime.scheduling.rows import SharedRows
+from tacoglow.runtime.scheduling.rows import Row, SharedRows
 from tacoglow.runtime.scheduling.scheduler import Scheduler, SchedulerLimits
 from tacoglow.runtime.scheduling.speeches import Order, SpokenPiece, WholeSpeech
 from tacoglow.runtime.scheduling.streams import StreamSpeech, UnheardSpeech
@@ -208,3 +208,32 @@ def test_equal_requests_end_as_they_came_while_more_are_submitted(tiny_bundle: P
         submitted.set()
         assert done.wait(SECONDS)
     assert ended == list(range(100))
+
+
+def test_a_pass_tells_the_shares_once(voice: Synthesizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time, the least served of all clients is looked for."""
+    submitted, calls, clients = threading.Event(), list[str](), list[int]()
+    with Scheduler(voice, SchedulerLimits(max_rows=4)) as scheduler:
+        loop = scheduler._loop
+        advance, give = loop._decoder.advance, loop._shares.give
+
+        def advance_and_note(rows: Sequence[Row], n_steps: int) -> int:
+            calls.append("advance")
+            return advance(rows, n_steps)
+
+        def give_and_note(seconds: Mapping[Hashable, float]) -> None:
+            calls.append("give")
+            clients.append(len(seconds))
+            give(seconds)
+
+        monkeypatch.setattr(loop._decoder, "advance", advance_and_note)
+        monkeypatch.setattr(loop._shares, "give", give_and_note)
+        # Its `cancelled` holds the scheduler's thread until all have been submitted.
+        scheduler.submit("No.", 99, SpeechOptions(cancelled=lambda: submitted.wait(SECONDS)))
+        options = SpeechOptions(gate_threshold=NEVER, retries=0)
+        handles = [scheduler.submit("No.", i, options, client=str(i)) for i in range(4)]
+        submitted.set()
+        for handle in handles:
+            handle.result(SECONDS)
+    assert calls == ["advance", "give"] * len(clients)
+    assert max(clients) == 4
