@@ -20,7 +20,7 @@ SENTENCE_MARKS = ".!?…"
 PAUSES = ((SENTENCE_MARKS, 0.35), (";:—–", 0.25), (",", 0.15))
 PARAGRAPH_PAUSE = 0.7  # seconds of silence after a paragraph, at least
 LONGEST_PAUSE = max(PARAGRAPH_PAUSE, *(seconds for _, seconds in PAUSES))
-SILENCE_MAX = 120.0  # seconds that one request may ask a server for: silence costs memory but no computation
+SILENCE_MAX = 120.0  # seconds that a request may ask a scheduler or Triton for: silence costs memory but no computation
 PAUSE_WITHIN_CLAUSE = 0.05  # seconds, after a piece that ends with none of these marks
 CLOSING = "\"'”’)]}»"  # characters that may follow a mark at the end of a piece
 FADE_SECONDS = 0.005  # length of a fade next to a pause, which prevents a click
@@ -125,11 +125,11 @@ def pause_after(piece: str, sentence_silence: float | None = None) -> float:
 
 
 def check_silence(pieces: Sequence[Piece]) -> None:
-    """Raises RequestError if a request asks a server for too much silence; pauses as punctuation makes do not count."""
+    """Raises RequestError for more than SILENCE_MAX seconds of pauses that are longer than those of punctuation."""
     pauses = (pause for piece in pieces for pause in (piece.pause_before, piece.pause))
     asked = sum(pause for pause in pauses if pause > LONGEST_PAUSE)
-    if asked > SILENCE_MAX:
-        raise RequestError(f"text: {asked:g} seconds of pauses, this server accepts up to {SILENCE_MAX:g}")
+    if asked > SILENCE_MAX + 1e-6:  # sums of decimals are inexact
+        raise RequestError(f"text: expected at most {SILENCE_MAX:g} seconds of pauses, got {asked:g}")
 
 
 def silence(seconds: float, sampling_rate: int) -> NDArray[np.float32]:

@@ -38,10 +38,10 @@ void check_silence(const Voice& voice, const std::vector<Piece>& pieces) {
   for (const Piece& piece : pieces)
     for (const double pause : {piece.pause_before, piece.pause})
       if (pause > 0.0 && pause > longest_pause(voice.front_end().pauses())) asked += pause;
-  if (asked <= silence_max) return;
+  if (asked <= silence_max + 1e-6) return;  // sums of decimals are inexact
   std::ostringstream message;
   message.imbue(std::locale::classic());
-  message << "text: " << asked << " seconds of pauses, this server accepts up to " << silence_max;
+  message << "text: expected at most " << silence_max << " seconds of pauses, got " << asked;
   throw request_error(message.str());
 }
 

@@ -14,7 +14,7 @@ void apply_fades(float* samples, std::size_t n_samples, double fade_seconds, std
 // Samples of silence.
 std::size_t count_silence(double seconds, std::int64_t sampling_rate);
 
-// Throws Error (request) if a request asks a scheduler for too much silence; pauses as punctuation makes do not count.
+// Throws Error (request) for more than 120 seconds of pauses that are longer than those of punctuation.
 void check_silence(const Voice& voice, const std::vector<Piece>& pieces);
 
 }  // namespace tacoglow
