@@ -133,9 +133,9 @@ typedef struct tacoglow_progress {
   size_t frames_vocoded; /* of this piece, after stretching */
 } tacoglow_progress;
 
-/* Called after each chunk of decoder steps and before each vocoder window, in the thread of the call. Return 0 to
- * continue; any other value cancels the call, all requests of a batch included. It must not throw or use the session.
- */
+/* Called after each chunk of decoder steps, and before each vocoder window, or after each segment of a scheduler's
+ * stream; in the thread of the call, or in the scheduler's. Return 0 to continue; any other value cancels the request,
+ * and all others of its batch. It must not throw or use the session. */
 typedef int (*tacoglow_progress_callback)(const tacoglow_progress* progress, void* user);
 
 /* Value of tacoglow_request.context_frames: the bundle's own context. */
@@ -186,7 +186,7 @@ typedef struct tacoglow_request {
                                    field; TACOGLOW_BUNDLE_CONTEXT: the bundle's; any other negative number: the whole
                                    receptive field */
 
-  /* Progress, for tacoglow_speak and tacoglow_speak_batch; the callback of tacoglow_stream can cancel it */
+  /* Progress, for tacoglow_speak, tacoglow_speak_batch and tacoglow_submit; tacoglow_stream has its own callback */
   tacoglow_progress_callback progress; /* NULL: none */
   void* progress_user;                 /* passed to progress */
 } tacoglow_request;
@@ -387,10 +387,10 @@ TACOGLOW_API tacoglow_status tacoglow_scheduler_open(tacoglow_voice* voice, cons
  * exit or unloads the library must close its schedulers outside of callbacks before. */
 TACOGLOW_API void tacoglow_scheduler_close(tacoglow_scheduler* scheduler);
 
-/* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are, and
- * the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. A text may ask for 120
- * seconds of silence in all, because silence costs memory but no computation; pauses as punctuation makes them, of up
- * to 0.7 seconds, do not count. On failure *handle is NULL; close it in any other case. In a callback while
+/* Accept a request; its speech is not waited for. The request's progress callback is called as the other ones are; on
+ * a CPU, the vocoder does not wait for it. submission may be NULL: the whole, without callbacks. A text may ask for 120
+ * seconds of silence in all, because silence costs memory but no computation; pauses of up to 0.7 seconds, the longest
+ * of punctuation, do not count. On failure *handle is NULL; close it in any other case. In a callback while
  * tacoglow_scheduler_close waits, it fails with TACOGLOW_CANCELLED. In a process that was forked from the scheduler's,
  * where its threads are not, this function, tacoglow_handle_next and tacoglow_handle_result fail with
  * TACOGLOW_REQUEST. */
