@@ -182,7 +182,7 @@ def test_equal_requests_of_a_client_end_as_they_came(
 
 
 def test_equal_requests_end_as_they_came_while_more_are_submitted(tiny_bundle: Path) -> None:
-    """One client has 20 in flight, and submits another one at each end."""
+    """One client has 20 in flight, and submits another one at each end. They are much shorter than is expected."""
     options = SpeechOptions(gate_threshold=NEVER, max_frames=9, retries=0)
     submitted, done = threading.Event(), threading.Event()
     handles: list[SpeechHandle] = []
@@ -191,7 +191,7 @@ def test_equal_requests_end_as_they_came_while_more_are_submitted(tiny_bundle: P
 
         def submit_next() -> None:
             number = len(handles)
-            handles.append(scheduler.submit("No.", number, options))
+            handles.append(scheduler.submit("Hello there, my friend.", number, options))
             handles[-1].add_waker(lambda: note_end(number))
 
         def note_end(number: int) -> None:
