@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.output.audio import Utterance
 from ..runtime.output.trimming import NO_SPEECH
+from ..runtime.pieces import silence
 from ..runtime.quality import Quality, SpeechFault
 from ..runtime.scheduling.admission import Ticket
 from ..runtime.scheduling.handle import SpeechHandle
@@ -77,9 +78,8 @@ class SpokenRequest:
 
     async def segments(self) -> AsyncIterator[NDArray[np.float32]]:
         """Yield samples as they are made. Raises the request's error; cancels the request if it is closed early."""
-        nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.voice.sampling_rate), np.float32)
         if self.handle is None:
-            yield nothing
+            yield silence(NOTHING_SPOKEN_SECONDS, self.voice.sampling_rate)
             return
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         self.handle.add_waker(lambda: _wake(loop, news))
@@ -104,7 +104,7 @@ class SpokenRequest:
         if not self.samples:
             self.notes += (NO_SPEECH,)  # headers and events wait for the first samples
             logger.warning("%s: %s", self.voice.id, NO_SPEECH)
-            yield nothing
+            yield silence(NOTHING_SPOKEN_SECONDS, self.voice.sampling_rate)
 
     def take_described(self) -> list[Described]:
         """Those that have been spoken to their ends since the last call."""

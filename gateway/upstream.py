@@ -23,6 +23,7 @@ from ..runtime.decoder import StopReason
 from ..runtime.errors import BackendError, Overloaded, RequestError, SchedulerClosed, escape_control
 from ..runtime.options import SpeechOptions, StreamOptions
 from ..runtime.output.audio import Audio, Utterance
+from ..runtime.pieces import silence
 from ..runtime.scheduling.admission import Admission, Ticket
 from ..runtime.scheduling.handle import SpeechHandle
 from ..runtime.scheduling.metrics import MetricsCounter, SchedulerMetrics
@@ -56,16 +57,6 @@ class _Server:
     client: Any
     requests: int = 0  # that it speaks for this process
     down_until: float = 0.0  # time.monotonic()
-
-
-@dataclass(frozen=True)
-class _Order:
-    """A text, and the model that speaks it."""
-
-    request: SpeechRequest
-    model: str
-    seconds: float  # time limit for the next response
-    is_whole: bool  # one response, after work that should not be done twice
 
 
 @dataclass(frozen=True)
@@ -124,9 +115,7 @@ class Upstream:
         speaking: list[Future[None]] = []
         handle = SpeechHandle(self.facts.sampling_rate, (), lambda: _cancel(speaking))
         request = SpeechRequest(text, seed, options or SpeechOptions())
-        suffix, seconds = (STREAM_SUFFIX, SEGMENT_SECONDS) if is_heard else ("", self._whole_seconds)
-        order = _Order(request, self._model + suffix, seconds, not is_heard)
-        speech = self._speak(handle, order, ticket, keep_audio)
+        speech = self._speak(handle, request, not is_heard, ticket, keep_audio)
         speaking.append(asyncio.run_coroutine_threadsafe(speech, self._loop))
         self._requests.add(speaking[0])
         speaking[0].add_done_callback(self._requests.discard)
@@ -181,7 +170,9 @@ class Upstream:
                 reasons.append(f"{server.address}: {_reason(error)}")
         raise BackendError(f"--upstream: no server tells of the voice: {'; '.join(reasons)}")
 
-    async def _speak(self, handle: SpeechHandle, order: _Order, ticket: Ticket, keep_audio: bool) -> None:
+    async def _speak(
+        self, handle: SpeechHandle, request: SpeechRequest, is_whole: bool, ticket: Ticket, keep_audio: bool
+    ) -> None:
         """Have a server speak, and the next one if it cannot be reached; the outcome is the handle's."""
         started = time.monotonic()
         reasons: list[str] = []
@@ -190,7 +181,7 @@ class Upstream:
         try:
             for server in sorted(self._servers, key=lambda each: (each.down_until > started, each.requests)):
                 try:
-                    async for response in self._responses(server, order):
+                    async for response in self._responses(server, request, is_whole):
                         if not is_heard:
                             self._metrics.first_audio(time.monotonic() - started)
                             ticket.heard()
@@ -199,7 +190,7 @@ class Upstream:
                             received.append(response.samples)
                         if response.stop_reason:
                             self._warn(handle, response.warning)
-                            utterance, audio = self._ended(order.request.text, received, response.stop_reason)
+                            utterance, audio = self._ended(request.text, received, response.stop_reason)
                             handle.finish([response.samples], [utterance], audio if keep_audio else None)
                             return
                         handle.put([response.samples])
@@ -213,8 +204,8 @@ class Upstream:
             raise GatewayError(503, "upstream_unavailable", message, headers={"retry-after": "1"})
         except TextError as error:
             self._warn(handle, str(error))
-            nothing = np.zeros(int(NOTHING_SPOKEN_SECONDS * self.facts.sampling_rate), np.float32)
-            utterance, audio = self._ended(order.request.text, [nothing], "gate")
+            nothing = silence(NOTHING_SPOKEN_SECONDS, self.facts.sampling_rate)
+            utterance, audio = self._ended(request.text, [nothing], "gate")
             handle.finish([nothing], [utterance], audio)
         except asyncio.CancelledError:
             handle.cancel()  # without effect if that is what cancelled this
@@ -225,23 +216,27 @@ class Upstream:
         except Exception as error:  # a request that the server refuses, or a defect, which its answer logs
             handle.fail(error)
 
-    async def _responses(self, server: _Server, order: _Order) -> AsyncIterator[Response]:
-        """Yield the server's responses. Raises UnreachableError, and the local errors for the server's; also for one
-        that is late: whether another server does the same work again is the client's choice, if it is little."""
+    async def _responses(self, server: _Server, request: SpeechRequest, is_whole: bool) -> AsyncIterator[Response]:
+        """Yield the server's responses: one if `is_whole`, after work that should not be done twice.
+
+        Raises UnreachableError, and the local errors for the server's; also for one that is late: whether another
+        server does the same work again is the client's choice, if it is little.
+        """
         import grpc  # type: ignore[import-untyped]
 
-        answers = server.client.stream_infer(_one(order), headers=TRACE.get())
+        suffix, seconds = ("", self._whole_seconds) if is_whole else (STREAM_SUFFIX, SEGMENT_SECONDS)
+        answers = server.client.stream_infer(_one(self._model + suffix, request), headers=TRACE.get())
         server.requests += 1
         try:
             while True:
                 try:
-                    result, error = await asyncio.wait_for(anext(answers), order.seconds)
+                    result, error = await asyncio.wait_for(anext(answers), seconds)
                 except StopAsyncIteration:
                     return
                 except asyncio.TimeoutError:
                     server.down_until = time.monotonic() + DOWN_SECONDS  # it may be one that hangs
-                    message = f"{server.address}: no answer within {order.seconds:g} s"
-                    headers = NO_RETRY if order.is_whole else None
+                    message = f"{server.address}: no answer within {seconds:g} s"
+                    headers = NO_RETRY if is_whole else None
                     raise GatewayError(504, "upstream_timeout", message, headers=headers) from None
                 except grpc.aio.AioRpcError as failure:
                     raise UnreachableError(_reason(failure)) from failure
@@ -272,8 +267,8 @@ def _cancel(requests: Sequence[Future[None]]) -> None:
         request.cancel()
 
 
-async def _one(order: _Order) -> AsyncIterator[dict[str, Any]]:
-    yield {"model_name": order.model, "inputs": infer_inputs(order.request)}
+async def _one(model: str, request: SpeechRequest) -> AsyncIterator[dict[str, Any]]:
+    yield {"model_name": model, "inputs": infer_inputs(request)}
 
 
 def parse_upstreams(urls: Sequence[str]) -> list[UpstreamVoice]:

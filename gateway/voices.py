@@ -77,13 +77,12 @@ class VoiceFacts:
     front_end: FrontEnd | None = None  # for the times of words; None: not known here
     whole: StreamOptions = field(default_factory=StreamOptions)  # how to cut speech for a client that wants it whole
     digest: str = ""  # of the bundle; "": not known here
-    computed_by: tuple[str, ...] = ()  # the names of the backend, of its precision on a CPU and of its decoder
+    computed_by: tuple[str, ...] = ()  # its backend's
 
 
 def facts_of(scheduler: Scheduler) -> VoiceFacts:
     """The facts of a voice in this process."""
     manifest, front_end = scheduler.voice.manifest, scheduler.voice.front_end
-    backend = scheduler.voice.backend
     return VoiceFacts(
         manifest.audio.sampling_rate,
         manifest.voice.language or DEFAULT_LANGUAGE,
@@ -92,7 +91,7 @@ def facts_of(scheduler: Scheduler) -> VoiceFacts:
         front_end,
         whole_segments(manifest),
         manifest.digest,
-        (backend.name, backend.options.compute, backend.options.decoder),
+        scheduler.voice.backend.computed_by,
     )
 
 

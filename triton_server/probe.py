@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import deque
+from functools import cache
 
 from ..runtime.options import SpeechOptions
 from . import DEFAULT_MODEL, PROBE_FRAMES
@@ -25,6 +26,7 @@ def probe(url: str, model: str, timeout: float, may_be_slow: bool = False) -> No
     """
     client = connect(url, timeout, timeout)
 
+    @cache
     def request() -> SpeechRequest:
         return SpeechRequest(client.letter(model), options=SpeechOptions(max_frames=PROBE_FRAMES))
 

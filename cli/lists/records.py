@@ -26,10 +26,9 @@ def speech_key(voice: Synthesizer, line: Line, seed: int, options: SpeechOptions
     line: checked. Its pieces have what lexicons, normalizers and the voice's cleaners make of the text.
     """
     assert line.split is not None
-    backend = voice.backend
-    computed_by = (backend.name, backend.options.compute, backend.options.decoder)
     spoken = [line.text, *map(asdict, line.split.pieces)]  # subtitles have the text as it is written
     values = asdict(replace(options, lexicon=None, cancelled=None))
+    computed_by = voice.backend.computed_by
     parts = [voice.manifest.digest, computed_by, spoken, seed, values, outputs.audio_format, outputs.wav_format]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -197,6 +197,12 @@ class Backend(ABC):
         self._opened: dict[str, GraphRunner] = {}
 
     @property
+    def computed_by(self) -> tuple[str, ...]:
+        """What speech depends on beside the bundle: the names of the backend, of its precision on a CPU and of its
+        decoder."""
+        return self.name, self.options.compute, self.options.decoder
+
+    @property
     def parallel_runs(self) -> int:
         """Runs on the CPU that do not share cores, with the threads that each of them uses."""
         cores = usable_cores()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,6 +56,20 @@ def speech(stop_reason: bytes = b"gate") -> Any:
         answer.outputs.add(name=name, datatype=kind, shape=shape)
         answer.raw_output_contents.append(content)
     return service_pb2.ModelStreamInferResponse(infer_response=answer)
+
+
+class LateTriton(FakeTriton):
+    """Takes every request, and speaks after so many seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.asked: list[str] = []  # names of models
+        self.ending = threading.Event()
+
+    def answer(self, model: str, headers: dict[str, str]) -> Any:
+        self.asked.append(model)
+        self.ending.wait(self.seconds)
+        return speech()
 
 
 @contextmanager

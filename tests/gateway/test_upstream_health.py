@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from tacoglow.gateway import health
 from tacoglow.gateway.upstream import Upstream, parse_upstreams
 
-from .fake_triton import TOLD, FakeTriton, failure, serving, speech
+from .fake_triton import TOLD, FakeTriton, LateTriton, failure, serving, speech
 from .running import running
 
 
@@ -43,18 +42,10 @@ def test_voices_are_asked_for_a_letter_of_theirs(
     assert not caplog.messages  # nor is silence taken for speech
 
 
-class HangingTriton(FakeTriton):
-    def __init__(self) -> None:
-        self.ending = threading.Event()
-
-    def answer(self, model: str, headers: dict[str, str]) -> Any:
-        self.ending.wait(60)
-        return speech()
-
-
 def test_a_check_that_gives_up_cancels_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.3)
-    triton = HangingTriton()
+    triton = LateTriton()
+    triton.seconds = 60.0
     with serving(triton) as (url,), running(Upstream(parse_upstreams([url])[0]), wait=False) as gateway:
         assert gateway.request("/health").json == {"status": "tiny: does not speak"}
         gateway.wait_until_idle(5.0)

@@ -20,24 +20,10 @@ import pytest
 from tacoglow.gateway import health, upstream
 from tacoglow.gateway.upstream import Upstream, parse_upstreams
 
-from .fake_triton import RATE, SAMPLES, FakeTriton, failure, serving, speech
+from .fake_triton import RATE, SAMPLES, FakeTriton, LateTriton, failure, serving, speech
 from .running import POST, running
 
 PCM: dict[str, Any] = {"input": "Hi.", "response_format": "pcm", "sample_rate": RATE}
-
-
-class LateTriton(FakeTriton):
-    """Takes every request, and speaks after so many seconds."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.asked: list[str] = []  # names of models
-        self.ending = threading.Event()
-
-    def answer(self, model: str, headers: dict[str, str]) -> Any:
-        self.asked.append(model)
-        self.ending.wait(self.seconds)
-        return speech()
 
 
 @pytest.mark.parametrize(

@@ -145,11 +145,7 @@ def test_equal_requests_of_a_client_end_as_they_came(
         return finish(*arguments)
 
     with Scheduler(voice, SchedulerLimits(max_rows=4, lanes=1)) as scheduler:
-        lanes, submitted, options = (
-            scheduler._loop._lanes,
-            threading.Event(),
-            SpeechOptions(gate_threshold=NEVER, retries=0),
-        )
+        lanes, submitted = scheduler._loop._lanes, threading.Event()
         submit, options = lanes.submit, SpeechOptions(gate_threshold=NEVER, retries=0)
 
         def submit_and_count(job: Job) -> None:
