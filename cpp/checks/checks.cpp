@@ -14,6 +14,7 @@
 //                                                               not change the result
 //   checks whole_requests BUNDLE                                prints "ok" if a scheduler's requests for the whole
 //                                                               report their progress, and stop when they are told to
+//   checks turns BUNDLE                                         prints "ok" if a client's requests keep their order
 //   checks synthesis BUNDLE                                     prints the numbers in `synthesis` if a voice uses them
 //   checks windows                                              reads lines with the numbers of plan_windows, and
 //                                                               prints the ends of the windows that it cuts
@@ -279,6 +280,7 @@ void run(int count, char** arguments) {
     tacoglow::checks::check_denoised_stream(manifest);
   }
   if (command == "whole_requests") tacoglow::checks::check_whole_requests(manifest);
+  if (command == "turns") tacoglow::checks::check_turns(manifest);
   if (command == "synthesis") return print_synthesis(manifest);
   if (command == "decoder" && count == 4) return tacoglow::checks::print_decoder(manifest, arguments[3]);
   if (command == "steps" && count == 8)

@@ -68,6 +68,9 @@ void check_row_requests(const Manifest& manifest, const std::filesystem::path& p
 // Checks what a scheduler's requests for the whole report, and that one which is stopped is not vocoded further.
 void check_whole_requests(const Manifest& manifest);
 
+// Checks that a client's requests for the whole are vocoded as they came.
+void check_turns(const Manifest& manifest);
+
 // Checks that a voice uses the numbers in the manifest's section `synthesis`.
 void check_synthesis(const Manifest& manifest);
 

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <future>
@@ -17,12 +16,12 @@
 namespace tacoglow::checks {
 namespace {
 
-// Equal requests for the whole, of clients in turn. A callback submits the first ones, so that none begins before all
-// of them are there, and at each end another one.
+// Equal requests for the whole, of one client. A callback submits the first ones, so that none begins before all of
+// them are there, and at each end another one.
 struct Queue {
   tacoglow_scheduler* scheduler = nullptr;
   tacoglow_request request{};
-  std::size_t n_requests = 0, n_in_flight = 0, n_clients = 1;
+  std::size_t n_requests = 0, n_in_flight = 0;
   std::vector<tacoglow_handle*> submitted, ended;
   bool is_refused = false;
   std::promise<void> done;
@@ -31,10 +30,8 @@ struct Queue {
 void note_end(tacoglow_handle* handle, void* user);
 
 void submit_next(Queue& queue) {
-  const std::string client = std::to_string(queue.submitted.size() % queue.n_clients);
   tacoglow_submission submission;
   tacoglow_submission_init(&submission);
-  submission.client = client.c_str();
   submission.on_end = note_end;
   submission.user = &queue;
   tacoglow_handle*& handle = queue.submitted.emplace_back();
@@ -51,18 +48,6 @@ void note_end(tacoglow_handle* handle, void* user) {
 void submit_first_ones(tacoglow_handle*, void* user) {
   auto& queue = *static_cast<Queue*>(user);
   while (queue.submitted.size() < queue.n_in_flight) submit_next(queue);
-}
-
-// Returns true if each client's requests have ended as they came.
-bool is_in_order(const Queue& queue) {
-  std::vector<std::size_t> next(queue.n_clients);
-  for (std::size_t i = 0; i < next.size(); ++i) next[i] = i;
-  for (tacoglow_handle* handle : queue.ended) {
-    const auto place = std::find(queue.submitted.begin(), queue.submitted.end(), handle) - queue.submitted.begin();
-    std::size_t& expected = next[static_cast<std::size_t>(place) % queue.n_clients];
-    if (std::exchange(expected, expected + queue.n_clients) != static_cast<std::size_t>(place)) return false;
-  }
-  return true;
 }
 
 #if !defined(_WIN32)
@@ -87,14 +72,12 @@ void print_outcome(tacoglow_status status) {
 
 }  // namespace
 
-void check_order(const char* bundle, const char* backend, std::size_t n_requests, std::size_t n_in_flight,
-                 std::size_t n_clients) {
+void check_order(const char* bundle, const char* backend, std::size_t n_requests, std::size_t n_in_flight) {
   const Voice voice(bundle, backend);
   const std::int32_t ids[] = {3, 1, 4, 1, 5};
   Queue queue;
   queue.n_requests = n_requests;
   queue.n_in_flight = n_in_flight;
-  queue.n_clients = n_clients;
   tacoglow_request_init(&queue.request);
   queue.request.ids = ids;
   queue.request.n_ids = 5;
@@ -113,7 +96,7 @@ void check_order(const char* bundle, const char* backend, std::size_t n_requests
   tacoglow_handle* first = nullptr;
   require(tacoglow_submit(queue.scheduler, &queue.request, &submission, &first) == TACOGLOW_OK, "submit");
   queue.done.get_future().wait();
-  require(!queue.is_refused && is_in_order(queue), "requests have overtaken each other");
+  require(!queue.is_refused && queue.ended == queue.submitted, "requests have overtaken each other");
   for (tacoglow_handle* handle : queue.submitted) tacoglow_handle_close(handle);
   tacoglow_handle_close(first);
   tacoglow_scheduler_close(queue.scheduler);

@@ -121,15 +121,19 @@ def test_speech_on_fake_backends_is_that_of_requests_alone(programs: Path, tiny_
     assert run(program, "same", tiny_bundle, backend, REQUESTS, THREADS) == "ok\n"
 
 
-@pytest.mark.parametrize("clients", [1, 2, 3])
 @pytest.mark.parametrize(("requests", "in_flight"), [(REQUESTS, REQUESTS), (100, 20)], ids=["at once", "at each end"])
 @pytest.mark.parametrize("program", ["scheduler_check onnxruntime", "scheduler_fake fake"])
-def test_equal_requests_of_a_client_end_as_they_came(
-    programs: Path, tiny_bundle: Path, program: str, requests: int, in_flight: int, clients: int
+def test_equal_requests_end_as_they_came(
+    programs: Path, tiny_bundle: Path, program: str, requests: int, in_flight: int
 ) -> None:
     name, backend = program.split()
-    command = programs / "checks" / name, "order", tiny_bundle, backend, requests, in_flight, clients
+    command = programs / "checks" / name, "order", tiny_bundle, backend, requests, in_flight
     assert run(*command) == "ok\n"
+
+
+def test_requests_of_a_client_are_vocoded_as_they_came(programs: Path, tiny_bundle: Path) -> None:
+    """Beside another client's, although the debts change meanwhile."""
+    assert run(programs / "checks" / "checks", "turns", tiny_bundle) == "ok\n"
 
 
 def test_whole_requests_report_windows_and_stop(programs: Path, tiny_bundle: Path) -> None:
