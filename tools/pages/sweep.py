@@ -1,19 +1,22 @@
-"""Measures how the time grows with tokens, frames, batch, threads and vocoder windows, and fits lines to it."""
+"""Measures how the time grows with tokens, frames, batch, threads and vocoder windows, and fits lines to it.
+
+All of it is timed in rounds, so that a machine that is slower for a minute bends no line.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...benchmarks import speed
+from ...benchmarks.clock import summary
 from ...benchmarks.conditions import memory_used
 from ...benchmarks.pipelines import BundlePipeline
-from ...benchmarks.workload import Preset, Workload
+from ...benchmarks.workload import Workload
 from ...runtime.backends.base import Compute
 from ...runtime.noise import Noise
 from ...runtime.options import SpeechOptions
@@ -30,42 +33,49 @@ WINDOWS = (32, 64, 128, 256, 512)  # new frames
 Way = tuple[str, Compute]  # a backend, and what it computes with
 Progress = Callable[[str], None]
 Report = dict[str, Any]
+Run = Callable[[], float]  # returns seconds
 
 
 def measure(bundle: Path, ways: Sequence[Way], threads: int, runs: int, progress: Progress) -> Report:
-    """Return rows of every workload and of NVIDIA's, the fitted lines, and the vocoder's time by its window.
+    """Return rows of every workload, of NVIDIA's and of one thread, the fitted lines, and the vocoder's windows.
 
-    A line's "x" are tokens, frames or items; its "slope" and "constant" are seconds per x, and without any.
-    "memory_bytes" is what loading the pipeline added.
+    A row's "seconds" are a summary of its runs, a line's and a window's are medians. A line's "x" are tokens, frames or
+    items; its "slope" and "constant" are seconds per x, and without any. "memory_bytes" is what loading the pipeline
+    added.
     """
     pipelines, memory = _load(bundle, ways, threads, progress)
-    manifest = next(iter(pipelines.values())).synthesizer.manifest
-    hop, rate = manifest.audio.hop_length, manifest.audio.sampling_rate
-    report: Report = {"rows": [], "slopes": {}, "windows": {}}
+    alone = _load(bundle, ways, 1, progress)[0] if threads > 1 else {}
+    works = list(dict.fromkeys(work for swept in SWEEPS.values() for work in swept))
+    spoken = {(key, work): _speak(pipeline, work) for work in works + NVIDIA for key, pipeline in pipelines.items()}
+    single = {(key, BASE): _speak(pipeline, BASE) for key, pipeline in alone.items()}
+    windows = {(key, n): _vocode(pipeline, n) for key, pipeline in pipelines.items() for n in _new_frames(pipeline)}
+    seconds = _time_in_rounds([*spoken.values(), *single.values(), *windows.values()], runs, progress)
 
-    def rows_of(works: Sequence[Workload], timed: Sequence[BundlePipeline]) -> list[dict[str, Any]]:
-        return speed.measure(timed, works, None, Preset(runs=runs), hop, rate, progress)
+    def rows_of(timed: Mapping[tuple[str, Workload], Run], works: Sequence[Workload]) -> list[Report]:
+        entries = [(key, work, run) for (key, work), run in timed.items() if work in works]
+        return [{"pipeline": key, **vars(work), "seconds": summary(seconds[run])} for key, work, run in entries]
 
-    for name, works in SWEEPS.items():
-        rows = rows_of(works, list(pipelines.values()))
-        report["rows"] += rows
-        report["slopes"][name] = {key: _fit(rows, key, name) for key in pipelines}
-    report["protocol"] = rows_of(NVIDIA, list(pipelines.values()))
-    if threads > 1:
-        alone, _ = _load(bundle, ways, 1, progress)
-        report["one_thread"] = rows_of([BASE], list(alone.values()))
-    report["windows"] = {
-        key: [_time_window(pipeline, frames, runs) for frames in _new_frames(pipeline)]
-        for key, pipeline in pipelines.items()
+    def line(key: str, name: str, swept: Sequence[Workload]) -> Report:
+        medians = [statistics.median(seconds[spoken[key, work]]) for work in swept]
+        return _fit([getattr(work, name) for work in swept], medians)
+
+    return {
+        "rows": rows_of(spoken, works),
+        "protocol": rows_of(spoken, NVIDIA),
+        "one_thread": rows_of(single, [BASE]),
+        "slopes": {name: {key: line(key, name, swept) for key in pipelines} for name, swept in SWEEPS.items()},
+        "windows": {
+            key: [_describe_window(pipeline, n, seconds[windows[key, n]]) for n in _new_frames(pipeline)]
+            for key, pipeline in pipelines.items()
+        },
+        "memory_bytes": memory,
     }
-    report["memory_bytes"] = memory
-    return report
 
 
 def _load(
     bundle: Path, ways: Sequence[Way], threads: int, progress: Progress
 ) -> tuple[dict[str, BundlePipeline], dict[str, int]]:
-    """The pipelines by "backend, precision", and the bytes that loading each added."""
+    """The pipelines, and the bytes that loading each added."""
     pipelines, memory = dict[str, BundlePipeline](), dict[str, int]()
     for backend, compute in ways:
         progress(f"loading {backend}, {compute}, {threads} threads")
@@ -76,11 +86,39 @@ def _load(
     return pipelines, memory
 
 
-def _fit(rows: Sequence[dict[str, Any]], key: str, name: str) -> dict[str, Any]:
-    own = [row for row in rows if f"{row['pipeline'].removeprefix('tacoglow ')}, {row['precision']}" == key]
-    xs, seconds = [row[name] for row in own], [row["seconds"]["p50"] for row in own]
+def _time_in_rounds(timed: Sequence[Run], count: int, progress: Progress) -> dict[Run, list[float]]:
+    """Return the seconds of each. Every round runs them all; one before the others warms up."""
+    seconds: dict[Run, list[float]] = {run: [] for run in timed}
+    for i in range(count + 1):
+        progress(f"round {i} of {count}" if i else "warming up")
+        for run in timed:
+            latest = run()
+            if i:
+                seconds[run].append(latest)
+    return seconds
+
+
+def _fit(xs: Sequence[int], seconds: Sequence[float]) -> Report:
     slope, constant = np.polyfit(xs, seconds, 1)
     return {"x": xs, "seconds": seconds, "slope": float(slope), "constant": float(constant)}
+
+
+def _speak(pipeline: BundlePipeline, work: Workload) -> Run:
+    return lambda: sum(pipeline.synthesize(work)[1].values())
+
+
+def _vocode(pipeline: BundlePipeline, frames: int) -> Run:
+    """The vocoder on one window in the middle of a mel, with its whole receptive field on both sides."""
+    voice = pipeline.synthesizer
+    mel = np.random.default_rng(0).normal(-5.0, 1.0, (voice.manifest.audio.n_mel_channels, frames + 300))
+    options = SpeechOptions().resolve(voice.manifest)
+
+    def run() -> float:
+        begin = time.perf_counter()
+        voice.vocoder.window(mel.astype(np.float32), 150, 150 + frames, Noise(0), options)
+        return time.perf_counter() - begin
+
+    return run
 
 
 def _new_frames(pipeline: BundlePipeline) -> Sequence[int]:
@@ -91,15 +129,7 @@ def _new_frames(pipeline: BundlePipeline) -> Sequence[int]:
     return [size - context for size in sizes if size > context] or WINDOWS
 
 
-def _time_window(pipeline: BundlePipeline, frames: int, runs: int) -> dict[str, Any]:
-    """Time the vocoder on one window in the middle of a mel, with its whole receptive field on both sides."""
-    voice = pipeline.synthesizer
-    settings = voice.manifest.vocoder
-    mel = np.random.default_rng(0).normal(-5.0, 1.0, (voice.manifest.audio.n_mel_channels, frames + 300))
-    options, seconds = SpeechOptions().resolve(voice.manifest), []
-    for _ in range(runs + 1):
-        begin = time.perf_counter()
-        voice.vocoder.window(mel.astype(np.float32), 150, 150 + frames, Noise(0), options)
-        seconds.append(time.perf_counter() - begin)
+def _describe_window(pipeline: BundlePipeline, frames: int, seconds: Sequence[float]) -> Report:
+    settings = pipeline.synthesizer.manifest.vocoder
     seen = settings.frames_before + frames + settings.frames_after
-    return {"frames": seen, "new_frames": frames, "seconds": statistics.median(seconds[1:])}
+    return {"frames": seen, "new_frames": frames, "seconds": statistics.median(seconds)}

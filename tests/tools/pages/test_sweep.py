@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +29,25 @@ def test_a_sweep_of_a_bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pyt
     assert [row["new_frames"] for row in report["windows"]["onnxruntime, fp32"]] == [5, 9]
     assert "| onnxruntime, fp32 " in tables.sweep(report)
     assert save_plots({"sweep": report}, tmp_path) == [tmp_path / "growth.png"]
+
+
+def test_a_sweep_takes_its_rounds_over_everything() -> None:
+    """So that a round in which the machine is twice as slow bends no line; the first one warms up."""
+    log: list[str] = []
+
+    def run_of(name: str, usual: float) -> Callable[[], float]:
+        slow = iter([9.0, 1.0, 2.0, 1.0])
+
+        def run() -> float:
+            log.append(name)
+            return usual * next(slow)
+
+        return run
+
+    first, second = run_of("first", 3.0), run_of("second", 5.0)
+    seconds = sweep._time_in_rounds([first, second], 3, lambda line: None)
+    assert log == ["first", "second"] * 4
+    assert {first: [3.0, 6.0, 3.0], second: [5.0, 10.0, 5.0]} == seconds
 
 
 def test_what_a_listener_hears(monkeypatch: pytest.MonkeyPatch) -> None:
