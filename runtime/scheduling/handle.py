@@ -93,7 +93,9 @@ class SpeechHandle:
             return self._audio
 
     def cancel(self) -> None:
-        """Abandon the request; returns at once. Does nothing once it has ended."""
+        """Abandon the request; returns at once. Does nothing once it has ended, and in a forked process."""
+        if os.getpid() != self._process:  # where a lock may be held for ever
+            return
         self.fail(Cancelled("the request was cancelled"))
         self._on_cancel()
 
@@ -104,6 +106,7 @@ class SpeechHandle:
 
     def poll(self) -> Progress:
         """Take what is new, without waiting."""
+        self._check_process()
         with self._condition:
             progress = Progress(list(self._segments), self._utterances, self.done, self._error)
             self._segments.clear()

@@ -246,10 +246,24 @@ def test_deliveries_after_one_that_fails_are_made(scheduler: Scheduler, caplog: 
 def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, tmp_path: Path) -> None:
     before = scheduler.submit(TEXT)
     before.result(SECONDS)
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with before._condition:  # a lock that in the forked process is held for ever
+            is_held.set()
+            may_end.wait(SECONDS)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert is_held.wait(SECONDS)
     child = os.fork()
-    if child == 0:
+    if child != 0:
+        may_end.set()
+        holder.join()
+    else:
         try:
-            for call in (lambda: scheduler.submit(TEXT), before.result, lambda: list(before.segments())):
+            before.cancel()
+            for call in (lambda: scheduler.submit(TEXT), before.result, lambda: list(before.segments()), before.poll):
                 with pytest.raises(SchedulerClosed) as caught:
                     call()
                 with (tmp_path / "reason").open("a") as file:
@@ -263,7 +277,7 @@ def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, 
         time.sleep(0.01)
     first, *others = (tmp_path / "reason").read_text().splitlines()
     assert f"in process {os.getpid()}, from which this one was forked; load" in first
-    assert others == [f"this request is spoken in process {os.getpid()}, from which this one was forked"] * 2
+    assert others == [f"this request is spoken in process {os.getpid()}, from which this one was forked"] * 3
     assert scheduler.submit(TEXT).result(SECONDS).seconds > 0
 
 
