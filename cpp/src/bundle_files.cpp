@@ -1,7 +1,6 @@
 #include "bundle_files.hpp"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <utility>
 
@@ -41,11 +40,8 @@ std::optional<std::string> FolderFiles::read(const std::string& name, std::size_
   const std::filesystem::path path = folder_ / name;
   std::error_code unknown;
   if (!std::filesystem::is_regular_file(path, unknown)) return std::nullopt;
-  std::ifstream file(path, std::ios::binary);
-  const auto size = std::filesystem::file_size(path, unknown);
-  std::string content(unknown ? 0 : static_cast<std::size_t>(std::min<std::uintmax_t>(size, most)), '\0');
-  file.read(content.data(), static_cast<std::streamsize>(content.size()));
-  if (unknown || !file) throw bundle_error(to_name(path) + ": cannot read the file");
+  std::optional<std::string> content = read_file(path, most);
+  if (!content) throw bundle_error(to_name(path) + ": cannot read the file");
   return content;
 }
 

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <fstream>
 #include <random>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "error.hpp"
 
@@ -116,6 +118,17 @@ std::filesystem::path to_path(const std::string& name) {
 #else
   return name;
 #endif
+}
+
+std::optional<std::string> read_file(const std::filesystem::path& path, std::size_t most) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return std::nullopt;
+  const auto size = std::filesystem::file_size(path, error);
+  std::ifstream file(path, std::ios::binary);
+  if (error || !file) return std::nullopt;
+  std::string content(static_cast<std::size_t>(std::min<std::uintmax_t>(size, most)), '\0');
+  file.read(content.data(), static_cast<std::streamsize>(content.size()));
+  return file ? std::optional(std::move(content)) : std::nullopt;
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {

@@ -1,7 +1,10 @@
-// Paths, and atomic file writes, as in Python's runtime/files.py.
+// Paths, and whole files that are read or written at once, as in Python's runtime/files.py.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,6 +15,10 @@ std::filesystem::path to_path(const std::string& name);
 
 // Returns the same as the caller writes it.
 inline std::string to_name(const std::filesystem::path& path) { return path.u8string(); }
+
+// Returns the content of a regular file, of a larger one the first `most` bytes; nullopt if it cannot be read.
+std::optional<std::string> read_file(const std::filesystem::path& path,
+                                     std::size_t most = std::numeric_limits<std::size_t>::max());
 
 // Writes a file under a temporary name beside it and renames it, so that it appears complete or not at all, also if
 // several threads or processes write the same path; on Windows, where an open file may not be replaced, this is not

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <iterator>
-#include <system_error>
 #include <tuple>
 
 #include "files.hpp"
@@ -18,19 +15,17 @@ constexpr std::int64_t format_version = 4;               // of the files, and of
 constexpr std::int64_t largest = std::int64_t{1} << 31;  // of any size in a package
 constexpr const char* remedy = "run tacoglow build-engines --copy-to again";
 
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code unknown;
-  if (!std::filesystem::is_regular_file(path, unknown) || !file)
-    throw backend_error(to_name(path) + ": cannot be read; " + remedy);
-  return {std::istreambuf_iterator<char>(file), {}};
+std::string read(const std::filesystem::path& path) {
+  std::optional<std::string> content = read_file(path);
+  if (!content) throw backend_error(to_name(path) + ": cannot be read; " + remedy);
+  return *std::move(content);
 }
 
 // The content of a file that the package names. file: {"file", "sha256"}
 std::string read_checked(const std::filesystem::path& folder, const JsonNode& file) {
   const std::string name = file["file"].text();
   if (!is_plain_file_name(name)) file["file"].fail("expected a plain file name");
-  std::string content = read_file(folder / name);
+  std::string content = read(folder / name);
   if (sha256(content) != file["sha256"].text())
     throw backend_error(to_name(folder / name) + ": damaged, not the content that kernels.json names; " + remedy);
   return content;
@@ -88,7 +83,7 @@ FusedPackage read_fused(const std::filesystem::path& folder, const JsonNode& nod
 KernelPackage load_kernel_package(const std::filesystem::path& folder, const Manifest& manifest, const Gpu& gpu) {
   const std::filesystem::path path = folder / "kernels.json";
   const std::string source = to_name(path);
-  const nlohmann::json json = parse_json(read_file(path), source, remedy);
+  const nlohmann::json json = parse_json(read(path), source, remedy);
   const JsonNode root(json, source + ": $", remedy);
   root["format_version"].integer(format_version, format_version);
   check_gpu(folder, root, gpu);

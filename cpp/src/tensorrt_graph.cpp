@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <mutex>
-#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -28,12 +25,10 @@ nvinfer1::DataType data_type(DType dtype) {
   return dtype == DType::int32 ? nvinfer1::DataType::kINT32 : nvinfer1::DataType::kBOOL;
 }
 
-std::vector<char> read(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code unknown;
-  if (!std::filesystem::is_regular_file(path, unknown) || !file)
-    throw bundle_error(to_name(path) + ": cannot read this plan" + rebuild);
-  return {std::istreambuf_iterator<char>(file), {}};
+std::string read(const std::filesystem::path& path) {
+  std::optional<std::string> content = read_file(path);
+  if (!content) throw bundle_error(to_name(path) + ": cannot read this plan" + rebuild);
+  return *std::move(content);
 }
 
 // An empty shape for dims that TensorRT does not know, of which it says that they are -1.

@@ -54,7 +54,7 @@ class Plan {
   };
   std::vector<std::map<std::string, Corners>> profiles_;  // of the inputs
   std::size_t activation_bytes_ = 0;
-  std::vector<char> content_;                      // of the file; empty if engine_ is set
+  std::string content_;                            // of the file; empty if engine_ is set
   std::shared_ptr<nvinfer1::ICudaEngine> engine_;  // shared by all execution contexts; null if each loads its own
 };
 
