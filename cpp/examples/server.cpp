@@ -48,8 +48,9 @@ static bool send_line(int socket, const std::string& line) {
   return send_all(socket, (line + "\n").data(), line.size() + 1, left);
 }
 
-// Sends the speech of a text while it is synthesized. A client that leaves, or is slow, cancels its request.
-static void speak(tacoglow_scheduler* scheduler, int socket, const char* text, int rate) {
+// Sends the speech of a text while it is synthesized. A client that leaves, or is slow, cancels its request. Returns
+// false if it did not take everything.
+static bool speak(tacoglow_scheduler* scheduler, int socket, const char* text, int rate) {
   tacoglow_request request;
   tacoglow_request_init(&request);
   request.text = text;
@@ -62,12 +63,14 @@ static void speak(tacoglow_scheduler* scheduler, int socket, const char* text, i
   std::size_t n = 0;
   milliseconds left = seconds(patience);  // and, for all samples, as long as they play
   if (status == TACOGLOW_OK) status = tacoglow_handle_next(handle, &samples, &n);
-  if (status != TACOGLOW_OK)
-    send_line(socket, std::string("error ") + tacoglow_last_error());
-  else if (send_line(socket, "ok " + std::to_string(rate)))
-    while (n > 0 && send_all(socket, samples, n * sizeof(float), left += milliseconds(1000 * n / rate)))
-      if (tacoglow_handle_next(handle, &samples, &n) != TACOGLOW_OK) break;
+  bool is_taken = send_line(
+      socket, status == TACOGLOW_OK ? "ok " + std::to_string(rate) : std::string("error ") + tacoglow_last_error());
+  while (is_taken && status == TACOGLOW_OK && n > 0) {
+    is_taken = send_all(socket, samples, n * sizeof(float), left += milliseconds(1000 * n / rate));
+    if (is_taken) status = tacoglow_handle_next(handle, &samples, &n);
+  }
   tacoglow_handle_close(handle);
+  return is_taken;
 }
 
 // Reads a line, or what a client sends before it ends; of a longer one only so much that its length shows. Returns
@@ -93,19 +96,31 @@ static int next_client(int listener) {
   }
 }
 
+// Answers one line; returns false if the client did not take everything.
+static bool answer(tacoglow_scheduler* scheduler, int socket, int rate) {
+  std::string line;
+  if (!read_line(socket, line))
+    return send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");
+  if (line.size() > longest_line)
+    return send_line(socket, "error expected a line of at most " + std::to_string(longest_line) + " bytes");
+  if (line.find('\0') != std::string::npos)  // the text of a request ends there
+    return send_line(socket, "error expected a line in UTF-8, got a NUL byte");
+  return speak(scheduler, socket, line.c_str(), rate);
+}
+
+// Waits until the client ends, and reads what it still sends: closing with unread bytes would drop the rest of the
+// answer.
+static void drain(int socket) {
+  shutdown(socket, SHUT_WR);
+  const auto deadline = steady_clock::now() + seconds(patience);
+  for (char block[4096]; wait_for(socket, POLLIN, deadline) && recv(socket, block, sizeof block, 0) > 0;) {
+  }
+}
+
 // Serves one client after the other; those beyond the number of threads wait in the listener's queue, which is bounded.
 static void serve(tacoglow_scheduler* scheduler, int listener, int rate) {
-  for (int socket; (socket = next_client(listener)) >= 0; close(socket)) {
-    std::string line;
-    if (!read_line(socket, line))
-      send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");
-    else if (line.size() > longest_line)
-      send_line(socket, "error expected a line of at most " + std::to_string(longest_line) + " bytes");
-    else if (line.find('\0') != std::string::npos)  // the text of a request ends there
-      send_line(socket, "error expected a line in UTF-8, got a NUL byte");
-    else
-      speak(scheduler, socket, line.c_str(), rate);
-  }
+  for (int socket; (socket = next_client(listener)) >= 0; close(socket))
+    if (answer(scheduler, socket, rate)) drain(socket);
 }
 
 static int fail(const char* message) {

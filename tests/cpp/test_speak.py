@@ -253,6 +253,19 @@ def test_server_refuses_nul_bytes(programs: Path, tiny_bundle: Path) -> None:
         assert ask(port, "Hello\0 world.") == ("error expected a line in UTF-8, got a NUL byte", b"")
 
 
+def test_server_answers_clients_that_send_more(programs: Path, tiny_bundle: Path) -> None:
+    """What follows the line is not spoken, and nothing of the answer is lost for it."""
+    text = f"{TEXT} " * 10
+    with serving(programs, tiny_bundle, 1) as (_, port), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(("127.0.0.1", port))
+        client.sendall(text.encode() + b"\n" + b"more" * 10_000)
+        time.sleep(2)  # until all has been spoken
+        with client.makefile("rb") as answer:
+            assert answer.readline() == b"ok 16000\n"
+            assert answer.read() == ask(port, text)[1]
+
+
 def test_server_leaves_slow_readers(programs: Path, tiny_bundle: Path) -> None:
     """The limit of five seconds beyond those of the samples is for all of them, not for each part that is taken; who
     takes them as fast as they play gets all."""
