@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 SPEED_RESULTS = ("cpu-nvidia.json", "cpu-hifigan-v1.json", "cpu-hifigan-v3.json")
 DEMO_SPEED = "cpu-demo.json"  # of another processor
+GROWTH = "growth-demo.json"
 
 Report = dict[str, Any]
 
@@ -43,6 +44,11 @@ def _demo_speed() -> str:
 
 def _with_conditions(report: Report, text: str) -> str:
     return f"{report['voice']}, {place(report)}:\n\n{text}"
+
+
+def _growth() -> str:
+    report = load(GROWTH)
+    return _with_conditions(report, tables.sweep(report["sweep"]))
 
 
 def _quality() -> str:
@@ -70,7 +76,7 @@ def _segments() -> str:
 # page -> name of a section -> function that returns its content
 SECTIONS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"speed": _speed_summary},
-    "docs/benchmarks.md": {"speed": _speed, "demo": _demo_speed, "quality": _quality},
+    "docs/benchmarks.md": {"speed": _speed, "demo": _demo_speed, "growth": _growth, "quality": _quality},
     "docs/accuracy.md": {"sentences": _sentences},
     "docs/streaming.md": {"streaming": _streaming, "segments": _segments},
 }
@@ -90,7 +96,8 @@ def main() -> None:
         path = ROOT / page
         path.write_text(update_sections(page, path.read_text(encoding="utf-8")), encoding="utf-8")
     save_plots(load("streaming-demo.json"), ROOT / "docs")
-    save_plots(load(DEMO_SPEED), ROOT / "docs" / "benchmarks")
+    for name in (DEMO_SPEED, GROWTH):
+        save_plots(load(name), ROOT / "docs" / "benchmarks")
 
 
 if __name__ == "__main__":
