@@ -23,7 +23,7 @@
 #include "tacoglow.h"
 
 constexpr std::size_t longest_line = 65536;  // bytes
-constexpr int patience = 5;                  // seconds for a client's line, and to take samples: others may wait for it
+constexpr int patience = 5;  // seconds to send a line, to take samples, to close: others may wait for it
 
 using std::chrono::duration_cast, std::chrono::milliseconds, std::chrono::seconds, std::chrono::steady_clock;
 
@@ -49,7 +49,7 @@ static bool send_line(int socket, const std::string& line) {
 }
 
 // Sends the speech of a text while it is synthesized. A client that leaves, or is slow, cancels its request. Returns
-// false if it did not take everything.
+// false if the client did not take everything.
 static bool speak(tacoglow_scheduler* scheduler, int socket, const char* text, int rate) {
   tacoglow_request request;
   tacoglow_request_init(&request);
@@ -96,11 +96,8 @@ static int next_client(int listener) {
   }
 }
 
-// Answers one line; returns false if the client did not take everything.
-static bool answer(tacoglow_scheduler* scheduler, int socket, int rate) {
-  std::string line;
-  if (!read_line(socket, line))
-    return send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");
+// Answers a line; returns false if the client did not take everything.
+static bool answer(tacoglow_scheduler* scheduler, int socket, const std::string& line, int rate) {
   if (line.size() > longest_line)
     return send_line(socket, "error expected a line of at most " + std::to_string(longest_line) + " bytes");
   if (line.find('\0') != std::string::npos)  // the text of a request ends there
@@ -108,8 +105,8 @@ static bool answer(tacoglow_scheduler* scheduler, int socket, int rate) {
   return speak(scheduler, socket, line.c_str(), rate);
 }
 
-// Waits until the client ends, and reads what it still sends: closing with unread bytes would drop the rest of the
-// answer.
+// Waits until the client closes its side, and discards what it still sends: closing with unread bytes would drop the
+// rest of the answer.
 static void drain(int socket) {
   shutdown(socket, SHUT_WR);
   const auto deadline = steady_clock::now() + seconds(patience);
@@ -119,8 +116,13 @@ static void drain(int socket) {
 
 // Serves one client after the other; those beyond the number of threads wait in the listener's queue, which is bounded.
 static void serve(tacoglow_scheduler* scheduler, int listener, int rate) {
-  for (int socket; (socket = next_client(listener)) >= 0; close(socket))
-    if (answer(scheduler, socket, rate)) drain(socket);
+  for (int socket; (socket = next_client(listener)) >= 0; close(socket)) {
+    std::string line;
+    if (!read_line(socket, line))
+      send_line(socket, "error expected a line within " + std::to_string(patience) + " seconds");
+    else if (answer(scheduler, socket, line, rate))
+      drain(socket);
+  }
 }
 
 static int fail(const char* message) {

@@ -256,7 +256,8 @@ def test_server_refuses_nul_bytes(programs: Path, tiny_bundle: Path) -> None:
 def test_server_answers_clients_that_send_more(programs: Path, tiny_bundle: Path) -> None:
     """What follows the line is not spoken, and nothing of the answer is lost for it."""
     text = f"{TEXT} " * 10
-    with serving(programs, tiny_bundle, 1) as (_, port), socket.socket() as client:
+    with serving(programs, tiny_bundle, 2) as (_, port), socket.socket() as client:
+        client.settimeout(60)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         client.connect(("127.0.0.1", port))
         client.sendall(text.encode() + b"\n" + b"more" * 10_000)
@@ -297,19 +298,31 @@ def test_server_leaves_slow_readers(programs: Path, tiny_bundle: Path) -> None:
 def test_server_outlives_a_lack_of_files(programs: Path, tiny_bundle: Path) -> None:
     with serving(programs, tiny_bundle, 1) as (server, port):
         ask(port, TEXT)  # UBSan opens a pipe to look at each class for the first time, and takes a failure for a fault
-        files = {int(file.name) for file in Path(f"/proc/{server.pid}/fd").iterdir()}
+        while sum(file.name.startswith("socket:") for file in files_of(server).values()) > 1:
+            time.sleep(0.01)  # until only the listener is left
+        files = files_of(server).keys()
         _, most = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (min(set(range(len(files) + 1)) - files), most))
         with ExitStack() as stack:  # the first client may have a file that the server's thread has reserved
             clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(2)]
             for client in clients:
                 client.sendall(TEXT.encode() + b"\n")
+                client.shutdown(socket.SHUT_WR)  # so that the server waits for nothing else
             clients[1].settimeout(1)
             with pytest.raises(TimeoutError):
                 clients[1].recv(1)
             resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most, most))
             clients[1].settimeout(60)
             assert [client.recv(9) for client in clients] == [b"ok 16000\n"] * 2
+
+
+def files_of(process: subprocess.Popen[str]) -> dict[int, Path]:
+    """What a process has open, by its number."""
+    files = {}
+    for file in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            files[int(file.name)] = file.readlink()
+    return files
 
 
 def ask(port: int, text: str) -> tuple[str, bytes]:
