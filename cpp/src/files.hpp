@@ -16,7 +16,7 @@ std::filesystem::path to_path(const std::string& name);
 // Returns the same as the caller writes it.
 inline std::string to_name(const std::filesystem::path& path) { return path.u8string(); }
 
-// Returns the content of a regular file, of a larger one the first `most` bytes; nullopt if it cannot be read.
+// Returns a regular file's content, at most its first `most` bytes; nullopt if it cannot be read.
 std::optional<std::string> read_file(const std::filesystem::path& path,
                                      std::size_t most = std::numeric_limits<std::size_t>::max());
 

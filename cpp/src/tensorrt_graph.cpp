@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "files.hpp"
@@ -93,7 +95,7 @@ Plan::Plan(nvinfer1::IRuntime& runtime, const std::filesystem::path& path, const
   read_profiles(*engine_);
   activation_bytes_ = activation_bytes_of(*engine_);
   if (contexts_share_a_profile())
-    content_ = {};
+    std::string().swap(content_);  // frees its memory, which an assignment keeps
   else
     engine_.reset();
 }
