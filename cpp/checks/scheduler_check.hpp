@@ -30,8 +30,8 @@ struct Voice {
   Voice& operator=(const Voice&) = delete;
 };
 
-// Throws unless equal requests of one client end as they came. n_in_flight are submitted at once, and the others one by
-// one, at each end.
+// Throws unless equal requests of one client end in the order in which they came. n_in_flight are submitted at once,
+// and the others one by one, at each end.
 void check_order(const char* bundle, const char* backend, std::size_t n_requests, std::size_t n_in_flight);
 
 // Prints what a forked process is told, a line for each call.

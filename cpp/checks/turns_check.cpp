@@ -1,11 +1,13 @@
-// That the equal requests of one client are vocoded as they came, although its debt changes while some of them wait.
+// Checks that one client's equal requests are vocoded in the order in which they came, although its debt changes while
+// some of them wait.
 
 #include <algorithm>
-#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,16 +22,20 @@ namespace {
 
 using namespace scheduling;
 
-// Holds the first lane that vocodes.
+// Notes how many frames the vocoder begins with each time, and holds its first run.
 struct Hold {
-  std::atomic<bool> was_held = false;
+  std::mutex mutex;
+  std::vector<std::int64_t> n_frames;
   std::promise<void> begun, end;
-  std::shared_future<void> ended = end.get_future().share();
 
-  void wait() {
-    if (was_held.exchange(true)) return;
+  void begin(std::int64_t n) {
+    {
+      const std::lock_guard lock(mutex);
+      n_frames.push_back(n);
+      if (n_frames.size() > 1) return;
+    }
     begun.set_value();
-    ended.wait();
+    end.get_future().wait();
   }
 };
 
@@ -38,7 +44,7 @@ class HeldInstance : public BackendInstance {
   HeldInstance(std::unique_ptr<BackendInstance> own, Hold& hold) : own_(std::move(own)), hold_(hold) {}
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
-    if (graph == "waveglow") hold_.wait();
+    if (graph == "waveglow") hold_.begin(inputs.at("mel").shape()[2]);
     return own_->run(graph, inputs);
   }
   std::unique_ptr<HostSteps> start_on_host(DecoderInput input) override {
@@ -64,14 +70,14 @@ class HeldBackend : public Backend {
   Hold& hold_;
 };
 
-// A request for the whole, which notes its end. `when_decoded` is called in the scheduler's thread.
+// A request for the whole. `when_decoded` is called in the scheduler's thread.
 struct Asked {
   std::string client;
   std::size_t n_tokens;
   std::int64_t n_frames;
   std::function<void()> when_decoded = [] {};
 
-  void submit(Scheduler& scheduler, const Voice& voice, std::vector<const Asked*>& ended) {
+  void submit(Scheduler& scheduler, const Voice& voice) {
     const std::vector<std::int32_t> ids(n_tokens, 1);
     Request request = request_for(voice, 0, ids);
     request.decoding.gate_threshold = 1.0 - 1e-12;  // which is never reached
@@ -82,8 +88,7 @@ struct Asked {
       return 0;
     };
     request.progress_user = this;
-    handle =
-        std::make_shared<Handle>(Callbacks{{}, [&ended, this] { ended.push_back(this); }}, voice.facts.sampling_rate);
+    handle = std::make_shared<Handle>(Callbacks{}, voice.facts.sampling_rate);
     scheduler.submit(std::move(request), false, client, handle);
   }
 
@@ -99,7 +104,6 @@ void check_turns(const Manifest& manifest) {
   const auto voice = std::make_shared<const Voice>(manifest, std::make_unique<HeldBackend>(manifest, hold), "held",
                                                    all_letters(manifest));
   std::promise<void> first_decoded, submitted;
-  std::vector<const Asked*> ended;
   Asked urgent = {"b", 1, 8}, first = {"a", 40, 32}, second = {"a", 40, 16}, other = {"b", 40, 40},
         last = {"b", 40, 40};
   first.when_decoded = [&, is_first = true]() mutable {
@@ -112,16 +116,18 @@ void check_turns(const Manifest& manifest) {
   };
   {
     Scheduler scheduler(voice, {find_profile(nullptr), 0, 1, 0});
-    urgent.submit(scheduler, *voice, ended);
+    urgent.submit(scheduler, *voice);
     hold.begun.get_future().wait();
-    first.submit(scheduler, *voice, ended);
+    first.submit(scheduler, *voice);
     first_decoded.get_future().wait();
-    for (Asked* asked : {&second, &other, &last}) asked->submit(scheduler, *voice, ended);
+    for (Asked* asked : {&second, &other, &last}) asked->submit(scheduler, *voice);
     submitted.set_value();
     for (Asked* asked : {&urgent, &first, &second, &other, &last}) asked->handle->result();
   }
-  const auto place = [&](const Asked& asked) { return std::find(ended.begin(), ended.end(), &asked) - ended.begin(); };
-  require(place(urgent) == 0, "the lane should have been held by the first request");
+  const auto place = [&](const Asked& asked) {
+    return std::find(hold.n_frames.begin(), hold.n_frames.end(), asked.n_frames) - hold.n_frames.begin();
+  };
+  require(place(urgent) == 0 && hold.n_frames.size() == 5, "the first request should have held the lane");
   require(place(first) < place(second), "a client's requests have overtaken each other");
 }
 
