@@ -93,8 +93,8 @@ class SpeechHandle:
             return self._audio
 
     def cancel(self) -> None:
-        """Abandon the request; returns at once. Does nothing once it has ended, and in a forked process."""
-        if os.getpid() != self._process:  # where a lock may be held for ever
+        """Abandon the request; returns at once. Does nothing once it has ended, or in a forked process."""
+        if os.getpid() != self._process:  # there, the lock may be held for ever
             return
         self.fail(Cancelled("the request was cancelled"))
         self._on_cancel()
@@ -117,6 +117,7 @@ class SpeechHandle:
     def add_waker(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `poll` has something new, at once if it already has. It must not block, and one that
         raises ends the request; it is called in a thread of the scheduler, or in the one that cancels."""
+        self._check_process()
         with self._condition:
             self._wakers.append(callback)
             is_new = bool(self._segments) or self.done

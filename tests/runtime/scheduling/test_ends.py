@@ -263,7 +263,13 @@ def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, 
     else:
         try:
             before.cancel()
-            for call in (lambda: scheduler.submit(TEXT), before.result, lambda: list(before.segments()), before.poll):
+            for call in (
+                lambda: scheduler.submit(TEXT),
+                before.result,
+                lambda: list(before.segments()),
+                before.poll,
+                lambda: before.add_waker(print),
+            ):
                 with pytest.raises(SchedulerClosed) as caught:
                     call()
                 with (tmp_path / "reason").open("a") as file:
@@ -277,7 +283,7 @@ def test_a_forked_process_is_told_to_load_the_voice_again(scheduler: Scheduler, 
         time.sleep(0.01)
     first, *others = (tmp_path / "reason").read_text().splitlines()
     assert f"in process {os.getpid()}, from which this one was forked; load" in first
-    assert others == [f"this request is spoken in process {os.getpid()}, from which this one was forked"] * 3
+    assert others == [f"this request is spoken in process {os.getpid()}, from which this one was forked"] * 4
     assert scheduler.submit(TEXT).result(SECONDS).seconds > 0
 
 
