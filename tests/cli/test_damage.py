@@ -6,16 +6,13 @@ import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tacoglow.runtime.bundle.reading import with_digest
 
 from .conftest import GRAPH_NAMES, TEXT, Damage, Run, assert_rejected, cut, unchanged
-
-if TYPE_CHECKING:
-    pass
 
 
 def edit_manifest(bundle: Path, *keys: str, value: Any) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,9 +15,6 @@ from tacoglow import SpeechOptions, Synthesizer
 from tacoglow.tests import tolerances
 
 from .conftest import TEXT, Run
-
-if TYPE_CHECKING:
-    pass
 
 
 def test_steered_speech(run: Run, workdir: Path) -> None:

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,9 +17,6 @@ from tacoglow.cli.main import COMMANDS as COMMAND_NAMES
 from tacoglow.cli.main import EXAMPLES, OTHER_NAMES, _add_command
 
 from .conftest import COMMANDS, GRAPH_NAMES, TRT_INFER, Run, assert_rejected
-
-if TYPE_CHECKING:
-    pass
 
 
 class TestInspectAndDoctor:

@@ -1,4 +1,4 @@
-"""What the commands refuse, and what they do not touch then."""
+"""What the commands refuse, and that they then leave files alone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from .conftest import TEXT, TRT_INFER, Outcome, Run, assert_rejected, unchanged
-
-if TYPE_CHECKING:
-    pass
-
 
 MAX_FRAMES = 40  # frame limit of the tiny voice
 
