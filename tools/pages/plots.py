@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.errors import RequestError
+from .tables import slope
 
 Report = Mapping[str, Any]
 
@@ -75,8 +76,8 @@ def _growth(report: Report) -> Any:
             xs, seconds = line["x"], line["seconds"]
             axis.plot(xs, seconds, f"C{i}o")
             fitted = [line["constant"] + line["slope"] * x for x in xs]
-            axis.plot(xs, fitted, f"C{i}-", label=f"{pipeline}: {1e3 * line['slope']:.2f} ms each")
-        axis.set(xlabel=name, ylabel="seconds", ylim=(0, None))
+            axis.plot(xs, fitted, f"C{i}-", label=f"{pipeline}: {slope(line)} each")
+        axis.set(xlabel=name, ylabel="seconds", ylim=(0, 1.1 * axis.dataLim.y1))
     windows = flat[len(report["slopes"])]
     for i, (pipeline, rows) in enumerate(report["windows"].items()):
         windows.plot(

@@ -1,11 +1,11 @@
 """Measures how the time grows with tokens, frames, batch, threads and vocoder windows, and fits lines to it.
 
-All of it is timed in rounds, so that a machine that is slower for a minute bends no line.
+Everything is timed in rounds, and the fastest run of each counts: a machine that is slower for a minute should not bend
+a line.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,9 +39,9 @@ Run = Callable[[], float]  # returns seconds
 def measure(bundle: Path, ways: Sequence[Way], threads: int, runs: int, progress: Progress) -> Report:
     """Return rows of every workload, of NVIDIA's and of one thread, the fitted lines, and the vocoder's windows.
 
-    A row's "seconds" are a summary of its runs, a line's and a window's are medians. A line's "x" are tokens, frames or
-    items; its "slope" and "constant" are seconds per x, and without any. "memory_bytes" is what loading the pipeline
-    added.
+    A row's "seconds" summarize its runs; those of lines and windows are of the fastest run. A line's "x" are tokens,
+    frames or items; its "slope" and "slope_error" are seconds per x and their standard error, "constant" the seconds at
+    x = 0. "memory_bytes" is what loading the pipeline added.
     """
     pipelines, memory = _load(bundle, ways, threads, progress)
     alone = _load(bundle, ways, 1, progress)[0] if threads > 1 else {}
@@ -56,8 +56,7 @@ def measure(bundle: Path, ways: Sequence[Way], threads: int, runs: int, progress
         return [{"pipeline": key, **vars(work), "seconds": summary(seconds[run])} for key, work, run in entries]
 
     def line(key: str, name: str, swept: Sequence[Workload]) -> Report:
-        medians = [statistics.median(seconds[spoken[key, work]]) for work in swept]
-        return _fit([getattr(work, name) for work in swept], medians)
+        return _fit([getattr(work, name) for work in swept], [min(seconds[spoken[key, work]]) for work in swept])
 
     return {
         "rows": rows_of(spoken, works),
@@ -99,8 +98,9 @@ def _time_in_rounds(timed: Sequence[Run], count: int, progress: Progress) -> dic
 
 
 def _fit(xs: Sequence[int], seconds: Sequence[float]) -> Report:
-    slope, constant = np.polyfit(xs, seconds, 1)
-    return {"x": xs, "seconds": seconds, "slope": float(slope), "constant": float(constant)}
+    (slope, constant), covariance = np.polyfit(xs, seconds, 1, cov=True)
+    error = float(np.sqrt(covariance[0, 0]))
+    return {"x": xs, "seconds": seconds, "slope": float(slope), "slope_error": error, "constant": float(constant)}
 
 
 def _speak(pipeline: BundlePipeline, work: Workload) -> Run:
@@ -132,4 +132,4 @@ def _new_frames(pipeline: BundlePipeline) -> Sequence[int]:
 def _describe_window(pipeline: BundlePipeline, frames: int, seconds: Sequence[float]) -> Report:
     settings = pipeline.synthesizer.manifest.vocoder
     seen = settings.frames_before + frames + settings.frames_after
-    return {"frames": seen, "new_frames": frames, "seconds": statistics.median(seconds)}
+    return {"frames": seen, "new_frames": frames, "seconds": min(seconds)}

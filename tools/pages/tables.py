@@ -78,17 +78,23 @@ def segments(rows: Sequence[Report]) -> str:
     return table(["backend, compute", "frames of segments", "first audio", "audible after", "stalled"], body)
 
 
+def slope(line: Report) -> str:
+    """Format a fitted line's slope in milliseconds, with its standard error."""
+    rounded = round(1e3 * line["slope"], 2) + 0.0  # which makes -0.0 positive
+    return f"{rounded:.2f} ± {1e3 * line['slope_error']:.2f} ms"
+
+
 def sweep(report: Report) -> str:
     """Format the lines that were fitted to sweeps, NVIDIA's protocol, one thread, and memory: a row per pipeline."""
     ends = {workload(row): "protocol" for row in report["protocol"]}
     ends |= {f"{workload(row)}, one thread": "one_thread" for row in report.get("one_thread", [])}
     body = []
     for i, (key, size) in enumerate(report["memory_bytes"].items()):
-        slopes = [f"{1e3 * lines[key]['slope']:.2f} ms" for lines in report["slopes"].values()]
+        slopes = [slope(lines[key]) for lines in report["slopes"].values()]
         own = [
             row for name in ("protocol", "one_thread") for row in report.get(name, [])[i :: len(report["memory_bytes"])]
         ]
-        body.append([key, *slopes, *(f"{row['seconds']['p50']:.2f} s" for row in own), f"{size / 2**20:.0f} MB"])
+        body.append([key, *slopes, *(f"{row['seconds']['min']:.2f} s" for row in own), f"{size / 2**20:.0f} MB"])
     return table(["backend, precision", *(f"per {SWEPT[name]}" for name in report["slopes"]), *ends, "memory"], body)
 
 

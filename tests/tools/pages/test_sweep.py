@@ -26,13 +26,17 @@ def test_a_sweep_of_a_bundle(tiny_bundle: Path, tmp_path: Path, monkeypatch: pyt
     assert [row["tokens"] for row in report["rows"]] == [5, 9, 13]
     line = report["slopes"]["tokens"]["onnxruntime, fp32"]
     assert line["slope"] == pytest.approx(np.cov(line["x"], line["seconds"])[0, 1] / np.var(line["x"], ddof=1))
+    residuals = np.subtract(line["seconds"], line["constant"] + line["slope"] * np.array(line["x"]))
+    variance = np.sum(residuals**2) / (3 - 2) / (2 * np.var(line["x"], ddof=1))
+    assert line["slope_error"] == pytest.approx(np.sqrt(variance))
+    assert line["seconds"] == [row["seconds"]["min"] for row in report["rows"]]
     assert [row["new_frames"] for row in report["windows"]["onnxruntime, fp32"]] == [5, 9]
     assert "| onnxruntime, fp32 " in tables.sweep(report)
     assert save_plots({"sweep": report}, tmp_path) == [tmp_path / "growth.png"]
 
 
 def test_a_sweep_takes_its_rounds_over_everything() -> None:
-    """So that a round in which the machine is twice as slow bends no line; the first one warms up."""
+    """The round before them warms up."""
     log: list[str] = []
 
     def run_of(name: str, usual: float) -> Callable[[], float]:
