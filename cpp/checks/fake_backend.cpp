@@ -1,7 +1,6 @@
 #include "fake_backend.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <deque>
 #include <functional>
@@ -12,8 +11,6 @@
 
 namespace tacoglow {
 namespace {
-
-std::atomic<std::size_t> n_vocoder_windows = 0;
 
 std::size_t row_size(const Tensor& tensor) {
   return element_count(tensor.shape()) / static_cast<std::size_t>(tensor.shape()[0]);
@@ -37,11 +34,12 @@ float at(const float* row, std::int64_t frames, std::int64_t frame) {
 class FakeInstance : public BackendInstance {
  public:
   FakeInstance(const Manifest& manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight,
-               const std::vector<std::int64_t>& vocoder_sizes)
+               const std::vector<std::int64_t>& vocoder_sizes, const Observer& observe)
       : manifest_(manifest),
         chunk_steps_(chunk_steps),
         launches_in_flight_(launches_in_flight),
-        vocoder_sizes_(vocoder_sizes) {}
+        vocoder_sizes_(vocoder_sizes),
+        observe_(observe) {}
 
   const std::vector<std::int64_t>& window_sizes(const std::string& graph) const override {
     return graph == "waveglow" ? vocoder_sizes_ : BackendInstance::window_sizes(graph);
@@ -49,16 +47,14 @@ class FakeInstance : public BackendInstance {
 
   Tensors run(const std::string& graph, const Tensors& inputs) override {
     const Dims dims = check_inputs(graph, manifest_, inputs);
+    if (observe_) observe_(graph, inputs);
     Tensors outputs;
     for (const auto& spec : manifest_.graphs.at(graph).outputs)
       outputs[spec.name] = Tensor(spec.dtype, spec.resolve(dims));
     if (graph == "encoder") encode(inputs, outputs);
     if (graph == "decoder_step") step(refer_to(inputs), refer_to(outputs));
     if (graph == "postnet") postnet(inputs, outputs);
-    if (graph == "waveglow") {
-      waveglow(inputs, outputs);
-      ++n_vocoder_windows;
-    }
+    if (graph == "waveglow") waveglow(inputs, outputs);
     if (graph == "denoiser") denoise(inputs.at("audio"), outputs.at("audio_denoised"));
     return outputs;
   }
@@ -143,6 +139,7 @@ class FakeInstance : public BackendInstance {
   const Manifest& manifest_;
   std::int64_t chunk_steps_, launches_in_flight_;
   const std::vector<std::int64_t>& vocoder_sizes_;
+  const Observer& observe_;
 };
 
 // Steps that run ahead of what is read, as on a GPU.
@@ -265,6 +262,7 @@ std::unique_ptr<RowSteps> FakeInstance::row_steps(const Profile& profile) {
 }
 
 std::unique_ptr<HostSteps> FakeInstance::bind_steps(DecoderInput input) {
+  if (observe_) observe_("decoder_step", input.encoded);
   const auto bind = [this](const ConstTensorRefs& in, const TensorRefs& out) { return [=] { step(in, out); }; };
   return std::make_unique<HostSteps>(bind, manifest_, std::move(input));
 }
@@ -272,14 +270,15 @@ std::unique_ptr<HostSteps> FakeInstance::bind_steps(DecoderInput input) {
 class FakeBackend : public Backend {
  public:
   FakeBackend(Manifest manifest, std::int64_t chunk_steps, std::int64_t launches_in_flight,
-              std::vector<std::int64_t> vocoder_sizes)
+              std::vector<std::int64_t> vocoder_sizes, Observer observe)
       : manifest_(std::move(manifest)),
         chunk_steps_(chunk_steps),
         launches_in_flight_(launches_in_flight),
-        vocoder_sizes_(std::move(vocoder_sizes)) {}
+        vocoder_sizes_(std::move(vocoder_sizes)),
+        observe_(std::move(observe)) {}
 
   std::unique_ptr<BackendInstance> create_instance() override {
-    return std::make_unique<FakeInstance>(manifest_, chunk_steps_, launches_in_flight_, vocoder_sizes_);
+    return std::make_unique<FakeInstance>(manifest_, chunk_steps_, launches_in_flight_, vocoder_sizes_, observe_);
   }
 
   std::int64_t parallel_windows() const override { return launches_in_flight_ > 1 ? 0 : 2; }
@@ -288,15 +287,16 @@ class FakeBackend : public Backend {
   Manifest manifest_;
   std::int64_t chunk_steps_, launches_in_flight_;
   std::vector<std::int64_t> vocoder_sizes_;
+  Observer observe_;
 };
 
 }  // namespace
 
-std::size_t count_vocoder_windows() { return n_vocoder_windows; }
-
 std::unique_ptr<Backend> open_fake_backend(const Manifest& manifest, std::int64_t chunk_steps,
-                                           std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes) {
-  return std::make_unique<FakeBackend>(manifest, chunk_steps, launches_in_flight, std::move(vocoder_sizes));
+                                           std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes,
+                                           Observer observe) {
+  return std::make_unique<FakeBackend>(manifest, chunk_steps, launches_in_flight, std::move(vocoder_sizes),
+                                       std::move(observe));
 }
 
 }  // namespace tacoglow

@@ -5,8 +5,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "fake_backend.hpp"
-
 namespace tacoglow::checks {
 namespace {
 
@@ -25,8 +23,10 @@ void require(bool holds, const std::string& what) {
 }
 
 std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
-                                        std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes) {
-  auto backend = open_fake_backend(manifest, chunk_steps, launches_in_flight, std::move(vocoder_sizes));
+                                        std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes,
+                                        Observer observe) {
+  auto backend =
+      open_fake_backend(manifest, chunk_steps, launches_in_flight, std::move(vocoder_sizes), std::move(observe));
   return std::make_shared<const Voice>(manifest, std::move(backend), "fake", all_letters(manifest));
 }
 

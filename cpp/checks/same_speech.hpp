@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "fake_backend.hpp"
 #include "synthesizer.hpp"
 
 namespace tacoglow::checks {
@@ -13,9 +14,10 @@ namespace tacoglow::checks {
 // Throws std::logic_error with the message `what` unless `holds`.
 void require(bool holds, const std::string& what);
 
-// Returns a voice that runs on the fake backend (fake_backend.hpp).
+// Returns a voice that runs on the fake backend.
 std::shared_ptr<const Voice> fake_voice(const Manifest& manifest, std::int64_t chunk_steps,
-                                        std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes = {});
+                                        std::int64_t launches_in_flight, std::vector<std::int64_t> vocoder_sizes = {},
+                                        Observer observe = {});
 
 // Returns the letters of a voice all of whose tokens are letters.
 std::vector<bool> all_letters(const Manifest& manifest);
