@@ -38,10 +38,10 @@ class LoadedFile {
 
 std::optional<std::string> FolderFiles::read(const std::string& name, std::size_t most) const {
   const std::filesystem::path path = folder_ / name;
-  std::error_code unknown;
-  if (!std::filesystem::is_regular_file(path, unknown)) return std::nullopt;
   std::optional<std::string> content = read_file(path, most);
-  if (!content) throw bundle_error(to_name(path) + ": cannot read the file");
+  std::error_code unknown;
+  if (!content && std::filesystem::is_regular_file(path, unknown))
+    throw bundle_error(to_name(path) + ": cannot read the file");
   return content;
 }
 
