@@ -87,13 +87,11 @@ def slope(line: Report) -> str:
 def sweep(report: Report) -> str:
     """Format the lines that were fitted to sweeps, NVIDIA's protocol, one thread, and memory: a row per pipeline."""
     ends = {workload(row): "protocol" for row in report["protocol"]}
-    ends |= {f"{workload(row)}, one thread": "one_thread" for row in report.get("one_thread", [])}
+    ends |= {f"{workload(row)}, one thread": "one_thread" for row in report["one_thread"]}
     body = []
     for i, (key, size) in enumerate(report["memory_bytes"].items()):
         slopes = [slope(lines[key]) for lines in report["slopes"].values()]
-        own = [
-            row for name in ("protocol", "one_thread") for row in report.get(name, [])[i :: len(report["memory_bytes"])]
-        ]
+        own = [row for name in ("protocol", "one_thread") for row in report[name][i :: len(report["memory_bytes"])]]
         body.append([key, *slopes, *(f"{row['seconds']['min']:.2f} s" for row in own), f"{size / 2**20:.0f} MB"])
     return table(["backend, precision", *(f"per {SWEPT[name]}" for name in report["slopes"]), *ends, "memory"], body)
 
